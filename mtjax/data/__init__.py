@@ -1,0 +1,1 @@
+"""Data: from records on disk to packed batches."""

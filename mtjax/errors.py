@@ -1,0 +1,64 @@
+"""How mtjax says no: one exception for bad input, one table of exit codes, one way to suggest a name."""
+
+import difflib
+import enum
+import functools
+import sys
+from collections.abc import Callable, Iterable
+
+
+class ExitCode(enum.IntEnum):
+    """What a `python -m mtjax.X` process ends with."""
+
+    DONE = 0  # also SIGTERM, after saving
+    BAD_INPUT = 2
+    DOES_NOT_FIT = 3
+    LINT = 4
+    NON_FINITE = 5
+    INTERRUPTED = 130  # Ctrl-C, after saving
+
+
+class InputError(ValueError):
+    """Something the user gave is wrong: a config, a file, a record, a checkpoint.
+
+    The message is one or two sentences: the value, what was expected, and the way out. Entry points print it
+    without a traceback and exit with `ExitCode.BAD_INPUT`.
+    """
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss or the gradient norm became NaN or infinite; the message names the step and the examples.
+
+    Entry points exit with `ExitCode.NON_FINITE`; the last checkpoint is left as it was.
+    """
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """The tail of a message about a misspelt name: the nearest known name, and all of them.
+
+    >>> suggest("nlll", ["nll", "dpo"])
+    "did you mean 'nll'? (known: dpo, nll)"
+    """
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return (f"did you mean '{near[0]}'? " if near else "") + f"(known: {', '.join(known)})"
+
+
+def entry_point(main: Callable[..., int | None]) -> Callable[..., int]:
+    """Wrap a command's `main`: bad input and a non-finite loss become one line on stderr and their exit code."""
+
+    @functools.wraps(main)
+    def run(*args: object, **kwargs: object) -> int:
+        try:
+            return int(main(*args, **kwargs) or ExitCode.DONE)
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return ExitCode.BAD_INPUT
+        except NonFiniteLoss as error:
+            print(f"error: {error}", file=sys.stderr)
+            return ExitCode.NON_FINITE
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            return ExitCode.INTERRUPTED
+
+    return run

@@ -1,0 +1,1 @@
+"""Evaluation: likelihood, answers, coverage and the report."""

@@ -1,0 +1,31 @@
+"""Plain fine-tuning: the negative log-likelihood of the target tokens."""
+
+import dataclasses
+from typing import ClassVar
+
+from jaxtyping import PRNGKeyArray
+
+from mtjax.objectives import base
+from mtjax.types import Batch, Mean, Metrics, Policy
+
+
+@base.register("nll")
+@dataclasses.dataclass(frozen=True)
+class Nll:
+    """Negative log-likelihood (cross-entropy), the loss of supervised fine-tuning.
+
+    Formula: `L = -sum_t w_t log p(y_t | y_<t) / sum_t w_t` with `w = batch.weights`, in nats per unit of weight.
+
+    Want it as the baseline of every comparison, and for any task: what counts is decided by the task's weights.
+
+    Shapes: `tokens`, `weights`, `segments` are `(B, T)`, or have further axes that are treated alike.
+    """
+
+    task: ClassVar[str] = "any"
+    needs_reference: ClassVar[bool] = False
+
+    def __call__(
+        self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: PRNGKeyArray | None = None
+    ) -> tuple[Mean, Metrics]:
+        """The loss of the batch, and its `entropy` and `top1`."""
+        return base.weighted_nll(policy.scores(batch), batch, batch.weights)

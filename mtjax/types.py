@@ -1,0 +1,136 @@
+"""The shared words: what data, models, objectives and the step hand to each other.
+
+Shapes use one alphabet everywhere: B rows, T time, D width, H query heads, G key/value heads (or candidates, in front
+of T), K head width, F hidden width, V vocabulary, L layers, S segments per row, C positions of a chunk.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+Params = Mapping[str, Any]
+"""A nested dict of arrays: the parameters of one model."""
+
+
+class Batch(NamedTuple):
+    """Packed rows of examples. NumPy arrays on the host, jax arrays on the mesh.
+
+    Attributes:
+        tokens: token ids; `(B, T)`, `(B, 2, T)` for chosen and rejected, `(B, G, T)` for G candidates.
+        weights: how much each token counts as a target; 0 for context and padding, any float otherwise.
+        segments: number of the packed example within its row, from 1; 0 is padding. Pairs share numbers.
+        extras: what one task adds: `[*B, T]` per token, or `[*B, S]` per segment under names `segment_...`;
+            segment s >= 1 reads column s - 1.
+    """
+
+    tokens: Int[Array, "*B T"]
+    weights: Float[Array, "*B T"]
+    segments: Int[Array, "*B T"]
+    extras: Mapping[str, Array]
+
+
+class TokenScores(NamedTuple):
+    """What a policy says of each token, in float32; only `logprob` carries gradient.
+
+    Attributes:
+        logprob: log-probability (nats) of the token at t given those before it in its segment; 0 at the first token
+            of a segment and at padding.
+        entropy: entropy (nats) of the distribution the token was predicted from; 0 where `logprob` is.
+        top_logprob: log-probability of the most likely token there; 0 where `logprob` is.
+    """
+
+    logprob: Float[Array, "*B T"]
+    entropy: Float[Array, "*B T"]
+    top_logprob: Float[Array, "*B T"]
+
+
+class Mean(NamedTuple):
+    """A sum and a count: a mean that can still be added to others before it is divided.
+
+    Adding over micro-batches and devices and dividing once makes every split of a batch give the same gradient.
+    """
+
+    total: Float[Array, ""]
+    count: Float[Array, ""]
+
+    @property
+    def value(self) -> Float[Array, ""]:
+        """`total / count`; 0 (with gradient 0) where the count is 0."""
+        live = self.count > 0
+        return jnp.where(live, self.total / jnp.where(live, self.count, 1), 0)
+
+    def plus(self, other: "Mean") -> "Mean":
+        """The mean over both: totals and counts added."""
+        return Mean(self.total + other.total, self.count + other.count)
+
+
+Metrics = Mapping[str, Mean]
+"""Named means for the log; never part of the loss."""
+
+
+class LanguageModel(NamedTuple):
+    """A decoder-only language model as pure functions; which library defines the network stays behind them.
+
+    Attributes:
+        config: the settings it was made from (`mtjax.model.decoder.DecoderConfig`); has at least `vocab_size`.
+        init: `key -> params`, float32.
+        hidden: `(params, tokens [B, T], segments [B, T]) -> [B, T, D]`: final hidden states, final norm included.
+            Positions restart at each segment; a token sees earlier tokens of its own segment only.
+        logits: `(params, hidden [..., D]) -> [..., V]`, float32.
+        init_cache: `(batch_size, length) -> cache` for `length` positions.
+        decode: `(params, cache, tokens [B, N], positions [B, N]) -> (hidden [B, N, D], cache)`: writes the N tokens at
+            their positions and attends to cached positions up to each token's own. The cache slot is the position,
+            so what lies beyond a row's position is never seen and may be overwritten later; rows may be ragged.
+        axes: tree shaped like params; each leaf is a tuple of axis names, see `mtjax.sharding.RULES`.
+    """
+
+    config: Any
+    init: Callable[[PRNGKeyArray], Params]
+    hidden: Callable[[Params, Int[Array, "B T"], Int[Array, "B T"]], Float[Array, "B T D"]]
+    logits: Callable[[Params, Float[Array, "*N D"]], Float[Array, "*N V"]]
+    init_cache: Callable[[int, int], Any]
+    decode: Callable[[Params, Any, Int[Array, "B N"], Int[Array, "B N"]], tuple[Float[Array, "B N D"], Any]]
+    axes: Any
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """All that an objective may ask of a model; `mtjax.model.policy.make_policy` implements it."""
+
+    def scores(self, batch: Batch) -> TokenScores:
+        """Score every token of the batch, without ever holding a `[B, T, V]` array."""
+        ...
+
+    def map_logits(self, fn: Callable[..., Any], batch: Batch, also: tuple["Policy", ...] = ()) -> Any:
+        """Apply `fn(logits [C, V], tokens [C], extras) -> tree of [C]` to chunks; results come back as `[*B, T]`.
+
+        The logits at t are those the token at t was predicted from. With `also`, `logits` is a tuple: this policy's
+        first, then one per further policy. Results are 0 at the first token of a segment and at padding.
+        """
+        ...
+
+    def hidden(self, batch: Batch) -> Float[Array, "*B T D"]:
+        """Final hidden states of the batch."""
+        ...
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """What to minimise: a frozen dataclass whose fields are its hyper-parameters."""
+
+    task: ClassVar[str]
+    needs_reference: ClassVar[bool]
+
+    def __call__(
+        self, policy: Policy, batch: Batch, *, reference: Policy | None, key: PRNGKeyArray
+    ) -> tuple[Mean, Metrics]:
+        """The loss of the batch as one `Mean`, and metrics."""
+        ...
+
+
+def add_means(a: Any, b: Any) -> Any:
+    """Add two equal trees of `Mean` leaf by leaf."""
+    return jax.tree.map(jnp.add, a, b)

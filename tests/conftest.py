@@ -1,0 +1,40 @@
+"""Test set-up: eight simulated CPU devices, float32 kept exact, a compile cache, and shape checks at run time."""
+
+import os
+import pathlib
+
+# All of this must stand before jax is imported, here and in the processes that tests start.
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        "--xla_force_host_platform_device_count=8",
+        # A busy machine must not trip the rendezvous time-out of simulated devices.
+        "--xla_cpu_collective_call_terminate_timeout_seconds=600",
+        "--xla_cpu_collective_call_warn_stuck_timeout_seconds=120",
+    ]
+)
+CACHE = pathlib.Path(__file__).parent.parent / ".cache" / "jax"
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
+os.environ["MPLBACKEND"] = "Agg"
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+from jaxtyping import install_import_hook  # noqa: E402
+
+install_import_hook("mtjax", "beartype.beartype")
+
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+settings.register_profile("mtjax", max_examples=25, deadline=None, derandomize=True)
+settings.load_profile("mtjax")
+
+SHARED = pathlib.Path(__file__).parent.parent.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> pathlib.Path:
+    """The folder of real data beside the project; skips where it is absent."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip("the real data (../shared/data) is not on this machine")
+    return SHARED / "data"
