@@ -1,0 +1,216 @@
+"""The decoder: one scanned Linen block of the Llama kind, and its settings."""
+
+import dataclasses
+import math
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from mtjax.errors import InputError
+from mtjax.model import attention, rope
+from mtjax.sharding import constrain
+
+ONE_HOT_VOCAB = 512  # below this a one-hot product beats a gather and its scatter backwards on a CPU
+UNROLL_LAYERS = 4  # a loop over so few layers costs more than it saves
+
+
+@dataclasses.dataclass(frozen=True)
+class DecoderConfig:
+    """Shape and numerics of a decoder; the defaults are a small one for tests and demos."""
+
+    vocab_size: int = 64
+    """Rows of the embedding, V."""
+    width: int = 64
+    """Width of the residual stream, D."""
+    layers: int = 3
+    """Blocks, L."""
+    heads: int = 4
+    """Query heads, H."""
+    kv_heads: int = 4
+    """Key and value heads, G; divides `heads`."""
+    head_dim: int = 16
+    """Width of a head, K; even. `heads * head_dim` need not equal `width`."""
+    mlp_width: int = 192
+    """Hidden width of the gated MLP, F."""
+    rope_theta: float = 10_000.0
+    """Base of the rotary frequencies."""
+    rope_scaling: rope.RopeScaling | None = None
+    """Stretch of the rotary frequencies, if any."""
+    norm_eps: float = 1e-5
+    """Added to the mean square in RMSNorm."""
+    tied: bool = False
+    """The head is the transposed embedding."""
+    qkv_bias: bool = False
+    """Biases on query, key and value (Qwen2)."""
+    window: int | None = None
+    """Sliding window in tokens, the token itself included; None sees everything."""
+    window_layers: tuple[bool, ...] | None = None
+    """Which layers slide; None means all, when `window` is set."""
+    max_length: int = 2048
+    """Longest sequence it was made for, in tokens."""
+    remat: Literal["none", "full", "dots"] = "none"
+    """What the backward pass computes again: nothing, whole blocks, or all but matrix products."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type of activations and products; parameters, norms, softmax and logits stay float32."""
+    init_scale: float = 0.02
+    """Standard deviation of initial matrices."""
+
+    def __post_init__(self) -> None:
+        sizes = ("vocab_size", "width", "layers", "heads", "kv_heads", "head_dim", "mlp_width", "max_length")
+        bad = {name: getattr(self, name) for name in sizes if getattr(self, name) < 1}
+        if bad:
+            raise InputError(f"model {bad}: expected positive numbers")
+        if self.heads % self.kv_heads:
+            raise InputError(f"model.heads={self.heads} must be a multiple of model.kv_heads={self.kv_heads}")
+        if self.head_dim % 2:
+            raise InputError(f"model.head_dim={self.head_dim}: rotary embedding turns pairs, so it must be even")
+        if self.window is not None and self.window < 1:
+            raise InputError(f"model.window={self.window}: expected at least 1 (the token itself), or None")
+        if self.window_layers is not None and len(self.window_layers) != self.layers:
+            raise InputError(f"model.window_layers names {len(self.window_layers)} layers, the model has {self.layers}")
+
+    @property
+    def windows(self) -> tuple[int, ...]:
+        """Window of each layer; a number past any length where a layer does not slide."""
+        everything = 2**30
+        slides = self.window_layers or (True,) * self.layers
+        return tuple(self.window if slide and self.window is not None else everything for slide in slides)
+
+
+def _normal(scale: float) -> Any:
+    return nn.initializers.normal(scale)
+
+
+class RMSNorm(nn.Module):
+    """`scale * x / sqrt(mean(x^2) + eps)`: the mean square in float32, cast back, then scaled."""
+
+    eps: float
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        """Normalise the last axis."""
+        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
+        wide = x.astype(jnp.float32)
+        wide = wide * jax.lax.rsqrt(jnp.mean(wide**2, -1, keepdims=True) + self.eps)
+        return wide.astype(x.dtype) * scale.astype(x.dtype)
+
+
+class Dense(nn.Module):
+    """`x @ kernel + bias` over the last `len(inputs)` axes, done as one two-dimensional product.
+
+    Written out because XLA's CPU backward pass of products with more axes is about twice as slow.
+    """
+
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    scale: float
+    bias: bool = False
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Shapes: `[B, T, *inputs] -> [B, T, *outputs]`."""
+        kernel = self.param("kernel", _normal(self.scale), (*self.inputs, *self.outputs))
+        lead, size = x.shape[:2], math.prod(self.outputs)
+        y = x.reshape(lead[0] * lead[1], -1) @ kernel.reshape(-1, size).astype(x.dtype)
+        y = y.reshape(*lead, *self.outputs)
+        if self.bias:
+            y = y + self.param("bias", nn.initializers.zeros, self.outputs).astype(x.dtype)
+        return y
+
+
+class Attention(nn.Module):
+    """Grouped-query attention with rotary positions, over the row itself or over a cache."""
+
+    config: DecoderConfig
+
+    @nn.compact
+    def __call__(self, x: Any, window: Any, cache: Any, place: dict[str, Any]) -> tuple[Any, Any]:
+        """`[B, T, D] -> [B, T, D]`, and the cache with this call's keys and values in it."""
+        c = self.config
+        dense = lambda name, heads: Dense((c.width,), (heads, c.head_dim), c.init_scale, c.qkv_bias, name=name)(x)
+        query = rope.rotate(dense("query", c.heads), place["cos"], place["sin"])
+        key = rope.rotate(dense("key", c.kv_heads), place["cos"], place["sin"])
+        value = dense("value", c.kv_heads)
+        query = constrain(query, "batch", "length", "heads", "head_dim")
+        if cache is None:
+            mask = attention.packed_mask(place["segments"], window)
+        else:
+            rows, positions = jnp.arange(x.shape[0])[:, None], place["positions"]
+            key = cache["key"].at[rows, positions].set(key.astype(cache["key"].dtype))
+            value = cache["value"].at[rows, positions].set(value.astype(cache["value"].dtype))
+            cache = {"key": key, "value": value}
+            mask = attention.cached_mask(positions, key.shape[1], window)
+        seen = attention.attend(query, key.astype(x.dtype), value.astype(x.dtype), mask)
+        return Dense((c.heads, c.head_dim), (c.width,), c.init_scale, name="out")(seen), cache
+
+
+class MLP(nn.Module):
+    """The gated MLP `down(silu(gate x) * up x)`."""
+
+    config: DecoderConfig
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        """`[B, T, D] -> [B, T, D]`."""
+        c = self.config
+        gate = Dense((c.width,), (c.mlp_width,), c.init_scale, name="gate")(x)
+        up = Dense((c.width,), (c.mlp_width,), c.init_scale, name="up")(x)
+        inner = constrain(jax.nn.silu(gate) * up, "batch", "length", "mlp")
+        return Dense((c.mlp_width,), (c.width,), c.init_scale, name="down")(inner)
+
+
+class Block(nn.Module):
+    """One layer: attention, then the MLP, each behind a norm and added to the stream."""
+
+    config: DecoderConfig
+
+    @nn.compact
+    def __call__(self, x: Any, window: Any, cache: Any, place: dict[str, Any]) -> tuple[Any, Any]:
+        """The stream after this layer, and its cache."""
+        c = self.config
+        seen, cache = Attention(c, name="attention")(
+            RMSNorm(c.norm_eps, name="attention_norm")(x), window, cache, place
+        )
+        x = constrain(x + seen, "batch", "length", "activation")
+        x = x + MLP(c, name="mlp")(RMSNorm(c.norm_eps, name="mlp_norm")(x))
+        return constrain(x, "batch", "length", "activation"), cache
+
+
+class Decoder(nn.Module):
+    """Embedding, scanned blocks, final norm; the head is apart (`language_model.py`), since scores chunk it."""
+
+    config: DecoderConfig
+
+    @nn.compact
+    def __call__(
+        self, tokens: Int[Array, "B T"], positions: Int[Array, "B T"], segments: Int[Array, "B T"] | None, cache: Any
+    ) -> tuple[Float[Array, "B T D"], Any]:
+        """Final hidden states; with a cache (then `segments` is None), the cache after these tokens too."""
+        c = self.config
+        dtype = jnp.dtype(c.dtype)
+        table = self.param("embedding", _normal(c.init_scale), (c.vocab_size, c.width)).astype(dtype)
+        if c.vocab_size <= ONE_HOT_VOCAB:
+            x = jax.nn.one_hot(tokens.reshape(-1), c.vocab_size, dtype=dtype) @ table
+            x = x.reshape(*tokens.shape, c.width)
+        else:
+            x = table[tokens]
+        x = constrain(x, "batch", "length", "activation")
+        cos, sin = rope.rotary(positions, c.rope_theta, c.head_dim, c.rope_scaling, c.max_length)
+        place = {"cos": cos, "sin": sin, "positions": positions, "segments": segments}
+        block = Block
+        if c.remat != "none":
+            policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable if c.remat == "dots" else None
+            block = nn.remat(Block, policy=policy, prevent_cse=False)
+        layers = nn.scan(
+            block,
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            in_axes=(0, 0, nn.broadcast),
+            length=c.layers,
+            unroll=c.layers if c.layers <= UNROLL_LAYERS else 1,
+        )
+        x, cache = layers(c, name="layers")(x, jnp.asarray(c.windows, jnp.int32), cache, place)
+        return RMSNorm(c.norm_eps, name="final_norm")(x), cache

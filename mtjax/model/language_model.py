@@ -1,0 +1,80 @@
+"""The decoder behind the function contract: `make_language_model(config)` gives a `LanguageModel`."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from mtjax.model.attention import positions_of
+from mtjax.model.decoder import Decoder, DecoderConfig
+from mtjax.types import LanguageModel, Params
+
+
+def axes_of(config: DecoderConfig) -> dict[str, Any]:
+    """Axis names of every parameter (keys of `mtjax.sharding.RULES`), as a tree shaped like the parameters."""
+    heads = lambda name: (
+        {"kernel": ("layers", "embed", name, "head_dim")}
+        | ({"bias": ("layers", name, "head_dim")} if config.qkv_bias else {})
+    )
+    layers = {
+        "attention_norm": {"scale": ("layers", "norm")},
+        "attention": {
+            "query": heads("heads"),
+            "key": heads("kv_heads"),
+            "value": heads("kv_heads"),
+            "out": {"kernel": ("layers", "heads", "head_dim", "embed")},
+        },
+        "mlp_norm": {"scale": ("layers", "norm")},
+        "mlp": {
+            "gate": {"kernel": ("layers", "embed", "mlp")},
+            "up": {"kernel": ("layers", "embed", "mlp")},
+            "down": {"kernel": ("layers", "mlp", "embed")},
+        },
+    }
+    axes = {"embed": {"embedding": ("vocab", "embed")}, "layers": layers, "final_norm": {"scale": ("norm",)}}
+    return axes if config.tied else axes | {"head": {"kernel": ("embed", "vocab")}}
+
+
+def make_language_model(config: DecoderConfig) -> LanguageModel:
+    """The functions of a decoder with these settings; no parameters are made until `init` is called.
+
+    >>> model = make_language_model(DecoderConfig(vocab_size=32, width=16, layers=2, heads=2, kv_heads=1, head_dim=8))
+    >>> params = jax.eval_shape(model.init, jax.random.key(0))
+    >>> params["layers"]["mlp"]["up"]["kernel"].shape
+    (2, 16, 192)
+    """
+    network = Decoder(config)
+    dtype = jnp.dtype(config.dtype)
+
+    def init(key: PRNGKeyArray) -> Params:
+        body, head = jax.random.split(key)
+        tokens = jnp.zeros((1, 1), jnp.int32)
+        inner = network.init(body, tokens, tokens, tokens, None)["params"]
+        params = {"embed": {"embedding": inner.pop("embedding")}, **inner}
+        if not config.tied:
+            shape = (config.width, config.vocab_size)
+            params["head"] = {"kernel": config.init_scale * jax.random.normal(head, shape)}
+        return params
+
+    def body(params: Params) -> dict[str, Any]:
+        inner = {name: params[name] for name in ("layers", "final_norm")}
+        return {"params": {"embedding": params["embed"]["embedding"], **inner}}
+
+    def hidden(params: Params, tokens: Int[Array, "B T"], segments: Int[Array, "B T"]) -> Float[Array, "B T D"]:
+        return network.apply(body(params), tokens, positions_of(segments), segments, None)[0]
+
+    def logits(params: Params, hidden: Float[Array, "*N D"]) -> Float[Array, "*N V"]:
+        kernel = params["embed"]["embedding"].T if config.tied else params["head"]["kernel"]
+        return jnp.matmul(hidden.astype(dtype), kernel.astype(dtype), preferred_element_type=jnp.float32)
+
+    def init_cache(batch_size: int, length: int) -> dict[str, Array]:
+        shape = (config.layers, batch_size, length, config.kv_heads, config.head_dim)
+        return {"key": jnp.zeros(shape, dtype), "value": jnp.zeros(shape, dtype)}
+
+    def decode(
+        params: Params, cache: Any, tokens: Int[Array, "B N"], positions: Int[Array, "B N"]
+    ) -> tuple[Float[Array, "B N D"], Any]:
+        return network.apply(body(params), tokens, positions, None, cache)
+
+    return LanguageModel(config, init, hidden, logits, init_cache, decode, axes_of(config))

@@ -1,0 +1,74 @@
+"""A language model with its parameters, as objectives see it: scores, functions of the logits, hidden states."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from mtjax.model.scores import head_of, map_next_token
+from mtjax.types import Batch, LanguageModel, Params, TokenScores
+
+
+def token_scores(
+    logits: tuple[Float[Array, "C V"], ...], tokens: Int[Array, " C"], extras: dict[str, Array]
+) -> TokenScores:
+    """Scores of one chunk: `log p = logits[token] - logsumexp(logits)`, in float32; only that carries gradient."""
+    wide = logits[0].astype(jnp.float32)
+    normaliser = jax.nn.logsumexp(wide, axis=-1)
+    logprob = jnp.take_along_axis(wide, tokens[:, None], axis=-1)[:, 0] - normaliser
+    wide, normaliser = jax.lax.stop_gradient((wide, normaliser))
+    log_p = wide - normaliser[:, None]
+    # A probability of 0 adds 0 to the entropy, also where its logarithm is -inf.
+    entropy = -jnp.sum(jnp.where(log_p > -jnp.inf, jnp.exp(log_p) * log_p, 0), axis=-1)
+    return TokenScores(logprob, entropy, jnp.max(wide, axis=-1) - normaliser)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelPolicy:
+    """Implements `mtjax.types.Policy` for a `LanguageModel`; made by `make_policy`."""
+
+    model: LanguageModel
+    params: Params
+    chunk: int
+
+    def hidden(self, batch: Batch) -> Float[Array, "*B T D"]:
+        """Final hidden states; axes in front of T are rows."""
+        rows = lambda x: x.reshape(-1, x.shape[-1])
+        out = self.model.hidden(self.params, rows(batch.tokens), rows(batch.segments))
+        return out.reshape(*batch.tokens.shape, -1)
+
+    def map_logits(self, fn: Callable[..., Any], batch: Batch, also: tuple["ModelPolicy", ...] = ()) -> Any:
+        """See `mtjax.types.Policy.map_logits`; `fn` gets the extras that are per token, each `[C]`."""
+        policies = (self, *also)
+        length = batch.tokens.shape[-1]
+        rows = math.prod(batch.tokens.shape[:-1])
+        hiddens = tuple(policy.hidden(batch).reshape(rows, length, -1) for policy in policies)
+        heads = tuple(head_of(policy.model, policy.params, own) for policy, own in zip(policies, hiddens, strict=True))
+        per_token = {
+            name: jnp.asarray(x).reshape(rows, length)
+            for name, x in batch.extras.items()
+            if not name.startswith("segment_") and x.shape == batch.tokens.shape
+        }
+        call = fn if also else lambda logits, tokens, extras: fn(logits[0], tokens, extras)
+        tokens, segments = jnp.asarray(batch.tokens), jnp.asarray(batch.segments)
+        out = map_next_token(
+            call, heads, hiddens, tokens.reshape(rows, length), segments.reshape(rows, length), per_token, self.chunk
+        )
+        return jax.tree.map(lambda x: x.reshape(batch.tokens.shape), out)
+
+    def scores(self, batch: Batch) -> TokenScores:
+        """See `mtjax.types.Policy.scores`."""
+        return self.map_logits(lambda logits, *rest: token_scores((logits,), *rest), batch)
+
+
+def make_policy(model: LanguageModel, params: Params, *, chunk: int = 128) -> ModelPolicy:
+    """A policy from a model and its parameters.
+
+    Args:
+        chunk: positions whose logits exist at a time on a device; scratch memory is a few float32 `[chunk, V]` arrays.
+    """
+    return ModelPolicy(model, params, chunk)

@@ -1,0 +1,105 @@
+"""Rotary position embedding: frequencies with the scalings of published checkpoints, and the rotation itself."""
+
+import dataclasses
+import math
+from typing import Literal
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from mtjax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class RopeScaling:
+    """How a checkpoint stretches its rotary frequencies beyond the length it was first trained on."""
+
+    kind: Literal["linear", "dynamic", "llama3", "yarn"] = "linear"
+    """Which formula; see `frequencies`."""
+    factor: float = 1.0
+    """How many times longer; at least 1."""
+    low_freq_factor: float = 1.0
+    """`llama3`: wavelengths above original_length / low_freq_factor are divided by `factor`."""
+    high_freq_factor: float = 4.0
+    """`llama3`: wavelengths below original_length / high_freq_factor are left alone."""
+    original_length: int = 8192
+    """Length in tokens the frequencies were first made for."""
+    beta_fast: float = 32.0
+    """`yarn`: dimensions that turn more often than this over original_length are left alone."""
+    beta_slow: float = 1.0
+    """`yarn`: dimensions that turn less often than this are divided by `factor`."""
+    attention_factor: float | None = None
+    """`yarn`: factor on cos and sin; None takes `0.1 ln(factor) + 1`."""
+
+    def __post_init__(self) -> None:
+        if not self.factor >= 1 or self.original_length < 1:
+            raise InputError(
+                f"rope_scaling factor={self.factor}, original_length={self.original_length}: "
+                "expected a factor >= 1 and a length >= 1"
+            )
+
+
+def frequencies(theta: float, head_dim: int, scaling: RopeScaling | None = None) -> tuple[np.ndarray, float]:
+    """Angular frequency of each pair of head dimensions, and the factor on cos and sin.
+
+    Without scaling `inv_i = theta^(-2i / head_dim)`, i = 0 .. head_dim/2 - 1, radians per token. `linear` divides
+    all by the factor; `llama3` divides long wavelengths, keeps short ones and blends between; `yarn` does so by
+    how often a dimension turns over the original length and also scales cos and sin. `dynamic` depends on the length at hand: here
+    it is left unscaled, see `rotary`.
+
+    Returns:
+        float64 `[head_dim / 2]`, and a float.
+
+    Source: Su et al. 2021 (RoPE); Peng et al. 2023 (YaRN); Llama 3.1 release for `llama3`.
+    """
+    inverse = theta ** (-np.arange(0, head_dim, 2, dtype=np.float64) / head_dim)
+    if scaling is None or scaling.kind == "dynamic":
+        return inverse, 1.0
+    if scaling.kind == "linear":
+        return inverse / scaling.factor, 1.0
+    if scaling.kind == "llama3":
+        low, high = scaling.low_freq_factor, scaling.high_freq_factor
+        turns = scaling.original_length * inverse / (2 * math.pi)  # original length over wavelength
+        keep = np.clip((turns - low) / (high - low), 0, 1)
+        return (1 - keep) * inverse / scaling.factor + keep * inverse, 1.0
+
+    def dimension(turns: float) -> float:
+        """The pair that turns so often over the original length."""
+        return head_dim * math.log(scaling.original_length / (2 * math.pi * turns)) / (2 * math.log(theta))
+
+    low_pair = max(math.floor(dimension(scaling.beta_fast)), 0)
+    high_pair = min(math.ceil(dimension(scaling.beta_slow)), head_dim - 1)
+    ramp = np.clip((np.arange(head_dim // 2) - low_pair) / max(high_pair - low_pair, 1e-3), 0, 1)
+    factor = scaling.attention_factor
+    factor = 0.1 * math.log(scaling.factor) + 1 if factor is None else factor
+    return inverse / scaling.factor * ramp + inverse * (1 - ramp), factor
+
+
+def rotary(
+    positions: Int[Array, "B T"], theta: float, head_dim: int, scaling: RopeScaling | None, max_length: int
+) -> tuple[Float[Array, "B T K/2"], Float[Array, "B T K/2"]]:
+    """Cos and sin of every position's angles, float32.
+
+    Under `dynamic` the base grows once the largest position of the call passes `max_length`:
+    `theta (factor L / max_length - (factor - 1))^(K / (K - 2))` with `L = max(positions) + 1`. Keys already in a cache
+    keep the angles they were written with.
+    """
+    inverse, factor = frequencies(theta, head_dim, scaling)
+    rates = jnp.asarray(inverse, jnp.float32)
+    if scaling is not None and scaling.kind == "dynamic":
+        length = jnp.maximum(jnp.max(positions) + 1, max_length).astype(jnp.float32)
+        stretch = scaling.factor * length / max_length - (scaling.factor - 1)
+        pairs = jnp.arange(0, head_dim, 2, dtype=jnp.float32)
+        rates = rates * stretch ** (-pairs / (head_dim - 2))
+    angles = positions[..., None].astype(jnp.float32) * rates
+    return jnp.cos(angles) * factor, jnp.sin(angles) * factor
+
+
+def rotate(
+    x: Float[Array, "B T H K"], cos: Float[Array, "B T K/2"], sin: Float[Array, "B T K/2"]
+) -> Float[Array, "B T H K"]:
+    """Turn each pair (i, i + K/2) of head dimensions by its angle: the half-split layout of the hub."""
+    cos, sin = cos[:, :, None].astype(x.dtype), sin[:, :, None].astype(x.dtype)
+    first, second = jnp.split(x, 2, axis=-1)
+    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)

@@ -1,0 +1,178 @@
+"""The chunked head: functions of the logits, a chunk of positions at a time, so that no `[B, T, V]` array exists.
+
+On a mesh every device takes its share of the positions and a whole copy of the head, loops over its chunks without
+talking to anyone, and the head's gradient is reduced once after the loop. Left to the compiler, the plain scan reduces
+it once per chunk.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from mtjax.sharding import MESH_AXES
+from mtjax.types import LanguageModel, Params
+
+ChunkFn = Callable[..., Any]
+"""`(logits [C, V] or a tuple of them, tokens [C], extras) -> tree of [C]`."""
+
+
+class Head(NamedTuple):
+    """The part of a model that turns hidden states into logits, with only the parameters it uses.
+
+    Attributes:
+        logits: `(leaves, hidden [C, D]) -> [C, V]`, float32.
+        leaves: the parameters that `logits` reads; on a mesh only these are gathered.
+    """
+
+    logits: Callable[[list[Array], Float[Array, "C D"]], Float[Array, "C V"]]
+    leaves: list[Array]
+
+
+def head_of(model: LanguageModel, params: Params, hidden: Float[Array, "*B D"]) -> Head:
+    """Cut the head out of a model, by tracing `model.logits` and keeping the parameters it reads."""
+    leaves, tree = jax.tree.flatten(params)
+    row = jax.ShapeDtypeStruct((1, hidden.shape[-1]), hidden.dtype)
+    jaxpr = jax.make_jaxpr(model.logits)(params, row).jaxpr
+    read = {id(variable) for equation in jaxpr.eqns for variable in equation.invars}
+    used = [index for index, variable in enumerate(jaxpr.invars[:-1]) if id(variable) in read]
+
+    def logits(own: list[Array], hidden: Float[Array, "C D"]) -> Float[Array, "C V"]:
+        filled = dict(zip(used, own, strict=True))
+        # What the head does not read may have any value: an empty place keeps the rest out of the trace.
+        whole = [filled.get(index) for index in range(len(leaves))]
+        return model.logits(jax.tree.unflatten(tree, whole), hidden)
+
+    return Head(logits, [leaves[index] for index in used])
+
+
+def is_target(segments: Int[Array, "B T"]) -> Bool[Array, "B T"]:
+    """Which tokens are predicted from the one before: not the first of a segment, nor padding."""
+    before = jnp.concatenate([jnp.zeros_like(segments[:, :1]), segments[:, :-1]], axis=1)
+    return (segments > 0) & (segments == before)
+
+
+def map_next_token(
+    fn: ChunkFn,
+    heads: tuple[Head, ...],
+    hiddens: tuple[Float[Array, "B T D"], ...],
+    tokens: Int[Array, "B T"],
+    segments: Int[Array, "B T"],
+    extras: dict[str, Array],
+    chunk: int,
+) -> Any:
+    """Apply `fn` where token t meets the logits made from hidden state t - 1. **The one place with a shift.**
+
+    Args:
+        fn: gets a tuple of logits, one per head, each `[C, V]`, the tokens `[C]` and the extras, each `[C]`.
+        extras: per-token arrays `[B, T]`, aligned with the token.
+        chunk: positions a device handles at a time, C; its scratch memory is a few `[C, V]` arrays.
+
+    Returns:
+        The tree that `fn` returns, with `[B, T]` leaves; 0 where `is_target` is false. Gradients flow to hidden states
+        and heads, not to extras nor to what `fn` closes over.
+    """
+    ahead = lambda x: jnp.roll(x, -1, axis=1).reshape(-1)
+    flat = tuple(hidden.reshape(-1, hidden.shape[-1]) for hidden in hiddens)
+    other = (ahead(tokens), {name: ahead(x) for name, x in extras.items()})
+    run = partial(_map_positions, fn, tuple(head.logits for head in heads), chunk)
+    out = run(tuple(head.leaves for head in heads), flat, other)
+    live = is_target(segments)
+    back = lambda x: jnp.where(live, jnp.roll(x.reshape(tokens.shape), 1, axis=1), 0)
+    return jax.tree.map(back, out)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _map_positions(fn: ChunkFn, logits: tuple, chunk: int, leaves: Any, hidden: Any, other: Any) -> Any:
+    """`fn` on every one of N positions; leaves of `hidden` and `other` are `[N, ...]`."""
+
+    def local(leaves: Any, hidden: Any, other: Any) -> Any:
+        one = lambda _, xs: (None, _on_chunk(fn, logits, leaves, *xs))
+        return _joined(jax.lax.scan(one, None, _chunked((hidden, other), chunk))[1], hidden[0].shape[0])
+
+    return _on_every_device(local, reduce=False)(leaves, hidden, other)
+
+
+def _forward(fn: ChunkFn, logits: tuple, chunk: int, leaves: Any, hidden: Any, other: Any) -> Any:
+    return _map_positions(fn, logits, chunk, leaves, hidden, other), (leaves, hidden, other)
+
+
+def _backward(fn: ChunkFn, logits: tuple, chunk: int, kept: Any, gradient: Any) -> Any:
+    """Make each chunk's logits again; add up the head's gradient on the device and reduce it once, after the loop."""
+
+    def local(leaves: Any, hidden: Any, other: Any) -> Any:
+        other, gradient = other
+
+        def one(total: Any, xs: Any) -> Any:
+            hidden, other, gradient = xs
+            _, pull = jax.vjp(lambda leaves, hidden: _on_chunk(fn, logits, leaves, hidden, other), leaves, hidden)
+            of_leaves, of_hidden = pull(gradient)
+            return jax.tree.map(jnp.add, total, of_leaves), of_hidden
+
+        zeros = jax.tree.map(jnp.zeros_like, leaves)
+        total, of_hidden = jax.lax.scan(one, zeros, _chunked((hidden, other, gradient), chunk))
+        return total, _joined(of_hidden, hidden[0].shape[0])
+
+    leaves, hidden, other = kept
+    of_leaves, of_hidden = _on_every_device(local, reduce=True)(leaves, hidden, (other, gradient))
+    return of_leaves, of_hidden, jax.tree.map(lambda _: None, other)
+
+
+_map_positions.defvjp(_forward, _backward)
+
+
+def _on_chunk(fn: ChunkFn, logits: tuple, leaves: Any, hidden: Any, other: Any) -> Any:
+    made = tuple(one(own, rows) for one, own, rows in zip(logits, leaves, hidden, strict=True))
+    return fn(made, *other)
+
+
+def _chunked(tree: Any, chunk: int) -> Any:
+    """`[N, ...] -> [N / chunk, chunk, ...]`, filled up with zeros."""
+
+    def cut(x: Array) -> Array:
+        count = max(-(-x.shape[0] // chunk), 1)
+        x = jnp.pad(x, [(0, count * chunk - x.shape[0])] + [(0, 0)] * (x.ndim - 1))
+        return x.reshape(count, chunk, *x.shape[1:])
+
+    return jax.tree.map(cut, tree)
+
+
+def _joined(tree: Any, length: int) -> Any:
+    """`[N / chunk, chunk, ...] -> [N, ...]`, the way back of `_chunked`."""
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:length], tree)
+
+
+def _on_every_device(local: Callable[..., Any], reduce: bool) -> Callable[..., Any]:
+    """Run `local(leaves, hidden, other)` on each device's share of the positions; without a mesh, on all of them.
+
+    With `reduce`, `local` returns `(sum for the leaves, per position)`, and the sum is added up over the devices.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or not set(MESH_AXES) <= set(mesh.axis_names):
+        return local
+    axes = tuple(mesh.axis_names)
+    split, whole = jax.P(axes), jax.P()
+
+    def shared(leaves: Any, hidden: Any, other: Any) -> Any:
+        out = local(leaves, hidden, other)
+        return (jax.lax.psum(out[0], axes), out[1]) if reduce else out
+
+    mapped = jax.shard_map(
+        shared,
+        in_specs=(whole, split, split),
+        out_specs=(whole, split) if reduce else split,
+        check_vma=False,
+    )
+
+    def run(leaves: Any, hidden: Any, other: Any) -> Any:
+        length = hidden[0].shape[0]
+        fill = -length % mesh.size
+        even = lambda x: jnp.pad(x, [(0, fill)] + [(0, 0)] * (x.ndim - 1)) if fill else x
+        out = mapped(leaves, jax.tree.map(even, hidden), jax.tree.map(even, other))
+        trim = lambda tree: jax.tree.map(lambda x: x[:length], tree)
+        return (out[0], trim(out[1])) if reduce else trim(out)
+
+    return run
