@@ -45,8 +45,8 @@ def frequencies(theta: float, head_dim: int, scaling: RopeScaling | None = None)
 
     Without scaling `inv_i = theta^(-2i / head_dim)`, i = 0 .. head_dim/2 - 1, radians per token. `linear` divides
     all by the factor; `llama3` divides long wavelengths, keeps short ones and blends between; `yarn` does so by
-    how often a dimension turns over the original length and also scales cos and sin. `dynamic` depends on the length at hand: here
-    it is left unscaled, see `rotary`.
+    how often a dimension turns over the original length and also scales cos and sin. `dynamic` depends on the
+    length at hand: here it is left unscaled, see `rotary`.
 
     Returns:
         float64 `[head_dim / 2]`, and a float.
@@ -78,8 +78,8 @@ def frequencies(theta: float, head_dim: int, scaling: RopeScaling | None = None)
 
 def rotary(
     positions: Int[Array, "B T"], theta: float, head_dim: int, scaling: RopeScaling | None, max_length: int
-) -> tuple[Float[Array, "B T K/2"], Float[Array, "B T K/2"]]:
-    """Cos and sin of every position's angles, float32.
+) -> tuple[Float[Array, "B T R"], Float[Array, "B T R"]]:
+    """Cos and sin of every position's angles, float32; R = K / 2 pairs of head dimensions.
 
     Under `dynamic` the base grows once the largest position of the call passes `max_length`:
     `theta (factor L / max_length - (factor - 1))^(K / (K - 2))` with `L = max(positions) + 1`. Keys already in a cache
@@ -97,7 +97,7 @@ def rotary(
 
 
 def rotate(
-    x: Float[Array, "B T H K"], cos: Float[Array, "B T K/2"], sin: Float[Array, "B T K/2"]
+    x: Float[Array, "B T H K"], cos: Float[Array, "B T R"], sin: Float[Array, "B T R"]
 ) -> Float[Array, "B T H K"]:
     """Turn each pair (i, i + K/2) of head dimensions by its angle: the half-split layout of the hub."""
     cos, sin = cos[:, :, None].astype(x.dtype), sin[:, :, None].astype(x.dtype)

@@ -1,0 +1,132 @@
+"""The chunked head: equal to the direct computation, on one device and on eight, in little memory."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mtjax.model.decoder import DecoderConfig
+from mtjax.model.language_model import make_language_model
+from mtjax.model.policy import make_policy, token_scores
+from mtjax.model.scores import Head, map_next_token
+from mtjax.sharding import MeshSpec, make_mesh
+from mtjax.types import Batch
+
+CONFIG = DecoderConfig(vocab_size=37, width=16, layers=2, heads=4, kv_heads=2, head_dim=8, mlp_width=24, init_scale=0.3)
+MODEL = make_language_model(CONFIG)
+PARAMS = MODEL.init(jax.random.key(0))
+
+
+def make_batch(shape=(8, 20), seed=0):
+    rng = np.random.default_rng(seed)
+    segments = np.sort(rng.integers(0, 3, size=shape), -1)[..., ::-1]
+    segments = np.where(segments > 0, segments.max(-1, keepdims=True) + 1 - segments, 0)
+    return Batch(
+        jnp.asarray(rng.integers(0, 37, size=shape), jnp.int32),
+        jnp.asarray(rng.uniform(size=shape), jnp.float32),
+        jnp.asarray(segments, jnp.int32),
+        {},
+    )
+
+
+def direct(params, batch):
+    """Every logit at once, shifted by hand."""
+    logits = MODEL.logits(params, MODEL.hidden(params, batch.tokens, batch.segments))
+    log_p = jax.nn.log_softmax(logits[:, :-1])
+    logprob = jnp.take_along_axis(log_p, batch.tokens[:, 1:, None], -1)[..., 0]
+    live = (batch.segments[:, 1:] == batch.segments[:, :-1]) & (batch.segments[:, 1:] > 0)
+    first = jnp.zeros_like(batch.weights[:, :1])
+    place = lambda x: jnp.concatenate([first, jnp.where(live, x, 0)], 1)
+    return place(logprob), place(-jnp.sum(jnp.exp(log_p) * log_p, -1)), place(jnp.max(log_p, -1))
+
+
+def loss(params, batch, chunk=16):
+    scores = make_policy(MODEL, params, chunk=chunk).scores(batch)
+    return jnp.sum(scores.logprob * batch.weights)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 160, 1000])
+def test_scores_and_gradient_equal_the_direct_computation(chunk):
+    batch = make_batch()
+    scores = make_policy(MODEL, PARAMS, chunk=chunk).scores(batch)
+    for ours, theirs in zip(scores, direct(PARAMS, batch), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    ours = jax.grad(loss)(PARAMS, batch, chunk)
+    theirs = jax.grad(lambda params: jnp.sum(direct(params, batch)[0] * batch.weights))(PARAMS)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), ours, theirs)
+
+
+def test_leading_axes_are_rows():
+    batch = make_batch()
+    pairs = jax.tree.map(lambda x: x.reshape(4, 2, -1), batch)
+    flat = make_policy(MODEL, PARAMS).scores(batch)
+    paired = make_policy(MODEL, PARAMS).scores(pairs)
+    np.testing.assert_allclose(paired.logprob.reshape(8, -1), flat.logprob, atol=1e-6)
+
+
+def test_map_logits_sees_both_policies_and_carries_gradient():
+    """The probability-weighted log-ratio to another policy, KL(p || q), against the direct computation."""
+    batch = make_batch()
+    other = MODEL.init(jax.random.key(1))
+
+    def divergence(logits, tokens, extras):
+        p, q = (jax.nn.log_softmax(x) for x in logits)
+        return jnp.sum(jnp.exp(p) * (p - q), -1)
+
+    def chunked(params):
+        reference = make_policy(MODEL, other)
+        return make_policy(MODEL, params, chunk=9).map_logits(divergence, batch, also=(reference,)).sum()
+
+    def plain(params):
+        hidden = [MODEL.hidden(x, batch.tokens, batch.segments)[:, :-1] for x in (params, other)]
+        logits = [MODEL.logits(x, h) for x, h in zip((params, other), hidden, strict=True)]
+        live = (batch.segments[:, 1:] == batch.segments[:, :-1]) & (batch.segments[:, 1:] > 0)
+        return jnp.sum(jnp.where(live, divergence(logits, None, None), 0))
+
+    np.testing.assert_allclose(chunked(PARAMS), plain(PARAMS), rtol=1e-5)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), jax.grad(chunked)(PARAMS), jax.grad(plain)(PARAMS)
+    )
+
+
+def loops_of(hlo):
+    """The computations that while loops run, by name, with all they call."""
+    bodies, name = {}, None
+    for line in hlo.splitlines():
+        if line and not line[0].isspace() and "{" in line:
+            name = line.split()[1 if line.startswith("ENTRY") else 0].lstrip("%")
+        bodies.setdefault(name, []).append(line)
+    starts = [part.split("body=%")[1].split(",")[0].split()[0] for part in hlo.splitlines() if "body=%" in part]
+    assert starts, "no loop found: the test looks at nothing"
+    return ["\n".join(bodies[start]) for start in starts]
+
+
+@pytest.mark.parametrize("axes", [(8, 1, 1), (1, 8, 1), (4, 1, 2), (2, 2, 2)])
+def test_eight_devices_equal_one_and_the_loop_is_silent(axes):
+    batch = make_batch()
+    expected, gradient = jax.value_and_grad(loss)(PARAMS, batch)
+    with jax.set_mesh(make_mesh(MeshSpec(*axes))):
+        compiled = jax.jit(jax.value_and_grad(loss)).lower(PARAMS, batch).compile()
+        ours, ours_gradient = compiled(PARAMS, batch)
+    np.testing.assert_allclose(ours, expected, rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), ours_gradient, gradient)
+    words = ("all-reduce", "all-gather", "reduce-scatter", "collective-permute", "all-to-all")
+    for body in loops_of(compiled.as_text()):
+        assert not [word for word in words if word in body]
+
+
+@pytest.mark.parametrize("width", [64, 576])
+def test_memory_is_a_fraction_of_the_logits(width):
+    rows, length, vocab = 8, 512, 49_152
+    tokens = jax.ShapeDtypeStruct((rows, length), jnp.int32)
+    hidden = jax.ShapeDtypeStruct((rows, length, width), jnp.float32)
+    kernel = jax.ShapeDtypeStruct((width, vocab), jnp.float32)
+
+    def total(hidden, kernel, tokens):
+        head = Head(lambda leaves, rows: rows @ leaves[0], [kernel])
+        scores = map_next_token(token_scores, (head,), (hidden,), tokens, jnp.ones_like(tokens), {}, 128)
+        return scores.logprob.sum()
+
+    compiled = jax.jit(jax.value_and_grad(total, (0, 1))).lower(hidden, kernel, tokens).compile()
+    logits = 4 * rows * length * vocab
+    assert compiled.memory_analysis().temp_size_in_bytes - 2 * 4 * width * vocab < logits / 8
