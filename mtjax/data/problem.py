@@ -1,0 +1,198 @@
+"""A problem: a question, its answer, and solutions known to be right or wrong; and the records it is read from."""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from mtjax.errors import InputError, suggest
+
+OnError = Literal["raise", "skip"]
+"""What a source does with a record it cannot read: raise InputError, or count it and go on."""
+
+Split = Literal["all", "train", "test"]
+"""Which part of a source: all of it, or one of two parts with no question in common, see `in_split`."""
+
+ROLES = ("system", "user", "assistant")
+"""The speakers of a conversation; a system message stands only in front."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: str
+    """Who speaks: "system", "user" or "assistant"."""
+    content: str
+    """What is said, without any template around it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One question with what is known about it; every source gives these and every task renders them."""
+
+    id: str
+    """Names the problem in error messages and logs, such as `train.jsonl:12`."""
+    question: str
+    """The text of the task; of a conversation, its first user message."""
+    answer: str = ""
+    """The final answer alone, such as "18"; empty where it is not known."""
+    right: tuple[str, ...] = ()
+    """Solutions known to be right, each complete with its final answer."""
+    wrong: tuple[str, ...] = ()
+    """Solutions known to be wrong."""
+    messages: tuple[Message, ...] = ()
+    """The conversation, for chat data; empty otherwise."""
+    source: str = ""
+    """Where it comes from, such as "gsm8k"."""
+
+
+class Problems(NamedTuple):
+    """What a source gives.
+
+    Attributes:
+        items: the problems; a sequence with random access, which may read lazily.
+        skipped: how many records were left out because they could not be read (`on_error="skip"`).
+        notes: one sentence per kind of thing the user should know, such as the first record skipped and why.
+    """
+
+    items: Sequence[Problem]
+    skipped: int = 0
+    notes: tuple[str, ...] = ()
+
+
+SCHEMAS: dict[str, tuple[str, ...]] = {
+    "completion": ("prompt", "completion"),
+    "messages": ("messages",),
+    "solutions": ("question", "prompt", "answer", "right", "wrong"),
+}
+"""The record schemas, as keys. Every schema also takes the optional keys `id` and `source`.
+
+- completion: `{"prompt": str, "completion": str}`; the completion is taken to be right.
+- messages: `{"messages": [{"role": "system" | "user" | "assistant", "content": str}, ...]}`.
+- solutions: `{"question" (or "prompt"): str, "answer": str, "right": [str, ...], "wrong": [str, ...]}`; all but the
+  question may be left out, but not all of answer, right and wrong.
+"""
+
+
+def _text(record: Mapping[str, Any], key: str, where: str, default: str | None = None) -> str:
+    value = record.get(key, default)
+    if not isinstance(value, str):
+        raise InputError(f"{where}: {key!r} is {value!r:.80}; expected a string, so put the value in quotes")
+    return value
+
+
+def _texts(record: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
+    value = record.get(key, [])
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise InputError(f"{where}: {key!r} is {value!r:.80}; expected a list of strings")
+    return tuple(value)
+
+
+def _messages(record: Mapping[str, Any], where: str) -> tuple[Message, ...]:
+    value = record["messages"]
+    if not isinstance(value, list | tuple) or not value:
+        raise InputError(f"{where}: 'messages' is {value!r:.80}; expected a non-empty list of objects")
+    messages = []
+    for turn, item in enumerate(value):
+        here = f"{where}: messages[{turn}]"
+        if not isinstance(item, Mapping):
+            raise InputError(f'{here} is {item!r:.80}; expected {{"role": ..., "content": ...}}')
+        _refuse_unknown(item, ("role", "content"), here)
+        role = _text(item, "role", here)
+        if role not in ROLES:
+            raise InputError(f"{here}: role {role!r}: {suggest(role, ROLES)}")
+        if role == "system" and turn:
+            raise InputError(f"{here}: a system message stands only in front; move it there or make it a user's")
+        messages.append(Message(role, _text(item, "content", here)))
+    if all(message.role != "user" for message in messages):
+        raise InputError(f"{where}: 'messages' has no message of the user; a conversation needs at least one")
+    return tuple(messages)
+
+
+def _refuse_unknown(record: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    for key in record:
+        if key not in known:
+            raise InputError(f"{where}: unknown key {key!r}: {suggest(str(key), known)}")
+
+
+def first_user_message(messages: Sequence[Message]) -> str:
+    """What a conversation counts as its question: the first user message, "" where there is none."""
+    return next((message.content for message in messages if message.role == "user"), "")
+
+
+def problem_from_record(record: Any, where: str, *, id: str = "") -> Problem:
+    """The problem that a record in one of `SCHEMAS` describes.
+
+    `where` opens every message (`data.jsonl:12`); `id` names the problem when the record has no `id` of its own
+    (default: `where`). Raises InputError for anything but an object, an unknown or missing key and a wrong type.
+
+    >>> problem_from_record({"prompt": "1 + 1 =", "completion": " 2"}, "a.jsonl:1").right
+    (' 2',)
+    """
+    if not isinstance(record, Mapping):
+        raise InputError(
+            f'{where}: got {record!r:.80}; expected an object such as {{"prompt": ..., "completion": ...}}'
+        )
+    if "messages" in record:
+        schema = "messages"
+    elif "completion" in record:
+        schema = "completion"
+    else:
+        schema = "solutions"
+    known = (*SCHEMAS[schema], "id", "source")
+    if schema == "solutions" and not {"question", "prompt"} & set(record):
+        every = sorted({key for keys in SCHEMAS.values() for key in keys} | {"id", "source"})
+        _refuse_unknown(record, every, where)
+        raise InputError(f"{where}: no question in keys {sorted(record)}; expected 'question', 'prompt' or 'messages'")
+    _refuse_unknown(record, known, where)
+    name = _text(record, "id", where, id or where)
+    source = _text(record, "source", where, "")
+    if schema == "messages":
+        messages = _messages(record, where)
+        return Problem(name, first_user_message(messages), messages=messages, source=source)
+    if schema == "completion":
+        return Problem(name, _text(record, "prompt", where), right=(_text(record, "completion", where),), source=source)
+    if {"question", "prompt"} <= set(record):
+        raise InputError(f"{where}: both 'question' and 'prompt'; give one, they mean the same")
+    if not {"answer", "right", "wrong"} & set(record):
+        raise InputError(f"{where}: only a question; add at least one of 'completion', 'answer', 'right', 'wrong'")
+    question = _text(record, "question" if "question" in record else "prompt", where)
+    right, wrong = _texts(record, "right", where), _texts(record, "wrong", where)
+    return Problem(name, question, _text(record, "answer", where, ""), right, wrong, source=source)
+
+
+def record_from_problem(problem: Problem) -> dict[str, Any]:
+    """The record that `problem_from_record` turns back into this problem; keys of empty fields are left out.
+
+    Raises InputError for a problem that has both a conversation and solutions: no schema holds both.
+    """
+    record: dict[str, Any] = {"id": problem.id}
+    if problem.messages:
+        if problem.answer or problem.right or problem.wrong:
+            raise InputError(
+                f"problem {problem.id!r} has both messages and an answer or solutions; no record schema holds both, "
+                "so write the solutions as assistant messages"
+            )
+        record["messages"] = [dataclasses.asdict(message) for message in problem.messages]
+    else:
+        record |= {"question": problem.question, "answer": problem.answer}
+        record |= {"right": list(problem.right)} if problem.right else {}
+        record |= {"wrong": list(problem.wrong)} if problem.wrong else {}
+    return record | ({"source": problem.source} if problem.source else {})
+
+
+TEST_SHARE = 0.2
+"""The share of questions that `split="test"` gets."""
+
+
+def in_split(question: str, split: Split) -> bool:
+    """Whether a question belongs to a split; the hash of its words decides, so it does the same in every source.
+
+    `sha256(words) / 2^64 < TEST_SHARE` is test, the rest is train. Case and white space do not count, so that two
+    copies of one question never land on both sides.
+    """
+    if split == "all":
+        return True
+    digest = hashlib.sha256(" ".join(question.lower().split()).encode()).digest()
+    return (int.from_bytes(digest[:8], "big") < TEST_SHARE * 2**64) == (split == "test")

@@ -1,0 +1,153 @@
+"""Tokenizers: texts come back, offsets cover them, a joint string keeps its border, chats have findable spans."""
+
+import functools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtjax.data import tokenizer as tk
+from mtjax.data import vocabularies
+from mtjax.data.problem import Message
+from mtjax.errors import InputError
+
+CHAT = (Message("system", "be brief"), Message("user", "hi?"), Message("assistant", " yes "), Message("user", "b"))
+TEXTS = st.text(max_size=30)
+
+
+@functools.cache
+def load(name):
+    return tk.load_tokenizer(name)
+
+
+def bpe():
+    """A byte-level BPE whose merges cross the border of "=" and " 1", with trimmed offsets as GPT-2 has them."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {char: byte for byte, char in enumerate(vocabularies.byte_alphabet())} | {"Ġ1": 256, "=Ġ1": 257}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[("Ġ", "1"), ("=", "Ġ1")]))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(False, False, False), decoders.ByteLevel()
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=True)
+    tokenizer.add_special_tokens(["<|end|>"])
+    return tk._from_transformers("bpe", PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>"))
+
+
+BPE = bpe()
+
+
+def check_offsets(tokenizer, text):
+    ids, offsets = tokenizer.encode(text)
+    assert len(ids) == len(offsets)
+    reached = 0
+    for start, end in offsets:
+        assert start <= reached <= end, (text, offsets)  # no gap, in order
+        reached = end
+    assert reached == len(text)
+    assert tokenizer.decode(ids) == text
+
+
+@given(TEXTS)
+def test_bytes_are_the_utf8_of_the_text(text):
+    tokenizer = load("bytes")
+    assert tokenizer.encode(text).ids == list(text.encode())
+    check_offsets(tokenizer, text)
+
+
+@given(TEXTS, TEXTS)
+def test_offsets_cover_prompt_and_answer_even_where_a_token_crosses_the_border(prompt, answer):
+    for tokenizer in (load("bytes"), BPE):
+        check_offsets(tokenizer, prompt + "=" + " 1" + answer)
+
+
+def test_by_hand():
+    # "é" is two bytes of one character; the special token is one id over seven characters
+    assert load("bytes").encode("é<|end|>") == ([0xC3, 0xA9, 258], [(0, 1), (0, 1), (1, 8)])
+    # "=" and " 1" merge in the joint string: one token over both sides, whose offsets say so
+    assert BPE.encode("2= 1") == ([ord("2"), 257], [(0, 1), (1, 4)])
+    # trimmed offsets would start at the 1; the space belongs to its token all the same
+    assert BPE.encode("2 1").offsets == [(0, 1), (1, 3)]
+    text = "12 + 7 =\nStep 1: 12 + 7 = 19\nAnswer: 19"
+    tokens = [text[start:end] for start, end in load("arithmetic").encode(text).offsets]
+    expected = [*"12", " + ", "7", " =", "\n", "Step 1: ", *"12", " + ", "7", " = ", *"19", "\nAnswer: ", *"19"]
+    assert tokens == expected
+    assert len(load("arithmetic").encode("[CORRECT RATIONALE]").ids) == 1
+    assert len(load("arithmetic").encode("[INCORRECT RATIONALE]").ids) == 1
+
+
+@given(st.lists(st.sampled_from(vocabularies.ARITHMETIC_SYMBOLS), max_size=20).map("".join))
+def test_arithmetic_round_trips_whatever_its_symbols_spell(text):
+    check_offsets(load("arithmetic"), text)
+
+
+def test_special_ids():
+    by_name = {name: load(name) for name in ("bytes", "arithmetic")}
+    assert by_name["bytes"][:5] == ("bytes", 259, 256, 257, 258)
+    assert by_name["arithmetic"].bos_id is None
+    assert BPE.pad_id == BPE.end_id  # no pad of its own
+    for tokenizer in by_name.values():
+        assert tokenizer.vocab_size > max(tokenizer.end_id, tokenizer.pad_id)
+        assert tokenizer.encode(tokenizer.decode([tokenizer.end_id])).ids == [tokenizer.end_id]
+
+
+@pytest.mark.parametrize("name", ["bytes", "arithmetic"])
+def test_saved_and_loaded_is_the_same(name, tmp_path):
+    tokenizer = load(name)
+    tokenizer.save(tmp_path / "out")
+    again = tk.load_tokenizer(str(tmp_path / "out"))
+    assert again.fingerprint == tokenizer.fingerprint
+    assert again[1:5] == tokenizer[1:5]
+    assert again.chat_template == tokenizer.chat_template
+    assert again.encode("12 + 7 =") == tokenizer.encode("12 + 7 =")
+    assert load("bytes").fingerprint != load("arithmetic").fingerprint
+
+
+def test_chat_spans_of_the_bytes_template_by_hand():
+    text, spans = tk.render_chat_spans(load("bytes"), (*CHAT, Message("assistant", "c")))
+    assert text == "system: be brief\nuser: hi?\nassistant:  yes <|end|>\nuser: b\nassistant: c<|end|>\n"
+    assert [text[start:end] for start, end in spans] == [" yes <|end|>", "c<|end|>"]
+    assert load("bytes").render_chat(CHAT[:2], True).endswith("\nassistant: ")
+
+
+def with_template(template):
+    from transformers import PreTrainedTokenizerFast
+
+    backend = vocabularies.bytes_tokenizer()
+    fast = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|end|>", chat_template=template)
+    return tk._from_transformers("templated", fast)
+
+
+def test_chat_templates_that_cannot_be_masked_are_refused():
+    # says how many turns follow: an earlier turn changes when a later one is added
+    shifting = with_template("{% for m in messages %}{{ m.content }}{{ loop.length }}{% endfor %}")
+    with pytest.raises(InputError, match="turn 2 differently"):
+        tk.render_chat_spans(shifting, CHAT)
+    strict = with_template("{{ raise_exception('roles must alternate') }}")
+    with pytest.raises(InputError, match=r"system, user, assistant, user: roles must alternate"):
+        strict.render_chat(CHAT, False)
+    with pytest.raises(InputError, match="no chat template"):
+        load("arithmetic").render_chat(CHAT, True)
+    # a template without end token: the span is the turn without its line break
+    plain = with_template("{% for m in messages %}{{ m.role }}>{{ m.content }}\n{% endfor %}")
+    text, spans = tk.render_chat_spans(plain, CHAT)
+    assert [text[a:b] for a, b in spans] == ["assistant> yes"]
+
+
+def test_unknown_names_and_characters_are_refused(tmp_path):
+    with pytest.raises(InputError, match="did you mean 'bytes'"):
+        tk.load_tokenizer("byte")
+    with pytest.raises(InputError, match="tokenizer.json"):
+        tk.load_tokenizer(str(tmp_path))
+    with pytest.raises(InputError, match="check the id and the network"):
+        tk.load_tokenizer("owner/name")
+    with pytest.raises(InputError, match="'×' at character 2"):
+        load("arithmetic").encode("1 × 2")
+
+
+def test_smollm2_joins_and_renders():
+    tokenizer = load("smollm2")
+    text, spans = tk.render_chat_spans(tokenizer, (*CHAT, Message("assistant", "42")))
+    assert [text[a:b] for a, b in spans] == [" yes <|im_end|>", "42<|im_end|>"]
+    assert tokenizer.encode("<|im_end|>").ids == [tokenizer.end_id]
+    for prompt, answer in [("1 + 1 =", " 2"), ("a", "b c\n\n"), ("x ", " y"), ("né", "é 😀 120")]:
+        check_offsets(tokenizer, prompt + answer)
