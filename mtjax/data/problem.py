@@ -140,12 +140,10 @@ def problem_from_record(record: Any, where: str, *, id: str = "") -> Problem:
         schema = "completion"
     else:
         schema = "solutions"
-    known = (*SCHEMAS[schema], "id", "source")
+    _refuse_unknown(record, sorted({"id", "source"}.union(*SCHEMAS.values())), where)
+    _refuse_unknown(record, (*SCHEMAS[schema], "id", "source"), where)
     if schema == "solutions" and not {"question", "prompt"} & set(record):
-        every = sorted({key for keys in SCHEMAS.values() for key in keys} | {"id", "source"})
-        _refuse_unknown(record, every, where)
         raise InputError(f"{where}: no question in keys {sorted(record)}; expected 'question', 'prompt' or 'messages'")
-    _refuse_unknown(record, known, where)
     name = _text(record, "id", where, id or where)
     source = _text(record, "source", where, "")
     if schema == "messages":

@@ -8,18 +8,20 @@ from mtjax.data.problem import Message, Problem, in_split, problem_from_record, 
 from mtjax.errors import InputError
 
 TEXT = st.text(max_size=8)
-SOLVED = st.builds(
-    Problem, TEXT, TEXT, TEXT, st.lists(TEXT, max_size=2).map(tuple), st.lists(TEXT, max_size=2).map(tuple), source=TEXT
-)
+TEXTS = st.lists(TEXT, max_size=2).map(tuple)
 
 
-def chat(turns):
-    messages = tuple(Message(role, text) for role, text in zip("user assistant user".split(), turns, strict=False))
-    return Problem("c", turns[0], messages=messages)
+@given(TEXT, TEXT, TEXT, TEXTS, TEXTS, TEXT)
+def test_a_problem_survives_its_record(name, question, answer, right, wrong, source):
+    problem = Problem(name, question, answer, right, wrong, source=source)
+    assert problem_from_record(record_from_problem(problem), "here") == problem
 
 
-@given(SOLVED | st.lists(TEXT, min_size=1, max_size=3).map(chat))
-def test_a_problem_survives_its_record(problem):
+@given(TEXT, st.lists(TEXT, min_size=1, max_size=3))
+def test_a_conversation_survives_its_record(name, turns):
+    roles = ["user", "assistant", "user"]
+    messages = tuple(Message(role, text) for role, text in zip(roles, turns, strict=False))
+    problem = Problem(name, turns[0], messages=messages)
     assert problem_from_record(record_from_problem(problem), "here") == problem
 
 
