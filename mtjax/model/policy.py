@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from mtjax.model.scores import head_of, map_next_token
-from mtjax.types import Batch, LanguageModel, Params, TokenScores
+from mtjax.types import Batch, LanguageModel, Params, Policy, TokenScores
 
 
 def token_scores(
@@ -41,7 +41,7 @@ class ModelPolicy:
         out = self.model.hidden(self.params, rows(batch.tokens), rows(batch.segments))
         return out.reshape(*batch.tokens.shape, -1)
 
-    def map_logits(self, fn: Callable[..., Any], batch: Batch, also: tuple["ModelPolicy", ...] = ()) -> Any:
+    def map_logits(self, fn: Callable[..., Any], batch: Batch, also: tuple[Any, ...] = ()) -> Any:
         """See `mtjax.types.Policy.map_logits`; `fn` gets the extras that are per token, each `[C]`."""
         policies = (self, *also)
         length = batch.tokens.shape[-1]
@@ -65,7 +65,7 @@ class ModelPolicy:
         return self.map_logits(lambda logits, *rest: token_scores((logits,), *rest), batch)
 
 
-def make_policy(model: LanguageModel, params: Params, *, chunk: int = 128) -> ModelPolicy:
+def make_policy(model: LanguageModel, params: Params, *, chunk: int = 128) -> Policy:
     """A policy from a model and its parameters.
 
     Args:

@@ -1,0 +1,219 @@
+"""Hugging Face folders in and out: safetensors and `config.json`, without any of transformers' model classes.
+
+Llama 2 and 3.x, SmolLM2, Qwen2 and 2.5, Mistral. Weights are streamed from the files straight to their shards.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+from typing import Any, Literal
+
+import jax
+import ml_dtypes  # teaches numpy bfloat16; must come before a bf16 file is read
+import numpy as np
+from jax.sharding import Mesh
+
+from mtjax.errors import InputError
+from mtjax.model.decoder import DecoderConfig
+from mtjax.model.hf_config import config_from_json, config_to_json
+from mtjax.model.hf_tensors import hub_tensors, read_params, to_hub
+from mtjax.model.language_model import make_language_model
+from mtjax.types import LanguageModel, Params
+
+__all__ = ["config_from_json", "config_to_json", "end_ids", "load", "read_config", "save"]
+
+INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
+FILE_BYTES = 5 * 10**9  # the hub's size limit of one file of a split checkpoint
+
+
+def load(
+    path: str | os.PathLike[str], *, mesh: Mesh | None = None, dtype: Literal["float32", "bfloat16"] | None = None
+) -> tuple[LanguageModel, Params]:
+    """The model in a local Hugging Face folder, its parameters in float32 on the mesh.
+
+    A tied model ignores any `lm_head.weight`, an untied one requires it.
+
+    Args:
+        path: folder with `config.json` and `model.safetensors`, or an index and its files.
+        mesh: split the parameters by `mtjax.sharding.RULES`; None puts them whole on the first device.
+        dtype: type to compute in (`DecoderConfig.dtype`); None is float32.
+
+    Raises:
+        InputError: a missing folder or file, a corrupt file, an unsupported family or rotary type, and tensors that
+            are missing, unknown, misshapen or no floats; each named.
+
+    >>> model, params = load("my_model")  # doctest: +SKIP
+    """
+    folder = pathlib.Path(path)
+    config = read_config(folder)
+    if dtype is not None:
+        config = _with_dtype(config, dtype)
+    model = make_language_model(config)
+    return model, read_params(model, _open_tensors(folder), mesh, str(folder))
+
+
+def _with_dtype(config: DecoderConfig, dtype: str) -> DecoderConfig:
+    import dataclasses
+
+    return dataclasses.replace(config, dtype=dtype)
+
+
+def read_config(path: str | os.PathLike[str]) -> DecoderConfig:
+    """The decoder settings in a Hugging Face folder; InputError as in `load`."""
+    return config_from_json(_json(pathlib.Path(path), "config.json"))
+
+
+def end_ids(path: str | os.PathLike[str]) -> tuple[int, ...]:
+    """Every id that ends a text, by `generation_config.json` and `config.json` (one id or a list); may be empty."""
+    folder, found = pathlib.Path(path), set()
+    for name in ("generation_config.json", "config.json"):
+        if (folder / name).is_file():
+            value = _json(folder, name).get("eos_token_id")
+            found |= set(value if isinstance(value, list) else [value]) - {None}
+    return tuple(sorted(found))
+
+
+def _json(folder: pathlib.Path, name: str) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise InputError(f"model folder {str(folder)!r} does not exist; expected a folder with config.json")
+    try:
+        value = json.loads((folder / name).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        there = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8]) or "nothing"
+        raise InputError(f"{folder / name} does not exist; expected a Hugging Face model folder, found {there}") from None
+    except (ValueError, OSError) as error:
+        raise InputError(f"{folder / name} cannot be read as JSON ({error}); fetch it again") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{folder / name} holds a JSON {type(value).__name__}; expected an object")
+    return value
+
+
+def _open_tensors(folder: pathlib.Path) -> dict[str, Any]:
+    """Every tensor of the folder by name, as a slice that is read only when indexed."""
+    from safetensors import SafetensorError, safe_open
+
+    index: dict[str, str] = {}
+    if (folder / INDEX).is_file():
+        index = _json(folder, INDEX).get("weight_map") or {}
+        if not index or not all(isinstance(file, str) for file in index.values()):
+            raise InputError(f"{folder / INDEX} has no weight_map from tensor to file name; fetch it again")
+    files = sorted(set(index.values())) or [SINGLE]
+    tensors: dict[str, Any] = {}
+    for file in files:
+        if not (folder / file).is_file():
+            hint = f"named in {INDEX}; fetch it too" if index else "expected it beside config.json"
+            if list(folder.glob("*.bin")):
+                hint += ": there are only PyTorch .bin files, convert them to safetensors"
+            raise InputError(f"{folder / file} does not exist; {hint}")
+        try:
+            handle = safe_open(folder / file, framework="numpy")
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{folder / file} is no whole safetensors file ({error}); fetch it again") from error
+        tensors |= {name: handle.get_slice(name) for name in handle.keys()}  # noqa: SIM118 - a handle, no dict
+    absent = sorted(set(index) - set(tensors))
+    if absent:
+        raise InputError(f"{folder / index[absent[0]]} lacks {absent[0]}, which {INDEX} says it holds; fetch both again")
+    return tensors
+
+
+def save(
+    path: str | os.PathLike[str],
+    model: LanguageModel,
+    params: Params,
+    *,
+    tokenizer: Any = None,
+    dtype: Literal["float32", "bfloat16"] = "float32",
+    file_bytes: int = FILE_BYTES,
+) -> None:
+    """Write a Hugging Face folder: safetensors, `config.json`, `generation_config.json`, tokenizer, chat template.
+
+    The folder appears whole or not at all: it is written beside its place and renamed. One that is there already is replaced
+    if it is empty or a model folder. Loading it and saving again gives equal bytes. In many processes all must call;
+    the first one writes.
+
+    Args:
+        path: the folder to make.
+        model: the decoder.
+        params: its parameters.
+        tokenizer: a `mtjax.data.tokenizer.Tokenizer`, saved along; its ids go into the configs.
+        dtype: type of the weights on disk.
+        file_bytes: split into files of at most this size, as the hub does.
+
+    Raises:
+        InputError: the folder holds something else; no Hugging Face family has this shape (`hf_config.family_of`).
+    """
+    folder = pathlib.Path(path)
+    ids = {} if tokenizer is None else _ids(tokenizer)
+    config = config_to_json(model.config, dtype=dtype, **ids)
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / "config.json").is_file())):
+        raise InputError(f"{folder} exists and is no model folder; give a new name, or empty it first")
+    first = jax.process_index() == 0
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)) if first else None
+    try:
+        _write_tensors(temporary, model, params, np.dtype(getattr(ml_dtypes, dtype, dtype)), file_bytes)
+        if temporary is not None:
+            if tokenizer is not None:
+                tokenizer.save(temporary)
+            _write_json(temporary / "config.json", config)
+            _write_json(temporary / "generation_config.json", {"_from_model_config": True, **ids})
+            temporary.chmod(0o755)
+            _replace(temporary, folder)
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _ids(tokenizer: Any) -> dict[str, int]:
+    ids = {"bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.end_id, "pad_token_id": tokenizer.pad_id}
+    return {key: value for key, value in ids.items() if value is not None}
+
+
+def _write_tensors(
+    folder: pathlib.Path | None, model: LanguageModel, params: Params, dtype: np.dtype, file_bytes: int
+) -> None:
+    """Write all tensors, one file in memory at a time; without a folder, only take part in the gathering."""
+    sizes = [(name, array.size * dtype.itemsize) for name, array, _ in hub_tensors(model, params)]
+    plan: list[list[str]] = [[]]
+    held = 0
+    for name, size in sizes:
+        if plan[-1] and held + size > file_bytes:
+            plan.append([])
+            held = 0
+        plan[-1].append(name)
+        held += size
+    stream = hub_tensors(model, params)
+    where: dict[str, str] = {}
+    for number, names in enumerate(plan, start=1):
+        file = SINGLE if len(plan) == 1 else f"model-{number:05d}-of-{len(plan):05d}.safetensors"
+        tensors = {}
+        for _ in names:
+            name, array, inputs = next(stream)
+            values = to_hub(array, inputs)
+            if folder is not None:
+                tensors[name] = values.astype(dtype)
+                where[name] = file
+        if folder is not None:
+            from safetensors.numpy import save_file
+
+            save_file(tensors, folder / file, metadata={"format": "pt"})
+    if folder is not None and len(plan) > 1:
+        total = sum(size for _, size in sizes)
+        _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": dict(sorted(where.items()))})
+
+
+def _write_json(file: pathlib.Path, value: dict[str, Any]) -> None:
+    file.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def _replace(new: pathlib.Path, folder: pathlib.Path) -> None:
+    """Put the finished folder in place; what was there goes only after."""
+    if folder.exists():
+        old = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
+        folder.rename(old / "model")
+        new.rename(folder)
+        shutil.rmtree(old)
+    else:
+        new.rename(folder)

@@ -1,0 +1,93 @@
+"""The optimizer: settings, and the one optax chain made from them."""
+
+import dataclasses
+from typing import Any, Literal
+
+import jax
+import optax
+
+from mtjax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimConfig:
+    """AdamW with clipping, a linear warm-up and a schedule; moments and master parameters are float32."""
+
+    learning_rate: float = 1e-4
+    """Peak learning rate, reached after the warm-up."""
+    warmup_steps: int = 0
+    """Steps of linear warm-up from 0."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the learning rate falls after the warm-up."""
+    schedule_steps: int | None = None
+    """The step at which the schedule ends; None takes `steps`. Set it if `steps` may be raised later."""
+    end_fraction: float = 0.1
+    """Learning rate at the schedule's end and after, as a fraction of the peak; unused when constant."""
+    b1: float = 0.9
+    """Decay of the first moment."""
+    b2: float = 0.95
+    """Decay of the second moment."""
+    eps: float = 1e-8
+    """Added to the root of the second moment."""
+    weight_decay: float = 0.0
+    """Decoupled decay, on matrices only (not on norms and biases)."""
+    clip_norm: float = 1.0
+    """Largest global gradient norm; 0 does not clip."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.learning_rate < float("inf"):
+            raise InputError(f"optim.learning_rate={self.learning_rate}: expected a positive number, e.g. 1e-4")
+        if self.warmup_steps < 0 or (self.schedule_steps is not None and self.schedule_steps < 1):
+            raise InputError(
+                f"optim.warmup_steps={self.warmup_steps}, schedule_steps={self.schedule_steps}: "
+                "expected warmup_steps >= 0 and schedule_steps >= 1 (or None)"
+            )
+        if not (0 <= self.b1 < 1 and 0 <= self.b2 < 1):
+            raise InputError(f"optim.b1={self.b1}, b2={self.b2}: decays lie in [0, 1)")
+        if self.weight_decay < 0 or self.clip_norm < 0 or not 0 <= self.end_fraction <= 1:
+            raise InputError(
+                f"optim.weight_decay={self.weight_decay}, clip_norm={self.clip_norm}, "
+                f"end_fraction={self.end_fraction}: expected the first two >= 0 and the last in [0, 1]"
+            )
+
+
+def make_schedule(config: OptimConfig, steps: int) -> optax.Schedule:
+    """Learning rate by step (from 0): `peak * (step + 1) / warmup` while warming up, then the schedule.
+
+    The first update is not wasted on a rate of 0. After the schedule's end the rate stays at `end_fraction * peak`.
+    """
+    end = config.schedule_steps or steps
+    falling = max(end - config.warmup_steps, 1)
+    peak, low = config.learning_rate, config.learning_rate * config.end_fraction
+    after: optax.Schedule
+    if config.schedule == "cosine":
+        after = optax.cosine_decay_schedule(peak, falling, config.end_fraction)
+    elif config.schedule == "linear":
+        after = optax.linear_schedule(peak, low, falling)
+    else:
+        after = optax.constant_schedule(peak)
+    if not config.warmup_steps:
+        return after
+    first = peak / config.warmup_steps
+    warmup = optax.linear_schedule(first, peak, max(config.warmup_steps - 1, 1))
+    return optax.join_schedules([warmup, after], [config.warmup_steps])
+
+
+def decays(params: Any) -> Any:
+    """Which parameters the weight decay touches: kernels and embeddings, not scales and biases."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: getattr(path[-1], "key", None) not in ("scale", "bias"), params
+    )
+
+
+def make_optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformation:
+    """Clip by global norm, then AdamW with the schedule.
+
+    Args:
+        steps: the run's length; where the schedule ends unless `schedule_steps` says otherwise.
+    """
+    adamw = optax.adamw(
+        make_schedule(config, steps), config.b1, config.b2, config.eps, weight_decay=config.weight_decay, mask=decays
+    )
+    clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
+    return optax.chain(clip, adamw)

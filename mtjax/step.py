@@ -1,0 +1,153 @@
+"""One training step: the loss's sum and count over micro-batches and the mesh, one division, one update."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding
+from jaxtyping import Array, Int, PRNGKeyArray
+
+from mtjax import sharding
+from mtjax.errors import InputError
+from mtjax.model.policy import make_policy
+from mtjax.types import Batch, LanguageModel, Mean, Objective, Params, Policy, add_means
+
+
+class TrainState(NamedTuple):
+    """All that training changes; the data position is the step.
+
+    Attributes:
+        step: updates done, int32.
+        params: master parameters, float32.
+        opt_state: the optimizer's state, float32, split over the mesh like the parameters.
+    """
+
+    step: Int[Array, ""] | Any
+    params: Params | Any
+    opt_state: Any
+
+
+StepFn = Callable[[TrainState, Batch, PRNGKeyArray], tuple[TrainState, dict[str, Any]]]
+"""`(state, batch, key) -> (state, metrics)`; the state is donated."""
+
+
+def state_shardings(model: LanguageModel, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
+    """Where each leaf of the training state lives: moments like their parameters, the rest on every device."""
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    placed = sharding.shardings(model.axes, mesh)
+    whole = NamedSharding(mesh, jax.P())
+    opt_state = optax.tree_map_params(
+        optimizer,
+        lambda _, place: place,
+        jax.eval_shape(optimizer.init, params),
+        placed,
+        transform_non_params=lambda _: whole,
+    )
+    return TrainState(whole, placed, opt_state)
+
+
+def init_state(
+    model: LanguageModel,
+    optimizer: optax.GradientTransformation,
+    key: PRNGKeyArray,
+    mesh: Mesh | None = None,
+    params: Params | None = None,
+) -> TrainState:
+    """A fresh state at step 0: from `key`, or around given `params` (a warm start). Made where it lives."""
+
+    def make(key: PRNGKeyArray, params: Params | None) -> TrainState:
+        params = model.init(key) if params is None else params
+        return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+
+    places = None if mesh is None else state_shardings(model, optimizer, mesh)
+    return jax.jit(make, out_shardings=places)(key, params)
+
+
+def place_batch(batch: Batch, mesh: Mesh | None) -> Batch:
+    """Put a host batch on the mesh, rows split over its `data` and `fsdp` axes."""
+    if mesh is None:
+        return jax.tree.map(jnp.asarray, batch)
+    rows = NamedSharding(mesh, sharding.spec_of(("batch",)))
+    return jax.tree.map(lambda x: jax.make_array_from_callback(np.shape(x), rows, lambda at: np.asarray(x)[at]), batch)
+
+
+def strided(batch: Batch, count: int) -> Batch:
+    """`[B, ...] -> [count, B / count, ...]`: row i goes to micro-batch i mod count.
+
+    Consecutive blocks would move rows between devices; strides leave every row where it is.
+    """
+    split = lambda x: jnp.swapaxes(x.reshape(x.shape[0] // count, count, *x.shape[1:]), 0, 1)
+    return jax.tree.map(split, batch)
+
+
+def make_train_step(
+    model: LanguageModel,
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    *,
+    micro_batches: int = 1,
+    mesh: Mesh | None = None,
+    reference: Policy | None = None,
+    chunk: int = 128,
+) -> StepFn:
+    """Compile-once step of one objective.
+
+    Formula: `gradient = sum_m grad(total_m) / sum_m count_m` over micro-batches m, so any split of a batch gives the
+    same update. A count of 0 gives gradient 0 and the metric `empty` 1.
+
+    Args:
+        micro_batches: splits of the batch that run one after another, to save memory; divides the rows.
+        mesh: None runs on one device.
+        chunk: positions whose logits exist at a time.
+
+    Returns:
+        a function of state, batch (host or device) and key; metrics hold `loss`, `grad_norm` (before clipping),
+        `empty`, `target_tokens`, and the objective's means divided, all float32 scalars.
+    """
+
+    def total_loss(params: Params, batch: Batch, key: PRNGKeyArray) -> tuple[Array, Any]:
+        loss, metrics = objective(make_policy(model, params, chunk=chunk), batch, reference=reference, key=key)
+        return loss.total, (loss, metrics)
+
+    def one_micro_batch(params: Params, batch: Batch, key: PRNGKeyArray) -> tuple[Any, Any]:
+        (_, means), gradient = jax.value_and_grad(total_loss, has_aux=True)(params, batch, key)
+        return gradient, means
+
+    def step(state: TrainState, batch: Batch, key: PRNGKeyArray) -> tuple[TrainState, dict[str, Any]]:
+        if micro_batches == 1:
+            gradient, (loss, metrics) = one_micro_batch(state.params, batch, key)
+        else:
+            parts = (strided(batch, micro_batches), jax.random.split(key, micro_batches))
+            shapes = jax.eval_shape(one_micro_batch, state.params, *jax.tree.map(lambda x: x[0], parts))
+            zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+            add = lambda sums, part: (add_means(sums, one_micro_batch(state.params, *part)), None)
+            (gradient, (loss, metrics)), _ = jax.lax.scan(add, zeros, parts)
+        gradient = jax.tree.map(
+            lambda g: jnp.where(loss.count > 0, g / jnp.where(loss.count > 0, loss.count, 1), 0), gradient
+        )
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        new = TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state)
+        log = {name: mean.value for name, mean in metrics.items() if isinstance(mean, Mean)}
+        log |= {"loss": loss.value, "grad_norm": optax.tree.norm(gradient), "target_tokens": loss.count}
+        return new, log | {"empty": jnp.asarray(loss.count == 0, jnp.float32)}
+
+    places = None if mesh is None else state_shardings(model, optimizer, mesh)
+    jitted = jax.jit(step, donate_argnums=0, out_shardings=None if mesh is None else (places, None))
+    shards = 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
+
+    def run(state: TrainState, batch: Batch, key: PRNGKeyArray) -> tuple[TrainState, dict[str, Any]]:
+        rows = batch.tokens.shape[0]
+        if rows % (micro_batches * shards):
+            raise InputError(
+                f"batch_size={rows} must be a multiple of micro_batches={micro_batches} times the {shards} devices "
+                "that split rows (data x fsdp); change --batch_size, --micro_batches or --mesh"
+            )
+        if mesh is None:
+            return jitted(state, place_batch(batch, None), key)
+        with jax.set_mesh(mesh):
+            return jitted(state, place_batch(batch, mesh), key)
+
+    return run
