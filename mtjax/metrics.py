@@ -1,0 +1,136 @@
+"""What a run says of itself: a line or a progress bar on the terminal, `metrics.jsonl`, TensorBoard."""
+
+import json
+import math
+import pathlib
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from mtjax.checkpoint import write_whole
+
+
+def cut_back(file: pathlib.Path, step: int) -> None:
+    """Drop the lines of steps after `step`, and a torn last one, so that a resumed run repeats none."""
+    if not file.exists():
+        return
+    kept = []
+    for line in file.read_text().splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line)
+        except (json.JSONDecodeError, KeyError):
+            continue
+    write_whole(file, "".join(line + "\n" for line in kept))
+
+
+class MetricsLog:
+    """Writes one JSON object a step to `metrics.jsonl`, in full precision, and the same to TensorBoard.
+
+    Names under `time/` are of the wall clock; all others are equal, bit for bit, in a run that was killed and resumed.
+
+    Args:
+        folder: the run folder.
+        tensorboard: also write event files to `folder/tensorboard`.
+    """
+
+    def __init__(self, folder: pathlib.Path, tensorboard: bool):
+        self.file = (folder / "metrics.jsonl").open("a")
+        self.board = None
+        if tensorboard:
+            from tensorboardX import SummaryWriter
+
+            self.board = SummaryWriter(str(folder / "tensorboard"))
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Add one step's metrics."""
+        self.file.write(json.dumps({"step": step, **values}) + "\n")
+        self.file.flush()
+        if self.board is not None:
+            for name, value in values.items():
+                self.board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Close the files."""
+        self.file.close()
+        if self.board is not None:
+            self.board.close()
+
+
+class Progress:
+    """Loss, speed, utilisation and time left: one bar on a terminal, a line now and then elsewhere.
+
+    Args:
+        total: last step.
+        start: step the run begins at.
+        flops_per_token, peak_flops: for the model FLOPs utilisation; without a peak it is not shown.
+    """
+
+    def __init__(self, total: int, start: int, flops_per_token: float, peak_flops: float | None):
+        self.total, self.flops, self.peak = total, flops_per_token, peak_flops
+        self.began, self.start, self.tokens = time.perf_counter(), start, 0
+        self.said = -math.inf
+        self.bar: Any = None
+        if sys.stdout.isatty():
+            from rich import progress
+
+            columns = (
+                progress.BarColumn(None),
+                progress.MofNCompleteColumn(),
+                progress.TextColumn("{task.fields[text]}"),
+            )
+            self.bar = progress.Progress(*columns)
+            self.task = self.bar.add_task("train", total=total, completed=start, text="compiling")
+            self.bar.start()
+
+    def update(self, step: int, loss: float, tokens: int) -> dict[str, float]:
+        """Show a finished step; returns the `time/` metrics of the run so far."""
+        self.tokens += tokens
+        now = time.perf_counter()
+        if self.tokens == tokens:  # the first step compiles: the clock starts behind it
+            self.began, self.start, self.tokens = now, step, 0
+            speed = 0.0
+        else:
+            speed = self.tokens / (now - self.began)
+        left = (self.total - step) * (now - self.began) / max(step - self.start, 1)
+        mfu = speed * self.flops / self.peak if self.peak else None
+        text = f"loss {loss:.4f}  {speed:,.0f} tokens/s" + (f"  MFU {mfu:.1%}" if mfu is not None else "")
+        text += f"  {int(left) // 60}:{int(left) % 60:02d} left"
+        if self.bar is not None:
+            self.bar.update(self.task, completed=step, text=text)
+        elif step == self.total or now - self.said > 10:
+            print(f"step {step}/{self.total}  {text}", flush=True)
+            self.said = now
+        return {"time/tokens_per_second": speed, **({"time/mfu": mfu} if mfu is not None else {})}
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self.bar is not None:
+            self.bar.stop()
+
+
+def flops_per_token(parameters: int, layers: int, heads: int, head_dim: int, length: int) -> float:
+    """Model FLOPs of training on one token: `6 N + 6 L H K T`, causal attention counted at half of `12 L H K T`.
+
+    N is the number of parameters without the embedding table (with it where it is also the head). Recomputation does
+    not count, as is usual for MFU. Source: Chowdhery et al. 2022 (PaLM), appendix B.
+    """
+    return 6.0 * parameters + 6.0 * layers * heads * head_dim * length
+
+
+PEAK_FLOPS = {
+    "TPU v4": 275e12,
+    "TPU v5 lite": 197e12,
+    "TPU v5": 459e12,
+    "TPU v6 lite": 918e12,
+    "NVIDIA A100": 312e12,
+    "NVIDIA H100": 989e12,
+}
+"""bf16 peak FLOP/s of a device by the beginning of its kind's name; vendors' figures, dense."""
+
+
+def peak_flops(device_kind: str) -> float | None:
+    """Peak of one device, or None when it is not in the table (a CPU, a new card)."""
+    names = [name for name in PEAK_FLOPS if device_kind.startswith(name)]
+    return PEAK_FLOPS[max(names, key=len)] if names else None
