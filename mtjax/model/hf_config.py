@@ -1,7 +1,7 @@
 """`config.json` of the Llama, Qwen2 and Mistral families, in both dialects, to a `DecoderConfig` and back.
 
-transformers 4.x writes `rope_theta` and `rope_scaling`, 5.x one dict `rope_parameters`; both are read. What is written is
-the 4.x form, which both versions read.
+transformers 4.x writes `rope_theta` and `rope_scaling`, 5.x one dict `rope_parameters`; both are read. What is written
+is the 4.x form, which both versions read.
 """
 
 from collections.abc import Mapping
@@ -23,24 +23,28 @@ def config_from_json(config: Mapping[str, Any]) -> DecoderConfig:
     """The decoder that a parsed `config.json` describes.
 
     Absent keys take the default of the transformers class; `head_dim` absent is `hidden_size / num_attention_heads`;
-    `num_key_value_heads` absent is one per query head. `layer_types` decides which layers slide; without it Qwen2 slides
-    from `max_window_layers` on, if `use_sliding_window`, and Mistral everywhere.
+    `num_key_value_heads` absent is one per query head. `layer_types` decides which layers slide; without it Qwen2
+    slides from `max_window_layers` on, if `use_sliding_window`, and Mistral everywhere.
 
     Raises:
         InputError: an unknown `model_type`, an unsupported rotary type or option, a missing or impossible number.
     """
     family = config.get("model_type")
     if family not in MAX_LENGTH:
-        raise InputError(f"config.json: model_type {family!r} cannot be loaded: {suggest(str(family), MAX_LENGTH)}")
+        raise InputError(f"config.json: model_type {family!r} is not supported; {suggest(str(family), MAX_LENGTH)}")
     activation = config.get("hidden_act") or "silu"
     if activation not in ("silu", "swish"):
         raise InputError(f"config.json: hidden_act {activation!r}; expected 'silu', the only one of these families")
     for key in ("attention_bias", "mlp_bias"):
         if config.get(key):
-            raise InputError(f"config.json: {key} is true; expected false: of biases only Qwen2's q, k, v are supported")
+            raise InputError(
+                f"config.json: {key} is true; expected false: of biases only Qwen2's q, k, v are supported"
+            )
     width, heads = _number(config, "hidden_size"), _number(config, "num_attention_heads")
     if not config.get("head_dim") and width % heads:
-        raise InputError(f"config.json: hidden_size {width} is no multiple of num_attention_heads {heads}; add head_dim")
+        raise InputError(
+            f"config.json: hidden_size {width} is no multiple of num_attention_heads {heads}; add head_dim"
+        )
     layers = _number(config, "num_hidden_layers")
     max_length = _number(config, "max_position_embeddings", MAX_LENGTH[family])
     theta, scaling = _rotary(config, max_length)
@@ -77,11 +81,13 @@ def _rotary(config: Mapping[str, Any], max_length: int) -> tuple[float, RopeScal
     """Base and scaling of the rotary embedding, from either dialect."""
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     if not isinstance(rope, Mapping) or any(isinstance(value, Mapping) for value in rope.values()):
-        raise InputError(f"config.json: rotary settings {rope!r:.200}; expected one flat dict with rope_type and factor")
+        raise InputError(
+            f"config.json: rotary settings {rope!r:.200}; expected one flat dict with rope_type and factor"
+        )
     theta = float(rope.get("rope_theta") or config.get("rope_theta") or 10_000.0)
-    kind = rope.get("rope_type") or rope.get("type") or "default"
+    kind: Any = rope.get("rope_type") or rope.get("type") or "default"
     if kind not in ROPE_TYPES:
-        raise InputError(f"config.json: rope_type {kind!r} is not supported: {suggest(str(kind), ROPE_TYPES)}")
+        raise InputError(f"config.json: rope type {kind!r} is not supported; {suggest(str(kind), ROPE_TYPES)}")
     partial = rope.get("partial_rotary_factor") or config.get("partial_rotary_factor") or 1.0
     odd = [key for key in ("mscale", "mscale_all_dim") if rope.get(key)]
     odd += ["truncate"] if rope.get("truncate") is False else []
@@ -91,6 +97,7 @@ def _rotary(config: Mapping[str, Any], max_length: int) -> tuple[float, RopeScal
     if kind == "default":
         return theta, None
     original = rope.get("original_max_position_embeddings")
+    needed: tuple[str, ...]
     if kind == "llama3":
         needed = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
     else:
@@ -100,7 +107,9 @@ def _rotary(config: Mapping[str, Any], max_length: int) -> tuple[float, RopeScal
         raise InputError(f"config.json: rope_type {kind!r} needs {', '.join(missing)}; got {dict(rope)!r:.200}")
     original = original or max_length
     # What the file leaves out keeps the default of RopeScaling, which is that of the published checkpoints.
-    given = {key: rope[key] for key in ("low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow") if rope.get(key)}
+    given = {
+        key: rope[key] for key in ("low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow") if rope.get(key)
+    }
     return theta, RopeScaling(
         kind=kind,
         factor=float(rope.get("factor") or max_length / original),

@@ -3,9 +3,12 @@
 A linear weight is `[out, in]` on the hub and `[in, out]` here, with the heads unfolded; the layers are stacked.
 """
 
+import dataclasses
+import difflib
+import functools
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -51,24 +54,9 @@ def name_table(*, tied: bool, qkv_bias: bool) -> list[Entry]:
     return table if tied else [*table, Entry(("head", "kernel"), HEAD, 1)]
 
 
-class Tensor(Protocol):
-    """What is read from: a safetensors slice, or an array behind `InMemory`."""
-
-    def get_shape(self) -> list[int]:
-        """Its shape on the hub."""
-        ...
-
-    def get_dtype(self) -> str:
-        """Its type as safetensors spells it, such as "BF16"."""
-        ...
-
-    def __getitem__(self, index: Any) -> Any:
-        """The values at a tuple of slices of step 1."""
-        ...
-
-
-class InMemory(NamedTuple):
-    """A float32 array as a `Tensor`."""
+@dataclasses.dataclass(frozen=True)
+class InMemory:
+    """A float32 array behind the three methods of a safetensors slice that are used here."""
 
     array: np.ndarray
 
@@ -103,15 +91,19 @@ def check_names(found: set[str], table: list[Entry], layers: int, *, tied: bool,
     extra = sorted(
         name for name in found - wanted if not name.endswith("rotary_emb.inv_freq") and not (tied and name == HEAD)
     )
+    if missing == [HEAD]:
+        raise InputError(
+            f"{where}: {HEAD} is missing, though config.json says tie_word_embeddings is false; set it to true if "
+            "the head is the embedding, or fetch the file again"
+        )
     if missing:
-        way_out = "is the file complete, and does config.json belong to it?"
-        if missing == [HEAD]:
-            way_out = "config.json says tie_word_embeddings is false; set it to true if the head is the embedding"
-        raise InputError(f"{where}: {len(missing)} tensors are missing, such as {_some(missing)}; {way_out}")
+        near = difflib.get_close_matches(missing[0], extra, n=1)
+        way_out = f"did you mean '{near[0]}'?" if near else "is the file whole, and does config.json belong to it?"
+        raise InputError(f"{where}: '{missing[0]}' is missing; {way_out} ({len(missing)} missing: {_some(missing)})")
     if extra:
         raise InputError(
-            f"{where}: {len(extra)} tensors are unknown, such as {_some(extra)}; expected those of a decoder with "
-            f"{layers} layers{'' if any('.bias' in e.name for e in table) else ' and no biases'}: check config.json"
+            f"{where}: {len(extra)} tensors that config.json has no place for, e.g. {_some(extra)}; expected a decoder "
+            f"of {layers} layers, with biases on q, k, v for qwen2 only: does config.json belong to these weights?"
         )
 
 
@@ -119,14 +111,14 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
-def read_params(model: LanguageModel, tensors: Mapping[str, Tensor], mesh: Mesh | None, where: str) -> Params:
+def read_params(model: LanguageModel, tensors: Mapping[str, Any], mesh: Mesh | None, where: str) -> Params:
     """The parameter tree, float32, each device's part read straight from the tensors that hold it.
 
     At any time the host holds the local part of one parameter (one kind of kernel), never the model.
 
     Args:
         model: says shapes and axes; its parameters are not made.
-        tensors: by hub name; only the slices asked for are read.
+        tensors: by hub name a safetensors slice, or `InMemory`; only what is asked for is read.
         mesh: where `mtjax.sharding.RULES` put the parameters; None: the first device.
         where: names the checkpoint in errors.
 
@@ -146,32 +138,24 @@ def read_params(model: LanguageModel, tensors: Mapping[str, Tensor], mesh: Mesh 
         parts = [tensors[entry.name.format(n)] for n in range(shape[0])] if "{}" in entry.name else None
         one = tensors[entry.name] if parts is None else None
         for number, part in enumerate([one] if parts is None else parts):
-            _check(part, entry, shape if parts is None else shape[1:], f"{where}: {entry.name.format(number)}")
+            _check(part, entry, shape if parts is None else shape[1:], f"{where}: '{entry.name.format(number)}'")
         try:
             place.shard_shape(shape)
         except ValueError as error:
             raise InputError(
-                f"{where}: {'.'.join(entry.path)} of shape {shape} cannot be split by the mesh {dict(mesh.shape)}: "  # type: ignore[union-attr]
+                f"{where}: {'.'.join(entry.path)} of shape {shape} cannot be split by the mesh {place.mesh.shape}: "
                 "choose --mesh.fsdp and --mesh.tensor that divide heads, kv_heads, width and vocabulary"
             ) from error
 
-        def block(index: tuple[slice, ...], entry=entry, shape=shape, parts=parts, one=one) -> np.ndarray:
-            index = tuple(slice(*part.indices(size)[:2]) for part, size in zip(index, shape, strict=True))
-            if parts is None:
-                return np.array(_read(one, shape, entry.inputs, index), np.float32, order="C")
-            out = np.empty([part.stop - part.start for part in index], np.float32)
-            for row, layer in enumerate(range(index[0].start, index[0].stop)):
-                out[row] = _read(parts[layer], shape[1:], entry.inputs, index[1:])
-            return out
-
-        _put(params, entry.path, jax.make_array_from_callback(shape, place, block))
+        read = functools.partial(_read_layers, one if parts is None else parts, shape, entry.inputs)
+        _put(params, entry.path, jax.make_array_from_callback(shape, place, read))
     return params
 
 
 def _check(tensor: Any, entry: Entry, shape: tuple[int, ...], name: str) -> None:
     wanted, got = hub_shape(shape, entry.inputs), list(tensor.get_shape())
     if got != wanted:
-        raise InputError(f"{name} has shape {got}; expected {wanted} from config.json")
+        raise InputError(f"{name} has shape {tuple(got)}; expected {tuple(wanted)} from config.json")
     if tensor.get_dtype() not in FLOATS:
         raise InputError(
             f"{name} is of type {tensor.get_dtype()}; expected one of {', '.join(FLOATS)}: quantised checkpoints "
@@ -179,22 +163,31 @@ def _check(tensor: Any, entry: Entry, shape: tuple[int, ...], name: str) -> None
         )
 
 
+def _read_layers(source: Any, shape: tuple[int, ...], inputs: int | None, index: Any) -> np.ndarray:
+    """The float32 block at `index` of a parameter; `source` is one tensor, or a list with one per layer."""
+    index = tuple(slice(*cut.indices(size)[:2]) for cut, size in zip(index, shape, strict=True))
+    if not isinstance(source, list):
+        return np.array(_read(source, shape, inputs, index), np.float32, order="C")
+    out = np.empty([cut.stop - cut.start for cut in index], np.float32)
+    for row, layer in enumerate(range(index[0].start, index[0].stop)):
+        out[row] = _read(source[layer], shape[1:], inputs, index[1:])
+    return out
+
+
 def _read(tensor: Any, shape: tuple[int, ...], inputs: int | None, index: tuple[slice, ...]) -> np.ndarray:
     """One layer's block of our parameter at `index`, reading no more of the hub's tensor than the rows it needs."""
     if inputs is None:
         return tensor[index]
-    columns, rows = shape[:inputs], shape[inputs:]  # ours are (inputs, outputs), the hub's (outputs, inputs)
-    flat = [_flat(rows, index[inputs:])] + ([_flat(columns, index[:inputs])] if inputs else [])
-    values = np.asarray(tensor[tuple(flat)])
-    # Only the first axis of each group was cut; unfold the groups, cut the rest, turn outputs behind inputs.
-    values = values.reshape(-1, *rows[1:], *((-1, *columns[1:]) if inputs else ()))
-    values = values[(slice(None), *index[inputs + 1 :], *((slice(None), *index[1:inputs]) if inputs else ()))]
-    return np.moveaxis(values, range(len(rows)), range(-len(rows), 0))
-
-
-def _flat(sizes: tuple[int, ...], index: tuple[slice, ...]) -> slice:
-    rest = math.prod(sizes[1:])
-    return slice(index[0].start * rest, index[0].stop * rest)
+    groups = [(shape[inputs:], index[inputs:]), (shape[:inputs], index[:inputs])]  # the hub has the outputs first
+    groups = [group for group in groups if group[0]]
+    # Of each group of axes only the first is cut in the file; unfold them, then cut the rest.
+    rests = [math.prod(sizes[1:]) for sizes, _ in groups]
+    flat = [slice(cuts[0].start * rest, cuts[0].stop * rest) for (_, cuts), rest in zip(groups, rests, strict=True)]
+    unfolded = [n for sizes, cuts in groups for n in (cuts[0].stop - cuts[0].start, *sizes[1:])]
+    within = tuple(cut for _, cuts in groups for cut in (slice(None), *cuts[1:]))
+    values = np.asarray(tensor[tuple(flat)]).reshape(unfolded)[within]
+    outputs = len(shape) - inputs
+    return np.moveaxis(values, range(outputs), range(-outputs, 0))
 
 
 def hub_tensors(model: LanguageModel, params: Params) -> Iterator[tuple[str, Any, int | None]]:
@@ -211,8 +204,8 @@ def hub_tensors(model: LanguageModel, params: Params) -> Iterator[tuple[str, Any
 
 def to_hub(array: Any, inputs: int | None) -> np.ndarray:
     """One layer's parameter as the hub stores it, gathered to the host. In many processes, all must call."""
-    if isinstance(array, jax.Array) and not array.is_fully_addressable:
-        whole = NamedSharding(array.sharding.mesh, PartitionSpec())  # type: ignore[attr-defined]
+    if not getattr(array, "is_fully_addressable", True):
+        whole = NamedSharding(array.sharding.mesh, PartitionSpec())
         array = jax.jit(lambda x: x, out_shardings=whole)(array).addressable_data(0)
     values = np.asarray(array)
     if inputs is None:

@@ -3,6 +3,7 @@
 Llama 2 and 3.x, SmolLM2, Qwen2 and 2.5, Mistral. Weights are streamed from the files straight to their shards.
 """
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -25,7 +26,7 @@ from mtjax.types import LanguageModel, Params
 __all__ = ["config_from_json", "config_to_json", "end_ids", "load", "read_config", "save"]
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
-FILE_BYTES = 5 * 10**9  # the hub's size limit of one file of a split checkpoint
+SHARD_BYTES = 5 * 10**9  # the hub's size limit of one file of a split checkpoint
 
 
 def load(
@@ -49,15 +50,9 @@ def load(
     folder = pathlib.Path(path)
     config = read_config(folder)
     if dtype is not None:
-        config = _with_dtype(config, dtype)
+        config = dataclasses.replace(config, dtype=dtype)
     model = make_language_model(config)
     return model, read_params(model, _open_tensors(folder), mesh, str(folder))
-
-
-def _with_dtype(config: DecoderConfig, dtype: str) -> DecoderConfig:
-    import dataclasses
-
-    return dataclasses.replace(config, dtype=dtype)
 
 
 def read_config(path: str | os.PathLike[str]) -> DecoderConfig:
@@ -82,9 +77,9 @@ def _json(folder: pathlib.Path, name: str) -> dict[str, Any]:
         value = json.loads((folder / name).read_text(encoding="utf-8"))
     except FileNotFoundError:
         there = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8]) or "nothing"
-        raise InputError(f"{folder / name} does not exist; expected a Hugging Face model folder, found {there}") from None
+        raise InputError(f"{folder}: no {name} there; expected a Hugging Face model folder, found {there}") from None
     except (ValueError, OSError) as error:
-        raise InputError(f"{folder / name} cannot be read as JSON ({error}); fetch it again") from error
+        raise InputError(f"{folder}: {name} is not JSON ({error}); fetch it again") from error
     if not isinstance(value, dict):
         raise InputError(f"{folder / name} holds a JSON {type(value).__name__}; expected an object")
     return value
@@ -103,18 +98,23 @@ def _open_tensors(folder: pathlib.Path) -> dict[str, Any]:
     tensors: dict[str, Any] = {}
     for file in files:
         if not (folder / file).is_file():
-            hint = f"named in {INDEX}; fetch it too" if index else "expected it beside config.json"
-            if list(folder.glob("*.bin")):
-                hint += ": there are only PyTorch .bin files, convert them to safetensors"
-            raise InputError(f"{folder / file} does not exist; {hint}")
+            if index:
+                raise InputError(f"{folder / file} does not exist, though {INDEX} names it; fetch it too")
+            bins = "; convert the PyTorch .bin files there" if list(folder.glob("*.bin")) else ""
+            raise InputError(
+                f"{folder}: neither {SINGLE} nor {INDEX} there; expected the weights beside config.json{bins}"
+            )
         try:
             handle = safe_open(folder / file, framework="numpy")
         except (SafetensorError, OSError) as error:
-            raise InputError(f"{folder / file} is no whole safetensors file ({error}); fetch it again") from error
-        tensors |= {name: handle.get_slice(name) for name in handle.keys()}  # noqa: SIM118 - a handle, no dict
+            raise InputError(f"{folder / file} is not a whole safetensors file ({error}); fetch it again") from error
+        names = list(handle.keys())
+        tensors |= {name: handle.get_slice(name) for name in names}
     absent = sorted(set(index) - set(tensors))
     if absent:
-        raise InputError(f"{folder / index[absent[0]]} lacks {absent[0]}, which {INDEX} says it holds; fetch both again")
+        raise InputError(
+            f"{folder / index[absent[0]]} lacks {absent[0]}, which {INDEX} says it holds; fetch both again"
+        )
     return tensors
 
 
@@ -125,13 +125,13 @@ def save(
     *,
     tokenizer: Any = None,
     dtype: Literal["float32", "bfloat16"] = "float32",
-    file_bytes: int = FILE_BYTES,
+    file_bytes: int | None = None,
 ) -> None:
     """Write a Hugging Face folder: safetensors, `config.json`, `generation_config.json`, tokenizer, chat template.
 
-    The folder appears whole or not at all: it is written beside its place and renamed. One that is there already is replaced
-    if it is empty or a model folder. Loading it and saving again gives equal bytes. In many processes all must call;
-    the first one writes.
+    The folder appears whole or not at all: it is written beside its place and renamed. One that is there already is
+    replaced if it is empty or a model folder. Loading it and saving again gives equal bytes. In many processes all
+    must call; the first one writes.
 
     Args:
         path: the folder to make.
@@ -139,7 +139,7 @@ def save(
         params: its parameters.
         tokenizer: a `mtjax.data.tokenizer.Tokenizer`, saved along; its ids go into the configs.
         dtype: type of the weights on disk.
-        file_bytes: split into files of at most this size, as the hub does.
+        file_bytes: split into files of at most this size; None is the 5 GB of the hub.
 
     Raises:
         InputError: the folder holds something else; no Hugging Face family has this shape (`hf_config.family_of`).
@@ -153,7 +153,7 @@ def save(
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)) if first else None
     try:
-        _write_tensors(temporary, model, params, np.dtype(getattr(ml_dtypes, dtype, dtype)), file_bytes)
+        _write_tensors(temporary, model, params, np.dtype(getattr(ml_dtypes, dtype, dtype)), file_bytes or SHARD_BYTES)
         if temporary is not None:
             if tokenizer is not None:
                 tokenizer.save(temporary)
