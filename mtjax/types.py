@@ -11,6 +11,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+AnyArray = Any
+"""A NumPy array on the host, a jax array on the mesh, or an abstract one."""
+
 Params = Mapping[str, Any]
 """A nested dict of arrays: the parameters of one model."""
 
@@ -26,10 +29,10 @@ class Batch(NamedTuple):
             segment s >= 1 reads column s - 1.
     """
 
-    tokens: Int[Array, "*B T"]
-    weights: Float[Array, "*B T"]
-    segments: Int[Array, "*B T"]
-    extras: Mapping[str, Array]
+    tokens: Int[AnyArray, "*B T"]
+    weights: Float[AnyArray, "*B T"]
+    segments: Int[AnyArray, "*B T"]
+    extras: Mapping[str, AnyArray]
 
 
 class TokenScores(NamedTuple):
