@@ -1,0 +1,217 @@
+"""A run's settings: dataclasses in a Python file, changed on the command line, kept as a snapshot that reruns."""
+
+import contextlib
+import dataclasses
+import importlib.util
+import io
+import pathlib
+import re
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any, Union
+
+import tyro
+
+from mtjax.data.batches import DataConfig
+from mtjax.data.sources import Source
+from mtjax.errors import InputError, suggest
+from mtjax.model.decoder import DecoderConfig
+from mtjax.objectives import OBJECTIVES
+from mtjax.objectives.mistake_tuning import MistakeTuning
+from mtjax.optim import OptimConfig
+from mtjax.sharding import MeshSpec
+
+AnyObjective = Union[tuple(Annotated[cls, tyro.conf.subcommand(name)] for name, cls in OBJECTIVES.items())]  # noqa: UP007
+"""Every registered objective, by name, on the command line: `objective:nll`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig:
+    """How often a run is saved and how much of it is kept."""
+
+    every: int = 100
+    """Steps between checkpoints; the last step is always saved."""
+    keep: int = 3
+    """Newest checkpoints that stay; the best by held-out loss stays besides."""
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or self.keep < 1:
+            raise InputError(f"checkpoint.every={self.every}, keep={self.keep}: expected both at least 1")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """A second source, never trained on, whose loss is measured now and then."""
+
+    source: Source
+    """Where its problems come from; rendered by the run's own task."""
+    every: int = 100
+    """Steps between measurements."""
+    batches: int = 8
+    """Batches of the run's size to measure on, at most one pass."""
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or self.batches < 1:
+            raise InputError(f"held_out.every={self.every}, batches={self.batches}: expected both at least 1")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """One training run."""
+
+    model: DecoderConfig = DecoderConfig()
+    """A new model of this shape; `vocab_size` is taken from the tokenizer. Unused with `init_from`."""
+    data: DataConfig
+    """What to train on."""
+    objective: AnyObjective = MistakeTuning()  # type: ignore[valid-type]
+    """What to minimise."""
+    optim: OptimConfig = OptimConfig()
+    """How."""
+    mesh: MeshSpec = MeshSpec()
+    """Over which devices."""
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    """What is kept."""
+    held_out: HeldOut | None = None
+    """What is measured besides."""
+    steps: int = 1000
+    """Updates in all; may be raised later."""
+    batch_size: int = 32
+    """Rows per update, over all devices and micro-batches."""
+    micro_batches: int = 1
+    """Splits of a batch that run one after another, to save memory."""
+    seed: int = 0
+    """Of parameters, data order and everything else."""
+    run_dir: str = "runs/run"
+    """Folder for checkpoints, metrics and the snapshot; a run that is there already goes on."""
+    init_from: str | None = None
+    """Warm start: a Hugging Face folder, hub id or `smollm2`. Not a resume: the step is 0."""
+    overwrite: bool = False
+    """Delete what is in `run_dir` first."""
+    export: str | None = None
+    """Write a Hugging Face folder here at the end."""
+    log_every: int = 1
+    """Steps between lines of metrics.jsonl."""
+    tensorboard: bool = True
+    """Write TensorBoard files too."""
+    chunk: int = 128
+    """Positions whose logits exist at a time on a device."""
+
+    def __post_init__(self) -> None:
+        bad = {n: getattr(self, n) for n in ("steps", "batch_size", "micro_batches", "log_every", "chunk")}
+        bad = {name: value for name, value in bad.items() if value < 1}
+        if bad or self.seed < 0:
+            raise InputError(f"{bad or {'seed': self.seed}}: expected at least {1 if bad else 0}")
+        task = getattr(self.objective, "task", "any")
+        if task not in ("any", self.data.task.name):
+            name = next(name for name, cls in OBJECTIVES.items() if isinstance(self.objective, cls))
+            raise InputError(
+                f"objective '{name}' needs the task '{task}', but data.task is '{self.data.task.name}'; "
+                f"set data.task to the task '{task}', or choose objective:nll, which fits every task"
+            )
+
+
+def load(file: str | pathlib.Path, overrides: Sequence[str] = ()) -> Config:
+    """The `config` of a Python file, with command-line overrides such as `--optim.learning_rate=1e-3`.
+
+    Raises:
+        InputError: no such file, a file that fails or has no `config`, an unknown or wrong override.
+    """
+    return parse(read_file(file), overrides, f"python -m mtjax.train {file}")
+
+
+def read_file(file: str | pathlib.Path) -> Config:
+    """Run a config file as a module and take its `config`."""
+    path = pathlib.Path(file)
+    if not path.is_file():
+        near = (
+            suggest(path.name, [p.name for p in path.parent.glob("*.py")]) if path.parent.is_dir() else "no such folder"
+        )
+        raise InputError(f"config file '{file}' does not exist; {near}")
+    spec = importlib.util.spec_from_file_location(f"mtjax_config_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"config file '{file}' is no Python file; its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
+    except Exception as error:
+        where = [entry.lineno for entry in traceback.extract_tb(error.__traceback__) if entry.filename == str(path)]
+        line = getattr(error, "lineno", None) or (where[-1] if where else "?")
+        raise InputError(f"{file}, line {line}: {type(error).__name__}: {error}; mend the file") from error
+    config = getattr(module, "config", None)
+    if not isinstance(config, Config):
+        raise InputError(
+            f"{file} defines no `config = Config(...)` (found {type(config).__name__}); see configs/tiny.py"
+        )
+    return config
+
+
+def parse(default: Config, overrides: Sequence[str], prog: str) -> Config:
+    """Apply overrides by tyro; its boxes become one plain error."""
+    for word in overrides:
+        choice = re.fullmatch(r"objective:([\w-]+)", word)
+        if choice and choice[1].replace("-", "_") not in OBJECTIVES:
+            raise InputError(f"unknown objective '{choice[1]}'; {suggest(choice[1], OBJECTIVES)}")
+    said = io.StringIO()
+    kind = tyro.conf.CascadeSubcommandArgs[Config]
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(kind, default=default, args=list(overrides), prog=prog, use_underscores=True)
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        lines = [line.strip("│╭╮╰╯─ \n") for line in said.getvalue().splitlines()]
+        text = " ".join(line for line in lines if line and not set(line) <= set("─ "))
+        raise InputError(re.sub(r"\s+", " ", text) or f"the options {list(overrides)} are not understood") from None
+
+
+def snapshot(config: Config) -> str:
+    """The config as the text of a config file: `read_file` of it gives an equal config."""
+    modules: set[str] = set()
+    body = _source(config, modules, 0)
+    imports = "\n".join(sorted(f"import {name}" for name in modules))
+    return f'"""What this run was started with; it is a config itself."""\n\n{imports}\n\nconfig = {body}\n'
+
+
+def _source(value: Any, modules: set[str], depth: int) -> str:
+    """Python text of a tree of dataclasses, tuples and plain values."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        modules.add(type(value).__module__)
+        pad = "    " * (depth + 1)
+        fields = (
+            f"{pad}{field.name}={_source(getattr(value, field.name), modules, depth + 1)},\n"
+            for field in dataclasses.fields(value)
+            if field.init
+        )
+        return f"{type(value).__module__}.{type(value).__qualname__}(\n{''.join(fields)}{'    ' * depth})"
+    if isinstance(value, tuple | list):
+        inner = "".join(_source(item, modules, depth) + ", " for item in value)
+        return f"({inner})" if isinstance(value, tuple) else f"[{inner}]"
+    if isinstance(value, float) and not abs(value) < float("inf"):
+        return f"float('{value}')"
+    return repr(value)
+
+
+MAY_CHANGE = frozenset(
+    {"steps", "run_dir", "overwrite", "export", "log_every", "tensorboard", "checkpoint", "init_from"}
+)
+"""Top-level fields that a resumed run may have otherwise than its snapshot."""
+
+
+def changed(before: Config, now: Config) -> dict[str, tuple[Any, Any]]:
+    """Dotted names of the settings that differ and may not on resume, with both values."""
+    out: dict[str, tuple[Any, Any]] = {}
+
+    def walk(a: Any, b: Any, name: str) -> None:
+        if type(a) is type(b) and dataclasses.is_dataclass(a):
+            for field in dataclasses.fields(a):
+                if name or field.name not in MAY_CHANGE:
+                    walk(getattr(a, field.name), getattr(b, field.name), f"{name}.{field.name}".lstrip("."))
+        elif a != b:
+            out[name] = (a, b)
+
+    walk(before, now, "")
+    return out

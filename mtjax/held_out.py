@@ -1,0 +1,47 @@
+"""The loss on a source that is never trained on, measured now and then during a run."""
+
+import json
+import pathlib
+from typing import Any
+
+import jax
+
+from mtjax.data.batches import Batches
+from mtjax.model.policy import make_policy
+from mtjax.step import place_batch
+from mtjax.types import LanguageModel, Objective, Params
+
+
+class HeldOutLoss:
+    """Measures the objective's loss over the first batches of a held-out source.
+
+    Args:
+        batches: made with `repeat=False`, so every example is there once, in a fixed order.
+        count: how many batches, at most one pass.
+    """
+
+    def __init__(
+        self, model: LanguageModel, objective: Objective, batches: Batches, count: int, mesh: Any, chunk: int
+    ):
+        self.batches, self.mesh = batches, mesh
+        self.count = min(count, batches.steps_per_epoch)
+
+        def loss(params: Params, batch: Any) -> Any:
+            key = jax.random.key(0)
+            return objective(make_policy(model, params, chunk=chunk), batch, reference=None, key=key)[0]
+
+        self.loss = jax.jit(loss)
+
+    def measure(self, params: Params) -> float:
+        """Sum over the batches divided once by the count: nats per unit of weight."""
+        with jax.set_mesh(self.mesh):
+            parts = [self.loss(params, place_batch(self.batches.batch_at(n), self.mesh)) for n in range(self.count)]
+        total, count = (sum(float(part[i]) for part in parts) for i in (0, 1))
+        return total / count if count else 0.0
+
+    @staticmethod
+    def lowest_of(folder: pathlib.Path) -> float:
+        """The lowest value in the folder's `metrics.jsonl`, so that a resumed run keeps its best checkpoint."""
+        file = folder / "metrics.jsonl"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return min((json.loads(line).get("held_out_loss", float("inf")) for line in lines), default=float("inf"))

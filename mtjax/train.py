@@ -1,0 +1,244 @@
+"""Train a model: `python -m mtjax.train CONFIG [overrides]`. Run again, it goes on where it stopped."""
+
+import dataclasses
+import pathlib
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from mtjax import config as settings
+from mtjax import step as stepping
+from mtjax.checkpoint import Checkpoints, abstract_state, write_whole
+from mtjax.config import Config
+from mtjax.data.batches import Batches, make_batches
+from mtjax.data.tokenizer import Tokenizer, load_tokenizer
+from mtjax.errors import ExitCode, InputError, NonFiniteLoss, entry_point
+from mtjax.held_out import HeldOutLoss
+from mtjax.metrics import MetricsLog, Progress, cut_back, flops_per_token, peak_flops
+from mtjax.model import huggingface
+from mtjax.model.language_model import make_language_model
+from mtjax.optim import make_optimizer
+from mtjax.sharding import make_mesh
+from mtjax.types import LanguageModel, Params
+
+
+class Result(NamedTuple):
+    """What a run ended with.
+
+    Attributes:
+        state: the training state.
+        model: the model its parameters are of.
+        tokenizer: the tokenizer it was trained with.
+        exit_code: `ExitCode.DONE`, or why it stopped early.
+    """
+
+    state: stepping.TrainState
+    model: LanguageModel
+    tokenizer: Tokenizer
+    exit_code: ExitCode
+
+
+def train(config: Config) -> Result:
+    """Run `config` to its last step, or to a signal; resumes what is in `run_dir`.
+
+    Raises:
+        InputError: bad settings, data or checkpoint.
+        NonFiniteLoss: names the step and its examples; the last checkpoint stays as it was.
+    """
+    # Where: the devices and the folder.
+    mesh = make_mesh(config.mesh)
+    folder, config = prepare_folder(config)
+
+    # What: model, data, objective.
+    model, warm, tokenizer = make_model(config, mesh)
+    check_mesh(model, mesh)
+    batches = make_batches(config.data, tokenizer, batch_size=config.batch_size, seed=config.seed)
+    held_out = make_held_out(config, model, tokenizer, mesh)
+    optimizer = make_optimizer(config.optim, config.steps)
+    seed = jax.random.key(config.seed)
+    state = stepping.init_state(model, optimizer, seed, mesh, warm)
+    update = stepping.make_train_step(
+        model, config.objective, optimizer, micro_batches=config.micro_batches, mesh=mesh, chunk=config.chunk
+    )
+
+    # From where: the newest checkpoint.
+    checkpoints = Checkpoints(folder / "checkpoints", config.checkpoint.keep)
+    best = Checkpoints(folder / "best", 1)
+    found = checkpoints.restore_latest(abstract_state(state))
+    first, state = found if found else (0, state)
+    cut_back(folder / "metrics.jsonl", first)
+    announce(config, model, mesh, batches, first)
+
+    # The loop. A step's numbers are read while the next one runs; none is saved before it is known to be finite.
+    log = MetricsLog(folder, config.tensorboard)
+    count = sum(x.size for x in jax.tree.leaves(state.params))
+    shape = model.config
+    flops = flops_per_token(count, shape.layers, shape.heads, shape.head_dim, config.data.sequence_length)
+    peak = peak_flops(jax.devices()[0].device_kind)
+    progress = Progress(config.steps, first, flops, peak and peak * mesh.size)
+    lowest = held_out.lowest_of(folder) if held_out else float("inf")
+    waiting: tuple[int, Any] | None = None
+
+    def settle() -> None:
+        """Read the waiting step's metrics, refuse a non-finite one, and log it."""
+        nonlocal waiting
+        if waiting is None:
+            return
+        number, values = waiting
+        values = {name: float(value) for name, value in jax.device_get(values).items()}
+        waiting = None
+        if not np.isfinite([values["loss"], values["grad_norm"]]).all():
+            ids = ", ".join(batches.ids_at(number - 1)[:8])
+            raise NonFiniteLoss(
+                f"step {number}: loss={values['loss']}, grad_norm={values['grad_norm']}; examples {ids}; the last "
+                f"checkpoint in {folder} is as it was: lower optim.learning_rate, or look at these examples"
+            )
+        wall = progress.update(number, values["loss"], config.batch_size * config.data.sequence_length)
+        if number % config.log_every == 0 or number == config.steps:
+            log.write(number, values | wall)
+
+    exit_code = ExitCode.DONE
+    try:
+        with signals() as stop_asked:
+            for number in range(first + 1, config.steps + 1):
+                state, values = update(state, batches.batch_at(number - 1), jax.random.fold_in(seed, number))
+                settle()
+                waiting = (number, values)
+                due = config.held_out is not None and number % config.held_out.every == 0
+                stop = stop_asked()
+                if held_out and (due or number == config.steps):
+                    loss = held_out.measure(state.params)
+                    waiting = (number, values | {"held_out_loss": loss})
+                    if loss < lowest:
+                        settle()
+                        lowest = loss
+                        best.save(number, state)
+                if number % config.checkpoint.every == 0 or number == config.steps or stop:
+                    settle()
+                    checkpoints.save(number, state)
+                if stop:
+                    exit_code = ExitCode.DONE if stop == signal.SIGTERM else ExitCode.INTERRUPTED
+                    break
+            settle()
+    finally:
+        progress.close()
+        log.close()
+        checkpoints.close()
+        best.close()
+    if exit_code == ExitCode.DONE and config.export and int(state.step) >= config.steps:
+        print(f"exported to {huggingface.save(config.export, model, state.params, tokenizer=tokenizer)}")
+    return Result(state, model, tokenizer, exit_code)
+
+
+def prepare_folder(config: Config) -> tuple[pathlib.Path, Config]:
+    """The run folder with its snapshot; refuses another run's settings.
+
+    The schedule's end is settled here, at the first start: raising `steps` later does not stretch it.
+    """
+    folder = pathlib.Path(config.run_dir)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"run_dir '{folder}' is a file; expected a folder; choose another --run_dir")
+    if config.overwrite:
+        shutil.rmtree(folder, ignore_errors=True)
+    kept = folder / "config.py"
+    before = settings.read_file(kept) if kept.exists() else config
+    if config.optim.schedule_steps is None:
+        end = before.optim.schedule_steps or before.steps
+        config = dataclasses.replace(config, optim=dataclasses.replace(config.optim, schedule_steps=end))
+    if kept.exists():
+        differing = settings.changed(before, config)
+        if differing:
+            said = "; ".join(f"{name} was {old!r:.60}, is {new!r:.60}" for name, (old, new) in differing.items())
+            raise InputError(f"{folder} holds a run with other settings: {said}. Use another --run_dir, or --overwrite")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(kept, settings.snapshot(dataclasses.replace(config, overwrite=False)))
+    return folder, config
+
+
+def make_model(config: Config, mesh: Any) -> tuple[LanguageModel, Params | None, Tokenizer]:
+    """The model, warm parameters if any, and the tokenizer."""
+    name = config.data.tokenizer or config.init_from
+    if name is None:
+        raise InputError(
+            "data.tokenizer is not set and there is no init_from to take it from; e.g. --data.tokenizer=bytes"
+        )
+    tokenizer = load_tokenizer(name)
+    if config.init_from is None:
+        return make_language_model(dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)), None, tokenizer
+    model, params = huggingface.load(config.init_from, mesh=mesh, dtype=config.model.dtype)
+    if tokenizer.vocab_size > model.config.vocab_size:
+        raise InputError(
+            f"tokenizer '{name}' has {tokenizer.vocab_size} tokens, the model {model.config.vocab_size} rows: they "
+            "do not belong together; leave data.tokenizer unset to take the model's own"
+        )
+    return model, params, tokenizer
+
+
+def check_mesh(model: LanguageModel, mesh: Any) -> None:
+    """Refuse a mesh that does not divide the model, with the numbers."""
+    config, tensor, fsdp = model.config, mesh.shape["tensor"], mesh.shape["fsdp"]
+    split = {"kv_heads": tensor, "heads": tensor, "mlp_width": tensor, "vocab_size": tensor, "width": fsdp}
+    for name, parts in split.items():
+        if getattr(config, name) % parts:
+            axis = "fsdp" if name == "width" else "tensor"
+            raise InputError(
+                f"mesh.{axis}={parts} does not divide model.{name}={getattr(config, name)}; choose a divisor of it"
+            )
+
+
+def make_held_out(config: Config, model: LanguageModel, tokenizer: Tokenizer, mesh: Any) -> HeldOutLoss | None:
+    """What measures the loss on the held-out source, if the config has one."""
+    if config.held_out is None:
+        return None
+    data = dataclasses.replace(config.data, source=config.held_out.source)
+    batches = make_batches(data, tokenizer, batch_size=config.batch_size, seed=0, repeat=False)
+    return HeldOutLoss(model, config.objective, batches, config.held_out.batches, mesh, config.chunk)
+
+
+def announce(config: Config, model: LanguageModel, mesh: Any, batches: Batches, first: int) -> None:
+    """Say what is about to happen."""
+    count = sum(np.prod(x.shape) for x in jax.tree.leaves(jax.eval_shape(model.init, jax.random.key(0))))
+    kind = jax.devices()[0].device_kind
+    print(f"devices  {mesh.size} x {kind}, mesh {dict(mesh.shape)}")
+    print(f"model    {int(count):,} parameters, {model.config.dtype} compute")
+    print(f"data     {batches.report}")
+    print(f"run      {config.run_dir}, steps {first + 1} to {config.steps}", flush=True)
+
+
+@contextmanager
+def signals() -> Iterator[Callable[[], int]]:
+    """Catch Ctrl-C and SIGTERM while inside; yields the poll: the signal that came, or 0. A second Ctrl-C kills."""
+    came = [0]
+
+    def remember(number: int, _: Any) -> None:
+        if came[0] and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        came[0] = number
+
+    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: came[0]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@entry_point
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help"):
+        print("usage: python -m mtjax.train CONFIG [overrides]\n\nCONFIG is a Python file, such as configs/tiny.py;")
+        print("`python -m mtjax.train CONFIG --help` lists every setting with its value.")
+        return ExitCode.DONE if argv else ExitCode.BAD_INPUT
+    return train(settings.load(argv[0], argv[1:])).exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
