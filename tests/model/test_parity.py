@@ -191,7 +191,7 @@ def broken(folder, what):
         ("no weights", "neither model.safetensors nor"),
         ("cut", "not a whole safetensors file"),
         ("shape", r"'model.layers.0.mlp.gate_proj.weight' has shape \(56, 32\)"),
-        ("missing", "'model.norm.weight' is missing; did you mean"),
+        ("missing", "'model.norm.weight' is missing; is the file whole"),
         ("extra", "no place for, e.g.*q_norm"),
     ],
 )
