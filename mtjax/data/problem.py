@@ -10,8 +10,8 @@ from mtjax.errors import InputError, suggest
 OnError = Literal["raise", "skip"]
 """What a source does with a record it cannot read: raise InputError, or count it and go on."""
 
-Split = Literal["all", "train", "test"]
-"""Which part of a source: all of it, or one of two parts with no question in common, see `in_split`."""
+Split = Literal["all", "train", "validation", "test"]
+"""Which part of a source: all of it, or one of three parts with no question in common, see `in_split`."""
 
 ROLES = ("system", "user", "assistant")
 """The speakers of a conversation; a system message stands only in front."""
@@ -180,17 +180,21 @@ def record_from_problem(problem: Problem) -> dict[str, Any]:
     return record | ({"source": problem.source} if problem.source else {})
 
 
-TEST_SHARE = 0.2
-"""The share of questions that `split="test"` gets."""
+SHARES: dict[Split, tuple[float, float]] = {
+    "all": (0.0, 1.0),
+    "test": (0.0, 0.2),
+    "validation": (0.2, 0.3),
+    "train": (0.3, 1.0),
+}
+"""The stretch of the hash that each split takes: 20 % test, 10 % validation, 70 % train."""
 
 
 def in_split(question: str, split: Split) -> bool:
     """Whether a question belongs to a split; the hash of its words decides, so it does the same in every source.
 
-    `sha256(words) / 2^64 < TEST_SHARE` is test, the rest is train. Case and white space do not count, so that two
-    copies of one question never land on both sides.
+    `sha256(words) / 2^256`, on 64 bits, lies in the split's stretch of `SHARES`. Case and white space do not count, so
+    that two copies of one question never land in different splits.
     """
-    if split == "all":
-        return True
+    low, high = SHARES[split]
     digest = hashlib.sha256(" ".join(question.lower().split()).encode()).digest()
-    return (int.from_bytes(digest[:8], "big") < TEST_SHARE * 2**64) == (split == "test")
+    return low <= int.from_bytes(digest[:8], "big") / 2**64 < high or split == "all"

@@ -76,9 +76,9 @@ def test_a_conversation_with_solutions_has_no_record():
 
 def test_splits_share_no_question_and_copies_stay_together():
     questions = [f"How many are {i} apples?" for i in range(2000)]
-    test = [q for q in questions if in_split(q, "test")]
-    assert len(test) == sum(not in_split(q, "train") for q in questions)
-    # binomial, n = 2000, p = .2: mean 400, sd sqrt(2000 * .2 * .8) = 18; five of them are 90
-    assert abs(len(test) - 400) < 90
-    assert all(in_split("  " + q.upper().replace(" ", "\n"), "test") for q in test)
+    parts = {split: [q for q in questions if in_split(q, split)] for split in ("train", "validation", "test")}
+    assert sorted(sum(parts.values(), [])) == sorted(questions)  # each in exactly one
+    # binomial, n = 2000: means 1400, 200 and 400; the widest sd is sqrt(2000 * .7 * .3) = 20, and five of them are 100
+    assert [round(len(part), -2) for part in parts.values()] == [1400, 200, 400]
+    assert all(in_split("  " + q.upper().replace(" ", "\n"), "test") for q in parts["test"])
     assert all(in_split(q, "all") for q in questions)

@@ -1,0 +1,128 @@
+"""Generated arithmetic as a source: problems without end, right solutions in steps, one recognisable kind of mistake.
+
+The toy task of the specs (core-methods 11.2). The texts are those of `mtjax.data.expressions`, the exact checker is
+`mtjax.data.step_check`; what users of generated arithmetic need of both is imported here too.
+"""
+
+import dataclasses
+import hashlib
+import random
+from typing import Literal
+
+from mtjax.data.expressions import Expression, carry_slip, exact_steps, parse_question, slipped_steps, solution_text
+from mtjax.data.jsonl import nonempty, settings_digest
+from mtjax.data.problem import OnError, Problem, Problems, Split, in_split
+from mtjax.data.step_check import StepError, StepReport, check_steps
+from mtjax.errors import InputError
+
+__all__ = ["Arithmetic", "Expression", "StepError", "StepReport", "carry_slip", "check_steps", "parse_question"]
+
+Operator = Literal["+", "-", "*"]
+
+_TRIES = 10_000
+
+
+def _rng(*parts: object) -> random.Random:
+    return random.Random(hashlib.sha256(repr(parts).encode()).digest())
+
+
+@dataclasses.dataclass(frozen=True)
+class Arithmetic:
+    """Generated multi-step arithmetic; problem i depends on the settings and i alone.
+
+    Splits have no expression in common, whatever the seeds. The same expression may come twice within one.
+    """
+
+    count: int = 10_000
+    """How many problems."""
+    seed: int = 0
+    """Another seed, other problems."""
+    split: Split = "all"
+    """Which expressions to draw from: all, or by hash train (70 %), validation (10 %) or test (20 %)."""
+    start: int = 0
+    """Number of the first problem."""
+    min_operands: int = 3
+    """Fewest numbers in a problem, at least 2."""
+    max_operands: int = 4
+    """Most numbers in a problem, at most 10."""
+    low: int = 1
+    """Smallest number in a problem."""
+    high: int = 20
+    """Largest number in a problem."""
+    operators: tuple[Operator, ...] = ("+", "-")
+    """What stands between the numbers."""
+    min_value: int = 0
+    """Smallest value that a step may give."""
+    max_value: int = 99
+    """Largest value that a step may give."""
+    slip_probability: float = 0.0
+    """Chance per step that a carry or borrow is dropped in the wrong solution; 0 gives no wrong solutions, and a
+    problem in which nothing slipped, or two slips cancelled, has none either."""
+    habit_share: float = 0.0
+    """Share of problems whose one solution to imitate is a slipped one (`slip_probability`) although it stands under
+    `right`: plants a habit of mistakes in a model that is to learn from them later, and is good for nothing else."""
+
+    def expression(self, number: int) -> Expression:
+        """The expression of problem `number`; InputError when the settings leave (almost) no expression."""
+        rng = _rng("expression", self.seed, number)
+        for _ in range(_TRIES):
+            size = rng.randint(self.min_operands, self.max_operands)
+            operands = tuple(rng.randint(self.low, self.high) for _ in range(size))
+            drawn = Expression(operands, tuple(rng.choice(self.operators) for _ in range(size - 1)))
+            values = (step.value for step in exact_steps(drawn))
+            if all(self.min_value <= v <= self.max_value for v in values) and in_split(drawn.question, self.split):
+                return drawn
+        raise InputError(
+            f"no expression of {self.min_operands}..{self.max_operands} numbers in {self.low}..{self.high} kept its "
+            f"values in {self.min_value}..{self.max_value} in {_TRIES} draws; widen min_value..max_value"
+        )
+
+    def problem(self, number: int) -> Problem:
+        """Problem `number` with its exact solution and, if asked for and if it slipped, a wrong one."""
+        drawn = self.expression(number)
+        exact = exact_steps(drawn)
+        right, wrong = solution_text(exact), ""
+        if self.slip_probability > 0:
+            rng = _rng("slip", self.seed, number)
+            habit = rng.random() < self.habit_share
+            bounds = {"low": self.min_value, "high": self.max_value}
+            slipped = slipped_steps(drawn, rng, self.slip_probability, **bounds)
+            if habit:
+                right = solution_text(slipped)
+            elif slipped[-1].value != exact[-1].value:
+                wrong = solution_text(slipped)
+        name = f"arithmetic[{self.seed}:{number}]"
+        return Problem(
+            name, drawn.question, str(exact[-1].value), (right,), (wrong,) if wrong else (), source="arithmetic"
+        )
+
+    def problems(self, on_error: OnError = "raise") -> Problems:
+        """Problems `start` to `start + count - 1`; InputError for settings that cannot be met."""
+        self._check()
+        items = [self.problem(number) for number in range(self.start, self.start + self.count)]
+        habit = f"{self.habit_share:.0%} of the solutions to imitate carry planted slips (habit_share)"
+        return nonempty(Problems(items, 0, (habit,) if self.habit_share else ()), "arithmetic", self.split)
+
+    def fingerprint(self) -> str:
+        """sha256 of the settings."""
+        return settings_digest(self).hexdigest()
+
+    def _check(self) -> None:
+        rules = {
+            "count": (self.count >= 1, "at least 1"),
+            "min_operands": (self.min_operands >= 2, "at least 2"),
+            "max_operands": (self.min_operands <= self.max_operands <= 10, f"{self.min_operands} to 10"),
+            "low": (0 <= self.low <= self.high, f"0 to high ({self.high})"),
+            "high": (self.high < 10**8, "less than 10^8"),
+            "operators": (set(self.operators) <= set("+-*") and bool(self.operators), 'some of "+", "-", "*"'),
+            "min_value": (0 <= self.min_value <= self.max_value, f"0 to max_value ({self.max_value})"),
+            "max_value": (self.max_value < 10**9, "less than 10^9"),
+            "slip_probability": (0 <= self.slip_probability <= 1, "0 to 1"),
+            "habit_share": (
+                0 <= self.habit_share <= (1 if self.slip_probability else 0),
+                "0 to 1, and 0 unless slip_probability is set",
+            ),
+        }
+        for name, (fine, expected) in rules.items():
+            if not fine:
+                raise InputError(f"Arithmetic.{name} is {getattr(self, name)!r}; expected {expected}")

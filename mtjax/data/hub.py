@@ -1,0 +1,98 @@
+"""Data sets of the Hugging Face hub as a source (optional extra `hub`), and problems read only when asked for."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from mtjax.data.jsonl import collect, nonempty, rename_keys, settings_digest
+from mtjax.data.problem import OnError, Problem, Problems, Split, problem_from_record, record_from_problem
+from mtjax.errors import InputError
+
+
+class LazyProblems(Sequence[Problem]):
+    """Problems made from stored rows when they are asked for; raises InputError for a row that holds none."""
+
+    def __init__(self, rows: Any, make: Callable[[Any, int], Problem]):
+        """`rows` has `len` and `[]`; `make(row, number)` turns one into a problem."""
+        self._rows, self._make = rows, make
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        """The problem at an index, or a list of them for a slice."""
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = range(len(self))[index]  # also counts from the end, and raises IndexError beyond it
+        return self._make(self._rows[number], number)
+
+    def __iter__(self) -> Iterator[Problem]:
+        """The problems in order."""
+        return (self[number] for number in range(len(self)))
+
+
+def problems_of_rows(
+    rows: Any, make: Callable[[Any, int], Problem], name: str, on_error: OnError, split: Split
+) -> Problems:
+    """Rows as problems: lazily, but read through once where a split or skipping needs to know each of them."""
+    if split == "all" and on_error == "raise":
+        return nonempty(Problems(LazyProblems(rows, make)), name, split)
+    attempts = (functools.partial(lambda number: make(rows[number], number), number) for number in range(len(rows)))
+    return nonempty(collect(attempts, on_error, split), name, split)
+
+
+def content_digest(digest: Any, problems: Sequence[Problem]) -> str:
+    """sha256 (hex) of what `digest` has taken in and of every problem's record."""
+    for problem in problems:
+        record = json.dumps(record_from_problem(problem), sort_keys=True)
+        digest.update(hashlib.sha256(record.encode()).digest())
+    return digest.hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class Hub:
+    """A data set that `datasets.load_dataset` can load: an id of the Hugging Face hub or a local folder."""
+
+    path: str
+    """The id (`openai/gsm8k`) or the folder."""
+    subset: str | None = None
+    """Its configuration, such as "main"; None where there is only one."""
+    part: str = "train"
+    """Its own split, such as "train" or "test"."""
+    columns: tuple[str, ...] = ()
+    """Columns to take, each `key` or `theirs=ours`; the result is a record in one of the schemas. Empty takes all."""
+    split: Split = "all"
+    """Which part of those, by hash of the question."""
+
+    def problems(self, on_error: OnError = "raise") -> Problems:
+        """The problems, read lazily; InputError without the package `datasets`, without network, or for a bad name."""
+        try:
+            import datasets
+        except ImportError as error:
+            raise InputError(
+                f"Hub({self.path!r}) needs the package 'datasets': pip install 'mtjax[hub]', or export the data to JSONL"
+            ) from error
+        try:
+            rows = datasets.load_dataset(self.path, self.subset, split=self.part)
+        except Exception as error:  # datasets raises many kinds: no network, no such set, no such split
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise InputError(
+                f"data set {self.path!r} (subset {self.subset!r}, part {self.part!r}) cannot be loaded: {reason:.200}; "
+                "check the names and the network, or give a local folder"
+            ) from error
+
+        def make(row: Any, number: int) -> Problem:
+            name = f"{self.path}[{number}]"
+            # A column is there for every row; what a row leaves out is None.
+            given = {key: value for key, value in rename_keys(dict(row), self.columns).items() if value is not None}
+            return problem_from_record(given, name)
+
+        return problems_of_rows(rows, make, self.path, on_error, self.split)
+
+    def fingerprint(self) -> str:
+        """sha256 of settings and content; reads the whole set once."""
+        return content_digest(settings_digest(self), self.problems("skip").items)
