@@ -1,0 +1,244 @@
+"""Batches: the packed rows of step n, from the settings, the seed and n alone."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+
+from mtjax.data.build import Fit, build_index
+from mtjax.data.hashing import digest
+from mtjax.data.index import Counts, Index, join_indices
+from mtjax.data.order import make_order
+from mtjax.data.packing import Rows, join_rows, pack
+from mtjax.data.problem import OnError, Problems
+from mtjax.data.sources import Mixture, Source
+from mtjax.data.tasks import Task
+from mtjax.data.tokenizer import Tokenizer
+from mtjax.errors import InputError
+from mtjax.types import Batch
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """What to train on, how it becomes text, and how text becomes rows."""
+
+    source: Source
+    """Where problems come from."""
+    task: Task
+    """How a problem becomes text, and which of it counts; must be the task of the objective."""
+    tokenizer: str | None = None
+    """"bytes", "arithmetic", "smollm2", a folder or a hub id; None takes the one that comes with the model."""
+    sequence_length: int = 1024
+    """Tokens per row."""
+    max_segments: int = 8
+    """Most examples in one row; columns of every `segment_...` extra."""
+    pack: bool = True
+    """Put several examples in one row, which do not see each other. Off: one example per row."""
+    on_error: OnError = "raise"
+    """A record that cannot be read: stop with its file and line, or skip and count it."""
+    truncation: Literal["drop", "left", "keep"] = "drop"
+    """An example longer than a row: leave it out, cut the front of its prompt, or cut off its end (and train it)."""
+    boundary: Literal["raise", "allow"] = "raise"
+    """A token that lies across the end of the prompt: stop, or train it with the answer."""
+    cache_dir: str | None = None
+    """Folder that keeps the tokenised examples between runs; None keeps nothing."""
+
+
+class Report(NamedTuple):
+    """What the data came to; `str` gives one line.
+
+    Attributes:
+        examples, rows: after packing, in one epoch of each source.
+        counts: what was skipped, shortened or left out on the way.
+        tokens: of all examples, padding not counted.
+        target_share: share of them that count (weights other than 0; first tokens, never predicted, do not count).
+        packing_efficiency: share of row positions that hold a token.
+        notes: sentences of the sources, such as the first record skipped.
+    """
+
+    examples: int
+    rows: int
+    counts: Counts
+    tokens: int
+    target_share: float
+    packing_efficiency: float
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """One line for the terminal."""
+        left_out = ", ".join(f"{number:,} {name}" for name, number in self.counts._asdict().items() if number)
+        return (
+            f"{self.examples:,} examples in {self.rows:,} rows ({self.packing_efficiency:.1%} full), "
+            f"{self.tokens:,} tokens, {self.target_share:.1%} targets; {left_out or 'nothing left out'}"
+        )
+
+
+class Batches(NamedTuple):
+    """The data of a run as functions of the step.
+
+    Attributes:
+        batch_at: `step -> Batch` of NumPy arrays: tokens int32, weights float32, segments int32, all [B, T], and extras
+            `segment_id` int32 [B, S] (number of the example, -1 empty) and `segment_polarity` float32 [B, S] (1 right,
+            0 wrong, 1 where neither). Any order of steps gives the same batches. With `rows`, B is the slice's length.
+        ids_at: `step -> names` of the examples in that batch, row by row.
+        steps_per_epoch: steps until every row has been seen (of one source; of a mixture, rows over batch size).
+        report: what the data came to.
+        fingerprint: of everything the batches depend on but the seed and the batch size.
+    """
+
+    batch_at: Callable[[int], Batch]
+    ids_at: Callable[[int], list[str]]
+    steps_per_epoch: int
+    report: Report
+    fingerprint: str
+
+
+def problems(config: DataConfig) -> Problems:
+    """The problems of the source, for evaluation; decode from `config.task.prompt(problem)`."""
+    return config.source.problems(config.on_error)
+
+
+def make_batches(
+    config: DataConfig,
+    tokenizer: Tokenizer,
+    *,
+    batch_size: int,
+    seed: int,
+    rows: slice | None = None,
+    repeat: bool = True,
+) -> Batches:
+    """Read, tokenise and pack everything once; then batch n costs a gather.
+
+    Rows are packed once. Each epoch of a source goes through its rows in an order of its own, and epochs follow each
+    other without a gap: batch n holds places n * B .. n * B + B - 1 of that stream (`mtjax.data.order`). The weights of
+    a mixture are shares of examples.
+
+    `rows` asks for some of each batch's B rows, such as one host's. `repeat=False` is one pass for evaluation: every
+    example once, in fixed order, the last batch filled up with empty rows, and InputError beyond it.
+
+    Raises InputError for an empty source, a batch_size or max_segments below 1, a sequence_length below 2, a negative
+    seed, and where no example fits or has a target.
+
+    Memory: 8 bytes a token and about 100 an example; tokenising is one process, some 10,000 examples a second. That
+    serves up to about 10^8 tokens on one host, since each host holds all of them.
+    """
+    _check(config, batch_size, seed)
+    sources, weights = zip(*_weighted_sources(config.source), strict=True)
+    fit = Fit(config.sequence_length, config.truncation, config.boundary)
+    parts = [build_index(source, config.on_error, config.task, tokenizer, fit, config.cache_dir) for source in sources]
+    index = join_indices(parts)
+    first = np.cumsum([0, *(len(part.ids) for part in parts)])
+    packed = [
+        pack(
+            part.lengths,
+            row_length=config.sequence_length,
+            max_segments=config.max_segments if config.pack else 1,
+            key=(seed, number),
+            first=int(first[number]),
+        )
+        for number, part in enumerate(parts)
+    ]
+    joined = join_rows(packed)
+    # A share of examples becomes a share of rows: a row holds more of the short ones.
+    shares = np.array(weights) * np.array([part.number / len(part.members) for part in packed])
+    order = make_order([part.number for part in packed], shares, seed)
+    steps_per_epoch = -(-joined.number // batch_size)
+    wanted = np.arange(batch_size)[rows if rows is not None else slice(None)]
+
+    def rows_of(step: int) -> Int[np.ndarray, " B"]:
+        places = step * batch_size + wanted
+        if repeat and step >= 0:
+            return order(places)
+        if not 0 <= step < steps_per_epoch:
+            raise InputError(f"step {step}: expected 0 to {steps_per_epoch - 1}, the steps of one pass")
+        return np.where(places < joined.number, places, -1)
+
+    def batch_at(step: int) -> Batch:
+        return assemble(index, joined, rows_of(step), config.sequence_length, config.max_segments, tokenizer.pad_id)
+
+    def ids_at(step: int) -> list[str]:
+        return [index.ids[example] for example in members_of(joined, rows_of(step))[0]]
+
+    fingerprint = digest(
+        [source.fingerprint() for source in sources],
+        weights,
+        config.on_error,
+        (type(config.task).__name__, config.task, fit, config.max_segments, config.pack),
+        tokenizer.fingerprint,
+    )
+    report = _report(index, joined, config.sequence_length)
+    return Batches(batch_at, ids_at, steps_per_epoch, report, fingerprint)
+
+
+def members_of(
+    packed: Rows, rows: Int[np.ndarray, " B"]
+) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+    """The examples in these rows, one after the other, with the place of the row in `rows` and the column in the row.
+
+    Row -1 is empty.
+    """
+    counts = np.where(rows >= 0, packed.offsets[rows + 1] - packed.offsets[rows], 0)
+    column = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return (
+        packed.members[np.repeat(packed.offsets[rows], counts) + column],
+        np.repeat(np.arange(len(rows)), counts),
+        column,
+    )
+
+
+def assemble(index: Index, packed: Rows, rows: Int[np.ndarray, " B"], length: int, segments: int, pad_id: int) -> Batch:
+    """The rows as one batch: examples stand from the left without gaps, numbered from 1; the rest is padding."""
+    member, row, column = members_of(packed, rows)
+    size = index.lengths_of(member)
+    before = np.cumsum(size) - size  # tokens of this batch that stand before each example
+    row_start = before[np.arange(len(member)) - column]
+    inside = np.arange(size.sum()) - np.repeat(before, size)
+    place = np.repeat(row * length + before - row_start, size) + inside
+    taken = np.repeat(index.offsets[member], size) + inside
+    tokens = np.full(len(rows) * length, pad_id, np.int32)
+    weights = np.zeros(len(rows) * length, np.float32)
+    numbers = np.zeros(len(rows) * length, np.int32)
+    tokens[place], weights[place] = index.tokens[taken], index.weights[taken]
+    numbers[place] = np.repeat(column + 1, size)
+    segment_id = np.full((len(rows), segments), -1, np.int32)
+    polarity = np.ones((len(rows), segments), np.float32)
+    segment_id[row, column], polarity[row, column] = member, index.polarity[member]
+    shape = (len(rows), length)
+    extras = {"segment_id": segment_id, "segment_polarity": polarity}
+    return Batch(tokens.reshape(shape), weights.reshape(shape), numbers.reshape(shape), extras)
+
+
+def _check(config: DataConfig, batch_size: int, seed: int) -> None:
+    for name, value, least in (
+        ("batch_size", batch_size, 1),
+        ("data.max_segments", config.max_segments, 1),
+        ("data.sequence_length", config.sequence_length, 2),
+        ("seed", seed, 0),
+    ):
+        if value < least:
+            raise InputError(f"{name}={value}: expected a number of at least {least}; raise it")
+
+
+def _weighted_sources(source: Source, weight: float = 1.0) -> list[tuple[Source, float]]:
+    """The sources of a mixture (of mixtures) with their shares of examples."""
+    if not isinstance(source, Mixture):
+        return [(source, weight)]
+    parts = zip(source.sources, source.shares, strict=True)
+    return [pair for part, share in parts for pair in _weighted_sources(part, weight * share)]
+
+
+def _report(index: Index, packed: Rows, length: int) -> Report:
+    counted = index.weights != 0
+    counted[index.offsets[:-1]] = False
+    tokens = len(index.tokens)
+    return Report(
+        examples=len(index.ids),
+        rows=packed.number,
+        counts=index.counts,
+        tokens=tokens,
+        target_share=float(counted.mean()),
+        packing_efficiency=tokens / (packed.number * length),
+        notes=index.notes,
+    )

@@ -1,0 +1,133 @@
+"""Examples: a rendered text as token ids and weights, by character offsets."""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from mtjax.data.tasks import Rendered
+from mtjax.data.tokenizer import Tokenizer
+from mtjax.errors import InputError
+
+
+class Example(NamedTuple):
+    """One sequence as numbers.
+
+    Attributes:
+        id: "problem/rendering", such as "gsm8k-17/right/0"; names the example in messages.
+        tokens: ids, begin and end token included.
+        weights: how much each token counts as a target. The first token is never predicted, so its weight is not used.
+        polarity: 1 right, 0 wrong, 1 where there is no such thing.
+        prompt_tokens: how many tokens stand before the answer, begin token included.
+    """
+
+    id: str
+    tokens: Int[np.ndarray, " n"]
+    weights: Float[np.ndarray, " n"]
+    polarity: float
+    prompt_tokens: int
+
+    @property
+    def target(self) -> float:
+        """Sum of the absolute weights that reach the loss: all but the first token's."""
+        return float(np.abs(self.weights[1:]).sum())
+
+
+def token_weights(rendered: Rendered, offsets: Int[np.ndarray, "n 2"]) -> Float[np.ndarray, " n"]:
+    """The weight of each token: that of the target characters it contains.
+
+    A token that straddles the edge of a target belongs to it: any one of its characters decides, and of several targets
+    the last. A token without characters has weight 0. Nothing is searched for; spans and offsets are all there is.
+    """
+    by_character = np.zeros(len(rendered.text), np.float32)
+    for span in rendered.spans:
+        by_character[span.start : span.end] = span.weight
+    # last[c]: the last target character at or before c. A token holds a target if its last one is not before its start.
+    last = np.maximum.accumulate(np.where(by_character != 0, np.arange(len(by_character)), -1))
+    start, end = offsets[:, 0], offsets[:, 1]
+    if not len(last):
+        return np.zeros(len(offsets), np.float32)
+    nearest = last[np.maximum(end - 1, 0)]
+    return np.where((end > start) & (nearest >= start), by_character[nearest], np.float32(0)).astype(np.float32)
+
+
+def make_example(
+    rendered: Rendered, id: str, tokenizer: Tokenizer, *, boundary: Literal["raise", "allow"] = "raise"
+) -> Example:
+    """Tokenise a rendering: the joint text once, begin token in front unless the text has it, end token behind.
+
+    `id` names the problem. With `boundary="raise"`, a token that lies across the end of the prompt raises InputError:
+    decoding starts there and would not see the ids that training saw. With "allow" such a token is a target.
+    """
+    encoding = tokenizer.encode(rendered.text)
+    tokens = np.asarray(encoding.ids, np.int32)
+    offsets = np.asarray(encoding.offsets, np.int64).reshape(-1, 2)
+    weights = token_weights(rendered, offsets)
+    across = np.flatnonzero((offsets[:, 0] < rendered.prompt_end) & (offsets[:, 1] > rendered.prompt_end))
+    if boundary == "raise" and len(across):
+        start, end = offsets[across[0]]
+        raise _boundary_error(id, f"the token {rendered.text[start:end]!r} lies across it")
+    prompt_tokens = int(np.sum(offsets[:, 1] <= rendered.prompt_end))
+    if needs_bos(tokenizer, encoding.ids):
+        tokens, weights = np.insert(tokens, 0, tokenizer.bos_id or 0), np.insert(weights, 0, 0)
+        prompt_tokens += 1
+    if rendered.ends:
+        tokens, weights = np.append(tokens, tokenizer.end_id), np.append(weights, 1)
+    polarity = float(rendered.extras.get("polarity", 1.0))
+    name = f"{id}/{rendered.name}"
+    return Example(name, tokens.astype(np.int32), weights.astype(np.float32), polarity, prompt_tokens)
+
+
+def needs_bos(tokenizer: Tokenizer, ids: list[int]) -> bool:
+    """Whether a begin token goes in front: the tokenizer has one, and the text does not start with it already."""
+    return tokenizer.bos_id is not None and (not ids or ids[0] != tokenizer.bos_id)
+
+
+def encode_prompt(text: str, tokenizer: Tokenizer) -> list[int]:
+    """The ids to decode from: those that stand before the answer in training, begin token included."""
+    ids = list(tokenizer.encode(text).ids)
+    return [tokenizer.bos_id, *ids] if tokenizer.bos_id is not None and needs_bos(tokenizer, ids) else ids
+
+
+def check_boundary(rendered: Rendered, example: Example, tokenizer: Tokenizer) -> None:
+    """Raise InputError unless the prompt alone has the ids it has in front of the answer.
+
+    A tokenizer may look ahead: "x \\n" at the end of a text and in front of a letter can differ.
+    """
+    alone = encode_prompt(rendered.text[: rendered.prompt_end], tokenizer)
+    if alone != example.tokens[: len(alone)].tolist():
+        raise _boundary_error(example.id, "its ids differ when it stands alone")
+
+
+def shorten(
+    example: Example, length: int, policy: Literal["drop", "left", "keep"], bos_id: int | None
+) -> Example | None:
+    """The example in at most `length` tokens, or None where that would spoil it.
+
+    "drop" gives None for every longer one. "left" cuts the prompt at its front, keeping a begin token; None where the
+    answer alone does not fit. "keep" cuts the end off, answer and end token with it.
+    """
+    excess = len(example.tokens) - length
+    if excess <= 0:
+        return example
+    if policy == "keep":
+        return example._replace(
+            tokens=example.tokens[:length],
+            weights=example.weights[:length],
+            prompt_tokens=min(example.prompt_tokens, length),
+        )
+    first = 1 if bos_id is not None and example.tokens[0] == bos_id else 0
+    # One token of the prompt stays, or the answer's first token would have nothing to be predicted from.
+    if policy == "drop" or excess > example.prompt_tokens - max(first, 1):
+        return None
+    keep = np.r_[0:first, first + excess : len(example.tokens)]
+    return example._replace(
+        tokens=example.tokens[keep], weights=example.weights[keep], prompt_tokens=example.prompt_tokens - excess
+    )
+
+
+def _boundary_error(id: str, why: str) -> InputError:
+    return InputError(
+        f"example {id}: a token must end where the prompt ends, but {why}, so decoding would not see what training "
+        "saw; end the template in a line break with no space before it, or set data.boundary='allow'"
+    )
