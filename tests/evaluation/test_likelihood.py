@@ -87,7 +87,7 @@ def test_a_packed_model_batch_equals_each_answer_alone_and_compiles_once():
     batch = Batch(tokens, (segments > 0).astype(np.float32), segments, {"segment_id": ids})
     alone = np.stack([np.pad(answer, (0, 6 - len(answer))) for answer in answers])
     ones = np.stack([np.arange(6) < len(answer) for answer in answers]).astype(np.int32)
-    logits = jax.jit(lambda params: model.logits(params, model.hidden(params, alone, ones)))
+    logits = jax.jit(lambda params: model.logits(params, model.hidden(params, jnp.asarray(alone), jnp.asarray(ones))))
     score = make_scorer(policy_of)
     for seed in (0, 1):
         params = model.init(jax.random.key(seed))
