@@ -165,6 +165,9 @@ def parse(default: Config, overrides: Sequence[str], prog: str) -> Config:
             raise
         lines = [line.strip("│╭╮╰╯─ \n") for line in said.getvalue().splitlines()]
         text = " ".join(line for line in lines if line and not set(line) <= set("─ "))
+        # What the user can use begins behind tyro's headline and ends before its pointer to the help text.
+        text = re.sub(r"^(Value error )?(Error parsing (Config|\w+): (?=[\w.{']+[=\w ,.']*.*expected))?", "", text)
+        text = re.split(r" Argument helptext:| For full helptext,", text)[0]
         raise InputError(re.sub(r"\s+", " ", text) or f"the options {list(overrides)} are not understood") from None
 
 

@@ -70,7 +70,7 @@ class Progress:
     def __init__(self, total: int, start: int, flops_per_token: float, peak_flops: float | None):
         self.total, self.flops, self.peak = total, flops_per_token, peak_flops
         self.began, self.start, self.tokens = time.perf_counter(), start, 0
-        self.said = -math.inf
+        self.compiling, self.said = True, -math.inf
         self.bar: Any = None
         if sys.stdout.isatty():
             from rich import progress
@@ -86,13 +86,12 @@ class Progress:
 
     def update(self, step: int, loss: float, tokens: int) -> dict[str, float]:
         """Show a finished step; returns the `time/` metrics of the run so far."""
-        self.tokens += tokens
         now = time.perf_counter()
-        if self.tokens == tokens:  # the first step compiles: the clock starts behind it
-            self.began, self.start, self.tokens = now, step, 0
-            speed = 0.0
+        if self.compiling:  # the first step compiles: the clock starts behind it
+            self.began, self.start, self.compiling = now, step, False
         else:
-            speed = self.tokens / (now - self.began)
+            self.tokens += tokens
+        speed = self.tokens / max(now - self.began, 1e-9)
         left = (self.total - step) * (now - self.began) / max(step - self.start, 1)
         mfu = speed * self.flops / self.peak if self.peak else None
         text = f"loss {loss:.4f}  {speed:,.0f} tokens/s" + (f"  MFU {mfu:.1%}" if mfu is not None else "")

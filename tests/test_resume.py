@@ -1,0 +1,143 @@
+"""A run that was killed and started again is the run that was not, bit for bit."""
+
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from mtjax import config as settings
+from mtjax import train
+from mtjax.errors import ExitCode
+
+TINY = "configs/tiny.py"
+QUICK = ["--batch_size=4", "--data.source.count=60", "--held_out.source.count=30", "--held_out.every=4"]
+QUICK += ["--checkpoint.every=3", "--checkpoint.keep=9", "--tensorboard=False", "--model.width=16"]
+
+
+def command(folder, *more):
+    one_device = {**__import__("os").environ, "XLA_FLAGS": ""}
+    words = [sys.executable, "-m", "mtjax.train", TINY, f"--run_dir={folder}", *QUICK, *more]
+    return subprocess.Popen(words, env=one_device, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def metrics(folder):
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if not name.startswith("time/")} for line in lines]
+
+
+def wait_for(folder, step):
+    """Until the run has written that checkpoint."""
+    for _ in range(1200):
+        if (folder / "checkpoints" / str(step)).exists():
+            return
+        time.sleep(0.05)
+    raise AssertionError("no checkpoint came")
+
+
+def bytes_of(folder, step):
+    return restore(folder, step)
+
+
+def restore(folder, step):
+    from mtjax.checkpoint import Checkpoints
+
+    checkpoints = Checkpoints(folder / "checkpoints", 9)
+    state = checkpoints.manager.restore(step)
+    checkpoints.close()
+    return jax.tree.leaves(state["default"] if isinstance(state, dict) and "default" in state else state)
+
+
+@pytest.mark.filterwarnings("ignore")  # reading a checkpoint without telling Orbax its shapes warns
+def test_killed_and_run_again_equals_run_through(tmp_path):
+    through, killed = tmp_path / "through", tmp_path / "killed"
+    assert command(through, "--steps=12").wait() == 0
+    run = command(killed, "--steps=12")
+    wait_for(killed, 3)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    again = command(killed, "--steps=12")
+    said, _ = again.communicate()
+    assert again.returncode == 0, said
+    assert metrics(killed) == metrics(through)
+    assert [line["step"] for line in metrics(killed)] == list(range(1, 13))
+    for a, b in zip(restore(through, 12), restore(killed, 12), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_sigterm_saves_and_ends_with_0_and_ctrl_c_with_130(tmp_path):
+    for sent, code in ((signal.SIGTERM, ExitCode.DONE), (signal.SIGINT, ExitCode.INTERRUPTED)):
+        folder = tmp_path / sent.name
+        run = command(folder, "--steps=100000")
+        wait_for(folder, 3)
+        run.send_signal(sent)
+        said, _ = run.communicate(timeout=120)
+        assert run.returncode == code, said
+        saved = max(int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdigit())
+        assert saved == metrics(folder)[-1]["step"]
+
+
+def run_here(folder, *more):
+    return train.main([TINY, f"--run_dir={folder}", *QUICK, "--mesh.data=1", "--mesh.fsdp=8", *more])
+
+
+def test_steps_may_be_raised_and_other_settings_are_refused(tmp_path, capsys):
+    folder = tmp_path / "run"
+    few = ["--batch_size=8", "--optim.schedule=linear"]
+    assert run_here(folder, "--steps=2", *few) == 0
+    first = metrics(folder)
+    assert run_here(folder, "--steps=4", *few) == 0
+    assert metrics(folder)[:2] == first
+    assert settings.read_file(folder / "config.py").optim.schedule_steps == 2  # the schedule did not stretch
+    capsys.readouterr()
+    assert run_here(folder, "--steps=4", *few, "--optim.learning_rate=0.1", "--seed=3") == ExitCode.BAD_INPUT
+    said = capsys.readouterr().err
+    assert "optim.learning_rate was 0.005, is 0.1" in said
+    assert "seed was 0, is 3" in said
+    assert "--overwrite" in said
+
+
+def test_the_snapshot_reruns_the_run(tmp_path):
+    config = settings.load(TINY, [f"--run_dir={tmp_path / 'run'}", "objective:nll", "--optim.learning_rate=0.25"])
+    file = tmp_path / "again.py"
+    file.write_text(settings.snapshot(config))
+    assert settings.read_file(file) == config
+    assert type(config.objective).__name__ == "Nll"
+
+
+def test_an_exploding_run_names_step_and_examples_and_keeps_its_checkpoint(tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "run"
+    make = train.stepping.make_train_step
+
+    def poisoned(*args, **kwargs):
+        step = make(*args, **kwargs)
+
+        def run(state, batch, key):
+            if int(state.step) == 4:
+                batch = batch._replace(weights=batch.weights * np.float32("nan"))
+            return step(state, batch, key)
+
+        return run
+
+    monkeypatch.setattr(train.stepping, "make_train_step", poisoned)
+    assert run_here(folder, "--steps=6", "--batch_size=8") == ExitCode.NON_FINITE
+    said = capsys.readouterr().err
+    assert "step 5: loss=nan" in said
+    assert "arithmetic[0:" in said
+    assert sorted(int(p.name) for p in (folder / "checkpoints").iterdir() if p.name.isdigit()) == [3]
+    assert [line["step"] for line in metrics(folder)] == [1, 2, 3, 4]
+
+
+def test_exported_weights_load_again(tmp_path):
+    out = tmp_path / "hub"
+    assert run_here(tmp_path / "run", "--steps=1", "--batch_size=8", f"--export={out}") == 0
+    from mtjax.model import huggingface
+
+    model, _ = huggingface.load(pathlib.Path(out))
+    assert model.config.width == 16
+    assert (out / "tokenizer.json").exists()
