@@ -29,7 +29,7 @@ class DataConfig:
     task: Task
     """How a problem becomes text, and which of it counts; must be the task of the objective."""
     tokenizer: str | None = None
-    """"bytes", "arithmetic", "smollm2", a folder or a hub id; None takes the one that comes with the model."""
+    """The name of a tokenizer: bytes, arithmetic, smollm2, a folder or a hub id; None takes the model's own."""
     sequence_length: int = 1024
     """Tokens per row."""
     max_segments: int = 8

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from mtjax.data.examples import encode_prompt, make_example
+from mtjax.data.examples import check_boundary, encode_prompt, make_example
 from mtjax.data.problem import Problem
 from mtjax.data.prompts import CHATML, PLAIN, QUESTION_ANSWER
+from mtjax.data.readers import Gsm8kSolutions
 from mtjax.data.tasks import MistakeTask
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import InputError
@@ -102,3 +103,19 @@ def test_the_default_prefixes_are_one_token_each_in_the_arithmetic_vocabulary():
     assert len(right.tokens) == len(wrong.tokens) == 8
     assert np.flatnonzero(right.tokens != wrong.tokens).tolist() == [4, 6]
     assert right.weights.tolist() == [0, 0, 0, 0, 1, 0, 1, 1]
+
+
+def test_real_mistakes_of_real_models(shared_data):
+    """GSM8K solutions in SmolLM2's chat format: prompts decode from the ids of training, and the end is trained."""
+    tokenizer = load_tokenizer("smollm2")
+    source = Gsm8kSolutions(str(next(shared_data.rglob("example_model_solutions.jsonl"))))
+    for loss_on in ("all", "rationale"):
+        task = MistakeTask(decode_prefix="correct", template=CHATML, loss_on=loss_on, wrong_per_right=1.0)
+        for problem in source.problems().items[:100]:
+            for rendered in task.render(problem):
+                example = make_example(rendered, problem.id, tokenizer)
+                check_boundary(rendered, example, tokenizer)
+                assert example.tokens[-1] == tokenizer.end_id
+                targets = example.weights[example.prompt_tokens :]
+                assert targets.all()
+                assert loss_on == "all" or example.weights.sum() == len(targets)
