@@ -1,0 +1,72 @@
+"""Which model a name means: a local folder, `smollm2`, or an id of the Hugging Face hub."""
+
+import pathlib
+import re
+from typing import Literal
+
+from jax.sharding import Mesh
+
+from mtjax.errors import InputError, suggest
+from mtjax.model import huggingface, smollm2
+from mtjax.types import LanguageModel, Params
+
+SMOLLM2 = "smollm2"
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+FILES = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model")
+
+
+def find_model(name: str) -> pathlib.Path | str:
+    """Where the model called `name` is: the folder that holds it, or "smollm2", the model that a package carries.
+
+    A folder of that name goes first. An id `owner/name` is looked up in the local hub cache and then downloaded.
+
+    Raises:
+        InputError: no such folder or name, with the nearest one; a hub that cannot be reached or does not have it.
+    """
+    folder = pathlib.Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if name == SMOLLM2:
+        return SMOLLM2
+    if HUB_ID.fullmatch(name):
+        return _from_hub(name)
+    known = [SMOLLM2, *(file.parent.name for file in folder.parent.glob("*/config.json"))][:20]
+    raise InputError(
+        f"model {name!r} is no folder, no hub id (owner/name) and not 'smollm2': {suggest(folder.name, known)}"
+    )
+
+
+def _from_hub(name: str) -> pathlib.Path:
+    """The local snapshot of a hub id, downloaded where it is not whole; without a network the cache alone is asked."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return pathlib.Path(snapshot_download(name, allow_patterns=list(FILES), etag_timeout=5))
+    except LocalEntryNotFoundError as error:
+        raise InputError(
+            f"model {name!r} is no folder here and the Hugging Face hub cannot be reached: give a local folder, use "
+            "'smollm2' (comes with a package), or fetch it elsewhere with `hf download` and copy the folder"
+        ) from error
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"model {name!r} cannot be fetched from the Hugging Face hub ({reason:.200}): check the id; for a gated "
+            "model, `hf auth login`; or give a local folder or 'smollm2'"
+        ) from error
+
+
+def load_model(
+    name: str, *, mesh: Mesh | None = None, dtype: Literal["float32", "bfloat16"] | None = None
+) -> tuple[LanguageModel, Params]:
+    """Find and load the model called `name`; see `find_model` and `huggingface.load`. InputError as there."""
+    place = find_model(name)
+    if isinstance(place, pathlib.Path):
+        return huggingface.load(place, mesh=mesh, dtype=dtype)
+    return smollm2.load_smollm2(mesh=mesh, dtype=dtype)
+
+
+def end_ids(name: str) -> tuple[int, ...]:
+    """Ids that end a text by the model's own files, beside its tokenizer's end token; empty where there are none."""
+    place = find_model(name)
+    return huggingface.end_ids(place) if isinstance(place, pathlib.Path) else ()

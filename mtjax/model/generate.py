@@ -1,0 +1,250 @@
+"""Batched sampling with a key/value cache: one compiled prefill and one compiled loop for a fixed shape of rows."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from mtjax.errors import InputError
+from mtjax.types import LanguageModel, Params
+
+STOP_EVERY = 16  # tokens between two looks of the host at the text, when there are stop strings
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingConfig:
+    """How to draw an answer."""
+
+    temperature: float = 1.0
+    """Divides the logits; 0 takes the most likely token every time."""
+    top_k: int = 0
+    """Draw among the k most likely tokens only; 0 draws among all."""
+    top_p: float = 1.0
+    """Draw among the fewest tokens whose probability reaches p, after temperature and top_k; 1 draws among all."""
+    max_new_tokens: int = 256
+    """Longest answer, in tokens, its end token included."""
+    samples: int = 1
+    """Answers per prompt."""
+    stop: tuple[str, ...] = ()
+    """Texts that end an answer; the answer is cut in front of the first."""
+
+    def __post_init__(self) -> None:
+        if not self.temperature >= 0:
+            raise InputError(f"temperature={self.temperature}: expected 0 (greedy) or more")
+        if self.top_k < 0:
+            raise InputError(f"top_k={self.top_k}: expected 0 (all tokens) or more")
+        if not 0 < self.top_p <= 1:
+            raise InputError(f"top_p={self.top_p}: expected more than 0, up to 1 (all tokens)")
+        if self.max_new_tokens < 1 or self.samples < 1:
+            raise InputError(f"max_new_tokens={self.max_new_tokens}, samples={self.samples}: expected at least 1 each")
+        if "" in self.stop:
+            raise InputError("stop holds an empty text, which would end every answer at once; leave it out")
+
+
+class Samples(NamedTuple):
+    """What was drawn; M is `max_new_tokens`, N the rows (or `N S`: prompts and samples of each).
+
+    Attributes:
+        tokens: ids, the end token included; the pad id from each row's length on.
+        lengths: tokens drawn, 0 to M.
+        logprob: the model's own log-probability (nats) of each token at temperature 1, equal to `Policy.scores`; 0
+            after the end.
+        proposal_logprob: its log-probability under the distribution it was drawn from; 0 under greedy decoding.
+        finished: ended by an end token or a stop text, and not by `max_new_tokens`.
+    """
+
+    tokens: Int[Array, "*N M"]
+    lengths: Int[Array, "*N"]
+    logprob: Float[Array, "*N M"]
+    proposal_logprob: Float[Array, "*N M"]
+    finished: Bool[Array, "*N"]
+
+
+class State(NamedTuple):
+    """The loop's state between two segments: what was drawn so far, and what the next token comes from."""
+
+    step: Int[Array, ""]
+    cache: Any
+    hidden: Float[Array, "N D"]
+    drawn: Samples
+
+
+def proposal(logits: Float[Array, "N V"], config: SamplingConfig) -> Float[Array, "N V"]:
+    """Log-probabilities that a token is drawn from: tempered, then cut to top_k, then to top_p; temperature > 0.
+
+    Tokens exactly as likely as the last one kept are kept too.
+    """
+    logits = logits / config.temperature
+    if 0 < config.top_k < logits.shape[-1]:
+        least = jax.lax.top_k(logits, config.top_k)[0][:, -1:]
+        logits = jnp.where(logits >= least, logits, -jnp.inf)
+    if config.top_p < 1:
+        ordered = jnp.flip(jnp.sort(logits, axis=-1), axis=-1)
+        probability = jax.nn.softmax(ordered, axis=-1)
+        before = jnp.cumsum(probability, axis=-1) - probability  # mass of the more likely ones
+        least = jnp.min(jnp.where(before < config.top_p, ordered, jnp.inf), axis=-1, keepdims=True)
+        logits = jnp.where(logits >= least, logits, -jnp.inf)
+    return jax.nn.log_softmax(logits, axis=-1)
+
+
+def row_keys(seed: int, problems: Sequence[int] | np.ndarray, samples: Sequence[int] | np.ndarray) -> Key[Array, "N"]:
+    """One key per row, `fold_in(fold_in(key(seed), problem), sample)`: a row's draw does not depend on the others."""
+    base = jax.random.key(seed)
+    fold = jax.vmap(lambda problem, sample: jax.random.fold_in(jax.random.fold_in(base, problem), sample))
+    return fold(jnp.asarray(problems, jnp.uint32), jnp.asarray(samples, jnp.uint32))
+
+
+@functools.lru_cache(maxsize=16)
+def _compiled(functions: tuple[Callable, ...], config: SamplingConfig, end_ids: tuple[int, ...], pad_id: int) -> tuple:
+    """Prefill and loop, compiled once per shape; kept by the model's functions, so a second sampler costs nothing."""
+    logits_of, init_cache, decode = functions
+    ends, most = jnp.asarray(end_ids, jnp.int32), config.max_new_tokens
+
+    @functools.partial(jax.jit, static_argnums=3)
+    def start(params: Params, prompts: Array, lengths: Array, samples: int) -> State:
+        """Read the prompts once, and give every sample its copy of the cache."""
+        count, longest = prompts.shape
+        positions = jnp.broadcast_to(jnp.arange(longest), prompts.shape)
+        hidden, cache = decode(params, init_cache(count, longest + most), prompts, positions)
+        hidden = jnp.take_along_axis(hidden, jnp.maximum(lengths - 1, 0)[:, None, None], axis=1)[:, 0]
+        axes = _row_axes(init_cache, longest + most)
+        cache = jax.tree.map(lambda x, axis: jnp.repeat(x, samples, axis), cache, axes)
+        empty = lambda fill, dtype: jnp.full((count * samples, most), fill, dtype)
+        rows = jnp.zeros(count * samples, jnp.int32)
+        # A prompt of length 0 is a row that only fills the shape: done before it starts.
+        done = jnp.repeat(lengths == 0, samples)
+        drawn = Samples(empty(pad_id, jnp.int32), rows, empty(0, jnp.float32), empty(0, jnp.float32), done)
+        return State(jnp.int32(0), cache, jnp.repeat(hidden, samples, 0), drawn)
+
+    @functools.partial(jax.jit, donate_argnums=4)
+    def advance(params: Params, lengths: Array, keys: Key[Array, "N"], until: Array, state: State) -> State:
+        """Draw until `until` tokens are there or every row has ended."""
+
+        def body(state: State) -> State:
+            drawn, step = state.drawn, state.step
+            logits = logits_of(params, state.hidden).astype(jnp.float32)
+            if config.temperature == 0:
+                token = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+                drawn_from = jnp.zeros(token.shape)
+            else:
+                log_probs = proposal(logits, config)
+                at_step = jax.vmap(jax.random.fold_in, (0, None))(keys, step)
+                token = jax.vmap(jax.random.categorical)(at_step, log_probs).astype(jnp.int32)
+                drawn_from = jnp.take_along_axis(log_probs, token[:, None], axis=1)[:, 0]
+            own = jnp.take_along_axis(jax.nn.log_softmax(logits, axis=-1), token[:, None], axis=1)[:, 0]
+            live = ~drawn.finished
+            put = lambda array, value, fill: array.at[:, step].set(jnp.where(live, value, fill))
+            drawn = Samples(
+                put(drawn.tokens, token, pad_id),
+                drawn.lengths + live,
+                put(drawn.logprob, own, 0.0),
+                put(drawn.proposal_logprob, drawn_from, 0.0),
+                drawn.finished | jnp.isin(token, ends),
+            )
+            positions = (lengths + step)[:, None]
+            hidden, cache = decode(params, state.cache, token[:, None], positions)
+            return State(step + 1, cache, hidden[:, 0], drawn)
+
+        return jax.lax.while_loop(lambda s: (s.step < until) & ~jnp.all(s.drawn.finished), body, state)
+
+    return start, advance
+
+
+def _row_axes(init_cache: Callable, length: int) -> Any:
+    """Which axis of each cache array is the row: the one that grows with the number of rows."""
+    one, two = (jax.eval_shape(functools.partial(init_cache, rows, length)) for rows in (1, 2))
+    differ = lambda a, b: next(axis for axis, (m, n) in enumerate(zip(a.shape, b.shape, strict=True)) if m != n)
+    return jax.tree.map(differ, one, two)
+
+
+def make_sampler(
+    model: LanguageModel,
+    config: SamplingConfig,
+    *,
+    end_ids: Sequence[int],
+    pad_id: int = 0,
+    decode: Callable[[Sequence[int]], str] | None = None,
+) -> Callable[..., Samples]:
+    """A sampler `sample(params, prompts [N, P], lengths [N], keys) -> Samples`.
+
+    Prompts are padded on the right; `keys` is `[N]` for one answer each or `[N, S]` for S answers that share the
+    prefill, and the results have its shape in front. A row depends on its prompt, its key and the shape `(N, S, P)`
+    only. It is compiled once per shape, whichever sampler of the same model and settings asks. A row of length 0 stays
+    empty.
+
+    Args:
+        model: the decoder; `P + max_new_tokens` must not pass its `max_length`.
+        config: how to draw; `samples` is not used here.
+        end_ids: tokens that end an answer.
+        pad_id: fills the rest of a row.
+        decode: ids to text; needed for stop texts, which the host looks for every 16 tokens.
+
+    Raises:
+        InputError: stop texts without `decode`; a prompt that leaves no room within `max_length`.
+    """
+    if config.stop and decode is None:
+        raise InputError(f"stop={config.stop}: stop texts need `decode`, the tokenizer's way from ids to text")
+    start, advance = _compiled(
+        (model.logits, model.init_cache, model.decode),
+        dataclasses.replace(config, samples=1, stop=()),
+        tuple(int(i) for i in end_ids),
+        pad_id,
+    )
+
+    def sample(
+        params: Params,
+        prompts: Int[Array, "N P"] | Int[np.ndarray, "N P"],
+        lengths: Int[Array, "N"] | Int[np.ndarray, "N"],
+        keys: Key[Array, "*R"],
+    ) -> Samples:
+        limit = getattr(model.config, "max_length", None)
+        if limit is not None and prompts.shape[1] + config.max_new_tokens > limit:
+            raise InputError(
+                f"a prompt of {prompts.shape[1]} tokens (padded) and max_new_tokens={config.max_new_tokens} "
+                f"pass the model's {limit}: shorten the prompt, or lower max_new_tokens"
+            )
+        lengths = jnp.asarray(lengths, jnp.int32)
+        samples = 1 if keys.ndim == 1 else keys.shape[1]
+        state = start(params, jnp.asarray(prompts, jnp.int32), lengths, samples)
+        ran = functools.partial(advance, params, jnp.repeat(lengths, samples), keys.reshape(-1))
+        if config.stop and decode is not None:
+            state = _stopping(ran, state, config, decode, pad_id)
+        else:
+            state = ran(jnp.int32(config.max_new_tokens), state)
+        drawn = state.drawn._replace(finished=state.drawn.finished & (state.drawn.lengths > 0))
+        return jax.tree.map(lambda x: x.reshape(*keys.shape, *x.shape[1:]), drawn)
+
+    return sample
+
+
+def _stopping(ran: Callable, state: State, config: SamplingConfig, decode: Callable, pad_id: int) -> State:
+    """Run in segments; end each row at the first token that completes a stop text, and drop what it drew after."""
+    seen, until = 0, 0
+    while until < config.max_new_tokens:
+        until = min(until + STOP_EVERY, config.max_new_tokens)
+        state = ran(jnp.int32(until), state)
+        tokens, lengths, logprob, drawn_from, finished = (np.array(x) for x in state.drawn)
+        for row in np.flatnonzero(lengths > seen):
+            ids = tokens[row, : lengths[row]].tolist()
+            keep = cut_at_stop(ids, config.stop, decode)
+            if keep is not None:
+                finished[row], lengths[row] = True, keep
+                tokens[row, keep:], logprob[row, keep:], drawn_from[row, keep:] = pad_id, 0, 0
+        drawn = Samples(*(jnp.asarray(x) for x in (tokens, lengths, logprob, drawn_from, finished)))
+        state, seen = state._replace(drawn=drawn), until
+        if finished.all():
+            break
+    return state
+
+
+def cut_at_stop(ids: Sequence[int], stop: Sequence[str], decode: Callable[[Sequence[int]], str]) -> int | None:
+    """How many tokens it takes until the text first holds one of the stop texts; None when it never does."""
+    holds = lambda count: any(text in decode(ids[:count]) for text in stop)
+    if not stop or not holds(len(ids)):
+        return None
+    return next(count for count in range(1, len(ids) + 1) if holds(count))

@@ -1,0 +1,134 @@
+"""From prompts as text to answers as text: any number of prompts and samples, in chunks of one fixed shape."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from mtjax.errors import InputError
+from mtjax.model.generate import SamplingConfig, make_sampler, row_keys
+from mtjax.types import LanguageModel, Params
+
+BUCKET = 32  # prompts are padded to a multiple of this many tokens, so that few shapes are compiled
+
+
+class Sample(NamedTuple):
+    """One answer.
+
+    Attributes:
+        text: the answer without its end token, cut in front of a stop text.
+        tokens: all that was drawn: the end token, or those of the stop text, included.
+        logprob: log-probability (nats) of `tokens` given the prompt, by the model itself at temperature 1.
+        proposal_logprob: the same under the distribution that was drawn from; 0 under greedy decoding.
+        finished: ended by itself, and not by `max_new_tokens`.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+    logprob: float
+    proposal_logprob: float
+    finished: bool
+
+
+def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
+    """Token ids of a prompt, with the tokenizer's begin token in front unless the text brings it."""
+    ids = list(tokenizer.encode(prompt).ids)
+    if tokenizer.bos_id is not None and ids[:1] != [tokenizer.bos_id]:
+        ids = [tokenizer.bos_id, *ids]
+    if not ids:
+        raise InputError("a prompt is empty, and this tokenizer has no begin token: there is nothing to continue")
+    return ids
+
+
+def sample_texts(
+    model: LanguageModel,
+    params: Params,
+    tokenizer: Any,
+    prompts: Sequence[str | Sequence[int]],
+    config: SamplingConfig,
+    seed: int,
+    *,
+    rows: int = 16,
+    prompt_ids: Sequence[int] | None = None,
+    end_ids: Sequence[int] = (),
+    prompt_length: int | None = None,
+) -> list[list[Sample]]:
+    """Draw `config.samples` answers to each prompt; result `[prompt][sample]`.
+
+    Prompts are padded to one length; chunks of `rows` rows (fewer only when there are fewer in all) run through one
+    compiled loop, samples of a prompt side by side with one prefill. An answer depends on its prompt, on `(seed, prompt
+    id, sample)` and on the chunk's shape, not on the other prompts.
+
+    Args:
+        model: the decoder.
+        params: its parameters.
+        tokenizer: a `mtjax.data.tokenizer.Tokenizer`.
+        prompts: texts, or token ids that are taken as they are.
+        config: how to draw.
+        seed: of the draws.
+        rows: rows of a chunk; on a mesh rounded up to what its rows divide into.
+        prompt_ids: number of each prompt in its key; default its place in the list.
+        end_ids: tokens that end an answer, beside the tokenizer's end token.
+        prompt_length: pad to this many tokens, so that several calls share one shape; default the longest prompt,
+            rounded up to a multiple of 32 where the model has room.
+
+    Raises:
+        InputError: an empty prompt; a prompt too long for the model or for `prompt_length`.
+    """
+    ids = [encode_prompt(tokenizer, prompt) if isinstance(prompt, str) else list(prompt) for prompt in prompts]
+    if not ids:
+        return []
+    ends = (tokenizer.end_id, *end_ids)
+    sampler = make_sampler(model, config, end_ids=ends, pad_id=tokenizer.pad_id, decode=tokenizer.decode)
+    length = _padded_length(model, ids, config, prompt_length)
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        together = min(config.samples, rows)  # samples of one prompt in a chunk
+        count = max(rows // together, 1)
+    else:
+        split = mesh.shape.get("data", 1) * mesh.shape.get("fsdp", 1)
+        together, count = 1, -(-rows // split) * split
+    numbers = range(len(ids)) if prompt_ids is None else prompt_ids
+    work = [(prompt, first) for prompt in range(len(ids)) for first in range(0, config.samples, together)]
+    count = min(count, len(work)) if mesh.empty else count
+    out: list[list[Sample]] = [[] for _ in ids]
+    for begin in range(0, len(work), count):
+        chunk = work[begin : begin + count]
+        tokens = np.full((count, length), tokenizer.pad_id, np.int32)
+        lengths = np.zeros(count, np.int32)
+        problem, sample = np.zeros((2, count, together), np.uint32)
+        for row, (prompt, first) in enumerate(chunk):
+            tokens[row, : len(ids[prompt])], lengths[row] = ids[prompt], len(ids[prompt])
+            problem[row], sample[row] = numbers[prompt], first + np.arange(together)
+        keys = row_keys(seed, problem.ravel(), sample.ravel()).reshape(count, together)
+        drawn = jax.tree.map(np.asarray, sampler(params, tokens, lengths, keys))
+        for row, (prompt, first) in enumerate(chunk):
+            for column in range(min(together, config.samples - first)):
+                out[prompt].append(_sample(drawn, (row, column), tokenizer, config.stop, ends))
+    return out
+
+
+def _padded_length(model: LanguageModel, ids: list[list[int]], config: SamplingConfig, fixed: int | None) -> int:
+    longest = max(len(prompt) for prompt in ids)
+    if fixed is not None:
+        if longest > fixed:
+            raise InputError(f"a prompt has {longest} tokens, but prompt_length is {fixed}: raise it")
+        return fixed
+    limit = getattr(model.config, "max_length", None)
+    rounded = -(-longest // BUCKET) * BUCKET
+    return rounded if limit is None else max(longest, min(rounded, limit - config.max_new_tokens))
+
+
+def _sample(drawn: Any, at: tuple[int, int], tokenizer: Any, stop: Sequence[str], ends: Sequence[int]) -> Sample:
+    tokens = drawn.tokens[at][: drawn.lengths[at]].tolist()
+    said = tokens[:-1] if tokens and tokens[-1] in ends else tokens
+    text = tokenizer.decode(said)
+    places = [place for place in (text.find(one) for one in stop) if place >= 0]
+    return Sample(
+        text=text[: min(places)] if places else text,
+        tokens=tuple(tokens),
+        logprob=float(drawn.logprob[at].sum(dtype=np.float64)),
+        proposal_logprob=float(drawn.proposal_logprob[at].sum(dtype=np.float64)),
+        finished=bool(drawn.finished[at]),
+    )
