@@ -74,7 +74,7 @@ class Hub:
             import datasets
         except ImportError as error:
             raise InputError(
-                f"Hub({self.path!r}) needs the package 'datasets': pip install 'mtjax[hub]', or export the data to JSONL"
+                f"Hub({self.path!r}) needs the package 'datasets': pip install 'mtjax[hub]', or use JSONL"
             ) from error
         try:
             rows = datasets.load_dataset(self.path, self.subset, split=self.part)

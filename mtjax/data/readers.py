@@ -141,7 +141,7 @@ class Trace(NamedTuple):
     Attributes:
         problem: question, true answer, and the whole chain as its right or wrong solution.
         steps: the chain's steps.
-        answer: the answer the chain arrives at.
+        answer: the answer the chain arrives at; "" where it arrives at none.
         first_wrong: 0-based number of the first wrong step; None where no step is marked.
     """
 
@@ -154,7 +154,7 @@ class Trace(NamedTuple):
 def _trace(record: Any, where: str, id: str) -> Trace:
     steps = _field(record, "steps", list, where)
     mistake = _field(record, "mistake_index", (int, type(None)), where)
-    target, answer = _field(record, "target", str, where), str(_field(record, "answer", (str, int, float), where))
+    target, answer = _field(record, "target", str, where), _field(record, "answer", (str, type(None)), where) or ""
     if not all(isinstance(step, str) for step in steps):
         raise InputError(f"{where}: 'steps' is {steps!r:.80}; expected a list of strings")
     if mistake is not None and not 0 <= mistake < len(steps):
