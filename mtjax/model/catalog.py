@@ -8,6 +8,8 @@ from jax.sharding import Mesh
 
 from mtjax.errors import InputError, suggest
 from mtjax.model import huggingface, smollm2
+from mtjax.model.decoder import DecoderConfig
+from mtjax.model.sizes import SIZES
 from mtjax.types import LanguageModel, Params
 
 SMOLLM2 = "smollm2"
@@ -70,3 +72,9 @@ def end_ids(name: str) -> tuple[int, ...]:
     """Ids that end a text by the model's own files, beside its tokenizer's end token; empty where there are none."""
     place = find_model(name)
     return huggingface.end_ids(place) if isinstance(place, pathlib.Path) else ()
+
+
+def model_config(name: str) -> DecoderConfig:
+    """The shape of the model called `name`, without reading its parameters. InputError as in `find_model`."""
+    place = find_model(name)
+    return huggingface.read_config(place) if isinstance(place, pathlib.Path) else SIZES["smollm2-135m"]

@@ -126,7 +126,7 @@ def save(
     tokenizer: Any = None,
     dtype: Literal["float32", "bfloat16"] = "float32",
     file_bytes: int | None = None,
-) -> None:
+) -> pathlib.Path:
     """Write a Hugging Face folder: safetensors, `config.json`, `generation_config.json`, tokenizer, chat template.
 
     The folder appears whole or not at all: it is written beside its place and renamed. One that is there already is
@@ -140,6 +140,9 @@ def save(
         tokenizer: a `mtjax.data.tokenizer.Tokenizer`, saved along; its ids go into the configs.
         dtype: type of the weights on disk.
         file_bytes: split into files of at most this size; None is the 5 GB of the hub.
+
+    Returns:
+        The folder.
 
     Raises:
         InputError: the folder holds something else; no Hugging Face family has this shape (`hf_config.family_of`).
@@ -164,6 +167,7 @@ def save(
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+    return folder
 
 
 def _ids(tokenizer: Any) -> dict[str, int]:

@@ -1,0 +1,138 @@
+"""`python -m mtjax.generate MODEL "prompt" ...`: ask a model."""
+
+import contextlib
+import dataclasses
+import io
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from mtjax.errors import ExitCode, InputError, entry_point
+from mtjax.model.generate import SamplingConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Generate:
+    """Continue prompts with a model, or answer them where the model has a chat template."""
+
+    model: Annotated[str, tyro.conf.Positional]
+    """`smollm2`, a Hugging Face folder, a hub id (owner/name), or the run folder of a training run."""
+    prompts: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """One or more prompts; "-" reads one prompt per line from standard input."""
+    temperature: float = 0.0
+    """Divides the logits; 0 takes the most likely token every time."""
+    top_k: int = 0
+    """Draw among the k most likely tokens only; 0 draws among all."""
+    top_p: float = 1.0
+    """Draw among the fewest tokens whose probability reaches p; 1 draws among all."""
+    max_new_tokens: int = 64
+    """Longest answer, in tokens."""
+    samples: int = 1
+    """Answers per prompt; more than one needs a temperature above 0 to differ."""
+    stop: tuple[str, ...] = ()
+    """Texts that end an answer."""
+    raw: bool = False
+    """Continue the prompt as it stands, without the chat template."""
+    tokenizer: str | None = None
+    """Tokenizer to use; default the model's own."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type to compute in."""
+    seed: int = 0
+    """Of the draws."""
+    rows: int = 16
+    """Answers that are drawn side by side."""
+    step: int | None = None
+    """Of a run folder: which checkpoint; default the newest."""
+    json: bool = False
+    """Print one JSON object per answer: prompt, text, tokens, logprob, finished."""
+
+
+def keep_compiled() -> None:
+    """Keep compiled programs on disk, in mtjax's cache folder unless `JAX_COMPILATION_CACHE_DIR` says otherwise."""
+    import jax
+
+    from mtjax.model.smollm2 import cache_folder
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "jax"))
+
+
+def prompt_text(tokenizer: Any, prompt: str, raw: bool) -> str:
+    """What the model continues: the prompt as a user's turn of the chat template, or itself where there is none."""
+    from mtjax.data.problem import Message
+
+    if raw or tokenizer.chat_template is None:
+        return prompt
+    return tokenizer.render_chat((Message(role="user", content=prompt),), True)
+
+
+def generate(settings: Generate) -> int:
+    """Load the model, draw, print; returns the exit code."""
+    import json as json_format
+
+    from mtjax.loading import load_any
+    from mtjax.model.sample_texts import sample_texts
+
+    # What: the prompts and how to draw.
+    sampling = SamplingConfig(
+        temperature=settings.temperature,
+        top_k=settings.top_k,
+        top_p=settings.top_p,
+        max_new_tokens=settings.max_new_tokens,
+        samples=settings.samples,
+        stop=settings.stop,
+    )
+    prompts = settings.prompts
+    if prompts == ("-",):
+        prompts = tuple(line.rstrip("\n") for line in sys.stdin if line.strip())
+    if not prompts:
+        raise InputError('no prompt was given; ask something: python -m mtjax.generate smollm2 "What is 2+3?"')
+    if settings.rows < 1:
+        raise InputError(f"rows={settings.rows}: expected at least 1")
+
+    # With what: the model and its tokenizer.
+    keep_compiled()
+    model, params, tokenizer, ends = load_any(
+        settings.model, tokenizer=settings.tokenizer, dtype=settings.dtype, step=settings.step
+    )
+
+    # Draw and print.
+    texts = [prompt_text(tokenizer, prompt, settings.raw) for prompt in prompts]
+    drawn = sample_texts(model, params, tokenizer, texts, sampling, settings.seed, rows=settings.rows, end_ids=ends)
+    for prompt, samples in zip(prompts, drawn, strict=True):
+        for number, sample in enumerate(samples):
+            if settings.json:
+                print(json_format.dumps({"prompt": prompt, **sample._asdict()}))
+                continue
+            if len(prompts) > 1 and number == 0:
+                print(f"> {prompt}")
+            print(sample.text if len(samples) == 1 else f"[{number}] {sample.text}")
+    return ExitCode.DONE
+
+
+@entry_point
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns the exit code."""
+    return generate(parse(sys.argv[1:] if argv is None else argv))
+
+
+def parse(argv: Sequence[str]) -> Generate:
+    """The settings of a command line; InputError, in one line, for one that is not understood."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(Generate, args=list(argv), prog="python -m mtjax.generate", use_underscores=True)
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        lines = [line.strip("│╰╯─ \n") for line in said.getvalue().splitlines() if not line.startswith("╭")]
+        text = re.split(r" Argument helptext:| For full helptext,", " ".join(line for line in lines if line))[0]
+        raise InputError(f"{text or list(argv)}; see python -m mtjax.generate --help") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

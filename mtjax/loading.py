@@ -1,0 +1,110 @@
+"""A model to use, by any name: the run folder of a training run, or whatever `mtjax.model.catalog` knows."""
+
+import dataclasses
+import pathlib
+from typing import Literal, NamedTuple
+
+import jax
+from jax.sharding import Mesh, SingleDeviceSharding
+
+from mtjax import config as settings
+from mtjax.data.tokenizer import Tokenizer, load_tokenizer
+from mtjax.errors import InputError
+from mtjax.model import catalog
+from mtjax.model.language_model import make_language_model
+from mtjax.optim import make_optimizer
+from mtjax.step import TrainState, init_state, state_shardings
+from mtjax.types import LanguageModel, Params
+
+
+class Loaded(NamedTuple):
+    """A model that is ready to use.
+
+    Attributes:
+        model: its functions.
+        params: its parameters, float32.
+        tokenizer: its tokenizer.
+        end_ids: ids that end a text by the model's own files, beside the tokenizer's end token.
+    """
+
+    model: LanguageModel
+    params: Params
+    tokenizer: Tokenizer
+    end_ids: tuple[int, ...] = ()
+
+
+def load_any(
+    name: str,
+    *,
+    tokenizer: str | None = None,
+    mesh: Mesh | None = None,
+    dtype: Literal["float32", "bfloat16"] | None = None,
+    step: int | None = None,
+) -> Loaded:
+    """The model called `name` with its tokenizer.
+
+    Args:
+        name: a run folder, a Hugging Face folder, a hub id, or `smollm2`.
+        tokenizer: another tokenizer than the model's own.
+        mesh: split the parameters over it; None puts them on the first device.
+        dtype: type to compute in; None is float32, or what the run computed in.
+        step: which checkpoint of a run; None takes the newest.
+
+    Raises:
+        InputError: no such model; a run folder without (such a) checkpoint; a tokenizer with more ids than the model.
+    """
+    folder = pathlib.Path(name).expanduser()
+    if (folder / "config.py").is_file() and not (folder / "config.json").is_file():
+        loaded = _load_run(folder, tokenizer, mesh, dtype, step)
+    elif step is not None:
+        raise InputError(f"step={step}: only a run folder has steps, and {name!r} is none; leave --step out")
+    else:
+        model, params = catalog.load_model(name, mesh=mesh, dtype=dtype)
+        place = name if tokenizer is None else tokenizer
+        loaded = Loaded(model, params, load_tokenizer(str(place)), catalog.end_ids(name))
+    rows = loaded.model.config.vocab_size
+    if loaded.tokenizer.vocab_size > rows:
+        raise InputError(
+            f"tokenizer {loaded.tokenizer.name!r} has {loaded.tokenizer.vocab_size} ids, the model {name!r} {rows} "
+            "rows: they do not belong together; choose another --tokenizer"
+        )
+    return loaded
+
+
+def _load_run(
+    folder: pathlib.Path,
+    tokenizer_name: str | None,
+    mesh: Mesh | None,
+    dtype: Literal["float32", "bfloat16"] | None,
+    step: int | None,
+) -> Loaded:
+    """Model, parameters and tokenizer of a run, as its snapshot and its checkpoints say."""
+    import orbax.checkpoint as ocp
+
+    config = settings.read_file(folder / "config.py")
+    own = config.data.tokenizer or config.init_from
+    if own is None:
+        raise InputError(f"{folder / 'config.py'} names no tokenizer; set data.tokenizer there")
+    tokenizer = load_tokenizer(tokenizer_name or own)
+    if config.init_from is None:
+        rows = tokenizer.vocab_size if tokenizer_name is None else load_tokenizer(own).vocab_size
+        shape = dataclasses.replace(config.model, vocab_size=rows)
+    else:
+        shape = dataclasses.replace(catalog.model_config(config.init_from), dtype=config.model.dtype)
+    model = make_language_model(shape if dtype is None else dataclasses.replace(shape, dtype=dtype))
+    # The optimizer's state is restored too and dropped: the checkpoint is one whole.
+    optimizer = make_optimizer(config.optim, config.steps)
+    like = jax.eval_shape(lambda: init_state(model, optimizer, jax.random.key(0)))
+    one = SingleDeviceSharding(jax.local_devices()[0])
+    places = jax.tree.map(lambda _: one, like) if mesh is None else state_shardings(model, optimizer, mesh)
+    like = jax.tree.map(lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), like, places)
+    checkpoints = (folder / "checkpoints").absolute()
+    if not checkpoints.is_dir():
+        raise InputError(f"run folder {folder} has no checkpoints yet; let it reach its first one (checkpoint.every)")
+    # Read only: the run may be going on.
+    with ocp.CheckpointManager(checkpoints, options=ocp.CheckpointManagerOptions(read_only=True)) as manager:
+        steps = sorted(manager.all_steps())
+        if not steps or (step is not None and step not in steps):
+            raise InputError(f"run folder {folder} has checkpoints of steps {steps}; got step={step}")
+        state: TrainState = manager.restore(steps[-1] if step is None else step, args=ocp.args.StandardRestore(like))
+    return Loaded(model, state.params, tokenizer)
