@@ -86,7 +86,7 @@ def solution_text(steps: list[Step]) -> str:
 
 
 def dropped_carry(left: int, operator: str, right: int) -> int:
-    """The value when every carry or borrow is forgotten: 12 + 19 -> 21, 31 - 19 -> 28; products are exact.
+    """The value when every carry or borrow is forgotten: 12 + 19 -> 21, 31 - 19 -> 22; products are exact.
 
     Each digit is worked out alone, modulo 10. Needs both numbers non-negative, and `right <= left` for a difference;
     otherwise exact.

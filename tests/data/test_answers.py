@@ -1,0 +1,162 @@
+"""Answers: found in the published forms, compared exactly; unknown rather than wrong when mathematics takes long."""
+
+import decimal
+import subprocess
+import sys
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtjax.data import math_worker
+from mtjax.data.answers import Verdict, check_answer, extract_answer
+from mtjax.data.numbers import parse_number
+from mtjax.errors import InputError
+
+RIGHT, WRONG, UNKNOWN = Verdict.RIGHT, Verdict.WRONG, Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("48/2 = 24\n#### 72", "72"),
+        ("She makes $18.\nA: 18", "18"),
+        ("Step 1: 9 + 5 = 14\nAnswer: 14", "14"),
+        (r"so \boxed{\frac{1}{2}} of them", r"\frac{1}{2}"),
+        (r"first \boxed{1}, no: \boxed{2}", "2"),
+        ("The answer is 18. There are 3 left", "18"),
+        ("The answer is 1,234.50 dollars.", "1,234.50 dollars"),
+        (r"The answer is $\boxed{7}$.", "7"),
+        ("**Answer:** 5.", "5"),
+        ("#### 3\nwait\n#### 4", "4"),
+        ("He has 5, 6, and 7.", "7"),
+        ("12-7=5", "5"),
+        ("it is 20 - -3", "-3"),
+        ("half of 9, that is 4 1/2", "4 1/2"),
+        ("no number", None),
+        ("", None),
+        (r"\boxed{1", "1"),  # the box never closes: the last number is left
+    ],
+)
+def test_extract_answer(text, answer):
+    assert extract_answer(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("candidate", "gold", "verdict"),
+    [
+        ("1/2", "0.5", RIGHT),
+        ("1,000", "1000", RIGHT),
+        ("18.0", "18", RIGHT),
+        ("$18.00", "18", RIGHT),
+        ("so 2 * 9 = $18 per day", "18", RIGHT),
+        ("1 1/2", "1.5", RIGHT),
+        (r"1\frac{1}{2}", "3/2", RIGHT),
+        (r"$\frac12$", "0.50", RIGHT),
+        ("50%", "1/2", RIGHT),
+        ("50%", "50", RIGHT),
+        ("50%", "0.05", WRONG),
+        ("-5", "5", WRONG),
+        ("−5", "-5", RIGHT),
+        ("0.333", "1/3", WRONG),
+        ("0.1000000000000000001", "0.1", WRONG),  # equal as floats
+        ("1,00", "100", WRONG),
+        ("12/0", "12", WRONG),
+        ("", "18", WRONG),
+        ("I do not know", "18", WRONG),
+        ("x = 5", "5", RIGHT),
+        ("Answer: 12 + 7 = 19", "19", RIGHT),
+        (r"\boxed{18\text{ eggs}}", "18", RIGHT),
+        ("18", "#### 18", RIGHT),
+        ("Answer: 3 hours 20 minutes", "3", UNKNOWN),
+        ("yes.", "Yes", RIGHT),
+        ("no", "Yes", WRONG),
+        ("So the answer is (B).", "(B)", RIGHT),
+        ("Answer: B", "(B)", RIGHT),
+        ("(A) 5", "(B)", WRONG),
+        ("(A) The truck", "(A)", RIGHT),
+        ("] ) }", "] ) }", RIGHT),
+        ("] )", "] ) }", WRONG),
+    ],
+)
+def test_check_answer_without_mathematics(candidate, gold, verdict, monkeypatch):
+    # Division by zero may ask math-verify; nothing else here may.
+    monkeypatch.setattr("mtjax.data.answers._worker", lambda: math_worker_that_finds_nothing_equal)
+    assert check_answer(candidate, gold) is verdict
+
+
+class math_worker_that_finds_nothing_equal:
+    @staticmethod
+    def equal(gold, answer, seconds):
+        assert answer == "12/0"
+        return False
+
+
+def test_an_empty_gold_answer_is_refused():
+    with pytest.raises(InputError, match="gold answer is empty"):
+        check_answer("1", " ")
+
+
+@given(st.integers(-(10**12), 10**12), st.integers(0, 6))
+def test_decimals_equal_their_fractions(digits, places):
+    value = decimal.Decimal(digits).scaleb(-places)  # an exact oracle
+    assert parse_number(f"{value:f}") == (Fraction(digits, 10**places), False)
+    assert parse_number(f"{value:,f}") == (Fraction(digits, 10**places), False)
+    assert check_answer(f"It is so.\n#### {value:,f}", f"{digits}/{10**places}") is RIGHT
+    assert check_answer(f"{value:f}1", f"{value:f}0" if places else str(digits)) is WRONG
+
+
+@given(st.integers(-99, 99), st.integers(1, 99), st.integers(2, 9))
+def test_fractions_of_one_value_are_equal(top, bottom, factor):
+    assert check_answer(f"{top * factor}/{bottom * factor}", f"{top}/{bottom}") is RIGHT
+    assert check_answer(f"{top * factor + 1}/{bottom * factor}", f"{top}/{bottom}") is WRONG
+
+
+@given(st.text(alphabet=r"0123456789.,/%$- \{}frac=xA:#answer()B" + "\n", max_size=25))
+def test_no_text_breaks_reading(text):
+    extract_answer(text)
+    parse_number(text)
+
+
+def test_mathematics_in_the_worker():
+    worker = math_worker.MathWorker()
+    assert worker.equal(r"2\sqrt{2}", r"\sqrt{8}") is True
+    assert worker.equal("x^2 + 2x + 1", "(x+1)^2") is True
+    assert worker.equal("x + 1", "x + 2") is False
+    assert worker.equal("x + 1", r"\foo{") is None  # cannot be read: not known, not wrong
+    assert worker.starts == 1
+    first = worker._process
+    # expanding this takes far longer than a microsecond: no answer, the process is gone, the next question starts one
+    assert worker.equal("(x+1)^{9} - 1", "(x+1)^{8}(x+1) - 1", seconds=1e-6) is None
+    assert first.poll() is not None
+    assert worker.equal("x", "x") is True
+    assert worker.starts == 2
+    worker._process.kill()  # it dies by itself: restarted as well
+    worker._process.wait()
+    assert worker.equal("x", "y") is False
+    assert worker.starts == 3
+    worker.close()
+    assert worker._process is None
+
+
+def test_verdicts_follow_the_worker(monkeypatch):
+    class Worker:
+        def equal(self, gold, answer, seconds):
+            assert seconds == 3
+            return {"2x": True, "3x": False}.get(answer)
+
+    monkeypatch.setattr("mtjax.data.answers._worker", Worker)
+    assert check_answer("Answer: 2x", "x + x", seconds=3.0) is RIGHT
+    assert check_answer("Answer: 3x", "x + x", seconds=3.0) is WRONG
+    assert check_answer("Answer: 4x", "x + x", seconds=3.0) is UNKNOWN
+
+
+@pytest.mark.slow
+def test_the_worker_does_not_outlive_its_owner():
+    code = "from mtjax.data.answers import check_answer, _worker as w\n"
+    code += "print(check_answer('x+1', '1+x').value, w()._process.pid)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    verdict, pid = done.stdout.split()
+    assert verdict == "right"
+    assert subprocess.run(["kill", "-0", pid], capture_output=True).returncode != 0
