@@ -24,11 +24,18 @@ class Likelihood(NamedTuple):
         ids: the examples' numbers (`segment_id`), each once, in the order met.
         nats: weighted negative log-probability of each answer, summed over its target tokens.
         weight: sum of each answer's target weights: its tokens, where weights are 1.
+        polarity: 1 for right answers, 0 for wrong ones, 1 where there is no such thing.
     """
 
     ids: Int[np.ndarray, " A"]
     nats: Float[np.ndarray, " A"]
     weight: Float[np.ndarray, " A"]
+    polarity: Float[np.ndarray, " A"]
+
+    def only(self, polarity: float | int) -> "Likelihood":
+        """The answers of one polarity: 1 right, 0 wrong; may be none."""
+        keep = self.polarity == polarity
+        return Likelihood(self.ids[keep], self.nats[keep], self.weight[keep], self.polarity[keep])
 
     @property
     def per_token(self) -> Mean:
@@ -76,15 +83,17 @@ def held_out_loss(score: Scorer, params: Params, batches: Iterable[Batch]) -> Li
     `(data.batch_at(n) for n in range(data.steps_per_epoch))`. Answers without target weight are left out. Raises
     InputError where no answer is left, or a batch has no ids.
     """
-    seen: dict[int, tuple[float, float]] = {}
+    seen: dict[int, tuple[float, ...]] = {}
     for batch in batches:
         if "segment_id" not in batch.extras:
             raise InputError(f"the batch has extras {sorted(batch.extras)}; held_out_loss needs 'segment_id'")
-        columns = (batch.extras["segment_id"], *jax.device_get(score(params, batch)))
-        for example, nats, weight in zip(*(np.asarray(column).ravel() for column in columns), strict=True):
-            if example >= 0 and weight > 0:
-                seen.setdefault(int(example), (float(nats), float(weight)))
+        ids = np.asarray(batch.extras["segment_id"])
+        polarity = np.asarray(batch.extras.get("segment_polarity", np.ones(ids.shape)))
+        columns = (ids, *jax.device_get(score(params, batch)), polarity)
+        for example, *values in zip(*(np.asarray(column).ravel() for column in columns), strict=True):
+            if example >= 0 and values[1] > 0:
+                seen.setdefault(int(example), tuple(map(float, values)))
     if not seen:
         raise InputError("no held-out answer has a target token: check the source, and that answers fit in a row")
-    nats, weight = np.array(list(seen.values()), np.float64).T
-    return Likelihood(np.fromiter(seen, np.int64), nats, weight)
+    nats, weight, polarities = np.array(list(seen.values()), np.float64).T
+    return Likelihood(np.fromiter(seen, np.int64), nats, weight, polarities)

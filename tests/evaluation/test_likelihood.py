@@ -34,11 +34,14 @@ def batch_of(rows, ids, weights=None):
 def test_by_hand():
     # Segment 1: two predicted tokens; segment 2: one (its first is not predicted); row 2: weight 2 on one token.
     batch = batch_of([[1, 1, 1, 2, 2, 0], [1, 1, 0, 0, 0, 0]], [[7, 3], [5, -1]], [[1] * 5 + [0], [9, 2, 0, 0, 0, 0]])
+    batch.extras["segment_polarity"] = np.array([[1, 0], [1, 1]], np.float32)
     found = held_out_loss(make_scorer(HalfPolicy), {"p": jnp.float32(0.5)}, [batch])
     bit = np.log(2)
     assert found.ids.tolist() == [7, 3, 5]
     np.testing.assert_allclose(found.nats, [2 * bit, bit, 2 * bit], rtol=1e-6)
     np.testing.assert_array_equal(found.weight, [2, 1, 2])
+    assert found.only(0).ids.tolist() == [3]
+    assert found.only(1).ids.tolist() == [7, 5]
     assert float(found.per_token.value) == pytest.approx(bit)
     assert float(found.per_answer.value) == pytest.approx(5 * bit / 3)
     intervals = found.intervals()
