@@ -120,8 +120,8 @@ def load(file: str | pathlib.Path, overrides: Sequence[str] = ()) -> Config:
     return parse(read_file(file), overrides, f"python -m mtjax.train {file}")
 
 
-def read_file(file: str | pathlib.Path) -> Config:
-    """Run a config file as a module and take its `config`."""
+def read_module(file: str | pathlib.Path) -> Any:
+    """Run a config file as a module; InputError with the line where it fails."""
     path = pathlib.Path(file)
     if not path.is_file():
         near = (
@@ -141,7 +141,12 @@ def read_file(file: str | pathlib.Path) -> Config:
         where = [entry.lineno for entry in traceback.extract_tb(error.__traceback__) if entry.filename == str(path)]
         line = getattr(error, "lineno", None) or (where[-1] if where else "?")
         raise InputError(f"{file}, line {line}: {type(error).__name__}: {error}; mend the file") from error
-    config = getattr(module, "config", None)
+    return module
+
+
+def read_file(file: str | pathlib.Path) -> Config:
+    """The `config` of a config file, without overrides."""
+    config = getattr(read_module(file), "config", None)
     if not isinstance(config, Config):
         raise InputError(
             f"{file} defines no `config = Config(...)` (found {type(config).__name__}); see configs/tiny.py"
@@ -149,14 +154,17 @@ def read_file(file: str | pathlib.Path) -> Config:
     return config
 
 
-def parse(default: Config, overrides: Sequence[str], prog: str) -> Config:
-    """Apply overrides by tyro; its boxes become one plain error."""
+def parse(
+    default: Any, overrides: Sequence[str], prog: str, kind: Any = tyro.conf.CascadeSubcommandArgs[Config]
+) -> Any:
+    """Apply overrides to a dataclass by tyro; its boxes become one plain error."""
     for word in overrides:
         choice = re.fullmatch(r"objective:([\w-]+)", word)
         if choice and choice[1].replace("-", "_") not in OBJECTIVES:
             raise InputError(f"unknown objective '{choice[1]}'; {suggest(choice[1], OBJECTIVES)}")
+    last = {word.split("=")[0]: word for word in overrides}  # of a repeated option the last counts
+    overrides = [word for word in overrides if "=" not in word or last[word.split("=")[0]] is word]
     said = io.StringIO()
-    kind = tyro.conf.CascadeSubcommandArgs[Config]
     try:
         with contextlib.redirect_stderr(said):
             return tyro.cli(kind, default=default, args=list(overrides), prog=prog, use_underscores=True)
@@ -164,11 +172,14 @@ def parse(default: Config, overrides: Sequence[str], prog: str) -> Config:
         if stop.code in (0, None):
             raise
         lines = [line.strip("│╭╮╰╯─ \n") for line in said.getvalue().splitlines()]
-        text = " ".join(line for line in lines if line and not set(line) <= set("─ "))
+        text = " ".join(line for line in lines if line and not set(line) <= set("─- "))
         # What the user can use begins behind tyro's headline and ends before its pointer to the help text.
-        text = re.sub(r"^(Value error )?(Error parsing (Config|\w+): (?=[\w.{']+[=\w ,.']*.*expected))?", "", text)
+        text = re.sub(r"^(Value error )?(Error parsing [A-Z]\w*: )?", "", re.sub(r"\s+", " ", text))
         text = re.split(r" Argument helptext:| For full helptext,", text)[0]
-        raise InputError(re.sub(r"\s+", " ", text) or f"the options {list(overrides)} are not understood") from None
+        text = re.sub(
+            r"^Unrecognized options (?=Unrecognized)|Available subcommands:.*?(?=Perhaps|$)| in python.*$", "", text
+        )
+        raise InputError(text or f"the options {list(overrides)} are not understood") from None
 
 
 def snapshot(config: Config) -> str:

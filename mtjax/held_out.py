@@ -20,9 +20,7 @@ class HeldOutLoss:
         count: how many batches, at most one pass.
     """
 
-    def __init__(
-        self, model: LanguageModel, objective: Objective, batches: Batches, count: int, mesh: Any, chunk: int
-    ):
+    def __init__(self, model: LanguageModel, objective: Objective, batches: Batches, count: int, mesh: Any, chunk: int):
         self.batches, self.mesh = batches, mesh
         self.count = min(count, batches.steps_per_epoch)
 

@@ -132,7 +132,8 @@ def train(config: Config) -> Result:
         checkpoints.close()
         best.close()
     if exit_code == ExitCode.DONE and config.export and int(state.step) >= config.steps:
-        print(f"exported to {huggingface.save(config.export, model, state.params, tokenizer=tokenizer)}")
+        huggingface.save(config.export, model, state.params, tokenizer=tokenizer)
+        print(f"exported to {config.export}")
     return Result(state, model, tokenizer, exit_code)
 
 

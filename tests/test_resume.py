@@ -17,7 +17,7 @@ from mtjax.errors import ExitCode
 
 TINY = "configs/tiny.py"
 QUICK = ["--batch_size=4", "--data.source.count=60", "--held_out.source.count=30", "--held_out.every=4"]
-QUICK += ["--checkpoint.every=3", "--checkpoint.keep=9", "--tensorboard=False", "--model.width=16"]
+QUICK += ["--checkpoint.every=3", "--checkpoint.keep=9", "--no_tensorboard", "--model.width=16"]
 
 
 def command(folder, *more):

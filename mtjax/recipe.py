@@ -1,0 +1,31 @@
+"""Run a recipe: `python -m mtjax.recipe CONFIG [overrides]`; it trains, measures and writes one report."""
+
+import sys
+from collections.abc import Sequence
+
+import tyro
+
+from mtjax.comparison.findings import write
+from mtjax.comparison.run import run
+from mtjax.comparison.settings import Comparison
+from mtjax.config import parse, read_module
+from mtjax.errors import ExitCode, InputError, entry_point
+
+
+@entry_point
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns the exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help"):
+        print("usage: python -m mtjax.recipe CONFIG [overrides]\n\nCONFIG is a Python file, such as configs/demo.py")
+        return ExitCode.DONE if argv else ExitCode.BAD_INPUT
+    recipe = getattr(read_module(argv[0]), "recipe", None)
+    if not isinstance(recipe, Comparison):
+        raise InputError(f"{argv[0]} defines no `recipe = Comparison(...)`; see configs/demo.py")
+    recipe = parse(recipe, argv[1:], f"python -m mtjax.recipe {argv[0]}", tyro.conf.CascadeSubcommandArgs[Comparison])
+    print(f"report: {write(recipe, run(recipe))}")
+    return ExitCode.DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())
