@@ -125,9 +125,8 @@ def make_train_step(
             zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
             add = lambda sums, part: (add_means(sums, one_micro_batch(state.params, *part)), None)
             (gradient, (loss, metrics)), _ = jax.lax.scan(add, zeros, parts)
-        gradient = jax.tree.map(
-            lambda g: jnp.where(loss.count > 0, g / jnp.where(loss.count > 0, loss.count, 1), 0), gradient
-        )
+        live = loss.count != 0  # true of NaN too, which must come to light
+        gradient = jax.tree.map(lambda g: jnp.where(live, g / jnp.where(live, loss.count, 1), 0), gradient)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         new = TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state)
         log = {name: mean.value for name, mean in metrics.items() if isinstance(mean, Mean)}

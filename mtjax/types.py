@@ -61,8 +61,8 @@ class Mean(NamedTuple):
 
     @property
     def value(self) -> Float[Array, ""]:
-        """`total / count`; 0 (with gradient 0) where the count is 0."""
-        live = self.count > 0
+        """`total / count`; 0 (with gradient 0) where the count is 0. A count that is not a number stays one: NaN."""
+        live = self.count != 0
         return jnp.where(live, self.total / jnp.where(live, self.count, 1), 0)
 
     def plus(self, other: "Mean") -> "Mean":

@@ -3,7 +3,9 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 from mtjax.data.arithmetic import Arithmetic
 from mtjax.data.hub import Hub, content_digest
@@ -15,11 +17,28 @@ from mtjax.data.tfds import Tfds
 from mtjax.errors import InputError
 
 
+def _not_here(words: list[str]) -> Any:
+    raise ValueError(f"{words}: problems and sources are written in a config file, not on the command line")
+
+
+InConfigOnly = Annotated[
+    tuple[Any, ...],
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="(in a config file)",
+        instance_from_str=_not_here,
+        is_instance=lambda value: isinstance(value, tuple | list),
+        str_from_instance=lambda value: [f"{len(value)} given in the config file"],
+    ),
+]
+"""A tuple of anything, which the command line can keep but not write."""
+
+
 @dataclasses.dataclass(frozen=True)
 class InMemory:
     """Problems, or records in one of the schemas, that a config or a program already holds."""
 
-    items: tuple[Any, ...]
+    items: InConfigOnly = ()
     """`Problem`s or records (dicts)."""
     split: Split = "all"
     """Which part, by hash of the question."""
@@ -43,11 +62,11 @@ class InMemory:
 class Mixture:
     """Several sources, of which each example picks one with the given odds.
 
-    The pick is a hash of the seed and the example's index (`mtjax.data.batches`), so it needs no history. Raises
+    The picks are seeded quotas (`mtjax.data.order`), so they need no history. Raises
     InputError for no sources, another number of weights, and weights that are not positive and finite.
     """
 
-    sources: tuple[Any, ...]
+    sources: InConfigOnly
     """The sources."""
     weights: tuple[float, ...] = ()
     """The odds, one per source, in any unit; empty gives each source the same."""
