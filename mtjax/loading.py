@@ -99,12 +99,12 @@ def _load_run(
     places = jax.tree.map(lambda _: one, like) if mesh is None else state_shardings(model, optimizer, mesh)
     like = jax.tree.map(lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), like, places)
     checkpoints = (folder / "checkpoints").absolute()
-    if not checkpoints.is_dir():
-        raise InputError(f"run folder {folder} has no checkpoints yet; let it reach its first one (checkpoint.every)")
-    # Read only: the run may be going on.
-    with ocp.CheckpointManager(checkpoints, options=ocp.CheckpointManagerOptions(read_only=True)) as manager:
-        steps = sorted(manager.all_steps())
-        if not steps or (step is not None and step not in steps):
-            raise InputError(f"run folder {folder} has checkpoints of steps {steps}; got step={step}")
-        state: TrainState = manager.restore(steps[-1] if step is None else step, args=ocp.args.StandardRestore(like))
+    # Looked up by name and only read, since the run may be going on: a folder counts once Orbax has renamed it.
+    steps = sorted(int(entry.name) for entry in checkpoints.glob("*") if entry.name.isdigit())
+    if not steps or (step is not None and step not in steps):
+        asked = "" if step is None else f"; got step={step}"
+        raise InputError(f"run folder {folder} has checkpoints of steps {steps}{asked}; expected at least one")
+    place = checkpoints / str(steps[-1] if step is None else step) / "default"
+    with ocp.StandardCheckpointer() as checkpointer:
+        state: TrainState = checkpointer.restore(place, like)
     return Loaded(model, state.params, tokenizer)

@@ -143,8 +143,9 @@ def read_params(model: LanguageModel, tensors: Mapping[str, Any], mesh: Mesh | N
             place.shard_shape(shape)
         except ValueError as error:
             raise InputError(
-                f"{where}: {'.'.join(entry.path)} of shape {shape} cannot be split by the mesh {place.mesh.shape}: "
-                "choose --mesh.fsdp and --mesh.tensor that divide heads, kv_heads, width and vocabulary"
+                f"{where}: {'.'.join(entry.path)} of shape {shape} cannot be split by {place.spec} over "
+                f"{dict(place.mesh.shape)}: choose --mesh.fsdp and --mesh.tensor that divide heads, kv_heads, width "
+                "and vocabulary"
             ) from error
 
         read = functools.partial(_read_layers, one if parts is None else parts, shape, entry.inputs)

@@ -1,0 +1,64 @@
+"""Published sizes: parameter counts of the table in the specs (models-and-rest 1.8), and golden rotary frequencies."""
+
+import numpy as np
+import pytest
+
+from mtjax.errors import InputError
+from mtjax.model import rope
+from mtjax.model.hf_config import config_from_json, config_to_json
+from mtjax.model.sizes import SIZES, count_params, size
+
+COUNTS = {
+    "llama-2-7b": 6_738_415_616,
+    "llama-3-8b": 8_030_261_248,
+    "llama-3.1-8b": 8_030_261_248,
+    "llama-3.2-1b": 1_235_814_400,
+    "llama-3.2-3b": 3_212_749_824,
+    "mistral-7b": 7_241_732_096,
+    "smollm2-135m": 134_515_008,
+    "smollm2-360m": 361_821_120,
+    "smollm2-1.7b": 1_711_376_384,
+    "qwen2.5-0.5b": 494_032_768,
+    "qwen2.5-1.5b": 1_543_714_304,
+    "qwen2.5-3b": 3_085_938_688,
+    "qwen2.5-7b": 7_615_616_512,
+    "qwen2.5-14b": 14_770_033_664,
+    "qwen2.5-32b": 32_763_876_352,
+    "qwen2.5-72b": 72_706_203_648,
+}
+
+# Without a count in the table: 2 V D + D + L (2 D + D K (2 H + 2 G) + 3 D F), untied.
+BY_HAND = {
+    "llama-2-70b": 2 * 32000 * 8192 + 8192 + 80 * (2 * 8192 + 8192 * 128 * (128 + 16) + 3 * 8192 * 28672),
+    "llama-3.1-405b": 2 * 128256 * 16384 + 16384 + 126 * (2 * 16384 + 16384 * 128 * (256 + 16) + 3 * 16384 * 53248),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_parameter_count(name):
+    assert count_params(size(name)) == (COUNTS | BY_HAND)[name]
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_a_published_size_survives_config_json(name):
+    assert config_from_json(config_to_json(size(name))) == size(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "golden"),
+    [
+        ("llama-3.1-8b", {16: 3.760603093e-02, 29: 2.166570764e-03, 32: 5.248461610e-04, 63: 3.068925989e-07}),
+        ("llama-3.2-1b", {15: 1.290547928e-03, 16: 4.295567966e-04, 17: 9.708287803e-05, 31: 9.418306725e-08}),
+        ("llama-3.2-3b", {29: 2.118406997e-03, 30: 1.290547928e-03, 34: 9.708287803e-05, 63: 7.672314972e-08}),
+    ],
+)
+def test_rotary_frequencies_of_the_published_models(name, golden):
+    config = size(name)
+    inverse, factor = rope.frequencies(config.rope_theta, config.head_dim, config.rope_scaling)
+    np.testing.assert_allclose(inverse[list(golden)], list(golden.values()), rtol=1e-8)
+    assert factor == 1
+
+
+def test_a_misspelt_size_is_suggested():
+    with pytest.raises(InputError, match=r"'smollm-135m': did you mean 'smollm2-135m'"):
+        size("smollm-135m")
