@@ -85,7 +85,7 @@ class Config:
     run_dir: str = "runs/run"
     """Folder for checkpoints, metrics and the snapshot; a run that is there already goes on."""
     init_from: str | None = None
-    """Warm start: a Hugging Face folder, hub id or `smollm2`. Not a resume: the step is 0."""
+    """Warm start: a run folder, a Hugging Face folder, a hub id or `smollm2`. Not a resume: the step is 0."""
     overwrite: bool = False
     """Delete what is in `run_dir` first."""
     export: str | None = None

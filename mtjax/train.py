@@ -20,6 +20,7 @@ from mtjax.data.batches import Batches, make_batches
 from mtjax.data.tokenizer import Tokenizer, load_tokenizer
 from mtjax.errors import ExitCode, InputError, NonFiniteLoss, entry_point
 from mtjax.held_out import HeldOutLoss
+from mtjax.loading import load_any
 from mtjax.metrics import MetricsLog, Progress, cut_back, flops_per_token, peak_flops
 from mtjax.model import huggingface
 from mtjax.model.language_model import make_language_model
@@ -164,21 +165,15 @@ def prepare_folder(config: Config) -> tuple[pathlib.Path, Config]:
 
 def make_model(config: Config, mesh: Any) -> tuple[LanguageModel, Params | None, Tokenizer]:
     """The model, warm parameters if any, and the tokenizer."""
-    name = config.data.tokenizer or config.init_from
-    if name is None:
-        raise InputError(
-            "data.tokenizer is not set and there is no init_from to take it from; e.g. --data.tokenizer=bytes"
-        )
-    tokenizer = load_tokenizer(name)
-    if config.init_from is None:
-        return make_language_model(dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)), None, tokenizer
-    model, params = huggingface.load(config.init_from, mesh=mesh, dtype=config.model.dtype)
-    if tokenizer.vocab_size > model.config.vocab_size:
-        raise InputError(
-            f"tokenizer '{name}' has {tokenizer.vocab_size} tokens, the model {model.config.vocab_size} rows: they "
-            "do not belong together; leave data.tokenizer unset to take the model's own"
-        )
-    return model, params, tokenizer
+    if config.init_from is not None:
+        loaded = load_any(config.init_from, tokenizer=config.data.tokenizer, mesh=mesh, dtype=config.model.dtype)
+        # What a checkpoint does not say, the run does: how much the backward pass computes again.
+        shape = dataclasses.replace(loaded.model.config, remat=config.model.remat)
+        return make_language_model(shape), loaded.params, loaded.tokenizer
+    if config.data.tokenizer is None:
+        raise InputError("data.tokenizer is not set and no init_from to take it from; e.g. --data.tokenizer=bytes")
+    tokenizer = load_tokenizer(config.data.tokenizer)
+    return make_language_model(dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)), None, tokenizer
 
 
 def check_mesh(model: LanguageModel, mesh: Any) -> None:
