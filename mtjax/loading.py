@@ -11,6 +11,7 @@ from mtjax import config as settings
 from mtjax.data.tokenizer import Tokenizer, load_tokenizer
 from mtjax.errors import InputError
 from mtjax.model import catalog
+from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.optim import make_optimizer
 from mtjax.step import TrainState, init_state, state_shardings
@@ -54,7 +55,7 @@ def load_any(
         InputError: no such model; a run folder without (such a) checkpoint; a tokenizer with more ids than the model.
     """
     folder = pathlib.Path(name).expanduser()
-    if (folder / "config.py").is_file() and not (folder / "config.json").is_file():
+    if _is_run(folder):
         loaded = _load_run(folder, tokenizer, mesh, dtype, step)
     elif step is not None:
         raise InputError(f"step={step}: only a run folder has steps, and {name!r} is none; leave --step out")
@@ -71,6 +72,25 @@ def load_any(
     return loaded
 
 
+def _is_run(folder: pathlib.Path) -> bool:
+    return (folder / "config.py").is_file() and not (folder / "config.json").is_file()
+
+
+def _describe(name: str) -> tuple[DecoderConfig, str, tuple[int, ...]]:
+    """Shape, tokenizer and end ids of a model by name; a run that started from another model takes them from there."""
+    folder = pathlib.Path(name).expanduser()
+    if not _is_run(folder):
+        return catalog.model_config(name), name, catalog.end_ids(name)
+    config = settings.read_file(folder / "config.py")
+    if config.init_from is not None:
+        shape, own, end_ids = _describe(config.init_from)
+        return dataclasses.replace(shape, dtype=config.model.dtype), config.data.tokenizer or own, end_ids
+    own = config.data.tokenizer or ""
+    if not own:
+        raise InputError(f"{folder / 'config.py'} names no tokenizer; set data.tokenizer there")
+    return dataclasses.replace(config.model, vocab_size=load_tokenizer(own).vocab_size), own, ()
+
+
 def _load_run(
     folder: pathlib.Path,
     tokenizer_name: str | None,
@@ -82,15 +102,8 @@ def _load_run(
     import orbax.checkpoint as ocp
 
     config = settings.read_file(folder / "config.py")
-    own = config.data.tokenizer or config.init_from
-    if own is None:
-        raise InputError(f"{folder / 'config.py'} names no tokenizer; set data.tokenizer there")
+    shape, own, end_ids = _describe(str(folder))
     tokenizer = load_tokenizer(tokenizer_name or own)
-    if config.init_from is None:
-        rows = tokenizer.vocab_size if tokenizer_name is None else load_tokenizer(own).vocab_size
-        shape = dataclasses.replace(config.model, vocab_size=rows)
-    else:
-        shape = dataclasses.replace(catalog.model_config(config.init_from), dtype=config.model.dtype)
     model = make_language_model(shape if dtype is None else dataclasses.replace(shape, dtype=dtype))
     # The optimizer's state is restored too and dropped: the checkpoint is one whole.
     optimizer = make_optimizer(config.optim, config.steps)
@@ -107,4 +120,4 @@ def _load_run(
     place = checkpoints / str(steps[-1] if step is None else step) / "default"
     with ocp.StandardCheckpointer() as checkpointer:
         state: TrainState = checkpointer.restore(place, like)
-    return Loaded(model, state.params, tokenizer)
+    return Loaded(model, state.params, tokenizer, end_ids)

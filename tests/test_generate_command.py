@@ -105,6 +105,14 @@ def test_a_run_folder_is_a_model(tmp_path, capsys):
     assert run(folder, *ask, "--step", 7) == ExitCode.BAD_INPUT
     assert "checkpoints of steps [2]; got step=7" in capsys.readouterr().err
 
+    # A run that started from this run is a model too; without updates that matter it says the same.
+    then = tmp_path / "then"
+    options = [f"--run_dir={then}", f"--init_from={folder}", "--steps=1", "--optim.learning_rate=1e-9"]
+    assert train.main([str(TINY), *options]) == ExitCode.DONE
+    capsys.readouterr()
+    assert run(then, *ask) == ExitCode.DONE
+    assert json.loads(capsys.readouterr().out)["tokens"] == first["tokens"]
+
 
 @pytest.mark.slow
 def test_the_command_answers_with_smollm2():
