@@ -12,6 +12,7 @@ import os
 import pathlib
 import re
 import sys
+import typing
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -19,10 +20,10 @@ import jax
 import tyro
 
 from mtjax import config as settings
-from mtjax.data.batches import DataConfig, make_batches
+from mtjax.data.batches import make_batches
 from mtjax.data.problem import Problem
-from mtjax.data.sources import InMemory
-from mtjax.data.tasks import MistakeTask
+from mtjax.data.sources import InMemory, Source
+from mtjax.data.tasks import MistakeTask, Task
 from mtjax.errors import ExitCode, InputError, entry_point
 from mtjax.evaluation.answers import Graded
 from mtjax.evaluation.bootstrap import Interval, difference_interval
@@ -31,6 +32,7 @@ from mtjax.evaluation.likelihood import held_out_loss, make_scorer
 from mtjax.evaluation.report import Table, format_table
 from mtjax.evaluation.settings import EvaluateConfig
 from mtjax.loading import Loaded, load_any
+from mtjax.model import catalog
 from mtjax.model.generate import SamplingConfig
 from mtjax.model.policy import make_policy
 from mtjax.model.sample_texts import encode_prompt
@@ -87,13 +89,13 @@ def evaluate(loaded: Loaded, config: EvaluateConfig, mesh: Any = None) -> Outcom
     )
     evaluations = {}
     with _on(mesh):
+        likelihood = _likelihood(loaded, config, problems, mesh, notes)  # first: bad data is found before the long part
         for name, polarity in prefixes.items():
             evaluations[name] = evaluate_policy(
                 model, params, tokenizer, problems, task, sampling,
                 polarity=polarity, seed=config.seed, rows=config.rows, end_ids=end_ids,
             )  # fmt: skip
-        likelihood = _likelihood(loaded, config, problems, mesh, notes)
-    numbers = {n: metrics(e, config.k, level=config.level, seed=config.seed) for n, e in evaluations.items()}
+    numbers = {n: metrics(e, config.ks, level=config.level, seed=config.seed) for n, e in evaluations.items()}
     gap = None
     if len(evaluations) == 2:
         pair = (evaluations["right"].per_problem, evaluations["wrong"].per_problem)
@@ -112,7 +114,7 @@ def _likelihood(
     loaded: Loaded, config: EvaluateConfig, problems: list[Problem], mesh: Any, notes: list[str]
 ) -> dict[str, Interval]:
     """Nats of the problems' own solutions, as the task renders and weighs them; empty where there are none."""
-    if not any(problem.right or problem.wrong or problem.messages for problem in problems):
+    if not any(config.data.task.render(problem, loaded.tokenizer) for problem in problems):
         notes.append("the problems have no solutions, so there are no nats per token")
         return {}
     data = dataclasses.replace(config.data, source=InMemory(tuple(problems)), cache_dir=None)
@@ -124,7 +126,7 @@ def _likelihood(
     lost = {name: number for name, number in batches.report.counts._asdict().items() if number}
     if lost:
         notes.append(f"of the solutions scored for nats per token: {lost}")
-    out = {}
+    out: dict[str, Interval] = {}
     for polarity, suffix in ((1, ""), (0, "_wrong")):
         if len(found.only(polarity).ids):
             intervals = found.only(polarity).intervals(level=config.level, seed=config.seed)
@@ -183,18 +185,21 @@ def read_settings(argv: Sequence[str]) -> tuple[str, EvaluateConfig]:
     """The model's name and the settings, from the command line; InputError for what it does not understand."""
     model, *rest = argv
     run = pathlib.Path(model).expanduser() / "config.py"
+    if not run.is_file() and not catalog.HUB_ID.fullmatch(model):
+        catalog.find_model(model)  # a misspelt name is refused before anything else
     file = rest.pop(0) if rest and rest[0].endswith(".py") else (run if run.is_file() else None)
-    data: Any = DataConfig(source=tyro.MISSING, task=tyro.MISSING)
+    default: Any = tyro.MISSING_NONPROP
     if file is not None:
         trained = settings.read_file(file)
-        data = trained.data if trained.held_out is None else dataclasses.replace(
-            trained.data, source=trained.held_out.source
-        )  # fmt: skip
+        source = trained.data.source if trained.held_out is None else trained.held_out.source
+        default = EvaluateConfig(data=dataclasses.replace(trained.data, source=source))
+    elif not {"-h", "--help"} & set(rest):
+        _refuse_without_problems(model, rest)
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
             config = tyro.cli(
-                tyro.conf.CascadeSubcommandArgs[EvaluateConfig], default=EvaluateConfig(data=data), args=rest,
+                tyro.conf.CascadeSubcommandArgs[EvaluateConfig], default=default, args=rest,
                 prog=f"python -m mtjax.evaluate {model}", use_underscores=True,
             )  # fmt: skip
     except SystemExit as stop:
@@ -202,8 +207,26 @@ def read_settings(argv: Sequence[str]) -> tuple[str, EvaluateConfig]:
             raise
         lines = [line.strip("│╭╮╰╯─ \n") for line in said.getvalue().splitlines()]
         text = re.sub(r"\s+", " ", " ".join(line for line in lines if line))
-        raise InputError(re.split(r" For full helptext,", text)[0] or f"{rest} is not understood") from None
+        near = re.search(r"Perhaps you meant:? (\S+)", text)
+        # What the user can use begins behind tyro's headline and ends before its pointers to the help text.
+        text = re.sub(
+            r"^(Value error |Parsing error |Unrecognized options )?(Error parsing EvaluateConfig: )?", "", text
+        )
+        text = re.split(r" Argument helptext:| For full helptext,| in python | Available subcommands:", text)[0]
+        hint = f"; did you mean {near[1]}?" if near else ""
+        raise InputError(f"{text}{hint}" if text else f"{rest} is not understood") from None
     return model, config
+
+
+def _refuse_without_problems(model: str, words: Sequence[str]) -> None:
+    """A model that is no run brings no problems: say how to name them."""
+    for name, kinds in (("source", Source), ("task", Task)):
+        if not any(word.startswith(f"data.{name}:") for word in words):
+            known = ", ".join(re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower() for kind in typing.get_args(kinds))
+            raise InputError(
+                f"{model!r} is no run folder, so say what to evaluate it on: give a config file, or data.source:KIND "
+                f"and data.task:KIND with their settings (data.{name} is not given; known: {known})"
+            )
 
 
 @entry_point

@@ -16,8 +16,8 @@ class EvaluateConfig:
     """Where the problems come from and how they become prompts; of a run or a config file, its held-out source."""
     samples: int = 8
     """Answers drawn per problem."""
-    k: tuple[int, ...] = (1, 8)
-    """For which k to give pass@k and maj@k; each at most `samples`."""
+    k: tuple[int, ...] = ()
+    """For which k to give pass@k and maj@k, each at most `samples`; empty gives 1 and `samples`."""
     temperature: float = 1.0
     """Of the samples; the greedy answer is drawn besides."""
     top_k: int = 0
@@ -58,3 +58,8 @@ class EvaluateConfig:
             raise InputError(f"k={beyond[0]}: expected 1 to samples={self.samples}; raise --samples, or lower --k")
         if not 0 < self.level < 1:
             raise InputError(f"level={self.level}: expected a share between 0 and 1, such as 0.95")
+
+    @property
+    def ks(self) -> tuple[int, ...]:
+        """The k of pass@k and maj@k."""
+        return self.k or tuple(sorted({1, self.samples}))
