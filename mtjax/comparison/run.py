@@ -152,10 +152,10 @@ def run(c: Comparison, say: Callable[[str], None] = print) -> Outcome:
     for seed in c.seeds:
         goal: float | None = None
         for name, (task, problems) in ARMS.items():
-            steps_limit = goal if name == "right only, equal right tokens" else None
-            arm = train_arm(lab, params, InMemory(tuple(problems(mined))), task, seed, steps_limit)
-            goal = arm[3] if name == "mistake tuning" else goal
-            trained, losses, positions, right_tokens = arm
+            limit = goal if name == "right only, equal right tokens" else None
+            source = InMemory(tuple(problems(mined)))
+            trained, losses, positions, right_tokens = train_arm(lab, params, source, task, seed, limit)
+            goal = right_tokens if name == "mistake tuning" else goal
             behind = [lab.measure(trained, test, task, polarity) for polarity in POLARITIES.get(name, (None,))]
             arms[name].append(ArmRun(behind[0], behind[1] if behind[1:] else None, losses, positions, right_tokens))
             say(f"{name}, seed {seed}: pass@1 {behind[0].right.mean():.3f}, greedy {behind[0].greedy:.3f}")

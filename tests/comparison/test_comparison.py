@@ -1,0 +1,86 @@
+"""The comparison end to end at a toy size, and its accounting."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mtjax.comparison import run as comparing
+from mtjax.comparison.findings import write
+from mtjax.comparison.settings import Comparison
+from mtjax.data.arithmetic import Arithmetic
+from mtjax.data.problem import Problem
+from mtjax.errors import InputError
+from mtjax.model.decoder import DecoderConfig
+
+EASY = {"min_operands": 2, "max_operands": 2, "high": 4, "min_value": -4}
+
+
+def tiny(folder, **changes):
+    """Two-number sums of numbers up to 4: learnt in some dozens of steps."""
+    settings = {
+        "model": DecoderConfig(width=32, layers=2, heads=2, kv_heads=2, head_dim=16, mlp_width=64, max_length=128),
+        "start_source": Arithmetic(count=300, **EASY),
+        "mine_source": Arithmetic(count=24, seed=1, **EASY),
+        "check_source": Arithmetic(count=16, seed=2, **EASY),
+        "test_source": Arithmetic(count=16, seed=3, **EASY),
+        "batch_size": 16,
+        "start_steps": 200,
+        "check_every": 10,
+        "target": (0.2, 1.0),
+        "arm_steps": 4,
+        "seeds": (0, 1),
+        "samples": 4,
+        "ks": (1, 2),
+        "output": str(folder),
+    }
+    return Comparison(**(settings | changes))
+
+
+def test_end_to_end_with_equal_budgets(tmp_path, capsys):
+    settings = tiny(tmp_path / "report")
+    outcome = comparing.run(settings)
+    positions = {name: [run.positions for run in runs] for name, runs in outcome.arms.items()}
+    equal = 4 * 16 * 96  # steps, rows, positions of a row
+    for name in ("right only", "right and wrong, no prefix", "mistake tuning"):
+        assert positions[name] == [equal, equal]
+    for tuning, control in zip(
+        outcome.arms["mistake tuning"], outcome.arms["right only, equal right tokens"], strict=True
+    ):
+        # The control stops at the first step that reaches the goal, so it is over by less than a step's worth.
+        step = control.right_tokens / len(control.losses)
+        assert tuning.right_tokens <= control.right_tokens + 1e-6 or len(control.losses) == 4
+        assert control.right_tokens - tuning.right_tokens < 2 * step
+    assert all(run.behind_wrong is not None for run in outcome.arms["mistake tuning"])
+    # What was mined is what the checker says.
+    for problem in outcome.mined:
+        assert all(comparing.is_right(problem, text) for text in problem.right)
+        assert not any(comparing.is_right(problem, text) for text in problem.wrong)
+    page = write(settings, outcome)
+    text = page.read_text()
+    assert "<img" in text
+    assert "http://" not in text.replace("http://www.w3.org", "")
+    numbers = json.loads((page.parent / "results.json").read_text())
+    start = numbers["arms"]["start"]["1"][0][0]
+    np.testing.assert_allclose(start, outcome.start.right.mean())
+    said = capsys.readouterr().out
+    assert "right only, equal right tokens" in said
+    assert "pass@1" in said
+
+
+def test_a_missed_stop_rule_fails_and_says_so(tmp_path):
+    with pytest.raises(InputError, match="the stop rule was not met.*after 10 steps"):
+        comparing.run(tiny(tmp_path, start_steps=10, target=(0.9, 1.0)))
+
+
+def test_impossible_settings_are_refused(tmp_path):
+    with pytest.raises(InputError, match="target"):
+        tiny(tmp_path, target=(0.7, 0.3))
+    with pytest.raises(InputError, match="ks"):
+        tiny(tmp_path, ks=(1, 8))
+
+
+def test_the_checker_judges_by_the_question():
+    problem = Problem("p", "2 + 3 =", "5")
+    assert comparing.is_right(problem, "Step 1: 2 + 3 = 5\nAnswer: 5")
+    assert not comparing.is_right(problem, "Step 1: 2 + 3 = 6\nAnswer: 6")

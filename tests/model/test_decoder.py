@@ -1,0 +1,153 @@
+"""The decoder: causal, deaf to its neighbours in a row, cached as computed, and trainable as plain functions too."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtjax.errors import InputError
+from mtjax.model import attention
+from mtjax.model.decoder import DecoderConfig
+from mtjax.model.language_model import make_language_model
+from mtjax.objectives.nll import Nll
+from mtjax.step import init_state, make_train_step
+from mtjax.types import Batch, LanguageModel
+
+SHAPE = {"vocab_size": 31, "width": 16, "layers": 3, "heads": 4, "kv_heads": 2, "head_dim": 8, "mlp_width": 24}
+CONFIG = DecoderConfig(**SHAPE, init_scale=0.3, window=5, window_layers=(True, False, True))
+MODEL = make_language_model(CONFIG)
+PARAMS = MODEL.init(jax.random.key(0))
+HIDDEN = jax.jit(MODEL.hidden)
+DECODE = jax.jit(MODEL.decode)
+TOKENS = jax.random.randint(jax.random.key(1), (2, 16), 0, 31)
+ONES = jnp.ones_like(TOKENS)
+
+
+@given(position=st.integers(0, 15), token=st.integers(0, 30))
+def test_nothing_after_a_token_touches_it(position, token):
+    changed = HIDDEN(PARAMS, TOKENS.at[:, position].set(token), ONES)
+    np.testing.assert_array_equal(changed[:, :position], HIDDEN(PARAMS, TOKENS, ONES)[:, :position])
+
+
+def test_packed_equals_unpacked_and_padding_does_not_matter():
+    segments = jnp.array([[1] * 6 + [2] * 7 + [0] * 3] * 2)
+    packed = HIDDEN(PARAMS, TOKENS, segments)
+    alone = HIDDEN(PARAMS, jnp.roll(TOKENS, -6, 1), jnp.array([[1] * 7 + [0] * 9] * 2))
+    np.testing.assert_allclose(packed[:, 6:13], alone[:, :7], atol=1e-5)
+    np.testing.assert_allclose(packed[:, :6], HIDDEN(PARAMS, TOKENS, ONES)[:, :6], atol=1e-5)
+    assert np.isfinite(packed).all()
+
+
+def test_positions_restart_with_each_segment():
+    segments = jnp.array([[1, 1, 1, 2, 2, 0, 0], [3, 3, 3, 3, 1, 1, 0]])
+    assert attention.positions_of(segments).tolist() == [[0, 1, 2, 0, 1, 0, 1], [0, 1, 2, 3, 0, 1, 0]]
+
+
+def test_attention_against_brute_force():
+    """Grouped heads, window and segments, term by term in float64."""
+    rng = np.random.default_rng(0)
+    query, key, value = (rng.normal(size=(1, 6, heads, 4)) for heads in (4, 2, 2))
+    segments = np.array([[1, 1, 1, 1, 2, 2]])
+    mask = attention.packed_mask(jnp.asarray(segments), jnp.int32(2))
+    ours = attention.attend(*(jnp.asarray(x, jnp.float32) for x in (query, key, value)), mask)
+    for t in range(6):
+        seen = [s for s in range(6) if t - 2 < s <= t and segments[0, s] == segments[0, t]]
+        for head in range(4):
+            scores = np.array([query[0, t, head] @ key[0, s, head // 2] / 2 for s in seen])
+            weights = np.exp(scores) / np.exp(scores).sum()
+            expected = sum(w * value[0, s, head // 2] for w, s in zip(weights, seen, strict=True))
+            np.testing.assert_allclose(ours[0, t, head], expected, atol=1e-5)
+
+
+def test_cached_equals_recomputed_with_ragged_prompts():
+    """Prompts of 4 and 9 tokens, right-padded to 9, then one token at a time."""
+    lengths = np.array([4, 9])
+    prompt = jnp.where(jnp.arange(9) < lengths[:, None], TOKENS[:, :9], 0)
+    positions = jnp.broadcast_to(jnp.arange(9), (2, 9))
+    full = HIDDEN(PARAMS, TOKENS, ONES)
+    hidden, cache = DECODE(PARAMS, MODEL.init_cache(2, 16), prompt, positions)
+    for row, length in enumerate(lengths):
+        np.testing.assert_allclose(hidden[row, :length], full[row, :length], atol=1e-4)
+    for step in range(7):
+        at = jnp.asarray(lengths + step)
+        hidden, cache = DECODE(PARAMS, cache, TOKENS[jnp.arange(2), at][:, None], at[:, None])
+        np.testing.assert_allclose(hidden[:, 0], full[jnp.arange(2), at], atol=1e-4)
+
+
+@pytest.mark.parametrize("remat", ["full", "dots"])
+def test_remat_changes_nothing(remat):
+    other = make_language_model(dataclasses.replace(CONFIG, remat=remat))
+    loss = lambda model: lambda params: jnp.sum(model.hidden(params, TOKENS, ONES) ** 2)
+    ours, theirs = jax.grad(loss(other))(PARAMS), jax.grad(loss(MODEL))(PARAMS)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), ours, theirs)
+
+
+def test_bfloat16_is_near_and_keeps_float32_parameters():
+    half = make_language_model(dataclasses.replace(CONFIG, dtype="bfloat16", init_scale=0.02))
+    whole = make_language_model(dataclasses.replace(CONFIG, init_scale=0.02))
+    params = half.init(jax.random.key(0))
+    assert {x.dtype for x in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+    near = half.logits(params, half.hidden(params, TOKENS, ONES))
+    assert near.dtype == jnp.float32
+    np.testing.assert_allclose(near, whole.logits(params, whole.hidden(params, TOKENS, ONES)), atol=2e-2)
+
+
+def test_axes_name_every_parameter():
+    is_names = lambda leaf: isinstance(leaf, tuple)
+    shapes = jax.tree.map(lambda x: x.ndim, PARAMS)
+    assert jax.tree.map(len, MODEL.axes, is_leaf=is_names) == shapes
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"heads": 3}, "multiple of model.kv_heads"),
+        ({"head_dim": 7}, "must be even"),
+        ({"layers": 0}, "expected positive"),
+        ({"window": 0}, "at least 1"),
+        ({"window_layers": (True,)}, "names 1 layers"),
+    ],
+)
+def test_impossible_shapes_are_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        DecoderConfig(**{**SHAPE, **change})
+
+
+def plain_model(vocab=8, width=12):
+    """A language model without Flax: each token sees the mean of the embeddings before it in its segment."""
+
+    def init(key):
+        one, two = jax.random.split(key)
+        return {
+            "table": 0.5 * jax.random.normal(one, (vocab, width)),
+            "out": 0.5 * jax.random.normal(two, (width, vocab)),
+        }
+
+    def hidden(params, tokens, segments):
+        same = jnp.tril(segments[:, :, None] == segments[:, None, :])
+        mean = same / same.sum(-1, keepdims=True)
+        x = params["table"][tokens]
+        return jnp.tanh(x + mean @ x)
+
+    logits = lambda params, hidden: hidden @ params["out"]
+    axes = {"table": ("vocab", "embed"), "out": ("embed", "vocab")}
+    return LanguageModel(None, init, hidden, logits, None, None, axes)
+
+
+def test_a_plain_function_model_trains_through_the_same_contract():
+    model, optimizer = plain_model(), optax.adam(0.05)
+    tokens = jnp.tile(jnp.arange(8), (4, 2))  # always one more than before, which the model can learn
+    batch = Batch(tokens, jnp.ones(tokens.shape), jnp.ones_like(tokens), {})
+    step = make_train_step(model, Nll(), optimizer)
+    state = init_state(model, optimizer, jax.random.key(0))
+    losses = []
+    for _ in range(60):
+        state, metrics = step(state, batch, jax.random.key(0))
+        losses.append(float(metrics["loss"]))
+    assert losses[0] > 1.5
+    assert losses[-1] < 0.2
