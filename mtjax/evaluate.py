@@ -100,13 +100,13 @@ def evaluate(loaded: Loaded, config: EvaluateConfig, mesh: Any = None) -> Outcom
     if len(evaluations) == 2:
         pair = (evaluations["right"].per_problem, evaluations["wrong"].per_problem)
         gap = difference_interval(*pair, level=config.level, seed=config.seed)
-    unknown = {name: value["unknown"].mean for name, value in numbers.items() if value["unknown"].mean > 0}
-    for name, share in unknown.items():
-        notes.append(
-            f"{share:.1%} of the samples ({name} prompt) could not be decided; they count as not right, so pass@1 lies "
-            f"between {numbers[name]['pass@1_if_unknown_right'].mean - share:.3f} and "
-            f"{numbers[name]['pass@1_if_unknown_right'].mean:.3f}"
-        )
+    for name, evaluation in evaluations.items():
+        right, unknown = evaluation.sampled.right.mean(), evaluation.sampled.unknown.mean()
+        if unknown > 0:
+            notes.append(
+                f"{unknown:.1%} of the samples ({name} prompt) could not be decided; they count as not right, so "
+                f"pass@1 lies between {right:.3f} and {right + unknown:.3f}"
+            )
     return Outcome(evaluations, numbers, gap, likelihood, notes)
 
 
@@ -147,7 +147,12 @@ def table_of(outcome: Outcome, caption: str) -> Table:
     for name in names:
         values = [numbers.get(name) for numbers in outcome.numbers.values()]
         rows.append([name, *values, *([outcome.gap if name == "pass@1" else None] if outcome.gap else [])])
-    rows += [[name, value, *[None] * (len(columns) - 2)] for name, value in outcome.likelihood.items()]
+    for name in ("nats_per_token", "nats_per_answer"):
+        values = [outcome.likelihood.get(name), outcome.likelihood.get(name + "_wrong")]
+        if len(outcome.numbers) == 2 and any(values):  # wrong answers are scored behind the wrong prefix
+            rows.append([name, *values, None])
+        elif any(values):
+            rows += [[name + end, value] for end, value in zip(("", "_wrong"), values, strict=True) if value]
     return Table(columns, rows, caption)
 
 

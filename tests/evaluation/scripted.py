@@ -28,6 +28,6 @@ def script(tokenizer, *texts, shares=(1.0,), after="\n"):
     table = np.full((tokenizer.vocab_size, tokenizer.vocab_size), -1e9, np.float32)
     for text, share in zip(texts, shares, strict=True):
         ids = [*tokenizer.encode(after).ids, *tokenizer.encode(text).ids, tokenizer.end_id]
-        for before, after in zip(ids[:-1], ids[1:], strict=True):
-            table[before, after] = np.logaddexp(table[before, after], np.log(share))
+        for token, following in zip(ids[:-1], ids[1:], strict=True):
+            table[token, following] = np.logaddexp(table[token, following], np.log(share))
     return {"table": jnp.asarray(table)}
