@@ -9,7 +9,7 @@ PYTHON := $(or $(call find_python,python3.11 python3.12 python3.13,11),python3)
 endif
 VENV ?= .venv
 BIN = $(VENV)/bin
-RUN = $(BIN)/python -W ignore::DeprecationWarning
+RUN = $(BIN)/python
 CONSTRAINTS = $(shell $(PYTHON) -c 'import sys; print(".ci/constraints-3.%d.txt" % (11 if sys.version_info < (3, 12) else 12))')
 STAMP = $(VENV)/.mtjax-$(notdir $(CONSTRAINTS))
 
@@ -21,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 .PHONY: help setup demo test test-slow test-312 lint format clean
 
 help:
-	@echo "make demo       train, mine mistakes, train on them three ways, measure; writes runs/demo/report.html"
+	@echo "make demo       train, mine mistakes, train on them four ways, measure; writes runs/demo/report.html"
 	@echo "make test       lint, types and all default tests"
 	@echo "make test-slow  the full products and long runs as well"
 	@echo "make test-312   a smoke subset on Python 3.12 with the newest jax"
@@ -39,7 +39,7 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 	@touch $@
 
 demo: setup
-	$(RUN) -m mtjax.demo
+	$(RUN) -m mtjax.recipe configs/demo.py
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -13,7 +13,7 @@ from mtjax.data.problem import Problem
 from mtjax.errors import InputError
 from mtjax.model.decoder import DecoderConfig
 
-EASY = {"min_operands": 2, "max_operands": 2, "high": 4, "min_value": -4}
+EASY = {"min_operands": 2, "max_operands": 2, "high": 4}
 
 
 def tiny(folder, **changes):
