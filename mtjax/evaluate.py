@@ -31,6 +31,7 @@ from mtjax.evaluation.evaluator import Evaluation, evaluate_policy, metrics
 from mtjax.evaluation.likelihood import held_out_loss, make_scorer
 from mtjax.evaluation.report import Table, format_table
 from mtjax.evaluation.settings import EvaluateConfig
+from mtjax.generate import keep_compiled
 from mtjax.loading import Loaded, load_any
 from mtjax.model import catalog
 from mtjax.model.generate import SamplingConfig
@@ -243,6 +244,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("`python -m mtjax.evaluate MODEL --help` lists every setting with its value.")
         return ExitCode.DONE if argv else ExitCode.BAD_INPUT
     name, config = read_settings(argv)
+    keep_compiled()
     mesh = make_mesh(config.mesh) if jax.device_count() > 1 else None
     tokenizer = config.tokenizer or (None if (pathlib.Path(name) / "config.py").is_file() else config.data.tokenizer)
     loaded = load_any(name, tokenizer=tokenizer, mesh=mesh, dtype=config.dtype, step=config.step)
