@@ -93,10 +93,17 @@ class Lab:
     def data(self, source: Any, task: Task, seed: int) -> Any:
         """Batches of one task over one source."""
         c = self.c
-        config = DataConfig(source=source, task=task, sequence_length=c.sequence_length, max_segments=c.max_segments)
+        # A degenerate solution of the model's own may begin with a symbol that swallows the prompt's line break.
+        config = DataConfig(
+            source=source,
+            task=task,
+            sequence_length=c.sequence_length,
+            max_segments=c.max_segments,
+            boundary="allow",
+        )
         return make_batches(config, self.tokenizer, batch_size=c.batch_size, seed=seed)
 
-    def sample(self, params: Params, problems: Sequence[Problem], prompts: list[str], config: SamplingConfig) -> Any:
+    def sample(self, params: Params, prompts: list[str], config: SamplingConfig) -> list[list[str]]:
         """`[problem][sample]` texts."""
         rows = max(512 // config.samples, 1) * config.samples
         drawn = sample_texts(
@@ -110,8 +117,8 @@ class Lab:
         """Sample and check the solutions of problems, and decode greedily once."""
         prompts = [task.prompt(problem, polarity) for problem in problems]
         sampling = SamplingConfig(max_new_tokens=ANSWER_LENGTH, samples=self.c.samples)
-        texts = self.sample(params, problems, prompts, sampling)
-        best = self.sample(params, problems, prompts, dataclasses.replace(sampling, temperature=0.0, samples=1))
+        texts = self.sample(params, prompts, sampling)
+        best = self.sample(params, prompts, dataclasses.replace(sampling, temperature=0.0, samples=1))
         right = np.array([[is_right(p, text) for text in own] for p, own in zip(problems, texts, strict=True)])
         greedy = np.mean([is_right(p, own[0]) for p, own in zip(problems, best, strict=True)])
         return Measured(right, [[extract_answer(text) for text in own] for own in texts], float(greedy))
@@ -119,7 +126,7 @@ class Lab:
     def accuracy(self, params: Params, problems: Sequence[Problem]) -> float:
         """Sampled accuracy, four draws a problem: what the stop rule looks at."""
         sampling = SamplingConfig(max_new_tokens=ANSWER_LENGTH, samples=4)
-        texts = self.sample(params, problems, [PLAIN.prompt(p) for p in problems], sampling)
+        texts = self.sample(params, [PLAIN.prompt(p) for p in problems], sampling)
         return float(np.mean([[is_right(p, t) for t in own] for p, own in zip(problems, texts, strict=True)]))
 
 
@@ -196,7 +203,7 @@ def mine(lab: Lab, params: Params) -> list[Problem]:
     """Solve problems with the model itself; keep each distinct right and wrong solution, as checked."""
     problems = lab.c.mine_source.problems().items
     sampling = SamplingConfig(max_new_tokens=ANSWER_LENGTH, samples=lab.c.mine_samples)
-    texts = lab.sample(params, problems, [PLAIN.prompt(p) for p in problems], sampling)
+    texts = lab.sample(params, [PLAIN.prompt(p) for p in problems], sampling)
     out = []
     for problem, own in zip(problems, texts, strict=True):
         distinct = list(dict.fromkeys(text.strip() for text in own if text.strip()))
