@@ -200,17 +200,26 @@ def set_prefixes_apart(lab: Lab, params: Params) -> Params:
 
 
 def mine(lab: Lab, params: Params) -> list[Problem]:
-    """Solve problems with the model itself; keep each distinct right and wrong solution, as checked."""
+    """Solve problems with the model itself; keep each distinct right and wrong solution, as checked, that is text."""
     problems = lab.c.mine_source.problems().items
     sampling = SamplingConfig(max_new_tokens=ANSWER_LENGTH, samples=lab.c.mine_samples)
     texts = lab.sample(params, [PLAIN.prompt(p) for p in problems], sampling)
     out = []
     for problem, own in zip(problems, texts, strict=True):
-        distinct = list(dict.fromkeys(text.strip() for text in own if text.strip()))
+        distinct = [text for text in dict.fromkeys(text.strip() for text in own) if text and can_be_read(lab, text)]
         right = tuple(text for text in distinct if is_right(problem, text))
         wrong = tuple(text for text in distinct if not is_right(problem, text))
         out.append(dataclasses.replace(problem, right=right, wrong=wrong))
     return out
+
+
+def can_be_read(lab: Lab, text: str) -> bool:
+    """Whether the tokenizer takes the text: a weak model may draw special tokens, whose names are no text."""
+    try:
+        lab.tokenizer.encode(text)
+    except InputError:
+        return False
+    return True
 
 
 def _with_right(mined: Sequence[Problem]) -> list[Problem]:
