@@ -40,7 +40,7 @@ class Comparison:
     """The stop rule: sampled accuracy (pass@1 at temperature 1) on `check_source` within these bounds."""
     mine_samples: int = 4
     """Solutions drawn per mined problem, at temperature 1."""
-    arm_steps: int = 150
+    arm_steps: int = 120
     """Updates of each arm; the equal-right-tokens arm stops sooner."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Data order of the arms; each arm is trained once per seed, from the same start."""
