@@ -20,7 +20,7 @@ class Comparison:
     """Problems to mine: the model solves them, the checker says which solutions are right."""
     check_source: Arithmetic = Arithmetic(count=96, seed=2, split="validation")
     """Problems of the stop rule; used for nothing else."""
-    test_source: Arithmetic = Arithmetic(count=256, seed=3, split="test")
+    test_source: Arithmetic = Arithmetic(count=160, seed=3, split="test")
     """Held-out problems on which everything is measured."""
     optim: OptimConfig = OptimConfig(learning_rate=3e-3, warmup_steps=100, schedule="constant", b2=0.98)
     """Of the start model."""
@@ -40,7 +40,7 @@ class Comparison:
     """The stop rule: sampled accuracy (pass@1 at temperature 1) on `check_source` within these bounds."""
     mine_samples: int = 4
     """Solutions drawn per mined problem, at temperature 1."""
-    arm_steps: int = 120
+    arm_steps: int = 75
     """Updates of each arm; the equal-right-tokens arm stops sooner."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Data order of the arms; each arm is trained once per seed, from the same start."""
