@@ -2,7 +2,7 @@
 
 Command:  python -m mtjax.train configs/gsm8k_smollm2_mistake.py
 Machine:  as for `gsm8k_smollm2_nll.py`, from which only task, objective and folder differ.
-Expect:   the loss falls over the 20 steps, on right and on wrong solutions alike (`nll_right`, `nll_wrong`).
+Expect:   the loss falls from 1.3 to about 0.8 nats a token over the 20 steps (noisy: two rows a step).
 
 The premise of the method is the model's *own* mistakes; these are other models', since one of 135M parameters is right
 too rarely to mine.
