@@ -122,7 +122,14 @@ class Policy(Protocol):
 
 @runtime_checkable
 class Objective(Protocol):
-    """What to minimise: a frozen dataclass whose fields are its hyper-parameters."""
+    """What to minimise: a frozen dataclass whose fields are its hyper-parameters.
+
+    One that needs an average over the whole batch (KTO's z0) also has
+    `statistics(policy, batch, *, reference) -> tree of Mean` and takes the result as `statistics=...` in the call. The
+    step adds the means over micro-batches and the mesh first, without gradient, so that any split of a batch gives the
+    same update. One that has a known loss where policy and reference agree (log 2 for DPO) says it as the property
+    `at_reference`; the check before the first step compares.
+    """
 
     task: ClassVar[str]
     needs_reference: ClassVar[bool]

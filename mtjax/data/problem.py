@@ -28,6 +28,22 @@ class Message:
 
 
 @dataclasses.dataclass(frozen=True)
+class Pair:
+    """Two texts behind the same one, of which the first is the better."""
+
+    context: str
+    """What both stand behind, after the prompt: "" for whole solutions, the right steps so far for a step."""
+    chosen: str
+    """The better text, white space included."""
+    rejected: str
+    """The worse text."""
+    kind: Literal["full", "step"] = "full"
+    """Whole solutions, or one step of a solution that goes on behind it."""
+    error_type: str = ""
+    """What is wrong with the rejected text, one of `mtjax.mistakes.record.ERROR_TYPES`; "" where nobody said."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Problem:
     """One question with what is known about it; every source gives these and every task renders them."""
 
@@ -43,6 +59,8 @@ class Problem:
     """Solutions known to be wrong."""
     messages: tuple[Message, ...] = ()
     """The conversation, for chat data; empty otherwise."""
+    pairs: tuple[Pair, ...] = ()
+    """Pairs that were made as such, by an annotator or by injection."""
     source: str = ""
     """Where it comes from, such as "gsm8k"."""
 
