@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Int
 
@@ -54,7 +55,7 @@ class Report(NamedTuple):
         counts: what was skipped, shortened or left out on the way.
         tokens: of all examples, padding not counted.
         target_share: share of them that count (weights other than 0; first tokens, never predicted, do not count).
-        packing_efficiency: share of row positions that hold a token.
+        packing_efficiency: share of row positions that hold a token; pairs have two rows.
         notes: sentences of the sources, such as the first record skipped.
     """
 
@@ -79,9 +80,10 @@ class Batches(NamedTuple):
     """The data of a run as functions of the step.
 
     Attributes:
-        batch_at: `step -> Batch` of NumPy arrays: tokens int32, weights float32, segments int32, all [B, T], and extras
-            `segment_id` int32 [B, S] (number of the example, -1 empty) and `segment_polarity` float32 [B, S] (1 right,
-            0 wrong, 1 where neither). Any order of steps gives the same batches. With `rows`, B is the slice's length.
+        batch_at: `step -> Batch` of NumPy arrays: tokens int32, weights float32, segments int32, all [B, T] ([B, 2, T]
+            of pairs), and extras `segment_id` int32 [B, S] (number of the example, -1 empty), `segment_polarity`
+            float32 [B, S] (1 right, 0 wrong, 1 where neither) and what the task adds. Any order of steps gives the same
+            batches. With `rows`, B is the slice's length.
         ids_at: `step -> names` of the examples in that batch, row by row.
         steps_per_epoch: steps until every row has been seen (of one source; of a mixture, rows over batch size).
         report: what the data came to.
@@ -189,25 +191,43 @@ def members_of(
 
 
 def assemble(index: Index, packed: Rows, rows: Int[np.ndarray, " B"], length: int, segments: int, pad_id: int) -> Batch:
-    """The rows as one batch: examples stand from the left without gaps, numbered from 1; the rest is padding."""
-    member, row, column = members_of(packed, rows)
-    size = index.lengths_of(member)
+    """The rows as one batch: examples stand from the left without gaps, numbered from 1; the rest is padding.
+
+    Sides fill up apart: segment k of the rejected side may start elsewhere than segment k of the chosen one.
+    """
+    members = members_of(packed, rows)
+    sides = [_one_side(index, members, side, (len(rows), length, segments), pad_id) for side in range(index.sides)]
+    return sides[0] if index.sides == 1 else jax.tree.map(lambda *x: np.stack(x, axis=1), *sides)
+
+
+def _one_side(index: Index, members: tuple, side: int, shape: tuple[int, int, int], pad_id: int) -> Batch:
+    """The `[rows, length]` arrays of one side, and its extras."""
+    member, row, column = members
+    rows, length, segments = shape
+    sequence = member * index.sides + side
+    size = index.offsets[sequence + 1] - index.offsets[sequence]
     before = np.cumsum(size) - size  # tokens of this batch that stand before each example
     row_start = before[np.arange(len(member)) - column]
     inside = np.arange(size.sum()) - np.repeat(before, size)
     place = np.repeat(row * length + before - row_start, size) + inside
-    taken = np.repeat(index.offsets[member], size) + inside
-    tokens = np.full(len(rows) * length, pad_id, np.int32)
-    weights = np.zeros(len(rows) * length, np.float32)
-    numbers = np.zeros(len(rows) * length, np.int32)
-    tokens[place], weights[place] = index.tokens[taken], index.weights[taken]
-    numbers[place] = np.repeat(column + 1, size)
-    segment_id = np.full((len(rows), segments), -1, np.int32)
-    polarity = np.ones((len(rows), segments), np.float32)
-    segment_id[row, column], polarity[row, column] = member, index.polarity[member]
-    shape = (len(rows), length)
-    extras = {"segment_id": segment_id, "segment_polarity": polarity}
-    return Batch(tokens.reshape(shape), weights.reshape(shape), numbers.reshape(shape), extras)
+    taken = np.repeat(index.offsets[sequence], size) + inside
+
+    def per_token(values: np.ndarray, fill: float | int = 0) -> np.ndarray:
+        out = np.full(rows * length, fill, values.dtype)
+        out[place] = values
+        return out.reshape(rows, length)
+
+    def per_segment(values: np.ndarray, fill: float | int) -> np.ndarray:
+        out = np.full((rows, segments), fill, values.dtype)
+        out[row, column] = values
+        return out
+
+    extras = {"segment_id": per_segment(member.astype(np.int32), -1)}
+    for name, values in index.per_sequence.items():
+        extras[f"segment_{name}"] = per_segment(values[sequence], 1 if name == "polarity" else 0)
+    extras |= {name: per_token(values[taken]) for name, values in index.per_token.items()}
+    tokens, weights = per_token(index.tokens[taken], pad_id), per_token(index.weights[taken])
+    return Batch(tokens, weights, per_token(np.repeat(column + 1, size).astype(np.int32)), extras)
 
 
 def _check(config: DataConfig, batch_size: int, seed: int) -> None:
@@ -239,6 +259,6 @@ def _report(index: Index, packed: Rows, length: int) -> Report:
         counts=index.counts,
         tokens=tokens,
         target_share=float(counted.mean()),
-        packing_efficiency=tokens / (packed.number * length),
+        packing_efficiency=tokens / (packed.number * index.sides * length),
         notes=index.notes,
     )

@@ -1,10 +1,10 @@
 """From a source to its index: read, render, tokenise, fit, count."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from mtjax.data.examples import Example, check_boundary, make_example, shorten
+from mtjax.data.examples import Example, check_boundary, make_example, shorten_sides
 from mtjax.data.hashing import digest
 from mtjax.data.index import Counts, Index, cached_index, make_index
 from mtjax.data.problem import OnError, Problems
@@ -16,7 +16,7 @@ from mtjax.errors import InputError
 CHECKED = 64
 """Examples per source whose prompt is tokenised a second time, alone, to see that it has the same ids."""
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the same input gives another index than before, so that old files are not read."""
 
 
@@ -43,23 +43,27 @@ def build_index(
 def _build(problems: Problems, task: Task, tokenizer: Tokenizer, fit: Fit) -> Index:
     count = Counts(skipped=problems.skipped)._asdict()
 
-    def examples() -> Iterator[Example]:
+    def examples() -> Iterator[Sequence[Example]]:
         made = 0
         for problem in problems.items:
             rendered = task.render(problem, tokenizer)
             count["unused"] += not rendered
-            for text in rendered:
-                whole = make_example(text, problem.id, tokenizer, boundary=fit.boundary)
+            for texts in zip(*[iter(rendered)] * task.sides, strict=True):
+                whole = [make_example(text, problem.id, tokenizer, boundary=fit.boundary) for text in texts]
                 if fit.boundary == "raise" and made < CHECKED:
-                    check_boundary(text, whole, tokenizer)
+                    for text, side in zip(texts, whole, strict=True):
+                        check_boundary(text, side, tokenizer)
                 made += 1
-                example = shorten(whole, fit.sequence_length, fit.truncation, tokenizer.bos_id)
+                example = shorten_sides(whole, fit.sequence_length, fit.truncation, tokenizer.bos_id)
                 if example is None:
                     count["dropped"] += 1
-                elif not example.target:
+                elif not all(side.target for side in example):
                     count["targetless"] += 1
+                elif len(example) > 1 and len({side.tokens.tobytes() for side in example}) == 1:
+                    count["identical"] += 1
                 else:
-                    count["truncated"] += len(example.tokens) < len(whole.tokens)
+                    sizes = zip(example, whole, strict=True)
+                    count["truncated"] += any(len(cut.tokens) < len(side.tokens) for cut, side in sizes)
                     yield example
 
     index = make_index(examples(), lambda: Counts(**count), problems.notes)
@@ -71,6 +75,8 @@ def _build(problems: Problems, task: Task, tokenizer: Tokenizer, fit: Fit) -> In
 def _nothing_left(problems: int, counts: Counts, task: Task, fit: Fit) -> str:
     if counts.dropped:
         way_out = f"they are longer than data.sequence_length={fit.sequence_length}: raise it, or set data.truncation"
+    elif counts.identical:
+        way_out = "both sides of every pair are the same text; look at how the pairs were made"
     elif counts.targetless:
         way_out = "no token of theirs is a target: solutions are empty, or data.truncation cuts them off"
     elif counts.unused:
@@ -87,5 +93,6 @@ NEEDS = {
     "completion": "a completion or right solutions",
     "mistake": "right or wrong solutions",
     "chat": "messages, or right solutions",
+    "pair": "pairs, or both right and wrong solutions",
 }
 """What a problem must have for each task, in words."""

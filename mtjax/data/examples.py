@@ -1,11 +1,12 @@
 """Examples: a rendered text as token ids and weights, by character offsets."""
 
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from mtjax.data.tasks import Rendered
+from mtjax.data.rendered import Rendered
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 
@@ -17,15 +18,17 @@ class Example(NamedTuple):
         id: "problem/rendering", such as "gsm8k-17/right/0"; names the example in messages.
         tokens: ids, begin and end token included.
         weights: how much each token counts as a target. The first token is never predicted, so its weight is not used.
-        polarity: 1 right, 0 wrong, 1 where there is no such thing.
         prompt_tokens: how many tokens stand before the answer, begin token included.
+        extras: numbers about the whole sequence, such as "polarity": 1 right, 0 wrong.
+        per_token: integers per token, such as "step_ids": the number of the step, from 1, or 0 in front of the first.
     """
 
     id: str
     tokens: Int[np.ndarray, " n"]
     weights: Float[np.ndarray, " n"]
-    polarity: float
     prompt_tokens: int
+    extras: Mapping[str, float]
+    per_token: Mapping[str, np.ndarray]
 
     @property
     def target(self) -> float:
@@ -68,14 +71,16 @@ def make_example(
         start, end = offsets[across[0]]
         raise _boundary_error(id, f"the token {rendered.text[start:end]!r} lies across it")
     prompt_tokens = int(np.sum(offsets[:, 1] <= rendered.prompt_end))
+    steps = np.searchsorted(rendered.steps or (), offsets[:, 0], side="right")
     if needs_bos(tokenizer, encoding.ids):
         tokens, weights = np.insert(tokens, 0, tokenizer.bos_id or 0), np.insert(weights, 0, 0)
-        prompt_tokens += 1
+        steps, prompt_tokens = np.insert(steps, 0, 0), prompt_tokens + 1
     if rendered.ends:
         tokens, weights = np.append(tokens, tokenizer.end_id), np.append(weights, 1)
-    polarity = float(rendered.extras.get("polarity", 1.0))
+        steps = np.append(steps, len(rendered.steps or ()))
+    per_token = {} if rendered.steps is None else {"step_ids": steps}
     name = f"{id}/{rendered.name}"
-    return Example(name, tokens.astype(np.int32), weights.astype(np.float32), polarity, prompt_tokens)
+    return Example(name, tokens.astype(np.int32), weights.astype(np.float32), prompt_tokens, rendered.extras, per_token)
 
 
 def needs_bos(tokenizer: Tokenizer, ids: list[int]) -> bool:
@@ -111,18 +116,35 @@ def shorten(
     if excess <= 0:
         return example
     if policy == "keep":
-        return example._replace(
-            tokens=example.tokens[:length],
-            weights=example.weights[:length],
-            prompt_tokens=min(example.prompt_tokens, length),
-        )
+        return _only(example, np.arange(length), min(example.prompt_tokens, length))
     first = 1 if bos_id is not None and example.tokens[0] == bos_id else 0
     # One token of the prompt stays, or the answer's first token would have nothing to be predicted from.
     if policy == "drop" or excess > example.prompt_tokens - max(first, 1):
         return None
-    keep = np.r_[0:first, first + excess : len(example.tokens)]
+    return _only(example, np.r_[0:first, first + excess : len(example.tokens)], example.prompt_tokens - excess)
+
+
+def shorten_sides(
+    sides: Sequence[Example], length: int, policy: Literal["drop", "left", "keep"], bos_id: int | None
+) -> tuple[Example, ...] | None:
+    """All sides of an example in at most `length` tokens each, or None where one would be spoilt.
+
+    "left" cuts the same tokens off every side, as many as the longest needs: what they share stays shared.
+    """
+    excess = max(len(side.tokens) for side in sides) - length
+    if excess <= 0:
+        return tuple(sides)
+    room = [len(side.tokens) - excess if policy == "left" else length for side in sides]
+    cut = [shorten(side, own, policy, bos_id) for side, own in zip(sides, room, strict=True)]
+    return None if any(side is None for side in cut) else tuple(side for side in cut if side is not None)
+
+
+def _only(example: Example, keep: Int[np.ndarray, " m"], prompt_tokens: int) -> Example:
     return example._replace(
-        tokens=example.tokens[keep], weights=example.weights[keep], prompt_tokens=example.prompt_tokens - excess
+        tokens=example.tokens[keep],
+        weights=example.weights[keep],
+        prompt_tokens=prompt_tokens,
+        per_token={name: values[keep] for name, values in example.per_token.items()},
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from mtjax.data.jsonl import collect, nonempty, rename_keys, settings_digest
-from mtjax.data.problem import OnError, Problem, Problems, Split, problem_from_record, record_from_problem
+from mtjax.data.problem import OnError, Problem, Problems, Split, problem_from_record
 from mtjax.errors import InputError
 
 
@@ -48,7 +48,7 @@ def problems_of_rows(
 def content_digest(digest: Any, problems: Sequence[Problem]) -> str:
     """sha256 (hex) of what `digest` has taken in and of every problem's record."""
     for problem in problems:
-        record = json.dumps(record_from_problem(problem), sort_keys=True)
+        record = json.dumps(dataclasses.asdict(problem), sort_keys=True)
         digest.update(hashlib.sha256(record.encode()).digest())
     return digest.hexdigest()
 

@@ -24,7 +24,8 @@ class Counts(NamedTuple):
         unused: problems without anything that the task renders.
         truncated: examples made shorter to fit, and trained.
         dropped: examples left out because they do not fit.
-        targetless: examples left out because no token of them counts.
+        targetless: examples left out because no token of them (or of one side of a pair) counts.
+        identical: pairs left out because both sides are the same tokens: nothing could be learnt from them.
     """
 
     skipped: int = 0
@@ -32,74 +33,89 @@ class Counts(NamedTuple):
     truncated: int = 0
     dropped: int = 0
     targetless: int = 0
+    identical: int = 0
 
 
 class Index(NamedTuple):
     """Examples as flat arrays: 8 bytes a token and about 100 an example, all in memory.
 
+    An example is one sequence, or as many as a task has sides: a pair is two, the chosen one first. Sequence
+    `e * sides + side` belongs to example e.
+
     Attributes:
         ids: name of each example.
-        tokens: ids of all examples, one after the other.
+        sides: sequences per example.
+        tokens: ids of all sequences, one after the other.
         weights: their weights.
-        offsets: example e holds tokens `offsets[e] .. offsets[e + 1] - 1`; one entry more than there are examples.
-        polarity: 1 right, 0 wrong, per example.
+        offsets: sequence q holds tokens `offsets[q] .. offsets[q + 1] - 1`; one entry more than there are sequences.
+        per_sequence: one number per sequence, by name: "polarity" (1 right, 0 wrong) and what the task adds.
+        per_token: one number per token, by name, such as "step_ids".
         counts: what was left out or shortened.
         notes: what the source had to say, such as the first record it skipped.
     """
 
     ids: list[str]
+    sides: int
     tokens: Int[np.ndarray, " tokens"]
     weights: Float[np.ndarray, " tokens"]
-    offsets: Int[np.ndarray, " n_and_one"]
-    polarity: Float[np.ndarray, " n"]
+    offsets: Int[np.ndarray, " sequences_and_one"]
+    per_sequence: dict[str, np.ndarray]
+    per_token: dict[str, np.ndarray]
     counts: Counts
     notes: tuple[str, ...]
 
     @property
-    def lengths(self) -> Int[np.ndarray, " n"]:
-        """Tokens of each example."""
-        return np.diff(self.offsets)
-
-    def lengths_of(self, examples: Int[np.ndarray, " m"]) -> Int[np.ndarray, " m"]:
-        """Tokens of these examples."""
-        return self.offsets[examples + 1] - self.offsets[examples]
+    def lengths(self) -> Int[np.ndarray, "n sides"]:
+        """Tokens of each example, side by side."""
+        return np.diff(self.offsets).reshape(-1, self.sides)
 
 
-ARRAYS = ("tokens", "weights", "offsets", "polarity")
-"""The fields of an index that are arrays."""
-
-
-def make_index(examples: Iterable[Example], counts: Callable[[], Counts], notes: tuple[str, ...] = ()) -> Index:
-    """Gather examples; `counts` is asked when the last of them has been made."""
+def make_index(
+    examples: Iterable[Sequence[Example]], counts: Callable[[], Counts], notes: tuple[str, ...] = ()
+) -> Index:
+    """Gather examples, each given as its sides; `counts` is asked when the last of them has been made."""
     ids: list[str] = []
-    tokens, weights, lengths, polarity = array.array("i"), array.array("f"), array.array("q", [0]), array.array("f")
+    sides = 1
+    tokens, weights, lengths = array.array("i"), array.array("f"), array.array("q", [0])
+    per_sequence: dict[str, array.array] = {}
+    per_token: dict[str, array.array] = {}
     for example in examples:
-        ids.append(example.id)
-        tokens.frombytes(example.tokens.tobytes())
-        weights.frombytes(example.weights.tobytes())
-        lengths.append(len(example.tokens))
-        polarity.append(example.polarity)
+        ids.append(example[0].id)
+        sides = len(example)
+        for side in example:
+            tokens.frombytes(side.tokens.tobytes())
+            weights.frombytes(side.weights.tobytes())
+            lengths.append(len(side.tokens))
+            for name, value in side.extras.items():
+                per_sequence.setdefault(name, array.array("f")).append(value)
+            for name, values in side.per_token.items():
+                per_token.setdefault(name, array.array("i")).frombytes(values.astype(np.int32).tobytes())
     return Index(
         ids=ids,
+        sides=sides,
         tokens=np.array(tokens, np.int32),
         weights=np.array(weights, np.float32),
         offsets=np.cumsum(np.array(lengths, np.int64)),
-        polarity=np.array(polarity, np.float32),
+        per_sequence={name: np.array(values, np.float32) for name, values in per_sequence.items()},
+        per_token={name: np.array(values, np.int32) for name, values in per_token.items()},
         counts=counts(),
         notes=notes,
     )
 
 
 def join_indices(parts: Sequence[Index]) -> Index:
-    """The examples of all parts, in their order; counts are added."""
+    """The examples of all parts, in their order; counts are added. All parts must come from one task."""
     starts = np.cumsum([0, *(len(part.tokens) for part in parts)])
     offsets = [part.offsets[:-1] + start for part, start in zip(parts, starts, strict=False)]
+    join = lambda get: {name: np.concatenate([get(part)[name] for part in parts]) for name in get(parts[0])}
     return Index(
         ids=[name for part in parts for name in part.ids],
+        sides=parts[0].sides,
         tokens=np.concatenate([part.tokens for part in parts]),
         weights=np.concatenate([part.weights for part in parts]),
         offsets=np.concatenate([*offsets, starts[-1:]]),
-        polarity=np.concatenate([part.polarity for part in parts]),
+        per_sequence=join(lambda part: part.per_sequence),
+        per_token=join(lambda part: part.per_token),
         counts=Counts(*(sum(column) for column in zip(*(part.counts for part in parts), strict=True))),
         notes=tuple(note for part in parts for note in part.notes),
     )
@@ -134,21 +150,32 @@ def _read(path: pathlib.Path) -> Index:
     # Opened here: np.load leaves the file open when it is damaged.
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         text = json.loads(file["text"].tobytes().decode())
+        named = {
+            group: {name.removeprefix(f"{group}."): file[name] for name in file.files if name.startswith(f"{group}.")}
+            for group in ("per_sequence", "per_token")
+        }
         return Index(
-            **{name: file[name] for name in ARRAYS},
+            tokens=file["tokens"],
+            weights=file["weights"],
+            offsets=file["offsets"],
+            per_sequence=named["per_sequence"],
+            per_token=named["per_token"],
             ids=text["ids"],
+            sides=text["sides"],
             counts=Counts(**text["counts"]),
             notes=tuple(text["notes"]),
         )
 
 
 def _write(path: pathlib.Path, index: Index) -> None:
-    text = json.dumps({"ids": index.ids, "counts": index.counts._asdict(), "notes": index.notes})
-    arrays = {name: getattr(index, name) for name in ARRAYS}
+    text = {"ids": index.ids, "sides": index.sides, "counts": index.counts._asdict(), "notes": index.notes}
+    arrays = {name: getattr(index, name) for name in ("tokens", "weights", "offsets")}
+    for group in ("per_sequence", "per_token"):
+        arrays |= {f"{group}.{name}": values for name, values in getattr(index, group).items()}
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez(file, text=np.frombuffer(text.encode(), np.uint8), **arrays)
+            np.savez(file, text=np.frombuffer(json.dumps(text).encode(), np.uint8), **arrays)
         os.replace(temporary, path)
     except BaseException:
         pathlib.Path(temporary).unlink(missing_ok=True)

@@ -1,6 +1,5 @@
 """Packing: several examples in one row, so that little of a row is padding."""
 
-import bisect
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -31,40 +30,47 @@ class Rows(NamedTuple):
         return len(self.offsets) - 1
 
 
-def best_fit(lengths: Sequence[int], row_length: int, max_segments: int) -> list[list[int]]:
+def best_fit(lengths: Int[np.ndarray, "n sides"], row_length: int, max_segments: int) -> list[list[int]]:
     """Put examples of these lengths into rows, longest first, each where the least room would be left.
 
-    Returns the positions in `lengths` that share each row: at most `max_segments` of them, at most `row_length` tokens.
-    Ties go to the earlier example and to the row opened last; there is no chance in it. O(n log n).
+    An example of several sides (a pair) takes its own length from the room of each side: sides fill up apart, so that
+    a pair with a long chosen text goes well with one whose rejected text is long. Room is counted over the sides.
 
-    >>> best_fit([2, 5, 3, 1], row_length=6, max_segments=2)
+    Returns the positions in `lengths` that share each row: at most `max_segments` of them, at most `row_length` tokens
+    a side. Ties go to the earlier example and to the row opened last; there is no chance in it.
+
+    >>> best_fit(np.array([[2], [5], [3], [1]]), row_length=6, max_segments=2)
     [[1, 3], [2, 0]]
     """
+    number, sides = lengths.shape
     rows: list[list[int]] = []
-    room_left: dict[int, list[int]] = {}  # rows by the room that is left
-    rooms: list[int] = []  # the keys that hold rows, sorted
-    for position in sorted(range(len(lengths)), key=lambda position: (-lengths[position], position)):
+    room = np.zeros((number, sides), np.int64)  # of the rows opened so far that can still take something
+    owner = np.zeros(number, np.int64)  # which row that is
+    open_rows = 0
+    shortest = lengths.min(axis=0) if number else lengths
+    for position in np.lexsort((np.arange(number), -lengths.sum(axis=1), -lengths.max(axis=1))):
         length = lengths[position]
-        place = bisect.bisect_left(rooms, length)
-        if place < len(rooms):
-            room = rooms[place]
-            row = room_left[room].pop()
-            if not room_left[room]:
-                del rooms[place]
-            rows[row].append(position)
+        left = (room[:open_rows] - length).sum(axis=1)
+        left[(room[:open_rows] < length).any(axis=1)] = np.iinfo(np.int64).max
+        if open_rows and (least := left.min()) < np.iinfo(np.int64).max:
+            place = open_rows - 1 - int(np.argmax(left[::-1] == least))
+            rows[owner[place]].append(int(position))
+            room[place] -= length
         else:
-            room, row = row_length, len(rows)
-            rows.append([position])
-        room -= length
-        if room and len(rows[row]) < max_segments:
-            if not room_left.setdefault(room, []):
-                bisect.insort(rooms, room)
-            room_left[room].append(row)
+            place = open_rows
+            rows.append([int(position)])
+            room[place], owner[place] = row_length - length, len(rows) - 1
+            open_rows += 1
+        if len(rows[owner[place]]) == max_segments or (room[place] < shortest).any():
+            # The order of opening is kept, for the ties.
+            room[place : open_rows - 1] = room[place + 1 : open_rows]
+            owner[place : open_rows - 1] = owner[place + 1 : open_rows]
+            open_rows -= 1
     return rows
 
 
 def pack(
-    lengths: Int[np.ndarray, " n"], *, row_length: int, max_segments: int, key: tuple[int, ...], first: int = 0
+    lengths: Int[np.ndarray, "n sides"], *, row_length: int, max_segments: int, key: tuple[int, ...], first: int = 0
 ) -> Rows:
     """Pack examples `first .. first + n - 1` into rows, window by window of an order drawn from `key`.
 
@@ -80,7 +86,7 @@ def pack(
     counts: list[int] = []
     for start in range(0, len(order), WINDOW):
         window = order[start : start + WINDOW]
-        rows = best_fit(lengths[window].tolist(), row_length, max_segments)
+        rows = best_fit(lengths[window], row_length, max_segments)
         members.append(window[[position for row in rows for position in row]])
         counts.extend(map(len, rows))
     offsets = np.cumsum([0, *counts])

@@ -61,6 +61,8 @@ class Problem:
     """The conversation, for chat data; empty otherwise."""
     pairs: tuple[Pair, ...] = ()
     """Pairs that were made as such, by an annotator or by injection."""
+    success_rate: float | None = None
+    """Share of a model's sampled solutions that were right; None where nobody sampled."""
     source: str = ""
     """Where it comes from, such as "gsm8k"."""
 
@@ -82,14 +84,17 @@ class Problems(NamedTuple):
 SCHEMAS: dict[str, tuple[str, ...]] = {
     "completion": ("prompt", "completion"),
     "messages": ("messages",),
-    "solutions": ("question", "prompt", "answer", "right", "wrong"),
+    "solutions": ("question", "prompt", "answer", "right", "wrong", "success_rate"),
+    "preference": ("prompt", "chosen", "rejected"),
 }
 """The record schemas, as keys. Every schema also takes the optional keys `id` and `source`.
 
 - completion: `{"prompt": str, "completion": str}`; the completion is taken to be right.
 - messages: `{"messages": [{"role": "system" | "user" | "assistant", "content": str}, ...]}`.
 - solutions: `{"question" (or "prompt"): str, "answer": str, "right": [str, ...], "wrong": [str, ...]}`; all but the
-  question may be left out, but not all of answer, right and wrong.
+  question may be left out, but not all of answer, right and wrong. `success_rate` is the share of samples that were
+  right, 0 to 1.
+- preference: `{"prompt": str, "chosen": str, "rejected": str}`, the convention of TRL.
 """
 
 
@@ -156,6 +161,8 @@ def problem_from_record(record: Any, where: str, *, id: str = "") -> Problem:
         schema = "messages"
     elif "completion" in record:
         schema = "completion"
+    elif {"chosen", "rejected"} & set(record):
+        schema = "preference"
     else:
         schema = "solutions"
     _refuse_unknown(record, sorted({"id", "source"}.union(*SCHEMAS.values())), where)
@@ -169,21 +176,41 @@ def problem_from_record(record: Any, where: str, *, id: str = "") -> Problem:
         return Problem(name, first_user_message(messages), messages=messages, source=source)
     if schema == "completion":
         return Problem(name, _text(record, "prompt", where), right=(_text(record, "completion", where),), source=source)
+    if schema == "preference":
+        pair = Pair("", _text(record, "chosen", where), _text(record, "rejected", where))
+        return Problem(name, _text(record, "prompt", where), pairs=(pair,), source=source)
     if {"question", "prompt"} <= set(record):
         raise InputError(f"{where}: both 'question' and 'prompt'; give one, they mean the same")
     if not {"answer", "right", "wrong"} & set(record):
         raise InputError(f"{where}: only a question; add at least one of 'completion', 'answer', 'right', 'wrong'")
     question = _text(record, "question" if "question" in record else "prompt", where)
     right, wrong = _texts(record, "right", where), _texts(record, "wrong", where)
-    return Problem(name, question, _text(record, "answer", where, ""), right, wrong, source=source)
+    answer, rate = _text(record, "answer", where, ""), _rate(record, where)
+    return Problem(name, question, answer, right, wrong, source=source, success_rate=rate)
+
+
+def _rate(record: Mapping[str, Any], where: str) -> float | None:
+    value = record.get("success_rate")
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1):
+        raise InputError(f"{where}: 'success_rate' is {value!r:.80}; expected a number from 0 to 1")
+    return None if value is None else float(value)
 
 
 def record_from_problem(problem: Problem) -> dict[str, Any]:
     """The record that `problem_from_record` turns back into this problem; keys of empty fields are left out.
 
-    Raises InputError for a problem that has both a conversation and solutions: no schema holds both.
+    Raises InputError for a problem that has both a conversation and solutions, or several pairs, or one with a context:
+    no schema holds them.
     """
     record: dict[str, Any] = {"id": problem.id}
+    if problem.pairs:
+        if len(problem.pairs) > 1 or problem.pairs[0].context or problem.right or problem.wrong or problem.messages:
+            raise InputError(
+                f"problem {problem.id!r} has {len(problem.pairs)} pairs; a record holds one without context, and "
+                "nothing else: keep mistakes as `mtjax.mistakes.record` files"
+            )
+        record |= {"prompt": problem.question, "chosen": problem.pairs[0].chosen}
+        return record | {"rejected": problem.pairs[0].rejected} | ({"source": problem.source} if problem.source else {})
     if problem.messages:
         if problem.answer or problem.right or problem.wrong:
             raise InputError(
@@ -195,6 +222,7 @@ def record_from_problem(problem: Problem) -> dict[str, Any]:
         record |= {"question": problem.question, "answer": problem.answer}
         record |= {"right": list(problem.right)} if problem.right else {}
         record |= {"wrong": list(problem.wrong)} if problem.wrong else {}
+        record |= {} if problem.success_rate is None else {"success_rate": problem.success_rate}
     return record | ({"source": problem.source} if problem.source else {})
 
 

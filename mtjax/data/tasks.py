@@ -1,48 +1,24 @@
 """Tasks: from a problem to the text a model sees, and which of its characters count.
 
-A task is a frozen dataclass with a `name` (objectives ask for it), `render(problem, tokenizer) -> list[Rendered]` for
-training and `prompt(problem, polarity, tokenizer) -> str` for decoding: exactly the text that stands before the answer
-in training. Only a chat needs the tokenizer, for its template.
+A task is a frozen dataclass with a `name` (objectives ask for it), how many `sides` an example has,
+`render(problem, tokenizer) -> list[Rendered]` for training (side after side, example after example) and
+`prompt(problem, polarity, tokenizer) -> str` for decoding: exactly the text that stands before the answer in training.
+Only a chat needs the tokenizer, for its template.
 """
 
 import dataclasses
 import math
-from collections.abc import Mapping
-from typing import ClassVar, Literal, NamedTuple
+import re
+from typing import ClassVar, Literal
 
+from mtjax.data.chat_task import ChatTask
 from mtjax.data.hashing import unit
-from mtjax.data.problem import Message, Problem
+from mtjax.data.pair_task import PairTask
+from mtjax.data.problem import Problem
 from mtjax.data.prompts import PLAIN, check_template, fill
-from mtjax.data.tokenizer import Tokenizer, render_chat_spans
+from mtjax.data.rendered import Rendered, Span
+from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
-
-
-class Span(NamedTuple):
-    """Characters `start .. end - 1` of a text, and how much each of their tokens counts as a target."""
-
-    start: int
-    end: int
-    weight: float
-
-
-class Rendered(NamedTuple):
-    """One sequence to train on, as text.
-
-    Attributes:
-        name: which rendering of the problem this is, such as "right/0"; unique within the problem.
-        text: everything but the begin and end tokens, which the tokenizer's ids stand for.
-        spans: the targets; characters outside all spans have weight 0.
-        prompt_end: decoding starts behind `text[:prompt_end]`, so a token must end there.
-        ends: whether the end token follows the text; where it does, it is trained with weight 1.
-        extras: numbers about the whole sequence, such as "polarity": 1 right, 0 wrong.
-    """
-
-    name: str
-    text: str
-    spans: tuple[Span, ...]
-    prompt_end: int
-    ends: bool
-    extras: Mapping[str, float]
 
 
 def choose_solutions(problem: Problem, wrong_per_right: float | None) -> list[tuple[str, str, bool]]:
@@ -65,6 +41,21 @@ def choose_solutions(problem: Problem, wrong_per_right: float | None) -> list[tu
     return right + [solution for solution in wrong if solution[0] in kept]
 
 
+def step_starts(text: str, start: int) -> tuple[int, ...]:
+    """Where the steps of a solution start that fills `text` from `start` on.
+
+    Steps are what `Step 1:`, `Step 2:`, ... and `Answer:` open at the start of a line; without such headers every line
+    that is not blank is a step. The first one starts at `start` in any case.
+
+    >>> step_starts("Q\nStep 1: a\nb\nStep 2: c", 2)
+    (2, 12)
+    """
+    headers = [match.start() for match in re.finditer(r"^(Step \d+|Answer):", text, re.MULTILINE)]
+    if not any(mark >= start for mark in headers):
+        headers = [match.start() for match in re.finditer(r"^(?=\S)", text, re.MULTILINE)]
+    return (start, *(mark for mark in headers if mark > start))
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CompletionTask:
     """A prompt and its completion: targets are the completion and its end token.
@@ -74,6 +65,7 @@ class CompletionTask:
     """
 
     name: ClassVar[str] = "completion"
+    sides: ClassVar[int] = 1
 
     template: str = PLAIN
     """Text around the question, with `{question}` once; should end in a line break."""
@@ -83,6 +75,11 @@ class CompletionTask:
     """With both: wrong solutions per right one of a problem; None takes all."""
     strip: bool = True
     """Cut white space around questions and solutions, which would move token boundaries. Off: text as it is."""
+    steps: bool = False
+    """Number the steps of each solution (`step_ids`, see `step_starts`), for dco with granularity "step"."""
+    success_rate: bool = False
+    """Carry the share of the problem's samples that were right (`segment_success_rate`), for dco with granularity
+    "external"; a problem that does not know it is an error."""
 
     def __post_init__(self) -> None:
         check_template(self.template)
@@ -99,8 +96,18 @@ class CompletionTask:
             if right or self.polarities == "both":
                 text = prompt + (solution.strip() if self.strip else solution)
                 spans = (Span(len(prompt), len(text), 1.0),)
-                rendered.append(Rendered(name, text, spans, len(prompt), True, {"polarity": float(right)}))
+                extras = {"polarity": float(right)} | self._rate(problem)
+                steps = step_starts(text, len(prompt)) if self.steps else None
+                rendered.append(Rendered(name, text, spans, len(prompt), True, extras, steps))
         return rendered
+
+    def _rate(self, problem: Problem) -> dict[str, float]:
+        if self.success_rate and problem.success_rate is None:
+            raise InputError(
+                f"problem {problem.id} has no success rate; sample it with `python -m mtjax.mine` first, or set "
+                "task.success_rate=False"
+            )
+        return {"success_rate": problem.success_rate} if problem.success_rate is not None and self.success_rate else {}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -117,6 +124,7 @@ class MistakeTask:
     """
 
     name: ClassVar[str] = "mistake"
+    sides: ClassVar[int] = 1
 
     decode_prefix: Literal["correct", "incorrect"]
     """Which prefix stands in front of the answer when decoding; say "correct" unless you study mistakes."""
@@ -176,71 +184,5 @@ class MistakeTask:
         return rendered
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ChatTask:
-    """Conversations in the tokenizer's chat template: targets are what the assistant says, turn by turn.
-
-    Each assistant turn counts from behind its header to the token that closes it, that one included, so the model
-    learns to stop. White space the template puts behind the closing token does not count. Where the template closes
-    turns without the tokenizer's end token, that is added after the last turn.
-
-    A problem without messages becomes a user turn with the question and an assistant turn per right solution.
-    """
-
-    name: ClassVar[str] = "chat"
-
-    system: str = ""
-    """System message put in front of conversations that have none; "" leaves it to the template."""
-
-    def _conversations(self, problem: Problem) -> list[tuple[str, list[Message]]]:
-        found = [("chat", list(problem.messages))] if problem.messages else []
-        if not found:
-            user = Message("user", problem.question)
-            found = [
-                (f"right/{number}", [user, Message("assistant", text)]) for number, text in enumerate(problem.right)
-            ] or [("chat", [user])]
-        return [(name, self._with_system(messages)) for name, messages in found]
-
-    def _with_system(self, messages: list[Message]) -> list[Message]:
-        has_own = bool(messages) and messages[0].role == "system"
-        return messages if has_own or not self.system else [Message("system", self.system), *messages]
-
-    def prompt(self, problem: Problem, polarity: bool | None = None, tokenizer: Tokenizer | None = None) -> str:
-        """The conversation up to the last assistant turn, and that turn's header."""
-        messages = self._conversations(problem)[0][1]
-        last = _last_assistant(messages)
-        return _with_template(tokenizer).render_chat(messages if last is None else messages[:last], True)
-
-    def render(self, problem: Problem, tokenizer: Tokenizer | None = None) -> list[Rendered]:
-        """One sequence per conversation that has an assistant turn."""
-        tokenizer = _with_template(tokenizer)
-        closing = tokenizer.decode([tokenizer.end_id])
-        rendered = []
-        for name, messages in self._conversations(problem):
-            last = _last_assistant(messages)
-            if last is None:
-                continue
-            text, turns = render_chat_spans(tokenizer, messages[: last + 1])
-            spans = tuple(Span(start, end, 1.0) for start, end in turns)
-            start, end = turns[-1]
-            ends = not text[start:end].endswith(closing)
-            rendered.append(Rendered(name, text[:end], spans, start, ends, {"polarity": 1.0}))
-        return rendered
-
-
-def _last_assistant(messages: list[Message]) -> int | None:
-    return max((turn for turn, message in enumerate(messages) if message.role == "assistant"), default=None)
-
-
-def _with_template(tokenizer: Tokenizer | None) -> Tokenizer:
-    if tokenizer is None or tokenizer.chat_template is None:
-        name = "none" if tokenizer is None else tokenizer.name
-        raise InputError(
-            f"task chat needs a tokenizer with a chat template, got {name!r}; use a chat model's tokenizer "
-            "(such as smollm2) or the task completion"
-        )
-    return tokenizer
-
-
-Task = CompletionTask | MistakeTask | ChatTask
-"""Any task; on the command line `task:completion-task`, `task:mistake-task`, `task:chat-task`."""
+Task = CompletionTask | MistakeTask | ChatTask | PairTask
+"""Any task; on the command line `task:completion-task`, `task:mistake-task`, `task:chat-task`, `task:pair-task`."""

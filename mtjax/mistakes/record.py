@@ -1,4 +1,4 @@
-"""A mistake as a record: what was right so far, what went wrong and where, what would have been right, and who says so."""
+"""A mistake as a record: what was right so far, what went wrong, what would have been right, and who says so."""
 
 import dataclasses
 import json
@@ -26,9 +26,9 @@ ERROR_TYPES = (
     "misread",
     "other",
 )
-"""Kinds of error: another value; a series of related values; another operator; operands swapped; a term left out; a wrong
-substitution; a dropped carry or borrow; another unit; a number copied wrong; a step left out; an end before the answer;
-words changed so that the question is misread; none of these, or not known."""
+"""Kinds of error: another value; a series of related values; another operator; operands swapped; a term left out; a
+wrong substitution; a dropped carry or borrow; another unit; a number copied wrong; a step left out; an end before the
+answer; words changed so that the question is misread; none of these, or not known."""
 
 Verdict = Literal["proved", "refuted", "unproved"]
 """Of the wrong side: shown wrong by a checker, shown still right, or nothing that a checker can judge."""

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from mtjax.data.examples import Example, check_boundary, encode_prompt, make_example, shorten, token_weights
 from mtjax.data.problem import Problem
-from mtjax.data.tasks import CompletionTask, Rendered, Span
+from mtjax.data.rendered import Rendered, Span
+from mtjax.data.tasks import CompletionTask
 from mtjax.data.tokenizer import Encoding, load_tokenizer
 from mtjax.errors import InputError
 
@@ -99,7 +100,7 @@ def test_a_tokenizer_that_looks_ahead_is_found_out():
     check_boundary(text, make_example(text, "p", BYTES), BYTES)
 
 
-LONG = Example("p", np.array([BOS, 1, 2, 3, 7, 8, 9], np.int32), np.array([0, 0, 0, 0, 1, 1, 1], np.float32), 1.0, 4)
+LONG = Example("p", np.array([BOS, 1, 2, 3, 7, 8, 9], np.int32), np.array([0, 0, 0, 0, 1, 1, 1], np.float32), 4, {}, {})
 
 
 def test_truncation():

@@ -42,7 +42,7 @@ def test_each_loss_on_counts_exactly_the_stated_tokens(loss_on, prefix_in, byte_
     # "xyz" is one longer than "ab".
     assert wrong.weights.tolist() == begin + MASKS[loss_on] + [1]
     assert right.tokens[-1] == wrong.tokens[-1] == byte_tokenizer.end_id
-    assert (right.polarity, wrong.polarity) == (1, 0)
+    assert (right.extras["polarity"], wrong.extras["polarity"]) == (1, 0)
     assert byte_tokenizer.decode(right.tokens[len(begin) : -1].tolist()) == "Q?\n[R]\nab"
     assert byte_tokenizer.decode(wrong.tokens[len(begin) : -1].tolist()) == "Q?\n[W]\nxyz"
 

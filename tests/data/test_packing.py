@@ -14,15 +14,15 @@ LENGTHS = st.lists(st.integers(1, 10), max_size=60)
 
 def test_best_fit_by_hand():
     # 7, 6 and 5 open rows (room 3, 4, 5); 4 fills the row with room 4; 3 the one with room 3; 2 goes with 5
-    assert best_fit([3, 7, 2, 6, 5, 4], row_length=10, max_segments=8) == [[1, 0], [3, 5], [4, 2]]
+    assert best_fit(np.array([3, 7, 2, 6, 5, 4])[:, None], row_length=10, max_segments=8) == [[1, 0], [3, 5], [4, 2]]
     # the same with at most one segment: a row each, longest first
-    assert best_fit([3, 7, 2], row_length=10, max_segments=1) == [[1], [0], [2]]
-    assert best_fit([1, 1, 1, 1, 1], row_length=10, max_segments=2) == [[0, 1], [2, 3], [4]]
+    assert best_fit(np.array([3, 7, 2])[:, None], row_length=10, max_segments=1) == [[1], [0], [2]]
+    assert best_fit(np.array([1, 1, 1, 1, 1])[:, None], row_length=10, max_segments=2) == [[0, 1], [2, 3], [4]]
 
 
 @given(LENGTHS, st.integers(1, 5), st.integers(0, 3))
 def test_every_example_is_in_exactly_one_row_that_holds_it(lengths, max_segments, seed):
-    lengths = np.array(lengths, np.int64)
+    lengths = np.array(lengths, np.int64).reshape(-1, 1)
     rows = pack(lengths, row_length=10, max_segments=max_segments, key=(seed,), first=100)
     assert sorted(rows.members.tolist()) == list(range(100, 100 + len(lengths)))
     for start, end in zip(rows.offsets, rows.offsets[1:], strict=False):
@@ -34,7 +34,7 @@ def test_every_example_is_in_exactly_one_row_that_holds_it(lengths, max_segments
 
 
 def test_rows_are_nearly_full_and_windows_stay_apart():
-    lengths = np.random.default_rng(0).integers(5, 40, 3 * WINDOW)
+    lengths = np.random.default_rng(0).integers(5, 40, (3 * WINDOW, 1))
     rows = pack(lengths, row_length=128, max_segments=16, key=(0,))
     assert lengths.sum() / (rows.number * 128) > 0.97
     # members come window by window of the order that the key gives: each window's rows hold that window only
@@ -43,19 +43,19 @@ def test_rows_are_nearly_full_and_windows_stay_apart():
 
 
 def test_another_key_packs_otherwise():
-    lengths = np.full(50, 10)  # of equal lengths, so that the order decides alone
+    lengths = np.full((50, 1), 10)  # of equal lengths, so that the order decides alone
     one, two = (pack(lengths, row_length=60, max_segments=4, key=(key,)) for key in (1, 2))
     assert not np.array_equal(one.members, two.members)
 
 
 def test_an_example_longer_than_a_row_is_refused():
     with pytest.raises(InputError, match="11 tokens does not fit a row of 10"):
-        pack(np.array([11]), row_length=10, max_segments=2, key=(0,))
+        pack(np.array([[11]]), row_length=10, max_segments=2, key=(0,))
 
 
 def test_joined_rows_keep_their_members():
-    one = pack(np.array([3, 3]), row_length=6, max_segments=2, key=(0,))
-    two = pack(np.array([3, 4]), row_length=6, max_segments=2, key=(0,), first=2)
+    one = pack(np.array([[3], [3]]), row_length=6, max_segments=2, key=(0,))
+    two = pack(np.array([[3], [4]]), row_length=6, max_segments=2, key=(0,), first=2)
     rows = join_rows([one, two])
     assert rows.offsets.tolist() == [0, 2, 3, 4]
     assert sorted(rows.members.tolist()) == [0, 1, 2, 3]

@@ -7,7 +7,7 @@ import pytest
 from mtjax.data import prompts
 from mtjax.data.examples import make_example
 from mtjax.data.problem import Message, Problem
-from mtjax.data.tasks import ChatTask, CompletionTask, choose_solutions
+from mtjax.data.tasks import ChatTask, CompletionTask, choose_solutions, step_starts
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import InputError
 
@@ -134,3 +134,21 @@ def test_a_chat_without_template_is_refused():
         ChatTask().render(CHAT, load_tokenizer("arithmetic"))
     with pytest.raises(InputError, match="chat template"):
         ChatTask().render(CHAT)
+
+
+def test_steps_are_numbered_token_by_token():
+    # Begin token and "q\n" are in front of the first step; headers open steps; the end token belongs to the last one.
+    problem = Problem("p", "q", right=("Step 1: a\nb\nStep 2: c\nAnswer: d",))
+    rendered = CompletionTask(template="{question}\n", steps=True).render(problem)[0]
+    assert rendered.steps == (2, 14, 24)
+    example = make_example(rendered, "p", load_tokenizer("bytes"))
+    assert example.per_token["step_ids"].tolist() == [0, 0, 0] + [1] * 12 + [2] * 10 + [3] * 9 + [3]
+    # Without headers each line is a step.
+    assert step_starts("q\nfirst\n\nsecond\n", 2) == (2, 9)
+
+
+def test_success_rates_travel_with_the_example_and_must_be_known():
+    task = CompletionTask(success_rate=True)
+    assert task.render(Problem("p", "q", right=("a",), success_rate=0.25))[0].extras["success_rate"] == 0.25
+    with pytest.raises(InputError, match="no success rate; sample it"):
+        task.render(Problem("p", "q", right=("a",)))

@@ -1,0 +1,76 @@
+"""Conversations as a task."""
+
+import dataclasses
+from typing import ClassVar
+
+from mtjax.data.problem import Message, Problem
+from mtjax.data.rendered import Rendered, Span
+from mtjax.data.tokenizer import Tokenizer, render_chat_spans
+from mtjax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ChatTask:
+    """Conversations in the tokenizer's chat template: targets are what the assistant says, turn by turn.
+
+    Each assistant turn counts from behind its header to the token that closes it, that one included, so the model
+    learns to stop. White space the template puts behind the closing token does not count. Where the template closes
+    turns without the tokenizer's end token, that is added after the last turn.
+
+    A problem without messages becomes a user turn with the question and an assistant turn per right solution.
+    """
+
+    name: ClassVar[str] = "chat"
+    sides: ClassVar[int] = 1
+
+    system: str = ""
+    """System message put in front of conversations that have none; "" leaves it to the template."""
+
+    def _conversations(self, problem: Problem) -> list[tuple[str, list[Message]]]:
+        found = [("chat", list(problem.messages))] if problem.messages else []
+        if not found:
+            user = Message("user", problem.question)
+            found = [
+                (f"right/{number}", [user, Message("assistant", text)]) for number, text in enumerate(problem.right)
+            ] or [("chat", [user])]
+        return [(name, self._with_system(messages)) for name, messages in found]
+
+    def _with_system(self, messages: list[Message]) -> list[Message]:
+        has_own = bool(messages) and messages[0].role == "system"
+        return messages if has_own or not self.system else [Message("system", self.system), *messages]
+
+    def prompt(self, problem: Problem, polarity: bool | None = None, tokenizer: Tokenizer | None = None) -> str:
+        """The conversation up to the last assistant turn, and that turn's header."""
+        messages = self._conversations(problem)[0][1]
+        last = _last_assistant(messages)
+        return _with_template(tokenizer).render_chat(messages if last is None else messages[:last], True)
+
+    def render(self, problem: Problem, tokenizer: Tokenizer | None = None) -> list[Rendered]:
+        """One sequence per conversation that has an assistant turn."""
+        tokenizer = _with_template(tokenizer)
+        closing = tokenizer.decode([tokenizer.end_id])
+        rendered = []
+        for name, messages in self._conversations(problem):
+            last = _last_assistant(messages)
+            if last is None:
+                continue
+            text, turns = render_chat_spans(tokenizer, messages[: last + 1])
+            spans = tuple(Span(start, end, 1.0) for start, end in turns)
+            start, end = turns[-1]
+            ends = not text[start:end].endswith(closing)
+            rendered.append(Rendered(name, text[:end], spans, start, ends, {"polarity": 1.0}))
+        return rendered
+
+
+def _last_assistant(messages: list[Message]) -> int | None:
+    return max((turn for turn, message in enumerate(messages) if message.role == "assistant"), default=None)
+
+
+def _with_template(tokenizer: Tokenizer | None) -> Tokenizer:
+    if tokenizer is None or tokenizer.chat_template is None:
+        name = "none" if tokenizer is None else tokenizer.name
+        raise InputError(
+            f"task chat needs a tokenizer with a chat template, got {name!r}; use a chat model's tokenizer "
+            "(such as smollm2) or the task completion"
+        )
+    return tokenizer

@@ -1,0 +1,213 @@
+"""Mined solutions: the file that `python -m mtjax.mine` writes, and that file as a source of problems.
+
+One JSON object per line, one line per problem, in the order of the problems:
+
+    {"schema": 1, "number": 0, "id": "...", "question": "...", "answer": "14", "source": "arithmetic", "drawn": 8,
+     "solutions": [{"text": "...", "verdict": "wrong", "answer": "24", "count": 3, "logprob": -2.5, "tokens": 17,
+                    "finished": true, "readable": true, "error": {"step": 1, "kind": "calculation", "found": "Step 2: 19 - 5
+                    = 24", "expected": "Step 2: 19 - 5 = 14"}}]}
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, get_args
+
+from mtjax.data.jsonl import file_fingerprint, json_of, read_lines, read_problems
+from mtjax.data.problem import OnError, Problem, Problems, Split
+from mtjax.data.step_check import StepError, StepErrorKind
+from mtjax.errors import InputError, suggest
+
+SCHEMA = 1
+"""Version of the lines; raised when a field changes its meaning."""
+
+FILE = "solutions.jsonl"
+"""What the file is called in its folder; it is there once all problems are done."""
+
+VERDICTS = ("right", "wrong", "unknown")
+"""What the check of the final answer can say; unknown is neither right nor wrong."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Solution:
+    """One distinct solution of a problem, as a policy wrote it."""
+
+    text: str
+    """The text without its end token, white space as drawn."""
+    verdict: str
+    """One of `VERDICTS`: of the final answer."""
+    answer: str | None = None
+    """The final answer found in the text; None where there is none."""
+    count: int = 1
+    """How many samples were this text (white space around it not counted)."""
+    logprob: float | None = None
+    """Log-probability (nats) of the first of those samples given the prompt, summed over its tokens, the end token
+    included: of a local policy the model's own at temperature 1, of a server what it reports; None where it does not."""
+    tokens: int | None = None
+    """Tokens of that sample, the end token included; None where a server does not say."""
+    finished: bool = True
+    """Ended by itself; False where the sample was cut at its longest length."""
+    readable: bool = True
+    """Whether the policy's tokenizer can write the text again; special tokens in the middle may prevent it."""
+    error: StepError | None = None
+    """The first wrong step of generated arithmetic; None where there is none, and for other problems."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MinedProblem:
+    """One problem with every distinct solution that was drawn, in the order in which they first came."""
+
+    number: int
+    """Its place among the problems that were mined, from 0."""
+    id: str
+    """The problem's name in its source."""
+    question: str
+    """Its text."""
+    answer: str
+    """The final answer that solutions were compared with."""
+    source: str = ""
+    """Where it comes from."""
+    drawn: int = 0
+    """How many samples were drawn; the counts of the solutions add up to it."""
+    solutions: tuple[Solution, ...] = ()
+    """The distinct solutions."""
+    note: str = ""
+    """Why there are no samples, such as a prompt that is too long; "" where there are."""
+
+    def samples(self, verdict: str) -> int:
+        """How many samples, duplicates counted, had this verdict."""
+        return sum(solution.count for solution in self.solutions if solution.verdict == verdict)
+
+
+def to_json(problem: MinedProblem) -> dict[str, Any]:
+    """The JSON object of one line; keys in a fixed order, so that equal problems give equal bytes."""
+    fields = dataclasses.asdict(problem)
+    for solution, kept in zip(problem.solutions, fields["solutions"], strict=True):
+        kept["error"] = None if solution.error is None else solution.error._asdict()
+    return {"schema": SCHEMA} | fields
+
+
+def from_json(record: Any, where: str) -> MinedProblem:
+    """The problem that `to_json` wrote; InputError, opened by `where`, for anything else."""
+    if not isinstance(record, Mapping) or record.get("schema") != SCHEMA:
+        found = f"schema {record.get('schema')!r}" if isinstance(record, Mapping) else f"{record!r:.60}"
+        raise InputError(
+            f"{where}: got {found}; expected a line of {FILE} with schema {SCHEMA}: is this the right "
+            "file? If another version wrote it, mine again with `python -m mtjax.mine`"
+        )
+    values = {name: value for name, value in record.items() if name != "schema"}
+    solutions = values.get("solutions")
+    if not isinstance(solutions, list) or not all(isinstance(solution, Mapping) for solution in solutions):
+        raise InputError(f"{where}: 'solutions' is {solutions!r:.60}; expected a list of objects; mine again")
+    values["solutions"] = tuple(_solution(solution, where) for solution in solutions)
+    return _make(MinedProblem, values, where)
+
+
+def _solution(record: Mapping[str, Any], where: str) -> Solution:
+    values, error = dict(record), record.get("error")
+    if error is not None:
+        fine = isinstance(error, Mapping) and set(error) == set(StepError._fields)
+        if not fine or error["kind"] not in get_args(StepErrorKind) or not isinstance(error["step"], int):
+            raise InputError(f"{where}: 'error' is {error!r:.60}; expected {StepError._fields}; mine again")
+        values["error"] = StepError(**error)
+    made = _make(Solution, values, where)
+    if made.verdict not in VERDICTS:
+        raise InputError(f"{where}: verdict {made.verdict!r}: {suggest(made.verdict, VERDICTS)}")
+    return made
+
+
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "bool": (bool,),
+    "str | None": (str, type(None)),
+    "int | None": (int, type(None)),
+    "float | None": (float, int, type(None)),
+}
+
+
+def _make(kind: type, values: Mapping[str, Any], where: str) -> Any:
+    """`kind(**values)`; InputError for a key that is unknown or missing, and for a value of another type."""
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for name, value in values.items():
+        if name not in fields:
+            raise InputError(f"{where}: unknown key {name!r}: {suggest(name, fields)}")
+        annotation = fields[name].type
+        wanted = _KINDS.get(annotation if isinstance(annotation, str) else getattr(annotation, "__name__", ""))
+        wanted = wanted or _KINDS.get(str(annotation))
+        if wanted and (not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted)):
+            raise InputError(f"{where}: {name!r} is {value!r:.60}; expected {annotation}; mine again")
+    missing = [name for name, field in fields.items() if field.default is dataclasses.MISSING and name not in values]
+    if missing:
+        raise InputError(f"{where}: no {missing[0]!r} in keys {sorted(values)}; mine again")
+    return kind(**values)
+
+
+def solutions_file(path: str) -> str:
+    """The file of mined solutions that a path means: itself, or the one in the folder; InputError for an unfinished one."""
+    folder = pathlib.Path(path)
+    if not folder.is_dir():
+        return path
+    if not (folder / FILE).is_file():
+        started = (folder / "manifest.json").is_file()
+        why = "mining has not finished there: run the same `python -m mtjax.mine` again" if started else "mine there first"
+        raise InputError(f"folder '{path}' has no {FILE}; {why}")
+    return str(folder / FILE)
+
+
+def read_mined(path: str) -> Iterator[MinedProblem]:
+    """The problems of a folder or file of mined solutions, one by one; InputError naming file and line for a bad one."""
+    file = solutions_file(path)
+    for number, line in read_lines(file):
+        where = f"{file}:{number}"
+        yield from_json(json_of(line, where), where)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mined:
+    """Problems with the right and wrong solutions that a policy found itself (`python -m mtjax.mine`).
+
+    A solution whose verdict is unknown is neither right nor wrong, and one that the policy's tokenizer cannot write
+    again cannot be trained on: both are left out. `success_rate` is the share of right samples among those that could
+    be judged, duplicates counted.
+    """
+
+    path: str
+    """The folder that `mtjax.mine` wrote, or its solutions.jsonl (or .jsonl.gz)."""
+    split: Split = "all"
+    """Which part, by hash of the question."""
+    flawed: Literal["drop", "right", "wrong"] = "drop"
+    """What a right final answer behind a step that is known to be wrong counts as."""
+    cut: Literal["drop", "wrong"] = "drop"
+    """What a solution that was cut at its longest length counts as: nothing, or, where its answer is wrong, wrong."""
+
+    def problems(self, on_error: OnError = "raise") -> Problems:
+        """The problems in the order they were mined, those without any solution included."""
+        parse = lambda record, where, id: self._problem(from_json(record, where))
+        return read_problems(solutions_file(self.path), parse, on_error, self.split)
+
+    def _problem(self, mined: MinedProblem) -> Problem:
+        sides: dict[str, list[str]] = {"right": [], "wrong": [], "unknown": [], "drop": []}
+        for solution in mined.solutions:
+            if solution.readable and solution.text.strip():
+                sides[self._side(solution)].append(solution.text.strip())
+        right, wrong = mined.samples("right"), mined.samples("wrong")
+        rate = right / (right + wrong) if right + wrong else None
+        return Problem(
+            mined.id,
+            mined.question,
+            mined.answer,
+            tuple(sides["right"]),
+            tuple(sides["wrong"]),
+            success_rate=rate,
+            source=mined.source,
+        )
+
+    def _side(self, solution: Solution) -> str:
+        if not solution.finished:
+            return self.cut if solution.verdict == "wrong" else "drop"
+        return self.flawed if solution.verdict == "right" and solution.error is not None else solution.verdict
+
+    def fingerprint(self) -> str:
+        """sha256 of settings and file bytes."""
+        return file_fingerprint(self, solutions_file(self.path))

@@ -1,0 +1,127 @@
+"""Pairs as a task: two continuations of one text, the better one first."""
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from mtjax.data.hashing import unit
+from mtjax.data.problem import Pair, Problem
+from mtjax.data.prompts import PLAIN, check_template, fill
+from mtjax.data.rendered import Rendered, Span
+from mtjax.data.tokenizer import Tokenizer
+from mtjax.errors import InputError
+
+KINDS = {"full": 0.0, "step": 1.0}
+"""How the kind of a pair stands in `segment_kind`."""
+
+_BOXED = re.compile(r"\\boxed\s*\{")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PairTask:
+    """Chosen and rejected behind the same prompt: what the DPO family and RISE train on.
+
+    Formula: both sides read `template(question) + context + text`, weight 1 on the text alone, so that the shared part
+    is shared token by token. Full pairs are whole solutions: those the problem brings, and every right solution with
+    every wrong one. Step pairs are one step behind the right steps before it; they come from injection
+    (`python -m mtjax.inject`).
+
+    Which pairs of a problem are taken depends on its id alone. Pairs with equal sides are dropped and counted; an end
+    token in the middle of a solution would teach the model to stop there, so step pairs have none.
+    """
+
+    name: ClassVar[str] = "pair"
+    sides: ClassVar[int] = 2
+
+    template: str = PLAIN
+    """Text around the question, with `{question}` once; should end in a line break."""
+    full_per_problem: int | None = 1
+    """Full pairs to take of a problem; 0 for none, None for all."""
+    step_per_problem: int | None = 1
+    """Step pairs to take of a problem; RISE takes 1 (Qwen2) or 3 (Llama 3.1)."""
+    end: Literal["full", "none"] = "full"
+    """Which pairs are closed by the end token: full ones, or (as RISE's released code does) none."""
+    unbox: bool = False
+    r"""Unwrap every `\boxed{...}`, on both sides alike: unwrapped on one side only, the box gives the answer away."""
+
+    def __post_init__(self) -> None:
+        check_template(self.template)
+        for name in ("full_per_problem", "step_per_problem"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise InputError(f"task.{name}={value}: expected a number >= 0, or None for all pairs")
+        if self.full_per_problem == 0 and self.step_per_problem == 0:
+            raise InputError("task.full_per_problem and task.step_per_problem are both 0: no pair is left; raise one")
+
+    def prompt(self, problem: Problem, polarity: bool | None = None, tokenizer: Tokenizer | None = None) -> str:
+        """The text to decode from; a pair has no polarity to ask for."""
+        return fill(self.template, problem.question.strip())
+
+    def render(self, problem: Problem, tokenizer: Tokenizer | None = None) -> list[Rendered]:
+        """Two sequences per pair, chosen and rejected in turn."""
+        prompt = self.prompt(problem)
+        return [
+            side
+            for name, pair in choose_pairs(problem, self.full_per_problem, self.step_per_problem)
+            for side in self._sides(prompt, name, pair)
+        ]
+
+    def _sides(self, prompt: str, name: str, pair: Pair) -> list[Rendered]:
+        texts = (pair.chosen, pair.rejected)
+        if pair.kind == "full" and not pair.context:
+            texts = (pair.chosen.strip(), pair.rejected.strip())
+        context, ends = pair.context, pair.kind == "full" and self.end == "full"
+        if self.unbox:
+            context, texts = unboxed(context), (unboxed(texts[0]), unboxed(texts[1]))
+        start = len(prompt) + len(context)
+        return [
+            Rendered(
+                name,
+                prompt + context + text,
+                (Span(start, start + len(text), 1.0),),
+                start,
+                ends,
+                {"polarity": polarity, "kind": KINDS[pair.kind]},
+            )
+            for text, polarity in zip(texts, (1.0, 0.0), strict=True)
+        ]
+
+
+def choose_pairs(problem: Problem, full: int | None, step: int | None) -> list[tuple[str, Pair]]:
+    """At most `full` full and `step` step pairs of a problem (None: all), each with its name, such as "full/0".
+
+    Candidates are the problem's own pairs and, as full ones, each right solution with each wrong one. Which are taken
+    depends on the problem's id alone, so that every run and every host agree.
+    """
+    products = (Pair("", right, wrong) for right, wrong in itertools.product(problem.right, problem.wrong))
+    named: dict[str, list[tuple[str, Pair]]] = {"full": [], "step": []}
+    for pair in (*problem.pairs, *products):
+        named[pair.kind].append((f"{pair.kind}/{len(named[pair.kind])}", pair))
+    return _some(problem.id, named["full"], full) + _some(problem.id, named["step"], step)
+
+
+def _some(id: str, pairs: Sequence[tuple[str, Pair]], count: int | None) -> list[tuple[str, Pair]]:
+    drawn = sorted(pairs, key=lambda named: unit(id, named[0])) if count is not None else pairs
+    return list(drawn[:count])
+
+
+def unboxed(text: str) -> str:
+    r"""The text with every `\boxed{...}` replaced by its content; one without closing brace is left.
+
+    >>> unboxed(r"so \boxed{\frac{1}{2}}.")
+    'so \\frac{1}{2}.'
+    """
+    found = _BOXED.search(text)
+    while found:
+        depth, end = 1, found.end()
+        while end < len(text) and depth:
+            depth += {"{": 1, "}": -1}.get(text[end], 0)
+            end += 1
+        if depth:
+            found = _BOXED.search(text, found.end())
+            continue
+        text = text[: found.start()] + text[found.end() : end - 1] + text[end:]
+        found = _BOXED.search(text, found.start())
+    return text
