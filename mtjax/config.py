@@ -20,6 +20,7 @@ from mtjax.model.decoder import DecoderConfig
 from mtjax.objectives import OBJECTIVES
 from mtjax.objectives.mistake_tuning import MistakeTuning
 from mtjax.optim import OptimConfig
+from mtjax.reference import ReferenceConfig
 from mtjax.sharding import MeshSpec
 
 AnyObjective = Union[tuple(Annotated[cls, tyro.conf.subcommand(name)] for name, cls in OBJECTIVES.items())]  # noqa: UP007
@@ -66,6 +67,8 @@ class Config:
     """What to train on."""
     objective: AnyObjective = MistakeTuning()  # type: ignore[valid-type]
     """What to minimise."""
+    reference: ReferenceConfig = ReferenceConfig()
+    """What the objective compares with, if it needs a reference."""
     optim: OptimConfig = OptimConfig()
     """How."""
     mesh: MeshSpec = MeshSpec()
@@ -103,8 +106,14 @@ class Config:
         if bad or self.seed < 0:
             raise InputError(f"{bad or {'seed': self.seed}}: expected at least {1 if bad else 0}")
         task = getattr(self.objective, "task", "any")
+        name = next((name for name, cls in OBJECTIVES.items() if isinstance(self.objective, cls)), "of your own")
+        if task == "any" and self.data.task.sides > 1:
+            raise InputError(
+                f"objective '{name}' takes single sequences, but data.task is '{self.data.task.name}', whose rejected "
+                "side it would imitate; set data.task to the task 'completion', or choose an objective of pairs, such "
+                "as objective:dpo"
+            )
         if task not in ("any", self.data.task.name):
-            name = next(name for name, cls in OBJECTIVES.items() if isinstance(self.objective, cls))
             raise InputError(
                 f"objective '{name}' needs the task '{task}', but data.task is '{self.data.task.name}'; "
                 f"set data.task to the task '{task}', or choose objective:nll, which fits every task"

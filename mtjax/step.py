@@ -30,8 +30,8 @@ class TrainState(NamedTuple):
     opt_state: Any
 
 
-StepFn = Callable[[TrainState, Batch, PRNGKeyArray], tuple[TrainState, dict[str, Any]]]
-"""`(state, batch, key) -> (state, metrics)`; the state is donated."""
+StepFn = Callable[..., tuple[TrainState, dict[str, Any]]]
+"""`(state, batch, key, reference_params=None) -> (state, metrics)`; the state is donated, the reference is not."""
 
 
 def state_shardings(model: LanguageModel, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
@@ -90,7 +90,7 @@ def make_train_step(
     *,
     micro_batches: int = 1,
     mesh: Mesh | None = None,
-    reference: Policy | None = None,
+    reference: Callable[[Any], Policy] | None = None,
     chunk: int = 128,
 ) -> StepFn:
     """Compile-once step of one objective.
@@ -101,30 +101,53 @@ def make_train_step(
     Args:
         micro_batches: splits of the batch that run one after another, to save memory; divides the rows.
         mesh: None runs on one device.
+        reference: what makes the reference policy of the `reference_params` that the step is called with; see
+            `mtjax.reference`. They are an argument, so that they are split over the mesh and never part of the program.
         chunk: positions whose logits exist at a time.
 
+    An objective with `statistics` gets them as sums over the whole batch, made before its loss and without gradient.
+
     Returns:
-        a function of state, batch (host or device) and key; metrics hold `loss`, `grad_norm` (before clipping),
-        `empty`, `target_tokens`, and the objective's means divided, all float32 scalars.
+        a function of state, batch (host or device), key and reference parameters; metrics hold `loss`, `grad_norm`
+        (before clipping), `empty`, `target_tokens`, and the objective's means divided, all float32 scalars.
     """
 
-    def total_loss(params: Params, batch: Batch, key: PRNGKeyArray) -> tuple[Array, Any]:
-        loss, metrics = objective(make_policy(model, params, chunk=chunk), batch, reference=reference, key=key)
+    gather = getattr(objective, "statistics", None)
+
+    def total_loss(params: Params, batch: Batch, key: PRNGKeyArray, known: Any) -> tuple[Array, Any]:
+        other, statistics = known
+        against = None if reference is None else reference(jax.lax.stop_gradient(other))
+        extra = {} if statistics is None else {"statistics": statistics}
+        loss, metrics = objective(make_policy(model, params, chunk=chunk), batch, reference=against, key=key, **extra)
         return loss.total, (loss, metrics)
 
-    def one_micro_batch(params: Params, batch: Batch, key: PRNGKeyArray) -> tuple[Any, Any]:
-        (_, means), gradient = jax.value_and_grad(total_loss, has_aux=True)(params, batch, key)
+    def one_micro_batch(params: Params, batch: Batch, key: PRNGKeyArray, known: Any) -> tuple[Any, Any]:
+        (_, means), gradient = jax.value_and_grad(total_loss, has_aux=True)(params, batch, key, known)
         return gradient, means
 
-    def step(state: TrainState, batch: Batch, key: PRNGKeyArray) -> tuple[TrainState, dict[str, Any]]:
+    def statistics_of(params: Params, batch: Batch, other: Any) -> Any:
+        policy = make_policy(model, jax.lax.stop_gradient(params), chunk=chunk)
+        assert gather is not None
+        return gather(policy, batch, reference=None if reference is None else reference(other))
+
+    def over_micro_batches(fn: Callable[..., Any], *parts: Any) -> Any:
+        """The sum of `fn` over micro-batches, one after the other."""
         if micro_batches == 1:
-            gradient, (loss, metrics) = one_micro_batch(state.params, batch, key)
-        else:
-            parts = (strided(batch, micro_batches), jax.random.split(key, micro_batches))
-            shapes = jax.eval_shape(one_micro_batch, state.params, *jax.tree.map(lambda x: x[0], parts))
-            zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-            add = lambda sums, part: (add_means(sums, one_micro_batch(state.params, *part)), None)
-            (gradient, (loss, metrics)), _ = jax.lax.scan(add, zeros, parts)
+            return fn(*jax.tree.map(lambda x: x[0], parts))
+        shapes = jax.eval_shape(fn, *jax.tree.map(lambda x: x[0], parts))
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        return jax.lax.scan(lambda sums, part: (add_means(sums, fn(*part)), None), zeros, parts)[0]
+
+    def step(
+        state: TrainState, batch: Batch, key: PRNGKeyArray, other: Any = None
+    ) -> tuple[TrainState, dict[str, Any]]:
+        parts, keys = strided(batch, micro_batches), jax.random.split(key, micro_batches)
+        statistics = None
+        if gather is not None:
+            statistics = over_micro_batches(lambda part: statistics_of(state.params, part, other), parts)
+        gradient, (loss, metrics) = over_micro_batches(
+            lambda part, key: one_micro_batch(state.params, part, key, (other, statistics)), parts, keys
+        )
         live = loss.count != 0  # true of NaN too, which must come to light
         gradient = jax.tree.map(lambda g: jnp.where(live, g / jnp.where(live, loss.count, 1), 0), gradient)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
@@ -137,7 +160,9 @@ def make_train_step(
     jitted = jax.jit(step, donate_argnums=0, out_shardings=None if mesh is None else (places, None))
     shards = 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
 
-    def run(state: TrainState, batch: Batch, key: PRNGKeyArray) -> tuple[TrainState, dict[str, Any]]:
+    def run(
+        state: TrainState, batch: Batch, key: PRNGKeyArray, reference_params: Any = None
+    ) -> tuple[TrainState, dict[str, Any]]:
         rows = batch.tokens.shape[0]
         if rows % (micro_batches * shards):
             raise InputError(
@@ -145,8 +170,8 @@ def make_train_step(
                 "that split rows (data x fsdp); change --batch_size, --micro_batches or --mesh"
             )
         if mesh is None:
-            return jitted(state, place_batch(batch, None), key)
+            return jitted(state, place_batch(batch, None), key, reference_params)
         with jax.set_mesh(mesh):
-            return jitted(state, place_batch(batch, mesh), key)
+            return jitted(state, place_batch(batch, mesh), key, reference_params)
 
     return run

@@ -17,16 +17,14 @@ from mtjax import step as stepping
 from mtjax.checkpoint import Checkpoints, abstract_state, write_whole
 from mtjax.config import Config
 from mtjax.data.batches import Batches, make_batches
-from mtjax.data.tokenizer import Tokenizer, load_tokenizer
+from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import ExitCode, InputError, NonFiniteLoss, entry_point
-from mtjax.held_out import HeldOutLoss
-from mtjax.loading import load_any
 from mtjax.metrics import MetricsLog, Progress, cut_back, flops_per_token, peak_flops
 from mtjax.model import huggingface
-from mtjax.model.language_model import make_language_model
 from mtjax.optim import make_optimizer
+from mtjax.parts import check_mesh, make_held_out, make_model, make_reference
 from mtjax.sharding import make_mesh
-from mtjax.types import LanguageModel, Params
+from mtjax.types import LanguageModel
 
 
 class Result(NamedTuple):
@@ -59,13 +57,20 @@ def train(config: Config) -> Result:
     # What: model, data, objective.
     model, warm, tokenizer = make_model(config, mesh)
     check_mesh(model, mesh)
-    batches = make_batches(config.data, tokenizer, batch_size=config.batch_size, seed=config.seed)
-    held_out = make_held_out(config, model, tokenizer, mesh)
     optimizer = make_optimizer(config.optim, config.steps)
     seed = jax.random.key(config.seed)
     state = stepping.init_state(model, optimizer, seed, mesh, warm)
+    reference = make_reference(config, model, state.params, tokenizer, mesh, folder)
+    batches = make_batches(config.data, tokenizer, batch_size=config.batch_size, seed=config.seed, also=reference.also)
+    held_out = make_held_out(config, model, tokenizer, mesh, reference)
     update = stepping.make_train_step(
-        model, config.objective, optimizer, micro_batches=config.micro_batches, mesh=mesh, chunk=config.chunk
+        model,
+        config.objective,
+        optimizer,
+        micro_batches=config.micro_batches,
+        mesh=mesh,
+        reference=reference.policy,
+        chunk=config.chunk,
     )
 
     # From where: the newest checkpoint.
@@ -108,7 +113,8 @@ def train(config: Config) -> Result:
     try:
         with signals() as stop_asked:
             for number in range(first + 1, config.steps + 1):
-                state, values = update(state, batches.batch_at(number - 1), jax.random.fold_in(seed, number))
+                batch, key = batches.batch_at(number - 1), jax.random.fold_in(seed, number)
+                state, values = update(state, batch, key, reference.params)
                 settle()
                 waiting = (number, values)
                 due = config.held_out is not None and number % config.held_out.every == 0
@@ -161,40 +167,6 @@ def prepare_folder(config: Config) -> tuple[pathlib.Path, Config]:
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(kept, settings.snapshot(dataclasses.replace(config, overwrite=False)))
     return folder, config
-
-
-def make_model(config: Config, mesh: Any) -> tuple[LanguageModel, Params | None, Tokenizer]:
-    """The model, warm parameters if any, and the tokenizer."""
-    if config.init_from is not None:
-        loaded = load_any(config.init_from, tokenizer=config.data.tokenizer, mesh=mesh, dtype=config.model.dtype)
-        # What a checkpoint does not say, the run does: how much the backward pass computes again.
-        shape = dataclasses.replace(loaded.model.config, remat=config.model.remat)
-        return make_language_model(shape), loaded.params, loaded.tokenizer
-    if config.data.tokenizer is None:
-        raise InputError("data.tokenizer is not set and no init_from to take it from; e.g. --data.tokenizer=bytes")
-    tokenizer = load_tokenizer(config.data.tokenizer)
-    return make_language_model(dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)), None, tokenizer
-
-
-def check_mesh(model: LanguageModel, mesh: Any) -> None:
-    """Refuse a mesh that does not divide the model, with the numbers."""
-    config, tensor, fsdp = model.config, mesh.shape["tensor"], mesh.shape["fsdp"]
-    split = {"kv_heads": tensor, "heads": tensor, "mlp_width": tensor, "vocab_size": tensor, "width": fsdp}
-    for name, parts in split.items():
-        if getattr(config, name) % parts:
-            axis = "fsdp" if name == "width" else "tensor"
-            raise InputError(
-                f"mesh.{axis}={parts} does not divide model.{name}={getattr(config, name)}; choose a divisor of it"
-            )
-
-
-def make_held_out(config: Config, model: LanguageModel, tokenizer: Tokenizer, mesh: Any) -> HeldOutLoss | None:
-    """What measures the loss on the held-out source, if the config has one."""
-    if config.held_out is None:
-        return None
-    data = dataclasses.replace(config.data, source=config.held_out.source)
-    batches = make_batches(data, tokenizer, batch_size=config.batch_size, seed=0, repeat=False)
-    return HeldOutLoss(model, config.objective, batches, config.held_out.batches, mesh, config.chunk)
 
 
 def announce(config: Config, model: LanguageModel, mesh: Any, batches: Batches, first: int) -> None:

@@ -117,10 +117,10 @@ def test_an_exploding_run_names_step_and_examples_and_keeps_its_checkpoint(tmp_p
     def poisoned(*args, **kwargs):
         step = make(*args, **kwargs)
 
-        def run(state, batch, key):
+        def run(state, batch, key, reference_params):
             if int(state.step) == 4:
                 batch = batch._replace(weights=batch.weights * np.float32("nan"))
-            return step(state, batch, key)
+            return step(state, batch, key, reference_params)
 
         return run
 

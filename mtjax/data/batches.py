@@ -1,7 +1,7 @@
 """Batches: the packed rows of step n, from the settings, the seed and n alone."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 import jax
@@ -110,6 +110,7 @@ def make_batches(
     seed: int,
     rows: slice | None = None,
     repeat: bool = True,
+    also: Callable[[Index], Mapping[str, np.ndarray]] | None = None,
 ) -> Batches:
     """Read, tokenise and pack everything once; then batch n costs a gather.
 
@@ -119,6 +120,8 @@ def make_batches(
 
     `rows` asks for some of each batch's B rows, such as one host's. `repeat=False` is one pass for evaluation: every
     example once, in fixed order, the last batch filled up with empty rows, and InputError beyond it.
+
+    `also` gives more numbers per token, by name, such as the log-probs of a reference; they become extras.
 
     Raises InputError for an empty source, a batch_size or max_segments below 1, a sequence_length below 2, a negative
     seed, and where no example fits or has a target.
@@ -131,6 +134,8 @@ def make_batches(
     fit = Fit(config.sequence_length, config.truncation, config.boundary)
     parts = [build_index(source, config.on_error, config.task, tokenizer, fit, config.cache_dir) for source in sources]
     index = join_indices(parts)
+    if also is not None:
+        index = index._replace(per_token=index.per_token | dict(also(index)))
     first = np.cumsum([0, *(len(part.ids) for part in parts)])
     packed = [
         pack(

@@ -92,7 +92,7 @@ def proposal(logits: Float[Array, "N V"], config: SamplingConfig) -> Float[Array
     return jax.nn.log_softmax(logits, axis=-1)
 
 
-def row_keys(seed: int, problems: Sequence[int] | np.ndarray, samples: Sequence[int] | np.ndarray) -> Key[Array, "N"]:
+def row_keys(seed: int, problems: Sequence[int] | np.ndarray, samples: Sequence[int] | np.ndarray) -> Key[Array, " N"]:
     """One key per row, `fold_in(fold_in(key(seed), problem), sample)`: a row's draw does not depend on the others."""
     base = jax.random.key(seed)
     fold = jax.vmap(lambda problem, sample: jax.random.fold_in(jax.random.fold_in(base, problem), sample))
@@ -122,7 +122,7 @@ def _compiled(functions: tuple[Callable, ...], config: SamplingConfig, end_ids: 
         return State(jnp.int32(0), cache, jnp.repeat(hidden, samples, 0), drawn)
 
     @functools.partial(jax.jit, donate_argnums=4)
-    def advance(params: Params, lengths: Array, keys: Key[Array, "N"], until: Array, state: State) -> State:
+    def advance(params: Params, lengths: Array, keys: Key[Array, " N"], until: Array, state: State) -> State:
         """Draw until `until` tokens are there or every row has ended."""
 
         def body(state: State) -> State:
@@ -199,7 +199,7 @@ def make_sampler(
     def sample(
         params: Params,
         prompts: Int[Array, "N P"] | Int[np.ndarray, "N P"],
-        lengths: Int[Array, "N"] | Int[np.ndarray, "N"],
+        lengths: Int[Array, " N"] | Int[np.ndarray, " N"],
         keys: Key[Array, "*R"],
     ) -> Samples:
         limit = getattr(model.config, "max_length", None)

@@ -1,0 +1,116 @@
+"""The parts of a run, made from its config: the model, what it is compared with, what is measured besides."""
+
+import dataclasses
+import json
+import pathlib
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mtjax.checkpoint import write_whole
+from mtjax.config import Config
+from mtjax.data.batches import make_batches
+from mtjax.data.hashing import digest
+from mtjax.data.index import Index
+from mtjax.data.tokenizer import Tokenizer, load_tokenizer
+from mtjax.errors import InputError
+from mtjax.held_out import HeldOutLoss
+from mtjax.loading import load_any
+from mtjax.model.language_model import make_language_model
+from mtjax.reference import Reference, cached_reference, fingerprint_of, frozen_reference
+from mtjax.reference_cache import Cache, make_scorer
+from mtjax.types import LanguageModel, Params
+
+
+def make_model(config: Config, mesh: Any) -> tuple[LanguageModel, Params | None, Tokenizer]:
+    """The model, warm parameters if any, and the tokenizer."""
+    if config.init_from is not None:
+        loaded = load_any(config.init_from, tokenizer=config.data.tokenizer, mesh=mesh, dtype=config.model.dtype)
+        # What a checkpoint does not say, the run does: how much the backward pass computes again.
+        shape = dataclasses.replace(loaded.model.config, remat=config.model.remat)
+        return make_language_model(shape), loaded.params, loaded.tokenizer
+    if config.data.tokenizer is None:
+        raise InputError("data.tokenizer is not set and no init_from to take it from; e.g. --data.tokenizer=bytes")
+    tokenizer = load_tokenizer(config.data.tokenizer)
+    return make_language_model(dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)), None, tokenizer
+
+
+def check_mesh(model: LanguageModel, mesh: Any) -> None:
+    """Refuse a mesh that does not divide the model, with the numbers."""
+    config, tensor, fsdp = model.config, mesh.shape["tensor"], mesh.shape["fsdp"]
+    split = {"kv_heads": tensor, "heads": tensor, "mlp_width": tensor, "vocab_size": tensor, "width": fsdp}
+    for name, parts in split.items():
+        if getattr(config, name) % parts:
+            axis = "fsdp" if name == "width" else "tensor"
+            raise InputError(
+                f"mesh.{axis}={parts} does not divide model.{name}={getattr(config, name)}; choose a divisor of it"
+            )
+
+
+def make_reference(
+    config: Config, model: LanguageModel, start: Params, tokenizer: Tokenizer, mesh: Any, folder: pathlib.Path
+) -> Reference:
+    """What the objective compares with: the run's start or another model, as a frozen copy or as kept log-probs.
+
+    The run folder remembers its fingerprint. Raises InputError where a resumed run would meet another reference than it
+    began with, and for a model of other sizes of vocabulary.
+    """
+    if not getattr(config.objective, "needs_reference", False):
+        return Reference()
+    params = start
+    if config.reference.model is not None:
+        loaded = load_any(config.reference.model, tokenizer=config.data.tokenizer, mesh=mesh, dtype=config.model.dtype)
+        if loaded.model.config.vocab_size != model.config.vocab_size:
+            raise InputError(
+                f"reference.model={config.reference.model!r} has {loaded.model.config.vocab_size} tokens, the policy "
+                f"{model.config.vocab_size}; they must share a tokenizer"
+            )
+        model, params = loaded.model, loaded.params
+    fingerprint = fingerprint_of(params)
+    _remember(folder / "reference.json", fingerprint)
+    if config.reference.kind == "frozen":
+        # A copy: the step gives the state's own buffers away.
+        params = jax.tree.map(jnp.copy, params) if params is start else params
+        return Reference(frozen_reference(model, config.chunk), params)
+    belongs_to = {
+        "weights": fingerprint,
+        "precision": model.config.dtype,
+        "tokenizer": tokenizer.fingerprint,
+        "template": digest(type(config.data.task).__name__, config.data.task),
+    }
+    score = make_scorer(model, params, mesh, config.chunk)
+
+    def of(kind: str, index: Index) -> dict[str, Any]:
+        cache = Cache(pathlib.Path(config.reference.cache_dir) / kind, belongs_to)
+        logprob = cache.logprobs(
+            index, score, rows=config.batch_size, length=config.data.sequence_length, pad_id=tokenizer.pad_id
+        )
+        return {"reference_logprob": logprob}
+
+    return Reference(cached_reference, None, partial(of, "train"), partial(of, "held_out"))
+
+
+def _remember(file: pathlib.Path, fingerprint: str) -> None:
+    """Keep the reference's fingerprint beside the run, or refuse another one."""
+    if file.exists() and (kept := json.loads(file.read_text())["weights"]) != fingerprint:
+        raise InputError(
+            f"{file} says that this run began with a reference of fingerprint {kept}, but it is {fingerprint} now: the "
+            "model it started from has changed; bring that back, or start anew with another --run_dir"
+        )
+    if not file.exists():
+        write_whole(file, json.dumps({"weights": fingerprint}))
+
+
+def make_held_out(
+    config: Config, model: LanguageModel, tokenizer: Tokenizer, mesh: Any, reference: Reference
+) -> HeldOutLoss | None:
+    """What measures the loss on the held-out source, if the config has one."""
+    if config.held_out is None:
+        return None
+    data = dataclasses.replace(config.data, source=config.held_out.source)
+    batches = make_batches(
+        data, tokenizer, batch_size=config.batch_size, seed=0, repeat=False, also=reference.also_held_out
+    )
+    return HeldOutLoss(model, config.objective, batches, config.held_out.batches, mesh, config.chunk, reference)
