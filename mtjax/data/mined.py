@@ -4,18 +4,16 @@ One JSON object per line, one line per problem, in the order of the problems:
 
     {"schema": 1, "number": 0, "id": "...", "question": "...", "answer": "14", "source": "arithmetic", "drawn": 8,
      "solutions": [{"text": "...", "verdict": "wrong", "answer": "24", "count": 3, "logprob": -2.5, "tokens": 17,
-                    "finished": true, "readable": true, "error": {"step": 1, "kind": "calculation", "found": "Step 2: 19 - 5
-                    = 24", "expected": "Step 2: 19 - 5 = 14"}}]}
+                    "finished": true, "readable": true, "first_wrong": 1, "error": "calculation", "untrue": true}]}
 """
 
 import dataclasses
 import pathlib
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from mtjax.data.jsonl import file_fingerprint, json_of, read_lines, read_problems
 from mtjax.data.problem import OnError, Problem, Problems, Split
-from mtjax.data.step_check import StepError, StepErrorKind
 from mtjax.errors import InputError, suggest
 
 SCHEMA = 1
@@ -42,15 +40,20 @@ class Solution:
     """How many samples were this text (white space around it not counted)."""
     logprob: float | None = None
     """Log-probability (nats) of the first of those samples given the prompt, summed over its tokens, the end token
-    included: of a local policy the model's own at temperature 1, of a server what it reports; None where it does not."""
+    included: of a local policy the model's own at temperature 1; of a server what it says, or None."""
     tokens: int | None = None
     """Tokens of that sample, the end token included; None where a server does not say."""
     finished: bool = True
     """Ended by itself; False where the sample was cut at its longest length."""
     readable: bool = True
     """Whether the policy's tokenizer can write the text again; special tokens in the middle may prevent it."""
-    error: StepError | None = None
-    """The first wrong step of generated arithmetic; None where there is none, and for other problems."""
+    first_wrong: int | None = None
+    """0-based number of the first step that the checker of generated arithmetic does not accept; None where it accepts
+    all, and for other problems."""
+    error: str = ""
+    """What that checker says of this step, a `mtjax.data.step_check.StepErrorKind`; "" where it accepts all."""
+    untrue: bool = False
+    """Whether an equation is false or the answer is not the last value: more than another form or order of steps."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,10 +84,8 @@ class MinedProblem:
 
 def to_json(problem: MinedProblem) -> dict[str, Any]:
     """The JSON object of one line; keys in a fixed order, so that equal problems give equal bytes."""
-    fields = dataclasses.asdict(problem)
-    for solution, kept in zip(problem.solutions, fields["solutions"], strict=True):
-        kept["error"] = None if solution.error is None else solution.error._asdict()
-    return {"schema": SCHEMA} | fields
+    solutions = [dataclasses.asdict(solution) for solution in problem.solutions]
+    return {"schema": SCHEMA} | dataclasses.asdict(problem) | {"solutions": solutions}
 
 
 def from_json(record: Any, where: str) -> MinedProblem:
@@ -104,26 +105,14 @@ def from_json(record: Any, where: str) -> MinedProblem:
 
 
 def _solution(record: Mapping[str, Any], where: str) -> Solution:
-    values, error = dict(record), record.get("error")
-    if error is not None:
-        fine = isinstance(error, Mapping) and set(error) == set(StepError._fields)
-        if not fine or error["kind"] not in get_args(StepErrorKind) or not isinstance(error["step"], int):
-            raise InputError(f"{where}: 'error' is {error!r:.60}; expected {StepError._fields}; mine again")
-        values["error"] = StepError(**error)
-    made = _make(Solution, values, where)
+    made = _make(Solution, record, where)
     if made.verdict not in VERDICTS:
         raise InputError(f"{where}: verdict {made.verdict!r}: {suggest(made.verdict, VERDICTS)}")
     return made
 
 
-_KINDS: Mapping[str, tuple[type, ...]] = {
-    "str": (str,),
-    "int": (int,),
-    "bool": (bool,),
-    "str | None": (str, type(None)),
-    "int | None": (int, type(None)),
-    "float | None": (float, int, type(None)),
-}
+_PLAIN = (str, int, bool, str | None, int | None, float | None)
+"""Types of fields that are checked here; solutions are made, and so checked, before."""
 
 
 def _make(kind: type, values: Mapping[str, Any], where: str) -> Any:
@@ -132,11 +121,10 @@ def _make(kind: type, values: Mapping[str, Any], where: str) -> Any:
     for name, value in values.items():
         if name not in fields:
             raise InputError(f"{where}: unknown key {name!r}: {suggest(name, fields)}")
-        annotation = fields[name].type
-        wanted = _KINDS.get(annotation if isinstance(annotation, str) else getattr(annotation, "__name__", ""))
-        wanted = wanted or _KINDS.get(str(annotation))
-        if wanted and (not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted)):
-            raise InputError(f"{where}: {name!r} is {value!r:.60}; expected {annotation}; mine again")
+        wanted: Any = fields[name].type
+        fine = isinstance(value, (wanted | int) if wanted == float | None else wanted) if wanted in _PLAIN else True
+        if not fine or (isinstance(value, bool) and wanted is not bool):
+            raise InputError(f"{where}: {name!r} is {value!r:.60}; expected {wanted}; mine again")
     missing = [name for name, field in fields.items() if field.default is dataclasses.MISSING and name not in values]
     if missing:
         raise InputError(f"{where}: no {missing[0]!r} in keys {sorted(values)}; mine again")
@@ -144,19 +132,23 @@ def _make(kind: type, values: Mapping[str, Any], where: str) -> Any:
 
 
 def solutions_file(path: str) -> str:
-    """The file of mined solutions that a path means: itself, or the one in the folder; InputError for an unfinished one."""
+    """The file of mined solutions that a path means: itself, or the one in the folder; InputError until it is whole."""
     folder = pathlib.Path(path)
     if not folder.is_dir():
         return path
     if not (folder / FILE).is_file():
         started = (folder / "manifest.json").is_file()
-        why = "mining has not finished there: run the same `python -m mtjax.mine` again" if started else "mine there first"
+        why = (
+            "mining has not finished there: run the same `python -m mtjax.mine` again"
+            if started
+            else "mine there first"
+        )
         raise InputError(f"folder '{path}' has no {FILE}; {why}")
     return str(folder / FILE)
 
 
 def read_mined(path: str) -> Iterator[MinedProblem]:
-    """The problems of a folder or file of mined solutions, one by one; InputError naming file and line for a bad one."""
+    """The problems of a folder or file of mined solutions, one by one; InputError naming the line of a bad one."""
     file = solutions_file(path)
     for number, line in read_lines(file):
         where = f"{file}:{number}"
@@ -177,20 +169,20 @@ class Mined:
     split: Split = "all"
     """Which part, by hash of the question."""
     flawed: Literal["drop", "right", "wrong"] = "drop"
-    """What a right final answer behind a step that is known to be wrong counts as."""
+    """What a right final answer behind an equation that is known to be false counts as."""
     cut: Literal["drop", "wrong"] = "drop"
     """What a solution that was cut at its longest length counts as: nothing, or, where its answer is wrong, wrong."""
 
     def problems(self, on_error: OnError = "raise") -> Problems:
         """The problems in the order they were mined, those without any solution included."""
-        parse = lambda record, where, id: self._problem(from_json(record, where))
+        parse = lambda record, where, id: self.problem_of(from_json(record, where))
         return read_problems(solutions_file(self.path), parse, on_error, self.split)
 
-    def _problem(self, mined: MinedProblem) -> Problem:
+    def problem_of(self, mined: MinedProblem) -> Problem:
+        """One mined problem with the solutions that these settings make of it."""
         sides: dict[str, list[str]] = {"right": [], "wrong": [], "unknown": [], "drop": []}
         for solution in mined.solutions:
-            if solution.readable and solution.text.strip():
-                sides[self._side(solution)].append(solution.text.strip())
+            sides[self.side_of(solution)].append(solution.text.strip())
         right, wrong = mined.samples("right"), mined.samples("wrong")
         rate = right / (right + wrong) if right + wrong else None
         return Problem(
@@ -203,10 +195,13 @@ class Mined:
             source=mined.source,
         )
 
-    def _side(self, solution: Solution) -> str:
+    def side_of(self, solution: Solution) -> str:
+        """What a solution counts as: "right", "wrong", or "unknown" or "drop" for neither."""
+        if not solution.readable or not solution.text.strip():
+            return "drop"
         if not solution.finished:
             return self.cut if solution.verdict == "wrong" else "drop"
-        return self.flawed if solution.verdict == "right" and solution.error is not None else solution.verdict
+        return self.flawed if solution.verdict == "right" and solution.untrue else solution.verdict
 
     def fingerprint(self) -> str:
         """sha256 of settings and file bytes."""

@@ -1,0 +1,224 @@
+"""Solve problems with a policy and keep every solution with its verdict: `python -m mtjax.mine MODEL_OR_URL [CONFIG]`.
+
+MODEL_OR_URL is a run folder, a Hugging Face folder, a hub id, `smollm2`, or the URL of an OpenAI-compatible server. The
+problems are those of a config file, of the run's own snapshot (its training source), or of `data.source:KIND`
+overrides. The output folder gets manifest.json and solutions.jsonl; run again after a kill, it goes on.
+"""
+
+import contextlib
+import dataclasses
+import pathlib
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import tyro
+
+import mtjax
+from mtjax import config as settings
+from mtjax.compiled import keep_compiled
+from mtjax.data.mined import FILE, read_mined
+from mtjax.data.problem import Problem
+from mtjax.data.tasks import ChatTask
+from mtjax.data.tokenizer import load_tokenizer
+from mtjax.errors import ExitCode, InputError, entry_point
+from mtjax.evaluation.answers import check_gold
+from mtjax.evaluation.report import format_table
+from mtjax.loading import Loaded, load_any
+from mtjax.mistakes.attempt import Draw
+from mtjax.mistakes.journal import Journal
+from mtjax.mistakes.local import LocalPolicy, fit_prompts
+from mtjax.mistakes.mining import MineConfig, MineData, mine, params_fingerprint, plain, yield_table
+from mtjax.mistakes.remote import RemotePolicy, chat_or_text
+from mtjax.mistakes.server import Server
+from mtjax.model import catalog
+from mtjax.model.generate import SamplingConfig
+from mtjax.sharding import make_mesh
+from mtjax.train import signals
+
+SERVER_TOKENS = 256
+"""Longest solution of a server where the settings do not say."""
+
+
+class Source(NamedTuple):
+    """A policy that is ready to be asked.
+
+    Attributes:
+        draw: gives samples by numbers of problems.
+        settings: what its samples depend on, for the manifest.
+        about: what else a reader wants to know.
+    """
+
+    draw: Draw
+    settings: dict[str, Any]
+    about: dict[str, Any]
+
+
+def run(name: str, config: MineConfig, say: Callable[[str], None] = print, loaded: Loaded | None = None) -> ExitCode:
+    """Mine as `config` says with the policy called `name`, or with one that is `loaded` already.
+
+    Raises:
+        InputError: bad settings, problems without answers, a server that refuses, a folder of another job.
+    """
+    # What: the problems, each with an answer to compare with.
+    found = config.data.source.problems(config.data.on_error)
+    problems = list(found.items[: config.limit])
+    for note in found.notes:
+        say(f"note: {note}")
+    golds = check_gold(problems)
+    sampling = SamplingConfig(
+        config.temperature, config.top_k, config.top_p, config.max_new_tokens or SERVER_TOKENS, config.samples,
+        config.stop,
+    )  # fmt: skip
+    if config.samples > 1 and config.temperature == 0:
+        say("note: temperature=0 gives every sample of a problem the same text; --samples=1 says as much")
+
+    # From whom: a server, or a model on this machine.
+    with contextlib.ExitStack() as stack:
+        if is_url(name):
+            policy = from_server(name, config, problems, sampling, say)
+        else:
+            policy = from_model(name, config, problems, sampling, loaded, stack)
+
+        # Where to: the folder, and what is there already.
+        depends = {"problems": len(problems), "content": config.data.source.fingerprint(), "data": plain(config.data)}
+        versions = {"mtjax": mtjax.__version__, "jax": jax.__version__, "device": jax.devices()[0].device_kind}
+        journal = Journal(
+            output_folder(name, config.output), FILE, len(problems),
+            {**depends, "seed": config.seed, **policy.settings}, {**policy.about, **versions},
+            overwrite=config.overwrite,
+        )  # fmt: skip
+        stack.callback(journal.close)
+        for key, now in versions.items():
+            if not is_url(name) and journal.before.get(key) != now:
+                say(f"note: begun with {key} {journal.before.get(key)}, goes on with {now}: the bytes may differ")
+        if len(journal):
+            say(f"{len(journal):,} of {len(problems):,} problems are there already")
+
+        # Draw, check, write.
+        stop_asked = stack.enter_context(signals())
+        if not mine(problems, golds, journal, policy.draw, say, stop_asked):
+            say(f"stopped with {len(journal):,} of {len(problems):,} problems; run the same again to go on")
+            return ExitCode.INTERRUPTED if stop_asked() == signal.SIGINT else ExitCode.DONE
+    say(format_table(yield_table(read_mined(str(journal.file)), f"{name}: {config.samples} samples a problem")))
+    say(f"wrote {journal.file}")
+    return ExitCode.DONE
+
+
+def from_model(
+    name: str,
+    config: MineConfig,
+    problems: Sequence[Problem],
+    sampling: SamplingConfig,
+    loaded: Loaded | None,
+    stack: contextlib.ExitStack,
+) -> Source:
+    """A model on this machine; on a mesh, which `stack` sets, where there are several devices."""
+    mesh = make_mesh(config.mesh) if jax.device_count() > 1 and loaded is None else None
+    if mesh is not None:
+        stack.enter_context(jax.set_mesh(mesh))
+    loaded = loaded or load_any(name, tokenizer=config.tokenizer, mesh=mesh, dtype=config.dtype, step=config.step)
+    model, params, tokenizer, end_ids = loaded[:4]
+    prompts = fit_prompts(
+        model, tokenizer, problems, lambda problem: config.data.task.prompt(problem, None, tokenizer),
+        config.max_new_tokens, skip=config.data.on_error == "skip",
+    )  # fmt: skip
+    sampling = dataclasses.replace(sampling, max_new_tokens=prompts.max_new_tokens)
+    draw = LocalPolicy(
+        model=model, params=params, tokenizer=tokenizer, end_ids=end_ids, prompts=prompts, sampling=sampling,
+        seed=config.seed, rows=config.rows,
+    )  # fmt: skip
+    policy = {
+        "kind": "local", "fingerprint": params_fingerprint(params), "tokenizer": tokenizer.fingerprint,
+        "end_ids": list(end_ids), "dtype": str(model.config.dtype),
+    }  # fmt: skip
+    shape = {"rows": config.rows, "mesh": None if mesh is None else dict(mesh.shape)}
+    logprob = "the model's own at temperature 1, over all tokens drawn, end token included"
+    return Source(draw, {"policy": policy, "decode": plain(sampling), **shape}, {"model": name, "logprob": logprob})
+
+
+def from_server(
+    name: str,
+    config: MineConfig,
+    problems: Sequence[Problem],
+    sampling: SamplingConfig,
+    say: Callable[[str], None],
+) -> Source:
+    """A server; its weights are not known, so the name of the model stands for them."""
+    chat = isinstance(config.data.task, ChatTask)
+    server = Server(name, config.server, chat=chat, say=say)
+    tokenizer = None if config.tokenizer is None else load_tokenizer(config.tokenizer)
+    model = server.settle_model()
+    draw = RemotePolicy(
+        server=server, problems=problems, sampling=sampling, seed=config.seed,
+        prompts=lambda problem: chat_or_text(server.api, config.data.task, problem, tokenizer),
+        skip=config.data.on_error == "skip",
+    )  # fmt: skip
+    policy = {"kind": "server", "model": model, "api": server.api, "tokenizer": config.tokenizer}
+    logprob = "what the server lists, summed; whether before or behind the temperature and with the end token, it knows"
+    return Source(
+        draw, {"policy": policy, "decode": plain(sampling)}, {"model": model, "url": server.base, "logprob": logprob}
+    )
+
+
+def is_url(name: str) -> bool:
+    """Whether a policy's name is the URL of a server."""
+    return name.startswith(("http://", "https://"))
+
+
+def is_run(name: str) -> bool:
+    """Whether a policy's name is the folder of a training run."""
+    return (pathlib.Path(name).expanduser() / "config.py").is_file()
+
+
+def output_folder(name: str, output: str | None, default: str = "mined") -> pathlib.Path:
+    """Where results go: `output`, or a folder within the run; InputError for a model that is no run."""
+    if output is None and not is_run(name):
+        raise InputError(f"{name!r} is no run folder, so say where the results go: --output=FOLDER")
+    return pathlib.Path(name).expanduser() / default if output is None else pathlib.Path(output).expanduser()
+
+
+def name_and_file(argv: Sequence[str]) -> tuple[str, pathlib.Path | None, list[str]]:
+    """The policy's name, the config file that is meant (given, or the run's own), and the overrides behind them."""
+    name, *rest = argv
+    if name.startswith("-"):
+        raise InputError(f"{name!r} stands where the model or URL belongs; give it first, then the settings")
+    if not is_url(name) and not is_run(name) and not catalog.HUB_ID.fullmatch(name):
+        catalog.find_model(name)  # a misspelt name is refused before anything else
+    if rest and rest[0].endswith(".py"):
+        return name, pathlib.Path(rest.pop(0)), rest
+    return name, pathlib.Path(name).expanduser() / "config.py" if is_run(name) else None, rest
+
+
+def read_settings(argv: Sequence[str]) -> tuple[str, MineConfig]:
+    """The policy's name and the settings, from the command line; InputError for what it does not understand."""
+    name, file, rest = name_and_file(argv)
+    default: Any = tyro.MISSING_NONPROP
+    if file is not None:
+        trained = settings.read_file(file)
+        # A run knows its tokenizer; with a server it is needed only where the user says so.
+        tokenizer = None if is_url(name) or is_run(name) else trained.data.tokenizer
+        data = MineData(source=trained.data.source, task=trained.data.task, on_error=trained.data.on_error)
+        default = MineConfig(data=data, tokenizer=tokenizer)
+    kind = tyro.conf.CascadeSubcommandArgs[MineConfig]
+    return name, settings.parse(default, rest, f"python -m mtjax.mine {name}", kind)
+
+
+@entry_point
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help"):
+        usage = "usage: python -m mtjax.mine MODEL_OR_URL [CONFIG] [overrides]"
+        print(f"{usage}\n\n{(__doc__ or '').split(chr(10), 2)[2]}")
+        print("`python -m mtjax.mine MODEL_OR_URL --help` lists every setting with its value.")
+        return ExitCode.DONE if argv else ExitCode.BAD_INPUT
+    name, config = read_settings(argv)
+    keep_compiled()
+    return run(name, config, lambda text: print(text, flush=True))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""What an OpenAI-compatible server answers: choices, refusals, and what to leave out after a refusal."""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, get_args
+
+from mtjax.mistakes.attempt import Drawn
+
+Optional = Literal["n", "logprobs", "seed"]
+"""Parts of a request that can be left out; without `n` there is one sample a request."""
+
+
+class Refused(Exception):
+    """The server will not take a request, however often it is sent: its status and what it said."""
+
+    def __init__(self, status: int, said: str, path: str = ""):
+        super().__init__(f"status {status}: {said}")
+        self.status, self.said, self.path = status, said, path
+
+
+def trials(refused: Refused, without: frozenset[Optional], n: int) -> Iterator[frozenset[Optional]]:
+    """What to leave out after a refusal, most likely first: what the server named, each alone, all together."""
+    if refused.status not in (400, 413, 422, 501):
+        return
+    left = [name for name in get_args(Optional) if name not in without and not (name == "n" and n == 1)]
+    named = {name for name in left if re.search(rf"\b{name}\b", refused.said)}
+    first = [frozenset(named)] if len(named) > 1 else []
+    for drop in (*first, *(frozenset({name}) for name in sorted(left, key=lambda name: name not in named))):
+        yield without | drop
+    if len(left) > 1:
+        yield without | frozenset(left)
+
+
+def read_choices(reply: Any, stop: Sequence[str] = ()) -> list[Drawn]:
+    """The samples of a reply of `/v1/completions` or `/v1/chat/completions`, in the order of their `index`.
+
+    A sample is finished where `finish_reason` is "stop". Its log-probability is the sum of the numbers that the reply
+    lists, None where it lists none or one that is not finite. Raises ValueError for a reply that is neither.
+    """
+    choices = reply.get("choices") if isinstance(reply, Mapping) else None
+    if not isinstance(choices, list) or not choices or not all(isinstance(one, Mapping) for one in choices):
+        raise ValueError(f"an answer without choices: {said_in(json.dumps(reply).encode()) or repr(reply)[:120]}")
+    choices = sorted(choices, key=lambda one: one["index"] if isinstance(one.get("index"), int) else 0)
+    usage = reply.get("usage")
+    total = usage.get("completion_tokens") if isinstance(usage, Mapping) and len(choices) == 1 else None
+    return [_sample(one, total if isinstance(total, int) else None, stop) for one in choices]
+
+
+def _sample(choice: Mapping[str, Any], total: int | None, stop: Sequence[str]) -> Drawn:
+    message = choice.get("message")
+    text = message.get("content") if isinstance(message, Mapping) else choice.get("text")
+    if not isinstance(text, str | None) or (not isinstance(message, Mapping) and text is None):
+        raise ValueError(f"a choice without text: {choice!r:.120}")
+    text = text or ""  # a chat that says nothing has content null
+    places = [place for place in (text.find(one) for one in stop) if place >= 0]
+    numbers = _logprobs(choice.get("logprobs"))
+    known = numbers is not None and all(math.isfinite(number) for number in numbers)
+    return Drawn(
+        text=text[: min(places)] if places else text,
+        logprob=math.fsum(numbers) if numbers and known else None,
+        tokens=len(numbers) if numbers else total,
+        finished=choice.get("finish_reason") == "stop",
+    )
+
+
+def _logprobs(found: Any) -> list[float] | None:
+    """The log-probabilities of the tokens, in either of the two forms; None where there are none."""
+    if not isinstance(found, Mapping):
+        return None
+    numbers: Any = found.get("token_logprobs")
+    if isinstance(found.get("content"), list):
+        numbers = [one.get("logprob") if isinstance(one, Mapping) else None for one in found["content"]]
+    if not isinstance(numbers, list) or not numbers:
+        return None
+    return [float(one) if isinstance(one, int | float) else math.nan for one in numbers]
+
+
+def said_in(body: bytes) -> str:
+    """What an error's body says, on one line; "" where it says nothing.
+
+    >>> said_in(b'{"error": {"message": "no such model"}}')
+    'no such model'
+    """
+    text = body.decode("utf-8", "replace")
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    for key in ("error", "message", "detail"):
+        if isinstance(found, Mapping) and found.get(key):
+            found = found[key]
+    text = found if isinstance(found, str) else text if found is None else json.dumps(found)
+    return " ".join(re.sub(r"<[^>]*>", " ", text).split())[:300]

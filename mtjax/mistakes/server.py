@@ -1,0 +1,179 @@
+"""An OpenAI-compatible server as a policy: what to ask, and making do with what the server can.
+
+Of `n`, `logprobs` and `seed`, whatever a server refuses is left out from then on; where it ignores `n`, the missing
+samples are asked for one by one.
+"""
+
+import dataclasses
+import urllib.parse
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from mtjax.data.problem import Message
+from mtjax.errors import InputError, suggest
+from mtjax.mistakes.attempt import Drawn
+from mtjax.mistakes.replies import Optional, Refused, read_choices, trials
+from mtjax.mistakes.transport import Failed, ServerConfig, Stopped, Transport
+from mtjax.model.generate import SamplingConfig
+
+Prompt = str | Sequence[Message]
+"""A text to continue, or the messages of a chat."""
+
+
+class Server:
+    """A server and what was learned about it; its methods may be called from many threads.
+
+    Args:
+        url: `http(s)://host[:port][/v1[/completions | /chat/completions]]`.
+        config: how to ask.
+        chat: which interface to use where neither URL nor settings say.
+        say: told of failures that may pass.
+
+    Raises:
+        InputError: a URL that is none, or that holds a password; later, everything that waiting does not mend.
+    """
+
+    def __init__(
+        self, url: str, config: ServerConfig, *, chat: bool = False, say: Callable[[str], None] = lambda text: None
+    ):
+        self.base, said = split_url(url)
+        self.config, self.transport = config, Transport(self.base, config, say)
+        self.api = config.api or said or ("chat" if chat else "completions")
+        self.model = config.model
+        self.without: frozenset[Optional] = frozenset() if config.logprobs else frozenset({"logprobs"})
+        self.most: int | None = config.samples_per_request
+
+    def settle_model(self) -> str:
+        """The name of the model; asks the server for its list where the settings do not say. InputError where that
+        does not settle it."""
+        if self.model is None:
+            try:
+                names = self.models()
+            except Refused as refused:
+                raise self._explained(refused) from refused
+            if len(names) != 1:
+                has = f"lists {', '.join(sorted(names)[:20])}" if names else "lists no models"
+                raise InputError(f"the server at {self.base} {has}; say which with --server.model")
+            self.model = names[0]
+        return self.model
+
+    def models(self) -> list[str]:
+        """Names of the models that the server lists."""
+
+        def names(reply: Any) -> list[str]:
+            data = reply.get("data") if isinstance(reply, Mapping) else None
+            if not isinstance(data, list):
+                raise Failed(f"its list of models is {reply!r:.80}")
+            return [str(one["id"]) for one in data if isinstance(one, Mapping) and "id" in one]
+
+        return self.transport.send("/models", None, names, min(self.config.retries, 3))
+
+    def draw(self, prompt: Prompt, sampling: SamplingConfig, seed: int) -> list[Drawn]:
+        """`sampling.samples` answers to a prompt, in as many requests as it takes.
+
+        `seed` and the number of the sample make the seed of each request. Raises `Refused` where the server does not
+        take this prompt, InputError where it takes none, `Stopped` when the job is over.
+        """
+        out: list[Drawn] = []
+        while len(out) < sampling.samples:
+            wanted = min(sampling.samples - len(out), self.most or sampling.samples)
+            got = self._ask(prompt, sampling, wanted, (seed + 7919 * len(out)) & 0x7FFFFFFF)
+            if len(got) < wanted:
+                self.most = max(len(got), 1)  # it ignores `n`, or knows a limit
+            out += got[:wanted]
+        return out
+
+    def _ask(self, prompt: Prompt, sampling: SamplingConfig, n: int, seed: int) -> list[Drawn]:
+        """One request; where it is refused, again without what may be the reason."""
+        try:
+            return self._request(prompt, sampling, n, seed, self.without)
+        except Refused as refused:
+            for without in trials(refused, self.without, n):
+                try:
+                    got = self._request(prompt, sampling, n, seed, without)
+                except Refused:
+                    continue
+                self.without = without
+                return got
+            if refused.status in (400, 413, 422):
+                raise
+            raise self._explained(refused) from refused
+
+    def _request(
+        self, prompt: Prompt, sampling: SamplingConfig, n: int, seed: int, without: frozenset[Optional]
+    ) -> list[Drawn]:
+        chat = self.api == "chat"
+        body: dict[str, Any] = {"model": self.settle_model()}
+        if isinstance(prompt, str):
+            body |= {"messages": [{"role": "user", "content": prompt}]} if chat else {"prompt": prompt}
+        elif chat:
+            body |= {"messages": [dataclasses.asdict(message) for message in prompt]}
+        else:
+            raise InputError("messages can be asked of a chat only; set --server.api=chat")
+        body |= {"max_tokens": sampling.max_new_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p}
+        body |= {"top_k": sampling.top_k} if sampling.top_k else {}
+        body |= {"stop": list(sampling.stop)} if sampling.stop else {}
+        offered: dict[Optional, Any] = {"n": n, "logprobs": True if chat else 1, "seed": seed}
+        body |= {name: value for name, value in offered.items() if name not in without}
+
+        def choices(reply: Any) -> list[Drawn]:
+            try:
+                return read_choices(reply, sampling.stop)
+            except ValueError as error:
+                raise Failed(str(error)) from error
+
+        return self.transport.send("/chat/completions" if chat else "/completions", body, choices)
+
+    def _explained(self, refused: Refused) -> InputError:
+        """What a refusal of all requests means, and the way out."""
+        variable = self.config.api_key_variable
+        if refused.status in (401, 403):
+            is_set = "the one in it was not accepted" if self.transport.has_key else "it is not set"
+            return InputError(
+                f"the server at {self.base} wants an API key (status {refused.status}: {refused.said}); the key is "
+                f"taken from the environment variable {variable}, and {is_set}"
+            )
+        if refused.status == 404:
+            try:
+                names = self.models()
+            except (Refused, Failed, InputError, Stopped):
+                names = []
+            if self.model is not None and names and self.model not in names:
+                return InputError(
+                    f"the server at {self.base} has no model {self.model!r} ({refused.said}); set --server.model: "
+                    f"{suggest(self.model, names)}"
+                )
+            return InputError(
+                f"the server has no {self.base}{refused.path}, or no model {self.model!r} there (status 404: "
+                f"{refused.said}); check the URL, which should end in /v1, --server.api ({self.api}) and --server.model"
+            )
+        return InputError(
+            f"the server at {self.base}{refused.path} refuses (status {refused.status}: {refused.said}); check URL and "
+            "settings"
+        )
+
+
+def split_url(url: str) -> tuple[str, Literal["completions", "chat"] | None]:
+    """The base URL, up to `/v1`, and the interface that the URL ends in; InputError for a bad one.
+
+    >>> split_url("http://localhost:8000"), split_url("http://host/v1/chat/completions")
+    (('http://localhost:8000/v1', None), ('http://host/v1', 'chat'))
+    """
+    parts = urllib.parse.urlsplit(url)
+    try:
+        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        fine = False
+    if not fine or parts.query or parts.fragment:
+        raise InputError(f"server URL {url!r}: expected http(s)://host[:port]/v1, such as http://localhost:8000/v1")
+    if parts.username is not None or parts.password is not None:
+        raise InputError(
+            "the server URL holds a name or password; take them out, and put the API key in the environment variable "
+            "that --server.api_key_variable names"
+        )
+    path, said = parts.path.rstrip("/"), None
+    endings: dict[str, Literal["completions", "chat"]] = {"/chat/completions": "chat", "/completions": "completions"}
+    ending = next((ending for ending in endings if path.endswith(ending)), None)
+    if ending is not None:
+        path, said = path.removesuffix(ending), endings[ending]
+    return urllib.parse.urlunsplit((parts.scheme, parts.netloc, path or "/v1", "", "")), said
