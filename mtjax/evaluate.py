@@ -20,6 +20,7 @@ import jax
 import tyro
 
 from mtjax import config as settings
+from mtjax.compiled import keep_compiled
 from mtjax.data.batches import make_batches
 from mtjax.data.problem import Problem
 from mtjax.data.sources import InMemory, Source
@@ -31,7 +32,6 @@ from mtjax.evaluation.evaluator import Evaluation, evaluate_policy, metrics
 from mtjax.evaluation.likelihood import held_out_loss, make_scorer
 from mtjax.evaluation.report import Table, format_table
 from mtjax.evaluation.settings import EvaluateConfig
-from mtjax.generate import keep_compiled
 from mtjax.loading import Loaded, load_any
 from mtjax.model import catalog
 from mtjax.model.generate import SamplingConfig
@@ -71,7 +71,7 @@ def evaluate(loaded: Loaded, config: EvaluateConfig, mesh: Any = None) -> Outcom
     Raises:
         InputError: no problems, none with an answer, prompts that leave no room, other bad settings.
     """
-    model, params, tokenizer, end_ids = loaded
+    model, params, tokenizer, end_ids = loaded[:4]
     found = config.data.source.problems(config.data.on_error)
     problems = list(found.items[: config.limit])
     notes = [f"skipped {found.skipped:,} records that could not be read"] if found.skipped else []
@@ -251,11 +251,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     outcome = evaluate(loaded, config, mesh)
     count = len(next(iter(outcome.evaluations.values())).ids)
     source = type(config.data.source).__name__
+    called = name if loaded.step is None else f"{name} at step {loaded.step}"
     print(
         format_table(
             table_of(
                 outcome,
-                f"{name}: {count} problems of {source}, {config.samples} samples each at temperature "
+                f"{called}: {count} problems of {source}, {config.samples} samples each at temperature "
                 f"{config.temperature:g}; {config.level:.0%} bootstrap intervals over problems",
             )
         )
@@ -265,7 +266,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = pathlib.Path(name).expanduser()
     folder = config.output or (str(run / "evaluation") if (run / "config.py").is_file() else None)
     if folder is not None:
-        about = {"model": name, "problems": count, "settings": _plain(config)}
+        about = {"model": name, "step": loaded.step, "problems": count, "settings": _plain(config)}
         save(outcome, about, pathlib.Path(folder))
         print(f"wrote {folder}/evaluation.json and samples.jsonl")
     return ExitCode.DONE

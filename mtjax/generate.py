@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import io
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from mtjax.compiled import keep_compiled
 from mtjax.errors import ExitCode, InputError, entry_point
 from mtjax.model.generate import SamplingConfig
 
@@ -45,20 +45,10 @@ class Generate:
     """Of the draws."""
     rows: int = 16
     """Answers that are drawn side by side."""
-    step: int | None = None
-    """Of a run folder: which checkpoint; default the newest."""
+    step: int | Literal["best"] | None = None
+    """Of a run folder: which checkpoint; "best" by held-out loss, default the newest."""
     json: bool = False
     """Print one JSON object per answer: prompt, text, tokens, logprob, finished."""
-
-
-def keep_compiled() -> None:
-    """Keep compiled programs on disk, in mtjax's cache folder unless `JAX_COMPILATION_CACHE_DIR` says otherwise."""
-    import jax
-
-    from mtjax.model.smollm2 import cache_folder
-
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "jax"))
 
 
 def prompt_text(tokenizer: Any, prompt: str, raw: bool) -> str:
@@ -96,7 +86,7 @@ def generate(settings: Generate) -> int:
 
     # With what: the model and its tokenizer.
     keep_compiled()
-    model, params, tokenizer, ends = load_any(
+    model, params, tokenizer, ends, _ = load_any(
         settings.model, tokenizer=settings.tokenizer, dtype=settings.dtype, step=settings.step
     )
 

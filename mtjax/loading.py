@@ -26,12 +26,14 @@ class Loaded(NamedTuple):
         params: its parameters, float32.
         tokenizer: its tokenizer.
         end_ids: ids that end a text by the model's own files, beside the tokenizer's end token.
+        step: which checkpoint of a run it is; None where it is no run.
     """
 
     model: LanguageModel
     params: Params
     tokenizer: Tokenizer
     end_ids: tuple[int, ...] = ()
+    step: int | None = None
 
 
 def load_any(
@@ -40,7 +42,7 @@ def load_any(
     tokenizer: str | None = None,
     mesh: Mesh | None = None,
     dtype: Literal["float32", "bfloat16"] | None = None,
-    step: int | None = None,
+    step: int | Literal["best"] | None = None,
 ) -> Loaded:
     """The model called `name` with its tokenizer.
 
@@ -49,7 +51,7 @@ def load_any(
         tokenizer: another tokenizer than the model's own.
         mesh: split the parameters over it; None puts them on the first device.
         dtype: type to compute in; None is float32, or what the run computed in.
-        step: which checkpoint of a run; None takes the newest.
+        step: which checkpoint of a run; "best" is the one with the lowest held-out loss, None takes the newest.
 
     Raises:
         InputError: no such model; a run folder without (such a) checkpoint; a tokenizer with more ids than the model.
@@ -96,7 +98,7 @@ def _load_run(
     tokenizer_name: str | None,
     mesh: Mesh | None,
     dtype: Literal["float32", "bfloat16"] | None,
-    step: int | None,
+    step: int | Literal["best"] | None,
 ) -> Loaded:
     """Model, parameters and tokenizer of a run, as its snapshot and its checkpoints say."""
     import orbax.checkpoint as ocp
@@ -111,13 +113,16 @@ def _load_run(
     one = SingleDeviceSharding(jax.local_devices()[0])
     places = jax.tree.map(lambda _: one, like) if mesh is None else state_shardings(model, optimizer, mesh)
     like = jax.tree.map(lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), like, places)
-    checkpoints = (folder / "checkpoints").absolute()
+    checkpoints = (folder / ("best" if step == "best" else "checkpoints")).absolute()
     # Looked up by name and only read, since the run may be going on: a folder counts once Orbax has renamed it.
     steps = sorted(int(entry.name) for entry in checkpoints.glob("*") if entry.name.isdigit())
-    if not steps or (step is not None and step not in steps):
+    if step == "best" and not steps:
+        raise InputError(f"run folder {folder} has no best checkpoint: it measured no held-out loss; leave --step out")
+    if not steps or (isinstance(step, int) and step not in steps):
         asked = "" if step is None else f"; got step={step}"
         raise InputError(f"run folder {folder} has checkpoints of steps {steps}{asked}; expected at least one")
-    place = checkpoints / str(steps[-1] if step is None else step) / "default"
+    taken = step if isinstance(step, int) else steps[-1]
+    place = checkpoints / str(taken) / "default"
     with ocp.StandardCheckpointer() as checkpointer:
         state: TrainState = checkpointer.restore(place, like)
-    return Loaded(model, state.params, tokenizer, end_ids)
+    return Loaded(model, state.params, tokenizer, end_ids, taken)

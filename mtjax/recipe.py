@@ -8,6 +8,7 @@ import tyro
 from mtjax.comparison.findings import write
 from mtjax.comparison.run import run
 from mtjax.comparison.settings import Comparison
+from mtjax.compiled import keep_compiled
 from mtjax.config import parse, read_module
 from mtjax.errors import ExitCode, InputError, entry_point
 
@@ -23,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not isinstance(recipe, Comparison):
         raise InputError(f"{argv[0]} defines no `recipe = Comparison(...)`; see configs/demo.py")
     recipe = parse(recipe, argv[1:], f"python -m mtjax.recipe {argv[0]}", tyro.conf.CascadeSubcommandArgs[Comparison])
+    keep_compiled()
     print(f"report: {write(recipe, run(recipe))}")
     return ExitCode.DONE
 

@@ -15,6 +15,7 @@ import numpy as np
 from mtjax import config as settings
 from mtjax import step as stepping
 from mtjax.checkpoint import Checkpoints, abstract_state, write_whole
+from mtjax.compiled import keep_compiled
 from mtjax.config import Config
 from mtjax.data.batches import Batches, make_batches
 from mtjax.data.tokenizer import Tokenizer
@@ -205,7 +206,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("usage: python -m mtjax.train CONFIG [overrides]\n\nCONFIG is a Python file, such as configs/tiny.py;")
         print("`python -m mtjax.train CONFIG --help` lists every setting with its value.")
         return ExitCode.DONE if argv else ExitCode.BAD_INPUT
-    return train(settings.load(argv[0], argv[1:])).exit_code
+    config = settings.load(argv[0], argv[1:])
+    keep_compiled()
+    return train(config).exit_code
 
 
 if __name__ == "__main__":

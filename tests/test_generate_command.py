@@ -3,6 +3,7 @@
 import io
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -104,6 +105,13 @@ def test_a_run_folder_is_a_model(tmp_path, capsys):
     assert first["tokens"] == second["tokens"]
     assert run(folder, *ask, "--step", 7) == ExitCode.BAD_INPUT
     assert "checkpoints of steps [2]; got step=7" in capsys.readouterr().err
+
+    # The held-out loss is measured at the end too, so the only checkpoint is the best.
+    assert run(folder, *ask, "--step", "best") == ExitCode.DONE
+    assert json.loads(capsys.readouterr().out)["tokens"] == first["tokens"]
+    shutil.rmtree(folder / "best")
+    assert run(folder, *ask, "--step", "best") == ExitCode.BAD_INPUT
+    assert "has no best checkpoint" in capsys.readouterr().err
 
     # A run that started from this run is a model too; without updates that matter it says the same.
     then = tmp_path / "then"

@@ -34,8 +34,8 @@ class EvaluateConfig:
     """Of the samples and of the bootstrap."""
     level: float = 0.95
     """Of the bootstrap intervals."""
-    step: int | None = None
-    """Of a run folder: which checkpoint; None takes the newest."""
+    step: int | Literal["best"] | None = None
+    """Of a run folder: which checkpoint; "best" has the lowest held-out loss, None takes the newest."""
     tokenizer: str | None = None
     """Tokenizer to use; None takes the model's own."""
     dtype: Literal["float32", "bfloat16"] | None = None
