@@ -1,6 +1,18 @@
 """Objectives: what to minimise. One file each, arithmetic only; `base.py` says what all of them share."""
 
-from mtjax.objectives import mistake_tuning, nll
+from mtjax.objectives import dco, dpo, kto, mistake_tuning, nll, npo, orpo, rise, simpo, unlikelihood
 from mtjax.objectives.base import OBJECTIVES
 
-__all__ = ["OBJECTIVES", "mistake_tuning", "nll"]
+__all__ = [
+    "OBJECTIVES",
+    "dco",
+    "dpo",
+    "kto",
+    "mistake_tuning",
+    "nll",
+    "npo",
+    "orpo",
+    "rise",
+    "simpo",
+    "unlikelihood",
+]

@@ -2,18 +2,22 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from mtjax.errors import InputError
 from mtjax.types import Batch, Mean, Metrics, TokenScores
 
 OBJECTIVES: dict[str, type] = {}
 """Every registered objective by the name it has on the command line and in configs."""
 
 Class = TypeVar("Class", bound=type)
+
+Number = int | float
+"""A real setting. The checks at run time take the word `float` literally and would refuse `beta=5`."""
 
 
 def register(name: str) -> Callable[[Class], Class]:
@@ -33,6 +37,23 @@ def register(name: str) -> Callable[[Class], Class]:
         return cls
 
     return add
+
+
+def require(
+    settings: Any,
+    name: str,
+    *,
+    above: Number = -float("inf"),
+    at_least: Number = -float("inf"),
+    below: Number = float("inf"),
+    why: str = "",
+) -> None:
+    """Raise InputError unless `settings.name` is a finite number within the bounds; `why` may say the way out."""
+    value = getattr(settings, name)
+    if not (value > above and value >= at_least and value < below):  # false of NaN
+        bounds = ((">", above), (">=", at_least), ("<", below))
+        wanted = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if abs(bound) < float("inf"))
+        raise InputError(f"objective.{name}={value}: expected a finite number {wanted}".strip() + (why and f"; {why}"))
 
 
 def segment_sum(x: Float[Array, "*B T"], segments: Int[Array, "*B T"], count: int) -> Float[Array, "*B S"]:

@@ -47,30 +47,101 @@ def random_table(seed=0):
     return jnp.asarray(np.random.default_rng(seed).normal(size=(VOCAB, VOCAB)), jnp.float32)
 
 
-def random_batch(rows=4, length=12, max_segments=3, seed=0, pair=False):
-    """Rows of up to three packed segments and some padding, with ragged float weights and polarities."""
-    rng = np.random.default_rng(seed)
-    shape = (rows, 2, length) if pair else (rows, length)
+class FixedPolicy:
+    """Says what it is told: the log-probability of every token is an array, so a gradient shows each token's share."""
+
+    def __init__(self, logprob):
+        self.logprob = jnp.asarray(logprob, jnp.float32)
+
+    def scores(self, batch):
+        return TokenScores(self.logprob, jnp.zeros_like(self.logprob), jnp.zeros_like(self.logprob))
+
+
+class Forbidding:
+    """A policy that, where `forbids`, gives tokens without weight the probability 0."""
+
+    def __init__(self, policy, forbids):
+        self.policy, self.forbids = policy, forbids
+
+    def scores(self, batch):
+        scores = self.policy.scores(batch)
+        return scores._replace(logprob=jnp.where(self.forbids & (batch.weights == 0), -jnp.inf, scores.logprob))
+
+    def map_logits(self, fn, batch, also=()):
+        return self.policy.map_logits(fn, batch, also)
+
+    def hidden(self, batch):
+        return self.policy.hidden(batch)
+
+
+def random_segments(rng, rows, length, max_segments):
+    """Up to `max_segments` packed segments a row, and some padding."""
     segments = np.zeros((rows, length), np.int32)
     for row in segments:
         cuts = np.sort(rng.choice(np.arange(2, length), size=max_segments, replace=False))
         for number, (start, stop) in enumerate(zip([0, *cuts[:-1]], cuts, strict=True), start=1):
             row[start:stop] = number
+    return segments
+
+
+def random_batch(rows=4, length=12, max_segments=3, seed=0, pair=False):
+    """Rows of three packed segments and some padding, with ragged float weights, and all extras that objectives read.
+
+    The sides of pairs fill up apart, as packing has it.
+    """
+    rng = np.random.default_rng(seed)
+    segments = random_segments(rng, rows, length, max_segments)
     if pair:
-        segments = np.repeat(segments[:, None], 2, 1)
-    weights = rng.choice([0.0, 0.5, 1.0, 2.0], size=shape).astype(np.float32) * (segments > 0)
-    columns = (*shape[:-1], max_segments)
+        segments = np.stack([segments, random_segments(rng, rows, length, max_segments)], axis=1)
+    weights = rng.choice([0.0, 0.5, 1.0, 2.0], size=segments.shape) * (segments > 0)
+    tokens = rng.integers(0, VOCAB, size=segments.shape)
+    columns = (*segments.shape[:-1], max_segments)
+    sides = lambda x: np.broadcast_to(x[:, None] if pair else x, columns)  # equal on both sides
+    polarity = np.broadcast_to([[1], [0]], columns) if pair else rng.integers(0, 2, size=columns)
+    per_example = {
+        "segment_polarity": polarity,
+        "segment_kind": sides(rng.integers(0, 2, size=(rows, max_segments))),
+        "segment_success_rate": sides(rng.choice([0.0, 0.02, 0.2, 1.0], size=(rows, max_segments))),
+    }
+    ids = sides(np.arange(rows * max_segments).reshape(rows, max_segments))
     return Batch(
-        tokens=jnp.asarray(rng.integers(0, VOCAB, size=shape), jnp.int32),
+        tokens=jnp.asarray(tokens, jnp.int32),
         weights=jnp.asarray(weights, jnp.float32),
         segments=jnp.asarray(segments),
         extras={
-            "segment_id": jnp.asarray(np.arange(np.prod(columns)).reshape(columns), jnp.int32),
-            "segment_polarity": jnp.asarray(rng.integers(0, 2, size=columns), jnp.float32),
-        },
+            "segment_id": jnp.asarray(ids, jnp.int32),
+            "step_ids": jnp.asarray(np.sort(rng.integers(0, 3, size=segments.shape), -1) * (segments > 0), jnp.int32),
+        }
+        | {name: jnp.asarray(x, jnp.float32) for name, x in per_example.items()},
     )
 
 
 def rows_of(batch, index):
     """The batch with only the rows of `index` (in that order)."""
     return jax.tree.map(lambda x: x[index], batch)
+
+
+def batch_of(*rows, **extras):
+    """A batch of given log-probabilities, one example (or pair) a row, and the policy that has them.
+
+    A row is a list of log-probabilities, or a tuple of two lists for a pair. In front of each stands a token of weight
+    0, which nothing predicts and whose log-probability would be noticed; behind it padding. `extras` are
+    `segment_...` columns, one number a row, the same on both sides.
+    """
+    pair = isinstance(rows[0], tuple)
+    sides = [side for row in rows for side in (row if pair else (row,))]
+    length = 2 + max(map(len, sides))
+    pad = lambda first, side, value: [first, *side, *[value] * (length - 1 - len(side))]
+    shape = (len(rows), 2, length) if pair else (len(rows), length)
+    logprob = np.array([pad(-77.0, side, -88.0) for side in sides], np.float32).reshape(shape)
+    targets = np.array([pad(0, [1] * len(side), 0) for side in sides], np.float32).reshape(shape)
+    segments = np.array([pad(1, [1] * len(side), 0) for side in sides], np.int32).reshape(shape)
+    column = lambda values: np.broadcast_to(np.reshape(values, (-1, *[1] * (len(shape) - 1))), (*shape[:-1], 1))
+    columns = {"id": np.arange(len(rows)), **extras}
+    if pair:
+        columns.setdefault("kind", np.zeros(len(rows)))
+    made = {f"segment_{name}": jnp.asarray(column(x), jnp.float32) for name, x in columns.items()}
+    if pair:
+        made["segment_polarity"] = jnp.broadcast_to(jnp.array([[1.0], [0.0]]), (len(rows), 2, 1))
+    batch = Batch(jnp.zeros(shape, jnp.int32), jnp.asarray(targets), jnp.asarray(segments), made)
+    return batch, FixedPolicy(logprob)

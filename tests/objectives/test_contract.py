@@ -1,17 +1,39 @@
 """What every registered objective must obey. A new objective gets these tests by its registration alone."""
 
+import functools
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mtjax.objectives import OBJECTIVES
-from mtjax.types import Mean
-from tests.objectives.fakes import BigramPolicy, random_batch, random_table, rows_of
+from mtjax.objectives.dco import Dco, dco_code
+from mtjax.objectives.dpo import Dpo, dpo_tulu3
+from mtjax.objectives.npo import Npo
+from mtjax.objectives.rise import Rise
+from mtjax.types import Batch, Mean, add_means
+from tests.objectives.fakes import BigramPolicy, Forbidding, random_batch, random_table, rows_of
 
-every_objective = pytest.mark.parametrize("name", sorted(OBJECTIVES))
+# Each objective by name with the settings it starts with; after them settings that take another way through the code.
+CASES = {name: cls() for name, cls in OBJECTIVES.items()} | {
+    "dpo-cdpo": Dpo(label_smoothing=0.1),
+    "dpo-robust": Dpo(kind="robust", label_smoothing=0.1),
+    "dpo-ipo": Dpo(kind="ipo"),
+    "dpo-hinge": Dpo(kind="hinge"),
+    "dpo-tulu3": dpo_tulu3(),
+    "dpo-gamma": Dpo(gamma=0.5),
+    "npo-nll": Npo(nll_weight=0.5),
+    "rise-step": Rise(nll_weight=0.5, nll_reduction="mean"),
+    "rise-all": Rise(nll_weight=0.5, nll_on="all", step_weight=2.0),
+    "dco-mean": Dco(n=64.0, reduction="token_mean"),
+    "dco-step": Dco(n=4.0, granularity="step"),
+    "dco-step-mean": Dco(n=4.0, granularity="step", reduction="token_mean"),
+    "dco-external": Dco(n=16.0, granularity="external"),
+    "dco-code": dco_code(n=16.0),
+}
+every_objective = pytest.mark.parametrize("name", sorted(CASES))
 KEY = jax.random.key(0)
 
 
@@ -19,19 +41,54 @@ def batch_for(objective, **kwargs):
     return random_batch(pair=objective.task == "pair", **kwargs)
 
 
-def loss_of(objective, table, batch, reference_table=None):
-    reference = None
+def loss_of(objective, table, batch, reference_table=None, whole=None, forbids=False):
+    """Loss and metrics of a batch, which may be a part of a `whole` one."""
+    policy, reference = Forbidding(BigramPolicy(table), forbids), None
     if objective.needs_reference:
-        reference = BigramPolicy(random_table(1) if reference_table is None else reference_table)
-    return objective(BigramPolicy(table), batch, reference=reference, key=KEY)
+        reference = Forbidding(BigramPolicy(random_table(1) if reference_table is None else reference_table), forbids)
+    known = {}
+    if hasattr(objective, "statistics"):
+        known["statistics"] = objective.statistics(policy, batch if whole is None else whole, reference=reference)
+    return objective(policy, batch, reference=reference, key=KEY, **known)
 
 
-def loss_and_gradient(objective, table, batch):
-    """The loss as a mean of the batch, and the gradient of its total."""
-    (_, loss), gradient = jax.value_and_grad(
-        lambda table: (lambda loss: (loss.total, loss))(loss_of(objective, table, batch)[0]), has_aux=True
-    )(table)
-    return loss, gradient
+class Run(NamedTuple):
+    """What an objective made of a batch; the gradients are those of the loss's total."""
+
+    loss: Any
+    metrics: Any
+    gradient: Any
+    reference_gradient: Any
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def compiled(objective, table, reference_table, batch, whole, forbids):
+    def total(table, reference_table):
+        loss, metrics = loss_of(objective, table, batch, reference_table, whole, forbids)
+        return loss.total, (loss, metrics)
+
+    (_, outcome), gradients = jax.value_and_grad(total, argnums=(0, 1), has_aux=True)(table, reference_table)
+    return Run(*outcome, *gradients)
+
+
+def padded(batch, rows=12):
+    """The batch with rows of padding behind, so that all tests of an objective share one compilation."""
+    blank = lambda x: np.concatenate([x, np.zeros((rows - x.shape[0], *x.shape[1:]), x.dtype)])
+    batch = jax.tree.map(lambda x: blank(np.asarray(x)), batch)
+    batch.extras["segment_id"][batch.segments.max(-1) == 0] = -1
+    return batch
+
+
+def run(objective, batch, *, whole=None, reference_table=None, forbids=False):
+    reference_table = random_table(1) if reference_table is None else reference_table
+    whole = padded(batch if whole is None else whole)
+    return compiled(objective, random_table(), reference_table, padded(batch), whole, forbids)
+
+
+def same(a, b):
+    """Equal losses and gradients."""
+    close(a.loss, b.loss)
+    close(a.gradient, b.gradient)
 
 
 def close(a, b, tolerance=1e-5):
@@ -40,111 +97,128 @@ def close(a, b, tolerance=1e-5):
 
 @every_objective
 def test_loss_and_gradient_are_finite_and_move_something(name):
-    objective = OBJECTIVES[name]()
-    loss, gradient = loss_and_gradient(objective, random_table(), batch_for(objective))
-    assert isinstance(loss, Mean)
-    assert loss.total.dtype == jnp.float32
-    assert loss.count > 0
-    assert np.isfinite(loss.total)
-    assert np.isfinite(gradient).all()
-    assert np.abs(gradient).max() > 1e-3
+    out = run(CASES[name], batch_for(CASES[name]))
+    assert isinstance(out.loss, Mean)
+    assert out.loss.total.dtype == jnp.float32
+    assert out.loss.count > 0
+    assert np.isfinite(out.loss.total)
+    assert np.isfinite(out.gradient).all()
+    assert np.abs(out.gradient).max() > 1e-3
 
 
 @every_objective
 def test_tokens_of_zero_weight_that_nothing_depends_on_do_not_matter(name):
-    """Overwrite the last token of the padding: no weight, and no later token is predicted from it."""
-    objective = OBJECTIVES[name]()
-    batch = batch_for(objective)
+    """Overwrite the padding: no weight, and no later token is predicted from it."""
+    batch = batch_for(CASES[name])
     other = batch._replace(tokens=jnp.where(batch.segments == 0, 7, batch.tokens))
-    loss, gradient = loss_and_gradient(objective, random_table(), batch)
-    loss_other, gradient_other = loss_and_gradient(objective, random_table(), other)
-    close(loss, loss_other)
-    close(gradient, gradient_other)
+    same(run(CASES[name], batch), run(CASES[name], other))
+
+
+@every_objective
+def test_tokens_of_zero_weight_may_be_impossible(name):
+    """0 * inf is NaN: what is not a target must not enter the sum, however unlikely it is."""
+    batch = batch_for(CASES[name])
+    same(run(CASES[name], batch), run(CASES[name], batch, forbids=True))
 
 
 @every_objective
 def test_a_batch_of_zero_weights_is_silent(name):
-    objective = OBJECTIVES[name]()
-    batch = batch_for(objective)
-    loss, gradient = loss_and_gradient(objective, random_table(), batch._replace(weights=0 * batch.weights))
-    assert loss.value == 0
-    close(gradient, 0 * gradient)
+    batch = batch_for(CASES[name])
+    out = run(CASES[name], batch._replace(weights=0 * batch.weights))
+    assert out.loss == (0, 0)
+    np.testing.assert_array_equal(out.gradient, 0 * out.gradient)
+    assert all(np.isfinite(metric.value) for metric in out.metrics.values())
 
 
-@given(cut=st.integers(1, 3))
+@pytest.mark.parametrize("cut", [1, 2, 3])
 @every_objective
 def test_any_split_of_a_batch_adds_up(name, cut):
-    objective = OBJECTIVES[name]()
+    batch = batch_for(CASES[name])
+    out = run(CASES[name], batch)
+    first = run(CASES[name], rows_of(batch, slice(0, cut)), whole=batch)
+    rest = run(CASES[name], rows_of(batch, slice(cut, None)), whole=batch)
+    close(out.loss, first.loss.plus(rest.loss))
+    close(out.gradient, first.gradient + rest.gradient)
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(CASES) if hasattr(CASES[name], "statistics")])
+def test_statistics_of_parts_add_up_and_carry_no_gradient(name):
+    objective = CASES[name]
     batch = batch_for(objective)
-    whole, gradient = loss_and_gradient(objective, random_table(), batch)
-    first, gradient_first = loss_and_gradient(objective, random_table(), rows_of(batch, slice(0, cut)))
-    rest, gradient_rest = loss_and_gradient(objective, random_table(), rows_of(batch, slice(cut, None)))
-    close(whole, first.plus(rest))
-    close(gradient, gradient_first + gradient_rest)
+
+    @jax.jit
+    def of(batch):
+        def total(table):
+            means = objective.statistics(BigramPolicy(table), batch, reference=BigramPolicy(random_table(1)))
+            return sum(jax.tree.leaves(means)), means
+
+        gradient, means = jax.grad(total, has_aux=True)(random_table())
+        return means, gradient
+
+    parts = [of(padded(rows_of(batch, rows)))[0] for rows in (slice(0, 1), slice(1, None))]
+    means, gradient = of(padded(batch))
+    assert all(isinstance(mean, Mean) for mean in means.values())
+    jax.tree.map(close, means, add_means(*parts))
+    assert not np.any(gradient)
 
 
 @every_objective
 def test_the_order_of_rows_does_not_matter(name):
-    objective = OBJECTIVES[name]()
-    batch = batch_for(objective)
-    loss, gradient = loss_and_gradient(objective, random_table(), batch)
-    turned, gradient_turned = loss_and_gradient(objective, random_table(), rows_of(batch, np.array([2, 0, 3, 1])))
-    close(loss, turned)
-    close(gradient, gradient_turned)
+    batch = batch_for(CASES[name])
+    same(run(CASES[name], batch), run(CASES[name], rows_of(batch, np.array([2, 0, 3, 1]))))
 
 
 @every_objective
 def test_packed_equals_unpacked(name):
     """Each segment moved to a row of its own, at the start, gives the same loss and gradient."""
-    objective = OBJECTIVES[name]()
-    batch = batch_for(objective)
+    batch = jax.tree.map(np.asarray, batch_for(CASES[name]))
     rows = []
     numbers = batch.extras["segment_polarity"].shape[-1]
     for row in range(batch.tokens.shape[0]):
         for number in range(1, numbers + 1):
             one = rows_of(batch, np.array([row]))
-            order = jnp.argsort(one.segments != number, axis=-1, stable=True)
-            tokens, weights, segments = (
-                jnp.take_along_axis(x, order, -1) for x in (one.tokens, one.weights, one.segments)
-            )
-            own = segments == number
-            first = {name: jnp.roll(x, 1 - number, -1) for name, x in one.extras.items()}
-            rows.append(one._replace(tokens=tokens, weights=weights * own, segments=1 * own, extras=first))
-    unpacked = jax.tree.map(lambda *x: jnp.concatenate(x), *rows)
-    loss, gradient = loss_and_gradient(objective, random_table(), batch)
-    loss_unpacked, gradient_unpacked = loss_and_gradient(objective, random_table(), unpacked)
-    close(loss, loss_unpacked)
-    close(gradient, gradient_unpacked)
+            order = np.argsort(one.segments != number, axis=-1, stable=True)
+            own = np.take_along_axis(one.segments == number, order, -1)
+            extras = {
+                name: np.roll(x, 1 - number, -1) if name.startswith("segment_") else np.take_along_axis(x, order, -1)
+                for name, x in one.extras.items()
+            }
+            tokens, weights = (np.take_along_axis(x, order, -1) for x in (one.tokens, one.weights))
+            rows.append(Batch(tokens, weights * own, own.astype(np.int32), extras))
+    same(run(CASES[name], batch), run(CASES[name], jax.tree.map(lambda *x: np.concatenate(x), *rows)))
 
 
-@every_objective
-def test_jitted_equals_plain(name):
-    objective = OBJECTIVES[name]()
-    batch = batch_for(objective)
-    plain = loss_of(objective, random_table(), batch)
-    jitted = jax.jit(lambda table, batch: loss_of(objective, table, batch))(random_table(), batch)
-    jax.tree.map(close, plain, jitted)
+@pytest.mark.parametrize("name", sorted(OBJECTIVES))
+def test_jitted_with_rows_of_padding_equals_plain_without(name):
+    batch = batch_for(CASES[name])
+    loss, metrics = loss_of(CASES[name], random_table(), batch)
+    out = run(CASES[name], batch)
+    jax.tree.map(close, (loss, metrics), (out.loss, out.metrics))
 
 
 @every_objective
 def test_no_gradient_reaches_the_reference(name):
-    objective = OBJECTIVES[name]()
-    gradient = jax.grad(lambda reference: loss_of(objective, random_table(), batch_for(objective), reference)[0].total)(
-        random_table(1)
-    )
-    assert not np.any(gradient)
+    assert not np.any(run(CASES[name], batch_for(CASES[name])).reference_gradient)
+
+
+@every_objective
+def test_the_loss_at_the_reference_is_what_it_says(name):
+    said = getattr(CASES[name], "at_reference", None)
+    if said is None:
+        pytest.skip("it has no closed form")
+    out = run(CASES[name], batch_for(CASES[name]), reference_table=random_table())
+    close(out.loss.value, said)
 
 
 @every_objective
 def test_metrics_are_means(name):
-    objective = OBJECTIVES[name]()
-    _, metrics = loss_of(objective, random_table(), batch_for(objective))
+    metrics = run(CASES[name], batch_for(CASES[name])).metrics
     assert metrics
     assert all(isinstance(metric, Mean) and np.isfinite(metric.value) for metric in metrics.values())
 
 
 @every_objective
 def test_it_says_what_it_is(name):
-    text = OBJECTIVES[name].__doc__
+    text = CASES[name].__doc__
     assert "Formula:" in text
     assert "Want it" in text

@@ -1,0 +1,71 @@
+"""ORPO: fine-tuning on the chosen text with a penalty on the odds of the rejected one; no reference."""
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from mtjax.objectives import base, pairs, sequences
+from mtjax.objectives.numerics import log_odds, wide
+from mtjax.types import Batch, Mean, Metrics, Policy
+
+
+def orpo_loss(
+    chosen_mean_logprob: ArrayLike, rejected_mean_logprob: ArrayLike, *, odds_weight: ArrayLike
+) -> Float[Array, "..."]:
+    """`-chosen_mean_logprob - odds_weight * log sigmoid(log odds_c - log odds_r)`, elementwise, `odds = p / (1 - p)`.
+
+    p is the exponential of the mean log-probability per token, so that neither odds underflow. A p closer to 1 than
+    float32 can tell is held there.
+
+    >>> orpo_loss(-0.9162907, -1.6094379, odds_weight=0.0)  # p = 0.4: -log 0.4
+    Array(0.9162907, dtype=float32)
+
+    Args:
+        chosen_mean_logprob: log-probability of the chosen text divided by its length: nats per token, any shape.
+        rejected_mean_logprob: the same of the rejected text.
+        odds_weight: the paper's lambda.
+    """
+    chosen = wide(chosen_mean_logprob)
+    ratio = log_odds(chosen) - log_odds(rejected_mean_logprob)
+    return -chosen - wide(odds_weight) * jax.nn.log_sigmoid(ratio)
+
+
+@base.register("orpo")
+@dataclasses.dataclass(frozen=True)
+class Orpo:
+    """Odds ratio preference optimisation: cross-entropy on the chosen text, and its odds over the rejected one's.
+
+    Formula: the mean over pairs of `-m_c - odds_weight * log sigmoid(log(p_c / (1 - p_c)) - log(p_r / (1 - p_r)))`,
+    where `m` is the mean log-probability per token of a text and `p = exp(m)`.
+
+    Want it to go from a base model to preferences in one stage: it needs neither a reference nor fine-tuning before.
+
+    Each pair counts once, whatever its length; implementations that average the cross-entropy over all tokens of a
+    batch, or include the prompt in it, give long texts more of a say. Shapes, and what is left out: as
+    `mtjax.objectives.dpo.Dpo`. Metrics: `pair_metrics`, with the log-odds as reward, and `nll_chosen` (nats per token,
+    mean over pairs).
+
+    Source: Hong et al., "ORPO: Monolithic Preference Optimization without Reference Model", 2024 (arXiv 2403.07691).
+    """
+
+    task: ClassVar[str] = "pair"
+    needs_reference: ClassVar[bool] = False
+
+    odds_weight: base.Number = 0.1
+    """How much the odds count beside the cross-entropy: the paper's lambda, other code's beta."""
+
+    def __post_init__(self) -> None:
+        base.require(self, "odds_weight", at_least=0)
+
+    def __call__(
+        self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: PRNGKeyArray | None = None
+    ) -> tuple[Mean, Metrics]:
+        """The loss of the batch, and what to watch."""
+        ours = pairs.pair_scores(policy, batch, "orpo")
+        chosen, rejected = ours.chosen.mean_logprob, ours.rejected.mean_logprob
+        loss = orpo_loss(chosen, rejected, odds_weight=self.odds_weight)
+        metrics = pairs.pair_metrics(ours, log_odds(chosen), log_odds(rejected))
+        return sequences.mean_of(loss, ours.live), metrics | {"nll_chosen": sequences.mean_of(-chosen, ours.live)}

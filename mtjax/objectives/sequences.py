@@ -1,0 +1,109 @@
+"""Packed examples as numbers: what the objectives that score whole sequences share."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from mtjax.errors import InputError
+from mtjax.objectives import base
+from mtjax.types import Batch, Mean, Policy, TokenScores
+
+CONFIDENCE_EDGES = (float("-inf"), -100.0, -30.0, -10.0, -3.0, -1.0, 0.0)
+"""Edges of the confidence histogram, in nats: a sequence of log-probability -3 is sampled once in 20 times."""
+
+
+class Sequences(NamedTuple):
+    """One number per packed example.
+
+    Attributes:
+        logprob: `sum_t w_t log p(y_t | y_<t)` over the example's targets, in nats; 0 without one.
+        length: `sum_t |w_t|`, the number of targets where weights are 0 and 1; 0 without one.
+        live: whether the example has a target. Columns without an example are not live and count nowhere.
+    """
+
+    logprob: Float[Array, "*B S"]
+    length: Float[Array, "*B S"]
+    live: Bool[Array, "*B S"]
+
+    @property
+    def mean_logprob(self) -> Float[Array, "*B S"]:
+        """`logprob / length`: nats per target; 0 where there is no target."""
+        return self.logprob / jnp.where(self.live, self.length, 1)
+
+
+def segment_count(batch: Batch) -> int:
+    """S, the columns of the batch's `segment_...` extras; T where it has none, which is slow but right."""
+    columns = {x.shape[-1] for name, x in batch.extras.items() if name.startswith("segment_")}
+    if len(columns) > 1:
+        raise InputError(f"segment extras have {sorted(columns)} columns; expected the same number in all of them")
+    return columns.pop() if columns else batch.tokens.shape[-1]
+
+
+def target_logprob(scores: TokenScores, batch: Batch) -> tuple[Float[Array, "*B T"], Float[Array, "*B T"]]:
+    """`w_t log p_t` and `w_t` per token, both 0 where nothing is predicted.
+
+    A weight of 0 drops a token even if its log-probability is infinite: 0 * inf is NaN.
+    """
+    weights = jnp.asarray(batch.weights, jnp.float32) * base.is_target(jnp.asarray(batch.segments))
+    return jnp.where(weights != 0, weights * scores.logprob, 0), weights
+
+
+def sequence_scores(scores: TokenScores, batch: Batch) -> Sequences:
+    """What a policy's scores say of each packed example; gradient flows through `logprob`."""
+    logprob, weights = target_logprob(scores, batch)
+    segments, count = jnp.asarray(batch.segments), segment_count(batch)
+    length = base.segment_sum(jnp.abs(weights), segments, count)
+    return Sequences(base.segment_sum(logprob, segments, count), length, length != 0)
+
+
+def reference_scores(reference: Policy | None, batch: Batch, objective: str) -> Sequences:
+    """What the reference says of each packed example, without gradient. InputError where there is no reference."""
+    if reference is None:
+        raise InputError(f"objective '{objective}' compares with a reference policy, got None; pass reference=...")
+    return jax.lax.stop_gradient(sequence_scores(reference.scores(batch), batch))
+
+
+def segment_extra(batch: Batch, name: str, objective: str, way_out: str) -> Float[Array, "*B S"]:
+    """`extras["segment_<name>"]` in float32; InputError with the way out where the batch has none."""
+    if f"segment_{name}" not in batch.extras:
+        raise InputError(
+            f"objective '{objective}' needs extras['segment_{name}'], got {sorted(batch.extras)}; {way_out}"
+        )
+    return jnp.asarray(batch.extras[f"segment_{name}"], jnp.float32)
+
+
+def is_right(batch: Batch, objective: str) -> Bool[Array, "*B S"]:
+    """Which examples are right (`segment_polarity` 1), the others being wrong; of pairs, the chosen row is right."""
+    way_out = "use the task 'completion' with polarities='both'"
+    return segment_extra(batch, "polarity", objective, way_out) > 0.5
+
+
+def mean_of(values: Float[Array, "..."], live: Bool[Array, "..."]) -> Mean:
+    """Sum and number of the live values."""
+    return Mean(jnp.sum(jnp.where(live, values, 0)), jnp.sum(live, dtype=jnp.float32))
+
+
+def share_of(which: Bool[Array, "..."], live: Bool[Array, "..."]) -> Mean:
+    """How many of the live are such, of how many."""
+    return mean_of(jnp.asarray(which, jnp.float32), live)
+
+
+def confidence(logprob: Float[Array, "..."], live: Bool[Array, "..."]) -> dict[str, Mean]:
+    """A histogram of log-probabilities: the share in each bin, such as `confidence/-3_to_-1` for -3 < log p <= -1.
+
+    What lies in the last bin is nearly certain, and cannot be explored by sampling.
+    """
+    edges = zip(CONFIDENCE_EDGES[:-1], CONFIDENCE_EDGES[1:], strict=True)
+    inside = lambda low, high: (logprob <= high) & ((logprob > low) if low > float("-inf") else True)
+    return {f"confidence/{low:g}_to_{high:g}": share_of(inside(low, high), live) for low, high in edges}
+
+
+def polarity_metrics(sequences: Sequences, reward: Float[Array, "*B S"], right: Bool[Array, "*B S"]) -> dict[str, Mean]:
+    """Log-probability (nats per sequence) and reward of right and wrong examples apart; the share of wrong ones."""
+    live, metrics = sequences.live, {}
+    for name, which in (("right", right), ("wrong", ~right)):
+        metrics[f"logprob_{name}"] = mean_of(sequences.logprob, live & which)
+        metrics[f"reward_{name}"] = mean_of(reward, live & which)
+    return metrics | {"wrong_share": share_of(~right, live)}

@@ -1,0 +1,74 @@
+"""Unlikelihood: the tokens of wrong texts made unlikely, those of right ones likely."""
+
+import dataclasses
+from typing import ClassVar
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from mtjax.objectives import base, sequences
+from mtjax.objectives.numerics import below_certain, log1mexp
+from mtjax.types import Batch, Mean, Metrics, Policy
+
+
+def unlikelihood_loss(logprob: ArrayLike) -> Float[Array, "..."]:
+    """`-log(1 - p)` of `logprob = log p`, elementwise: 0 for an impossible token, 16.6 for one that is certain.
+
+    A p closer to 1 than float32 can tell is held there with its slope, so that value and gradient stay finite and a
+    token the model is sure of is still unlearnt.
+
+    >>> unlikelihood_loss(-0.6931472)  # p = 1/2: log 2
+    Array(0.6931472, dtype=float32)
+    """
+    return -log1mexp(below_certain(logprob))
+
+
+@base.register("unlikelihood")
+@dataclasses.dataclass(frozen=True)
+class Unlikelihood:
+    """Cross-entropy on right texts and unlikelihood on wrong ones, token by token.
+
+    Formula: `L = sum_t v_t l_t / sum_t v_t`, where in right segments `v_t = w_t, l_t = -log p_t` and in wrong ones
+    `v_t = unlikelihood_weight * w_t, l_t = -log(1 - p_t)`.
+
+    Want it as the plainest use of a negative sign, without a reference; at `unlikelihood_weight=0` it is `nll` on the
+    right texts. Most tokens of a wrong solution are right ones, and are pushed down with the rest: start small, or give
+    weights to the wrong tokens only.
+
+    Needs `extras["segment_polarity"]` `[*B, S]`, 1 right and 0 wrong: single sequences `(B, T)` without a prefix that
+    gives them away (task `completion` with both polarities), or packed pairs `(B, 2, T)`.
+
+    Metrics: `entropy` and `top1` over all targets, `nll_right`, `nll_wrong` and `unlikelihood_wrong` (nats per unit of
+    weight), `wrong_share`.
+
+    Source: the loss of a negative candidate in Welleck et al., "Neural Text Generation with Unlikelihood Training",
+    2019 (arXiv 1908.04319); its use on whole wrong solutions is ours.
+    """
+
+    task: ClassVar[str] = "any"
+    needs_reference: ClassVar[bool] = False
+
+    unlikelihood_weight: base.Number = 1.0
+    """How much a token of a wrong text counts, in units of a right one's; 0 leaves the wrong ones out."""
+
+    def __post_init__(self) -> None:
+        base.require(self, "unlikelihood_weight", at_least=0)
+
+    def __call__(
+        self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: PRNGKeyArray | None = None
+    ) -> tuple[Mean, Metrics]:
+        """The loss of the batch; metrics by polarity."""
+        polarity = jnp.asarray(sequences.is_right(batch, "unlikelihood"), jnp.float32)
+        right = base.spread(polarity, jnp.asarray(batch.segments))
+        scores = policy.scores(batch)
+        _, metrics = base.weighted_nll(scores, batch, batch.weights)
+        unlikely = scores._replace(logprob=-unlikelihood_loss(scores.logprob))
+        right_loss, _ = base.weighted_nll(scores, batch, batch.weights * right)
+        wrong_nll, _ = base.weighted_nll(scores, batch, batch.weights * (1 - right))
+        wrong_loss, _ = base.weighted_nll(unlikely, batch, batch.weights * (1 - right))
+        weight = self.unlikelihood_weight
+        loss = Mean(right_loss.total + weight * wrong_loss.total, right_loss.count + weight * wrong_loss.count)
+        wrong_share = Mean(wrong_loss.count, wrong_loss.count + right_loss.count)
+        by_polarity = {"nll_right": right_loss, "nll_wrong": wrong_nll, "unlikelihood_wrong": wrong_loss}
+        return loss, {**metrics, **by_polarity, "wrong_share": wrong_share}
