@@ -16,6 +16,7 @@ import tyro
 from mtjax.data.batches import DataConfig
 from mtjax.data.sources import Source
 from mtjax.errors import InputError, suggest
+from mtjax.live_filter import LiveFilter
 from mtjax.model.decoder import DecoderConfig
 from mtjax.objectives import OBJECTIVES
 from mtjax.objectives.mistake_tuning import MistakeTuning
@@ -75,6 +76,8 @@ class Config:
     """Over which devices."""
     checkpoint: CheckpointConfig = CheckpointConfig()
     """What is kept."""
+    live_filter: LiveFilter | None = None
+    """Train on examples only that the objective says are not learnt yet; for dco."""
     held_out: HeldOut | None = None
     """What is measured besides."""
     steps: int = 1000

@@ -20,6 +20,7 @@ from mtjax.config import Config
 from mtjax.data.batches import Batches, make_batches
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import ExitCode, InputError, NonFiniteLoss, entry_point
+from mtjax.live_filter import make_chooser
 from mtjax.metrics import MetricsLog, Progress, cut_back, flops_per_token, peak_flops
 from mtjax.model import huggingface
 from mtjax.optim import make_optimizer
@@ -73,6 +74,7 @@ def train(config: Config) -> Result:
         reference=reference.policy,
         chunk=config.chunk,
     )
+    choose = make_chooser(config.live_filter, batches, model, config.objective, mesh, config.chunk)
 
     # From where: the newest checkpoint.
     checkpoints = Checkpoints(folder / "checkpoints", config.checkpoint.keep)
@@ -90,18 +92,19 @@ def train(config: Config) -> Result:
     peak = peak_flops(jax.devices()[0].device_kind)
     progress = Progress(config.steps, first, flops, peak and peak * mesh.size)
     lowest = held_out.lowest_of(folder) if held_out else float("inf")
-    waiting: tuple[int, Any] | None = None
+    waiting: tuple[int, Any, Any] | None = None
 
     def settle() -> None:
         """Read the waiting step's metrics, refuse a non-finite one, and log it."""
         nonlocal waiting
         if waiting is None:
             return
-        number, values = waiting
+        number, values, examples = waiting
         values = {name: float(value) for name, value in jax.device_get(values).items()}
         waiting = None
         if not np.isfinite([values["loss"], values["grad_norm"]]).all():
-            ids = ", ".join(batches.ids_at(number - 1)[:8])
+            there = dict.fromkeys(examples.ravel().tolist())  # a pair stands there twice
+            ids = ", ".join([batches.ids[example] for example in there if example >= 0][:8])
             raise NonFiniteLoss(
                 f"step {number}: loss={values['loss']}, grad_norm={values['grad_norm']}; examples {ids}; the last "
                 f"checkpoint in {folder} is as it was: lower optim.learning_rate, or look at these examples"
@@ -114,15 +117,15 @@ def train(config: Config) -> Result:
     try:
         with signals() as stop_asked:
             for number in range(first + 1, config.steps + 1):
-                batch, key = batches.batch_at(number - 1), jax.random.fold_in(seed, number)
-                state, values = update(state, batch, key, reference.params)
+                batch, chosen_by = choose(state.params, number - 1)
+                state, values = update(state, batch, jax.random.fold_in(seed, number), reference.params)
                 settle()
-                waiting = (number, values)
+                waiting = (number, values | chosen_by, batch.extras["segment_id"])
                 due = config.held_out is not None and number % config.held_out.every == 0
                 stop = stop_asked()
                 if held_out and (due or number == config.steps):
                     loss = held_out.measure(state.params)
-                    waiting = (number, values | {"held_out_loss": loss})
+                    waiting = (number, values | chosen_by | {"held_out_loss": loss}, batch.extras["segment_id"])
                     if loss < lowest:
                         settle()
                         lowest = loss

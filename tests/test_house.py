@@ -15,7 +15,7 @@ FILES = sorted((ROOT / "mtjax").rglob("*.py"))
 FLOORS = [
     {"errors", "types", "sharding"},
     {"data", "model", "objectives", "optim", "flops"},
-    {"step", "mistakes", "evaluation", "checkpoint", "metrics", "held_out", "reference", "reference_cache"},
+    {"step", "mistakes", "evaluation", "checkpoint", "metrics", "held_out", "reference", "reference_cache", "live_filter"},
     {"config", "runs"},
 ]
 

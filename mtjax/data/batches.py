@@ -1,7 +1,7 @@
 """Batches: the packed rows of step n, from the settings, the seed and n alone."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import jax
@@ -12,7 +12,7 @@ from mtjax.data.build import Fit, build_index
 from mtjax.data.hashing import digest
 from mtjax.data.index import Counts, Index, join_indices
 from mtjax.data.order import make_order
-from mtjax.data.packing import Rows, join_rows, pack
+from mtjax.data.packing import Rows, first_that_fit, join_rows, pack
 from mtjax.data.problem import OnError, Problems
 from mtjax.data.sources import Mixture, Source
 from mtjax.data.tasks import Task
@@ -85,6 +85,10 @@ class Batches(NamedTuple):
             float32 [B, S] (1 right, 0 wrong, 1 where neither) and what the task adds. Any order of steps gives the same
             batches. With `rows`, B is the slice's length.
         ids_at: `step -> names` of the examples in that batch, row by row.
+        window_at: `(step, factor) -> Batch` of `factor` times as many rows, none of which another step's window has
+            within an epoch: candidates to choose from.
+        repack: `(example numbers) -> Batch` of the first of those examples that fit in as many rows as a batch has.
+        ids: name of each example, by the number that `segment_id` holds.
         steps_per_epoch: steps until every row has been seen (of one source; of a mixture, rows over batch size).
         report: what the data came to.
         fingerprint: of everything the batches depend on but the seed and the batch size.
@@ -92,6 +96,9 @@ class Batches(NamedTuple):
 
     batch_at: Callable[[int], Batch]
     ids_at: Callable[[int], list[str]]
+    window_at: Callable[[int, int], Batch]
+    repack: Callable[[Int[np.ndarray, " n"]], Batch]
+    ids: Sequence[str]
     steps_per_epoch: int
     report: Report
     fingerprint: str
@@ -154,6 +161,9 @@ def make_batches(
     steps_per_epoch = -(-joined.number // batch_size)
     wanted = np.arange(batch_size)[rows if rows is not None else slice(None)]
 
+    def assembled(packed: Rows, rows: Int[np.ndarray, " B"]) -> Batch:
+        return assemble(index, packed, rows, config.sequence_length, config.max_segments, tokenizer.pad_id)
+
     def rows_of(step: int) -> Int[np.ndarray, " B"]:
         places = step * batch_size + wanted
         if repeat and step >= 0:
@@ -163,10 +173,19 @@ def make_batches(
         return np.where(places < joined.number, places, -1)
 
     def batch_at(step: int) -> Batch:
-        return assemble(index, joined, rows_of(step), config.sequence_length, config.max_segments, tokenizer.pad_id)
+        return assembled(joined, rows_of(step))
 
     def ids_at(step: int) -> list[str]:
         return [index.ids[example] for example in members_of(joined, rows_of(step))[0]]
+
+    def window_at(step: int, factor: int) -> Batch:
+        return assembled(joined, order(step * factor * batch_size + np.arange(factor * batch_size)))
+
+    def repack(examples: Int[np.ndarray, " n"]) -> Batch:
+        segments = config.max_segments if config.pack else 1
+        found = first_that_fit(index.lengths[examples], config.sequence_length, segments, batch_size)
+        chosen = Rows(examples[found.members], found.offsets)
+        return assembled(chosen, np.where(wanted < chosen.number, wanted, -1))
 
     fingerprint = digest(
         [source.fingerprint() for source in sources],
@@ -176,7 +195,7 @@ def make_batches(
         tokenizer.fingerprint,
     )
     report = _report(index, joined, config.sequence_length)
-    return Batches(batch_at, ids_at, steps_per_epoch, report, fingerprint)
+    return Batches(batch_at, ids_at, window_at, repack, index.ids, steps_per_epoch, report, fingerprint)
 
 
 def members_of(

@@ -69,6 +69,21 @@ def best_fit(lengths: Int[np.ndarray, "n sides"], row_length: int, max_segments:
     return rows
 
 
+def first_that_fit(lengths: Int[np.ndarray, "n sides"], row_length: int, max_segments: int, rows: int) -> Rows:
+    """The first examples that best fit puts into at most `rows` rows, packed; the rest is left out."""
+    packed: list[list[int]] = []
+    few, many = 0, len(lengths) + 1  # so many fit; so many do not
+    while many - few > 1:
+        tried = len(lengths) if not few and many > len(lengths) else (few + many) // 2
+        found = best_fit(lengths[:tried], row_length, max_segments)
+        if len(found) <= rows:
+            few, packed = tried, found
+        else:
+            many = tried
+    members = np.array([position for row in packed for position in row], np.int64)
+    return Rows(members, np.cumsum([0, *map(len, packed)]))
+
+
 def pack(
     lengths: Int[np.ndarray, "n sides"], *, row_length: int, max_segments: int, key: tuple[int, ...], first: int = 0
 ) -> Rows:
