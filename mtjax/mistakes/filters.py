@@ -1,0 +1,84 @@
+r"""Filters of wrong steps, each a pure function that says whether a pair is spoilt, and `unboxed`, which mends one."""
+
+from collections.abc import Sequence
+
+from mtjax.data.pair_task import unboxed
+from mtjax.mistakes.equations import equations
+
+__all__ = ["TELL_TALES", "EDIT_TELL_TALES", "box_on_one_side", "identical", "levenshtein", "still_true", "tell_tale"]
+__all__ += ["too_far", "unboxed", "unboxed_pair"]
+
+TELL_TALES = ("a mistake", "Let's correct", "The correct", "Let's reconsider", "python")
+"""Phrases that give a solution away (RISE's released code has these and more like them; the rest is not published
+in our sources)."""
+
+EDIT_TELL_TALES = ("mistakenly", "incorrect", "wrong")
+"""Phrases that give an edited step away, besides `TELL_TALES`."""
+
+
+def identical(right: str, wrong: str) -> bool:
+    """Whether the two texts are the same but for white space: such a pair has no gradient."""
+    return right.split() == wrong.split()
+
+
+def levenshtein(a: str, b: str) -> int:
+    """Edit distance: the fewest characters to insert, delete or replace.
+
+    >>> levenshtein("48 / 2 = 24", "48 * 2 = 96")
+    3
+    """
+    start = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    a, b = a[start:], b[start:]
+    end = next((i for i, (x, y) in enumerate(zip(a[::-1], b[::-1], strict=False)) if x != y), min(len(a), len(b)))
+    a, b = a[: len(a) - end], b[: len(b) - end]
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        above, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            above, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, above + (x != y))
+    return row[-1]
+
+
+def too_far(right: str, wrong: str, alpha: int | None) -> bool:
+    """Whether the edit distance is not below alpha (RISE keeps `LD < alpha`; its alpha is not published, so there is
+    no default). None keeps everything."""
+    return alpha is not None and levenshtein(right, wrong) >= alpha
+
+
+def tell_tale(question: str, text: str, phrases: Sequence[str] = TELL_TALES) -> bool:
+    """Whether a text admits an error. Never, where the question itself speaks of "wrong" or "correct".
+
+    Case does not count.
+    """
+    asked = question.lower()
+    if "wrong" in asked or "correct" in asked:
+        return False
+    said = text.lower().replace("’", "'")
+    return any(phrase.lower() in said for phrase in phrases)
+
+
+def box_on_one_side(right: str, wrong: str) -> bool:
+    r"""Whether only one of two texts has a `\boxed`: a shortcut that has nothing to do with being right."""
+    return ("\\boxed" in right) != ("\\boxed" in wrong)
+
+
+def unboxed_pair(right: str, wrong: str) -> tuple[str, str]:
+    r"""Both texts without `\boxed{...}` where one has none; unchanged where both or neither have.
+
+    RISE's released code unwraps the rejected side alone.
+    """
+    return (unboxed(right), unboxed(wrong)) if box_on_one_side(right, wrong) else (right, wrong)
+
+
+def still_true(right: str, wrong: str) -> bool:
+    """Whether the edited step says what the right one says: its equations are true, with the same results in the same
+    order, from the same numbers. Nothing can be said without an equation: then it is not still true.
+    """
+    before, after = equations(right), equations(wrong)
+    if not before or len(before) != len(after):
+        return False
+    numbers = lambda equation: sorted(token.text.replace(",", "") for token in equation.operands)
+    return all(
+        new.true and new.value == old.value and numbers(new) == numbers(old)
+        for old, new in zip(before, after, strict=True)
+    )

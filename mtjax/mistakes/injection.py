@@ -1,0 +1,210 @@
+"""Injected mistakes from right solutions: draw by type, even out the surface, filter, judge, count."""
+
+import dataclasses
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from mtjax.data.answers import extract_answer
+from mtjax.data.hashing import digest
+from mtjax.data.numbers import parse_number, same_number
+from mtjax.data.problem import Problem
+from mtjax.errors import InputError
+from mtjax.mistakes.errors import draw, edited, take_apart, whole_solution
+from mtjax.mistakes.filters import EDIT_TELL_TALES, TELL_TALES, box_on_one_side, identical, tell_tale, unboxed_pair
+from mtjax.mistakes.record import Mistake
+from mtjax.mistakes.surface import Balance, difference
+from mtjax.mistakes.verify import verify
+from mtjax.mistakes.worked import Worked
+
+
+@dataclasses.dataclass(frozen=True)
+class Shares:
+    """How often each type of error is tried first, in any unit; 0 leaves a type out.
+
+    Values, copies and substitutions lead, as they do among natural errors (RISE finds calculation, substitution and
+    omission dominant). Edits that can only shorten a step are rare, so that length says little.
+    """
+
+    value: float = 0.18
+    """Another result or operand."""
+    value_series: float = 0.10
+    """Another operand and what follows from it."""
+    operator: float = 0.12
+    """Another operator."""
+    swap: float = 0.06
+    """Operands swapped."""
+    dropped_term: float = 0.05
+    """A term left out."""
+    substitution: float = 0.13
+    """A number from elsewhere in the problem."""
+    carry: float = 0.10
+    """A carry or borrow forgotten, or one too many."""
+    unit: float = 0.04
+    """A wrong factor between units, or another unit."""
+    copied_number: float = 0.12
+    """A number copied wrong."""
+    skipped_step: float = 0.05
+    """The next step in place of this one."""
+    early_stop: float = 0.02
+    """The answer before it is worked out."""
+    misread: float = 0.03
+    """A word changed, with its operator."""
+
+    def __post_init__(self) -> None:
+        bad = {name: share for name, share in dataclasses.asdict(self).items() if not 0 <= share < float("inf")}
+        if bad or not any(dataclasses.asdict(self).values()):
+            raise InputError(f"shares {bad or 'are all 0'}: expected numbers >= 0, at least one above 0")
+
+    def order(self, rng: random.Random) -> list[str]:
+        """The types in an order drawn without replacement, each time with odds in proportion to the shares."""
+        shares = {name: share for name, share in dataclasses.asdict(self).items() if share > 0}
+        return sorted(shares, key=lambda name: rng.random() ** (1 / shares[name]), reverse=True)
+
+
+class Rules(NamedTuple):
+    """How edits are drawn and which are kept.
+
+    Attributes:
+        seed: of all draws.
+        per_problem: step mistakes to keep of each problem, of different wording; fewer where no more are found.
+        shares: odds of the types.
+        proposals: edits of a type to draw at a time; the one that evens out the surface is judged first.
+        alpha: keep only edit distances below this; None keeps all.
+        keep_unproved: keep what no checker can judge, too.
+        carry_forward: beside each step mistake whose solution ends wrong, keep the pair of whole solutions.
+    """
+
+    seed: int = 0
+    per_problem: int = 1
+    shares: Shares = Shares()
+    proposals: int = 6
+    alpha: int | None = None
+    keep_unproved: bool = False
+    carry_forward: bool = False
+
+
+OUTCOMES = (
+    "made",
+    "unparsed",
+    "identical",
+    "too_far",
+    "tell_tale",
+    "refuted",
+    "unproved",
+    "proved",
+    "kept",
+    "solutions",
+)
+"""What is counted per type: edits made; of these, how many each filter took, how many stayed right, could not be judged
+and were proved wrong; and how many step mistakes and pairs of solutions were kept."""
+
+Yields = dict[str, Counter]
+"""Counts by type of error."""
+
+
+def usable_solutions(problem: Problem) -> list[tuple[str, str]]:
+    """The right solutions to edit, each with the final answer that counts as right.
+
+    The problem's right solutions, and the chosen sides of its pairs of whole solutions. Left out are those that state
+    another number than the problem's answer, and those that admit to errors.
+    """
+    texts = [*problem.right, *(pair.chosen for pair in problem.pairs if pair.kind == "full" and not pair.context)]
+    out = []
+    for text in dict.fromkeys(texts):
+        said = extract_answer(text) or ""
+        a, b = parse_number(said), parse_number(problem.answer)
+        agree = not problem.answer or a is None or b is None or same_number(a, b)
+        if agree and not tell_tale(problem.question, text):
+            out.append((text, problem.answer or said))
+    return out
+
+
+def outcome(mistake: Mistake, alpha: int | None) -> tuple[str, Mistake]:
+    """What becomes of an edit: the filter that takes it, or its verdict; and the mistake with the verdict in it.
+
+    A `\\boxed` that only one side has is unwrapped.
+    """
+    right, wrong = mistake.right_step, mistake.wrong_step
+    if identical(right, wrong):
+        return "identical", mistake
+    if alpha is not None and (mistake.edit_distance or 0) >= alpha:
+        return "too_far", mistake
+    if tell_tale(mistake.question, wrong, (*TELL_TALES, *EDIT_TELL_TALES)):
+        return "tell_tale", mistake
+    if box_on_one_side(right, wrong):
+        right, wrong = unboxed_pair(right, wrong)
+        mistake = dataclasses.replace(mistake, right_step=right, wrong_step=wrong, span=None)
+    verdict, judge = verify(mistake)
+    return verdict, dataclasses.replace(mistake, verdict=verdict, judge=judge)
+
+
+def inject(problems: Iterable[Problem], rules: Rules, yields: Yields) -> Iterator[Mistake]:
+    """The mistakes of some problems, in order; the counts go into `yields`.
+
+    What is drawn for a problem depends on the seed, its id and its question; which of the draws is taken also on the
+    mistakes before it, through the balance of surface counts. So the same problems in the same order give the same
+    mistakes, and the first n problems give the first of them.
+    """
+    balance, names = Balance(), Counter[str]()
+    for problem in problems:
+        names[problem.id] += 1
+        name = problem.id if names[problem.id] == 1 else f"{problem.id}~{names[problem.id]}"
+        yield from _of_problem(dataclasses.replace(problem, id=name), rules, balance, yields)
+
+
+def _of_problem(problem: Problem, rules: Rules, balance: Balance, yields: Yields) -> Iterator[Mistake]:
+    rng = random.Random(int(digest("inject", rules.seed, problem.id, problem.question), 16))
+    solutions = usable_solutions(problem)
+    taken: set[tuple[str, str]] = set()
+    for number in range(rules.per_problem if solutions else 0):
+        text, answer = rng.choice(solutions)
+        worked = take_apart(problem.question, text)
+        found = _one(worked, problem, answer, number, rules, rng, balance, yields, taken)
+        if found is None:
+            return
+        taken.add((found.prefix, found.wrong_step))
+        yield found
+        if rules.carry_forward:
+            whole = whole_solution(found, id=f"{problem.id}/solution/{number}")
+            verdict, judge = verify(whole)
+            if verdict == "proved":
+                yields[found.error_type]["solutions"] += 1
+                balance.add(_solution_difference(found))
+                yield dataclasses.replace(whole, verdict=verdict, judge=judge)
+
+
+def _one(
+    worked: Worked, problem: Problem, answer: str, number: int, rules: Rules, rng: random.Random, balance: Balance,
+    yields: Yields, taken: set[tuple[str, str]],
+) -> Mistake | None:  # fmt: skip
+    """One mistake of a solution that is kept; None where no type of error finds one."""
+    for type in rules.shares.order(rng):
+        drafts = draw(worked, type, rng, rules.proposals)
+        changes = {id(d): difference(worked.text[d.start : d.end], d.wrong) for d in drafts}
+        for draft in sorted(drafts, key=lambda draft: balance.burden(changes[id(draft)])):
+            if (worked.text[: draft.start], draft.wrong) in taken:
+                continue
+            record = edited(
+                worked, draft, id=f"{problem.id}/step/{number}", problem_id=problem.id, answer=answer, seed=rules.seed
+            )
+            verdict, record = outcome(record, rules.alpha)
+            yields.setdefault(type, Counter())["made"] += 1
+            yields[type][verdict] += 1
+            if verdict == "proved" or (verdict == "unproved" and rules.keep_unproved):
+                yields[type]["kept"] += 1
+                balance.add(changes[id(draft)])
+                return record
+    return None
+
+
+def _solution_difference(step: Mistake) -> Mapping[str, float]:
+    """What a pair of whole solutions adds to the balance, kept apart from that of the steps."""
+    return {f"solution {key}": n for key, n in difference(step.right_solution, step.wrong_solution).items()}
+
+
+def yield_rows(yields: Yields) -> list[list[str | int]]:
+    """The counts as rows `[type, *OUTCOMES]`, with a last row of sums."""
+    rows: list[list[str | int]] = [[name, *(yields[name][key] for key in OUTCOMES)] for name in yields]
+    return [*rows, ["all", *(sum(counts[key] for counts in yields.values()) for key in OUTCOMES)]]

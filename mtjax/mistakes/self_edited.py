@@ -1,0 +1,91 @@
+"""Mistakes from a model's own edits: which steps to ask about, and what becomes of the answers."""
+
+import dataclasses
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from mtjax.data.hashing import digest
+from mtjax.data.problem import Problem
+from mtjax.mistakes.errors import Draft, edited, take_apart
+from mtjax.mistakes.injection import Rules, Yields, outcome, usable_solutions
+from mtjax.mistakes.record import Mistake
+from mtjax.mistakes.self_edit import EditRequest, edit_request, put_in_place
+from mtjax.mistakes.worked import Worked, follow_edit
+
+
+class Asked(NamedTuple):
+    """One step that the model is asked to edit.
+
+    Attributes:
+        worked: the right solution.
+        answer: the final answer that counts as right.
+        step: number of the step, from 0.
+        request: what is asked.
+    """
+
+    worked: Worked
+    answer: str
+    step: int
+    request: EditRequest
+
+
+def requests_of(problem: Problem, seed: int, steps: int | None = None) -> list[Asked]:
+    """What to ask about one problem: one edit of each step of one right solution, but not of an answer line.
+
+    Solution, templates and (with `steps`, the most to ask about) steps depend on the seed and the problem alone.
+    """
+    rng = random.Random(int(digest("self_edit", seed, problem.id, problem.question), 16))
+    solutions = usable_solutions(problem)
+    if not solutions:
+        return []
+    text, answer = rng.choice(solutions)
+    worked = take_apart(problem.question, text)
+    numbers = [k for k, step in enumerate(worked.steps) if not step.answer and step.end > step.start]
+    if steps is not None and steps < len(numbers):
+        numbers = sorted(rng.sample(numbers, steps))
+    asked = []
+    for k in numbers:
+        prefix = text[: worked.steps[k].start]
+        asked.append(Asked(worked, answer, k, edit_request(problem.question, prefix, worked.step_text(k), rng)))
+    return asked
+
+
+def mistakes_of(
+    problem: Problem, asked: Sequence[Asked], edits: Sequence[str | None], rules: Rules, yields: Yields,
+    known: Mapping[str, Any],
+) -> Iterator[Mistake]:  # fmt: skip
+    """The mistakes of one problem that are kept: `rules.per_problem` of those that pass, drawn by the seed.
+
+    Args:
+        problem: the problem.
+        asked: its requests.
+        edits: what the model wrote for each; None where it could not be read.
+        rules: which are kept.
+        yields: counts by the type that was asked for; added to.
+        known: fields of the records that are the same for all, such as `model` and `decode`.
+    """
+    passed = []
+    for one, edit in zip(asked, edits, strict=True):
+        counts = yields.setdefault(one.request.type, Counter())
+        counts["made"] += 1
+        if edit is None:
+            counts["unparsed"] += 1
+            continue
+        step = one.worked.steps[one.step]
+        wrong = put_in_place(one.worked.step_text(one.step), one.request, edit)
+        draft = Draft(one.request.type, step.start, step.end, wrong, follow_edit(one.worked, one.step, wrong))
+        record = edited(
+            one.worked, draft, id=f"{problem.id}/step/{one.step}", problem_id=problem.id, answer=one.answer,
+            generator="self_edit", seed=rules.seed,
+        )  # fmt: skip
+        verdict, record = outcome(dataclasses.replace(record, **known), rules.alpha)
+        counts[verdict] += 1
+        if verdict == "proved" or (verdict == "unproved" and rules.keep_unproved):
+            passed.append(record)
+    rng = random.Random(int(digest("keep", rules.seed, problem.id, problem.question), 16))
+    kept = sorted(rng.sample(range(len(passed)), min(rules.per_problem, len(passed))))
+    for number in kept:
+        yields[passed[number].error_type]["kept"] += 1
+        yield passed[number]
