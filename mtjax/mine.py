@@ -8,8 +8,10 @@ overrides. The output folder gets manifest.json and solutions.jsonl; run again a
 import contextlib
 import dataclasses
 import pathlib
+import re
 import signal
 import sys
+import typing
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,19 +20,23 @@ import tyro
 
 import mtjax
 from mtjax import config as settings
+from mtjax.checkpoint import write_whole
 from mtjax.compiled import keep_compiled
 from mtjax.data.mined import FILE, read_mined
 from mtjax.data.problem import Problem
-from mtjax.data.tasks import ChatTask
+from mtjax.data.sources import Source
+from mtjax.data.tasks import ChatTask, Task
 from mtjax.data.tokenizer import load_tokenizer
-from mtjax.errors import ExitCode, InputError, entry_point
+from mtjax.errors import ExitCode, InputError, entry_point, suggest
 from mtjax.evaluation.answers import check_gold
 from mtjax.evaluation.report import format_table
 from mtjax.loading import Loaded, load_any
 from mtjax.mistakes.attempt import Draw
 from mtjax.mistakes.journal import Journal
 from mtjax.mistakes.local import LocalPolicy, fit_prompts
+from mtjax.mistakes.mined import mined_mistakes
 from mtjax.mistakes.mining import MineConfig, MineData, mine, params_fingerprint, plain, yield_table
+from mtjax.mistakes.record import to_lines
 from mtjax.mistakes.remote import RemotePolicy, chat_or_text
 from mtjax.mistakes.server import Server
 from mtjax.model import catalog
@@ -42,7 +48,7 @@ SERVER_TOKENS = 256
 """Longest solution of a server where the settings do not say."""
 
 
-class Source(NamedTuple):
+class Policy(NamedTuple):
     """A policy that is ready to be asked.
 
     Attributes:
@@ -104,6 +110,9 @@ def run(name: str, config: MineConfig, say: Callable[[str], None] = print, loade
             return ExitCode.INTERRUPTED if stop_asked() == signal.SIGINT else ExitCode.DONE
     say(format_table(yield_table(read_mined(str(journal.file)), f"{name}: {config.samples} samples a problem")))
     say(f"wrote {journal.file}")
+    if config.mistakes:
+        write_whole(journal.folder / "mistakes.jsonl", to_lines(mined_mistakes(str(journal.file), seed=config.seed)))
+        say(f"wrote {journal.folder / 'mistakes.jsonl'}")
     return ExitCode.DONE
 
 
@@ -114,7 +123,7 @@ def from_model(
     sampling: SamplingConfig,
     loaded: Loaded | None,
     stack: contextlib.ExitStack,
-) -> Source:
+) -> Policy:
     """A model on this machine; on a mesh, which `stack` sets, where there are several devices."""
     mesh = make_mesh(config.mesh) if jax.device_count() > 1 and loaded is None else None
     if mesh is not None:
@@ -136,7 +145,7 @@ def from_model(
     }  # fmt: skip
     shape = {"rows": config.rows, "mesh": None if mesh is None else dict(mesh.shape)}
     logprob = "the model's own at temperature 1, over all tokens drawn, end token included"
-    return Source(draw, {"policy": policy, "decode": plain(sampling), **shape}, {"model": name, "logprob": logprob})
+    return Policy(draw, {"policy": policy, "decode": plain(sampling), **shape}, {"model": name, "logprob": logprob})
 
 
 def from_server(
@@ -145,7 +154,7 @@ def from_server(
     problems: Sequence[Problem],
     sampling: SamplingConfig,
     say: Callable[[str], None],
-) -> Source:
+) -> Policy:
     """A server; its weights are not known, so the name of the model stands for them."""
     chat = isinstance(config.data.task, ChatTask)
     server = Server(name, config.server, chat=chat, say=say)
@@ -158,7 +167,7 @@ def from_server(
     )  # fmt: skip
     policy = {"kind": "server", "model": model, "api": server.api, "tokenizer": config.tokenizer}
     logprob = "what the server lists, summed; whether before or behind the temperature and with the end token, it knows"
-    return Source(
+    return Policy(
         draw, {"policy": policy, "decode": plain(sampling)}, {"model": model, "url": server.base, "logprob": logprob}
     )
 
@@ -192,6 +201,22 @@ def name_and_file(argv: Sequence[str]) -> tuple[str, pathlib.Path | None, list[s
     return name, pathlib.Path(name).expanduser() / "config.py" if is_run(name) else None, rest
 
 
+def check_choices(words: Sequence[str], *, has_source: bool) -> None:
+    """Refuse a `data.source:KIND` or `data.task:KIND` that does not exist, and no source at all."""
+    named = set()
+    for name, union in (("source", Source), ("task", Task)):
+        known = [re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower() for kind in typing.get_args(union)]
+        for kind in (word.partition(":")[2] for word in words if word.startswith(f"data.{name}:")):
+            named.add(name)
+            if kind.replace("-", "_") not in known:
+                raise InputError(f"data.{name}:{kind} does not exist: {suggest(kind, known)}")
+        if name == "source" and not named and not has_source and not {"-h", "--help"} & set(words):
+            raise InputError(
+                "say which problems: give a config file, or data.source:KIND with its settings (known: "
+                f"{', '.join(sorted(known))})"
+            )
+
+
 def read_settings(argv: Sequence[str]) -> tuple[str, MineConfig]:
     """The policy's name and the settings, from the command line; InputError for what it does not understand."""
     name, file, rest = name_and_file(argv)
@@ -202,6 +227,7 @@ def read_settings(argv: Sequence[str]) -> tuple[str, MineConfig]:
         tokenizer = None if is_url(name) or is_run(name) else trained.data.tokenizer
         data = MineData(source=trained.data.source, task=trained.data.task, on_error=trained.data.on_error)
         default = MineConfig(data=data, tokenizer=tokenizer)
+    check_choices(rest, has_source=file is not None)
     kind = tyro.conf.CascadeSubcommandArgs[MineConfig]
     return name, settings.parse(default, rest, f"python -m mtjax.mine {name}", kind)
 

@@ -81,14 +81,16 @@ class Journal:
     def append(self, records: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
         """Write records for good; one whose number is there already is left as it was."""
         lines, end = b"", self._out.tell()
+        places: dict[int, tuple[int, int]] = {}
         for number, record in records:
-            if number not in self.places:
+            if number not in self.places and number not in places:
                 line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace") + b"\n"
-                self.places[number] = (end + len(lines), len(line))
+                places[number] = (end + len(lines), len(line))
                 lines += line
         self._out.write(lines)
         self._out.flush()
         os.fsync(self._out.fileno())
+        self.places |= places
 
     def finish(self) -> None:
         """Put all records in order into the file; RuntimeError when one is missing."""

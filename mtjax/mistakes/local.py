@@ -1,6 +1,7 @@
 """A local model as the policy that mining asks: in chunks of one fixed shape, drawn again bit for bit after a kill."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -127,4 +128,8 @@ class LocalPolicy:
             readable = False
         else:
             readable = True
+        if not math.isfinite(sample.logprob):
+            raise InputError(
+                f"the model gives log-probability {sample.logprob} to its own text: its weights are broken"
+            )
         return Drawn(sample.text, sample.logprob, len(sample.tokens), sample.finished, readable)

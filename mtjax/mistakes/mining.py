@@ -62,6 +62,8 @@ class MineConfig:
     """Folder for the results; None is `mined` in the run folder, and must be said for a model that is no run."""
     overwrite: bool = False
     """Delete the results of an earlier job in the output folder first."""
+    mistakes: bool = False
+    """Also write mistakes.jsonl: wrong solutions and first wrong steps as records, see `mtjax.mistakes.mined`."""
     step: int | None = None
     """Of a run folder: which checkpoint; None takes the newest."""
     tokenizer: str | None = None

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 
 import jax
 import jax.numpy as jnp
@@ -260,43 +259,6 @@ def test_a_failing_policy_keeps_what_it_gave(tmp_path):
     place.close()
 
 
-# The folder.
-
-
-def test_other_settings_are_refused_by_name(tmp_path):
-    journal(tmp_path / "m", a=1, c={"d": 2}).close()
-    journal(tmp_path / "m", a=1, c={"d": 2}).close()
-    with pytest.raises(InputError, match=r"c\.d was 2, is 3\. Use another folder") as error:
-        journal(tmp_path / "m", a=1, c={"d": 3})
-    assert "a was" not in str(error.value)
-    with pytest.raises(InputError, match=r"e was None, is \[1, 2\]"):
-        journal(tmp_path / "m", a=1, c={"d": 2}, e=(1, 2))
-    Journal(tmp_path / "m", FILE, 3, {"a": 5}, {}, overwrite=True).close()
-    journal(tmp_path / "m", 3, a=5).close()
-
-
-def test_a_folder_serves_one_job_at_a_time(tmp_path):
-    first = journal(tmp_path / "m")
-    with pytest.raises(InputError, match="another process is at work"):
-        journal(tmp_path / "m")
-    first.close()
-    journal(tmp_path / "m").close()
-
-
-def test_folders_that_are_none(tmp_path):
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(InputError, match="is a file"):
-        journal(tmp_path / "file")
-    (tmp_path / "strange").mkdir()
-    (tmp_path / "strange" / FILE).write_text("x")
-    with pytest.raises(InputError, match=f"has a {FILE} but no manifest.json"):
-        journal(tmp_path / "strange")
-    (tmp_path / "torn").mkdir()
-    (tmp_path / "torn" / "manifest.json").write_text("{")
-    with pytest.raises(InputError, match="cannot be read"):
-        journal(tmp_path / "torn")
-
-
 def test_a_kill_between_the_last_two_acts(model, tmp_path):
     through = run(tmp_path / "m", policy(model))[1]
     (tmp_path / "m" / f"{FILE}.part").write_bytes(through[FILE])
@@ -348,9 +310,3 @@ def test_settings_are_checked_and_plain():
     for name, value in {"samples": 0, "rows": 0, "seed": -1, "limit": 0, "max_new_tokens": 0}.items():
         with pytest.raises(InputError, match=f"{name}={value}: expected at least"):
             MineConfig(data=config.data, **{name: value})
-
-
-def test_the_lock_is_the_folder_s_and_leaves_no_file(tmp_path):
-    place = journal(tmp_path / "m")
-    place.close()
-    assert sorted(os.listdir(tmp_path / "m")) == ["manifest.json", f"{FILE}.part"]
