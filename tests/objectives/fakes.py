@@ -56,6 +56,12 @@ class FixedPolicy:
     def scores(self, batch):
         return TokenScores(self.logprob, jnp.zeros_like(self.logprob), jnp.zeros_like(self.logprob))
 
+    def map_logits(self, fn, batch, also=()):
+        raise NotImplementedError("it has log-probabilities alone")
+
+    def hidden(self, batch):
+        raise NotImplementedError("it has log-probabilities alone")
+
 
 class Forbidding:
     """A policy that, where `forbids`, gives tokens without weight the probability 0."""
@@ -126,22 +132,28 @@ def batch_of(*rows, **extras):
 
     A row is a list of log-probabilities, or a tuple of two lists for a pair. In front of each stands a token of weight
     0, which nothing predicts and whose log-probability would be noticed; behind it padding. `extras` are
-    `segment_...` columns, one number a row, the same on both sides.
+    `segment_...` columns, one number a row, the same on both sides. Four rows at least, the last ones empty, of six
+    tokens at least: most tests share shapes, and so compilations.
     """
     pair = isinstance(rows[0], tuple)
     sides = [side for row in rows for side in (row if pair else (row,))]
-    length = 2 + max(map(len, sides))
-    pad = lambda first, side, value: [first, *side, *[value] * (length - 1 - len(side))]
-    shape = (len(rows), 2, length) if pair else (len(rows), length)
-    logprob = np.array([pad(-77.0, side, -88.0) for side in sides], np.float32).reshape(shape)
-    targets = np.array([pad(0, [1] * len(side), 0) for side in sides], np.float32).reshape(shape)
-    segments = np.array([pad(1, [1] * len(side), 0) for side in sides], np.int32).reshape(shape)
-    column = lambda values: np.broadcast_to(np.reshape(values, (-1, *[1] * (len(shape) - 1))), (*shape[:-1], 1))
-    columns = {"id": np.arange(len(rows)), **extras}
+    number, length = max(4, len(rows)), max(6, 2 + max(map(len, sides)))
+    shape = (number, 2, length) if pair else (number, length)
+
+    def array(first, values, padding):
+        out = np.full((number * (1 + pair), length), padding, np.float32)
+        for place, side in enumerate(sides):
+            out[place, : len(side) + 1] = [first, *(side if values is None else [values] * len(side))]
+        return out.reshape(shape)
+
+    def column(values, padding):
+        values = np.concatenate([np.float32(values), np.full(number - len(values), padding, np.float32)])
+        return jnp.asarray(np.broadcast_to(values.reshape(-1, *[1] * (len(shape) - 1)), (*shape[:-1], 1)))
+
+    columns = {"kind": [0] * len(rows), **extras} if pair else extras
+    made = {f"segment_{name}": column(values, 0) for name, values in columns.items()}
+    made["segment_id"] = column(np.arange(len(rows)), -1)
     if pair:
-        columns.setdefault("kind", np.zeros(len(rows)))
-    made = {f"segment_{name}": jnp.asarray(column(x), jnp.float32) for name, x in columns.items()}
-    if pair:
-        made["segment_polarity"] = jnp.broadcast_to(jnp.array([[1.0], [0.0]]), (len(rows), 2, 1))
-    batch = Batch(jnp.zeros(shape, jnp.int32), jnp.asarray(targets), jnp.asarray(segments), made)
-    return batch, FixedPolicy(logprob)
+        made["segment_polarity"] = jnp.broadcast_to(jnp.array([[1.0], [0.0]]), (number, 2, 1))
+    tokens, segments = jnp.zeros(shape, jnp.int32), jnp.asarray(array(1, 1, 0), jnp.int32)
+    return Batch(tokens, jnp.asarray(array(0, 1, 0)), segments, made), FixedPolicy(array(-77, None, -88))
