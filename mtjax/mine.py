@@ -35,12 +35,13 @@ from mtjax.mistakes.attempt import Draw
 from mtjax.mistakes.journal import Journal
 from mtjax.mistakes.local import LocalPolicy, fit_prompts
 from mtjax.mistakes.mined import mined_mistakes
-from mtjax.mistakes.mining import MineConfig, MineData, mine, params_fingerprint, plain, yield_table
+from mtjax.mistakes.mining import MineConfig, MineData, mine, plain, yield_table
 from mtjax.mistakes.record import to_lines
 from mtjax.mistakes.remote import RemotePolicy, chat_or_text
 from mtjax.mistakes.server import Server
 from mtjax.model import catalog
 from mtjax.model.generate import SamplingConfig
+from mtjax.reference import fingerprint_of
 from mtjax.sharding import make_mesh
 from mtjax.train import signals
 
@@ -129,7 +130,7 @@ def from_model(
     if mesh is not None:
         stack.enter_context(jax.set_mesh(mesh))
     loaded = loaded or load_any(name, tokenizer=config.tokenizer, mesh=mesh, dtype=config.dtype, step=config.step)
-    model, params, tokenizer, end_ids = loaded[:4]
+    model, params, tokenizer, end_ids, step = loaded
     prompts = fit_prompts(
         model, tokenizer, problems, lambda problem: config.data.task.prompt(problem, None, tokenizer),
         config.max_new_tokens, skip=config.data.on_error == "skip",
@@ -140,12 +141,14 @@ def from_model(
         seed=config.seed, rows=config.rows,
     )  # fmt: skip
     policy = {
-        "kind": "local", "fingerprint": params_fingerprint(params), "tokenizer": tokenizer.fingerprint,
+        "kind": "local", "fingerprint": fingerprint_of(params), "tokenizer": tokenizer.fingerprint,
         "end_ids": list(end_ids), "dtype": str(model.config.dtype),
     }  # fmt: skip
     shape = {"rows": config.rows, "mesh": None if mesh is None else dict(mesh.shape)}
     logprob = "the model's own at temperature 1, over all tokens drawn, end token included"
-    return Policy(draw, {"policy": policy, "decode": plain(sampling), **shape}, {"model": name, "logprob": logprob})
+    return Policy(
+        draw, {"policy": policy, "decode": plain(sampling), **shape}, {"model": name, "step": step, "logprob": logprob}
+    )
 
 
 def from_server(

@@ -92,7 +92,7 @@ def test_end_to_end_with_a_folder(folder, tmp_path, capsys):
     assert all(s.logprob < 0 < s.tokens for one in mined for s in one.solutions)
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["settings"]["decode"]["max_new_tokens"] == 6
-    assert len(manifest["settings"]["policy"]["fingerprint"]) == 64
+    assert len(manifest["settings"]["policy"]["fingerprint"]) == 32
     assert len(Mined(str(out)).problems().items) == 12
     before = files(out)
     assert run(*ask) == ExitCode.DONE

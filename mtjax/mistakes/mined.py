@@ -11,6 +11,7 @@ from mtjax.data.hashing import unit
 from mtjax.data.mined import Mined, MinedProblem, Solution, read_mined, solutions_file
 from mtjax.data.step_check import check_steps
 from mtjax.errors import InputError
+from mtjax.mistakes.filters import levenshtein
 from mtjax.mistakes.journal import MANIFEST
 from mtjax.mistakes.record import Mistake
 
@@ -101,6 +102,7 @@ def _steps(mined: MinedProblem, known: Mapping[str, Any]) -> Iterator[Mistake]:
             kind="step",
             wrong_answer=solution.answer or "",
             verdict="proved",
+            edit_distance=levenshtein(step.right_step, step.wrong_step),
             **step._asdict(),
             **known,
         )

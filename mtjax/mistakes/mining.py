@@ -2,13 +2,9 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
-
-import jax
-import numpy as np
 
 from mtjax.data.answers import check_answer, extract_answer
 from mtjax.data.mined import Mined, MinedProblem, Solution, to_json
@@ -21,6 +17,7 @@ from mtjax.evaluation.report import Table
 from mtjax.mistakes.attempt import Attempt, Draw
 from mtjax.mistakes.journal import Journal
 from mtjax.mistakes.transport import ServerConfig
+from mtjax.reference import fingerprint_of
 from mtjax.sharding import MeshSpec
 
 
@@ -64,8 +61,8 @@ class MineConfig:
     """Delete the results of an earlier job in the output folder first."""
     mistakes: bool = False
     """Also write mistakes.jsonl: wrong solutions and first wrong steps as records, see `mtjax.mistakes.mined`."""
-    step: int | None = None
-    """Of a run folder: which checkpoint; None takes the newest."""
+    step: int | Literal["best"] | None = None
+    """Of a run folder: which checkpoint; "best" has the lowest held-out loss, None takes the newest."""
     tokenizer: str | None = None
     """Tokenizer to use; None takes the model's own. With a server, only to render a chat template here."""
     dtype: Literal["float32", "bfloat16"] | None = None
@@ -193,14 +190,8 @@ def yield_table(mined: Iterable[MinedProblem], caption: str = "") -> Table:
     return Table(["yield", "number"], rows, caption)
 
 
-def params_fingerprint(params: Any) -> str:
-    """sha256 (hex) of a tree of parameters: names, shapes, types and every bit."""
-    made = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
-        array = np.ascontiguousarray(np.asarray(leaf))
-        made.update(f"{jax.tree_util.keystr(path)} {array.shape} {array.dtype}\0".encode())
-        made.update(array.view(np.uint8).reshape(-1).data)
-    return made.hexdigest()
+params_fingerprint = fingerprint_of
+"""What models are told apart by in manifests, see `mtjax.reference.fingerprint_of`."""
 
 
 def plain(value: Any) -> Any:

@@ -120,7 +120,7 @@ def test_records_by_hand(tmp_path):
     assert step.prefix == "Step 1: 12 + 7 = 19\nStep 2: "
     assert (step.right_step, step.right_rest) == ("19 - 5 = 14", "\nAnswer: 14")
     assert (step.wrong_step, step.wrong_rest) == ("19 - 5 = 24", "\nAnswer: 24")
-    assert (step.before, step.after, step.span) == ("14", "24", (9, 11))
+    assert (step.before, step.after, step.span, step.edit_distance) == ("14", "24", (9, 11), 1)
     assert (step.error_type, step.judge) == ("value", "equation")
     for mistake in (whole, step):
         assert mistake_from_json(json.loads(json.dumps(mistake_to_json(mistake))), "x") == mistake

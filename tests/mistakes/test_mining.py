@@ -1,7 +1,6 @@
 """Mining in one process: verdicts by hand, log-probs against the scores, and every way to interrupt it."""
 
 import json
-import math
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +16,7 @@ from mtjax.errors import InputError
 from mtjax.mistakes.attempt import Attempt, Drawn
 from mtjax.mistakes.journal import Journal
 from mtjax.mistakes.local import LocalPolicy, fit_prompts
-from mtjax.mistakes.mining import MineConfig, MineData, checked, mine, params_fingerprint, plain, yield_table
+from mtjax.mistakes.mining import MineConfig, MineData, checked, mine, plain, yield_table
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.generate import SamplingConfig
 from mtjax.model.language_model import make_language_model
@@ -289,18 +288,7 @@ def test_prompts_that_do_not_fit_are_named_or_noted(model):
     assert "tokens" in attempts[1].note
 
 
-# Fingerprints and settings.
-
-
-def test_every_bit_of_the_parameters_counts(model):
-    _, params = model
-    before = params_fingerprint(params)
-    assert before == params_fingerprint(jax.tree.map(jnp.copy, params))
-    for place, leaf in enumerate(jax.tree.leaves(params)):
-        leaves = jax.tree.leaves(params)
-        leaves[place] = leaf.at[(0,) * leaf.ndim].set(jnp.nextafter(leaf[(0,) * leaf.ndim], jnp.float32(math.inf)))
-        assert params_fingerprint(jax.tree.unflatten(jax.tree.structure(params), leaves)) != before
-    assert params_fingerprint({"a": jnp.zeros(2, jnp.bfloat16)}) != params_fingerprint({"a": jnp.zeros(2, jnp.float16)})
+# Settings.
 
 
 def test_settings_are_checked_and_plain():
