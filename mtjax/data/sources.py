@@ -11,10 +11,12 @@ from mtjax.data.arithmetic import Arithmetic
 from mtjax.data.hub import Hub, content_digest
 from mtjax.data.jsonl import Jsonl, nonempty, settings_digest
 from mtjax.data.jsonl import collect as _collect
+from mtjax.data.mined import Mined
 from mtjax.data.problem import OnError, Problem, Problems, Split, problem_from_record
 from mtjax.data.readers import BigBenchMistake, CotErrorSet, Gsm8k, Gsm8kSolutions, Svamp
 from mtjax.data.tfds import Tfds
 from mtjax.errors import InputError
+from mtjax.mistakes.source import Mistakes
 
 
 def _not_here(words: list[str]) -> Any:
@@ -117,6 +119,8 @@ Source = (
     | Svamp
     | BigBenchMistake
     | CotErrorSet
+    | Mined
+    | Mistakes
     | Mixture
 )
 """Anything with `problems(on_error) -> Problems` and `fingerprint() -> str`; a tyro union of dataclasses."""
@@ -132,6 +136,8 @@ SOURCES: Mapping[str, type] = {
     "svamp": Svamp,
     "bigbench_mistake": BigBenchMistake,
     "cot_error_set": CotErrorSet,
+    "mined": Mined,
+    "mistakes": Mistakes,
     "mixture": Mixture,
 }
 """The sources by name."""
