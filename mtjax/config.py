@@ -80,6 +80,10 @@ class Config:
     """Train on examples only that the objective says are not learnt yet; for dco."""
     held_out: HeldOut | None = None
     """What is measured besides."""
+    self_check: tyro.conf.FlagConversionOff[bool] = True
+    """Look at the first batch of a fresh run, data and losses, and refuse to start where something is wrong."""
+    min_target_share: float = 0.01
+    """Least share of the first batch's tokens that must be targets; for the self-check."""
     steps: int = 1000
     """Updates in all; may be raised later."""
     batch_size: int = 32
@@ -108,6 +112,8 @@ class Config:
         bad = {name: value for name, value in bad.items() if value < 1}
         if bad or self.seed < 0:
             raise InputError(f"{bad or {'seed': self.seed}}: expected at least {1 if bad else 0}")
+        if not 0 <= self.min_target_share <= 1:
+            raise InputError(f"min_target_share={self.min_target_share}: expected a share, 0 to 1")
         task = getattr(self.objective, "task", "any")
         name = next((name for name, cls in OBJECTIVES.items() if isinstance(self.objective, cls)), "of your own")
         if task == "any" and self.data.task.sides > 1:
@@ -223,6 +229,7 @@ def _source(value: Any, modules: set[str], depth: int) -> str:
 
 MAY_CHANGE = frozenset(
     {"steps", "run_dir", "overwrite", "export", "log_every", "tensorboard", "checkpoint", "init_from"}
+    | {"self_check", "min_target_share"}
 )
 """Top-level fields that a resumed run may have otherwise than its snapshot."""
 

@@ -25,6 +25,7 @@ from mtjax.metrics import MetricsLog, Progress, cut_back, flops_per_token, peak_
 from mtjax.model import huggingface
 from mtjax.optim import make_optimizer
 from mtjax.parts import check_mesh, make_held_out, make_model, make_reference
+from mtjax.self_check import self_check
 from mtjax.sharding import make_mesh
 from mtjax.types import LanguageModel
 
@@ -115,6 +116,10 @@ def train(config: Config) -> Result:
 
     exit_code = ExitCode.DONE
     try:
+        if config.self_check and found is None:
+            batch = choose(state.params, 0).batch
+            print(self_check(config, model, state.params, tokenizer, batches, batch, reference, mesh), flush=True)
+        write_whole(folder / "config.py", settings.snapshot(dataclasses.replace(config, overwrite=False)))
         with signals() as stop_asked:
             for number in range(first + 1, config.steps + 1):
                 batch, chosen_by = choose(state.params, number - 1)
@@ -149,7 +154,7 @@ def train(config: Config) -> Result:
 
 
 def prepare_folder(config: Config) -> tuple[pathlib.Path, Config]:
-    """The run folder with its snapshot; refuses another run's settings.
+    """The run folder; refuses another run's settings. The snapshot is written when nothing else can be refused.
 
     The schedule's end is settled here, at the first start: raising `steps` later does not stretch it.
     """
@@ -169,7 +174,8 @@ def prepare_folder(config: Config) -> tuple[pathlib.Path, Config]:
             said = "; ".join(f"{name} was {old!r:.60}, is {new!r:.60}" for name, (old, new) in differing.items())
             raise InputError(f"{folder} holds a run with other settings: {said}. Use another --run_dir, or --overwrite")
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(kept, settings.snapshot(dataclasses.replace(config, overwrite=False)))
+    if not kept.exists():  # a start that was refused left it
+        (folder / "reference.json").unlink(missing_ok=True)
     return folder, config
 
 
