@@ -33,8 +33,8 @@ class DataConfig:
     """The name of a tokenizer: bytes, arithmetic, smollm2, a folder or a hub id; None takes the model's own."""
     sequence_length: int = 1024
     """Tokens per row."""
-    max_segments: int = 8
-    """Most examples in one row; columns of every `segment_...` extra."""
+    max_segments: int | None = None
+    """Most examples in one row; columns of every `segment_...` extra. None: one per 64 tokens, at least 8."""
     pack: bool = True
     """Put several examples in one row, which do not see each other. Off: one example per row."""
     on_error: OnError = "raise"
@@ -45,6 +45,11 @@ class DataConfig:
     """A token that lies across the end of the prompt: stop, or train it with the answer."""
     cache_dir: str | None = None
     """Folder that keeps the tokenised examples between runs; None keeps nothing."""
+
+    @property
+    def segments(self) -> int:
+        """Most examples in one row, as a number."""
+        return max(8, self.sequence_length // 64) if self.max_segments is None else self.max_segments
 
 
 class Report(NamedTuple):
@@ -148,7 +153,7 @@ def make_batches(
         pack(
             part.lengths,
             row_length=config.sequence_length,
-            max_segments=config.max_segments if config.pack else 1,
+            max_segments=config.segments if config.pack else 1,
             key=(seed, number),
             first=int(first[number]),
         )
@@ -162,7 +167,7 @@ def make_batches(
     wanted = np.arange(batch_size)[rows if rows is not None else slice(None)]
 
     def assembled(packed: Rows, rows: Int[np.ndarray, " B"]) -> Batch:
-        return assemble(index, packed, rows, config.sequence_length, config.max_segments, tokenizer.pad_id)
+        return assemble(index, packed, rows, config.sequence_length, config.segments, tokenizer.pad_id)
 
     def rows_of(step: int) -> Int[np.ndarray, " B"]:
         places = step * batch_size + wanted
@@ -182,7 +187,7 @@ def make_batches(
         return assembled(joined, order(step * factor * batch_size + np.arange(factor * batch_size)))
 
     def repack(examples: Int[np.ndarray, " n"]) -> Batch:
-        segments = config.max_segments if config.pack else 1
+        segments = config.segments if config.pack else 1
         found = first_that_fit(index.lengths[examples], config.sequence_length, segments, batch_size)
         chosen = Rows(examples[found.members], found.offsets)
         return assembled(chosen, np.where(wanted < chosen.number, wanted, -1))
@@ -191,7 +196,7 @@ def make_batches(
         [source.fingerprint() for source in sources],
         weights,
         config.on_error,
-        (type(config.task).__name__, config.task, fit, config.max_segments, config.pack),
+        (type(config.task).__name__, config.task, fit, config.segments, config.pack),
         tokenizer.fingerprint,
     )
     report = _report(index, joined, config.sequence_length)
@@ -257,7 +262,7 @@ def _one_side(index: Index, members: tuple, side: int, shape: tuple[int, int, in
 def _check(config: DataConfig, batch_size: int, seed: int) -> None:
     for name, value, least in (
         ("batch_size", batch_size, 1),
-        ("data.max_segments", config.max_segments, 1),
+        ("data.max_segments", config.segments, 1),
         ("data.sequence_length", config.sequence_length, 2),
         ("seed", seed, 0),
     ):
