@@ -2,12 +2,11 @@
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import tyro
 
-from mtjax.comparison.findings import write
-from mtjax.comparison.run import run
-from mtjax.comparison.settings import Comparison
+from mtjax.comparison.recipes import RECIPES
 from mtjax.compiled import keep_compiled
 from mtjax.config import parse, read_module
 from mtjax.errors import ExitCode, InputError, entry_point
@@ -21,11 +20,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("usage: python -m mtjax.recipe CONFIG [overrides]\n\nCONFIG is a Python file, such as configs/demo.py")
         return ExitCode.DONE if argv else ExitCode.BAD_INPUT
     recipe = getattr(read_module(argv[0]), "recipe", None)
-    if not isinstance(recipe, Comparison):
-        raise InputError(f"{argv[0]} defines no `recipe = Comparison(...)`; see configs/demo.py")
-    recipe = parse(recipe, argv[1:], f"python -m mtjax.recipe {argv[0]}", tyro.conf.CascadeSubcommandArgs[Comparison])
+    kind: Any = type(recipe)
+    if kind not in RECIPES:
+        raise InputError(
+            f"{argv[0]} defines no `recipe = Comparison(...)`, `Coverage(...)` or `Demo(...)`; see configs/"
+        )
+    one_level: Any = tyro.conf.CascadeSubcommandArgs
+    recipe = parse(recipe, argv[1:], f"python -m mtjax.recipe {argv[0]}", one_level[kind])
     keep_compiled()
-    print(f"report: {write(recipe, run(recipe))}")
+    print(f"report: {RECIPES[kind](recipe)}")
     return ExitCode.DONE
 
 

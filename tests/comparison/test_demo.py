@@ -1,45 +1,27 @@
-"""The comparison end to end at a toy size, and its accounting."""
+"""The demo end to end at a toy size, and its accounting."""
 
 import json
 
 import numpy as np
 import pytest
 
-from mtjax.comparison import run as comparing
-from mtjax.comparison.findings import write
-from mtjax.comparison.settings import Comparison
+from mtjax.comparison import demo
+from mtjax.comparison.demo_report import write
+from mtjax.comparison.lab import is_right
+from mtjax.comparison.settings import Demo
 from mtjax.data.arithmetic import Arithmetic
 from mtjax.data.problem import Problem
 from mtjax.errors import InputError
-from mtjax.model.decoder import DecoderConfig
-
-EASY = {"min_operands": 2, "max_operands": 2, "high": 4}
+from tests.comparison.tiny import EASY, SETUP
 
 
 def tiny(folder, **changes):
-    """Two-number sums of numbers up to 4: learnt in some dozens of steps."""
-    settings = {
-        "model": DecoderConfig(width=32, layers=2, heads=2, kv_heads=2, head_dim=16, mlp_width=64, max_length=128),
-        "start_source": Arithmetic(count=300, **EASY),
-        "mine_source": Arithmetic(count=24, seed=1, **EASY),
-        "check_source": Arithmetic(count=16, seed=2, **EASY),
-        "test_source": Arithmetic(count=16, seed=3, **EASY),
-        "batch_size": 16,
-        "start_steps": 200,
-        "check_every": 10,
-        "target": (0.2, 1.0),
-        "arm_steps": 4,
-        "seeds": (0, 1),
-        "samples": 4,
-        "ks": (1, 2),
-        "output": str(folder),
-    }
-    return Comparison(**(settings | changes))
+    return Demo(**(SETUP | {"mine_source": Arithmetic(count=24, seed=1, **EASY), "output": str(folder)} | changes))
 
 
 def test_end_to_end_with_equal_budgets(tmp_path, capsys):
     settings = tiny(tmp_path / "report")
-    outcome = comparing.run(settings)
+    outcome = demo.run(settings)
     positions = {name: [run.positions for run in runs] for name, runs in outcome.arms.items()}
     equal = 4 * 16 * 96  # steps, rows, positions of a row
     for name in ("right only", "right and wrong, no prefix", "mistake tuning"):
@@ -53,9 +35,9 @@ def test_end_to_end_with_equal_budgets(tmp_path, capsys):
         assert control.right_tokens - tuning.right_tokens < 2 * step
     assert all(run.behind_wrong is not None for run in outcome.arms["mistake tuning"])
     # What was mined is what the checker says.
-    for problem in outcome.mined:
-        assert all(comparing.is_right(problem, text) for text in problem.right)
-        assert not any(comparing.is_right(problem, text) for text in problem.wrong)
+    for problem in outcome.mined.problems:
+        assert all(is_right(problem, text) for text in problem.right)
+        assert not any(is_right(problem, text) for text in problem.wrong)
     page = write(settings, outcome)
     text = page.read_text()
     assert "<img" in text
@@ -70,7 +52,7 @@ def test_end_to_end_with_equal_budgets(tmp_path, capsys):
 
 def test_a_missed_stop_rule_fails_and_says_so(tmp_path):
     with pytest.raises(InputError, match="the stop rule was not met.*after 10 steps"):
-        comparing.run(tiny(tmp_path, start_steps=10, target=(0.9, 1.0)))
+        demo.run(tiny(tmp_path, start_steps=10, target=(0.9, 1.0)))
 
 
 def test_impossible_settings_are_refused(tmp_path):
@@ -82,5 +64,5 @@ def test_impossible_settings_are_refused(tmp_path):
 
 def test_the_checker_judges_by_the_question():
     problem = Problem("p", "2 + 3 =", "5")
-    assert comparing.is_right(problem, "Step 1: 2 + 3 = 5\nAnswer: 5")
-    assert not comparing.is_right(problem, "Step 1: 2 + 3 = 6\nAnswer: 6")
+    assert is_right(problem, "Step 1: 2 + 3 = 5\nAnswer: 5")
+    assert not is_right(problem, "Step 1: 2 + 3 = 6\nAnswer: 6")
