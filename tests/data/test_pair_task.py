@@ -114,15 +114,16 @@ def test_a_cached_index_of_pairs_gives_the_same_batches(tmp_path):
 
 
 def test_packed_pairs_waste_little():
-    # Right and wrong solutions of 2 to 6 steps: chosen and rejected differ in length, rows of 1,024 even that out.
+    # Right and wrong solutions of 2 to 6 steps each: sides differ in length, and rows of 1,024 even that out.
     problems = []
     for n in range(400):
-        steps = [f"Step {k}: {n} + {k} = {n + k}\n" for k in range(1, 3 + n % 5)]
-        right, wrong = "".join(steps), "".join(steps[: 1 + n % 3])
+        steps = [f"Step {k}: {n} + {k} = {n + k}\n" for k in range(1, 7)]
+        right, wrong = "".join(steps[: 2 + n % 5]), "".join(steps[: 2 + n // 5 % 5]) + "So what?"
         step = Pair(steps[0], steps[1], steps[1].replace("=", "= 1"), "step")
         problems.append(Problem(f"p{n}", f"{n} and more", right=(right,), wrong=(wrong,), pairs=(step,)))
     made = batches(problems, sequence_length=1024, max_segments=None)
     assert made.report.examples == 800
-    assert made.report.packing_efficiency > 0.9
-    tokens = sum(int((made.batch_at(n).segments > 0).sum()) for n in range(made.steps_per_epoch))
-    assert tokens == made.report.tokens
+    sides = np.array([made.batch_at(n).segments > 0 for n in range(made.steps_per_epoch)]).sum(axis=(0, 1, 3))
+    assert sides.sum() == made.report.tokens
+    # No packing needs fewer rows than the fuller side fills; ours is within a tenth of that.
+    assert made.report.rows <= 1.1 * np.ceil(sides.max() / 1024)
