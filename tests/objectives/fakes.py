@@ -1,5 +1,9 @@
 """A policy of a few lines, for testing objectives without a network, and batches to go with it."""
 
+import dataclasses
+import functools
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,11 +13,12 @@ from mtjax.types import Batch, TokenScores
 VOCAB = 11
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class BigramPolicy:
     """Predicts a token from the one before it with a table `logits[previous, next]`; the simplest honest policy."""
 
-    def __init__(self, table):
-        self.table = table
+    table: Any
 
     def _logits(self, batch):
         before = jnp.concatenate([batch.tokens[..., :1], batch.tokens[..., :-1]], -1)
@@ -47,11 +52,12 @@ def random_table(seed=0):
     return jnp.asarray(np.random.default_rng(seed).normal(size=(VOCAB, VOCAB)), jnp.float32)
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
 class FixedPolicy:
     """Says what it is told: the log-probability of every token is an array, so a gradient shows each token's share."""
 
-    def __init__(self, logprob):
-        self.logprob = jnp.asarray(logprob, jnp.float32)
+    logprob: Any
 
     def scores(self, batch):
         return TokenScores(self.logprob, jnp.zeros_like(self.logprob), jnp.zeros_like(self.logprob))
@@ -156,4 +162,27 @@ def batch_of(*rows, **extras):
     if pair:
         made["segment_polarity"] = jnp.broadcast_to(jnp.array([[1.0], [0.0]]), (number, 2, 1))
     tokens, segments = jnp.zeros(shape, jnp.int32), jnp.asarray(array(1, 1, 0), jnp.int32)
-    return Batch(tokens, jnp.asarray(array(0, 1, 0)), segments, made), FixedPolicy(array(-77, None, -88))
+    return Batch(tokens, jnp.asarray(array(0, 1, 0)), segments, made), FixedPolicy(jnp.asarray(array(-77, None, -88)))
+
+
+class Outcome(NamedTuple):
+    """What an objective makes of a batch; the gradient is that of the loss's total for what the policy is made of."""
+
+    loss: Any
+    metrics: Any
+    gradient: Any
+
+
+def outcome(objective, policy, batch, reference=None):
+    """What an objective makes of a batch, compiled in one piece (which is quicker than piece by piece)."""
+    return jax.device_get(_outcome(objective, policy, reference, batch))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _outcome(objective, policy, reference, batch):
+    def total(policy):
+        loss, metrics = objective(policy, batch, reference=reference)
+        return loss.total, (loss, metrics)
+
+    gradient, (loss, metrics) = jax.grad(total, has_aux=True)(policy)
+    return Outcome(loss, metrics, gradient)

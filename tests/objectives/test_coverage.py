@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from mtjax.errors import InputError
-from mtjax.objectives.coverage import (
-    best_first,
-    dco_loss,
-    dco_weight,
-    even_allocation,
-    strategy_weights,
-    whole_rollouts,
-)
+from mtjax.objectives import coverage
+from mtjax.objectives.coverage import strategy_weights
+
+# Compiled, as training has them; `test_compiled_equals_plain` has them as they are.
+dco_loss, dco_weight = jax.jit(coverage.dco_loss), jax.jit(coverage.dco_weight)
+whole_rollouts, even_allocation = jax.jit(coverage.whole_rollouts), jax.jit(coverage.even_allocation)
+best_first = jax.jit(coverage.best_first, static_argnums=1)
+slopes = jax.jit(jax.grad(lambda logprob, n: jnp.sum(coverage.dco_loss(logprob, n))))
 
 POINTS = [-92.1, -20.0, -8.0, -math.log(256), -2.0, -math.log(2)]
 LOSSES = {  # at POINTS; made with many digits (spec, section 1d)
@@ -99,16 +99,20 @@ def test_far_below_it_is_cross_entropy_less_log_n():
         assert dco_weight(logprob, n) == 1
 
 
-@pytest.mark.parametrize("traced_n", [False, True])
-def test_the_gradient_is_minus_the_weight_and_finite_everywhere(traced_n):
+def test_compiled_equals_plain():
+    logprob, n = jnp.array([-1e5, -20.0, -1.0, 0.0]), jnp.array([[1.0], [256.0]])
+    np.testing.assert_allclose(coverage.dco_loss(logprob, n), dco_loss(logprob, n), rtol=1e-6)
+    np.testing.assert_allclose(coverage.dco_weight(logprob, n), dco_weight(logprob, n), rtol=1e-6)
+
+
+def test_the_gradient_is_minus_the_weight_and_finite_everywhere():
     logprob, n = (
         x.ravel() for x in np.meshgrid(np.r_[GRID_LOGPROB, 0, 1e-7].astype(np.float32), np.float32([*GRID_N, 0.5]))
     )
-    fn = lambda x, n: jnp.sum(dco_loss(x, n))
-    gradient = (jax.jit(jax.grad(fn)) if traced_n else jax.grad(fn))(logprob, n)
+    gradient = slopes(logprob, n)
     assert np.isfinite(gradient).all()
     assert np.isfinite(dco_loss(logprob, n)).all()
-    np.testing.assert_array_equal(gradient, -(jax.jit(dco_weight) if traced_n else dco_weight)(logprob, n))
+    np.testing.assert_array_equal(gradient, -dco_weight(logprob, n))
 
 
 def test_the_gradient_is_the_slope():
@@ -116,27 +120,26 @@ def test_the_gradient_is_the_slope():
     with jax.enable_x64(True):
         x, n = (jnp.asarray(a.ravel()) for a in np.meshgrid(-np.logspace(-2, 1.5, 15), [1.5, 4.0, 64.0]))
         slope = (dco_loss(x + 1e-5 * x, n) - dco_loss(x - 1e-5 * x, n)) / (2e-5 * x)
-        np.testing.assert_allclose(jax.grad(lambda x: jnp.sum(dco_loss(x, n)))(x), slope, rtol=1e-7, atol=1e-12)
+        np.testing.assert_allclose(slopes(x, n), slope, rtol=1e-7, atol=1e-12)
         assert dco_loss(x, n).dtype == jnp.float64
 
 
 def test_one_sample_is_cross_entropy_to_the_bit():
     logprob = jnp.concatenate([jnp.asarray(GRID_LOGPROB), jnp.array([0.0, -0.0, 1e-7])])
-    for n in (1, 1.0, jnp.ones_like(logprob), jnp.int32(1)):
+    for n in (1, jnp.ones_like(logprob), jnp.int32(1)):
         np.testing.assert_array_equal(dco_loss(logprob, n), -logprob)
-        np.testing.assert_array_equal(jax.jit(dco_loss)(logprob, n), -logprob)
         np.testing.assert_array_equal(dco_weight(logprob, n), 1)
-        np.testing.assert_array_equal(jax.grad(lambda x, n=n: jnp.sum(dco_loss(x, n)))(logprob), -1)
+        np.testing.assert_array_equal(slopes(logprob, n), -1)
 
 
 @pytest.mark.parametrize("n", [1.5, 2, 256, 1e6])
 def test_the_ends(n):
     assert dco_loss(0.0, n) == 0
     assert dco_weight(0.0, n) == 0
-    assert jax.grad(dco_loss)(0.0, n) == 0
+    assert slopes(0.0, n) == 0
     assert dco_loss(-jnp.inf, n) == jnp.inf
     assert dco_weight(-jnp.inf, n) == 1  # a success rate of 0
-    assert jax.grad(dco_loss)(-jnp.inf, n) == -1
+    assert slopes(-jnp.inf, n) == -1
     assert jnp.isnan(dco_loss(jnp.nan, n))
     assert jnp.isnan(dco_weight(jnp.nan, n))
 
@@ -144,10 +147,10 @@ def test_the_ends(n):
 def test_n_broadcasts_and_gets_no_gradient():
     assert dco_loss(jnp.zeros((2, 1)) - 3, jnp.array([1, 4, 16])).shape == (2, 3)
     np.testing.assert_allclose(
-        jax.vmap(dco_loss)(jnp.array([-3.0, -3.0]), jnp.array([1.0, 4.0])), dco_loss(-3.0, jnp.array([1, 4]))
+        jax.jit(jax.vmap(dco_loss))(jnp.array([-3.0, -3.0]), jnp.array([1.0, 4.0])), dco_loss(-3.0, jnp.array([1, 4]))
     )
-    assert jax.grad(dco_loss, argnums=1)(-3.0, 4.0) == 0
-    assert jax.grad(dco_weight)(-3.0, 4.0) == 0
+    assert jax.jit(jax.grad(dco_loss, argnums=1))(-3.0, 4.0) == 0
+    assert jax.jit(jax.grad(dco_weight))(-3.0, 4.0) == 0
 
 
 def test_the_weight_falls_with_p_and_n():
@@ -156,6 +159,7 @@ def test_the_weight_falls_with_p_and_n():
     assert np.all(np.diff(weights, axis=1) <= 0)
 
 
+weights_of = lambda log_success, steps: jax.jit(lambda x: strategy_weights(log_success, x))(steps)
 STEPS = jnp.log(jnp.array([0.5, 0.1, 0.9]))
 
 
@@ -187,20 +191,20 @@ def test_best_first_by_enumeration(budget):
 
 def test_the_weights_of_strategies():
     np.testing.assert_allclose(
-        strategy_weights(lambda x: even_allocation(x, 12), STEPS), [0.2666667, 0.8479209, 3.60036e-3], rtol=1e-5
+        weights_of(lambda x: even_allocation(x, 12), STEPS), [0.2666667, 0.8479209, 3.60036e-3], rtol=1e-5
     )
     # Whole attempts weigh all steps alike, by F(n, p1 p2 p3); with as many tries as steps best-first is cross-entropy.
     np.testing.assert_allclose(
-        strategy_weights(lambda x: whole_rollouts(x, 4), STEPS), [dco_weight(math.log(0.045), 4)] * 3, rtol=1e-5
+        weights_of(lambda x: whole_rollouts(x, 4), STEPS), [dco_weight(math.log(0.045), 4)] * 3, rtol=1e-5
     )
-    np.testing.assert_allclose(strategy_weights(lambda x: best_first(x, 3), STEPS), 1, rtol=1e-5)
+    np.testing.assert_allclose(weights_of(lambda x: best_first(x, 3), STEPS), 1, rtol=1e-5)
     # By definition (p_t / J) dJ / dp_t, here by differences
     log_j = lambda x: best_first(x, 6)
     by_difference = [(log_j(STEPS.at[t].add(0.01)) - log_j(STEPS.at[t].add(-0.01))) / 0.02 for t in range(3)]
-    np.testing.assert_allclose(strategy_weights(log_j, STEPS), by_difference, rtol=2e-3)
+    np.testing.assert_allclose(weights_of(log_j, STEPS), by_difference, rtol=2e-3)
 
 
 def test_a_sure_step_and_a_small_budget():
-    assert np.isfinite(strategy_weights(lambda x: best_first(x, 4), jnp.array([0.0, -1e5, -1.0]))).all()
+    assert np.isfinite(weights_of(lambda x: best_first(x, 4), jnp.array([0.0, -1e5, -1.0]))).all()
     with pytest.raises(InputError, match="budget=2: expected at least 3"):
         best_first(STEPS, 2)

@@ -1,6 +1,7 @@
 """The DPO family by hand, at the reference, and where gradients must vanish."""
 
 import dataclasses
+import functools
 import math
 
 import jax
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from mtjax.errors import InputError
 from mtjax.objectives.dpo import Dpo, dpo_loss, dpo_tulu3
 from mtjax.types import Batch
-from tests.objectives.fakes import BigramPolicy, FixedPolicy, batch_of, random_batch, random_table
+from tests.objectives.fakes import BigramPolicy, FixedPolicy, batch_of, outcome, random_batch, random_table
 
 KINDS = [("sigmoid", 0.0), ("sigmoid", 0.2), ("robust", 0.2), ("ipo", 0.0), ("hinge", 0.0)]
 # log-ratios -1 and -2: margin 1, beta 0.4: log(1 + e^-0.4) = 0.5130152524, and 0.9130152524 = 0.4 more when turned
@@ -43,7 +44,7 @@ def test_the_ratios_of_a_batch_by_hand():
     # with chosen -4 and -4, rejected -2 and -3: margin -1, beta 0.4: 0.9130152524. The mean counts two.
     batch, policy = batch_of(([-5.0, -7.0], [-15.0]), ([-4.0], [-1.0, -1.0]))
     _, reference = batch_of(([-5.0, -6.0], [-13.0]), ([-4.0], [-1.0, -2.0]))
-    loss, metrics = Dpo(beta=0.4)(policy, batch, reference=reference)
+    loss, metrics, _ = outcome(Dpo(beta=0.4), policy, batch, reference)
     np.testing.assert_allclose(loss, [AS_GIVEN + TURNED, 2], rtol=1e-6)
     np.testing.assert_allclose(metrics["reward_chosen"].total, 0.4 * -1, rtol=1e-6)
     np.testing.assert_allclose(metrics["reward_rejected"].total, 0.4 * (-2 + 1), rtol=1e-6)
@@ -55,14 +56,14 @@ def test_length_normalised_as_in_tulu3():
     # 25 tokens of -2 (reference -2.2) and 40 of -1.5 (reference -1.45): 5 / 25 * 5 - 5 / 40 * (-2) = 1.25
     batch, policy = batch_of(([-2.0] * 25, [-1.5] * 40))
     _, reference = batch_of(([-2.2] * 25, [-1.45] * 40))
-    loss, _ = dpo_tulu3()(policy, batch, reference=reference)
+    loss, _, _ = outcome(dpo_tulu3(), policy, batch, reference)
     np.testing.assert_allclose(loss.value, 0.251929081, rtol=1e-5)  # log(1 + e^-1.25)
 
 
 def test_gamma_is_how_much_of_the_reference_counts():
     batch, policy = batch_of(([-3.0], [-5.0]))
     _, reference = batch_of(([-1.0], [-7.0]))
-    loss = lambda gamma: Dpo(beta=0.5, gamma=gamma)(policy, batch, reference=reference)[0].value
+    loss = lambda gamma: outcome(Dpo(beta=0.5, gamma=gamma), policy, batch, reference).loss.value
     softplus = lambda x: math.log(1 + math.exp(x))
     np.testing.assert_allclose(loss(0), softplus(-0.5 * 2), rtol=1e-6)  # -3 + 5
     np.testing.assert_allclose(loss(0.5), softplus(0.5 * 1), rtol=1e-6)  # (-3 + 0.5) - (-5 + 3.5) = -1
@@ -75,7 +76,7 @@ def test_gamma_is_how_much_of_the_reference_counts():
 def test_at_the_reference(kind, smoothing, length_normalised):
     objective = Dpo(beta=0.3, kind=kind, label_smoothing=smoothing, length_normalised=length_normalised)
     policy = BigramPolicy(random_table())
-    loss, metrics = objective(policy, random_batch(pair=True), reference=policy)
+    loss, metrics, _ = outcome(objective, policy, random_batch(pair=True), policy)
     np.testing.assert_allclose(loss.value, objective.at_reference, rtol=1e-6)
     assert objective.at_reference == pytest.approx({"ipo": 1 / 0.36, "hinge": 1.0}.get(kind, 0.6931471806))
     assert metrics["reward_margin"].value == 0
@@ -87,8 +88,7 @@ def test_an_identical_pair_and_a_shared_prefix_get_nothing(kind, smoothing):
     batch, policy = batch_of(([-1.0, -2.0, -3.0], [-1.0, -2.0, -3.0]), ([-0.5, -1.5], [-0.5, -4.0]))
     _, reference = batch_of(([-2.0, -2.0, -2.0], [-2.0, -2.0, -2.0]), ([-0.7, -1.1], [-0.7, -3.0]))
     batch = batch._replace(weights=batch.weights.at[1, :, 1].set(0))  # the second pair's first token is context
-    objective = Dpo(kind=kind, label_smoothing=smoothing)
-    gradient = jax.grad(lambda x: objective(FixedPolicy(x), batch, reference=reference)[0].total)(policy.logprob)
+    gradient = outcome(Dpo(kind=kind, label_smoothing=smoothing), policy, batch, reference).gradient.logprob
     assert np.abs(gradient[0, 0, 1:4]).min() > 0.01
     np.testing.assert_array_equal(gradient[0, 0] + gradient[0, 1], 0)
     np.testing.assert_array_equal(gradient[1, :, :2], 0)
@@ -98,18 +98,17 @@ def test_an_identical_pair_and_a_shared_prefix_get_nothing(kind, smoothing):
 def test_an_identical_pair_leaves_parameters_alone():
     batch = random_batch(pair=True)
     twins = jax.tree.map(lambda x: jnp.stack([x[:, 0], x[:, 0]], axis=1), batch)
-    loss = lambda table: Dpo(beta=1.0)(BigramPolicy(table), twins, reference=BigramPolicy(random_table(1)))[0].total
-    np.testing.assert_allclose(jax.grad(loss)(random_table()), 0, atol=1e-6)  # sums of opposite numbers, rounded
+    gradient = outcome(Dpo(beta=1.0), BigramPolicy(random_table()), twins, BigramPolicy(random_table(1))).gradient.table
+    np.testing.assert_allclose(gradient, 0, atol=1e-6)  # sums of opposite numbers, rounded
 
 
 def test_a_pair_with_one_empty_side_is_left_out():
     batch, policy = batch_of(([-1.0], [-2.0]), ([-3.0], []))
     _, reference = batch_of(([-1.5], [-2.0]), ([-9.0], []))
-    loss, metrics = Dpo(length_normalised=True)(policy, batch, reference=reference)
+    loss, metrics, gradient = outcome(Dpo(length_normalised=True), policy, batch, reference)
     np.testing.assert_allclose(loss, [math.log(1 + math.exp(-0.05)), 1], rtol=1e-6)  # beta 0.1 times 0.5
     assert metrics["incomplete"] == (1, 2)
-    gradient = jax.grad(lambda x: Dpo()(FixedPolicy(x), batch, reference=reference)[0].total)(policy.logprob)
-    assert not np.any(gradient[1])
+    assert not np.any(gradient.logprob[1])
 
 
 @given(c=st.floats(-100, 100), beta=st.floats(0.01, 5), excess=st.sampled_from([-1e-3, 1e-3]))
@@ -122,19 +121,23 @@ def test_the_ranking_flips_at_the_loss_that_chen_et_al_give(c, beta, excess):
         assert bool(loss <= threshold) == (excess > 0)
 
 
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def value_and_slope(margin, kind, smoothing):
+    return jax.value_and_grad(lambda x: dpo_loss(x, 0.0, beta=0.5, kind=kind, label_smoothing=smoothing))(margin)
+
+
 @given(margin=st.floats(-1e4, 1e4), kind=st.sampled_from(KINDS))
 def test_losses_and_slopes_stay_finite(margin, kind):
-    fn = lambda x: dpo_loss(x, 0.0, beta=0.5, kind=kind[0], label_smoothing=kind[1])
-    assert np.isfinite(jax.value_and_grad(fn)(jnp.float32(margin))).all()
+    assert np.isfinite(value_and_slope(margin, *kind)).all()
 
 
 def test_losses_do_not_see_where_segments_lie():
     """Segment 2 of the rejected row starts elsewhere than that of the chosen row."""
     segments = jnp.array([[[1, 1, 2, 2, 2, 0], [1, 1, 1, 1, 2, 2]]])
-    logprob = [[[-9, -1, -9, -2, -3, -9], [-9, -1, -1, -1, -9, -4]]]
+    policy = FixedPolicy(jnp.array([[[-9.0, -1, -9, -2, -3, -9], [-9, -1, -1, -1, -9, -4]]]))
     weights = jnp.ones((1, 2, 6))
     batch = Batch(jnp.zeros((1, 2, 6), jnp.int32), weights, segments, {"segment_id": jnp.zeros((1, 2, 2))})
-    loss, metrics = Dpo(beta=1.0, gamma=0.0)(FixedPolicy(logprob), batch, reference=FixedPolicy(logprob))
+    loss, metrics, _ = outcome(Dpo(beta=1.0, gamma=0.0), policy, batch, policy)
     # pair 1: -1 against -3; pair 2: -5 against -4
     np.testing.assert_allclose(loss, [math.log(1 + math.exp(-2)) + math.log(1 + math.exp(1)), 2], rtol=1e-6)
     assert metrics["ranking_accuracy"] == (1, 2)

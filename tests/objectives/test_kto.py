@@ -10,7 +10,7 @@ import pytest
 from mtjax.errors import InputError
 from mtjax.objectives.kto import Kto, kto_loss
 from mtjax.types import Mean
-from tests.objectives.fakes import FixedPolicy, batch_of, rows_of
+from tests.objectives.fakes import FixedPolicy, batch_of, outcome, rows_of
 
 sigmoid = lambda x: 1 / (1 + math.exp(-x))
 
@@ -26,7 +26,7 @@ def test_a_batch_by_hand():
     # Log-ratios 3 (right), -1 (wrong), 1 (right): z0 is their mean, 1. Gains over it: 2, 2, 0.
     batch, policy = batch_of([-1.0, -1.0], [-4.0], [-2.0], polarity=[1, 0, 1])
     _, reference = batch_of([-2.0, -3.0], [-3.0], [-3.0], polarity=[1, 0, 1])
-    loss, metrics = Kto(beta=0.5)(policy, batch, reference=reference)
+    loss, metrics, _ = outcome(Kto(beta=0.5), policy, batch, reference)
     np.testing.assert_allclose(loss, [2 * (1 - sigmoid(1)) + 0.5, 3], rtol=1e-6)
     assert metrics["z0"].value == 1
     assert metrics["reward_right"] == (2, 2)
@@ -54,8 +54,8 @@ def test_parts_with_their_own_z0_would_not_add_up():
         (rows_of(batch, slice(i, i + 1)), *(FixedPolicy(p.logprob[i : i + 1]) for p in (policy, reference)))
         for i in (0, 1)
     ]
-    loss = lambda part, **known: Kto(beta=1)(part[1], part[0], reference=part[2], **known)[0].total
-    total = Kto(beta=1)(policy, batch, reference=reference)[0].total
+    loss = jax.jit(lambda part, **known: Kto(beta=1)(part[1], part[0], reference=part[2], **known)[0].total)
+    total = outcome(Kto(beta=1), policy, batch, reference).loss.total
     np.testing.assert_allclose(sum(loss(part, statistics=whole) for part in parts), total, rtol=1e-6)
     assert abs(sum(loss(part) for part in parts) - total) > 0.1
 
@@ -63,7 +63,7 @@ def test_parts_with_their_own_z0_would_not_add_up():
 def test_z0_carries_no_gradient():
     batch, policy = batch_of([-1.0], [-2.0], polarity=[1, 0])
     _, reference = batch_of([-3.0], [-2.0], polarity=[1, 0])
-    gradient = jax.grad(lambda x: Kto(beta=1)(FixedPolicy(x), batch, reference=reference)[0].total)(policy.logprob)
+    gradient = outcome(Kto(beta=1), policy, batch, reference).gradient.logprob
     # z0 = 1; 1 - sigmoid(r - 1) at r = 2 and 1 - sigmoid(1 - r) at r = 0 have slopes -+ s (1 - s), s = sigmoid(1)
     slope = sigmoid(1) * (1 - sigmoid(1))
     np.testing.assert_allclose(gradient[:2, 1], [-slope, slope], rtol=1e-5)
@@ -80,4 +80,4 @@ def test_the_closed_form_and_bad_settings():
 
 def test_sides_of_pairs_count_apart():
     batch, policy = batch_of(([-1.0], [-2.0]))
-    assert Kto()(policy, batch, reference=policy)[0] == (1, 2)
+    assert outcome(Kto(), policy, batch, policy).loss == (1, 2)

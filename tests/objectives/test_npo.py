@@ -8,7 +8,7 @@ import pytest
 
 from mtjax.errors import InputError
 from mtjax.objectives.npo import Npo, npo_loss
-from tests.objectives.fakes import FixedPolicy, batch_of
+from tests.objectives.fakes import batch_of, outcome
 
 
 def test_by_hand():
@@ -33,8 +33,8 @@ def test_a_batch_by_hand():
     batch, policy = batch_of([-1.0, -2.0], [-1.0, -3.0], polarity=[0, 1])
     _, reference = batch_of([-1.0, -4.0], [-1.0, -1.0], polarity=[0, 1])
     wrong = 4 * math.log(1 + math.e)
-    np.testing.assert_allclose(Npo(beta=0.5)(policy, batch, reference=reference)[0], [wrong, 1], rtol=1e-6)
-    loss, metrics = Npo(beta=0.5, nll_weight=0.25)(policy, batch, reference=reference)
+    np.testing.assert_allclose(outcome(Npo(beta=0.5), policy, batch, reference).loss, [wrong, 1], rtol=1e-6)
+    loss, metrics, _ = outcome(Npo(beta=0.5, nll_weight=0.25), policy, batch, reference)
     np.testing.assert_allclose(loss, [wrong + 0.25 * 2, 1.25], rtol=1e-6)
     assert metrics["logprob_wrong"] == (-3, 1)
     assert metrics["reward_right"] == (-1, 1)  # 0.5 * (-4 + 2)
@@ -43,14 +43,14 @@ def test_a_batch_by_hand():
 
 def test_right_texts_alone_are_an_empty_batch():
     batch, policy = batch_of([-1.0, -2.0], polarity=[1])
-    assert Npo()(policy, batch, reference=policy)[0] == (0, 0)
-    gradient = jax.grad(lambda x: Npo()(FixedPolicy(x), batch, reference=policy)[0].total)(policy.logprob)
-    assert not np.any(gradient)
+    loss, _, gradient = outcome(Npo(), policy, batch, policy)
+    assert loss == (0, 0)
+    assert not np.any(gradient.logprob)
 
 
 def test_sides_of_pairs_count_apart():
     batch, policy = batch_of(([-1.0], [-2.0]))
-    loss, _ = Npo(beta=0.1, nll_weight=1)(policy, batch, reference=policy)
+    loss, _, _ = outcome(Npo(beta=0.1, nll_weight=1), policy, batch, policy)
     np.testing.assert_allclose(loss, [20 * math.log(2) + 1, 2], rtol=1e-6)
 
 

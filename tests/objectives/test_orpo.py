@@ -7,7 +7,7 @@ import pytest
 
 from mtjax.errors import InputError
 from mtjax.objectives.orpo import Orpo, orpo_loss
-from tests.objectives.fakes import FixedPolicy, batch_of
+from tests.objectives.fakes import batch_of, outcome
 
 # p = 0.4 and 0.2: odds 2/3 and 1/4, ratio 8/3; -log sigmoid(log 8/3) = log(1 + 3/8) = 0.3184537
 CHOSEN, REJECTED, ODDS = np.log(0.4), np.log(0.2), np.log(11 / 8)
@@ -20,7 +20,7 @@ def test_by_hand():
 def test_a_batch_by_hand():
     # The mean per token decides: 0.4 as the mean of log 0.8 and log 0.2, 0.2 three times.
     batch, policy = batch_of(([np.log(0.8), np.log(0.2)], [REJECTED] * 3), ([CHOSEN], [CHOSEN]))
-    loss, metrics = Orpo(odds_weight=0.1)(policy, batch)
+    loss, metrics, _ = outcome(Orpo(odds_weight=0.1), policy, batch)
     np.testing.assert_allclose(loss, [-2 * CHOSEN + 0.1 * (ODDS + np.log(2)), 2], rtol=1e-5)
     np.testing.assert_allclose(metrics["nll_chosen"].value, -CHOSEN, rtol=1e-6)
     np.testing.assert_allclose(metrics["reward_margin"].total, np.log(8 / 3), rtol=1e-5)
@@ -28,8 +28,9 @@ def test_a_batch_by_hand():
 
 def test_without_odds_it_is_cross_entropy_of_the_chosen():
     batch, policy = batch_of(([-1.0, -2.0], [-3.0]))
-    value, gradient = jax.value_and_grad(lambda x: Orpo(odds_weight=0)(FixedPolicy(x), batch)[0].total)(policy.logprob)
-    np.testing.assert_allclose(value, 1.5)
+    loss, _, gradient = outcome(Orpo(odds_weight=0), policy, batch)
+    gradient = gradient.logprob
+    np.testing.assert_allclose(loss.value, 1.5)
     assert not np.any(gradient[:, 1])
     np.testing.assert_allclose(gradient[0, 0], [0, -0.5, -0.5, 0, 0, 0])
 

@@ -2,7 +2,6 @@
 
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from mtjax.errors import InputError
 from mtjax.objectives.dpo import Dpo
 from mtjax.objectives.rise import Rise, rise_code, rise_loss, rise_paper
-from tests.objectives.fakes import BigramPolicy, FixedPolicy, batch_of, random_batch, random_table
+from tests.objectives.fakes import BigramPolicy, batch_of, outcome, random_batch, random_table
 
 # Chosen -12 under the policy and -11 under the reference, rejected -15 and -13: margin (-1) - (-2) = 1, beta 0.4.
 VECTOR = 0.5130152524
@@ -40,7 +39,7 @@ def test_the_vectors_of_the_spec():
 )
 def test_a_pair_by_hand(settings, kind, expected):
     batch, policy, reference = spec_batch(kind)
-    loss, metrics = Rise(beta=0.4, **settings)(policy, batch, reference=reference)
+    loss, metrics, _ = outcome(Rise(beta=0.4, **settings), policy, batch, reference)
     np.testing.assert_allclose(loss, [expected, 1], rtol=1e-6)
     assert metrics["step_share"].value == kind
     assert metrics[f"reward_margin_{'step' if kind else 'full'}"].count == 1
@@ -51,7 +50,7 @@ def test_the_gate_is_of_each_pair_and_not_of_the_mean():
     # r = -1 and +3: open for the first pair alone, though their mean is positive. NLL 2 and 1; no margins.
     batch, policy = batch_of(([-2.0], [-2.0]), ([-1.0], [-1.0]), kind=[1, 1])
     _, reference = batch_of(([-1.0], [-1.0]), ([-4.0], [-4.0]), kind=[1, 1])
-    loss, metrics = Rise(nll_weight=0.5)(policy, batch, reference=reference)
+    loss, metrics, _ = outcome(Rise(nll_weight=0.5), policy, batch, reference)
     np.testing.assert_allclose(loss, [2 * math.log(2) + 0.5 * 2, 2], rtol=1e-6)
     assert metrics["gate_open"] == (1, 2)
 
@@ -59,24 +58,23 @@ def test_the_gate_is_of_each_pair_and_not_of_the_mean():
 def test_the_gate_carries_no_gradient_and_a_closed_one_none_of_the_nll():
     batch, policy = batch_of(([-2.0], [-2.0]), ([-1.0], [-1.0]), kind=[1, 1])
     _, reference = batch_of(([-1.0], [-1.0]), ([-4.0], [-4.0]), kind=[1, 1])
-    gradient = jax.grad(lambda x: Rise(beta=0.4, nll_weight=0.5)(FixedPolicy(x), batch, reference=reference)[0].total)
+    gradient = outcome(Rise(beta=0.4, nll_weight=0.5), policy, batch, reference).gradient.logprob
     # DPO without a margin: -+ beta / 2 = -+ 0.2; the open gate adds -0.5 to its chosen token
-    np.testing.assert_allclose(gradient(policy.logprob)[:2, :, 1], [[-0.7, 0.2], [-0.2, 0.2]], rtol=1e-6)
+    np.testing.assert_allclose(gradient[:2, :, 1], [[-0.7, 0.2], [-0.2, 0.2]], rtol=1e-6)
 
 
 def test_identical_pairs_teach_nothing():
     batch, policy = batch_of(([-1.0, -2.0], [-1.0, -2.0]), kind=[1])
     _, reference = batch_of(([-2.0, -2.0], [-2.0, -2.0]), kind=[1])
     for objective in (rise_code(), rise_paper(beta=0.3, nll_weight=0.5)):  # r = 1: the gate is closed
-        total = lambda x, objective=objective: objective(FixedPolicy(x), batch, reference=reference)[0].total
-        gradient = jax.grad(total)(policy.logprob)
+        gradient = outcome(objective, policy, batch, reference).gradient.logprob
         np.testing.assert_array_equal(gradient[:, 0] + gradient[:, 1], 0)
 
 
 def test_kinds_are_weighed_in_one_mean():
     batch, policy = batch_of(([-5.0, -7.0], [-15.0]), ([-4.0], [-2.0]), kind=[1, 0])
     _, reference = batch_of(([-5.0, -6.0], [-13.0]), ([-4.0], [-3.0]), kind=[1, 0])
-    loss, _ = Rise(beta=0.4, step_weight=3, full_weight=0.5)(policy, batch, reference=reference)
+    loss, _, _ = outcome(Rise(beta=0.4, step_weight=3, full_weight=0.5), policy, batch, reference)
     np.testing.assert_allclose(loss, [3 * VECTOR + 0.5 * (VECTOR + 0.4), 3.5], rtol=1e-6)
 
 
@@ -84,24 +82,24 @@ def test_full_pairs_alone_are_dpo_with_a_gated_nll():
     """The baseline that explains most of the published gain."""
     batch = random_batch(pair=True)
     policy, reference = BigramPolicy(random_table()), BigramPolicy(random_table(1))
-    loss, _ = Rise(step_weight=0)(policy, batch, reference=reference)
+    loss, _, _ = outcome(Rise(step_weight=0), policy, batch, reference)
     kinds = batch.extras["segment_kind"]
     full = jnp.take_along_axis(1 - kinds, jnp.maximum(batch.segments - 1, 0), -1)
     masked = batch._replace(weights=batch.weights * full)
-    np.testing.assert_allclose(loss, Dpo(beta=0.4)(policy, masked, reference=reference)[0], rtol=1e-6)
+    np.testing.assert_allclose(loss, outcome(Dpo(beta=0.4), policy, masked, reference).loss, rtol=1e-6)
 
 
 def test_the_released_code_is_dpo_on_one_mixed_list():
     batch = random_batch(pair=True)
     policy, reference = BigramPolicy(random_table()), BigramPolicy(random_table(1))
-    ours = rise_code()(policy, batch, reference=reference)[0]
-    np.testing.assert_allclose(ours, Dpo(beta=0.4)(policy, batch, reference=reference)[0], rtol=1e-6)
+    ours = outcome(rise_code(), policy, batch, reference).loss
+    np.testing.assert_allclose(ours, outcome(Dpo(beta=0.4), policy, batch, reference).loss, rtol=1e-6)
     assert (rise_code().beta, rise_code().nll_weight) == (0.4, 0)
 
 
 def test_at_the_reference_every_gate_is_closed():
     policy = BigramPolicy(random_table())
-    loss, metrics = rise_paper(beta=0.1, nll_weight=1.0)(policy, random_batch(pair=True), reference=policy)
+    loss, metrics, _ = outcome(rise_paper(beta=0.1, nll_weight=1.0), policy, random_batch(pair=True), policy)
     np.testing.assert_allclose(loss.value, math.log(2), rtol=1e-6)
     assert metrics["gate_open"].total == 0
     assert metrics["gate_open"].count > 0

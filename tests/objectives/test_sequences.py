@@ -14,7 +14,7 @@ from tests.objectives.fakes import FixedPolicy, batch_of
 def test_sequence_scores_by_hand():
     # Segment 1: weights 2 and 0.5 on -1 and -4; its first token is never predicted. Segment 3: one target of weight -1.
     # Segment 2 has no weight, column 4 no segment; the padding's -9 has none either.
-    logprob = [[-9.0, -1.0, -4.0, -9.0, -3.0, -9.0, -2.0, -9.0]]
+    logprob = jnp.array([[-9.0, -1.0, -4.0, -9.0, -3.0, -9.0, -2.0, -9.0]])
     batch = Batch(
         tokens=jnp.zeros((1, 8), jnp.int32),
         weights=jnp.array([[5.0, 2.0, 0.5, 0.0, 0.0, 5.0, -1.0, 5.0]]),

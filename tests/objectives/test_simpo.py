@@ -7,7 +7,7 @@ import pytest
 
 from mtjax.errors import InputError
 from mtjax.objectives.simpo import Simpo, simpo_loss
-from tests.objectives.fakes import batch_of
+from tests.objectives.fakes import batch_of, outcome
 
 
 def test_by_hand():
@@ -19,7 +19,7 @@ def test_by_hand():
 def test_a_longer_text_of_smaller_probability_can_be_the_likelier_one():
     # Chosen: -0.3 over ten tokens (-3 in all); rejected: -0.5 over two (-1 in all).
     batch, policy = batch_of(([-0.3] * 10, [-0.5] * 2))
-    loss, metrics = Simpo(beta=2, gamma=0.3)(policy, batch)
+    loss, metrics, _ = outcome(Simpo(beta=2, gamma=0.3), policy, batch)
     np.testing.assert_allclose(loss.value, 0.6443967, rtol=1e-5)
     assert metrics["ranking_accuracy"].value == 0
     assert metrics["ranking_accuracy_per_token"].value == 1

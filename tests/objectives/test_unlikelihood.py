@@ -11,7 +11,7 @@ from mtjax.errors import InputError
 from mtjax.objectives import base
 from mtjax.objectives.nll import Nll
 from mtjax.objectives.unlikelihood import Unlikelihood, unlikelihood_loss
-from tests.objectives.fakes import BigramPolicy, batch_of, random_batch, random_table
+from tests.objectives.fakes import BigramPolicy, batch_of, outcome, random_batch, random_table
 
 
 def test_by_hand():
@@ -23,7 +23,7 @@ def test_a_batch_by_hand():
     # Right: -log 1/2 - log 1/4 over 2 tokens. Wrong: -log(1 - 1/2) over 1 token, at weight 0.5.
     half, quarter = math.log(0.5), math.log(0.25)
     batch, policy = batch_of([half, quarter], [half], polarity=[1, 0])
-    loss, metrics = Unlikelihood(unlikelihood_weight=0.5)(policy, batch)
+    loss, metrics, _ = outcome(Unlikelihood(unlikelihood_weight=0.5), policy, batch)
     np.testing.assert_allclose(loss, [3 * math.log(2) + 0.5 * math.log(2), 2.5], rtol=1e-6)
     np.testing.assert_allclose(metrics["nll_right"].value, 1.5 * math.log(2), rtol=1e-6)
     np.testing.assert_allclose(metrics["unlikelihood_wrong"].value, math.log(2), rtol=1e-6)
@@ -34,7 +34,9 @@ def test_at_weight_zero_it_is_nll_on_the_right():
     batch = random_batch()
     right = base.spread(batch.extras["segment_polarity"], batch.segments)
     policy = BigramPolicy(random_table())
-    assert Unlikelihood(0)(policy, batch)[0] == Nll()(policy, batch._replace(weights=batch.weights * right))[0]
+    assert (
+        outcome(Unlikelihood(0), policy, batch).loss == Nll()(policy, batch._replace(weights=batch.weights * right))[0]
+    )
 
 
 @pytest.mark.parametrize("logprob", [0.0, -1e-9, -1e-6, -1e5, -math.inf])
