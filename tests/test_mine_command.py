@@ -285,3 +285,20 @@ def test_help_names_the_settings(folder, capsys):
     said = capsys.readouterr().out
     assert "--server.api_key_variable" in said
     assert "(default: 8)" in said
+
+
+@pytest.mark.slow
+def test_a_run_is_mined_into_its_own_folder(tmp_path, capsys):
+    """The snapshot gives problems, task and tokenizer; what is mined is a source of the next run."""
+    from mtjax import train
+
+    tiny, place = str(pathlib.Path(__file__).parent.parent / "configs" / "tiny.py"), tmp_path / "run"
+    assert train.main([tiny, f"--run_dir={place}", "--steps=2", "--no_tensorboard"]) == ExitCode.DONE
+    assert run(place, "--data.source.count=6", "--samples=2", "--rows=8", "--mistakes") == ExitCode.DONE
+    assert "wrote" in capsys.readouterr().out
+    mined = list(read_mined(str(place / "mined")))
+    assert [one.number for one in mined] == list(range(6))
+    manifest = json.loads((place / "mined" / "manifest.json").read_text())
+    assert manifest["about"]["step"] == 2
+    assert manifest["settings"]["data"]["task"]["kind"] == "MistakeTask"
+    assert run(place, "--data.source.count=6", "--samples=2", "--rows=8", "--step=1") == ExitCode.BAD_INPUT
