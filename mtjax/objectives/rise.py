@@ -23,8 +23,9 @@ def rise_loss(
     *,
     beta: ArrayLike,
     nll_weight: ArrayLike,
+    gate_margin: float = 0.0,
 ) -> Float[Array, "..."]:
-    """`-log sigmoid(beta (r - rejected_logratio)) + nll_weight * 1[r < 0] * chosen_nll`, elementwise.
+    """`-log sigmoid(beta (r - rejected_logratio)) + nll_weight * 1[r < -gate_margin] * chosen_nll`, elementwise.
 
     `r = chosen_logratio`; the gate `1[r < 0]` is a constant of its own for each pair: the cross-entropy counts only
     while the policy likes the chosen text less than the reference does. At the reference it is closed.
@@ -37,8 +38,9 @@ def rise_loss(
         chosen_nll: `-log pi(chosen)`, a sum over tokens or a mean.
         beta: how dearly leaving the reference is paid, > 0.
         nll_weight: the paper's lambda; an array gives pairs their own, 0 where the gate should not count.
+        gate_margin: nats that r must be below 0; 0 is the paper's formula.
     """
-    gate = jax.lax.stop_gradient(jnp.asarray(wide(chosen_logratio) < 0, jnp.float32))
+    gate = jax.lax.stop_gradient(jnp.asarray(wide(chosen_logratio) < -gate_margin, jnp.float32))
     # A closed gate must drop the term even if it is infinite.
     extra = jnp.where(gate * wide(nll_weight) != 0, gate * wide(nll_weight) * wide(chosen_nll), 0)
     return dpo_loss(chosen_logratio, rejected_logratio, beta=beta) + extra
@@ -49,7 +51,7 @@ def rise_loss(
 class Rise:
     """RISE: DPO on step pairs with a planted error and on full pairs, steadied by a gated cross-entropy.
 
-    Formula: `sum_i a_i (DPO_i + nll_weight * 1[r_i < 0] * NLL_i) / sum_i a_i` over pairs i of both kinds, where
+    Formula: `sum_i a_i (DPO_i + nll_weight * 1[r_i < -gate_margin] * NLL_i) / sum_i a_i` over pairs i of both kinds, where
     `DPO_i = -log sigmoid(beta (r_i - r'_i))`, r and r' are the log-ratios to the reference of chosen and rejected text,
     `NLL_i = -log pi(chosen_i)`, and a is `step_weight` or `full_weight`. The gate is a constant per pair.
 
@@ -80,6 +82,9 @@ class Rise:
     """Cross-entropy of the chosen text: summed over its targets, or their mean."""
     nll_on: Literal["step", "all"] = "step"
     """Which pairs have the gated cross-entropy: step pairs, as noted of the paper, or full ones too."""
+    gate_margin: base.Number = 1e-3
+    """Nats by which the chosen text must have become less likely to open the gate; 0 is the paper's formula. Policy and
+    reference are compiled apart: where they are equal, r is rounding, and half of all gates would stand open."""
     step_weight: base.Number = 1.0
     """How much a step pair counts."""
     full_weight: base.Number = 1.0
@@ -87,7 +92,7 @@ class Rise:
 
     def __post_init__(self) -> None:
         base.require(self, "beta", above=0)
-        for name in ("nll_weight", "step_weight", "full_weight"):
+        for name in ("nll_weight", "gate_margin", "step_weight", "full_weight"):
             base.require(self, name, at_least=0)
         if not (self.step_weight or self.full_weight):
             raise InputError("objective.step_weight and objective.full_weight are both 0: nothing to train; raise one")
@@ -112,7 +117,9 @@ class Rise:
         rejected = ours.rejected.logprob - theirs.rejected.logprob
         nll = -ours.chosen.mean_logprob if self.nll_reduction == "mean" else -ours.chosen.logprob
         gated = step if self.nll_on == "step" else jnp.ones_like(step)
-        loss = rise_loss(chosen, rejected, nll, beta=self.beta, nll_weight=jnp.where(gated, self.nll_weight, 0.0))
+        weight = jnp.where(gated, self.nll_weight, 0.0)
+        margin = self.gate_margin
+        loss = rise_loss(chosen, rejected, nll, beta=self.beta, nll_weight=weight, gate_margin=margin)
         weight = jnp.where(live, jnp.where(step, self.step_weight, self.full_weight), 0.0)
         # A weight of 0 must drop a pair even if its loss is infinite.
         total = Mean(jnp.sum(jnp.where(weight != 0, weight * loss, 0)), jnp.sum(weight))
@@ -120,7 +127,7 @@ class Rise:
         for name, which in (("step", live & step), ("full", live & ~step)):
             metrics[f"reward_margin_{name}"] = sequences.mean_of(self.beta * (chosen - rejected), which)
             metrics[f"logprob_chosen_{name}"] = sequences.mean_of(ours.chosen.logprob, which)
-        gate_open = sequences.share_of(chosen < 0, live & gated)
+        gate_open = sequences.share_of(chosen < -margin, live & gated)
         return total, metrics | {"step_share": sequences.share_of(step, live), "gate_open": gate_open}
 
 

@@ -1,0 +1,39 @@
+"""RISE on generated arithmetic: full pairs and steps with a planted error, in seconds on a CPU.
+
+Command:  python -m mtjax.train configs/tiny.py --run_dir=runs/tiny --steps=120
+          python -m mtjax.inject --output=runs/tiny_errors source:arithmetic --source.count=1000 --source.split=train
+          python -m mtjax.train configs/tiny_rise.py
+Machine:  2 CPU cores, seconds each.
+Expect:   the loss starts at log 2 = 0.693 (the self-check says so), ranking accuracy rises, displacement is reported
+          when the chosen texts lose probability too.
+"""
+
+import dataclasses
+import pathlib
+
+from mtjax.config import read_file
+from mtjax.data.sources import Mistakes, Mixture
+from mtjax.data.tasks import PairTask
+from mtjax.objectives.rise import rise_paper
+from mtjax.optim import OptimConfig
+
+parent = read_file(pathlib.Path(__file__).with_name("tiny.py"))
+
+config = dataclasses.replace(
+    parent,
+    init_from="runs/tiny",
+    data=dataclasses.replace(
+        parent.data,
+        # Half step pairs from injection, half full pairs of a right and a wrong solution.
+        source=Mixture((Mistakes("runs/tiny_errors/mistakes.jsonl"), parent.data.source)),
+        task=PairTask(),
+        boundary="allow",  # this tokenizer's "Step 2: " is one token, the step's own text begins inside it
+        sequence_length=128,
+        max_segments=8,
+    ),
+    # The paper's beta and lambda are not known: 0.1 and 0.05 are ours.
+    objective=rise_paper(beta=0.1, nll_weight=0.05),
+    optim=OptimConfig(learning_rate=1e-3, warmup_steps=10, schedule="constant"),
+    held_out=None,
+    run_dir="runs/tiny_rise",
+)

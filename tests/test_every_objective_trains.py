@@ -1,0 +1,120 @@
+"""Every objective from config to run folder on eight devices: two steps, a resume, kept log-probs of a reference."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from mtjax.config import CheckpointConfig, Config, HeldOut
+from mtjax.data.arithmetic import Arithmetic
+from mtjax.data.batches import DataConfig
+from mtjax.data.tasks import CompletionTask, MistakeTask, PairTask
+from mtjax.errors import ExitCode, InputError
+from mtjax.loading import load_any
+from mtjax.model.decoder import DecoderConfig
+from mtjax.objectives import OBJECTIVES
+from mtjax.objectives.dco import Dco
+from mtjax.objectives.rise import Rise
+from mtjax.optim import OptimConfig
+from mtjax.reference import ReferenceConfig
+from mtjax.sharding import MeshSpec
+from mtjax.train import train
+
+SOURCE = Arithmetic(count=60, split="train", slip_probability=0.8)
+TASKS = {"any": CompletionTask(polarities="both"), "mistake": MistakeTask(decode_prefix="correct"), "pair": PairTask()}
+
+
+def config(objective, folder, **settings):
+    data = DataConfig(
+        source=SOURCE, task=TASKS[objective.task], tokenizer="arithmetic", sequence_length=96, max_segments=3
+    )
+    return Config(
+        model=DecoderConfig(width=16, layers=2, heads=2, kv_heads=2, head_dim=8, mlp_width=16, max_length=96),
+        data=data,
+        objective=objective,
+        optim=OptimConfig(learning_rate=1e-2, schedule="constant"),
+        mesh=MeshSpec(data=4, fsdp=2),
+        checkpoint=CheckpointConfig(every=1),
+        held_out=HeldOut(source=dataclasses.replace(SOURCE, split="test", count=20), every=2, batches=1),
+        batch_size=16,
+        micro_batches=2,
+        tensorboard=False,
+        run_dir=str(folder / "run"),
+        **({"steps": 2} | settings),
+    )
+
+
+def lines(folder):
+    text = (folder / "run" / "metrics.jsonl").read_text()
+    return [{k: v for k, v in json.loads(x).items() if not k.startswith("time/")} for x in text.splitlines()]
+
+
+@pytest.mark.parametrize("name", sorted(OBJECTIVES))
+def test_an_objective_trains_resumes_and_is_measured(name, tmp_path):
+    objective = OBJECTIVES[name]()
+    through, broken = tmp_path / "through", tmp_path / "broken"
+    whole = train(config(objective, through, steps=3))
+    assert whole.exit_code == ExitCode.DONE
+    train(config(objective, broken, steps=2))
+    train(config(objective, broken, steps=3))
+    assert lines(through)[2]["loss"] == lines(broken)[2]["loss"]  # bit for bit
+    assert lines(through) != lines(broken)[:2]
+    assert all(np.isfinite(value) for line in lines(through) for value in line.values())
+    assert any("held_out_loss" in line for line in lines(through))
+    if hasattr(objective, "at_reference") and objective.at_reference is not None:
+        np.testing.assert_allclose(lines(through)[0]["loss"], objective.at_reference, atol=1e-4)
+    assert load_any(str(broken / "run")).step == 3
+
+
+def test_every_gate_of_rise_is_closed_at_the_start_of_a_compiled_run(tmp_path):
+    """Policy and reference differ by rounding there, which must not open half of the gates."""
+    train(config(Rise(beta=0.1, nll_weight=0.5, nll_on="all"), tmp_path, steps=1))
+    line = lines(tmp_path)[0]
+    assert line["gate_open"] == 0
+    np.testing.assert_allclose(line["loss"], np.log(2), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["dpo", "rise"])
+def test_kept_log_probs_train_like_a_frozen_copy(name, tmp_path):
+    objective = OBJECTIVES[name]()
+    frozen, cached, again = (tmp_path / part for part in ("frozen", "cached", "again"))
+    train(config(objective, frozen))
+    kept = ReferenceConfig(kind="cached", cache_dir=str(tmp_path / "kept"))
+    train(config(objective, cached, reference=kept))
+    for a, b in zip(lines(frozen), lines(cached), strict=True):
+        np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-5)
+    parts = sorted((tmp_path / "kept").rglob("part-*"))
+    before = [part.stat().st_mtime_ns for part in parts]
+    train(config(objective, again, reference=kept, seed=0, steps=1))
+    assert before == [part.stat().st_mtime_ns for part in parts]
+    with pytest.raises(InputError, match="another weights"):  # another seed, another start
+        train(config(objective, tmp_path / "other", reference=kept, seed=5))
+
+
+def test_a_live_filter_trains_and_resumes(tmp_path):
+    from mtjax.live_filter import LiveFilter
+
+    settings = {"live_filter": LiveFilter(threshold=0.5)}
+    through, broken = tmp_path / "through", tmp_path / "broken"
+    train(config(Dco(n=64), through, steps=3, **settings))
+    train(config(Dco(n=64), broken, steps=2, **settings))
+    train(config(Dco(n=64), broken, steps=3, **settings))
+    assert lines(through)[2]["loss"] == lines(broken)[2]["loss"]
+    assert 0 < lines(through)[0]["live_share"] <= 1
+
+
+def test_a_reference_that_changed_under_a_run_is_refused(tmp_path):
+    objective = OBJECTIVES["dpo"]()
+    train(config(objective, tmp_path, steps=1))
+    file = tmp_path / "run" / "reference.json"
+    file.write_text(file.read_text().replace('"weights": "', '"weights": "0'))
+    with pytest.raises(InputError, match="began with a reference of fingerprint 0"):
+        train(config(objective, tmp_path, steps=2))
+
+
+def test_single_sequences_and_pairs_do_not_mix(tmp_path):
+    with pytest.raises(InputError, match="objective 'nll' takes single sequences, but data.task is 'pair'"):
+        dataclasses.replace(config(OBJECTIVES["dpo"](), tmp_path), objective=OBJECTIVES["nll"]())
+    with pytest.raises(InputError, match="objective 'dpo' needs the task 'pair', but data.task is 'completion'"):
+        dataclasses.replace(config(OBJECTIVES["nll"](), tmp_path), objective=OBJECTIVES["dpo"]())
