@@ -51,7 +51,7 @@ def rise_loss(
 class Rise:
     """RISE: DPO on step pairs with a planted error and on full pairs, steadied by a gated cross-entropy.
 
-    Formula: `sum_i a_i (DPO_i + nll_weight * 1[r_i < -gate_margin] * NLL_i) / sum_i a_i` over pairs i of both kinds, where
+    Formula: `sum_i a_i (DPO_i + nll_weight * 1[r_i < -gate_margin] * NLL_i) / sum_i a_i` over pairs i of both kinds,
     `DPO_i = -log sigmoid(beta (r_i - r'_i))`, r and r' are the log-ratios to the reference of chosen and rejected text,
     `NLL_i = -log pi(chosen_i)`, and a is `step_weight` or `full_weight`. The gate is a constant per pair.
 
