@@ -3,6 +3,7 @@
 import dataclasses
 from typing import ClassVar, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
@@ -165,13 +166,21 @@ def step_logprob(
 ) -> tuple[Float[Array, "*B T"], Bool[Array, "*B T"]]:
     """The sum of `token_logprob` over the step of each target (0 elsewhere), and whether it is its step's first target.
 
-    A step is the targets of one segment with one number.
+    A step is a run of tokens of one segment with one number. Time and memory grow with T, not with its square.
     """
-    pair = lambda x: x[..., :, None] == x[..., None, :]
-    same = pair(segments) & pair(steps) & target[..., :, None] & target[..., None, :]
-    earlier = jnp.tri(segments.shape[-1], k=-1, dtype=bool)
-    first = target & ~jnp.any(same & earlier, axis=-1)
-    return jnp.sum(jnp.where(same, token_logprob[..., None, :], 0), axis=-1), first
+    length = segments.shape[-1]
+    place = jnp.arange(length)
+
+    def one_row(logprob: Array, target: Array, segments: Array, steps: Array) -> tuple[Array, Array]:
+        changes = lambda x: jnp.concatenate([jnp.ones(1, bool), x[1:] != x[:-1]])
+        run = jnp.cumsum(changes(segments) | changes(steps)) - 1
+        total = jax.ops.segment_sum(jnp.where(target, logprob, 0), run, length, indices_are_sorted=True)
+        first = jax.ops.segment_min(jnp.where(target, place, length), run, length, indices_are_sorted=True)
+        return jnp.where(target, total[run], 0), target & (place == first[run])
+
+    rows = [x.reshape(-1, length) for x in (token_logprob, target, segments, steps)]
+    total, first = jax.vmap(one_row)(*rows)
+    return total.reshape(segments.shape), first.reshape(segments.shape)
 
 
 def dco_paper(n: base.Number = 256) -> Dco:
