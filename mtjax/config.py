@@ -16,6 +16,7 @@ import tyro
 from mtjax.data.batches import DataConfig
 from mtjax.data.sources import Source
 from mtjax.errors import InputError, suggest
+from mtjax.evaluation.held_out_coverage import CoverageConfig
 from mtjax.live_filter import LiveFilter
 from mtjax.model.decoder import DecoderConfig
 from mtjax.objectives import OBJECTIVES
@@ -80,6 +81,8 @@ class Config:
     """Train on examples only that the objective says are not learnt yet; for dco."""
     held_out: HeldOut | None = None
     """What is measured besides."""
+    coverage: CoverageConfig | None = None
+    """On which problems pass@k is measured during the run, whatever the objective."""
     self_check: tyro.conf.FlagConversionOff[bool] = True
     """Look at the first batch of a fresh run, data and losses, and refuse to start where something is wrong."""
     min_target_share: float = 0.01

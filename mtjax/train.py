@@ -14,12 +14,14 @@ import numpy as np
 
 from mtjax import config as settings
 from mtjax import step as stepping
+from mtjax.alarms import Alarms, read_log
 from mtjax.checkpoint import Checkpoints, abstract_state, write_whole
 from mtjax.compiled import keep_compiled
 from mtjax.config import Config
 from mtjax.data.batches import Batches, make_batches
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import ExitCode, InputError, NonFiniteLoss, entry_point
+from mtjax.evaluation.held_out_coverage import HeldOutCoverage
 from mtjax.live_filter import make_chooser
 from mtjax.metrics import MetricsLog, Progress, cut_back, flops_per_token, peak_flops
 from mtjax.model import huggingface
@@ -28,6 +30,9 @@ from mtjax.parts import check_mesh, make_held_out, make_model, make_reference
 from mtjax.self_check import self_check
 from mtjax.sharding import make_mesh
 from mtjax.types import LanguageModel
+
+MEASURED = {"held_out_loss", "coverage/pass@1"}
+"""What is measured now and then, and logged whenever it is."""
 
 
 class Result(NamedTuple):
@@ -66,6 +71,9 @@ def train(config: Config) -> Result:
     reference = make_reference(config, model, state.params, tokenizer, mesh, folder)
     batches = make_batches(config.data, tokenizer, batch_size=config.batch_size, seed=config.seed, also=reference.also)
     held_out = make_held_out(config, model, tokenizer, mesh, reference)
+    coverage = None
+    if config.coverage is not None:
+        coverage = HeldOutCoverage(config.coverage, model, tokenizer, config.data.task, mesh, config.data.on_error)
     update = stepping.make_train_step(
         model,
         config.objective,
@@ -86,7 +94,8 @@ def train(config: Config) -> Result:
     announce(config, model, mesh, batches, first)
 
     # The loop. A step's numbers are read while the next one runs; none is saved before it is known to be finite.
-    log = MetricsLog(folder, config.tensorboard)
+    log, logged = MetricsLog(folder, config.tensorboard), read_log(folder)
+    alarms = Alarms(logged)
     count = sum(x.size for x in jax.tree.leaves(state.params))
     shape = model.config
     flops = flops_per_token(count, shape.layers, shape.heads, shape.head_dim, config.data.sequence_length)
@@ -94,6 +103,12 @@ def train(config: Config) -> Result:
     progress = Progress(config.steps, first, flops, peak and peak * mesh.size)
     lowest = held_out.lowest_of(folder) if held_out else float("inf")
     waiting: tuple[int, Any, Any] | None = None
+
+    def note(number: int, values: dict[str, float], wall: dict[str, float]) -> None:
+        """Log a line, with the alarms that it raises."""
+        raised, told = alarms.see(number, values)
+        log.write(number, values | raised | wall)
+        print(*told, sep="\n", end="\n" if told else "", flush=True)
 
     def settle() -> None:
         """Read the waiting step's metrics, refuse a non-finite one, and log it."""
@@ -111,8 +126,8 @@ def train(config: Config) -> Result:
                 f"checkpoint in {folder} is as it was: lower optim.learning_rate, or look at these examples"
             )
         wall = progress.update(number, values["loss"], config.batch_size * config.data.sequence_length)
-        if number % config.log_every == 0 or number == config.steps:
-            log.write(number, values | wall)
+        if number % config.log_every == 0 or number == config.steps or not values.keys().isdisjoint(MEASURED):
+            note(number, values, wall)
 
     exit_code = ExitCode.DONE
     try:
@@ -120,17 +135,22 @@ def train(config: Config) -> Result:
             batch = choose(state.params, 0).batch
             print(self_check(config, model, state.params, tokenizer, batches, batch, reference, mesh), flush=True)
         write_whole(folder / "config.py", settings.snapshot(dataclasses.replace(config, overwrite=False)))
+        if coverage and found is None and not any("coverage/pass@1" in line for line in logged):
+            note(0, coverage.measure(state.params), {})
         with signals() as stop_asked:
             for number in range(first + 1, config.steps + 1):
                 batch, chosen_by = choose(state.params, number - 1)
                 state, values = update(state, batch, jax.random.fold_in(seed, number), reference.params)
                 settle()
-                waiting = (number, values | chosen_by, batch.extras["segment_id"])
+                values = values | chosen_by
+                if coverage and coverage.due(number, config.steps):
+                    values |= coverage.measure(state.params)
+                waiting = (number, values, batch.extras["segment_id"])
                 due = config.held_out is not None and number % config.held_out.every == 0
                 stop = stop_asked()
                 if held_out and (due or number == config.steps):
                     loss = held_out.measure(state.params)
-                    waiting = (number, values | chosen_by | {"held_out_loss": loss}, batch.extras["segment_id"])
+                    waiting = (number, values | {"held_out_loss": loss}, batch.extras["segment_id"])
                     if loss < lowest:
                         settle()
                         lowest = loss

@@ -1,0 +1,157 @@
+"""Coverage while training: pass@k on a held-out source now and then, whatever the objective."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Int
+
+from mtjax.data.problem import OnError
+from mtjax.data.sources import Source
+from mtjax.data.tasks import Task
+from mtjax.data.tokenizer import Tokenizer
+from mtjax.errors import InputError
+from mtjax.evaluation.answers import check_gold, grade
+from mtjax.evaluation.coverage import pass_at_k
+from mtjax.model.generate import SamplingConfig
+from mtjax.model.sample_texts import encode_prompt, sample_texts
+from mtjax.objectives.coverage import dco_weight
+from mtjax.objectives.sequences import confidence
+from mtjax.types import LanguageModel, Params
+
+LONGEST = 256
+"""Longest answer where the settings do not say, in tokens."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CoverageConfig:
+    """On which problems pass@k is measured during a run, and how."""
+
+    source: Source
+    """Where the problems come from, never trained on; their prompts are those of the run's own task."""
+    every: int = 200
+    """Steps between measurements; one more comes before the first step, and one behind the last."""
+    samples: int = 16
+    """Answers drawn per problem."""
+    ks: tuple[int, ...] = ()
+    """For which k to log pass@k, each at most `samples`; 1 is always among them. Empty gives 1 and `samples`."""
+    max_tokens: int | None = None
+    """Longest answer, in tokens; None takes 256, or as many as the model has room for."""
+    temperature: float = 1.0
+    """Of the samples."""
+    limit: int | None = 100
+    """Use the first so many problems; None takes all."""
+    rows: int = 256
+    """Answers that are drawn side by side."""
+    seed: int = 0
+    """Of the samples: the same at every measurement, so that measurements differ by the model alone."""
+
+    def __post_init__(self) -> None:
+        small = {name: getattr(self, name) for name in ("every", "samples", "rows", "limit", "max_tokens")}
+        small = {name: value for name, value in small.items() if value is not None and value < 1}
+        if small:
+            raise InputError(f"coverage {small}: expected at least 1 each")
+        if not self.temperature > 0:
+            raise InputError(
+                f"coverage.temperature={self.temperature}: expected more than 0; greedy answers are all one"
+            )
+        beyond = [k for k in self.ks if not 1 <= k <= self.samples]
+        if beyond:
+            raise InputError(
+                f"coverage.ks={beyond[0]}: expected 1 to coverage.samples={self.samples}; raise samples, or lower it"
+            )
+
+    @property
+    def all_ks(self) -> tuple[int, ...]:
+        """The k that are logged, ascending."""
+        return tuple(sorted({1, *(self.ks or (self.samples,))}))
+
+
+class HeldOutCoverage:
+    """Samples answers to the held-out problems and checks them.
+
+    What depends on the parameters alone: a run that was killed and resumed logs the same numbers.
+    """
+
+    def __init__(
+        self,
+        settings: CoverageConfig,
+        model: LanguageModel,
+        tokenizer: Tokenizer,
+        task: Task,
+        mesh: Any,
+        on_error: OnError = "raise",
+    ):
+        problems = list(settings.source.problems(on_error).items[: settings.limit])
+        if not problems:
+            raise InputError("coverage.source has no problems; check its split")
+        self.settings, self.model, self.tokenizer, self.mesh = settings, model, tokenizer, mesh
+        self.golds = check_gold(problems)
+        self.prompts = [task.prompt(problem, None, tokenizer) for problem in problems]
+        longest = max(len(encode_prompt(tokenizer, prompt)) for prompt in self.prompts)
+        room = model.config.max_length - longest
+        wanted = settings.max_tokens or min(LONGEST, room)
+        if room < max(wanted, 1):
+            raise InputError(
+                f"a prompt of coverage.source has {longest} tokens and the model room for {model.config.max_length}: "
+                f"that leaves no place for an answer of {max(wanted, 1)}; lower coverage.max_tokens"
+            )
+        self.sampling = SamplingConfig(settings.temperature, max_new_tokens=wanted, samples=settings.samples)
+
+    def due(self, step: int, last: int) -> bool:
+        """Whether `step` is one to measure behind."""
+        return step % self.settings.every == 0 or step == last
+
+    def measure(self, params: Params) -> dict[str, float]:
+        """All numbers, by the names they are logged under.
+
+        - `coverage/pass@k` for each k, and `coverage/pass@k_error`, see `sampling_errors`.
+        - `coverage/cut`: share of answers that did not end by themselves.
+        - `coverage/logprob`: log-probability of an answer, in nats; `coverage/confidence/...`: the share of answers
+          with one in each range, such as -3 to -1.
+        - `coverage/dco_weight`: mean of F(n, p) over the answers, n being `samples`: how much of its gradient dco would
+          leave an answer like these. Likely answers are drawn more often, so it is lower than over the data.
+        """
+        settings = self.settings
+        options: dict[str, Any] = {"rows": settings.rows}
+        arguments = (self.model, params, self.tokenizer, self.prompts, self.sampling, settings.seed)
+        if self.mesh is None or self.mesh.size == 1:
+            drawn = sample_texts(*arguments, **options)
+        else:
+            with jax.set_mesh(self.mesh):
+                drawn = sample_texts(*arguments, **options)
+        right = grade([[sample.text for sample in row] for row in drawn], self.golds).right.sum(axis=1)
+        out: dict[str, float] = {}
+        for k in settings.all_ks:
+            out[f"coverage/pass@{k}"] = float(np.mean(pass_at_k(settings.samples, right, k)))
+            out[f"coverage/pass@{k}_error"] = sampling_error(right, settings.samples, k)
+        out["coverage/cut"] = float(np.mean([not sample.finished for row in drawn for sample in row]))
+        logprob = jnp.asarray([sample.logprob for row in drawn for sample in row], jnp.float32)
+        out["coverage/logprob"] = float(jnp.mean(logprob))
+        out["coverage/dco_weight"] = float(jnp.mean(dco_weight(logprob, settings.samples)))
+        shares = confidence(logprob, jnp.ones(logprob.shape, bool))
+        return out | {f"coverage/{name}": float(share.value) for name, share in shares.items()}
+
+
+def sampling_error(right: Int[np.ndarray, " N"] | Sequence[int], n: int, k: int) -> float:
+    """Standard error of the mean pass@k over these N problems, were they sampled again: their choice is no part of it.
+
+    Formula: `sqrt(sum_i Var[pass_at_k(n, C, k)]) / N` with `C ~ Binomial(n, (c_i + 0.1) / (n + 0.2))`: the tenth stands
+    for what n samples cannot tell of a problem that is never or always solved. Measurements that share their seeds
+    differ by less, so the error of a difference is overstated.
+
+    >>> round(sampling_error([5] * 100, 10, 1), 4)  # sqrt(0.25 / 10 / 100)
+    0.0158
+    """
+    counts = np.arange(n + 1)
+    rate = (counts[:, None] + 0.1) / (n + 0.2)
+    log_ways = np.array([math.lgamma(n + 1) - math.lgamma(c + 1) - math.lgamma(n - c + 1) for c in counts])
+    chance = np.exp(log_ways + counts * np.log(rate) + (n - counts) * np.log1p(-rate))
+    passes = np.asarray(pass_at_k(n, counts, k))
+    variance = chance @ passes**2 - (chance @ passes) ** 2
+    total = np.maximum(variance, 0)[np.asarray(right)].sum()
+    return float(np.sqrt(total) / len(right))
