@@ -75,6 +75,7 @@ def run(name: str, config: MineConfig, say: Callable[[str], None] = print, loade
     for note in found.notes:
         say(f"note: {note}")
     golds = check_gold(problems)
+    folder = output_folder(name, config.output)
     sampling = SamplingConfig(
         config.temperature, config.top_k, config.top_p, config.max_new_tokens or SERVER_TOKENS, config.samples,
         config.stop,
@@ -91,16 +92,12 @@ def run(name: str, config: MineConfig, say: Callable[[str], None] = print, loade
 
         # Where to: the folder, and what is there already.
         depends = {"problems": len(problems), "content": config.data.source.fingerprint(), "data": plain(config.data)}
-        versions = {"mtjax": mtjax.__version__, "jax": jax.__version__, "device": jax.devices()[0].device_kind}
-        journal = Journal(
-            output_folder(name, config.output), FILE, len(problems),
-            {**depends, "seed": config.seed, **policy.settings}, {**policy.about, **versions},
-            overwrite=config.overwrite,
-        )  # fmt: skip
+        depends |= {"seed": config.seed, **policy.settings}
+        journal = Journal(folder, FILE, len(problems), depends, policy.about, overwrite=config.overwrite)
         stack.callback(journal.close)
-        for key, now in versions.items():
-            if not is_url(name) and journal.before.get(key) != now:
-                say(f"note: begun with {key} {journal.before.get(key)}, goes on with {now}: the bytes may differ")
+        for key in {"mtjax", "jax", "device"} & set(policy.about):
+            if (was := journal.before.get(key)) != policy.about[key]:
+                say(f"note: begun with {key} {was}, goes on with {policy.about[key]}: the bytes may differ")
         if len(journal):
             say(f"{len(journal):,} of {len(problems):,} problems are there already")
 
@@ -111,9 +108,11 @@ def run(name: str, config: MineConfig, say: Callable[[str], None] = print, loade
             return ExitCode.INTERRUPTED if stop_asked() == signal.SIGINT else ExitCode.DONE
     say(format_table(yield_table(read_mined(str(journal.file)), f"{name}: {config.samples} samples a problem")))
     say(f"wrote {journal.file}")
+    if config.overwrite:
+        (folder / "mistakes.jsonl").unlink(missing_ok=True)  # of the solutions that were there before
     if config.mistakes:
-        write_whole(journal.folder / "mistakes.jsonl", to_lines(mined_mistakes(str(journal.file), seed=config.seed)))
-        say(f"wrote {journal.folder / 'mistakes.jsonl'}")
+        write_whole(folder / "mistakes.jsonl", to_lines(mined_mistakes(str(journal.file), seed=config.seed)))
+        say(f"wrote {folder / 'mistakes.jsonl'}")
     return ExitCode.DONE
 
 
@@ -145,10 +144,11 @@ def from_model(
         "end_ids": list(end_ids), "dtype": str(model.config.dtype),
     }  # fmt: skip
     shape = {"rows": config.rows, "mesh": None if mesh is None else dict(mesh.shape)}
-    logprob = "the model's own at temperature 1, over all tokens drawn, end token included"
-    return Policy(
-        draw, {"policy": policy, "decode": plain(sampling), **shape}, {"model": name, "step": step, "logprob": logprob}
-    )
+    about = {
+        "model": name, "step": step, "logprob": "the model's own at temperature 1, end token included",
+        "mtjax": mtjax.__version__, "jax": jax.__version__, "device": jax.devices()[0].device_kind,
+    }  # fmt: skip
+    return Policy(draw, {"policy": policy, "decode": plain(sampling), **shape}, about)
 
 
 def from_server(
