@@ -12,7 +12,8 @@ import pytest
 
 from mtjax import rethink
 from mtjax.data.tokenizer import load_tokenizer
-from mtjax.errors import ExitCode
+from mtjax.errors import ExitCode, InputError
+from mtjax.loading import load_any
 from mtjax.mistakes.record import Mistake, to_lines
 from mtjax.mistakes.rethinking import measure
 from mtjax.model import huggingface
@@ -130,31 +131,25 @@ def folder(tmp_path_factory):
 
 def test_end_to_end_with_a_folder(folder, data, tmp_path, capsys):
     brief = [word.replace(" {mistakes}", "") for word in WORDS]  # prompts of one length compile once
-    ask = [
-        folder,
-        *data,
-        *brief,
-        "--limit=3",
-        "--max_new_tokens=8",
-        "--k=1",
-        "--temperature=1",
-        "--rows=8",
-        "--unparsable=yes",
-    ]
-    assert run(*ask, f"--output={tmp_path / 'a'}") == ExitCode.DONE
+    ask = [folder, *data, *brief, "--limit=3", "--max_new_tokens=8", "--k=1", "--temperature=1", "--rows=8"]
+    ask += ["--unparsable=yes"]
+    assert run(*ask, f"--output={tmp_path / 'command'}") == ExitCode.DONE
     said = capsys.readouterr().out
     for name in ("before", "after", "difference", "calls", "ended: no"):
         assert f"\n{name} " in said
-    assert run(*ask, f"--output={tmp_path / 'b'}") == ExitCode.DONE
-    assert run(*ask, f"--output={tmp_path / 'c'}", "--seed=1") == ExitCode.DONE
+    record = json.loads((tmp_path / "command" / "rethinking.jsonl").read_text().splitlines()[0])
+    assert (record["calls"], record["ended"], len(record["rationales"])) == (4, "limit", 2)
+
+    loaded = load_any(folder)  # from here on with one model, compiled once
+    job = lambda *words: rethink.run(*rethink.read_settings([*ask, *words]), lambda text: None, loaded)
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        assert job(f"--output={tmp_path / name}", f"--seed={seed}") == ExitCode.DONE
     a, b, c = ((tmp_path / name / "rethinking.jsonl").read_bytes() for name in "abc")
     assert a == b != c
-    assert run(*ask, f"--output={tmp_path / 'a'}", "--seed=1") == ExitCode.BAD_INPUT
-    assert "seed was 0, is 1" in capsys.readouterr().err
-    record = json.loads(a.decode().splitlines()[0])
-    assert (record["calls"], record["ended"], len(record["rationales"])) == (4, "limit", 2)
-    assert run(folder, *data, *WORDS, "--max_new_tokens=2000", "--limit=1") == ExitCode.BAD_INPUT
-    assert "tokens; the model's 2048 leave 48 before a reply of 2000: show fewer" in capsys.readouterr().err
+    with pytest.raises(InputError, match="seed was 0, is 1"):
+        job(f"--output={tmp_path / 'a'}", "--seed=1")
+    with pytest.raises(InputError, match="tokens; the model's 2048 leave 8 before a reply of 2040: show fewer"):
+        job("--max_new_tokens=2040")
 
 
 def test_stopped_and_run_again(data, tmp_path):
