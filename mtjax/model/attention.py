@@ -1,5 +1,7 @@
 """Attention: who sees whom, and the one function that every backend's kernel stands behind."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -36,5 +38,23 @@ def attend(
     value: Float[Array, "B M G K"],
     mask: Bool[Array, "B 1 N M"],
 ) -> Float[Array, "B N H K"]:
-    """Grouped-query attention: `softmax(q k / sqrt(K)) v`, softmax in float32; head h reads kv head h // (H / G)."""
-    return jax.nn.dot_product_attention(query, key, value, mask=mask)
+    """Grouped-query attention: `softmax(q k / sqrt(K)) v`, softmax in float32; head h reads kv head h // (H / G).
+
+    Written out for the CPU, where a small model's step takes about 0.8 of the time that it takes with
+    `jax.nn.dot_product_attention`: products have heads in front of time, with the query heads of one kv head in one
+    matrix, and the softmax divides after the product, `(e v) / sum(e)`, so that `e` is the one `[N, M]` array that
+    the backward pass keeps.
+    """
+    rows, length, heads, width = query.shape
+    kv_heads, together = key.shape[2], heads // key.shape[2]
+    query = query.reshape(rows, length, kv_heads, together, width).transpose(0, 2, 3, 1, 4)
+    query, key, value = query.reshape(rows, kv_heads, -1, width), key.swapaxes(1, 2), value.swapaxes(1, 2)
+    # Without the preset, bfloat16 would meet float32 in the backward products (jax issue 24047).
+    precision = jax.lax.DotAlgorithmPreset.BF16_BF16_F32 if query.dtype == jnp.bfloat16 else None
+    scores = jnp.einsum("bgnk,bgmk->bgnm", query, key, precision=precision, preferred_element_type=jnp.float32)
+    scores = jnp.where(mask, scores.reshape(rows, heads, length, -1) / math.sqrt(width), jnp.finfo(jnp.float32).min)
+    weights = jnp.exp(scores - jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True)))
+    total = jnp.sum(weights, axis=-1, keepdims=True)
+    weights = weights.astype(value.dtype).reshape(rows, kv_heads, together * length, -1)
+    seen = jnp.einsum("bgnm,bgmk->bgnk", weights, value).reshape(rows, heads, length, width)
+    return (seen / total).astype(value.dtype).swapaxes(1, 2)

@@ -64,6 +64,23 @@ def test_attention_against_brute_force():
             np.testing.assert_allclose(ours[0, t, head], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(("dtype", "limit"), [("float32", 1e-5), ("bfloat16", 5e-2)])
+def test_attention_and_its_gradient_equal_the_library(dtype, limit):
+    """Scores near 100 would overflow an exponential that is not shifted by its maximum; some rows see one token."""
+    keys = jax.random.split(jax.random.key(0), 4)
+    query, key, value, gradient = (
+        jax.random.normal(own, (2, 7, heads, 8)).astype(dtype) for own, heads in zip(keys, (6, 2, 2, 6), strict=True)
+    )
+    query = query * 20
+    mask = attention.packed_mask(jnp.array([[1, 1, 1, 1, 2, 2, 0]] * 2), jnp.int32(3))
+    ours, pull = jax.vjp(lambda *x: attention.attend(*x, mask), query, key, value)
+    theirs, pull_theirs = jax.vjp(lambda *x: jax.nn.dot_product_attention(*x, mask=mask), query, key, value)
+    for a, b in zip((ours, *pull(gradient)), (theirs, *pull_theirs(gradient)), strict=True):
+        assert a.dtype == jnp.dtype(dtype)
+        largest = float(jnp.max(jnp.abs(b.astype(jnp.float32))))
+        np.testing.assert_allclose(a.astype(jnp.float32), b.astype(jnp.float32), atol=limit * max(largest, 1))
+
+
 def test_cached_equals_recomputed_with_ragged_prompts():
     """Prompts of 4 and 9 tokens, right-padded to 9, then one token at a time."""
     lengths = np.array([4, 9])
