@@ -20,8 +20,8 @@ def npo_loss(logratio: ArrayLike, *, beta: ArrayLike) -> Float[Array, "..."]:
     Its slope is `2 sigmoid(beta logratio)`: 1 at the reference, and fading as the text gets less likely than it was,
     where gradient ascent would go on without end.
 
-    >>> npo_loss(0.0, beta=0.1)  # 20 log 2
-    Array(13.862944, dtype=float32)
+    >>> round(float(npo_loss(0.0, beta=0.1)), 4)  # 20 log 2
+    13.8629
 
     Args:
         logratio: `log pi(y | x) - log pi_ref(y | x)` of wrong texts, in nats, any shape.

@@ -25,8 +25,8 @@ def log1mexp(x: ArrayLike) -> Float[Array, "..."]:
     """
     x = wide(x)
     near = x > -math.log(2)
-    # Both branches run, and a NaN in the slope of the one not taken would spoil the sum: each gets a harmless input.
-    above = jnp.log(-jnp.expm1(jnp.where(near, x, -0.5)))
+    above = jnp.log(-jnp.expm1(x))
+    # Both branches run, and a NaN in the slope of the one not taken would spoil the sum: it gets a harmless input.
     below = jnp.log1p(-jnp.exp(jnp.where(near, -1.0, x)))
     return jnp.where(near, above, below)
 

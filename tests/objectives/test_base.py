@@ -1,11 +1,15 @@
 """The reducers and the registry."""
 
 import dataclasses
+import doctest
+import importlib
+import pkgutil
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import mtjax.objectives
 from mtjax.objectives import base
 
 
@@ -30,3 +34,15 @@ def test_the_registry_refuses_a_taken_name_and_a_class_without_a_task():
         base.register("nll")(base.OBJECTIVES["nll"])
     with pytest.raises(ValueError, match=r"\['task', 'needs_reference'\]"):
         base.register("half_done")(NoTask)
+
+
+@pytest.mark.parametrize("name", [module.name for module in pkgutil.iter_modules(mtjax.objectives.__path__)])
+def test_the_examples_in_docstrings_run(name):
+    assert doctest.testmod(importlib.import_module(f"mtjax.objectives.{name}")).failed == 0
+
+
+def test_every_loss_function_has_an_example():
+    names = ("coverage.dco_loss", "dpo.dpo_loss", "kto.kto_loss", "npo.npo_loss", "orpo.orpo_loss", "rise.rise_loss")
+    for name in (*names, "simpo.simpo_loss", "unlikelihood.unlikelihood_loss", "coverage.strategy_weights"):
+        module, function = name.split(".")
+        assert ">>>" in getattr(importlib.import_module(f"mtjax.objectives.{module}"), function).__doc__

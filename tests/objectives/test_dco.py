@@ -83,7 +83,8 @@ def test_a_success_rate_by_hand():
 
 def test_an_n_of_its_own_for_each_example():
     batch, policy = batch_of([-8.0], [-8.0], n=[1, 256])
-    loss, metrics, _ = outcome(Dco(n=99), policy, batch)
+    loss, metrics, gradient = outcome(Dco(n=99), policy, batch)
+    assert np.isfinite(gradient.logprob).all()  # where there is no example, n is 0
     np.testing.assert_allclose(loss, [8 + 2.49729384, 2], rtol=1e-6)
     np.testing.assert_allclose(metrics["dco_weight"].total, 1.957828978, rtol=1e-6)
 

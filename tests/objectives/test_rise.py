@@ -55,6 +55,19 @@ def test_the_gate_is_of_each_pair_and_not_of_the_mean():
     assert metrics["gate_open"] == (1, 2)
 
 
+def test_rounding_does_not_open_the_gate():
+    # r = -0.0005 is within the margin of 0.001, r = -0.002 is not; the paper's formula opens on both. NLL 2 and 3.
+    batch, policy = batch_of(([-2.0], [-1.0]), ([-3.0], [-1.0]), kind=[1, 1])
+    _, reference = batch_of(([-1.9995], [-0.9995]), ([-2.998], [-0.998]), kind=[1, 1])
+    by_margin = {
+        margin: outcome(Rise(nll_weight=0.5, gate_margin=margin), policy, batch, reference) for margin in (1e-3, 0)
+    }
+    np.testing.assert_allclose(by_margin[1e-3].loss.total, 2 * math.log(2) + 0.5 * 3, rtol=1e-6)
+    np.testing.assert_allclose(by_margin[0].loss.total, 2 * math.log(2) + 0.5 * (2 + 3), rtol=1e-6)
+    assert [out.metrics["gate_open"].total for out in by_margin.values()] == [1, 2]
+    assert rise_paper(beta=0.1, nll_weight=1).gate_margin == 1e-3
+
+
 def test_the_gate_carries_no_gradient_and_a_closed_one_none_of_the_nll():
     batch, policy = batch_of(([-2.0], [-2.0]), ([-1.0], [-1.0]), kind=[1, 1])
     _, reference = batch_of(([-1.0], [-1.0]), ([-4.0], [-4.0]), kind=[1, 1])
@@ -115,6 +128,7 @@ def test_what_the_paper_leaves_open_must_be_said():
     [
         ({"beta": 0}, "beta=0"),
         ({"nll_weight": -0.1}, "nll_weight=-0.1"),
+        ({"gate_margin": -1}, "gate_margin=-1"),
         ({"step_weight": 0, "full_weight": 0}, "both 0: nothing to train"),
     ],
 )
