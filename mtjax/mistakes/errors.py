@@ -41,10 +41,12 @@ def changed_span(right: str, wrong: str) -> tuple[int, int, int, int]:
 
 def _joined(text: str, place: int) -> bool:
     """Whether the characters on both sides of a place belong to one word or number."""
-    inner = lambda char: char.isalnum() or char in ".,"
-    return (
-        0 < place < len(text) and inner(text[place - 1]) and inner(text[place]) and text[place - 1 : place + 1] != ", "
-    )
+    left, right = text[place - 1 : place], text[place : place + 1]
+    if left and left in ".,":  # a point or comma belongs to a number only between two digits
+        return text[max(place - 2, 0) : place - 1].isdigit() and right.isdigit()
+    if right and right in ".,":
+        return left.isdigit() and text[place + 1 : place + 2].isdigit()
+    return left.isalnum() and right.isalnum()
 
 
 def edited(

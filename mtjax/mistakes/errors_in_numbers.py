@@ -52,7 +52,7 @@ def value(worked: Worked, rng: random.Random) -> Draft | None:
     if target is None:
         return None
     k, equation = target
-    token = rng.choice([equation.right, equation.right, *equation.operands[:3]])
+    token = equation.right if rng.random() < 0.75 else rng.choice(equation.operands)
     new = perturbed(rng, token.text, worked.digits)
     if new is None:
         return None

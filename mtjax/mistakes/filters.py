@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from mtjax.data.pair_task import unboxed
 from mtjax.mistakes.equations import equations
+from mtjax.mistakes.lexing import number_of, numbers_in
 
 __all__ = ["TELL_TALES", "EDIT_TELL_TALES", "box_on_one_side", "identical", "levenshtein", "still_true", "tell_tale"]
 __all__ += ["too_far", "unboxed", "unboxed_pair"]
@@ -31,12 +32,23 @@ def levenshtein(a: str, b: str) -> int:
     a, b = a[start:], b[start:]
     end = next((i for i, (x, y) in enumerate(zip(a[::-1], b[::-1], strict=False)) if x != y), min(len(a), len(b)))
     a, b = a[: len(a) - end], b[: len(b) - end]
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        above, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            above, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, above + (x != y))
-    return row[-1]
+    if not a or not b:
+        return max(len(a), len(b))
+    # Myers (1999), "A fast bit-vector algorithm": one row of the table is two integers of len(a) bits, which say where
+    # it rises (up) and falls (down).
+    places: dict[str, int] = {}
+    for i, char in enumerate(a):
+        places[char] = places.get(char, 0) | 1 << i
+    mask, last = (1 << len(a)) - 1, 1 << (len(a) - 1)
+    up, down, distance = mask, 0, len(a)
+    for char in b:
+        equal = places.get(char, 0)
+        across = (((equal & up) + up) ^ up) | equal
+        rises, falls = (down | ~(across | up)) & mask, up & across
+        distance += bool(rises & last) - bool(falls & last)
+        rises, falls = (rises << 1 | 1) & mask, (falls << 1) & mask
+        up, down = (falls | ~(equal | down | rises)) & mask, rises & (equal | down)
+    return distance
 
 
 def too_far(right: str, wrong: str, alpha: int | None) -> bool:
@@ -72,13 +84,10 @@ def unboxed_pair(right: str, wrong: str) -> tuple[str, str]:
 
 def still_true(right: str, wrong: str) -> bool:
     """Whether the edited step says what the right one says: its equations are true, with the same results in the same
-    order, from the same numbers. Nothing can be said without an equation: then it is not still true.
+    order, and it has the same numbers. Nothing can be said without an equation: then it is not still true.
     """
     before, after = equations(right), equations(wrong)
-    if not before or len(before) != len(after):
+    numbers = lambda text: sorted(number_of(token) for token in numbers_in(text))
+    if not before or len(before) != len(after) or numbers(right) != numbers(wrong):
         return False
-    numbers = lambda equation: sorted(token.text.replace(",", "") for token in equation.operands)
-    return all(
-        new.true and new.value == old.value and numbers(new) == numbers(old)
-        for old, new in zip(before, after, strict=True)
-    )
+    return all(new.true and new.value == old.value for old, new in zip(before, after, strict=True))

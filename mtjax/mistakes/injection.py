@@ -3,7 +3,7 @@
 import dataclasses
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from mtjax.data.answers import extract_answer
@@ -11,7 +11,7 @@ from mtjax.data.hashing import digest
 from mtjax.data.numbers import parse_number, same_number
 from mtjax.data.problem import Problem
 from mtjax.errors import InputError
-from mtjax.mistakes.errors import draw, edited, take_apart, whole_solution
+from mtjax.mistakes.errors import Draft, draw, edited, take_apart, whole_solution
 from mtjax.mistakes.filters import EDIT_TELL_TALES, TELL_TALES, box_on_one_side, identical, tell_tale, unboxed_pair
 from mtjax.mistakes.record import Mistake
 from mtjax.mistakes.surface import Balance, difference
@@ -23,33 +23,33 @@ from mtjax.mistakes.worked import Worked
 class Shares:
     """How often each type of error is tried first, in any unit; 0 leaves a type out.
 
-    Values, copies and substitutions lead, as they do among natural errors (RISE finds calculation, substitution and
-    omission dominant). Edits that can only shorten a step are rare, so that length says little.
+    Wrong results and numbers lead, as they do among natural errors (RISE finds calculation, substitution and omission
+    dominant). Edits that can only shorten a text are rare, so that length says little.
     """
 
-    value: float = 0.18
+    value: float = 0.24
     """Another result or operand."""
-    value_series: float = 0.10
+    value_series: float = 0.08
     """Another operand and what follows from it."""
-    operator: float = 0.12
+    operator: float = 0.11
     """Another operator."""
-    swap: float = 0.06
+    swap: float = 0.05
     """Operands swapped."""
     dropped_term: float = 0.05
     """A term left out."""
-    substitution: float = 0.13
+    substitution: float = 0.11
     """A number from elsewhere in the problem."""
-    carry: float = 0.10
+    carry: float = 0.12
     """A carry or borrow forgotten, or one too many."""
-    unit: float = 0.04
+    unit: float = 0.03
     """A wrong factor between units, or another unit."""
-    copied_number: float = 0.12
+    copied_number: float = 0.10
     """A number copied wrong."""
     skipped_step: float = 0.05
     """The next step in place of this one."""
     early_stop: float = 0.02
     """The answer before it is worked out."""
-    misread: float = 0.03
+    misread: float = 0.04
     """A word changed, with its operator."""
 
     def __post_init__(self) -> None:
@@ -166,12 +166,11 @@ def _of_problem(problem: Problem, rules: Rules, balance: Balance, yields: Yields
             return
         taken.add((found.prefix, found.wrong_step))
         yield found
-        if rules.carry_forward:
+        if rules.carry_forward and found.wrong_answer:  # without one, nobody could say how the solution ends
             whole = whole_solution(found, id=f"{problem.id}/solution/{number}")
             verdict, judge = verify(whole)
             if verdict == "proved":
                 yields[found.error_type]["solutions"] += 1
-                balance.add(_solution_difference(found))
                 yield dataclasses.replace(whole, verdict=verdict, judge=judge)
 
 
@@ -179,29 +178,41 @@ def _one(
     worked: Worked, problem: Problem, answer: str, number: int, rules: Rules, rng: random.Random, balance: Balance,
     yields: Yields, taken: set[tuple[str, str]],
 ) -> Mistake | None:  # fmt: skip
-    """One mistake of a solution that is kept; None where no type of error finds one."""
-    for type in rules.shares.order(rng):
-        drafts = draw(worked, type, rng, rules.proposals)
-        changes = {id(d): difference(worked.text[d.start : d.end], d.wrong) for d in drafts}
-        for draft in sorted(drafts, key=lambda draft: balance.burden(changes[id(draft)])):
-            if (worked.text[: draft.start], draft.wrong) in taken:
-                continue
-            record = edited(
-                worked, draft, id=f"{problem.id}/step/{number}", problem_id=problem.id, answer=answer, seed=rules.seed
+    """One mistake of a solution that is kept; None where no type of error finds one.
+
+    A type whose every edit would tip the balance too far is passed over, unless there is nothing else.
+    """
+    for strict in (True, False) if rules.proposals > 1 else (False,):
+        for type in rules.shares.order(rng):
+            drafts = draw(worked, type, rng, rules.proposals)
+            ranked = sorted(
+                ((_change(worked, draft, rules.carry_forward), draft) for draft in drafts),
+                key=lambda pair: balance.burden(pair[0]),
             )
-            verdict, record = outcome(record, rules.alpha)
-            yields.setdefault(type, Counter())["made"] += 1
-            yields[type][verdict] += 1
-            if verdict == "proved" or (verdict == "unproved" and rules.keep_unproved):
-                yields[type]["kept"] += 1
-                balance.add(changes[id(draft)])
-                return record
+            for change, draft in ranked:
+                known = (worked.text[: draft.start], draft.wrong) in taken
+                if known or (strict and not balance.allows(change)):
+                    continue
+                name = f"{problem.id}/step/{number}"
+                record = edited(worked, draft, id=name, problem_id=problem.id, answer=answer, seed=rules.seed)
+                verdict, record = outcome(record, rules.alpha)
+                yields.setdefault(type, Counter())["made"] += 1
+                yields[type][verdict] += 1
+                if verdict == "proved" or (verdict == "unproved" and rules.keep_unproved):
+                    yields[type]["kept"] += 1
+                    balance.add(change)
+                    return record
     return None
 
 
-def _solution_difference(step: Mistake) -> Mapping[str, float]:
-    """What a pair of whole solutions adds to the balance, kept apart from that of the steps."""
-    return {f"solution {key}": n for key, n in difference(step.right_solution, step.wrong_solution).items()}
+def _change(worked: Worked, draft: Draft, solutions: bool) -> dict[str, float]:
+    """What an edit adds to the balance: its step, and its whole solution where that will make a pair."""
+    change = difference(worked.text[draft.start : draft.end], draft.wrong)
+    if solutions and draft.rest is not None:
+        wrong = worked.text[: draft.start] + draft.wrong + draft.rest
+        if wrong.split()[-1:] != worked.text.split()[-1:]:  # it ends otherwise
+            change |= {f"solution {key}": n for key, n in difference(worked.text, wrong).items()}
+    return change
 
 
 def yield_rows(yields: Yields) -> list[list[str | int]]:

@@ -71,6 +71,8 @@ def measure(pairs: Sequence[tuple[str, str, str]], folds: int = FOLDS) -> dict[s
 
 
 def _leak(table: Float[np.ndarray, "2 P K"], fold: Int[np.ndarray, " P"]) -> Leak:
+    if not table.size:  # no text has anything of it
+        return Leak(0.5, 0.5)
     alone = paired = 0.0
     for held in np.unique(fold):
         train, test = table[:, fold != held], table[:, fold == held]

@@ -97,12 +97,13 @@ def numbers_in(text: str) -> list[Token]:
 
 def is_no_number(tokens: Sequence[Token], i: int) -> bool:
     """Whether the digits at i belong to an ordinal, a time of day or a ratio, and so are no quantity."""
-    after = tokens[i + 1] if i + 1 < len(tokens) else None
-    if after is None or after.start != tokens[i].end:
-        after = None
-    if after and after.kind == "word" and after.text.lower() in _ORDINALS:
+    if i + 1 < len(tokens) and tokens[i + 1].start == tokens[i].end and tokens[i + 1].text.lower() in _ORDINALS:
         return True
-    colon = lambda token: token is not None and token.text == ":"
-    before = tokens[i - 1] if i and tokens[i - 1].end == tokens[i].start else None
-    beyond = tokens[i + 2].kind == "number" if after and i + 2 < len(tokens) else False
-    return (colon(after) and beyond) or (colon(before) and i > 1 and tokens[i - 2].kind == "number")
+    return _colon(tokens[i : i + 3]) or (i > 1 and _colon(tokens[i - 2 : i + 1]))
+
+
+def _colon(three: Sequence[Token]) -> bool:
+    """Whether three tokens are two numbers with a colon between, and nothing else."""
+    kinds = [token.kind for token in three]
+    joined = all(a.end == b.start for a, b in zip(three, three[1:], strict=False))
+    return kinds == ["number", "other", "number"] and three[1].text == ":" and joined

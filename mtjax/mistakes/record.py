@@ -101,11 +101,15 @@ class Mistake:
 FIELDS = {field.name: field for field in dataclasses.fields(Mistake)}
 """The fields of a record by name."""
 
+NEEDED = ("id", "kind", "problem_id", "question")
+"""The fields that every record has."""
+
 
 def to_json(mistake: Mistake) -> dict[str, Any]:
-    """The record as a JSON object: `{"schema": 1, ...}`, empty fields left out, keys in the order of the fields."""
+    """The record as a JSON object: `{"schema": 1, ...}`, keys in the order of the fields, empty ones left out unless
+    every record has them."""
     kept = {name: getattr(mistake, name) for name in FIELDS}
-    return {"schema": SCHEMA} | {name: value for name, value in kept.items() if value not in ("", None, {})}
+    return {"schema": SCHEMA} | {n: value for n, value in kept.items() if n in NEEDED or value not in ("", None, {})}
 
 
 def from_json(record: Any, where: str) -> Mistake:
@@ -122,7 +126,7 @@ def from_json(record: Any, where: str) -> Mistake:
         if name not in FIELDS:
             raise InputError(f"{where}: unknown key {name!r}: {suggest(name, FIELDS)}")
         _check(name, value, where)
-    missing = [name for name in ("id", "kind", "problem_id", "question") if name not in values]
+    missing = [name for name in NEEDED if name not in values]
     if missing:
         raise InputError(f"{where}: no {missing[0]!r} in keys {sorted(values)}; a mistake record needs it")
     if values.get("span") is not None:

@@ -1,6 +1,7 @@
 """What can be counted in a text without understanding it, and a balance that keeps edits from showing in the counts."""
 
 import dataclasses
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -29,14 +30,16 @@ def surface(text: str, difference: int) -> dict[str, dict[str, float]]:
     digits = re.findall(r"[0-9]", plain)
     found = _OPERATOR.findall(plain)
     behind, before = _OPERATOR.search(plain, difference), _OPERATOR.findall(plain[:difference])
-    return {
-        "characters": {"": len(text)},
-        "tokens": {"": len(_PIECES.findall(text))},
-        "lines": {"": text.count("\n") + 1},
-        "digits": {"": len(digits)},
-        "numbers": {"": len(re.findall(r"[0-9]+", plain))},
+    counts = {
+        "characters": len(text),
+        "tokens": len(_PIECES.findall(text)),
+        "lines": text.count("\n") + 1,
+        "digits": len(digits),
+        "numbers": len(re.findall(r"[0-9]+", plain)),
+    }
+    return {name: {"": float(count)} for name, count in counts.items()} | {
         "last_digit": {digits[-1]: 1.0} if digits else {},
-        "operators": dict(Counter(found)),
+        "operators": {sign: float(count) for sign, count in Counter(found).items()},
         "difference_position": {"": difference / max(len(text), 1)},
         "operator_there": {behind[0] if behind else "none": 1.0},
         "operator_before": {before[-1] if before else "none": 1.0},
@@ -52,7 +55,7 @@ def first_difference(a: str, b: str) -> int:
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
-_WORDS = re.compile(r"[A-Za-z]{2,}")
+_WORDS, _DIGIT, _NUMBER = re.compile(r"[A-Za-z]{2,}"), re.compile(r"[0-9]"), re.compile(r"[0-9]+")
 
 
 def difference(right: str, wrong: str) -> dict[str, float]:
@@ -67,11 +70,9 @@ def difference(right: str, wrong: str) -> dict[str, float]:
         left -= 1
     a, b = right[left:], wrong[left:]
     out = {sign: float(n) for sign, n in _minus(Counter(b), Counter(a)).items() if not sign.isalpha()}
-    out["characters"] = len(b) - len(a)
-    out["words"] = len(_WORDS.findall(b)) - len(_WORDS.findall(a))
-    for name in ("digits", "numbers"):
-        pattern = "[0-9]" if name == "digits" else "[0-9]+"
-        out[name] = len(re.findall(pattern, b)) - len(re.findall(pattern, a))
+    out["characters"] = float(len(b) - len(a))
+    for name, pattern in (("words", _WORDS), ("digits", _DIGIT), ("numbers", _NUMBER)):
+        out[name] = float(len(pattern.findall(b)) - len(pattern.findall(a)))
     for text, sign in ((a, -1.0), (b, 1.0)):
         last = re.search(r"[0-9](?=[^0-9]*$)", text)
         there = _OPERATOR.search(text, place - left)
@@ -90,12 +91,22 @@ class Balance:
 
     sums: dict[str, float] = dataclasses.field(default_factory=dict)
     """What the wrong sides have more of than the right ones, so far."""
+    pairs: int = 0
+    """How many pairs that are."""
 
     def burden(self, change: Mapping[str, float]) -> float:
         """How much an edit adds to what is out of balance: the scalar product with the sums. Lower is better."""
-        return sum(self.sums.get(key, 0.0) * n for key, n in change.items())
+        return math.fsum(self.sums.get(key, 0.0) * n for key, n in change.items())
+
+    def allows(self, change: Mapping[str, float]) -> bool:
+        """Whether no sum would grow beyond one for every 20 pairs, and 20 more."""
+        most = 20 + self.pairs / 20
+        return all(
+            abs(self.sums.get(key, 0.0) + n) <= max(most, abs(self.sums.get(key, 0.0))) for key, n in change.items()
+        )
 
     def add(self, change: Mapping[str, float]) -> None:
         """Take in a pair that was kept."""
+        self.pairs += 1
         for key, n in change.items():
             self.sums[key] = self.sums.get(key, 0.0) + n

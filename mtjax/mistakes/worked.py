@@ -19,7 +19,7 @@ class Worked(NamedTuple):
         text: the solution.
         steps: where its steps stand.
         equations: of each step, those that are true; positions count from the step's text.
-        numbers: all numbers of the solution, in order.
+        numbers: all numbers of the solution but those in headers, in order.
         given: the question's numbers, in digits and in words.
         digits: most digits in front of a point in question and solution. New numbers have no more: a number of
             another size than any beside it would give the edit away.
@@ -80,7 +80,8 @@ def take_apart(question: str, solution: str) -> Worked:
     """A solution with its steps, numbers and equations."""
     steps = split_steps(solution)
     found = [[e for e in equations(solution[s.start : s.end]) if e.true] for s in steps]
-    numbers = numbers_in(solution)
+    headers = {place for step in steps for place in range(step.line, step.start)}
+    numbers = [token for token in numbers_in(solution) if token.start not in headers]
     sizes = [len(t.text.replace(",", "").partition(".")[0]) for t in (*numbers, *numbers_in(question))]
     expression, left = parse_question(question), []
     if expression is not None and solution.strip() == solution_text(exact_steps(expression)):
