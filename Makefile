@@ -41,6 +41,10 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 demo: setup
 	$(RUN) -m mtjax.recipe configs/demo.py
 
+.PHONY: compare-tiny
+compare-tiny: setup
+	$(RUN) -m mtjax.recipe configs/compare_tiny.py
+
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 

@@ -4,8 +4,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from mtjax.comparison.arm import Arm
+from mtjax.comparison.coverage import Curves, arms_of, told
 from mtjax.comparison.lab import Lab, Measured
-from mtjax.comparison.settings import Demo
+from mtjax.comparison.settings import Demo, Overfit
 from mtjax.comparison.start import MISTAKE, PLAIN, Mined, Start, mine, train_start
 from mtjax.comparison.training import Method, train
 from mtjax.data.problem import Problem
@@ -57,6 +59,7 @@ class Outcome(NamedTuple):
     start: Measured
     mined: Mined
     arms: dict[str, list[ArmRun]]
+    overfit: Curves
     seconds: dict[str, float]
 
 
@@ -89,4 +92,18 @@ def run(c: Demo, say: Callable[[str], None] = print) -> Outcome:
             arms[name].append(ArmRun(behind[0], second, done.losses, done.positions, done.right_tokens))
             say(f"{name}, seed {seed}: pass@1 {behind[0].right.mean():.3f}, greedy {behind[0].greedy:.3f}")
     lap("train and measure the arms")
-    return Outcome(begin, start, mined, arms, seconds)
+    overfit = overfit_once(lab, c.overfit, begin, c.seeds[0])
+    lap("coverage on a small training set")
+    return Outcome(begin, start, mined, arms, overfit, seconds)
+
+
+def overfit_once(lab: Lab, o: Overfit, begin: Start, seed: int) -> Curves:
+    """Cross-entropy and DCO from the start on a small training set with exact solutions."""
+    test, problems = o.test_source.problems().items, o.source.problems().items
+    start = lab.rights(begin.params, test, PLAIN, o.samples).sum(axis=1).tolist()
+    records = {}
+    for name, method in arms_of(o.n).items():
+        arm = Arm(lab, begin.params, method, problems, seed, steps=o.steps)
+        records[name] = [arm.record(test, o.samples, looks=o.looks, full=False)]
+        lab.say(f"small training set, {name}: {told(records[name][0], o.ks)}")
+    return Curves([start], records, o.samples, o.n)

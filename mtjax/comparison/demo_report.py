@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 
 from mtjax.checkpoint import write_whole
+from mtjax.comparison.coverage import verdict as coverage_verdict
+from mtjax.comparison.coverage_report import coverage_section, numbers_of
+from mtjax.comparison.coverage_report import table_of as table_of_curves
 from mtjax.comparison.demo import RIGHT_ONLY, TUNING, Outcome
 from mtjax.comparison.lab import Measured
 from mtjax.comparison.settings import Demo
@@ -32,6 +35,11 @@ The learning rate is the same for all arms and was not tuned per arm. Time:
 
 {seconds}"""
 
+SMALL = """\
+The same start, trained on {o.source.count} problems with their exact solutions until they are known by heart
+({o.steps} steps at learning rate {c.arm_optim.learning_rate:g}): by cross-entropy, and by DCO, whose loss no longer
+pushes what {o.n} samples will find. One seed, {o.test_source.count} held-out problems, {o.samples} samples each."""
+
 
 def write(c: Demo, outcome: Outcome) -> pathlib.Path:
     """Print the table; write the page, its PNGs and the numbers; returns the page's path."""
@@ -45,7 +53,9 @@ def write(c: Demo, outcome: Outcome) -> pathlib.Path:
     prefix = gain(measured[TUNING], wrong, 1)
     against = gain(measured[TUNING], measured[RIGHT_ONLY], 1)
     verdict = _verdict(prefix, against)
-    print("\n" + verdict)
+    o = c.overfit
+    print(f"\n{verdict}\n\n{format_table(table_of_curves(outcome.overfit, o.ks))}")
+    print("\n" + coverage_verdict(outcome.overfit, max(o.ks)))
     arms = [plots.Arm(name, _intervals(rows, k), seed_means(measured[name], k)) for name, rows in coverage.items()]
     picture = plots.arms_plot("arms", arms, ("pass@1", f"pass@{k}", f"maj@{k}"), caption="Each arm; rings are seeds.")
     losses = {
@@ -66,6 +76,7 @@ def write(c: Demo, outcome: Outcome) -> pathlib.Path:
             ),
         ),
         section("Coverage", figure=plots.coverage_plot("coverage", coverage, caption="pass@k over k, with bands.")),
+        coverage_section(outcome.overfit, o.ks, "Coverage on a small training set", SMALL.format(o=o, c=c)),
         section(
             "Training",
             "First seed. The curves are not comparable in height: the arms predict different text.",
@@ -83,6 +94,7 @@ def write(c: Demo, outcome: Outcome) -> pathlib.Path:
         "arms": {name: {row.k: [row.pass_at_k, row.maj_at_k] for row in rows} for name, rows in coverage.items()},
         "prefix_gap": prefix,
         "mistake_tuning_less_right_only": against,
+        "overfit": numbers_of(outcome.overfit, o.ks),
         "start_steps": outcome.begin.steps,
         "seconds": outcome.seconds,
     }

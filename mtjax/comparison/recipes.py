@@ -1,16 +1,19 @@
 """Which function carries out which recipe."""
 
+import functools
 import pathlib
 from collections.abc import Callable
 from typing import Any
 
-from mtjax.comparison import demo, demo_report
-from mtjax.comparison.settings import Demo
+from mtjax.comparison import compare, compare_report, coverage, coverage_report, demo, demo_report
+from mtjax.comparison.settings import Comparison, Coverage, Demo
 
+SAY = functools.partial(print, flush=True)
+"""Progress lines reach a log file as they are made."""
 
-def _demo(c: Demo) -> pathlib.Path:
-    return demo_report.write(c, demo.run(c))
-
-
-RECIPES: dict[type, Callable[[Any], pathlib.Path]] = {Demo: _demo}
+RECIPES: dict[type, Callable[[Any], pathlib.Path]] = {
+    Comparison: lambda c: compare_report.write(c, compare.run(c, SAY)),
+    Coverage: lambda c: coverage_report.write(c, coverage.run(c, SAY)),
+    Demo: lambda c: demo_report.write(c, demo.run(c, SAY)),
+}
 """Settings to what makes a report of them and returns its path."""

@@ -67,6 +67,33 @@ def check_ks(ks: tuple[int, ...], samples: int, name: str, of: str) -> None:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Overfit:
+    """Cross-entropy against DCO on a training set small enough to overfit: the coverage picture of the demo."""
+
+    source: Arithmetic = Arithmetic(count=500, seed=5, split="train")
+    """The training set, with exact solutions."""
+    test_source: Arithmetic = Arithmetic(count=128, seed=6, split="test")
+    """Held-out problems."""
+    n: int = 32
+    """Samples that DCO trains for."""
+    steps: int = 200
+    """Updates of each arm."""
+    looks: int = 4
+    """Measurements of pass@k during each arm, the end included."""
+    samples: int = 32
+    """Solutions per held-out problem, at temperature 1."""
+    ks: tuple[int, ...] = (1, 8, 32)
+    """k of pass@k; at most `samples`."""
+
+    def __post_init__(self) -> None:
+        check_ks(self.ks, self.samples, "ks", "samples")
+        if self.n < 1 or not 1 <= self.looks <= self.steps:
+            raise InputError(
+                f"n={self.n}, looks={self.looks}, steps={self.steps}: expected 1 <= n, 1 <= looks <= steps"
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Demo(Setup):
     """Learn from one's own mistakes, on generated arithmetic: start, mine, continue in four ways, measure."""
 
@@ -74,8 +101,88 @@ class Demo(Setup):
     """Problems to mine: the model solves them, the checker says which solutions are right."""
     mine_samples: int = 4
     """Solutions drawn per mined problem, at temperature 1."""
+    overfit: Overfit = Overfit()
+    """The coverage picture, from the same start with exact solutions."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.mine_samples < 1:
             raise InputError(f"mine_samples={self.mine_samples}: expected at least 1")
+
+
+METHODS = ("right only", "no prefix", "mistake tuning", "DPO + NLL", "RISE", "DCO", "unlikelihood")
+"""Names of the methods that a comparison knows; see `mtjax.comparison.methods`."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Comparison(Setup):
+    """Seven ways to go on from one's own right and wrong solutions, at equal forward positions, each at its best rate.
+
+    A run that was killed goes on where it stopped: each arm is kept in `output` as soon as it is done.
+    """
+
+    methods: tuple[str, ...] = METHODS
+    """Which methods, and in which order; the first is what the others are compared with, and must be "right only"."""
+    mine_source: Arithmetic = Arithmetic(count=800, seed=1, split="train")
+    """Problems to mine: the model solves them, the checker says which solutions are right."""
+    mine_samples: int = 8
+    """Solutions drawn per mined problem, at temperature 1."""
+    validation_source: Arithmetic = Arithmetic(count=128, seed=4, split="validation")
+    """Problems on which learning rates are chosen; they share no expression with the test problems."""
+    rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3)
+    """The grid of learning rates, the same for every method."""
+    tune_seed: int = 100
+    """Data order of the arms that choose the learning rate; not one of `seeds`."""
+    tune_samples: int = 8
+    """Solutions per validation problem."""
+    tune_k: int = 1
+    """The rate with the highest pass@k on validation problems is taken, for this k."""
+    looks: int = 4
+    """Measurements of pass@k during each arm, the end included."""
+    full_pairs: int = 4
+    """Pairs of whole solutions per problem, at most; for DPO + NLL and RISE."""
+    step_pairs: int = 4
+    """Pairs of steps with an injected error per problem, at most; for RISE."""
+    beta: float = 0.4
+    """Of DPO + NLL and RISE; 0.4 is RISE's released code."""
+    nll_weight: float = 0.2
+    """Weight of their gated cross-entropy, summed over tokens. RISE's own is not known; half of beta pulls, while the
+    gate is open, as hard as DPO does at the reference."""
+    dco_n: int = 32
+    """Samples that DCO trains for; the largest k that is measured makes the two match."""
+    unlikelihood_weight: float = 0.1
+    """Of the tokens of wrong solutions; most of them are right ones."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_ks((self.tune_k,), self.tune_samples, "tune_k", "tune_samples")
+        if self.methods[:1] != METHODS[:1] or len(set(self.methods)) < len(self.methods):
+            raise InputError(f"methods={self.methods}: expected {METHODS[0]!r} first, and none twice")
+        if not self.rates or min(self.rates) <= 0:
+            raise InputError(f"rates={self.rates}: expected learning rates above 0")
+        if self.tune_seed in self.seeds:
+            raise InputError(f"tune_seed={self.tune_seed} is one of seeds={self.seeds}: choose another")
+        least = {name: getattr(self, name) for name in ("mine_samples", "full_pairs", "step_pairs")}
+        if min(least.values()) < 1 or not 1 <= self.looks <= self.arm_steps:
+            raise InputError(f"{least}, looks={self.looks}: expected at least 1 each, and looks <= {self.arm_steps}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Coverage(Setup):
+    """Does cross-entropy on a small training set lose coverage while pass@1 rises, and does DCO keep it?
+
+    Everything is done once per seed: a start model, a training set of its own, and both arms from there. A run that was
+    killed goes on where it stopped.
+    """
+
+    train_source: Arithmetic = Arithmetic(count=500, seed=500, split="train")
+    """The small training set, with exact solutions; seed s of `seeds` takes that of source seed `seed + s`."""
+    n: int = 32
+    """Samples that DCO trains for."""
+    looks: int = 5
+    """Measurements of pass@k during each arm, the end included."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.n < 1 or not 1 <= self.looks <= self.arm_steps:
+            raise InputError(f"n={self.n}, looks={self.looks}: expected 1 <= n and 1 <= looks <= {self.arm_steps}")

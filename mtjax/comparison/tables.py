@@ -15,6 +15,11 @@ def passes(right: np.ndarray, k: int) -> Float[np.ndarray, " N"]:
     return np.asarray(pass_at_k(right.shape[1], right.sum(axis=1), k))
 
 
+def pass_from_counts(right: Sequence[int] | np.ndarray, samples: int, k: int) -> Float[np.ndarray, " N"]:
+    """pass@k of each problem, from the numbers of right ones among `samples`, `[N]`."""
+    return np.asarray(pass_at_k(samples, np.asarray(right), k))
+
+
 def votes(measured: Measured, k: int) -> Float[np.ndarray, " N"]:
     """maj@k of each problem."""
     return np.array([maj_at_k(a, right, k) for a, right in zip(measured.answers, measured.right, strict=True)])

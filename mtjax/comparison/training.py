@@ -51,6 +51,7 @@ class Trained(NamedTuple):
         reference_positions: forward positions of the reference besides.
         target_tokens: targets, of right and wrong texts.
         right_tokens: targets of right texts alone.
+        examples: packed examples seen; a pair is one.
         looks: what `look` gave, by step.
     """
 
@@ -60,6 +61,7 @@ class Trained(NamedTuple):
     reference_positions: int
     target_tokens: float
     right_tokens: float
+    examples: int
     looks: dict[int, Any]
 
 
@@ -98,11 +100,12 @@ def train(
     state = init_state(lab.model, lab.optimizer(config, steps), jax.random.key(0), params=start)
     step, reference = lab.step(method.objective, config, steps), start if method.objective.needs_reference else None
     losses, looks = [], {}
-    positions, targets, right = 0, 0.0, 0.0
+    positions, examples, targets, right = 0, 0, 0.0, 0.0
     for number in range(1, steps + 1):
         batch = batches.batch_at(number - 1)
         counted = count_targets(batch)
         positions, targets, right = positions + batch.tokens.size, targets + counted[0], right + counted[1]
+        examples += int((batch.extras["segment_id"] >= 0).sum()) // method.task.sides
         state, metrics = step(state, batch, jax.random.key(0), reference)
         losses.append(metrics["loss"])
         if look is not None and number in at:
@@ -110,4 +113,5 @@ def train(
         if right_tokens is not None and right >= right_tokens:
             break
     twice = positions if method.objective.needs_reference else 0
-    return Trained(state.params, [float(loss) for loss in losses], positions, twice, targets, right, looks)
+    lost = [float(loss) for loss in losses]
+    return Trained(state.params, lost, positions, twice, targets, right, examples, looks)

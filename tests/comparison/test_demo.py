@@ -8,15 +8,27 @@ import pytest
 from mtjax.comparison import demo
 from mtjax.comparison.demo_report import write
 from mtjax.comparison.lab import is_right
-from mtjax.comparison.settings import Demo
+from mtjax.comparison.settings import Demo, Overfit
 from mtjax.data.arithmetic import Arithmetic
-from mtjax.data.problem import Problem
 from mtjax.errors import InputError
 from tests.comparison.tiny import EASY, SETUP
 
 
 def tiny(folder, **changes):
-    return Demo(**(SETUP | {"mine_source": Arithmetic(count=24, seed=1, **EASY), "output": str(folder)} | changes))
+    settings = {
+        "mine_source": Arithmetic(count=24, seed=1, **EASY),
+        "overfit": Overfit(
+            source=Arithmetic(count=8, seed=5, **EASY),
+            test_source=Arithmetic(count=8, seed=6, **EASY),
+            n=4,
+            steps=4,
+            looks=2,
+            samples=4,
+            ks=(1, 4),
+        ),
+        "output": str(folder),
+    }
+    return Demo(**(SETUP | settings | changes))
 
 
 def test_end_to_end_with_equal_budgets(tmp_path, capsys):
@@ -45,6 +57,14 @@ def test_end_to_end_with_equal_budgets(tmp_path, capsys):
     numbers = json.loads((page.parent / "results.json").read_text())
     start = numbers["arms"]["start"]["1"][0][0]
     np.testing.assert_allclose(start, outcome.start.right.mean())
+    # The coverage picture: both arms from one start, looked at twice.
+    small = numbers["overfit"]["curves"]
+    assert {name: list(steps) for name, steps in small.items()} == {
+        "cross-entropy": ["0", "2", "4"],
+        "DCO, N = 4": ["0", "2", "4"],
+    }
+    assert small["cross-entropy"]["0"] == small["DCO, N = 4"]["0"]
+    assert numbers["overfit"]["verdict"] in text
     said = capsys.readouterr().out
     assert "right only, equal right tokens" in said
     assert "pass@1" in said
@@ -60,9 +80,3 @@ def test_impossible_settings_are_refused(tmp_path):
         tiny(tmp_path, target=(0.7, 0.3))
     with pytest.raises(InputError, match="ks"):
         tiny(tmp_path, ks=(1, 8))
-
-
-def test_the_checker_judges_by_the_question():
-    problem = Problem("p", "2 + 3 =", "5")
-    assert is_right(problem, "Step 1: 2 + 3 = 5\nAnswer: 5")
-    assert not is_right(problem, "Step 1: 2 + 3 = 6\nAnswer: 6")

@@ -2,6 +2,7 @@
 
 from mtjax.data.arithmetic import Arithmetic
 from mtjax.model.decoder import DecoderConfig
+from mtjax.optim import OptimConfig
 
 EASY = {"min_operands": 2, "max_operands": 2, "high": 4}
 
@@ -10,6 +11,7 @@ SETUP = {
     "start_source": Arithmetic(count=300, **EASY),
     "check_source": Arithmetic(count=16, seed=2, **EASY),
     "test_source": Arithmetic(count=16, seed=3, **EASY),
+    "optim": OptimConfig(learning_rate=1e-2, warmup_steps=10, schedule="constant", b2=0.98),
     "batch_size": 16,
     "start_steps": 200,
     "check_every": 10,

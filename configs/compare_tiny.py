@@ -1,0 +1,27 @@
+"""The comparison on a small grid: every method, three seeds, two learning rates, few updates.
+
+Command:  make compare-tiny     (or python -m mtjax.recipe configs/compare_tiny.py)
+Machine:  2 CPU cores, about 10 minutes; nothing is downloaded.
+Expect:   the report of `compare.py` with wider intervals; the arms see a third of the updates.
+"""
+
+import dataclasses
+import pathlib
+
+from mtjax.config import read_module
+
+parent = read_module(pathlib.Path(__file__).with_name("compare.py")).recipe
+
+recipe = dataclasses.replace(
+    parent,
+    mine_source=dataclasses.replace(parent.mine_source, count=400),
+    test_source=dataclasses.replace(parent.test_source, count=128),
+    validation_source=dataclasses.replace(parent.validation_source, count=64),
+    rates=(3e-4, 1e-3),
+    arm_steps=50,
+    looks=2,
+    samples=16,
+    ks=(1, 2, 4, 8, 16),
+    dco_n=16,
+    output="runs/compare_tiny",
+)
