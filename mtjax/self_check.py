@@ -22,9 +22,10 @@ from mtjax.reference import Reference, ReferenceConfig
 from mtjax.types import Batch, LanguageModel, Params
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2}
-"""How far apart two ways to the same number may be, in nats. bfloat16 has 8 bits, so that log-probs that were computed
-in another packing (a cached reference) differ by some 1e-2 each; there the mean over tokens is compared, in float32
-the largest. Devices other than CPUs may round float32 products as well, and get the looser one."""
+"""How far apart two ways to the same number may be, in nats. On a CPU, policy and reference came out equal to the bit,
+frozen or cached, in both types. Other devices may compute another packing in another order, and round float32 products
+too: off the CPU, and in bfloat16 with its 8 bits, the mean over tokens is compared by the looser one; else the largest
+difference by the stricter."""
 
 
 def self_check(

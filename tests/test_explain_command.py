@@ -176,7 +176,7 @@ class Outline(html.parser.HTMLParser):
         self.elements.append((tag, dict(attributes)))
         assert not {"src", "href", "onclick"} & dict(attributes).keys()
         assert tag not in ("script", "link", "iframe", "img")
-        if tag != "meta":
+        if tag not in ("meta", "wbr"):  # the others have an end
             self.open.append(tag)
 
     def handle_endtag(self, tag):

@@ -20,7 +20,7 @@ from mtjax.data.tasks import ChatTask, CompletionTask, MistakeTask
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import ExitCode, InputError
 from mtjax.evaluation import batch_checks
-from mtjax.evaluation.look import look, pieces
+from mtjax.evaluation.look import Look, look, pieces
 from mtjax.model.decoder import DecoderConfig
 from mtjax.objectives.dco import Dco
 from mtjax.objectives.dpo import Dpo
@@ -32,7 +32,7 @@ from mtjax.objectives.simpo import Simpo
 from mtjax.parts import make_model, make_reference
 from mtjax.reference import ReferenceConfig
 from mtjax.sharding import MeshSpec, make_mesh
-from mtjax.types import Mean
+from mtjax.types import Mean, TokenScores
 
 BYTES, ARITHMETIC = load_tokenizer("bytes"), load_tokenizer("arithmetic")
 SHAPE = DecoderConfig(width=16, layers=1, heads=2, kv_heads=2, head_dim=8, mlp_width=24, init_scale=0.3)
@@ -241,6 +241,25 @@ def test_a_reference_that_is_not_the_start_is_refused(tmp_path):
     config = config_of(Dpo(), PairTask())
     with pytest.raises(InputError, match=r"should agree at the start.*--reference.model.*--self_check=False"):
         check(config, tmp_path, other_reference=True)
+
+
+@pytest.mark.parametrize(
+    ("gap", "precise", "fine"),
+    [(5e-5, True, True), (2e-4, True, False), (1e-2, False, True), (3e-2, False, False)],
+)
+def test_how_far_apart_policy_and_reference_may_be(gap, precise, fine):
+    parts = parts_of(CompletionTask(), FULL[:2])
+    shape = (len({part.at for part in parts}), 64)
+    scores = TokenScores(*(np.full(shape, -1.0, np.float32) for _ in range(3)))
+    reference = np.full(shape, -1.0 - gap, np.float32)
+    seen = Look(scores, reference, {"own": Mean(np.float32(1), np.float32(1))}, {})
+    finding = self_check.check_reference(seen, parts, ReferenceConfig(), precise)
+    assert bool(finding.refusal) != fine
+    # One token that is far off shows in the largest difference, and hardly in the mean.
+    reference = np.full(shape, -1.0, np.float32)
+    reference[0, 3] += 0.1
+    one = self_check.check_reference(seen._replace(reference=reference), parts, ReferenceConfig(), precise)
+    assert bool(one.refusal) == precise
 
 
 @dataclasses.dataclass(frozen=True)

@@ -129,7 +129,7 @@ def _shown(text: str | None) -> str:
     out = html.escape(visible(text))
     for mark in "·↵→␍⍽…":
         out = out.replace(mark, f"<i>{mark}</i>")
-    return out
+    return out.replace("<i>·</i>", "<i>·</i><wbr>")  # a line may break there
 
 
 def _piece(text: Text, place: int | None) -> str:
