@@ -237,7 +237,10 @@ def copied_number(worked: Worked, rng: random.Random) -> Draft | None:
         known = worked.before(step.start)
         rights = {step.start + equation.right.start for equation in worked.equations[k]}
         inside = [t for t in worked.numbers if step.start <= t.start < step.end and t.start not in rights]
-        choices += [(k, token) for token in inside if number_of(token) in known]
+        spots = [range(step.start + e.start, step.start + e.end) for e in worked.equations[k]]
+        for token in inside:
+            if number_of(token) in known:  # one that is reckoned with is the likelier slip, and can be followed
+                choices += [(k, token)] * (3 if any(token.start in spot for spot in spots) else 1)
     if not choices:
         return None
     k, token = rng.choice(choices)

@@ -89,18 +89,18 @@ def misread(worked: Worked, rng: random.Random) -> Draft | None:
     places = _words(worked, {row[0]: row[1] for row in table.values()})
     if not places:
         return None
-    k, at, word, other = rng.choice(places)
-    sign, new = table[word.lower()][2:]
-    changed = None
-    matching = [
-        (equation, token)
-        for equation in worked.equations[k]
-        for token in equation.operators
-        if len(equation.operators) == 1 and sign_of(token) == sign and not equation.start <= at < equation.end
+    turned = [
+        (place, equation, token)
+        for place in places
+        for equation in worked.equations[place[0]]
+        for token in equation.operators[: len(equation.operators) == 1]
+        if sign_of(token) == table[place[2].lower()][2] and not equation.start <= place[1] < equation.end
     ]
-    if matching and sign:
-        equation, token = rng.choice(matching)
-        changed = change_equation(worked, k, equation, [(token.start, token.end, new)], recompute=True)
+    (k, at, word, other), changed = rng.choice(places), None
+    if turned and rng.random() < 0.8:
+        (k, at, word, other), equation, token = rng.choice(turned)
+        edit = (token.start, token.end, table[word.lower()][3])
+        changed = change_equation(worked, k, equation, [edit], recompute=True)
     text, rest = changed or (worked.step_text(k), worked.text[worked.steps[k].end :])
     # The operator's new result may move the word: it is looked up again, at its own number in the text.
     count = len(re.findall(rf"\b{word}\b", worked.step_text(k)[:at]))

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 from mtjax.data.answers import extract_answer, stated_answer
@@ -10,7 +11,7 @@ from mtjax.data.numbers import parse_number, same_number
 from mtjax.mistakes.equations import Equation, equations
 from mtjax.mistakes.filters import identical, still_true
 from mtjax.mistakes.known import derivable, known_numbers
-from mtjax.mistakes.lexing import number_of
+from mtjax.mistakes.lexing import Token, number_of, numbers_in
 from mtjax.mistakes.record import Mistake, Verdict
 
 
@@ -41,8 +42,8 @@ def verify(mistake: Mistake) -> Judgement:
     - the rest of the solution, the same but for its numbers and true in its equations, arrives at another number than
       the gold answer, at which the right solution arrives ("final answer");
     - an equation uses a number that is neither given, nor worked out before, nor one or two mental operations away
-      from those ("number"). Generated arithmetic must take each number from the question or from a step that is
-      written out.
+      from those, or the words of the right step stand with such a number in place of a known one ("number"). Generated
+      arithmetic must take each number from the question or from a step that is written out.
 
     A whole solution is proved wrong when its final answer is another number than the gold one. Everything is exact:
     a rounded result is not a false one.
@@ -132,7 +133,7 @@ def _shape(text: str) -> str:
 
 
 def _unknown_number(mistake: Mistake, right: Sequence[Equation], wrong: Sequence[Equation]) -> bool:
-    """Whether an equation of the step uses a number that comes from nowhere."""
+    """Whether the step uses a number that comes from nowhere."""
     strict = parse_question(mistake.question) is not None
     known = set(known_numbers(mistake.question, mistake.prefix))
     if strict:
@@ -148,10 +149,20 @@ def _unknown_number(mistake: Mistake, right: Sequence[Equation], wrong: Sequence
             if not strict and number not in usual and not derivable(number, known):
                 return True
         known.add(equation.value)
-    return False
+    return not strict and _miscopied(mistake, known)
 
 
-def _question_tokens(question: str) -> list:
+def _miscopied(mistake: Mistake, known: set[Fraction]) -> bool:
+    """Whether the same words stand with a number from nowhere where the right step has a known one."""
+    right, wrong = numbers_in(mistake.right_step), numbers_in(mistake.wrong_step)
+    if len(right) != len(wrong) or not _same_words(mistake.right_step, mistake.wrong_step):
+        return False
+    usual = known | {number_of(token) for token in right}
+    changed = ((number_of(old), number_of(new)) for old, new in zip(right, wrong, strict=True))
+    return any(old in known and new not in usual and not derivable(new, usual) for old, new in changed if old != new)
+
+
+def _question_tokens(question: str) -> list[Token]:
     return [token for equation in equations(question.strip() + " 0") for token in equation.operands]
 
 

@@ -94,6 +94,10 @@ def test_a_number_from_nowhere_is_proof():
     assert verify(words).verdict == "unproved"
     assert verify(step("48 * 2 = 96", "48 * 7 = 336", right_rest="\n#### 1")).verdict == "unproved"
     assert verify(step("48/2 = 24", "96/2 = 48", right_rest="\n#### 1")).verdict == "unproved"
+    said_only = step("Of her 48 friends many bought.", "Of her 84 friends many bought.", right_rest="\n#### 1")
+    assert verify(said_only) == ("proved", "number")
+    assert verify(dataclasses.replace(said_only, wrong_step="Of her 60 friends many bought.")).verdict == "unproved"
+    assert verify(dataclasses.replace(said_only, wrong_step="Of his 84 friends many bought.")).verdict == "unproved"
     earlier = step("48 + 24 = 72", "48 + 317 = 365", prefix="There are 317 in the box.\n", right_rest="\n#### 1")
     assert verify(earlier).verdict == "unproved"
 
