@@ -119,7 +119,7 @@ class Config:
             raise InputError(f"min_target_share={self.min_target_share}: expected a share, 0 to 1")
         task = getattr(self.objective, "task", "any")
         name = next((name for name, cls in OBJECTIVES.items() if isinstance(self.objective, cls)), "of your own")
-        if task == "any" and self.data.task.sides > 1:
+        if task == "any" and self.data.task.sides > 1 and not getattr(self.objective, "by_polarity", False):
             raise InputError(
                 f"objective '{name}' takes single sequences, but data.task is '{self.data.task.name}', whose rejected "
                 "side it would imitate; set data.task to the task 'completion', or choose an objective of pairs, such "

@@ -68,6 +68,7 @@ class Kto:
     """
 
     task: ClassVar[str] = "any"
+    by_polarity: ClassVar[bool] = True  # tells right from wrong texts, so the sides of a pair too
     needs_reference: ClassVar[bool] = True
 
     beta: base.Number = 0.1

@@ -47,6 +47,7 @@ class Unlikelihood:
     """
 
     task: ClassVar[str] = "any"
+    by_polarity: ClassVar[bool] = True  # tells right from wrong texts, so the sides of a pair too
     needs_reference: ClassVar[bool] = False
 
     unlikelihood_weight: base.Number = 1.0
