@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import functools
 import json
+import operator
 import re
 import subprocess
 import sys
@@ -210,12 +211,12 @@ def exact(expression):
         if isinstance(node, ast.Constant):
             return Fraction(str(node.value))
         left, right = value(node.left), value(node.right)
-        kind = type(node.op)
-        return {ast.Add: left + right, ast.Sub: left - right, ast.Mult: left * right}.get(kind) or left / right
+        kinds = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
+        return kinds[type(node.op)](left, right)
 
     try:
         return value(ast.parse(expression.strip(), mode="eval").body)
-    except (SyntaxError, AttributeError, ZeroDivisionError, TypeError, ValueError):
+    except (SyntaxError, AttributeError, ZeroDivisionError, KeyError, ValueError):
         return None
 
 
