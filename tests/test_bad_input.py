@@ -17,7 +17,7 @@ OVERRIDES = {
     "misspelt section": (["--optm.learning_rate=1e-3"], "--optim.learning_rate"),
     "misspelt field of the objective": (["--objective.incorrect_weigth=1"], "--objective.incorrect_weight"),
     "misspelt objective": (["objective:nlll"], "did you mean 'nll'"),
-    "unknown objective": (["objective:ppo"], "known: mistake_tuning, nll"),
+    "unknown objective": (["objective:ppo"], "known: dco, dpo, kto"),
     "a word for a number": (["--optim.learning_rate=fast"], "fast"),
     "a fraction for a count": (["--steps=1.5"], "1.5"),
     "unknown schedule": (["--optim.schedule=cosin"], "cosine"),
