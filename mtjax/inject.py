@@ -19,9 +19,10 @@ from mtjax import __version__, config
 from mtjax.checkpoint import write_whole
 from mtjax.compiled import keep_compiled
 from mtjax.data.problem import Problem
+from mtjax.data.sources import Source
 from mtjax.errors import ExitCode, InputError, entry_point, suggest
 from mtjax.evaluation.report import Table, format_table
-from mtjax.mistakes.inject_config import InjectConfig, InjectSource
+from mtjax.mistakes.inject_config import InjectConfig
 from mtjax.mistakes.injection import OUTCOMES, Yields, inject, usable_solutions, yield_rows
 from mtjax.mistakes.journal import Journal, flat
 from mtjax.mistakes.leak import LIMIT, Leak, measure, pairs_in
@@ -32,7 +33,7 @@ from mtjax.mistakes.self_edited import mistakes_of, requests_of
 FILE = "mistakes.jsonl"
 """What the records are called in their folder."""
 
-SOURCES = {kind.__name__: kind for kind in typing.get_args(InjectSource)}
+SOURCES = {kind.__name__: kind for kind in typing.get_args(Source)}
 
 
 def run(settings: InjectConfig, say: Callable[[str], None] = print, generate: Generate | None = None) -> int:

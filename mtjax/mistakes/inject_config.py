@@ -3,22 +3,17 @@
 import dataclasses
 from typing import Literal
 
-from mtjax.data.mined import Mined
 from mtjax.data.problem import OnError
 from mtjax.data.sources import Source
 from mtjax.errors import InputError
 from mtjax.mistakes.injection import Rules, Shares
-from mtjax.mistakes.source import Mistakes
-
-InjectSource = Source | Mined | Mistakes
-"""Where right solutions come from: any source of problems, mined solutions, or the right sides of mistakes."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InjectConfig:
     """What to inject errors into, and how."""
 
-    source: InjectSource
+    source: Source
     """Where the right solutions come from."""
     output: str = "runs/inject"
     """Folder for mistakes.jsonl and manifest.json."""
