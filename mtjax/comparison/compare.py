@@ -33,6 +33,7 @@ class Outcome(NamedTuple):
         tuning: by method and learning rate, the arm that was measured on validation problems.
         rates: the chosen learning rate of each method.
         arms: by method, one arm a seed, measured on test problems.
+        seconds: that everything before the arms took.
     """
 
     methods: dict[str, Method]
@@ -43,6 +44,7 @@ class Outcome(NamedTuple):
     tuning: dict[str, dict[float, Record]]
     rates: dict[str, float]
     arms: dict[str, list[Record]]
+    seconds: dict[str, float]
 
 
 def run(c: Comparison, say: Callable[[str], None] = print) -> Outcome:
@@ -80,7 +82,9 @@ def run(c: Comparison, say: Callable[[str], None] = print) -> Outcome:
             k = max(c.ks)
             passes = [pass_from_counts(arms[name][-1].curve[c.arm_steps], c.samples, n).mean() for n in (1, k)]
             say(f"{name}, seed {seed}: pass@1 {passes[0]:.3f}, pass@{k} {passes[1]:.3f}")
-    return Outcome(methods, begin, start, mined, injected, tuning, rates, arms)
+    begun = {"train the start": f"start-{c.seed}/start", "mine": "mined", "measure the start": "start"}
+    seconds = {stage: kept.seconds[part] for stage, part in begun.items()}
+    return Outcome(methods, begin, start, mined, injected, tuning, rates, arms, seconds)
 
 
 def validation_pass(record: Record, k: int) -> float:
@@ -100,11 +104,11 @@ def file_name(method: str) -> str:
 
 
 def total_seconds(outcome: Outcome) -> dict[str, float]:
-    """Seconds of all arms, by what was done in them; kept with the arms, so that a resumed run has them too."""
+    """Seconds by what was done in them; they are kept with what was done, so that a resumed run has them too."""
     tuning = [record for own in outcome.tuning.values() for record in own.values()]
     arms = [record for own in outcome.arms.values() for record in own]
     add = lambda records, key: float(np.sum([record.seconds[key] for record in records]))
-    return {
+    return outcome.seconds | {
         "choose learning rates: train": add(tuning, "train"),
         "choose learning rates: measure": add(tuning, "measure"),
         "arms: train": add(arms, "train"),

@@ -9,64 +9,19 @@ from typing import Any
 import numpy as np
 
 from mtjax.checkpoint import write_whole
+from mtjax.comparison.claims import claims_of, claims_section
 from mtjax.comparison.compare import Outcome, total_seconds, validation_pass
 from mtjax.comparison.compare_cost import cost_section, how_section, rates_section
-from mtjax.comparison.lab import Measured
-from mtjax.comparison.methods import RIGHT_ONLY
+from mtjax.comparison.findings import Findings, prefix_text, seed_means, verdict
+from mtjax.comparison.markdown import markdown_of
 from mtjax.comparison.pictures import panels_plot
 from mtjax.comparison.sections import calibration_section, errors_section
 from mtjax.comparison.settings import Comparison
-from mtjax.comparison.tables import better_or_worse, clear, gain, pass_from_counts, passes, rows_of, votes
+from mtjax.comparison.tables import rows_of
 from mtjax.evaluation import plots
-from mtjax.evaluation.bootstrap import Interval, difference_interval
+from mtjax.evaluation.bootstrap import Interval
 from mtjax.evaluation.coverage import CoverageRow
 from mtjax.evaluation.report import Report, Section, Table, format_table, section, write_report
-
-
-@dataclasses.dataclass(frozen=True)
-class Findings:
-    """The numbers of one comparison: by arm, `start` first, with intervals."""
-
-    c: Comparison
-    outcome: Outcome
-
-    @property
-    def k(self) -> int:
-        """The largest k."""
-        return max(self.c.ks)
-
-    @property
-    def arms(self) -> dict[str, list[Measured]]:
-        """The measurements at the end, by method and seed."""
-        own = {name: [record.measured for record in records] for name, records in self.outcome.arms.items()}
-        return {name: [measured for measured in runs if measured is not None] for name, runs in own.items()}
-
-    @property
-    def measured(self) -> dict[str, list[Measured]]:
-        """The same with the start in front."""
-        return {"start": [self.outcome.start]} | self.arms
-
-    def gains(self, k: int) -> dict[str, Interval]:
-        """pass@k of each method less that of right-only training, paired."""
-        arms = self.arms
-        return {name: gain(runs, arms[RIGHT_ONLY], k) for name, runs in arms.items() if name != RIGHT_ONLY}
-
-    def curve(self, name: str, k: int) -> plots.Curve:
-        """pass@k over training, step 0 being the start behind its own prompt."""
-        c, records = self.c, self.outcome.arms[name]
-        steps = [0, *sorted(records[0].curve)]
-        counts = {0: [self.outcome.start.right.sum(axis=1).tolist()]}
-        counts |= {step: [record.curve[step] for record in records] for step in steps[1:]}
-        means = [float(np.mean([pass_from_counts(own, c.samples, k) for own in counts[step]])) for step in steps]
-        return plots.Curve(steps, means)
-
-    @property
-    def prefix(self) -> Interval | None:
-        """pass@1 behind the correct prefix less that behind the incorrect one; None without mistake tuning."""
-        records = [record for own in self.outcome.arms.values() for record in own if record.behind_wrong is not None]
-        right = [passes(record.measured.right, 1) for record in records if record.measured is not None]
-        wrong = [passes(record.behind_wrong.right, 1) for record in records if record.behind_wrong is not None]
-        return difference_interval(np.stack(right), np.stack(wrong)) if records else None
 
 
 def write(c: Comparison, outcome: Outcome) -> pathlib.Path:
@@ -76,13 +31,14 @@ def write(c: Comparison, outcome: Outcome) -> pathlib.Path:
     table, said = main_table(found, coverage), verdict(found)
     print("\n" + format_table(table) + "\n\n" + said)
     calibration, calibrated = calibration_section(found.measured)
-    errors, kinds = errors_section(outcome.start, found.arms)
+    errors, kinds = errors_section(outcome.start, found.arms, [p.id for p in c.test_source.problems().items])
     k, ks = found.k, sorted({1, c.ks[len(c.ks) // 2], max(c.ks)})
     names = ("pass@1", f"pass@{k}", f"maj@{k}")
     pictured = [plots.Arm(name, _ends(rows), seed_means(found.measured[name], k)) for name, rows in coverage.items()]
     over = {f"pass@{k}": {name: found.curve(name, k) for name in outcome.methods} for k in ks}
     sections: list[Section] = [
         section("What came out", said, table, plots.arms_plot("arms", pictured, names, caption="Rings are seeds.")),
+        claims_section(found),
         section("Coverage", figure=plots.coverage_plot("coverage", coverage, caption="pass@k over k, with bands.")),
         section(
             "Over training",
@@ -97,7 +53,9 @@ def write(c: Comparison, outcome: Outcome) -> pathlib.Path:
         how_section(c, outcome),
     ]
     folder = pathlib.Path(c.output)
-    path = write_report(Report("Seven ways to learn from one's own mistakes", sections, said), folder)
+    report = Report("Ways to learn from one's own mistakes, compared", sections, said)
+    path = write_report(report, folder)
+    write_whole(folder / "report.md", markdown_of(report, "pictures/comparison"))
     write_whole(folder / "results.json", json.dumps(results(found, coverage, calibrated, kinds), indent=1))
     return path
 
@@ -122,6 +80,7 @@ def results(found: Findings, coverage: dict[str, list[CoverageRow]], calibrated:
         "calibration": calibrated,
         "errors": kinds,
         "prefix_gap": found.prefix,
+        "claims": [claim._asdict() | {"shown": claim.shown} for claim in claims_of(found)],
         "cost": {name: records[0].cost for name, records in outcome.arms.items()},
         "sampling": {"solutions": outcome.mined.drawn, "tokens": outcome.mined.tokens},
         "injection": {key: value for key, value in outcome.injected._asdict().items() if key != "problems"},
@@ -153,40 +112,6 @@ def main_table(found: Findings, coverage: dict[str, list[CoverageRow]]) -> Table
         "greedy",
     )
     return Table(columns, tuple(rows), "Mean over seeds and problems, with 95 % bootstrap intervals over problems.")
-
-
-def verdict(found: Findings) -> str:
-    """What the intervals say of each method against right-only training, whoever wins."""
-    parts = []
-    for k in sorted({1, found.k}):
-        gains = found.gains(k)
-        by: dict[str, list[str]] = {}
-        for name, interval in gains.items():
-            by.setdefault(better_or_worse(interval), []).append(f"{name} ({interval})")
-        told = "; ".join(f"{say} it: {', '.join(names)}" for say, names in sorted(by.items()))
-        won = sum(clear(x) and x.low > 0 for x in gains.values())
-        parts.append(f"pass@{k}: {won} of {len(gains)} methods did better than right-only training. {told}.")
-    return "\n\n".join(parts)
-
-
-def prefix_text(prefix: Interval | None) -> str:
-    """What the gap between the two prefixes of mistake tuning says."""
-    if prefix is None:
-        return "Mistake tuning was not among the methods."
-    learnt = "learnt" if prefix.low > 0 else "did not learn"
-    return (
-        "The same weights decode behind the correct and behind the incorrect prefix. The gap is the evidence that the "
-        f"model tells them apart: mistake tuning {learnt} to, with a difference in pass@1 of {prefix}."
-    )
-
-
-def seed_means(runs: Sequence[Measured], k: int) -> dict[str, list[float]]:
-    """Each seed's own means."""
-    return {
-        "pass@1": [float(passes(run.right, 1).mean()) for run in runs],
-        f"pass@{k}": [float(passes(run.right, k).mean()) for run in runs],
-        f"maj@{k}": [float(votes(run, k).mean()) for run in runs],
-    }
 
 
 def _ends(rows: Sequence[CoverageRow]) -> dict[str, Interval]:

@@ -17,17 +17,19 @@ from mtjax.comparison.training import Method
 from mtjax.evaluation.bootstrap import Interval, difference_interval, mean_interval
 from mtjax.objectives.dco import Dco
 from mtjax.objectives.nll import Nll
+from mtjax.types import Objective
 
 CROSS_ENTROPY = "cross-entropy"
+NLL = Nll()
 
 FREE = ("seeds", "ks", "output")
 """Settings that may change between a run and its continuation: no arm depends on them."""
 
 
-def arms_of(n: int) -> dict[str, Method]:
-    """Both arms by name; they differ in the loss alone."""
+def arms_of(n: int, cross_entropy: Objective = NLL) -> dict[str, Method]:
+    """Both arms by name; they differ in the loss alone. `cross_entropy` may be another objective that equals it."""
     return {
-        CROSS_ENTROPY: Method(PLAIN, Nll(), list, says="Cross-entropy."),
+        CROSS_ENTROPY: Method(PLAIN, cross_entropy, list, says="Cross-entropy."),
         dco_name(n): Method(PLAIN, Dco(n=n), list, says=f"The loss of coverage for {n} samples."),
     }
 
@@ -76,11 +78,12 @@ class Curves(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Everything the report is made of: the curves, and by seed the start model and what it solves."""
+    """Everything the report is made of: the curves, by seed the start model and what it solves, and seconds."""
 
     curves: Curves
     begins: list[Start]
     starts: list[Measured]
+    seconds: dict[str, float]
 
 
 def run(c: Coverage, say: Callable[[str], None] = print) -> Outcome:
@@ -102,7 +105,10 @@ def run(c: Coverage, say: Callable[[str], None] = print) -> Outcome:
             records[name].append(kept.record(f"arms/{('nll', 'dco')[number]}-seed{seed}", make))
             say(f"seed {seed}, {name}: {told(records[name][-1], c.ks)}")
     curves = Curves([start.right.sum(axis=1).tolist() for start in starts], records, c.samples, c.n)
-    return Outcome(curves, begins, starts)
+    seconds = {"train the starts": sum(kept.seconds[f"start-{seed}/start"] for seed in c.seeds)}
+    for name, own in records.items():
+        seconds |= {f"{name}: {key}": sum(record.seconds[key] for record in own) for key in ("train", "measure")}
+    return Outcome(curves, begins, starts, seconds)
 
 
 def told(record: Record, ks: Sequence[int]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from mtjax.checkpoint import write_whole
 from mtjax.comparison.coverage import CROSS_ENTROPY, Curves, Outcome, dco_name, verdict
+from mtjax.comparison.markdown import markdown_of
 from mtjax.comparison.pictures import panels_plot
 from mtjax.comparison.sections import calibration_section
 from mtjax.comparison.settings import Coverage
@@ -24,7 +25,9 @@ set. The arms differ in the loss alone, in data order not at all. pass@k is esti
 samples at temperature 1 of each of {c.test_source.count} held-out problems; all arms and seeds meet the same problems.
 
 The learning rate is one for both arms and was not tuned. DCO's loss is a sum over tokens and cross-entropy's a mean,
-but the gradient's norm is clipped and Adam divides by its size, so that the scale matters little."""
+but the gradient's norm is clipped and Adam divides by its size, so that the scale matters little. Time:
+
+{seconds}"""
 
 
 def table_of(curves: Curves, ks: Sequence[int]) -> Table:
@@ -84,22 +87,19 @@ def write(c: Coverage, outcome: Outcome) -> pathlib.Path:
     measured = {"start": outcome.starts} | {name: [m for m in own if m is not None] for name, own in ends.items()}
     calibration, calibrated = calibration_section(measured)
     first = curves.arms[CROSS_ENTROPY][0]
-    # Targets are the solutions' tokens, so passes over the set are targets seen over targets there are.
     starts = ", ".join(f"step {begin.steps} ({begin.stop_rule[-1][1]:.3f})" for begin in outcome.begins)
     epochs = first.cost["examples"] / c.train_source.count
-    how = HOW.format(c=c, habit=c.start_source.habit_share, starts=starts, epochs=epochs)
+    seconds = "\n".join(f"- {stage}: {spent:.0f} s" for stage, spent in outcome.seconds.items())
+    how = HOW.format(c=c, habit=c.start_source.habit_share, starts=starts, epochs=epochs, seconds=seconds)
     sections = [
         coverage_section(curves, ks, "What appeared", ""),
         calibration,
         section("How it was made", how),
     ]
     folder = pathlib.Path(c.output)
-    path = write_report(Report("Coverage on a small training set", sections, verdict(curves, max(ks))), folder)
-    seconds = {
-        f"{name}: {key}": sum(record.seconds[key] for record in records)
-        for name, records in curves.arms.items()
-        for key in ("train", "measure")
-    }
+    report = Report("Coverage on a small training set", sections, verdict(curves, max(ks)))
+    path = write_report(report, folder)
+    write_whole(folder / "report.md", markdown_of(report, "pictures/coverage"))
     numbers = {
         "settings": dataclasses.asdict(c),
         **numbers_of(curves, ks),
@@ -111,7 +111,7 @@ def write(c: Coverage, outcome: Outcome) -> pathlib.Path:
         "start_steps": [begin.steps for begin in outcome.begins],
         "calibration": calibrated,
         "cost": {name: records[0].cost for name, records in curves.arms.items()},
-        "seconds": seconds,
+        "seconds": outcome.seconds,
     }
     write_whole(folder / "results.json", json.dumps(numbers, indent=1))
     return path

@@ -72,7 +72,7 @@ def run(c: Demo, say: Callable[[str], None] = print) -> Outcome:
         nonlocal clock
         seconds[stage], clock = time.perf_counter() - clock, time.perf_counter()
 
-    begin = train_start(lab, c.seed)
+    begin = train_start(lab, c.seed, c.overfit.start_at)
     lap("train the start model")
     mined = mine(lab, begin.params, c.mine_source.problems().items, c.mine_samples)
     lap("mine")
@@ -98,12 +98,13 @@ def run(c: Demo, say: Callable[[str], None] = print) -> Outcome:
 
 
 def overfit_once(lab: Lab, o: Overfit, begin: Start, seed: int) -> Curves:
-    """Cross-entropy and DCO from the start on a small training set with exact solutions."""
+    """Cross-entropy and DCO from the early start on a small training set with exact solutions."""
+    assert begin.early is not None
     test, problems = o.test_source.problems().items, o.source.problems().items
-    start = lab.rights(begin.params, test, PLAIN, o.samples).sum(axis=1).tolist()
+    start = lab.rights(begin.early, test, PLAIN, o.samples).sum(axis=1).tolist()
     records = {}
-    for name, method in arms_of(o.n).items():
-        arm = Arm(lab, begin.params, method, problems, seed, steps=o.steps)
+    for name, method in arms_of(o.n, IMITATE).items():
+        arm = Arm(lab, begin.early, method, problems, seed, steps=o.steps)
         records[name] = [arm.record(test, o.samples, looks=o.looks, full=False)]
         lab.say(f"small training set, {name}: {told(records[name][0], o.ks)}")
     return Curves([start], records, o.samples, o.n)

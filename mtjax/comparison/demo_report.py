@@ -36,9 +36,10 @@ The learning rate is the same for all arms and was not tuned per arm. Time:
 {seconds}"""
 
 SMALL = """\
-The same start, trained on {o.source.count} problems with their exact solutions until they are known by heart
-({o.steps} steps at learning rate {c.arm_optim.learning_rate:g}): by cross-entropy, and by DCO, whose loss no longer
-pushes what {o.n} samples will find. One seed, {o.test_source.count} held-out problems, {o.samples} samples each."""
+The start model as it was earlier on its way, at step {early} (its errors are of many kinds there), trained on
+{o.source.count} problems with their exact solutions until they are known by heart ({o.steps} steps at learning rate
+{c.arm_optim.learning_rate:g}): by cross-entropy, and by DCO, whose loss no longer pushes what {o.n} samples will find.
+One seed, {o.test_source.count} held-out problems, {o.samples} samples each."""
 
 
 def write(c: Demo, outcome: Outcome) -> pathlib.Path:
@@ -65,6 +66,8 @@ def write(c: Demo, outcome: Outcome) -> pathlib.Path:
     stop = ", ".join(f"step {step}: {share:.3f}" for step, share in outcome.begin.stop_rule)
     seconds = "\n".join(f"- {stage}: {spent:.0f} s" for stage, spent in outcome.seconds.items())
     problems = len(outcome.mined.problems)
+    early = next(step for step, share in outcome.begin.stop_rule if share >= o.start_at)
+    small = SMALL.format(o=o, c=c, early=early)
     sections: list[Section] = [
         section("What came out", verdict, table, picture),
         section(
@@ -76,7 +79,7 @@ def write(c: Demo, outcome: Outcome) -> pathlib.Path:
             ),
         ),
         section("Coverage", figure=plots.coverage_plot("coverage", coverage, caption="pass@k over k, with bands.")),
-        coverage_section(outcome.overfit, o.ks, "Coverage on a small training set", SMALL.format(o=o, c=c)),
+        coverage_section(outcome.overfit, o.ks, "Coverage on a small training set", small),
         section(
             "Training",
             "First seed. The curves are not comparable in height: the arms predict different text.",

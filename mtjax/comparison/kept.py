@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -70,8 +71,9 @@ class Kept:
     Raises InputError where the folder holds parts made with other settings, and names them.
     """
 
-    def __init__(self, folder: str | pathlib.Path, settings: dict[str, Any], say: Callable[[str], None] = print):
-        self.folder, self.say = pathlib.Path(folder), say
+    def __init__(self, folder: str | pathlib.Path, settings: dict[str, Any]):
+        self.folder = pathlib.Path(folder)
+        self.seconds: dict[str, float] = {}  # that each part took when it was made
         self.folder.mkdir(parents=True, exist_ok=True)
         file, settings = self.folder / "settings.json", json.loads(json.dumps(settings))
         if file.exists():
@@ -86,12 +88,15 @@ class Kept:
             write_whole(file, json.dumps(settings, indent=1))
 
     def part(self, name: str, make: Callable[[], Any]) -> Any:
-        """The JSON of one part: read where it is there, else made and kept."""
+        """The JSON of one part: read where it is there, else made and kept, with the seconds that it took."""
         file = self.folder / f"{name}.json"
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(file, json.dumps(make()))
-        return json.loads(file.read_text())
+            begun = time.perf_counter()
+            write_whole(file, json.dumps({"part": make(), "seconds": time.perf_counter() - begun}))
+        kept = json.loads(file.read_text())
+        self.seconds[name] = kept["seconds"]
+        return kept["part"]
 
     def measured(self, name: str, make: Callable[[], Measured]) -> Measured:
         """A measurement, made once."""

@@ -17,6 +17,7 @@ from mtjax.data.step_check import check_steps
 from mtjax.data.tasks import Task
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import InputError
+from mtjax.evaluation.transitions import label_answer
 from mtjax.model.generate import SamplingConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.model.sample_texts import Sample, sample_texts
@@ -36,7 +37,7 @@ class Measured(NamedTuple):
     Attributes:
         right: `[N, n]` bool.
         answers: the final answers of the samples, None where there is none.
-        kinds: what is wrong first in each sample, as `kind_of`.
+        kinds: what is wrong first in each sample, as `mtjax.evaluation.transitions.label_answer` says.
         greedy_right: `[N]` bool.
         greedy_kinds: what is wrong first in each greedy solution.
         confidence: `[N]`: probability of the whole greedy solution, at temperature 1.
@@ -58,12 +59,6 @@ class Measured(NamedTuple):
 def is_right(problem: Problem, solution: str) -> bool:
     """The answer line gives the value of the question, by the exact checker."""
     return check_steps(problem.question, solution).answer_right
-
-
-def kind_of(problem: Problem, solution: str) -> str:
-    """The kind of the first error that the exact checker finds (`StepErrorKind`), "none" where it finds none."""
-    errors = check_steps(problem.question, solution).errors
-    return errors[0].kind if errors else "none"
 
 
 def scale_by_rate(rate: float) -> optax.GradientTransformation:
@@ -92,7 +87,8 @@ class Lab:
 
     def step(self, objective: Objective, config: OptimConfig, steps: int) -> StepFn:
         """The compiled step of one objective; optimizers that differ in the learning rate alone share it."""
-        shape = dataclasses.replace(config, learning_rate=1.0, schedule_steps=config.schedule_steps or steps)
+        end = None if config.schedule == "constant" else config.schedule_steps or steps
+        shape = dataclasses.replace(config, learning_rate=1.0, schedule_steps=end)
         if (objective, shape) not in self.steps:
             reference = frozen_reference(self.model, CHUNK) if objective.needs_reference else None
             optimizer = self.optimizer(shape, steps)
@@ -139,12 +135,13 @@ class Lab:
         best = [own[0] for own in self.sample(params, prompts, 1, greedy=True)]
         each = lambda check: [[check(p, text) for text in own] for p, own in zip(problems, texts, strict=True)]
         once = lambda check: [check(p, sample.text) for p, sample in zip(problems, best, strict=True)]
+        label = lambda problem, text: label_answer(problem.question, text)
         return Measured(
             np.array(each(is_right)),
             [[extract_answer(text) for text in own] for own in texts],
-            each(kind_of),
+            each(label),
             np.array(once(is_right)),
-            once(kind_of),
+            once(label),
             np.exp([sample.logprob for sample in best]),
         )
 

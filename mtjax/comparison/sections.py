@@ -5,16 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from mtjax.comparison.calibration import calibration_error, reliability
 from mtjax.comparison.lab import Measured
 from mtjax.comparison.pictures import reliability_plot
 from mtjax.evaluation.bootstrap import difference_interval, mean_interval
 from mtjax.evaluation.report import Section, Table, section
-
-RIGHT = "none"
-"""The kind of a solution without error."""
+from mtjax.evaluation.transitions import RIGHT, transitions
 
 CALIBRATION = """\
 Confidence is the probability that the model gives its whole greedy solution; a calibrated model of confidence 0.8 is
@@ -45,63 +42,57 @@ def calibration_section(measured: Mapping[str, Sequence[Measured]]) -> tuple[Sec
 
 
 ERRORS = """\
-What is wrong first in a solution, as the exact step checker says: *calculation* is a false equation, *operand* or
-*operator* another one than the question and the steps so far give, *missing* and *extra* lines too few or too many,
-*format* a line that cannot be read, *answer* another number than the last step's.""".replace("*", "`")
+What is wrong first in a solution, by the exact checker: a type of error such as `carry` or `value` where a step is
+proved wrong, else what is wrong with its form, such as `missing` for a line too few."""
 
 
 def errors_section(
-    start: Measured, arms: Mapping[str, Sequence[Measured]]
-) -> tuple[Section, dict[str, dict[str, dict[str, Any]]]]:
+    start: Measured, arms: Mapping[str, Sequence[Measured]], ids: Sequence[str]
+) -> tuple[Section, dict[str, dict[str, Any]]]:
     """Which kinds of error went away and which appeared, by arm, and the numbers for `results.json`.
 
-    For each kind: the change of its share among sampled solutions (paired with the start, by problem), and of greedy
-    solutions how many with it became right, and how many that were right have it now (per seed).
+    Sampled solutions show the change of each kind's share; greedy ones, of which there is one before and one a seed
+    after, what became what.
     """
-    kinds = kinds_in([start, *(run for runs in arms.values() for run in runs)])
-    numbers: dict[str, dict[str, dict[str, Any]]] = {}
-    for name, runs in arms.items():
-        numbers[name] = {}
-        for kind in kinds:
-            before, after = shares([start], kind), shares(runs, kind)
-            away, new = moves(start, runs, kind)
-            change = difference_interval(after, before)
-            numbers[name][kind] = {"share": float(after.mean()), "change": change, "mended": away, "new": new}
-    first: tuple[Any, ...] = ("start", *(float(shares([start], kind).mean()) for kind in kinds))
-    changes: list[tuple[Any, ...]] = [(name, *(own[kind]["change"] for kind in kinds)) for name, own in numbers.items()]
-    sampled = Table(
+    sampled = {name: transitions(labels(ids, [start]), labels(ids, runs)) for name, runs in arms.items()}
+    greedy = {
+        name: transitions(labels(ids, [start], greedy=True), labels(ids, runs, greedy=True))
+        for name, runs in arms.items()
+    }
+    count = Counter[str]()
+    for found in sampled.values():
+        count.update(dict(zip(found.kinds, (found.before + found.after).sum(axis=0), strict=True)))
+    kinds = sorted(count, key=lambda kind: (kind != RIGHT, -count[kind], kind))
+    share = lambda found, values, kind: float(values[found.kinds.index(kind)]) if kind in found.kinds else 0.0
+    first = next(iter(sampled.values()))
+    rows: list[tuple[Any, ...]] = [("start", *(share(first, first.before.mean(axis=0), kind) for kind in kinds))]
+    rows += [
+        (name, *(found.change(kind) if kind in found.kinds else 0.0 for kind in kinds))
+        for name, found in sampled.items()
+    ]
+    changes = Table(
         ("arm", *kinds),
-        (first, *changes),
+        tuple(rows),
         "Sampled solutions: share with this first error at the start, and its change from there in each arm, with 95 % "
         "bootstrap intervals over problems.",
     )
-    told = lambda own: f"-{own['mended']:.1f} +{own['new']:.1f}"
-    greedy = Table(
+    told = lambda found, kind: f"-{share(found, found.went, kind):.3f} +{share(found, found.appeared, kind):.3f}"
+    moves = Table(
         ("arm", *kinds),
-        [(name, *(told(own[kind]) for kind in kinds)) for name, own in numbers.items()],
-        f"Greedy solutions of {len(start.greedy_kinds)} problems, per seed: how many with this error became free of "
-        "errors (-), and how many that were free of errors have it now (+).",
+        tuple((name, *(told(found, kind) for kind in kinds)) for name, found in greedy.items()),
+        "Greedy solutions: share that was of this kind and is no more (-), and that became so (+).",
     )
-    return Section("Which errors went away, which appeared", ERRORS, (sampled, greedy)), numbers
+    numbers = {
+        name: {
+            "change": {kind: sampled[name].change(kind) for kind in sampled[name].kinds},
+            "greedy": {"kinds": greedy[name].kinds, "table": greedy[name].table.tolist()},
+        }
+        for name in arms
+    }
+    return Section("Which errors went away, which appeared", ERRORS, (changes, moves)), numbers
 
 
-def kinds_in(measured: Sequence[Measured]) -> list[str]:
-    """The kinds of error that occur in any solution, the most frequent first."""
-    found = Counter(kind for run in measured for own in (*run.kinds, run.greedy_kinds) for kind in own)
-    del found[RIGHT]
-    return sorted(found, key=lambda kind: (-found[kind], kind))
-
-
-def shares(runs: Sequence[Measured], kind: str) -> Float[np.ndarray, "S N"]:
-    """Share of each problem's samples whose first error is of a kind."""
-    return np.array([[np.mean([k == kind for k in own]) for own in run.kinds] for run in runs])
-
-
-def moves(before: Measured, runs: Sequence[Measured], kind: str) -> tuple[float, float]:
-    """How many greedy solutions with an error of this kind became free of errors, and how many went the other way.
-
-    Both are means over the runs; errors that became other errors are in neither.
-    """
-    pairs = [list(zip(before.greedy_kinds, run.greedy_kinds, strict=True)) for run in runs]
-    mended = np.mean([own.count((kind, RIGHT)) for own in pairs])
-    return float(mended), float(np.mean([own.count((RIGHT, kind)) for own in pairs]))
+def labels(ids: Sequence[str], runs: Sequence[Measured], *, greedy: bool = False) -> dict[str, list[str]]:
+    """The labels of all runs' solutions of each problem, by its name."""
+    own = lambda run, n: [run.greedy_kinds[n]] if greedy else run.kinds[n]
+    return {name: [kind for run in runs for kind in own(run, n)] for n, name in enumerate(ids)}

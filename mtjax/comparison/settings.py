@@ -36,7 +36,7 @@ class Setup:
     """Steps between looks at the stop rule."""
     target: tuple[float, float] = (0.4, 0.7)
     """The stop rule: sampled accuracy (pass@1 at temperature 1) on `check_source` within these bounds."""
-    arm_steps: int = 75
+    arm_steps: int = 120
     """Updates of each arm."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Of the arms; each is trained once per seed."""
@@ -68,17 +68,23 @@ def check_ks(ks: tuple[int, ...], samples: int, name: str, of: str) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Overfit:
-    """Cross-entropy against DCO on a training set small enough to overfit: the coverage picture of the demo."""
+    """Cross-entropy against DCO on a training set small enough to overfit: the coverage picture of the demo.
 
-    source: Arithmetic = Arithmetic(count=500, seed=5, split="train")
+    It starts from the start model as it was earlier on its way. Once that has the planted mistake and no other, exact
+    solutions cure it within 50 steps, and coverage does not fall: measured, pass@1 .43 to .85, pass@32 .96 to .97.
+    """
+
+    start_at: float = 0.1
+    """Start at the first look of the stop rule at which sampled accuracy is at least this."""
+    source: Arithmetic = Arithmetic(count=300, seed=5, split="train")
     """The training set, with exact solutions."""
-    test_source: Arithmetic = Arithmetic(count=128, seed=6, split="test")
+    test_source: Arithmetic = Arithmetic(count=192, seed=6, split="test")
     """Held-out problems."""
     n: int = 32
     """Samples that DCO trains for."""
-    steps: int = 200
+    steps: int = 120
     """Updates of each arm."""
-    looks: int = 4
+    looks: int = 3
     """Measurements of pass@k during each arm, the end included."""
     samples: int = 32
     """Solutions per held-out problem, at temperature 1."""
@@ -102,7 +108,7 @@ class Demo(Setup):
     mine_samples: int = 4
     """Solutions drawn per mined problem, at temperature 1."""
     overfit: Overfit = Overfit()
-    """The coverage picture, from the same start with exact solutions."""
+    """The coverage picture."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

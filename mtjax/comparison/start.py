@@ -29,11 +29,13 @@ class Start(NamedTuple):
         params: its parameters, the two prefixes of mistake tuning set apart.
         steps: updates until the stop rule held.
         stop_rule: step and sampled accuracy, each time it was looked at.
+        early: parameters at the first look at which a lower accuracy was reached; None where nobody asked.
     """
 
     params: Params
     steps: int
     stop_rule: list[tuple[int, float]]
+    early: Params | None = None
 
 
 class Mined(NamedTuple):
@@ -60,20 +62,26 @@ class Mined(NamedTuple):
         return sum(len(problem.wrong) for problem in self.problems)
 
 
-def train_start(lab: Lab, seed: int) -> Start:
-    """Imitate until the stop rule holds; InputError when it does not within its budget."""
+def train_start(lab: Lab, seed: int, early_at: float | None = None) -> Start:
+    """Imitate until the stop rule holds; InputError when it does not within its budget.
+
+    `early_at` asks for the parameters at the first look with at least this sampled accuracy, too.
+    """
     c = lab.c
     step = lab.step(Nll(), c.optim, c.start_steps)
     state = init_state(lab.model, lab.optimizer(c.optim, c.start_steps), jax.random.key(seed))
     batches, problems = lab.data(c.start_source, PLAIN, seed), c.check_source.problems().items
     seen: list[tuple[int, float]] = []
+    early = None
     for number in range(1, c.start_steps + 1):
         state, metrics = step(state, batches.batch_at(number - 1), jax.random.key(0))
         if number % c.check_every == 0:
             seen.append((number, float(lab.rights(state.params, problems, PLAIN, 4).mean())))
             lab.say(f"start step {number}: loss {float(metrics['loss']):.3f}, sampled accuracy {seen[-1][1]:.3f}")
+            if early is None and early_at is not None and seen[-1][1] >= early_at:
+                early = jax.tree.map(jnp.copy, state.params)  # the step gives the state's own buffers away
             if c.target[0] <= seen[-1][1] <= c.target[1]:
-                return Start(set_prefixes_apart(lab, state.params), number, seen)
+                return Start(set_prefixes_apart(lab, state.params), number, seen, early)
     raise InputError(
         f"the stop rule was not met: sampled accuracy {seen[-1][1] if seen else None} after {c.start_steps} steps, "
         f"expected {c.target[0]} to {c.target[1]}; raise --start_steps, or lower "

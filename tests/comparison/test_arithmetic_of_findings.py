@@ -5,11 +5,11 @@ import pytest
 
 from mtjax.comparison.arm import look_steps
 from mtjax.comparison.calibration import calibration_error, reliability
-from mtjax.comparison.compare_report import prefix_text
 from mtjax.comparison.coverage import CROSS_ENTROPY, Curves, dco_name, verdict
+from mtjax.comparison.findings import prefix_text
 from mtjax.comparison.kept import Record, measured_from_json, measured_to_json
-from mtjax.comparison.lab import Measured, is_right, kind_of
-from mtjax.comparison.sections import errors_section, kinds_in, moves, shares
+from mtjax.comparison.lab import Measured, is_right
+from mtjax.comparison.sections import errors_section, labels
 from mtjax.comparison.tables import better_or_worse, gain, passes, rose_or_fell
 from mtjax.comparison.training import count_targets
 from mtjax.data.problem import Problem
@@ -23,13 +23,13 @@ ABOVE, BELOW, UNCLEAR = Interval(0.2, 0.1, 0.3, 0.95), Interval(-0.2, -0.3, -0.1
 def measured(right, kinds=None, greedy_kinds=None, confidence=None):
     right = np.array(right, bool)
     count = len(right)
-    kinds = kinds or [["none" if good else "calculation" for good in own] for own in right]
-    greedy_kinds = greedy_kinds or ["none"] * count
+    kinds = kinds or [["right" if good else "carry" for good in own] for own in right]
+    greedy_kinds = greedy_kinds or ["right"] * count
     return Measured(
         right,
         [["1" if good else "2" for good in own] for own in right],
         kinds,
-        np.array([kind == "none" for kind in greedy_kinds]),
+        np.array([kind == "right" for kind in greedy_kinds]),
         greedy_kinds,
         np.array(confidence if confidence is not None else [0.5] * count),
     )
@@ -47,18 +47,22 @@ def test_reliability_and_its_error():
 
 
 def test_errors_that_went_away_and_appeared():
-    start = measured([[1, 0]] * 3, greedy_kinds=["calculation", "none", "operand"])
-    one = measured([[1, 0]] * 3, greedy_kinds=["none", "calculation", "calculation"])
-    two = measured([[1, 1]] * 3, greedy_kinds=["none", "none", "none"])
-    # calculation: problem 0 mended in both seeds; problem 1 new in one of two. Operand to calculation is neither.
-    assert moves(start, [one, two], "calculation") == (1.0, 0.5)
-    assert moves(start, [one, two], "operand") == (0.5, 0.0)
-    assert kinds_in([start, one, two]) == ["calculation", "operand"]
-    np.testing.assert_array_equal(shares([one, two], "calculation"), [[0.5] * 3, [0] * 3])
-    _, numbers = errors_section(start, {"arm": [one, two]})
-    # Share of sampled calculation errors: 1/2 at the start, (1/2 + 0) / 2 after.
-    assert numbers["arm"]["calculation"]["share"] == pytest.approx(0.25)
-    assert numbers["arm"]["calculation"]["change"].mean == pytest.approx(-0.25)
+    start = measured([[1, 0]] * 2, greedy_kinds=["carry", "right"])
+    one = measured([[1, 0]] * 2, greedy_kinds=["right", "carry"])
+    two = measured([[1, 1]] * 2, greedy_kinds=["right", "right"])
+    assert labels("ab", [one, two]) == {
+        "a": ["right", "carry", "right", "right"],
+        "b": ["right", "carry", "right", "right"],
+    }
+    assert labels("ab", [one, two], greedy=True) == {"a": ["right", "right"], "b": ["carry", "right"]}
+    section, numbers = errors_section(start, {"arm": [one, two]}, "ab")
+    # Share of sampled carries: 1/2 at the start, 1/4 after, in each problem alike.
+    assert numbers["arm"]["change"]["carry"] == pytest.approx((-0.25, -0.25, -0.25, 0.95))
+    # Greedy: problem a had a carry and has none in either seed (1/2 of all went); b has one in one of two (1/4 came).
+    assert numbers["arm"]["greedy"] == {"kinds": ("right", "carry"), "table": [[0.25, 0.25], [0.5, 0.0]]}
+    changes, moves = section.tables
+    assert changes.rows[0] == ("start", 0.5, 0.5)
+    assert moves.rows == (("arm", "-0.250 +0.500", "-0.500 +0.250"),)
 
 
 def test_targets_are_counted_by_polarity():
@@ -141,6 +145,3 @@ def test_the_checker_judges_by_the_question():
     problem = Problem("p", "2 + 3 =", "5")
     assert is_right(problem, "Step 1: 2 + 3 = 5\nAnswer: 5")
     assert not is_right(problem, "Step 1: 2 + 3 = 6\nAnswer: 6")
-    assert kind_of(problem, "Step 1: 2 + 3 = 5\nAnswer: 5") == "none"
-    assert kind_of(problem, "Step 1: 2 + 3 = 6\nAnswer: 6") == "calculation"
-    assert kind_of(problem, "Step 1: 2 - 3 = -1\nAnswer: 6") == "operator"

@@ -76,9 +76,17 @@ def test_the_results_hold_what_the_page_says(done):
     assert found["sampling"]["solutions"] == 24 * 8
     assert found["calibration"].keys() == {"start", *METHODS}
     text = page.read_text()
-    for words in (*METHODS, "What it cost", "Learning rates", "What is wrong first"):
+    for words in (*METHODS, "What it cost", "Learning rates", "What was and was not reproduced"):
         assert words in text
     assert text.count("<img") == 4  # arms, coverage, over training, calibration
+    for claim in found["claims"]:
+        low, high = claim["interval"][1:3]
+        assert claim["shown"] == ("yes" if low > 0 else "the opposite" if high < 0 else "not to be told")
+    assert len(found["claims"]) == 10
+    markdown = (page.parent / "report.md").read_text()
+    for name in ("arms", "coverage", "over_training", "calibration"):
+        assert f"(pictures/comparison/{name}.png)" in markdown
+        assert (page.parent / f"{name}.png").exists()
     assert "http://" not in text.replace("http://www.w3.org", "")
 
 
