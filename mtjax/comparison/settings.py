@@ -156,8 +156,9 @@ class Comparison(Setup):
     gate is open, as hard as DPO does at the reference."""
     dco_n: int = 32
     """Samples that DCO trains for; the largest k that is measured makes the two match."""
-    unlikelihood_weight: float = 0.1
-    """Of the tokens of wrong solutions; most of them are right ones."""
+    unlikelihood_weight: float = 0.001
+    """Of the tokens of wrong solutions. Most of those are right ones near p = 1, where -log(1 - p) is steep: measured
+    on validation problems after 50 steps, weight 0.1 ends at pass@1 .03, 0.01 at .43 and 0.001 at .60."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
