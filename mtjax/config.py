@@ -83,7 +83,7 @@ class Config:
     """What is measured besides."""
     coverage: CoverageConfig | None = None
     """On which problems pass@k is measured during the run, whatever the objective."""
-    self_check: tyro.conf.FlagConversionOff[bool] = True
+    self_check: bool = True
     """Look at the first batch of a fresh run, data and losses, and refuse to start where something is wrong."""
     min_target_share: float = 0.01
     """Least share of the first batch's tokens that must be targets; for the self-check."""
@@ -183,6 +183,9 @@ def parse(
         choice = re.fullmatch(r"objective:([\w-]+)", word)
         if choice and choice[1].replace("-", "_") not in OBJECTIVES:
             raise InputError(f"unknown objective '{choice[1]}'; {suggest(choice[1], OBJECTIVES)}")
+    # A switch may be given as it is named in messages and config files: --overwrite=True, --tensorboard=False.
+    switch = lambda found: f"--{found[1]}{'no_' if found[3] == 'False' else ''}{found[2]}"
+    overrides = [re.sub(r"^--((?:\w+\.)*)(\w+)=(True|False)$", switch, word) for word in overrides]
     last = {word.split("=")[0]: word for word in overrides}  # of a repeated option the last counts
     overrides = [word for word in overrides if "=" not in word or last[word.split("=")[0]] is word]
     said = io.StringIO()

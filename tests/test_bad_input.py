@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from mtjax import config as settings
 from mtjax import recipe, train
 from mtjax.errors import ExitCode
 
@@ -85,6 +86,12 @@ def test_config_files(name, tmp_path, capsys):
 def test_a_missing_config_names_the_nearest(capsys):
     answer(capsys, train.main(["configs/tinny.py"]), "did you mean 'tiny.py'")
     answer(capsys, recipe.main([TINY]), "defines no `recipe = Comparison(...)`")
+
+
+def test_a_switch_may_be_given_a_value_as_messages_name_it():
+    given = settings.load(TINY, ["--overwrite=True", "--tensorboard=False", "--data.pack=False", "--self_check=False"])
+    assert (given.overwrite, given.tensorboard, given.data.pack, given.self_check) == (True, False, False, False)
+    assert given == settings.load(TINY, ["--overwrite", "--no_tensorboard", "--data.no_pack", "--no_self_check"])
 
 
 RECORD = {"question": "1 + 1 =", "answer": "2", "right": ["2"], "wrong": ["3"]}
