@@ -12,7 +12,6 @@ import jax.numpy as jnp
 from mtjax.checkpoint import write_whole
 from mtjax.config import Config
 from mtjax.data.batches import make_batches
-from mtjax.data.hashing import digest
 from mtjax.data.index import Index
 from mtjax.data.tokenizer import Tokenizer, load_tokenizer
 from mtjax.errors import InputError
@@ -78,7 +77,9 @@ def make_reference(
         "weights": fingerprint,
         "precision": model.config.dtype,
         "tokenizer": tokenizer.fingerprint,
-        "template": digest(type(config.data.task).__name__, config.data.task),
+        "task": config.data.task.name,
+        # One by one, so that a refusal names the one that differs, such as task.template.
+        **{f"task.{name}": repr(value) for name, value in vars(config.data.task).items()},
     }
     score = make_scorer(model, params, mesh, config.chunk)
 
