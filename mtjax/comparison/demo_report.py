@@ -129,7 +129,7 @@ def table_of(outcome: Outcome, coverage: dict[str, list[CoverageRow]], k: int) -
 def seen_table(c: Demo, outcome: Outcome) -> Table:
     """What each arm was trained on, one row an arm, and pass@1 of each of its seeds."""
     mean = lambda values: int(np.mean(list(values)))
-    rows = [
+    rows: list[tuple[Any, ...]] = [
         (
             name,
             mean(run.positions for run in runs),
