@@ -1,5 +1,6 @@
 """What a run says of itself: a line or a progress bar on the terminal, `metrics.jsonl`, TensorBoard."""
 
+import contextlib
 import json
 import math
 import pathlib
@@ -16,12 +17,9 @@ def cut_back(file: pathlib.Path, step: int) -> None:
     if not file.exists():
         return
     kept = []
-    for line in file.read_text().splitlines():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line)
-        except (json.JSONDecodeError, KeyError):
-            continue
+    for line in file.read_text(errors="replace").splitlines():
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            kept += [line] if json.loads(line)["step"] <= step else []
     write_whole(file, "".join(line + "\n" for line in kept))
 
 
