@@ -106,13 +106,12 @@ def train(config: Config) -> Result:
     cut_back(folder / "metrics.jsonl", first)
 
     # The loop. A step's numbers are read while the next one runs; none is saved before it is known to be finite.
-    log, logged = MetricsLog(folder, config.tensorboard), read_log(folder)
+    log, logged = MetricsLog(folder, config.tensorboard, first), read_log(folder)
     alarms = Alarms(logged)
-    count = sum(x.size for x in jax.tree.leaves(state.params))
     shape = model.config
+    count = sum(x.size for x in jax.tree.leaves(state.params)) - (0 if shape.tied else shape.vocab_size * shape.width)
     flops = flops_per_token(count, shape.layers, shape.heads, shape.head_dim, config.data.sequence_length)
-    peak = peak_flops(jax.devices()[0].device_kind)
-    progress = Progress(config.steps, first, flops, peak and peak * mesh.size)
+    progress = Progress(config.steps, first, flops, peak_flops(list(mesh.devices.flat)))
     lowest = held_out.lowest_of(folder) if held_out else float("inf")
     waiting: tuple[int, Any, Any] | None = None
 
@@ -178,6 +177,8 @@ def train(config: Config) -> Result:
     if exit_code == ExitCode.DONE and config.export and int(state.step) >= config.steps:
         huggingface.save(config.export, model, state.params, tokenizer=tokenizer)
         print(f"exported to {config.export}")
+    if int(state.step) < config.steps:
+        print(f"stopped  step {int(state.step)} is saved; the same command goes on from there")
     return Result(state, model, tokenizer, exit_code)
 
 
