@@ -31,7 +31,7 @@ from mtjax.generate import prompt_text
 from mtjax.loading import Loaded, load_any
 from mtjax.mine import check_choices, is_run, is_url, name_and_file
 from mtjax.mistakes.journal import Journal
-from mtjax.mistakes.mining import params_fingerprint, plain
+from mtjax.mistakes.mining import plain
 from mtjax.mistakes.remote import in_threads
 from mtjax.mistakes.replies import Refused
 from mtjax.mistakes.rethink import Generate, mistake_block
@@ -39,6 +39,7 @@ from mtjax.mistakes.rethinking import RethinkConfig, RethinkData, measure, mista
 from mtjax.mistakes.server import Server
 from mtjax.model.generate import SamplingConfig
 from mtjax.model.sample_texts import encode_prompt, sample_texts
+from mtjax.reference import fingerprint_of
 from mtjax.sharding import make_mesh
 from mtjax.train import signals
 
@@ -160,7 +161,7 @@ def from_model(name: str, config: RethinkConfig, loaded: Loaded | None, stack: c
         return [samples[0].text for samples in drawn]
 
     policy = {
-        "kind": "local", "fingerprint": params_fingerprint(params), "tokenizer": tokenizer.fingerprint,
+        "kind": "local", "fingerprint": fingerprint_of(params), "tokenizer": tokenizer.fingerprint,
         "raw": config.raw, "end_ids": list(end_ids), "dtype": str(model.config.dtype),
     }  # fmt: skip
     shape = {"rows": config.rows, "mesh": None if mesh is None else dict(mesh.shape)}

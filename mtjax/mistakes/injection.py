@@ -11,7 +11,7 @@ from mtjax.data.hashing import digest
 from mtjax.data.numbers import parse_number, same_number
 from mtjax.data.problem import Problem
 from mtjax.errors import InputError
-from mtjax.mistakes.errors import Draft, draw, edited, take_apart, whole_solution
+from mtjax.mistakes.errors import Draft, compared, draw, edited, take_apart, whole_solution
 from mtjax.mistakes.filters import EDIT_TELL_TALES, TELL_TALES, box_on_one_side, identical, tell_tale, unboxed_pair
 from mtjax.mistakes.record import Mistake
 from mtjax.mistakes.surface import Balance, difference
@@ -135,7 +135,7 @@ def outcome(mistake: Mistake, alpha: int | None) -> tuple[str, Mistake]:
         return "tell_tale", mistake
     if box_on_one_side(right, wrong):
         right, wrong = unboxed_pair(right, wrong)
-        mistake = dataclasses.replace(mistake, right_step=right, wrong_step=wrong, span=None)
+        mistake = dataclasses.replace(mistake, right_step=right, wrong_step=wrong, **compared(right, wrong))
     verdict, judge = verify(mistake)
     return verdict, dataclasses.replace(mistake, verdict=verdict, judge=judge)
 
