@@ -101,6 +101,8 @@ def test_cot_error_set_in_both_spellings():
     one, two = from_cot_error_set(plain, "f:1"), from_cot_error_set(spelt, "f:1")
     assert one == two
     assert (one.right_step, one.wrong_step, one.kind, one.verdict) == ("r", "w", "solution", "proved")
+    with pytest.raises(InputError, match=r"f:1: got \[\]; expected an object"):
+        from_cot_error_set([], "f:1")
     with pytest.raises(InputError, match="f:1: no key 'incorrect_rationale'"):
         from_cot_error_set({"question": "q", "reference": "r"}, "f:1")
 
@@ -109,6 +111,7 @@ def test_rise_pairs_of_steps_and_of_solutions():
     step = from_rise(RISE, "f:1")
     assert (step.kind, step.prefix, step.right_step) == ("step", "Let us see.\nStep 1:", " 4 * 6 = 24.")
     assert (step.answer, step.problem_id, step.edit_distance, step.verdict) == ("24", "gsm8k:3", 1, "unproved")
+    assert (step.span, step.before, step.after) == ((9, 11), "24", "26")
     assert verify(step) == ("proved", "equation")
     full = from_rise(RISE | {"initial_reason_steps": ""}, "f:1")
     assert (full.kind, full.problem_id, full.prefix) == ("solution", "gsm8k:3", "")
