@@ -2,11 +2,14 @@
 
 import dataclasses
 import json
+import pathlib
+import re
 
 import pytest
 
 from mtjax.data.problem import Pair
 from mtjax.data.readers import BigBenchMistake
+from mtjax.data.sources import Jsonl
 from mtjax.errors import InputError
 from mtjax.mistakes.convert import (
     from_bigbench_mistake,
@@ -16,7 +19,7 @@ from mtjax.mistakes.convert import (
     from_trl,
     to_trl,
 )
-from mtjax.mistakes.record import Mistake, to_lines
+from mtjax.mistakes.record import Mistake, read_mistakes, to_lines
 from mtjax.mistakes.source import Mistakes, pairs_of
 from mtjax.mistakes.verify import verify
 
@@ -189,3 +192,19 @@ def test_a_file_of_mistakes_is_a_source(tmp_path):
     path.write_text(to_lines([refuted]))
     with pytest.raises(InputError, match="holds no problem"):
         source.problems()
+
+
+def test_the_example_of_the_docs_runs(tmp_path, monkeypatch):
+    code = re.search(r"```python\n(.*?)```", pathlib.Path("docs/inject.md").read_text(), re.DOTALL)[1]
+    monkeypatch.chdir(tmp_path)
+    pathlib.Path("mistakes.jsonl").write_text(to_lines([STEP, WHOLE]))
+    pathlib.Path("rise.jsonl").write_text(
+        json.dumps(RISE) + "\n" + json.dumps(RISE | {"rejected": " 4 times 6 is 24."})
+    )
+    exec(code, {})
+    pairs = [problem.pairs[0] for problem in Jsonl("trl.jsonl").problems().items]
+    assert [(pair.chosen, pair.rejected) for pair in pairs] == [(m.right_step, m.wrong_step) for m in (STEP, WHOLE)]
+    assert [(m.verdict, m.judge) for m in read_mistakes("rise_mistakes.jsonl")] == [
+        ("proved", "equation"),
+        ("unproved", ""),
+    ]
