@@ -56,6 +56,18 @@ def test_a_mesh_gets_the_same_numbers_from_split_files(spec, tmp_path):
     assert kernel.addressable_shards[0].data.shape == (3, 24 // spec.tensor, 16 // spec.fsdp)
 
 
+def test_each_part_is_on_its_device_before_the_next_is_read(tmp_path, monkeypatch):
+    model, params = small()
+    huggingface.save(tmp_path / "m", model, params)
+    events, read, put = [], hf_tensors._read_layers, jax.device_put
+    monkeypatch.setattr(hf_tensors, "_read_layers", lambda *given: events.append("read") or read(*given))
+    monkeypatch.setattr(jax, "device_put", lambda *given: events.append(given[1]) or put(*given))
+    _, placed = huggingface.load(tmp_path / "m", mesh=make_mesh(MeshSpec(fsdp=8)))
+    assert events[::2] == ["read"] * 8 * len(jax.tree.leaves(params))
+    assert events[1::2] == jax.devices() * len(jax.tree.leaves(params))
+    jax.tree.map(np.testing.assert_array_equal, placed, params)
+
+
 def test_bytes_are_equal_after_load_and_save_in_both_types(tmp_path):
     model, params = small()
     for dtype in ("float32", "bfloat16"):
