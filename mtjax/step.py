@@ -67,7 +67,7 @@ def init_state(
 
 
 def place_batch(batch: Batch, mesh: Mesh | None) -> Batch:
-    """Put a host batch on the mesh, rows split over its `data` and `fsdp` axes."""
+    """Put a host batch on the mesh, rows split as `mtjax.sharding.RULES` say."""
     if mesh is None:
         return jax.tree.map(jnp.asarray, batch)
     rows = NamedSharding(mesh, sharding.spec_of(("batch",)))
@@ -158,7 +158,7 @@ def make_train_step(
 
     places = None if mesh is None else state_shardings(model, optimizer, mesh)
     jitted = jax.jit(step, donate_argnums=0, out_shardings=None if mesh is None else (places, None))
-    shards = 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
+    shards = sharding.ways(mesh, "batch")
 
     def run(
         state: TrainState, batch: Batch, key: PRNGKeyArray, reference_params: Any = None
@@ -167,7 +167,7 @@ def make_train_step(
         if rows % (micro_batches * shards):
             raise InputError(
                 f"batch_size={rows} must be a multiple of micro_batches={micro_batches} times the {shards} devices "
-                "that split rows (data x fsdp); change --batch_size, --micro_batches or --mesh"
+                "that split rows (data x fsdp x expert); change --batch_size, --micro_batches or --mesh"
             )
         if mesh is None:
             return jitted(state, place_batch(batch, None), key, reference_params)

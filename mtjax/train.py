@@ -25,6 +25,7 @@ from mtjax.evaluation.held_out_coverage import HeldOutCoverage
 from mtjax.live_filter import make_chooser
 from mtjax.metrics import MetricsLog, Progress, cut_back, flops_per_token, peak_flops
 from mtjax.model import huggingface
+from mtjax.model.kernels import Choice
 from mtjax.optim import make_optimizer
 from mtjax.parts import check_mesh, make_held_out, make_model, make_reference
 from mtjax.self_check import self_check
@@ -64,7 +65,7 @@ def train(config: Config) -> Result:
 
     # What: model, data, objective.
     model, warm, tokenizer = make_model(config, mesh)
-    check_mesh(model, mesh)
+    kernel = check_mesh(model, mesh, config.data.sequence_length)
     optimizer = make_optimizer(config.optim, config.steps)
     seed = jax.random.key(config.seed)
     state = stepping.init_state(model, optimizer, seed, mesh, warm)
@@ -91,7 +92,7 @@ def train(config: Config) -> Result:
     found = checkpoints.restore_latest(abstract_state(state))
     first, state = found if found else (0, state)
     cut_back(folder / "metrics.jsonl", first)
-    announce(config, model, mesh, batches, first)
+    announce(config, model, mesh, kernel, batches, first)
 
     # The loop. A step's numbers are read while the next one runs; none is saved before it is known to be finite.
     log, logged = MetricsLog(folder, config.tensorboard), read_log(folder)
@@ -199,12 +200,12 @@ def prepare_folder(config: Config) -> tuple[pathlib.Path, Config]:
     return folder, config
 
 
-def announce(config: Config, model: LanguageModel, mesh: Any, batches: Batches, first: int) -> None:
+def announce(config: Config, model: LanguageModel, mesh: Any, kernel: Choice, batches: Batches, first: int) -> None:
     """Say what is about to happen."""
     count = sum(np.prod(x.shape) for x in jax.tree.leaves(jax.eval_shape(model.init, jax.random.key(0))))
     kind = jax.devices()[0].device_kind
     print(f"devices  {mesh.size} x {kind}, mesh {dict(mesh.shape)}")
-    print(f"model    {int(count):,} parameters, {model.config.dtype} compute")
+    print(f"model    {int(count):,} parameters, {model.config.dtype} compute, {kernel.name} attention ({kernel.why})")
     print(f"data     {batches.report}")
     print(f"run      {config.run_dir}, steps {first + 1} to {config.steps}", flush=True)
 
