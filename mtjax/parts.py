@@ -17,7 +17,6 @@ from mtjax.data.tokenizer import Tokenizer, load_tokenizer
 from mtjax.errors import InputError
 from mtjax.held_out import HeldOutLoss
 from mtjax.loading import load_any
-from mtjax.model import kernels
 from mtjax.model.attention import choice_for
 from mtjax.model.language_model import make_language_model
 from mtjax.reference import Reference, cached_reference, fingerprint_of, frozen_reference
@@ -40,8 +39,8 @@ def make_model(config: Config, mesh: Any) -> tuple[LanguageModel, Params | None,
     return make_language_model(dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)), None, tokenizer
 
 
-def check_mesh(model: LanguageModel, mesh: Any, length: int) -> kernels.Choice:
-    """Refuse a mesh that does not divide the model or its rows of `length` tokens; returns the attention kernel.
+def check_mesh(model: LanguageModel, mesh: Any, length: int) -> None:
+    """Refuse a mesh that does not divide the model or its rows of `length` tokens, and a kernel that cannot do them.
 
     Raises:
         InputError: with the sizes, and which setting to change.
@@ -68,7 +67,7 @@ def check_mesh(model: LanguageModel, mesh: Any, length: int) -> kernels.Choice:
             f"mesh.context={ways(mesh, 'length')} does not divide data.sequence_length={length}, which it splits; "
             "choose a divisor of it"
         )
-    return choice_for(config, length, mesh)
+    choice_for(config, length, mesh)
 
 
 def make_reference(
@@ -124,6 +123,7 @@ def _remember(file: pathlib.Path, fingerprint: str) -> None:
             "model it started from has changed; bring that back, or start anew with another --run_dir"
         )
     if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, json.dumps({"weights": fingerprint}))
 
 

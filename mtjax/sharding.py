@@ -154,6 +154,13 @@ def mesh_in_force() -> AbstractMesh | None:
     return None if mesh.empty or not set(MESH_AXES) <= set(mesh.axis_names) else mesh
 
 
+def platform_of(mesh: Mesh | AbstractMesh | None) -> str:
+    """Platform of a mesh's devices, such as "tpu", which may be described ones; without a mesh, JAX's default."""
+    abstract = mesh.abstract_mesh if isinstance(mesh, Mesh) else mesh
+    device = None if abstract is None or abstract.empty else abstract.abstract_device
+    return jax.default_backend() if device is None else device.platform
+
+
 def constrain(x: jax.Array, *names: str | None) -> jax.Array:
     """Pin an activation to the mesh in force; without a mesh, `x` itself.
 

@@ -74,6 +74,16 @@ def place_batch(batch: Batch, mesh: Mesh | None) -> Batch:
     return jax.tree.map(lambda x: jax.make_array_from_callback(np.shape(x), rows, lambda at: np.asarray(x)[at]), batch)
 
 
+def check_rows(rows: int, micro_batches: int, mesh: Mesh | None) -> None:
+    """InputError unless a batch of so many rows can be split over micro-batches and the devices that split rows."""
+    shards = sharding.ways(mesh, "batch")
+    if rows % (micro_batches * shards):
+        raise InputError(
+            f"batch_size={rows} must be a multiple of micro_batches={micro_batches} times the {shards} devices "
+            "that split rows (data x fsdp x expert); change --batch_size, --micro_batches or --mesh"
+        )
+
+
 def strided(batch: Batch, count: int) -> Batch:
     """`[B, ...] -> [count, B / count, ...]`: row i goes to micro-batch i mod count.
 
@@ -158,17 +168,11 @@ def make_train_step(
 
     places = None if mesh is None else state_shardings(model, optimizer, mesh)
     jitted = jax.jit(step, donate_argnums=0, out_shardings=None if mesh is None else (places, None))
-    shards = sharding.ways(mesh, "batch")
 
     def run(
         state: TrainState, batch: Batch, key: PRNGKeyArray, reference_params: Any = None
     ) -> tuple[TrainState, dict[str, Any]]:
-        rows = batch.tokens.shape[0]
-        if rows % (micro_batches * shards):
-            raise InputError(
-                f"batch_size={rows} must be a multiple of micro_batches={micro_batches} times the {shards} devices "
-                "that split rows (data x fsdp x expert); change --batch_size, --micro_batches or --mesh"
-            )
+        check_rows(batch.tokens.shape[0], micro_batches, mesh)
         if mesh is None:
             return jitted(state, place_batch(batch, None), key, reference_params)
         with jax.set_mesh(mesh):

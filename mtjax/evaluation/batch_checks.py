@@ -79,8 +79,8 @@ def check_whole(parts: Sequence[Piece], task: Any, tokenizer: Tokenizer, truncat
     if cut and truncation != "keep":
         refusal = (
             f"example {cut[0].name!r} has no end token where its text should end ({len(cut)} of {len(parts)} texts): "
-            f"data.task left it out, or the end was cut off though data.truncation={truncation!r}; mend the task, or set "
-            "data.truncation='keep' if that is meant"
+            f"data.task left it out, or the end was cut off though data.truncation={truncation!r}; mend the task, or "
+            "set data.truncation='keep' if that is meant"
         )
         return Finding("whole", "", refusal)
     if shortened and truncation == "drop":
