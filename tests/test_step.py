@@ -2,6 +2,10 @@
 
 import functools
 import itertools
+import os
+import pathlib
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +29,7 @@ CONFIG = DecoderConfig(
     vocab_size=16, width=16, layers=2, heads=16, kv_heads=8, head_dim=2, mlp_width=24, init_scale=0.2
 )
 MODEL = make_language_model(CONFIG)
+ROOT = pathlib.Path(__file__).parent.parent
 PLAIN = optax.sgd(1.0)  # an update that shows the gradient itself
 
 
@@ -92,14 +97,30 @@ def cases():
         yield pytest.param(name, axes, id=label, marks=() if quick else pytest.mark.slow)
 
 
+def compare(name, axes):
+    """The loss and, since the update is the gradient itself, the gradient: on a mesh and on one device."""
+    one = on_one_device(name)
+    many = run(OBJECTIVES[name](), mesh=make_mesh(MeshSpec(**{"data": 1} | axes)))
+    close(many, one)
+    np.testing.assert_allclose(many[1]["loss"], one[1]["loss"], rtol=1e-5)
+    np.testing.assert_allclose(many[1]["grad_norm"], one[1]["grad_norm"], rtol=1e-4)
+
+
 @pytest.mark.parametrize(("name", "axes"), [*cases()])
 def test_eight_devices_equal_one(name, axes):
-    """The loss and, since the update is the gradient itself, the gradient."""
-    one = on_one_device(name)
-    eight = run(OBJECTIVES[name](), mesh=make_mesh(MeshSpec(**{"data": 1} | axes)))
-    close(eight, one)
-    np.testing.assert_allclose(eight[1]["loss"], one[1]["loss"], rtol=1e-5)
-    np.testing.assert_allclose(eight[1]["grad_norm"], one[1]["grad_norm"], rtol=1e-4)
+    compare(name, axes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["nll", "dpo"])
+def test_all_five_axes_at_once_equal_one_device(name):
+    """Two ways each need 32 devices, which a process of its own simulates."""
+    script = (
+        "import tests.test_step as t; axes = dict.fromkeys(('data', 'fsdp', 'tensor', 'context', 'expert'), 2); "
+        f"t.compare('{name}', axes)"
+    )
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=32"}
+    subprocess.run([sys.executable, "-c", script], env=os.environ | flags, cwd=ROOT, check=True)
 
 
 @pytest.mark.parametrize("axes", [MIXED])
