@@ -33,10 +33,15 @@ class RopeScaling:
     """`yarn`: factor on cos and sin; None takes `0.1 ln(factor) + 1`."""
 
     def __post_init__(self) -> None:
-        if not self.factor >= 1 or self.original_length < 1:
+        if not 1 <= self.factor < math.inf or self.original_length < 1:
             raise InputError(
                 f"rope_scaling factor={self.factor}, original_length={self.original_length}: "
                 "expected a factor >= 1 and a length >= 1"
+            )
+        if not 0 < self.low_freq_factor < self.high_freq_factor:
+            raise InputError(
+                f"rope_scaling low_freq_factor={self.low_freq_factor}, high_freq_factor={self.high_freq_factor}: "
+                "expected positive numbers, the low one below the high one"
             )
 
 

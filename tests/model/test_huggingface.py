@@ -186,7 +186,35 @@ def test_saving_replaces_a_model_and_nothing_else(tmp_path):
         ({"partial_rotary_factor": 0.5}, "'partial_rotary_factor' is not supported"),
         (
             {"model_type": "mistral", "sliding_window": 4, "layer_types": ["full_attention"]},
-            "layer_types has 1 entries for 4 layers",
+            "for each of 4 layers",
+        ),
+        ({"model_type": ["llama"]}, "model_type \\['llama'\\] is not supported"),
+        ({"rms_norm_eps": "1e-5"}, "rms_norm_eps is '1e-5'; expected a positive number"),
+        ({"rope_theta": float("nan")}, "rope_theta is nan"),
+        ({"tie_word_embeddings": "false"}, "tie_word_embeddings is 'false'; expected true or false"),
+        ({"initializer_range": [0.02]}, "initializer_range"),
+        ({"rope_scaling": {"rope_type": "linear", "factor": "four"}}, "factor is 'four'"),
+        ({"rope_scaling": {"type": "yarn", "factor": 4.0, "attention_factor": "x"}}, "attention_factor is 'x'"),
+        (
+            {"rope_scaling": {"type": "yarn", "original_max_position_embeddings": 1.5}},
+            "is 1.5; expected a whole number",
+        ),
+        (
+            {
+                "rope_scaling": {
+                    "type": "llama3",
+                    "factor": 8.0,
+                    "low_freq_factor": 4.0,
+                    "high_freq_factor": 4.0,
+                    "original_max_position_embeddings": 64,
+                }
+            },
+            "low_freq_factor=4.0, high_freq_factor=4.0: expected positive numbers, the low one below",
+        ),
+        ({"model_type": "mistral", "sliding_window": 4, "layer_types": 4}, "layer_types is 4"),
+        (
+            {"model_type": "qwen2", "use_sliding_window": True, "sliding_window": 4, "max_window_layers": "2"},
+            "max_window_layers is '2'; expected a whole number of at least 0",
         ),
     ],
 )
