@@ -192,6 +192,8 @@ class Decoder(nn.Module):
         c = self.config
         dtype = jnp.dtype(c.dtype)
         table = self.param("embedding", _normal(c.init_scale), (c.vocab_size, c.width)).astype(dtype)
+        # Gathered before the lookup: else rows and width compete for one mesh axis, and the partitioner replicates.
+        table = constrain(table, "vocab", "activation")
         if c.vocab_size <= ONE_HOT_VOCAB:
             x = jax.nn.one_hot(tokens.reshape(-1), c.vocab_size, dtype=dtype) @ table
             x = x.reshape(*tokens.shape, c.width)
