@@ -7,13 +7,20 @@ from typing import NamedTuple
 from mtjax.planning.collectives import Collective
 
 SMALL = 2**20  # bytes; what is smaller costs nothing worth a finding
+LAYER_LOOP = re.compile(r"Decoder\)*/while")
+EXPECTED = ("vocabulary gradient reduced whole",)
+"""Rules that are told and not counted against the limit."""
+
 CHUNK_LOOP = re.compile(r"shard_map/while")  # the loop of mtjax/model/scores.py
 
 MEANING = {
     "involuntary rematerialisation": "the partitioner found no way between two shardings, so it gathers the whole "
     "array on every device and cuts it again",
     "gather as reduction": "a gather done by adding zeros: twice the bytes",
-    "reduction then slice": "a gradient is reduced whole and then cut: twice the bytes of a reduce-scatter",
+    "reduction then slice": "a gradient is reduced whole and then cut: twice the bytes of a reduce-scatter; a TPU fuses the "
+    "two where the axis runs along one side of the torus",
+    "vocabulary gradient reduced whole": "expected: embedding and head are reduced once a micro-batch over all that split "
+    "rows, not once a layer or chunk (docs/decisions/the_head_runs_alone_on_every_device.md)",
     "rows gathered": "weights are never split over `data`, so this gathers the activations of other rows",
     "collective in the loss-chunk loop": "runs once per chunk of positions; the head should be gathered and reduced "
     "once",
@@ -50,8 +57,11 @@ def lint(collectives: Sequence[Collective], log: str, donated: int, aliased: int
     if lines:
         findings.append(Finding("involuntary rematerialisation", len(lines), 0, _operation(lines[0])))
     large = [one for one in collectives if one.bytes * one.times >= SMALL]
-    for rule in ("gather as reduction", "reduction then slice"):
-        findings += _of(rule, (one for one in large if rule in one.notes))
+    findings += _of("gather as reduction", (one for one in large if "gather as reduction" in one.notes))
+    cut = [one for one in large if "reduction then slice" in one.notes]
+    layered = [one for one in cut if any(LAYER_LOOP.search(loop) for loop in one.loops)]
+    findings += _of("reduction then slice", layered)
+    findings += _of("vocabulary gradient reduced whole", (one for one in cut if one not in layered))
     moved = ("all-gather", "all-to-all")
     findings += _of("rows gathered", (one for one in large if one.operation in moved and "data" in one.axes))
     inside = (one for one in large if any(CHUNK_LOOP.search(loop) for loop in one.loops))

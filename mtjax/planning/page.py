@@ -130,7 +130,7 @@ def _lint(report: Report) -> str:
         f"{MEANING[one.rule][0].upper()}{MEANING[one.rule][1:]}."
         for one in report.findings
     ]
-    return "## Lint\n\n" + "\n".join(lines)
+    return "## Lint\n\n" + ("" if report.counted else "clean, with what is expected:\n\n") + "\n".join(lines)
 
 
 def search_page(reports: Sequence[Report]) -> str:
@@ -140,7 +140,7 @@ def search_page(reports: Sequence[Report]) -> str:
             f"{report.bound.mfu:.1%}" if report.bound else "?",
             _time(report.bound.seconds) if report.bound else "?",
             size_of(report.memory.peak) if report.memory.fits else "does not fit",
-            str(len(report.findings)),
+            str(len(report.counted)),
             report.bound.limited_by if report.bound else "memory",
             report.config,
         )

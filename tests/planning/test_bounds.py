@@ -13,10 +13,11 @@ MACHINE = Hardware(
     "tpu", memory=100.0, peak_flops=10.0, memory_bandwidth=4.0, link_bandwidth=2.0, far_bandwidth=1.0, source="made up"
 )
 GATHER = Collective("all-gather", "fsdp", 4, 8, 2, False, (0, 1, 2, 3), "", (), "", ())
+ONE_EACH = (Side(1, 1), Side(1, 1))
 SQUARE = [(0, x, y) for x in range(2) for y in range(2)]
 
 
-def bound(collectives, places, sides=(Side(1, 1), Side(1, 1)), machine=MACHINE):
+def bound(collectives, places, sides=ONE_EACH, machine=MACHINE):
     return roofline(
         flops=400.0,
         useful_flops=300.0,
