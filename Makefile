@@ -58,7 +58,7 @@ test-slow: setup
 # One at a time: each plan compiles on all cores. XLA_FLAGS of tests stay out of the planning process by itself.
 test-plan: setup
 	$(BIN)/python -m pip install -q -c $(CONSTRAINTS) -e '.[tpu,plan-gpu]'
-	$(BIN)/python -m pytest -m plan tests/planning
+	$(BIN)/python -m pytest -m 'plan and not slow' tests/planning
 
 test-312:
 	$(MAKE) VENV=.venv-312 PYTHON=$(or $(PYTHON312),$(call find_python,python3.12 $(wildcard ~/.pyenv/versions/3.12*/bin/python),12),python3.12) setup

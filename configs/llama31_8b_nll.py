@@ -1,8 +1,8 @@
 """Llama 3.1 8B on GSM8K by cross-entropy: the parent of the 8B configs, for a TPU slice or a few GPU nodes.
 
 Command:  python -m mtjax.train configs/llama31_8b_nll.py
-Machine:  TPU v5p-64 (32 chips). TPU v5e-256: --mesh.data=1 --mesh.fsdp=256 --batch_size=256. 32 x H100: as it is. Plan
-          first: python -m mtjax.plan configs/llama31_8b_nll.py --topology v5p-64
+Machine:  TPU v5p-64 (32 chips). TPU v5e-256: --batch_size=256. 32 x H100: as it is. Plan first:
+          python -m mtjax.plan configs/llama31_8b_nll.py --topology v5p-64
 Time:     not measured: no accelerator was at hand. docs/plans/llama31_8b_nll.md has bounds.
 Expect:   memory as in the plan. Loss and accuracy are not known here: nobody has run this.
 
@@ -31,7 +31,7 @@ config = Config(
     ),
     objective=Nll(),
     optim=OptimConfig(learning_rate=1e-5, warmup_steps=10, schedule="cosine"),
-    mesh=MeshSpec(data=1, fsdp=-1),
+    mesh=MeshSpec(data=-1, fsdp=16),
     checkpoint=CheckpointConfig(every=50, keep=2),
     steps=100,
     batch_size=64,

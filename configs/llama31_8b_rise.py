@@ -5,7 +5,7 @@ Command:  python -m mtjax.mine meta-llama/Llama-3.1-8B-Instruct --samples=5 --ou
           python -m mtjax.inject --output=runs/llama31_8b_errors source:mined --source.path=runs/llama31_8b_mined \
               --editor=self_edit --model=meta-llama/Llama-3.1-8B-Instruct
           python -m mtjax.train configs/llama31_8b_rise.py
-Machine:  TPU v5p-64 (32 chips). TPU v5e-256: --mesh.data=1 --mesh.fsdp=256 --batch_size=256.
+Machine:  TPU v5p-64 (32 chips). TPU v5e-256: --batch_size=256.
 Time:     not measured. docs/plans/llama31_8b_rise.md has bounds.
 Expect:   the self-check prints a loss of log 2 = 0.693. The paper has GSM8K 84.0 -> 87.9 and MATH 48.3 -> 51.0.
 

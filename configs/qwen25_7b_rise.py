@@ -26,6 +26,7 @@ from mtjax.config import read_file
 from mtjax.data.prompts import CHATML
 from mtjax.data.sources import Mined, Mistakes, Mixture
 from mtjax.optim import OptimConfig
+from mtjax.sharding import MeshSpec
 
 parent = read_file(pathlib.Path(__file__).with_name("llama31_8b_rise.py"))
 
@@ -38,6 +39,7 @@ config = dataclasses.replace(
         task=dataclasses.replace(parent.data.task, template=CHATML, step_per_problem=1),
     ),
     optim=OptimConfig(learning_rate=5e-7, warmup_steps=25, schedule="cosine", end_fraction=0.0),
+    mesh=MeshSpec(fsdp=8),
     steps=250,
     batch_size=24,
     micro_batches=3,

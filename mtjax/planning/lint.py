@@ -17,10 +17,10 @@ MEANING = {
     "involuntary rematerialisation": "the partitioner found no way between two shardings, so it gathers the whole "
     "array on every device and cuts it again",
     "gather as reduction": "a gather done by adding zeros: twice the bytes",
-    "reduction then slice": "a gradient is reduced whole and then cut: twice the bytes of a reduce-scatter; a TPU fuses the "
-    "two where the axis runs along one side of the torus",
-    "vocabulary gradient reduced whole": "expected: embedding and head are reduced once a micro-batch over all that split "
-    "rows, not once a layer or chunk (docs/decisions/the_head_runs_alone_on_every_device.md)",
+    "reduction then slice": "a gradient is reduced whole and then cut: twice the bytes of a reduce-scatter; TPUs fuse "
+    "the two where the axis runs along one side of its torus",
+    "vocabulary gradient reduced whole": "expected: embedding and head are reduced once a micro-batch over all that "
+    "split rows, not once a layer or chunk (docs/decisions/the_head_runs_alone_on_every_device.md)",
     "rows gathered": "weights are never split over `data`, so this gathers the activations of other rows",
     "collective in the loss-chunk loop": "runs once per chunk of positions; the head should be gathered and reduced "
     "once",

@@ -18,7 +18,7 @@ def to_page(report: Report) -> str:
     )
 
 
-def size_of(count: float) -> str:
+def size_of(count: float | int) -> str:
     """Bytes for people.
 
     >>> size_of(1.5 * 2**30)
