@@ -4,7 +4,7 @@ Command:  python -m mtjax.mine meta-llama/Llama-3.1-8B --samples=64 --output=run
               source:gsm8k --source.path=data/gsm8k/train.jsonl
           python -m mtjax.train configs/llama31_8b_dco.py
 Machine:  as for `llama31_8b_nll.py`: TPU v5p-64, v5e-256 or 32 x H100.
-Time:     not measured. docs/plans/llama31_8b_dco.md has bounds.
+Time:     not measured. docs/plans/llama31_8b_dco_*.md have bounds.
 Expect:   memory as in the plan; `dco_weight` is 1 for problems never solved and near 0 for those mostly solved. Measure
           pass@k: at k = 1 DCO is meant to lose.
 

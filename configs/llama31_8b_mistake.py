@@ -4,7 +4,7 @@ Command:  python -m mtjax.mine meta-llama/Llama-3.1-8B --samples=16 --output=run
               source:gsm8k --source.path=data/gsm8k/train.jsonl
           python -m mtjax.train configs/llama31_8b_mistake.py
 Machine:  as for `llama31_8b_nll.py`: TPU v5p-64, v5e-256 or 32 x H100.
-Time:     not measured. docs/plans/llama31_8b_mistake.md has bounds.
+Time:     not measured. docs/plans/llama31_8b_mistake_*.md have bounds.
 Expect:   memory as in the plan. Loss and accuracy are not known here; a replication by others (LEMMA, table 6) has 68.9
           on GSM8K for LLaMA3-8B with mistakes of a stronger model, the weakest of its group.
 

@@ -3,7 +3,7 @@
 Command:  python -m mtjax.train configs/llama31_8b_nll.py
 Machine:  TPU v5p-64 (32 chips). TPU v5e-256: --batch_size=256. 32 x H100: as it is. Plan first:
           python -m mtjax.plan configs/llama31_8b_nll.py --topology v5p-64
-Time:     not measured: no accelerator was at hand. docs/plans/llama31_8b_nll.md has bounds.
+Time:     not measured: no accelerator was at hand. docs/plans/llama31_8b_nll_*.md have bounds.
 Expect:   memory as in the plan. Loss and accuracy are not known here: nobody has run this.
 
 GSM8K's `train.jsonl` is at data/gsm8k/, or say --data.source.path=...; the weights come from the hub (gated), or from a

@@ -6,7 +6,7 @@ Command:  python -m mtjax.mine meta-llama/Llama-3.1-8B-Instruct --samples=5 --ou
               --editor=self_edit --model=meta-llama/Llama-3.1-8B-Instruct
           python -m mtjax.train configs/llama31_8b_rise.py
 Machine:  TPU v5p-64 (32 chips). TPU v5e-256: --batch_size=256.
-Time:     not measured. docs/plans/llama31_8b_rise.md has bounds.
+Time:     not measured. docs/plans/llama31_8b_rise_*.md have bounds.
 Expect:   the self-check prints a loss of log 2 = 0.693. The paper has GSM8K 84.0 -> 87.9 and MATH 48.3 -> 51.0.
 
 The paper's: 5 samples a problem, 3 step pairs a problem, learning rate 5e-7 with a cosine, 8 epochs. Deviations: GSM8K

@@ -2,7 +2,7 @@
 
 Command:  as for `llama31_8b_rise.py`, with Qwen/Qwen2.5-7B-Instruct and runs/qwen25_7b_mined, runs/qwen25_7b_errors
 Machine:  8 x H100 80 GB, with XLA_PYTHON_CLIENT_MEM_FRACTION=.92.
-Time:     not measured. docs/plans/qwen25_7b_rise.md has bounds.
+Time:     not measured. docs/plans/qwen25_7b_rise_*.md have bounds.
 Expect:   the self-check prints a loss of log 2 = 0.693. The paper has, for Qwen2-7B-Instruct,
           GSM8K 85.4 -> 88.4 and MATH 52.2 -> 59.9.
 
