@@ -101,6 +101,7 @@ def _remember(file: pathlib.Path, fingerprint: str) -> None:
             "model it started from has changed; bring that back, or start anew with another --run_dir"
         )
     if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, json.dumps({"weights": fingerprint}))
 
 

@@ -74,6 +74,16 @@ def place_batch(batch: Batch, mesh: Mesh | None) -> Batch:
     return jax.tree.map(lambda x: jax.make_array_from_callback(np.shape(x), rows, lambda at: np.asarray(x)[at]), batch)
 
 
+def check_rows(rows: int, micro_batches: int, mesh: Mesh | None) -> None:
+    """InputError unless a batch of so many rows can be split over micro-batches and the devices that split rows."""
+    shards = 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
+    if rows % (micro_batches * shards):
+        raise InputError(
+            f"batch_size={rows} must be a multiple of micro_batches={micro_batches} times the {shards} devices "
+            "that split rows (data x fsdp); change --batch_size, --micro_batches or --mesh"
+        )
+
+
 def strided(batch: Batch, count: int) -> Batch:
     """`[B, ...] -> [count, B / count, ...]`: row i goes to micro-batch i mod count.
 
@@ -174,17 +184,11 @@ def make_train_step(
     jitted = make_step_program(
         model, objective, optimizer, micro_batches=micro_batches, mesh=mesh, reference=reference, chunk=chunk
     )
-    shards = 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
 
     def run(
         state: TrainState, batch: Batch, key: PRNGKeyArray, reference_params: Any = None
     ) -> tuple[TrainState, dict[str, Any]]:
-        rows = batch.tokens.shape[0]
-        if rows % (micro_batches * shards):
-            raise InputError(
-                f"batch_size={rows} must be a multiple of micro_batches={micro_batches} times the {shards} devices "
-                "that split rows (data x fsdp); change --batch_size, --micro_batches or --mesh"
-            )
+        check_rows(batch.tokens.shape[0], micro_batches, mesh)
         if mesh is None:
             return jitted(state, place_batch(batch, None), key, reference_params)
         with jax.set_mesh(mesh):

@@ -30,11 +30,11 @@ PARAMS = MODEL.init(jax.random.key(0))
 PROBLEMS = tuple(Problem(f"p{n}", str(n), right=("ab" * (1 + n % 5),)) for n in range(40))
 
 
-def batches(size=4, **settings):
+def batches(size=4, rows=None, **settings):
     config = DataConfig(
         source=InMemory(PROBLEMS), task=CompletionTask(), sequence_length=32, max_segments=3, **settings
     )
-    return make_batches(config, BYTES, batch_size=size, seed=1)
+    return make_batches(config, BYTES, batch_size=size, seed=1, rows=rows)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +93,17 @@ def test_the_choice_depends_on_seed_step_and_weights_alone():
         a, b = first(PARAMS, step), again(PARAMS, step)
         assert jax.tree.all(jax.tree.map(np.array_equal, a.batch, b.batch))
         assert a.metrics == b.metrics
+
+
+def test_hosts_that_load_parts_of_the_rows_choose_the_same_examples():
+    """Each host scores the whole window and keeps its own rows of what all agree on."""
+    choose = lambda rows: make_chooser(LiveFilter(threshold=0.5), batches(rows=rows), MODEL, Dco(n=64), None, 16)
+    whole, first, second = (choose(rows) for rows in (None, slice(0, 2), slice(2, 4)))
+    for step in (0, 3):
+        parts = [host(PARAMS, step) for host in (first, second)]
+        joined = jax.tree.map(lambda *x: np.concatenate(x), *(part.batch for part in parts))
+        assert jax.tree.all(jax.tree.map(np.array_equal, joined, whole(PARAMS, step).batch))
+        assert parts[0].metrics["live_share"] == parts[1].metrics["live_share"]
 
 
 def test_warm_up_takes_every_example_and_none_is_the_plain_batch():

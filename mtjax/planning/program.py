@@ -10,7 +10,6 @@ from jax.sharding import Mesh, NamedSharding
 from mtjax import sharding
 from mtjax import step as stepping
 from mtjax.config import Config
-from mtjax.errors import InputError
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.optim import make_optimizer
@@ -65,7 +64,7 @@ def plan_program(config: Config, mesh: Mesh, phase: str) -> Planned:
     shape = model_shape(config)
     model = make_language_model(shape)
     check_mesh(model, mesh)
-    check_rows(config, mesh)
+    stepping.check_rows(config.batch_size, config.micro_batches, mesh)
     return _train(config, model, mesh) if phase == "train" else _serve(config, model, mesh, phase)
 
 
@@ -74,17 +73,6 @@ def _traced(program: Any, mesh: Mesh, *arguments: Any) -> tuple[Any, int]:
     with jax.set_mesh(mesh):
         traced = program.trace(*arguments)
         return traced.lower(), dot_flops(traced.jaxpr.jaxpr)
-
-
-def check_rows(config: Config, mesh: Mesh) -> None:
-    """Refuse a batch that the mesh does not divide, as the step does."""
-    axes = sharding.RULES["batch"] or ()
-    shards = math.prod(mesh.shape[axis] for axis in axes)
-    if config.batch_size % (config.micro_batches * shards):
-        raise InputError(
-            f"batch_size={config.batch_size} must be a multiple of micro_batches={config.micro_batches} times the "
-            f"{shards} devices that split rows ({' x '.join(axes)}); change --batch_size, --micro_batches or --mesh"
-        )
 
 
 def _train(config: Config, model: LanguageModel, mesh: Mesh) -> Planned:
