@@ -21,13 +21,15 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # as many steps a second for the demo's model on two cores. Elsewhere than on Linux it does nothing.
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
-.PHONY: help setup demo compare-tiny test test-slow test-312 lint format clean
+.PHONY: help setup demo compare-tiny test test-slow test-plan plans test-312 lint format clean
 
 help:
 	@echo "make demo          train, mine mistakes, train on them four ways, measure; writes runs/demo/report.html"
 	@echo "make compare-tiny  seven methods at equal cost on a small grid, about 10 minutes"
 	@echo "make test          lint, types and all default tests"
 	@echo "make test-slow     the full products and long runs as well"
+	@echo "make test-plan     plans of large runs for TPUs and GPUs that are not here; installs their compilers (900 MB)"
+	@echo "make plans         the reports in docs/plans, made again"
 	@echo "make test-312      a smoke subset on Python 3.12 with the newest jax"
 	@echo "make lint | format | setup | clean"
 
@@ -52,7 +54,26 @@ test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'slow or not slow'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not plan'
+
+# One at a time: each plan compiles on all cores. XLA_FLAGS of tests stay out of the planning process by itself.
+test-plan: setup
+	$(BIN)/python -m pip install -q -c $(CONSTRAINTS) -e '.[tpu,plan-gpu]'
+	$(BIN)/python -m pytest -m 'plan and not slow' tests/planning
+
+# The reports beside the docs, made again; needs what test-plan installs. Lint that docs/plan.md explains may stay.
+plan = $(RUN) -m mtjax.plan configs/$(2).py --lint_limit=9 $(3) --markdown docs/plans/$(1).md
+plans: setup
+	$(call plan,llama31_8b_nll_v5p_64,llama31_8b_nll,--topology=v5p-64)
+	$(call plan,llama31_8b_nll_v5e_256,llama31_8b_nll,--topology=v5e-256 --batch_size=256)
+	$(call plan,llama31_8b_nll_h100_32,llama31_8b_nll,--topology=h100-32)
+	$(call plan,llama31_8b_mistake_v5p_64,llama31_8b_mistake,--topology=v5p-64)
+	$(call plan,llama31_8b_dco_v5p_64,llama31_8b_dco,--topology=v5p-64)
+	$(call plan,llama31_8b_rise_v5p_64,llama31_8b_rise,--topology=v5p-64)
+	$(call plan,llama31_8b_rise_v5e_256,llama31_8b_rise,--topology=v5e-256 --batch_size=256)
+	$(call plan,qwen25_7b_rise_h100_8,qwen25_7b_rise,--topology=h100-8)
+	$(call plan,llama31_70b_nll_512_chips,llama31_8b_nll,--topology=v5p:8x8x8 \
+	  --init_from=meta-llama/Llama-3.1-70B --mesh.data=8 --mesh.fsdp=64 --batch_size=512)
 
 test-312:
 	$(MAKE) VENV=.venv-312 PYTHON=$(or $(PYTHON312),$(call find_python,python3.12 $(wildcard ~/.pyenv/versions/3.12*/bin/python),12),python3.12) setup

@@ -93,7 +93,7 @@ def strided(batch: Batch, count: int) -> Batch:
     return jax.tree.map(split, batch)
 
 
-def make_train_step(
+def make_step_program(
     model: LanguageModel,
     objective: Objective,
     optimizer: optax.GradientTransformation,
@@ -102,8 +102,8 @@ def make_train_step(
     mesh: Mesh | None = None,
     reference: Callable[[Any], Policy] | None = None,
     chunk: int = 128,
-) -> StepFn:
-    """Compile-once step of one objective.
+) -> Any:
+    """The jitted step of one objective, for batches that are where they belong; also for lowering with shapes alone.
 
     Formula: `gradient = sum_m grad(total_m) / sum_m count_m` over micro-batches m, so any split of a batch gives the
     same update. A count of 0 gives gradient 0 and the metric `empty` 1.
@@ -118,7 +118,7 @@ def make_train_step(
     An objective with `statistics` gets them as sums over the whole batch, made before its loss and without gradient.
 
     Returns:
-        a function of state, batch (host or device), key and reference parameters; metrics hold `loss`, `grad_norm`
+        a jitted function of state, batch, key and reference parameters, as `StepFn`; metrics hold `loss`, `grad_norm`
         (before clipping), `empty`, `target_tokens`, and the objective's means divided, all float32 scalars.
     """
 
@@ -167,7 +167,23 @@ def make_train_step(
         return new, log | {"empty": jnp.asarray(loss.count == 0, jnp.float32)}
 
     places = None if mesh is None else state_shardings(model, optimizer, mesh)
-    jitted = jax.jit(step, donate_argnums=0, out_shardings=None if mesh is None else (places, None))
+    return jax.jit(step, donate_argnums=0, out_shardings=None if mesh is None else (places, None))
+
+
+def make_train_step(
+    model: LanguageModel,
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    *,
+    micro_batches: int = 1,
+    mesh: Mesh | None = None,
+    reference: Callable[[Any], Policy] | None = None,
+    chunk: int = 128,
+) -> StepFn:
+    """`make_step_program`, compiled once, as a function of batches from the host or on the mesh."""
+    jitted = make_step_program(
+        model, objective, optimizer, micro_batches=micro_batches, mesh=mesh, reference=reference, chunk=chunk
+    )
 
     def run(
         state: TrainState, batch: Batch, key: PRNGKeyArray, reference_params: Any = None

@@ -196,6 +196,8 @@ class Decoder(nn.Module):
         c = self.config
         dtype = jnp.dtype(c.dtype)
         table = self.param("embedding", _normal(c.init_scale), (c.vocab_size, c.width)).astype(dtype)
+        # Gathered before the lookup: else rows and width compete for one mesh axis, and the partitioner replicates.
+        table = constrain(table, "vocab", "activation")
         x = constrain(table[tokens], "batch", "length", "activation")
         # Through a cache the length of a row is not known: the last position of the call stands for it.
         longest = jnp.max(positions, axis=1, keepdims=True) + 1

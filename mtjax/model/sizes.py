@@ -44,6 +44,7 @@ SIZES: dict[str, DecoderConfig] = {
     "llama-2-70b": _size(LLAMA_2, 80, 64, 8, 8192, 28672),
     "llama-3-8b": LLAMA_3,
     "llama-3.1-8b": LLAMA_31,
+    "llama-3.1-70b": _size(LLAMA_31, 80, 64, 8, 8192, 28672),
     "llama-3.1-405b": _size(LLAMA_31, 126, 128, 8, 16384, 53248),
     "llama-3.2-1b": _size(LLAMA_32, 16, 32, 8, 2048, 8192, head_dim=64),
     "llama-3.2-3b": _size(LLAMA_32, 28, 24, 8, 3072, 8192),

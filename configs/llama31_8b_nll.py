@@ -1,0 +1,40 @@
+"""Llama 3.1 8B on GSM8K by cross-entropy: the parent of the 8B configs, for a TPU slice or a few GPU nodes.
+
+Command:  python -m mtjax.train configs/llama31_8b_nll.py
+Machine:  TPU v5p-64 (32 chips). TPU v5e-256: --batch_size=256. 32 x H100: as it is. Plan first:
+          python -m mtjax.plan configs/llama31_8b_nll.py --topology v5p-64
+Time:     not measured: no accelerator was at hand. docs/plans/llama31_8b_nll_*.md have bounds.
+Expect:   memory as in the plan. Loss and accuracy are not known here: nobody has run this.
+
+GSM8K's `train.jsonl` is at data/gsm8k/, or say --data.source.path=...; the weights come from the hub (gated), or from a
+folder: --init_from=... Ours: everything; a learning rate of 1e-5 over 3 epochs is usual for a model of this size.
+"""
+
+from mtjax.config import CheckpointConfig, Config
+from mtjax.data.batches import DataConfig
+from mtjax.data.prompts import QUESTION_ANSWER
+from mtjax.data.readers import Gsm8k
+from mtjax.data.tasks import CompletionTask
+from mtjax.model.decoder import DecoderConfig
+from mtjax.objectives.nll import Nll
+from mtjax.optim import OptimConfig
+from mtjax.sharding import MeshSpec
+
+config = Config(
+    init_from="meta-llama/Llama-3.1-8B",
+    model=DecoderConfig(remat="full", dtype="bfloat16"),
+    data=DataConfig(
+        source=Gsm8k("data/gsm8k/train.jsonl"),
+        task=CompletionTask(template=QUESTION_ANSWER),
+        sequence_length=4096,
+        cache_dir="runs/data",
+    ),
+    objective=Nll(),
+    optim=OptimConfig(learning_rate=1e-5, warmup_steps=10, schedule="cosine"),
+    mesh=MeshSpec(data=-1, fsdp=16),
+    checkpoint=CheckpointConfig(every=50, keep=2),
+    steps=100,
+    batch_size=64,
+    chunk=512,
+    run_dir="runs/llama31_8b_nll",
+)
