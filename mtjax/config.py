@@ -37,6 +37,8 @@ class CheckpointConfig:
     """Steps between checkpoints; the last step is always saved."""
     keep: int = 3
     """Newest checkpoints that stay; the best by held-out loss stays besides."""
+    folder: str | None = None
+    """Where they go; None is the run's own folder. An address such as `gs://bucket/run` where hosts share no folder."""
 
     def __post_init__(self) -> None:
         if self.every < 1 or self.keep < 1:
@@ -230,11 +232,22 @@ def _source(value: Any, modules: set[str], depth: int) -> str:
     return repr(value)
 
 
+def flatten(value: Any, name: str = "") -> dict[str, str]:
+    """Every setting of a tree of dataclasses, by its dotted name; a dataclass itself is told by its class."""
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return {name: repr(value)}
+    out = {name: type(value).__name__} if name else {}
+    for field in dataclasses.fields(value):
+        out |= flatten(getattr(value, field.name), f"{name}.{field.name}".lstrip("."))
+    return out
+
+
 MAY_CHANGE = frozenset(
     {"steps", "run_dir", "overwrite", "export", "log_every", "tensorboard", "checkpoint", "init_from"}
-    | {"self_check", "min_target_share"}
+    | {"self_check", "min_target_share", "mesh", "micro_batches", "chunk"}
 )
-"""Top-level fields that a resumed run may have otherwise than its snapshot."""
+"""Top-level fields that a resumed run may have otherwise than its snapshot. Another mesh, as of more devices or fewer,
+other micro-batches and another chunk sum the same numbers in another order: equal but for rounding."""
 
 
 def changed(before: Config, now: Config) -> dict[str, tuple[Any, Any]]:

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Int, PRNGKeyArray
@@ -13,6 +12,7 @@ from jaxtyping import Array, Int, PRNGKeyArray
 from mtjax import sharding
 from mtjax.errors import InputError
 from mtjax.model.policy import make_policy
+from mtjax.placement import place_rows, row_shards
 from mtjax.types import Batch, LanguageModel, Mean, Objective, Params, Policy, add_means
 
 
@@ -67,11 +67,9 @@ def init_state(
 
 
 def place_batch(batch: Batch, mesh: Mesh | None) -> Batch:
-    """Put a host batch on the mesh, rows split over its `data` and `fsdp` axes."""
-    if mesh is None:
-        return jax.tree.map(jnp.asarray, batch)
-    rows = NamedSharding(mesh, sharding.spec_of(("batch",)))
-    return jax.tree.map(lambda x: jax.make_array_from_callback(np.shape(x), rows, lambda at: np.asarray(x)[at]), batch)
+    """Put this host's rows of a batch (`mtjax.placement.own_rows`) on the mesh, split over `data` and `fsdp`."""
+    placed: Batch = place_rows(batch, mesh)
+    return placed
 
 
 def strided(batch: Batch, count: int) -> Batch:
@@ -158,16 +156,16 @@ def make_train_step(
 
     places = None if mesh is None else state_shardings(model, optimizer, mesh)
     jitted = jax.jit(step, donate_argnums=0, out_shardings=None if mesh is None else (places, None))
-    shards = 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
+    own_shards, shards = row_shards(mesh)
 
     def run(
         state: TrainState, batch: Batch, key: PRNGKeyArray, reference_params: Any = None
     ) -> tuple[TrainState, dict[str, Any]]:
         rows = batch.tokens.shape[0]
-        if rows % (micro_batches * shards):
+        if rows % (micro_batches * own_shards):
             raise InputError(
-                f"batch_size={rows} must be a multiple of micro_batches={micro_batches} times the {shards} devices "
-                "that split rows (data x fsdp); change --batch_size, --micro_batches or --mesh"
+                f"batch_size={rows * shards // own_shards} must be a multiple of micro_batches={micro_batches} times "
+                f"the {shards} devices that split rows (data x fsdp); change --batch_size, --micro_batches or --mesh"
             )
         if mesh is None:
             return jitted(state, place_batch(batch, None), key, reference_params)

@@ -5,17 +5,17 @@ import pathlib
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from mtjax import config as settings
+from mtjax import hosts
 from mtjax import step as stepping
 from mtjax.alarms import Alarms, read_log
-from mtjax.checkpoint import Checkpoints, abstract_state, write_whole
+from mtjax.checkpoint import Checkpoints, abstract_state, folders_of, write_whole
 from mtjax.compiled import keep_compiled
 from mtjax.config import Config
 from mtjax.data.batches import Batches, make_batches
@@ -26,9 +26,11 @@ from mtjax.live_filter import make_chooser
 from mtjax.metrics import MetricsLog, Progress, cut_back, flops_per_token, peak_flops
 from mtjax.model import huggingface
 from mtjax.optim import make_optimizer
-from mtjax.parts import check_mesh, make_held_out, make_model, make_reference
+from mtjax.parts import check_mesh, facts_of, make_held_out, make_model, make_reference
+from mtjax.placement import own_rows, read_whole
 from mtjax.self_check import self_check
 from mtjax.sharding import make_mesh
+from mtjax.stopping import stop_poll
 from mtjax.types import LanguageModel
 
 MEASURED = {"held_out_loss", "coverage/pass@1"}
@@ -58,18 +60,27 @@ def train(config: Config) -> Result:
         InputError: bad settings, data or checkpoint.
         NonFiniteLoss: names the step and its examples; the last checkpoint stays as it was.
     """
-    # Where: the devices and the folder.
+    # Where: the devices and the folder. All hosts must mean the same, before anything compiles.
     mesh = make_mesh(config.mesh)
+    hosts.agree(facts_of(config))
     folder, config = prepare_folder(config)
 
     # What: model, data, objective.
     model, warm, tokenizer = make_model(config, mesh)
+    hosts.agree({"tokenizer": tokenizer.fingerprint})
     check_mesh(model, mesh)
     optimizer = make_optimizer(config.optim, config.steps)
     seed = jax.random.key(config.seed)
     state = stepping.init_state(model, optimizer, seed, mesh, warm)
     reference = make_reference(config, model, state.params, tokenizer, mesh, folder)
-    batches = make_batches(config.data, tokenizer, batch_size=config.batch_size, seed=config.seed, also=reference.also)
+    batches = make_batches(
+        config.data,
+        tokenizer,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        rows=own_rows(mesh, config.batch_size),
+        also=reference.also,
+    )
     held_out = make_held_out(config, model, tokenizer, mesh, reference)
     coverage = None
     if config.coverage is not None:
@@ -86,22 +97,24 @@ def train(config: Config) -> Result:
     choose = make_chooser(config.live_filter, batches, model, config.objective, mesh, config.chunk)
 
     # From where: the newest checkpoint.
-    checkpoints = Checkpoints(folder / "checkpoints", config.checkpoint.keep)
-    best = Checkpoints(folder / "best", 1)
+    places, made_by = folders_of(folder, config.checkpoint.folder), settings.flatten(config.objective, "objective")
+    checkpoints, best = Checkpoints(places[0], config.checkpoint.keep, made_by), Checkpoints(places[1], 1, made_by)
     found = checkpoints.restore_latest(abstract_state(state))
     first, state = found if found else (0, state)
-    cut_back(folder / "metrics.jsonl", first)
+    if hosts.index() == 0:
+        cut_back(folder / "metrics.jsonl", first)
     announce(config, model, mesh, batches, first)
 
     # The loop. A step's numbers are read while the next one runs; none is saved before it is known to be finite.
-    log, logged = MetricsLog(folder, config.tensorboard), read_log(folder)
+    log, logged = MetricsLog(folder, config.tensorboard), read_log(folder) if hosts.index() == 0 else []
     alarms = Alarms(logged)
     count = sum(x.size for x in jax.tree.leaves(state.params))
     shape = model.config
     flops = flops_per_token(count, shape.layers, shape.heads, shape.head_dim, config.data.sequence_length)
     peak = peak_flops(jax.devices()[0].device_kind)
     progress = Progress(config.steps, first, flops, peak and peak * mesh.size)
-    lowest = held_out.lowest_of(folder) if held_out else float("inf")
+    measured = [line.get("held_out_loss", float("inf")) for line in logged]
+    lowest = hosts.on_first(lambda: min(measured, default=float("inf")))
     waiting: tuple[int, Any, Any] | None = None
 
     def note(number: int, values: dict[str, float], wall: dict[str, float]) -> None:
@@ -134,10 +147,12 @@ def train(config: Config) -> Result:
         if config.self_check and found is None:
             batch = choose(state.params, 0).batch
             print(self_check(config, model, state.params, tokenizer, batches, batch, reference, mesh), flush=True)
-        write_whole(folder / "config.py", settings.snapshot(dataclasses.replace(config, overwrite=False)))
-        if coverage and found is None and not any("coverage/pass@1" in line for line in logged):
+            hosts.barrier()  # a host whose rows are refused stops all
+        if hosts.index() == 0:
+            write_whole(folder / "config.py", settings.snapshot(dataclasses.replace(config, overwrite=False)))
+        if coverage and found is None and not hosts.on_first(lambda: any("coverage/pass@1" in x for x in logged)):
             note(0, coverage.measure(state.params), {})
-        with signals() as stop_asked:
+        with stop_poll() as should_stop:
             for number in range(first + 1, config.steps + 1):
                 batch, chosen_by = choose(state.params, number - 1)
                 state, values = update(state, batch, jax.random.fold_in(seed, number), reference.params)
@@ -147,7 +162,7 @@ def train(config: Config) -> Result:
                     values |= coverage.measure(state.params)
                 waiting = (number, values, batch.extras["segment_id"])
                 due = config.held_out is not None and number % config.held_out.every == 0
-                stop = stop_asked()
+                stop = should_stop(number)
                 if held_out and (due or number == config.steps):
                     loss = held_out.measure(state.params)
                     waiting = (number, values | {"held_out_loss": loss}, batch.extras["segment_id"])
@@ -165,10 +180,13 @@ def train(config: Config) -> Result:
     finally:
         progress.close()
         log.close()
-        checkpoints.close()
-        best.close()
+        if hosts.count() == 1 or isinstance(sys.exception(), NonFiniteLoss | None):  # another host may not come
+            checkpoints.close()
+            best.close()
     if exit_code == ExitCode.DONE and config.export and int(state.step) >= config.steps:
-        huggingface.save(config.export, model, state.params, tokenizer=tokenizer)
+        params = state.params if hosts.count() == 1 else read_whole(state.params)
+        if hosts.index() == 0:
+            huggingface.save(config.export, model, params, tokenizer=tokenizer)
         print(f"exported to {config.export}")
     return Result(state, model, tokenizer, exit_code)
 
@@ -176,55 +194,53 @@ def train(config: Config) -> Result:
 def prepare_folder(config: Config) -> tuple[pathlib.Path, Config]:
     """The run folder; refuses another run's settings. The snapshot is written when nothing else can be refused.
 
-    The schedule's end is settled here, at the first start: raising `steps` later does not stretch it.
+    The schedule's end is settled here, at the first start: raising `steps` later does not stretch it. Host 0 alone
+    keeps the folder; the others take its word.
     """
     folder = pathlib.Path(config.run_dir)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"run_dir '{folder}' is a file; expected a folder; choose another --run_dir")
-    if config.overwrite:
-        shutil.rmtree(folder, ignore_errors=True)
-    kept = folder / "config.py"
-    before = settings.read_file(kept) if kept.exists() else config
-    if config.optim.schedule_steps is None:
-        end = before.optim.schedule_steps or before.steps
-        config = dataclasses.replace(config, optim=dataclasses.replace(config.optim, schedule_steps=end))
-    if kept.exists():
-        differing = settings.changed(before, config)
+
+    def schedule_steps() -> int:
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"run_dir '{folder}' is a file; expected a folder; choose another --run_dir")
+        if config.overwrite:
+            shutil.rmtree(folder, ignore_errors=True)
+            for place in folders_of(folder, config.checkpoint.folder):
+                if place.exists():
+                    place.rmtree()
+        kept = folder / "config.py"
+        before = settings.read_file(kept) if kept.exists() else config
+        end = config.optim.schedule_steps or before.optim.schedule_steps or before.steps
+        differing = settings.changed(before, with_end(config, end)) if kept.exists() else {}
         if differing:
             said = "; ".join(f"{name} was {old!r:.60}, is {new!r:.60}" for name, (old, new) in differing.items())
             raise InputError(f"{folder} holds a run with other settings: {said}. Use another --run_dir, or --overwrite")
-    folder.mkdir(parents=True, exist_ok=True)
-    if not kept.exists():  # a start that was refused left it
-        (folder / "reference.json").unlink(missing_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not kept.exists():  # a start that was refused left it
+            (folder / "reference.json").unlink(missing_ok=True)
+        return end
+
+    config = with_end(config, hosts.on_first(schedule_steps))
+    if config.checkpoint.folder is None and not hosts.see_alike(folder):
+        raise InputError(
+            f"run_dir '{folder}' is not the folder of host 0: hosts share it, or --checkpoint.folder (such as gs://...)"
+        )
     return folder, config
+
+
+def with_end(config: Config, schedule_steps: int) -> Config:
+    """The config with the end of its schedule settled."""
+    return dataclasses.replace(config, optim=dataclasses.replace(config.optim, schedule_steps=schedule_steps))
 
 
 def announce(config: Config, model: LanguageModel, mesh: Any, batches: Batches, first: int) -> None:
     """Say what is about to happen."""
     count = sum(np.prod(x.shape) for x in jax.tree.leaves(jax.eval_shape(model.init, jax.random.key(0))))
     kind = jax.devices()[0].device_kind
-    print(f"devices  {mesh.size} x {kind}, mesh {dict(mesh.shape)}")
+    of = f" on {hosts.count()} hosts" if hosts.count() > 1 else ""
+    print(f"devices  {mesh.size} x {kind}{of}, mesh {dict(mesh.shape)}")
     print(f"model    {int(count):,} parameters, {model.config.dtype} compute")
     print(f"data     {batches.report}")
     print(f"run      {config.run_dir}, steps {first + 1} to {config.steps}", flush=True)
-
-
-@contextmanager
-def signals() -> Iterator[Callable[[], int]]:
-    """Catch Ctrl-C and SIGTERM while inside; yields the poll: the signal that came, or 0. A second Ctrl-C kills."""
-    came = [0]
-
-    def remember(number: int, _: Any) -> None:
-        if came[0] and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        came[0] = number
-
-    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: came[0]
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @entry_point
@@ -235,9 +251,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("usage: python -m mtjax.train CONFIG [overrides]\n\nCONFIG is a Python file, such as configs/tiny.py;")
         print("`python -m mtjax.train CONFIG --help` lists every setting with its value.")
         return ExitCode.DONE if argv else ExitCode.BAD_INPUT
-    config = settings.load(argv[0], argv[1:])
-    keep_compiled()
-    return train(config).exit_code
+    with hosts.session():
+        config = settings.load(argv[0], argv[1:])
+        keep_compiled()
+        return train(config).exit_code
 
 
 if __name__ == "__main__":
