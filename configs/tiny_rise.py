@@ -4,8 +4,8 @@ Command:  python -m mtjax.train configs/tiny.py --run_dir=runs/tiny --steps=120
           python -m mtjax.inject --output=runs/tiny_errors source:arithmetic --source.count=1000 --source.split=train
           python -m mtjax.train configs/tiny_rise.py
 Machine:  2 CPU cores, seconds each.
-Expect:   the loss starts at log 2 = 0.693 (the self-check says so), ranking accuracy rises, displacement is reported
-          when the chosen texts lose probability too.
+Expect:   the loss starts at log 2 = 0.693 (the self-check says so); ranking accuracy 0.65 over the first ten steps and
+          0.77 over the last ten; the displacement alarm at step 20, where chosen texts lose probability too.
 """
 
 import dataclasses
@@ -26,7 +26,9 @@ config = dataclasses.replace(
         parent.data,
         # Half step pairs from injection, half full pairs of a right and a wrong solution.
         source=Mixture((Mistakes("runs/tiny_errors/mistakes.jsonl"), parent.data.source)),
-        task=PairTask(),
+        task=PairTask(
+            template="{question}\n[CORRECT RATIONALE]\n"
+        ),  # the start was mistake-tuned: behind its right prefix
         boundary="allow",  # this tokenizer's "Step 2: " is one token, the step's own text begins inside it
         sequence_length=128,
         max_segments=8,

@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import logging
 import os
 import pathlib
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,7 +16,15 @@ from etils import epath
 from mtjax import hosts
 from mtjax.errors import InputError, StorageError
 
-ORBAX_FAILURES = (ValueError, KeyError, FileNotFoundError, OSError, RuntimeError)
+SHAPES = "shapes.json"
+"""Beside the checkpoints: every leaf's shape, to name the first that differs."""
+
+MADE_BY = "made_by.json"
+"""Beside the checkpoints: what else they belong to, such as the objective's settings."""
+
+
+class Unreadable(RuntimeError):
+    """A checkpoint that cannot be read: torn, cut short or spoilt. The message is the first line of what Orbax says."""
 
 
 class Checkpoints:
@@ -25,15 +35,13 @@ class Checkpoints:
     Args:
         folder: made when missing; a path that all hosts share, or an address such as `gs://bucket/run/checkpoints`.
         keep: how many of the newest stay; None keeps all.
-        made_by: what else the checkpoints belong to, by name, such as the objective's settings.
+        made_by: what else the checkpoints belong to, by name.
     """
 
     def __init__(self, folder: str | os.PathLike[str], keep: int | None = 3, made_by: Mapping[str, str] | None = None):
         if keep is not None and keep < 1:
             raise InputError(f"checkpoint.keep={keep}: expected at least 1; a run must be able to go on")
-        self.folder = place_of(folder)
-        self.made_by = dict(made_by or {})
-        self.about = self.folder / "about.json"  # every leaf's type and shape, to name the first that differs
+        self.folder, self.made_by = place_of(folder), dict(made_by or {})
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
             create=True,
@@ -41,7 +49,7 @@ class Checkpoints:
             # Hosts meet under the step's number: two folders that save one step at once must not meet each other.
             multiprocessing_options=ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=self.folder.name),
         )
-        with self._storage("is made"):
+        with self._writing("made"):
             self.manager = ocp.CheckpointManager(self.folder, options=options)
 
     def steps(self) -> list[int]:
@@ -52,65 +60,78 @@ class Checkpoints:
         """Start writing `state` under `step`; a step that is there already is left alone.
 
         Raises:
-            StorageError: this one, or the one before, could not be written; those from earlier are as they were.
+            StorageError: this one, or the one before, could not be written; earlier ones are as they were.
         """
         if step in self.steps():
             return
-        with self._storage(f"of step {step} or the one before"):
-            if hosts.index() == 0 and not self.about.exists():
-                write_whole(self.about, json.dumps(_leaves(state) | self.made_by, indent=1))
+        with self._writing(f"saved at step {step}, or before it,"):
+            for name, what in ((SHAPES, _shapes(state)), (MADE_BY, self.made_by)):
+                if what and hosts.index() == 0 and not (self.folder / name).exists():
+                    write_whole(self.folder / name, json.dumps(what, indent=1))
             self.manager.save(step, args=ocp.args.StandardSave(state))
 
     def restore_latest(self, like: Any) -> tuple[int, Any] | None:
         """The newest readable checkpoint as `(step, state)`; None when there is none.
 
-        A torn checkpoint is passed over with a warning on the terminal, for the one before it; one that any host cannot
-        read is torn for all.
+        A torn checkpoint is passed over with a warning on the terminal, for the one before it, and its folder gets the
+        ending `.torn`, so that its step can be saved again. One that any host cannot read is torn for all.
 
         Args:
             like: abstract state with shapes, types and shardings (`abstract_state`).
 
         Raises:
-            InputError: the checkpoint is of another model, optimizer or objective; names the first differing leaf.
+            InputError: none can be read, or it is of another model, optimizer or objective; names the first differing
+                leaf.
         """
+        torn: list[int] = []
         steps = hosts.on_first(self.steps)
         for step in reversed(steps):
             state, why = None, ""
             try:
                 state = self.restore(step, like)
-            except InputError:
-                raise
-            except ORBAX_FAILURES as error:
-                why = _first_line(error)
-            failures = [said for said in hosts.exchange(why) if said]
-            if not failures:
-                return step, state
-            print(f"checkpoint {self.folder / str(step)} cannot be read ({failures[0]}); trying the one before")
+            except Unreadable as error:
+                why = str(error)
+            failed = [said for said in hosts.exchange(why) if said]
+            if failed:
+                print(f"checkpoint {self.folder / str(step)} cannot be read ({failed[0]}); trying the one before")
+                torn.append(step)
+                continue
+            self._set_aside(torn)
+            return step, state
         if steps:
             raise InputError(f"no checkpoint in {self.folder} can be read (steps {steps}); start with --overwrite")
         return None
 
+    def _set_aside(self, torn: list[int]) -> None:
+        """Rename torn checkpoints, once an older one has been read."""
+        for step in torn if hosts.index() == 0 else ():
+            aside = self.folder / f"{step}.torn"
+            if aside.exists():
+                aside.rmtree()
+            (self.folder / str(step)).rename(aside)
+        if torn:
+            hosts.barrier()
+            self.manager.reload()
+
     def restore(self, step: int, like: Any) -> Any:
         """The state of one step, placed as `like` says; InputError naming the first leaf that differs."""
-        if self.about.exists():
-            _refuse_other(json.loads(self.about.read_text()), _leaves(like) | self.made_by, self.folder / str(step))
-        return self.manager.restore(step, args=ocp.args.StandardRestore(like))
+        return read_state(self.folder, step, like, self.made_by)
 
     def close(self) -> None:
         """Wait for what is being written, then let go of the folder; StorageError where it could not be written."""
-        with self._storage("being written"):
+        with self._writing("written"):
             self.manager.wait_until_finished()
         self.manager.close()
 
     @contextlib.contextmanager
-    def _storage(self, what: str) -> Iterator[None]:
+    def _writing(self, what: str) -> Iterator[None]:
         """Turn what storage has to say into one sentence."""
         try:
             yield
-        except ORBAX_FAILURES as error:
+        except (ValueError, KeyError, OSError, RuntimeError) as error:
             raise StorageError(
-                f"the checkpoint {what} could not be written to {self.folder} ({_first_line(error)}); those from "
-                "before stay as they were: make room, or mend the storage, and start again"
+                f"a checkpoint could not be {what} in {self.folder} ({first_line(error)}); earlier ones stay as they "
+                "were: make room, or mend the storage, and start again"
             ) from error
 
 
@@ -119,10 +140,16 @@ def place_of(folder: str | os.PathLike[str]) -> epath.Path:
     return epath.Path(folder if "://" in str(folder) else pathlib.Path(folder).expanduser().absolute())
 
 
-def folders_of(run_dir: pathlib.Path, elsewhere: str | None = None) -> tuple[epath.Path, epath.Path]:
+def folders_of(run_dir: str | os.PathLike[str], elsewhere: str | None = None) -> tuple[epath.Path, epath.Path]:
     """Where a run's newest and its best checkpoints are: in its folder, or in another place (`checkpoint.folder`)."""
     place = place_of(run_dir if elsewhere is None else elsewhere)
     return place / "checkpoints", place / "best"
+
+
+def saved_steps(folder: str | os.PathLike[str]) -> list[int]:
+    """Steps with a whole checkpoint in a folder, oldest first, by name alone: whatever is there is only looked at."""
+    place = place_of(folder)
+    return sorted(int(entry.name) for entry in place.iterdir() if entry.name.isdigit()) if place.is_dir() else []
 
 
 def abstract_state(state: Any) -> Any:
@@ -132,26 +159,70 @@ def abstract_state(state: Any) -> Any:
 
 def write_whole(path: pathlib.Path | epath.Path, text: str) -> None:
     """Write a small file so that a kill leaves the old one or the new one: to a neighbour, then renamed."""
-    neighbour = path.with_name(f"{path.name}.writing-{hosts.index()}")
+    neighbour = path.with_name(f"{path.name}.writing{hosts.index() or ''}")
     neighbour.write_text(text)
     neighbour.replace(path)
 
 
-def _leaves(tree: Any) -> dict[str, str]:
-    """Type and shape of each leaf by its path, such as `float32[8, 16]`."""
+def _shapes(tree: Any) -> dict[str, list[int]]:
+    """Shape of each leaf by its path."""
     flat, _ = jax.tree_util.tree_flatten_with_path(tree)
     name = lambda part: str(getattr(part, "key", getattr(part, "name", getattr(part, "idx", part))))
-    return {"/".join(map(name, path)): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in flat}
+    return {"/".join(map(name, path)): list(leaf.shape) for path, leaf in flat}
 
 
-def _refuse_other(have: Mapping[str, str], want: Mapping[str, str], where: Any) -> None:
+def read_state(folder: epath.Path, step: int, like: Any, made_by: Mapping[str, str] | None = None) -> Any:
+    """The state of one step in a folder of checkpoints, which is only looked at: a run may be going on in it.
+
+    Raises:
+        InputError: it is of another model or optimizer, or made by something else than `made_by`, where that is given;
+            names the first leaf that differs from `like`.
+        Unreadable: it cannot be read.
+    """
+    _refuse_other(folder, step, SHAPES, "model or optimizer", _shapes(like))
+    _refuse_other(folder, step, MADE_BY, "objective", dict(made_by or {}))
+    if sys.unraisablehook is not _quiet:
+        sys.unraisablehook = _quiet
+        logging.getLogger("asyncio").addFilter(lambda line: not _of_a_torn_read(line.getMessage()))
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            return checkpointer.restore(folder / str(step) / "default", like)
+    except Exception as error:  # Orbax raises ValueError, KeyError, OSError and bare Exception
+        raise Unreadable(first_line(error)) from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception of many lines says first."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def _of_a_torn_read(text: str) -> bool:
+    """Whether a message comes from a read that was under way when another one of a torn checkpoint failed.
+
+    It ends after Orbax has stopped listening, with an error that nobody waits for.
+    """
+    return any(words in text for words in ("Event loop is closed", "_read_array", "OCDBT", "async_deserialize"))
+
+
+def _quiet(found: Any, before: Any = sys.unraisablehook) -> None:
+    """Python's hook for errors that cannot be raised, but for those of torn reads."""
+    if not _of_a_torn_read(f"{found.exc_value} {found.object!r}"):
+        before(found)
+
+
+def _refuse_other(folder: epath.Path, step: int, name: str, what: str, want: Mapping[str, Any]) -> None:
+    """InputError naming the first leaf by which what is written beside the checkpoints differs from `want`."""
+    kept = folder / name
+    if not want or not kept.exists():
+        return
+    try:
+        have = dict(json.loads(kept.read_text()))
+    except (ValueError, TypeError):
+        return  # spoilt; Orbax compares too, in its own words
     for path in sorted(have.keys() | want.keys()):
         if have.get(path) != want.get(path):
             raise InputError(
-                f"{where} is of another model, optimizer or objective: '{path}' is {have.get(path, 'absent')} there "
-                f"and {want.get(path, 'absent')} here; use the config it was made with, or another --run_dir"
+                f"{folder / str(step)} is of another {what}: '{path}' is "
+                f"{have.get(path, 'absent')} there and {want.get(path, 'absent')} here; use the config it was made "
+                "with, or another --run_dir"
             )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,9 +1,8 @@
 """A run's settings: dataclasses in a Python file, changed on the command line, kept as a snapshot that reruns."""
 
-import contextlib
 import dataclasses
 import importlib.util
-import io
+import os
 import pathlib
 import re
 import sys
@@ -13,6 +12,8 @@ from typing import Annotated, Any, Union
 
 import tyro
 
+from mtjax.check_types import check_types
+from mtjax.command_line import parse
 from mtjax.data.batches import DataConfig
 from mtjax.data.sources import Source
 from mtjax.errors import InputError, suggest
@@ -27,6 +28,12 @@ from mtjax.sharding import MeshSpec
 
 AnyObjective = Union[tuple(Annotated[cls, tyro.conf.subcommand(name)] for name, cls in OBJECTIVES.items())]  # noqa: UP007
 """Every registered objective, by name, on the command line: `objective:nll`."""
+
+CONFIG_FILE = "mtjax_config_"
+"""How the module of a config file is named, before the file's own name."""
+
+SNAPSHOT = '"""What this run was started with; it is a config itself."""'
+"""The first line of a run's snapshot."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +92,7 @@ class Config:
     """What is measured besides."""
     coverage: CoverageConfig | None = None
     """On which problems pass@k is measured during the run, whatever the objective."""
-    self_check: tyro.conf.FlagConversionOff[bool] = True
+    self_check: bool = True
     """Look at the first batch of a fresh run, data and losses, and refuse to start where something is wrong."""
     min_target_share: float = 0.01
     """Least share of the first batch's tokens that must be targets; for the self-check."""
@@ -113,6 +120,7 @@ class Config:
     """Positions whose logits exist at a time on a device."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         bad = {n: getattr(self, n) for n in ("steps", "batch_size", "micro_batches", "log_every", "chunk")}
         bad = {name: value for name, value in bad.items() if value < 1}
         if bad or self.seed < 0:
@@ -146,25 +154,51 @@ def load(file: str | pathlib.Path, overrides: Sequence[str] = ()) -> Config:
 def read_module(file: str | pathlib.Path) -> Any:
     """Run a config file as a module; InputError with the line where it fails."""
     path = pathlib.Path(file)
+    if path.is_dir():
+        raise InputError(f"'{file}' is a folder; expected a config file, such as configs/tiny.py or RUN/config.py")
     if not path.is_file():
-        near = (
-            suggest(path.name, [p.name for p in path.parent.glob("*.py")]) if path.parent.is_dir() else "no such folder"
-        )
+        beside = [p.name for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        near = suggest(path.name, beside) if beside else f"there is none in '{path.parent}'"
         raise InputError(f"config file '{file}' does not exist; {near}")
-    spec = importlib.util.spec_from_file_location(f"mtjax_config_{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(f"{CONFIG_FILE}{path.stem}", path)
     if spec is None or spec.loader is None:
         raise InputError(f"config file '{file}' is no Python file; its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from error
     except Exception as error:
         where = [entry.lineno for entry in traceback.extract_tb(error.__traceback__) if entry.filename == str(path)]
         line = getattr(error, "lineno", None) or (where[-1] if where else "?")
-        raise InputError(f"{file}, line {line}: {type(error).__name__}: {error}; mend the file") from error
+        raise InputError(f"{file}, line {line}: {_in_words(error)}") from error
     return module
+
+
+def _in_words(error: Exception) -> str:
+    """What a config file did wrong: a setting of a wrong type, one that does not exist, or whatever Python says."""
+    if isinstance(error, InputError):
+        return str(error)
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == "__post_init__":  # it choked on a value: which one?
+            try:
+                check_types(frame.f_locals["self"], type(frame.f_locals["self"]).__name__)
+            except InputError as found:
+                return str(found)
+    misspelt = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    if misspelt:
+        ours = [vars(module) for name, module in list(sys.modules.items()) if name.startswith("mtjax")]
+        kind = next((names[misspelt[1]] for names in ours if misspelt[1] in names), None)
+        if dataclasses.is_dataclass(kind):
+            known = [field.name for field in dataclasses.fields(kind)]
+            return f"{misspelt[1]} has no setting '{misspelt[2]}'; {suggest(misspelt[2], known)}"
+    return f"{type(error).__name__}: {error}; mend the file"
+
+
+def module_at(file: str | pathlib.Path) -> Any:
+    """The module of a config file, read at most once: a snapshot's way to the classes that the file defines."""
+    path = pathlib.Path(file)
+    loaded = sys.modules.get(f"{CONFIG_FILE}{path.stem}")
+    return loaded if loaded and pathlib.Path(str(loaded.__file__)).resolve() == path.resolve() else read_module(path)
 
 
 def read_file(file: str | pathlib.Path) -> Config:
@@ -177,40 +211,28 @@ def read_file(file: str | pathlib.Path) -> Config:
     return config
 
 
-def parse(
-    default: Any, overrides: Sequence[str], prog: str, kind: Any = tyro.conf.CascadeSubcommandArgs[Config]
-) -> Any:
-    """Apply overrides to a dataclass by tyro; its boxes become one plain error."""
-    for word in overrides:
-        choice = re.fullmatch(r"objective:([\w-]+)", word)
-        if choice and choice[1].replace("-", "_") not in OBJECTIVES:
-            raise InputError(f"unknown objective '{choice[1]}'; {suggest(choice[1], OBJECTIVES)}")
-    last = {word.split("=")[0]: word for word in overrides}  # of a repeated option the last counts
-    overrides = [word for word in overrides if "=" not in word or last[word.split("=")[0]] is word]
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(kind, default=default, args=list(overrides), prog=prog, use_underscores=True)
-    except SystemExit as stop:
-        if stop.code in (0, None):
-            raise
-        lines = [line.strip("│╭╮╰╯─ \n") for line in said.getvalue().splitlines()]
-        text = " ".join(line for line in lines if line and not set(line) <= set("─- "))
-        # What the user can use begins behind tyro's headline and ends before its pointer to the help text.
-        text = re.sub(r"^(Value error )?(Error parsing [A-Z]\w*: )?", "", re.sub(r"\s+", " ", text))
-        text = re.split(r" Argument helptext:| For full helptext,", text)[0]
-        text = re.sub(
-            r"^Unrecognized options (?=Unrecognized)|Available subcommands:.*?(?=Perhaps|$)| in python.*$", "", text
-        )
-        raise InputError(text or f"the options {list(overrides)} are not understood") from None
+def flatten(value: Any, name: str = "") -> dict[str, str]:
+    """Every setting of a tree of dataclasses, by its dotted name; a dataclass itself is told by its class."""
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return {name: repr(value)}
+    out = {name: type(value).__name__} if name else {}
+    for field in dataclasses.fields(value):
+        out |= flatten(getattr(value, field.name), f"{name}.{field.name}".lstrip("."))
+    return out
 
 
 def snapshot(config: Config) -> str:
-    """The config as the text of a config file: `read_file` of it gives an equal config."""
+    """The config as the text of a config file: `read_file` of it gives an equal config.
+
+    Classes that a config file defined are read from that file, which must stay where it is.
+    """
     modules: set[str] = set()
     body = _source(config, modules, 0)
-    imports = "\n".join(sorted(f"import {name}" for name in modules))
-    return f'"""What this run was started with; it is a config itself."""\n\n{imports}\n\nconfig = {body}\n'
+    own = {name: str(sys.modules[name].__file__) for name in sorted(modules) if name.startswith(CONFIG_FILE)}
+    lines = [f"import {name}" for name in sorted({"mtjax.config", *modules} - own.keys())]
+    lines += [f"{name} = mtjax.config.module_at({os.path.abspath(file)!r})" for name, file in own.items()]
+    imports = "\n".join(lines)
+    return f"{SNAPSHOT}\n\n{imports}\n\nconfig = {body}\n"
 
 
 def _source(value: Any, modules: set[str], depth: int) -> str:
@@ -227,40 +249,6 @@ def _source(value: Any, modules: set[str], depth: int) -> str:
     if isinstance(value, tuple | list):
         inner = "".join(_source(item, modules, depth) + ", " for item in value)
         return f"({inner})" if isinstance(value, tuple) else f"[{inner}]"
-    if isinstance(value, float) and not abs(value) < float("inf"):
-        return f"float('{value}')"
+    if isinstance(value, float):  # a NumPy number too
+        return repr(float(value)) if abs(value) < float("inf") else f"float('{value}')"
     return repr(value)
-
-
-def flatten(value: Any, name: str = "") -> dict[str, str]:
-    """Every setting of a tree of dataclasses, by its dotted name; a dataclass itself is told by its class."""
-    if not dataclasses.is_dataclass(value) or isinstance(value, type):
-        return {name: repr(value)}
-    out = {name: type(value).__name__} if name else {}
-    for field in dataclasses.fields(value):
-        out |= flatten(getattr(value, field.name), f"{name}.{field.name}".lstrip("."))
-    return out
-
-
-MAY_CHANGE = frozenset(
-    {"steps", "run_dir", "overwrite", "export", "log_every", "tensorboard", "checkpoint", "init_from"}
-    | {"self_check", "min_target_share", "mesh", "micro_batches", "chunk"}
-)
-"""Top-level fields that a resumed run may have otherwise than its snapshot. Another mesh, as of more devices or fewer,
-other micro-batches and another chunk sum the same numbers in another order: equal but for rounding."""
-
-
-def changed(before: Config, now: Config) -> dict[str, tuple[Any, Any]]:
-    """Dotted names of the settings that differ and may not on resume, with both values."""
-    out: dict[str, tuple[Any, Any]] = {}
-
-    def walk(a: Any, b: Any, name: str) -> None:
-        if type(a) is type(b) and dataclasses.is_dataclass(a):
-            for field in dataclasses.fields(a):
-                if name or field.name not in MAY_CHANGE:
-                    walk(getattr(a, field.name), getattr(b, field.name), f"{name}.{field.name}".lstrip("."))
-        elif a != b:
-            out[name] = (a, b)
-
-    walk(before, now, "")
-    return out

@@ -3,6 +3,7 @@
 import difflib
 import enum
 import functools
+import os
 import sys
 from collections.abc import Callable, Iterable
 
@@ -40,7 +41,7 @@ class HostLost(RuntimeError):
 
 
 class StorageError(RuntimeError):
-    """A checkpoint could not be written; the message names the step and the last good one. `ExitCode.STORAGE`."""
+    """A checkpoint could not be written; the message names the folder. `ExitCode.STORAGE`."""
 
 
 CODES: dict[type[BaseException], ExitCode] = {
@@ -52,6 +53,11 @@ CODES: dict[type[BaseException], ExitCode] = {
 """The exit code of each exception that is told in one line."""
 
 
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that a misspelt one is most like, if any is like it at all."""
+    return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)), None)
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """The tail of a message about a misspelt name: the nearest known name, and all of them.
 
@@ -59,8 +65,8 @@ def suggest(name: str, known: Iterable[str]) -> str:
     "did you mean 'nll'? (known: dpo, nll)"
     """
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return (f"did you mean '{near[0]}'? " if near else "") + f"(known: {', '.join(known)})"
+    near = nearest(name, known)
+    return (f"did you mean '{near}'? " if near else "") + f"(known: {', '.join(known)})"
 
 
 def entry_point(main: Callable[..., int | None]) -> Callable[..., int]:
@@ -76,5 +82,8 @@ def entry_point(main: Callable[..., int | None]) -> Callable[..., int]:
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return ExitCode.INTERRUPTED
+        except BrokenPipeError:  # `... | head` has read enough; let the interpreter's last flush go nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return ExitCode.DONE
 
     return run

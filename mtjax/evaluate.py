@@ -6,7 +6,6 @@ run's own snapshot (its held-out source), or of `--data...` overrides.
 
 import contextlib
 import dataclasses
-import io
 import json
 import os
 import pathlib
@@ -201,27 +200,8 @@ def read_settings(argv: Sequence[str]) -> tuple[str, EvaluateConfig]:
         default = EvaluateConfig(data=dataclasses.replace(trained.data, source=source))
     elif not {"-h", "--help"} & set(rest):
         _refuse_without_problems(model, rest)
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            config = tyro.cli(
-                tyro.conf.CascadeSubcommandArgs[EvaluateConfig], default=default, args=rest,
-                prog=f"python -m mtjax.evaluate {model}", use_underscores=True,
-            )  # fmt: skip
-    except SystemExit as stop:
-        if stop.code in (0, None):
-            raise
-        lines = [line.strip("│╭╮╰╯─ \n") for line in said.getvalue().splitlines()]
-        text = re.sub(r"\s+", " ", " ".join(line for line in lines if line))
-        near = re.search(r"Perhaps you meant:? (\S+)", text)
-        # What the user can use begins behind tyro's headline and ends before its pointers to the help text.
-        text = re.sub(
-            r"^(Value error |Parsing error |Unrecognized options )?(Error parsing EvaluateConfig: )?", "", text
-        )
-        text = re.split(r" Argument helptext:| For full helptext,| in python | Available subcommands:", text)[0]
-        hint = f"; did you mean {near[1]}?" if near else ""
-        raise InputError(f"{text}{hint}" if text else f"{rest} is not understood") from None
-    return model, config
+    kind = tyro.conf.CascadeSubcommandArgs[EvaluateConfig]
+    return model, settings.parse(default, rest, f"python -m mtjax.evaluate {model}", kind)
 
 
 def _refuse_without_problems(model: str, words: Sequence[str]) -> None:

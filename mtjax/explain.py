@@ -26,7 +26,7 @@ from mtjax.data.pair_task import choose_pairs
 from mtjax.data.problem import Problem
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import ExitCode, InputError, entry_point
-from mtjax.evaluation.explanation import Explanation, explain_batch
+from mtjax.evaluation.explanation import Explanation, explain_batch, parting
 from mtjax.evaluation.explanation_page import to_page
 from mtjax.evaluation.explanation_text import to_text
 from mtjax.evaluation.look import Piece, look, pieces
@@ -175,8 +175,7 @@ def _right_answers(
             return None
         right = [x.tokens[x.prompt_tokens :].tolist() for x in made.values() if x.extras.get("polarity") == 1]
         answer = own.tokens[own.prompt_tokens :].tolist()
-        shared = lambda tokens: next((n for n, (a, b) in enumerate(zip(tokens, answer, strict=False)) if a != b), 0)
-        return (max(right, key=shared), own.prompt_tokens) if right else None
+        return (max(right, key=lambda tokens: parting(tokens, answer)), own.prompt_tokens) if right else None
 
     return against
 

@@ -1,15 +1,13 @@
 """`python -m mtjax.generate MODEL "prompt" ...`: ask a model."""
 
-import contextlib
 import dataclasses
-import io
-import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import tyro
 
+from mtjax.command_line import parse
 from mtjax.compiled import keep_compiled
 from mtjax.errors import ExitCode, InputError, entry_point
 from mtjax.model.generate import SamplingConfig
@@ -107,21 +105,8 @@ def generate(settings: Generate) -> int:
 @entry_point
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit code."""
-    return generate(parse(sys.argv[1:] if argv is None else argv))
-
-
-def parse(argv: Sequence[str]) -> Generate:
-    """The settings of a command line; InputError, in one line, for one that is not understood."""
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(Generate, args=list(argv), prog="python -m mtjax.generate", use_underscores=True)
-    except SystemExit as stop:
-        if stop.code in (0, None):
-            raise
-        lines = [line.strip("│╰╯─ \n") for line in said.getvalue().splitlines() if not line.startswith("╭")]
-        text = re.split(r" Argument helptext:| For full helptext,", " ".join(line for line in lines if line))[0]
-        raise InputError(f"{text or list(argv)}; see python -m mtjax.generate --help") from None
+    words = sys.argv[1:] if argv is None else argv
+    return generate(parse(tyro.MISSING_NONPROP, words, "python -m mtjax.generate", Generate))
 
 
 if __name__ == "__main__":

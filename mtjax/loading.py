@@ -102,7 +102,7 @@ def _load_run(
     step: int | Literal["best"] | None,
 ) -> Loaded:
     """Model, parameters and tokenizer of a run, as its snapshot and its checkpoints say."""
-    import orbax.checkpoint as ocp
+    from mtjax.checkpoint import Unreadable, read_state, saved_steps
 
     config = settings.read_file(folder / "config.py")
     shape, own, end_ids = _describe(str(folder))
@@ -117,14 +117,18 @@ def _load_run(
     newest, best = folders_of(folder, config.checkpoint.folder)
     checkpoints = best if step == "best" else newest
     # Looked up by name and only read, since the run may be going on: a folder counts once Orbax has renamed it.
-    steps = sorted(int(entry.name) for entry in checkpoints.glob("*") if entry.name.isdigit())
+    steps = saved_steps(checkpoints)
     if step == "best" and not steps:
         raise InputError(f"run folder {folder} has no best checkpoint: it measured no held-out loss; leave --step out")
     if not steps or (isinstance(step, int) and step not in steps):
         asked = "" if step is None else f"; got step={step}"
         raise InputError(f"run folder {folder} has checkpoints of steps {steps}{asked}; expected at least one")
     taken = step if isinstance(step, int) else steps[-1]
-    place = checkpoints / str(taken) / "default"
-    with ocp.StandardCheckpointer() as checkpointer:
-        state: TrainState = checkpointer.restore(place, like)
+    try:
+        state: TrainState = read_state(checkpoints, taken, like)
+    except Unreadable as error:
+        raise InputError(
+            f"checkpoint {checkpoints / str(taken)} cannot be read ({error}); take another of the steps "
+            f"{steps} with --step, or resume the run, which goes on from the one before"
+        ) from error
     return Loaded(model, state.params, tokenizer, end_ids, taken)

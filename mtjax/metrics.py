@@ -1,12 +1,16 @@
 """What a run says of itself: a line or a progress bar on the terminal, `metrics.jsonl`, TensorBoard."""
 
+import contextlib
 import json
 import math
 import pathlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import jax
+import jax.numpy as jnp
 
 from mtjax import hosts
 from mtjax.checkpoint import write_whole
@@ -17,12 +21,9 @@ def cut_back(file: pathlib.Path, step: int) -> None:
     if not file.exists():
         return
     kept = []
-    for line in file.read_text().splitlines():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line)
-        except (json.JSONDecodeError, KeyError):
-            continue
+    for line in file.read_text(errors="replace").splitlines():
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            kept += [line] if json.loads(line)["step"] <= step else []
     write_whole(file, "".join(line + "\n" for line in kept))
 
 
@@ -35,15 +36,16 @@ class MetricsLog:
     Args:
         folder: the run folder.
         tensorboard: also write event files to `folder/tensorboard`.
+        first: the step behind which the run goes on; TensorBoard forgets what an earlier process logged of later ones.
     """
 
-    def __init__(self, folder: pathlib.Path, tensorboard: bool):
+    def __init__(self, folder: pathlib.Path, tensorboard: bool, first: int = 0):
         self.file = (folder / "metrics.jsonl").open("a") if hosts.index() == 0 else None
         self.board = None
         if tensorboard and self.file is not None:
             from tensorboardX import SummaryWriter
 
-            self.board = SummaryWriter(str(folder / "tensorboard"))
+            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=first + 1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Add one step's metrics."""
@@ -69,10 +71,10 @@ class Progress:
     Args:
         total: last step.
         start: step the run begins at.
-        flops_per_token, peak_flops: for the model FLOPs utilisation; without a peak it is not shown.
+        flops_per_token, peak_flops: for the model FLOPs utilisation, their speed over the devices' peak.
     """
 
-    def __init__(self, total: int, start: int, flops_per_token: float, peak_flops: float | None):
+    def __init__(self, total: int, start: int, flops_per_token: float, peak_flops: float):
         self.total, self.flops, self.peak = total, flops_per_token, peak_flops
         self.began, self.start, self.tokens = time.perf_counter(), start, 0
         self.compiling, self.said = True, -math.inf
@@ -98,15 +100,14 @@ class Progress:
             self.tokens += tokens
         speed = self.tokens / max(now - self.began, 1e-9)
         left = (self.total - step) * (now - self.began) / max(step - self.start, 1)
-        mfu = speed * self.flops / self.peak if self.peak else None
-        text = f"loss {loss:.4f}  {speed:,.0f} tokens/s" + (f"  MFU {mfu:.1%}" if mfu is not None else "")
-        text += f"  {int(left) // 60}:{int(left) % 60:02d} left"
+        mfu = speed * self.flops / self.peak
+        text = f"loss {loss:.4f}  {speed:,.0f} tokens/s  MFU {mfu:.1%}  {int(left) // 60}:{int(left) % 60:02d} left"
         if self.bar is not None:
             self.bar.update(self.task, completed=step, text=text)
         elif step == self.total or now - self.said > 10:
             print(f"step {step}/{self.total}  {text}", flush=True)
             self.said = now
-        return {"time/tokens_per_second": speed, **({"time/mfu": mfu} if mfu is not None else {})}
+        return {"time/tokens_per_second": speed, "time/mfu": mfu}
 
     def close(self) -> None:
         """Leave the terminal as it was."""
@@ -134,7 +135,25 @@ PEAK_FLOPS = {
 """bf16 peak FLOP/s of a device by the beginning of its kind's name; vendors' figures, dense."""
 
 
-def peak_flops(device_kind: str) -> float | None:
-    """Peak of one device, or None when it is not in the table (a CPU, a new card)."""
-    names = [name for name in PEAK_FLOPS if device_kind.startswith(name)]
-    return PEAK_FLOPS[max(names, key=len)] if names else None
+def peak_flops(devices: Sequence[Any]) -> float:
+    """Peak FLOP/s of all devices: by the table, or as measured where it does not know them (a CPU, a new card).
+
+    Simulated devices of a CPU share one peak.
+    """
+    kind = devices[0].device_kind
+    names = [name for name in PEAK_FLOPS if kind.startswith(name)]
+    each = PEAK_FLOPS[max(names, key=len)] if names else measured_flops()
+    return each * (1 if devices[0].platform == "cpu" else len(devices))
+
+
+def measured_flops(size: int = 1024, times: int = 3) -> float:
+    """FLOP/s of the default device in a float32 matrix product, `2 size^3` operations, the best of a few times."""
+    square = jnp.ones((size, size), jnp.float32)
+    multiply = jax.jit(jnp.matmul)
+    multiply(square, square).block_until_ready()
+    seconds = []
+    for _ in range(times):
+        began = time.perf_counter()
+        multiply(square, square).block_until_ready()
+        seconds.append(time.perf_counter() - began)
+    return 2.0 * size**3 / min(seconds)

@@ -42,9 +42,12 @@ class OptimConfig:
                 f"optim.warmup_steps={self.warmup_steps}, schedule_steps={self.schedule_steps}: "
                 "expected warmup_steps >= 0 and schedule_steps >= 1 (or None)"
             )
-        if not (0 <= self.b1 < 1 and 0 <= self.b2 < 1):
-            raise InputError(f"optim.b1={self.b1}, b2={self.b2}: decays lie in [0, 1)")
-        if self.weight_decay < 0 or self.clip_norm < 0 or not 0 <= self.end_fraction <= 1:
+        if not (0 <= self.b1 < 1 and 0 <= self.b2 < 1 and 0 < self.eps < float("inf")):
+            raise InputError(
+                f"optim.b1={self.b1}, b2={self.b2}, eps={self.eps}: decays lie in [0, 1), and eps is a small positive "
+                "number such as 1e-8"
+            )
+        if not (0 <= self.weight_decay < float("inf") and self.clip_norm >= 0 and 0 <= self.end_fraction <= 1):
             raise InputError(
                 f"optim.weight_decay={self.weight_decay}, clip_norm={self.clip_norm}, "
                 f"end_fraction={self.end_fraction}: expected the first two >= 0 and the last in [0, 1]"

@@ -90,7 +90,9 @@ def make_reference(
         "weights": fingerprint,
         "precision": model.config.dtype,
         "tokenizer": tokenizer.fingerprint,
-        "template": digest(type(config.data.task).__name__, config.data.task),
+        "task": config.data.task.name,
+        # One by one, so that a refusal names the one that differs, such as task.template.
+        **{f"task.{name}": repr(value) for name, value in vars(config.data.task).items()},
     }
     score = make_scorer(model, params, mesh, config.chunk)
 
@@ -112,6 +114,7 @@ def _remember(file: pathlib.Path, fingerprint: str) -> None:
             "model it started from has changed; bring that back, or start anew with another --run_dir"
         )
     if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, json.dumps({"weights": fingerprint}))
 
 

@@ -9,7 +9,6 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int
 
-from mtjax.errors import InputError
 from mtjax.sharding import spec_of
 
 
@@ -36,16 +35,10 @@ def own_rows(mesh: Mesh | None, batch_size: int) -> Int[np.ndarray, " n"]:
     """Numbers of the rows of a batch that this host's devices hold, ascending; all of them where there is one host.
 
     Hosts that share rows (those with the parts of one copy of the model) get the same numbers; taken together they get
-    every row. InputError for a size that the devices do not divide.
+    every row. The devices must divide the size (`mtjax.step.check_rows`).
     """
     if mesh is None or jax.process_count() == 1:
         return np.arange(batch_size)
-    _, shards = row_shards(mesh)
-    if batch_size % shards:
-        raise InputError(
-            f"batch_size={batch_size} must be a multiple of the {shards} devices that split rows; change --batch_size "
-            "or --mesh"
-        )
     slices = split_by_rows(mesh).addressable_devices_indices_map((batch_size,)).values()
     return np.unique(np.concatenate([np.arange(batch_size)[at] for at in slices]))
 

@@ -54,7 +54,8 @@ class Cache(NamedTuple):
 
     Attributes:
         folder: where.
-        belongs_to: what the log-probs depend on, by name: weights, precision, tokenizer, task.
+        belongs_to: what the log-probs depend on, by name: weights, precision, tokenizer, task, and each setting of the
+            task, such as task.template.
     """
 
     folder: pathlib.Path
@@ -98,7 +99,7 @@ class Cache(NamedTuple):
                 if have.get(name) != self.belongs_to.get(name):
                     raise InputError(
                         f"the reference log-probs in {self.folder} were made with another {name} "
-                        f"({have.get(name)!s:.40} there, {self.belongs_to.get(name)!s:.40} here); delete the folder or "
+                        f"({have.get(name)!s:.60} there, {self.belongs_to.get(name)!s:.60} here); delete the folder or "
                         "choose another reference.cache_dir"
                     )
             return

@@ -208,7 +208,7 @@ def read_settings(argv: Sequence[str]) -> tuple[str, RethinkConfig]:
         source = trained.data.source if trained.held_out is None else trained.held_out.source
         tokenizer = None if is_url(name) or is_run(name) else trained.data.tokenizer
         data = RethinkData(source=source, on_error=trained.data.on_error)
-        default = RethinkConfig(data=data, mistakes=tyro.MISSING_NONPROP, tokenizer=tokenizer)
+        default = RethinkConfig(data=data, tokenizer=tokenizer)
     check_choices(rest, has_source=file is not None)
     kind = tyro.conf.CascadeSubcommandArgs[RethinkConfig]
     return name, settings.parse(default, rest, f"python -m mtjax.rethink {name}", kind)

@@ -72,6 +72,16 @@ def place_batch(batch: Batch, mesh: Mesh | None) -> Batch:
     return placed
 
 
+def check_rows(rows: int, micro_batches: int, mesh: Mesh | None) -> None:
+    """InputError unless a batch of so many rows can be split over micro-batches and the devices that split rows."""
+    shards = row_shards(mesh)[1]
+    if rows % (micro_batches * shards):
+        raise InputError(
+            f"batch_size={rows} must be a multiple of micro_batches={micro_batches} times the {shards} devices "
+            "that split rows (data x fsdp); change --batch_size, --micro_batches or --mesh"
+        )
+
+
 def strided(batch: Batch, count: int) -> Batch:
     """`[B, ...] -> [count, B / count, ...]`: row i goes to micro-batch i mod count.
 
@@ -156,17 +166,13 @@ def make_train_step(
 
     places = None if mesh is None else state_shardings(model, optimizer, mesh)
     jitted = jax.jit(step, donate_argnums=0, out_shardings=None if mesh is None else (places, None))
+
     own_shards, shards = row_shards(mesh)
 
     def run(
         state: TrainState, batch: Batch, key: PRNGKeyArray, reference_params: Any = None
     ) -> tuple[TrainState, dict[str, Any]]:
-        rows = batch.tokens.shape[0]
-        if rows % (micro_batches * own_shards):
-            raise InputError(
-                f"batch_size={rows * shards // own_shards} must be a multiple of micro_batches={micro_batches} times "
-                f"the {shards} devices that split rows (data x fsdp); change --batch_size, --micro_batches or --mesh"
-            )
+        check_rows(batch.tokens.shape[0] * shards // own_shards, micro_batches, mesh)
         if mesh is None:
             return jitted(state, place_batch(batch, None), key, reference_params)
         with jax.set_mesh(mesh):

@@ -1,8 +1,6 @@
 """Train a model: `python -m mtjax.train CONFIG [overrides]`. Run again, it goes on where it stopped."""
 
 import dataclasses
-import pathlib
-import shutil
 import signal
 import sys
 from collections.abc import Sequence
@@ -15,19 +13,21 @@ from mtjax import config as settings
 from mtjax import hosts
 from mtjax import step as stepping
 from mtjax.alarms import Alarms, read_log
-from mtjax.checkpoint import Checkpoints, abstract_state, folders_of, write_whole
+from mtjax.checkpoint import Checkpoints, abstract_state, folders_of, saved_steps, write_whole
 from mtjax.compiled import keep_compiled
 from mtjax.config import Config
 from mtjax.data.batches import Batches, make_batches
 from mtjax.data.tokenizer import Tokenizer
-from mtjax.errors import ExitCode, InputError, NonFiniteLoss, entry_point
+from mtjax.errors import ExitCode, NonFiniteLoss, entry_point
 from mtjax.evaluation.held_out_coverage import HeldOutCoverage
+from mtjax.held_out import HeldOutLoss
 from mtjax.live_filter import make_chooser
 from mtjax.metrics import MetricsLog, Progress, cut_back, flops_per_token, peak_flops
 from mtjax.model import huggingface
 from mtjax.optim import make_optimizer
 from mtjax.parts import check_mesh, facts_of, make_held_out, make_model, make_reference
 from mtjax.placement import own_rows, read_whole
+from mtjax.run_folder import begin, check_shared, prepare_folder, snapshot_elsewhere
 from mtjax.self_check import self_check
 from mtjax.sharding import make_mesh
 from mtjax.stopping import stop_poll
@@ -57,29 +57,28 @@ def train(config: Config) -> Result:
     """Run `config` to its last step, or to a signal; resumes what is in `run_dir`.
 
     Raises:
-        InputError: bad settings, data or checkpoint.
+        InputError: bad settings, data or checkpoint. Nothing has been written then, and nothing deleted.
         NonFiniteLoss: names the step and its examples; the last checkpoint stays as it was.
     """
-    # Where: the devices and the folder. All hosts must mean the same, before anything compiles.
+    # Where: the devices and the folder. All hosts must mean the same before anything compiles.
     mesh = make_mesh(config.mesh)
     hosts.agree(facts_of(config))
+    stepping.check_rows(config.batch_size, config.micro_batches, mesh)
     folder, config = prepare_folder(config)
 
     # What: model, data, objective.
     model, warm, tokenizer = make_model(config, mesh)
     hosts.agree({"tokenizer": tokenizer.fingerprint})
     check_mesh(model, mesh)
+    if config.export:
+        huggingface.check_place(config.export, model)
     optimizer = make_optimizer(config.optim, config.steps)
     seed = jax.random.key(config.seed)
     state = stepping.init_state(model, optimizer, seed, mesh, warm)
     reference = make_reference(config, model, state.params, tokenizer, mesh, folder)
+    rows = own_rows(mesh, config.batch_size)
     batches = make_batches(
-        config.data,
-        tokenizer,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        rows=own_rows(mesh, config.batch_size),
-        also=reference.also,
+        config.data, tokenizer, batch_size=config.batch_size, seed=config.seed, rows=rows, also=reference.also
     )
     held_out = make_held_out(config, model, tokenizer, mesh, reference)
     coverage = None
@@ -96,23 +95,35 @@ def train(config: Config) -> Result:
     )
     choose = make_chooser(config.live_filter, batches, model, config.objective, mesh, config.chunk)
 
-    # From where: the newest checkpoint.
+    # From where: the newest checkpoint, or the start, which is looked at first.
     places, made_by = folders_of(folder, config.checkpoint.folder), settings.flatten(config.objective, "objective")
-    checkpoints, best = Checkpoints(places[0], config.checkpoint.keep, made_by), Checkpoints(places[1], 1, made_by)
-    found = checkpoints.restore_latest(abstract_state(state))
-    first, state = found if found else (0, state)
+    anew = config.overwrite or not hosts.on_first(lambda: saved_steps(places[0]))
+    if anew:
+        announce(config, model, mesh, batches, held_out, 0)
+        if config.self_check:
+            batch = choose(state.params, 0).batch
+            print(self_check(config, model, state.params, tokenizer, batches, batch, reference, mesh), flush=True)
+        hosts.barrier()  # a host whose rows are refused stops all
+        hosts.on_first(lambda: begin(config))
+    check_shared(config)
+    checkpoints = Checkpoints(places[0], config.checkpoint.keep, made_by)
+    best = Checkpoints(places[1], 1, made_by)
+    found = None if anew else checkpoints.restore_latest(abstract_state(state))
+    first, state = found or (0, state)
+    if found:
+        announce(config, model, mesh, batches, held_out, first)
     if hosts.index() == 0:
+        for snapshot in filter(None, (folder / "config.py", snapshot_elsewhere(config))):
+            write_whole(snapshot, settings.snapshot(dataclasses.replace(config, overwrite=False)))
         cut_back(folder / "metrics.jsonl", first)
-    announce(config, model, mesh, batches, first)
 
     # The loop. A step's numbers are read while the next one runs; none is saved before it is known to be finite.
-    log, logged = MetricsLog(folder, config.tensorboard), read_log(folder) if hosts.index() == 0 else []
+    log, logged = MetricsLog(folder, config.tensorboard, first), read_log(folder) if hosts.index() == 0 else []
     alarms = Alarms(logged)
-    count = sum(x.size for x in jax.tree.leaves(state.params))
     shape = model.config
+    count = sum(x.size for x in jax.tree.leaves(state.params)) - (0 if shape.tied else shape.vocab_size * shape.width)
     flops = flops_per_token(count, shape.layers, shape.heads, shape.head_dim, config.data.sequence_length)
-    peak = peak_flops(jax.devices()[0].device_kind)
-    progress = Progress(config.steps, first, flops, peak and peak * mesh.size)
+    progress = Progress(config.steps, first, flops, peak_flops(list(mesh.devices.flat)))
     measured = [line.get("held_out_loss", float("inf")) for line in logged]
     lowest = hosts.on_first(lambda: min(measured, default=float("inf")))
     waiting: tuple[int, Any, Any] | None = None
@@ -143,16 +154,10 @@ def train(config: Config) -> Result:
             note(number, values, wall)
 
     exit_code = ExitCode.DONE
-    try:
-        if config.self_check and found is None:
-            batch = choose(state.params, 0).batch
-            print(self_check(config, model, state.params, tokenizer, batches, batch, reference, mesh), flush=True)
-            hosts.barrier()  # a host whose rows are refused stops all
-        if hosts.index() == 0:
-            write_whole(folder / "config.py", settings.snapshot(dataclasses.replace(config, overwrite=False)))
-        if coverage and found is None and not hosts.on_first(lambda: any("coverage/pass@1" in x for x in logged)):
-            note(0, coverage.measure(state.params), {})
-        with stop_poll() as should_stop:
+    with stop_poll() as should_stop:
+        try:
+            if coverage and anew:
+                note(0, coverage.measure(state.params), {})
             for number in range(first + 1, config.steps + 1):
                 batch, chosen_by = choose(state.params, number - 1)
                 state, values = update(state, batch, jax.random.fold_in(seed, number), reference.params)
@@ -177,70 +182,36 @@ def train(config: Config) -> Result:
                     exit_code = ExitCode.DONE if stop == signal.SIGTERM else ExitCode.INTERRUPTED
                     break
             settle()
-    finally:
-        progress.close()
-        log.close()
-        if hosts.count() == 1 or isinstance(sys.exception(), NonFiniteLoss | None):  # another host may not come
-            checkpoints.close()
-            best.close()
+        finally:
+            progress.close()
+            log.close()
+            if hosts.count() == 1 or isinstance(sys.exception(), NonFiniteLoss | None):  # or a host may not come
+                checkpoints.close()
+                best.close()
     if exit_code == ExitCode.DONE and config.export and int(state.step) >= config.steps:
         params = state.params if hosts.count() == 1 else read_whole(state.params)
         if hosts.index() == 0:
             huggingface.save(config.export, model, params, tokenizer=tokenizer)
         print(f"exported to {config.export}")
+    if int(state.step) < config.steps:
+        print(f"stopped  step {int(state.step)} is saved; the same command goes on from there")
     return Result(state, model, tokenizer, exit_code)
 
 
-def prepare_folder(config: Config) -> tuple[pathlib.Path, Config]:
-    """The run folder; refuses another run's settings. The snapshot is written when nothing else can be refused.
-
-    The schedule's end is settled here, at the first start: raising `steps` later does not stretch it. Host 0 alone
-    keeps the folder; the others take its word.
-    """
-    folder = pathlib.Path(config.run_dir)
-
-    def schedule_steps() -> int:
-        if folder.exists() and not folder.is_dir():
-            raise InputError(f"run_dir '{folder}' is a file; expected a folder; choose another --run_dir")
-        if config.overwrite:
-            shutil.rmtree(folder, ignore_errors=True)
-            for place in folders_of(folder, config.checkpoint.folder):
-                if place.exists():
-                    place.rmtree()
-        kept = folder / "config.py"
-        before = settings.read_file(kept) if kept.exists() else config
-        end = config.optim.schedule_steps or before.optim.schedule_steps or before.steps
-        differing = settings.changed(before, with_end(config, end)) if kept.exists() else {}
-        if differing:
-            said = "; ".join(f"{name} was {old!r:.60}, is {new!r:.60}" for name, (old, new) in differing.items())
-            raise InputError(f"{folder} holds a run with other settings: {said}. Use another --run_dir, or --overwrite")
-        folder.mkdir(parents=True, exist_ok=True)
-        if not kept.exists():  # a start that was refused left it
-            (folder / "reference.json").unlink(missing_ok=True)
-        return end
-
-    config = with_end(config, hosts.on_first(schedule_steps))
-    if config.checkpoint.folder is None and not hosts.see_alike(folder):
-        raise InputError(
-            f"run_dir '{folder}' is not the folder of host 0: hosts share it, or --checkpoint.folder (such as gs://...)"
-        )
-    return folder, config
-
-
-def with_end(config: Config, schedule_steps: int) -> Config:
-    """The config with the end of its schedule settled."""
-    return dataclasses.replace(config, optim=dataclasses.replace(config.optim, schedule_steps=schedule_steps))
-
-
-def announce(config: Config, model: LanguageModel, mesh: Any, batches: Batches, first: int) -> None:
+def announce(
+    config: Config, model: LanguageModel, mesh: Any, batches: Batches, held_out: HeldOutLoss | None, first: int
+) -> None:
     """Say what is about to happen."""
     count = sum(np.prod(x.shape) for x in jax.tree.leaves(jax.eval_shape(model.init, jax.random.key(0))))
     kind = jax.devices()[0].device_kind
     of = f" on {hosts.count()} hosts" if hosts.count() > 1 else ""
     print(f"devices  {mesh.size} x {kind}{of}, mesh {dict(mesh.shape)}")
     print(f"model    {int(count):,} parameters, {model.config.dtype} compute")
-    print(f"data     {batches.report}")
-    print(f"run      {config.run_dir}, steps {first + 1} to {config.steps}", flush=True)
+    for name, data in (("data", batches), ("held out", held_out and held_out.batches)):
+        if data:
+            print(f"{name:<8} {data.report}", *data.report.notes, sep="\n         ")
+    what = f"steps {first + 1} to {config.steps}" if first < config.steps else f"all {first} steps are done"
+    print(f"run      {config.run_dir}, {what}", flush=True)
 
 
 @entry_point
@@ -251,6 +222,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("usage: python -m mtjax.train CONFIG [overrides]\n\nCONFIG is a Python file, such as configs/tiny.py;")
         print("`python -m mtjax.train CONFIG --help` lists every setting with its value.")
         return ExitCode.DONE if argv else ExitCode.BAD_INPUT
+    # Before the first step there is nothing to save: SIGTERM ends the process as cleanly. Ctrl-C does by itself.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(ExitCode.DONE))
     with hosts.session():
         config = settings.load(argv[0], argv[1:])
         keep_compiled()

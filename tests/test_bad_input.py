@@ -1,13 +1,23 @@
 """Wrong input on purpose: one clear error, exit code 2, no traceback, nothing half-written."""
 
+import dataclasses
 import json
-import pathlib
 import shutil
+import subprocess
+import sys
+from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
+from mtjax import config as settings
 from mtjax import recipe, train
-from mtjax.errors import ExitCode
+from mtjax.check_types import check_types
+from mtjax.errors import ExitCode, InputError
+from mtjax.loading import load_any
+from mtjax.objectives.dpo import Dpo
+from mtjax.objectives.nll import Nll
 
 TINY = "configs/tiny.py"
 
@@ -16,13 +26,24 @@ OVERRIDES = {
     "misspelt key": (["--optim.lerning_rate=1e-3"], "--optim.learning_rate"),
     "misspelt section": (["--optm.learning_rate=1e-3"], "--optim.learning_rate"),
     "misspelt field of the objective": (["--objective.incorrect_weigth=1"], "--objective.incorrect_weight"),
+    "misspelt key at the top": (["--stpes=3"], "did you mean --steps?"),
+    "misspelt key three levels down": (["--held_out.source.cuont=3"], "--held_out.source.count"),
+    "misspelt source, behind its settings": (["--data.source.seed=1", "data.source:arithmetc"], "'arithmetic'"),
+    "misspelt task": (["data.task:mistke_task"], "did you mean 'mistake_task'"),
+    "a choice written as a setting": (["--objective=dpo"], "a word without dashes, such as objective:dpo"),
+    "a choice made twice": (["objective:nll", "objective:dpo"], "objective is chosen already"),
+    "a setting of another choice": (["objective:nll", "--objective.incorrect_weight=2"], "objective:mistake_tuning"),
+    "a stray word": (["sdfg"], "'sdfg' is no setting"),
+    "a word for a switch": (["--data.pack=maybe"], "--data.pack=maybe: a switch takes True or False"),
     "misspelt objective": (["objective:nlll"], "did you mean 'nll'"),
     "unknown objective": (["objective:ppo"], "known: dco, dpo, kto"),
-    "a word for a number": (["--optim.learning_rate=fast"], "fast"),
-    "a fraction for a count": (["--steps=1.5"], "1.5"),
+    "a word for a number": (["--optim.learning_rate=fast"], "'fast' is not a number; it is 0.005 without"),
+    "a fraction for a count": (["--steps=1.5"], "'1.5' is not a whole number; it is 60 without"),
+    "no whole number and not None": (["--optim.schedule_steps=never"], "'never' is not {None}|INT"),
     "unknown schedule": (["--optim.schedule=cosin"], "cosine"),
     "negative learning rate": (["--optim.learning_rate=-1"], "expected a positive number"),
     "learning rate not a number": (["--optim.learning_rate=nan"], "expected a positive number"),
+    "no eps": (["--optim.eps=0"], "eps is a small positive number"),
     "negative incorrect weight": (["--objective.incorrect_weight=-1"], "expected a finite number >= 0"),
     "no steps": (["--steps=0"], "expected at least 1"),
     "no rows": (["--batch_size=0"], "expected at least 1"),
@@ -39,9 +60,36 @@ OVERRIDES = {
     "rows shorter than every example": (["--data.sequence_length=8"], "sequence_length"),
     "no segments": (["--data.max_segments=0"], "max_segments"),
     "unknown tokenizer": (["--data.tokenizer=byts"], "bytes"),
+    "no run folder": (["--run_dir="], "run_dir '': empty"),
+    "run folder inside a file": (["--run_dir=pyproject.toml/run"], "'pyproject.toml' is a file"),
+    "export over a file": (["--export=pyproject.toml"], "pyproject.toml exists and is no model folder"),
     "no such model": (["--init_from=no/such/folder"], "no/such/folder"),
     "objective without its task": (["data.task:completion_task"], "needs the task 'mistake'"),
     "no such data file": (["data.source:jsonl", "--data.source.path=missing.jsonl"], "missing.jsonl"),
+}
+
+NAMES = "from mtjax.config import *\nfrom mtjax.config import read_file\nfrom mtjax.optim import OptimConfig\n"
+NAMES += f"from dataclasses import replace\ntiny = read_file({TINY!r})\n"
+
+# What a config file gives where another type is expected. The answer names line 6, the setting and the expectation.
+TYPES = {
+    "text for a count": ("config = replace(tiny, steps='60')", "steps='60': expected a whole number"),
+    "fraction for a count": ("config = replace(tiny, batch_size=16.0)", "batch_size=16.0: expected a whole number"),
+    "truth for a count": ("config = replace(tiny, chunk=True)", "chunk=True: expected a whole number"),
+    "text for a rate": ("OptimConfig(learning_rate='1e-3')", "OptimConfig.learning_rate='1e-3': expected a number"),
+    "misspelt schedule": (
+        "config = replace(tiny, optim=OptimConfig(schedule='cosin'))",
+        "optim.schedule='cosin': expected one of 'cosine', 'linear', 'constant'; did you mean 'cosine'?",
+    ),
+    "settings as a dict": ("config = replace(tiny, optim={'b1': 0.5})", "optim={'b1': 0.5}: expected OptimConfig(...)"),
+    "other settings": ("config = replace(tiny, mesh=tiny.optim)", "expected MeshSpec(...)"),
+    "objective by name": ("config = replace(tiny, objective='nll')", "objective='nll': expected Dco(...) or Dpo(...)"),
+    "objective not made": ("config = replace(tiny, objective=type(tiny.objective))", "expected Dco(...) or Dpo(...)"),
+    "misspelt split": (
+        "config = replace(tiny, data=replace(tiny.data, source=replace(tiny.data.source, split='trian')))",
+        "data.source.split='trian': expected one of 'all', 'train', 'validation', 'test'; did you mean 'train'?",
+    ),
+    "misspelt setting": ("config = replace(tiny, stepz=3)", "Config has no setting 'stepz'; did you mean 'steps'?"),
 }
 
 FILES = {
@@ -71,7 +119,7 @@ def test_overrides(name, tmp_path, capsys):
     quick = [word for word in quick if not (words[0].startswith("data.source:") and "data.source" in word)]
     code = train.main([TINY, f"--run_dir={tmp_path / 'run'}", *quick, *words])
     answer(capsys, code, expected)
-    assert not list(tmp_path.rglob("checkpoints/[0-9]*"))
+    assert not list(tmp_path.iterdir())  # nothing half-written
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -82,9 +130,41 @@ def test_config_files(name, tmp_path, capsys):
     answer(capsys, train.main([str(file)]), expected)
 
 
+def test_types_in_config_files(tmp_path):
+    """In a process of its own: here, shape checks at run time would speak first."""
+    for number, (text, _) in enumerate(TYPES.values()):
+        (tmp_path / f"{number}.py").write_text(f"{NAMES}{text}\n")
+    code = f"from mtjax import train\nprint(*[train.main([f'{tmp_path}/{{n}}.py']) for n in range({len(TYPES)})])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["2"] * len(TYPES)
+    for number, (line, (_, expected)) in enumerate(zip(done.stderr.splitlines(), TYPES.values(), strict=True)):
+        assert line.startswith(f"error: {tmp_path}/{number}.py, line 6: "), line
+        assert expected in line
+
+
+def test_types_of_ones_own_classes_and_lists_pass():
+    own = dataclasses.make_dataclass("Own", [("power", float, 1)], frozen=True)  # a whole number is a number
+    holds = dataclasses.make_dataclass(
+        "Holds", [("objective", Nll | Dpo), ("names", tuple[str, ...]), ("free", Any, 1)]
+    )
+    check_types(holds(own(), ["a", "b"]))
+    with pytest.raises(InputError, match=r"objective.power='2': expected a number"):
+        check_types(holds(own("2"), ()))
+    with pytest.raises(InputError, match=r"names=\('a', 1\): expected a tuple of text"):
+        check_types(holds(own(), ("a", 1)))
+    with pytest.raises(InputError, match=r"Own.power='2': expected a number"):
+        check_types(own(power="2"), "Own")
+
+
 def test_a_missing_config_names_the_nearest(capsys):
     answer(capsys, train.main(["configs/tinny.py"]), "did you mean 'tiny.py'")
     answer(capsys, recipe.main([TINY]), "defines no `recipe = Comparison(...)`")
+
+
+def test_a_switch_may_be_given_a_value_as_messages_name_it():
+    given = settings.load(TINY, ["--overwrite=True", "--tensorboard=False", "--data.pack=False", "--self_check=False"])
+    assert (given.overwrite, given.tensorboard, given.data.pack, given.self_check) == (True, False, False, False)
+    assert given == settings.load(TINY, ["--overwrite", "--no_tensorboard", "--data.no_pack", "--no_self_check"])
 
 
 RECORD = {"question": "1 + 1 =", "answer": "2", "right": ["2"], "wrong": ["3"]}
@@ -93,46 +173,181 @@ CORRUPT = {
     "unknown field": (json.dumps(RECORD | {"rihgt": ["2"]}), "rihgt"),
     "wrong type": (json.dumps(RECORD | {"right": "2"}), "data.jsonl:2"),
     "not a record": ("[1, 2]", "data.jsonl:2"),
+    "half a character": (json.dumps(RECORD | {"question": "\ud800"}), "data.jsonl:2: the escape '\\ud800' is half"),
+    "nothing to learn": (json.dumps({"question": "1 + 1 ="}), "data.jsonl:2: only a question"),
+}
+BYTES = {
+    "not UTF-8": (json.dumps(RECORD).encode() + b'\n{"question": "\xff"}', "data.jsonl:2: byte 14 is not UTF-8"),
+    "cut off at the end": (json.dumps(RECORD).encode() + b"\n" + json.dumps(RECORD).encode()[:30], "data.jsonl:2"),
+    "empty": (b"", "holds no problem"),
+    "blank": (b"\n \n", "holds no problem"),
 }
 
 
-def jsonl_run(tmp_path, line, *more):
+def jsonl_run(tmp_path, content, *more):
     file = tmp_path / "data.jsonl"
-    file.write_text("\n".join([json.dumps(RECORD), line, json.dumps(RECORD)] * 3) + "\n")
+    if content is not None:
+        file.write_bytes(content)
     words = ["data.source:jsonl", f"--data.source.path={file}", "--data.tokenizer=bytes", "held_out:none"]
     here = [f"--run_dir={tmp_path / 'run'}", "--steps=1", "--no_tensorboard", "--mesh.data=8", "--batch_size=8"]
     return train.main([TINY, *words, *here, *more])
 
 
+def around(line):
+    """A file with this line, three times, between good ones."""
+    return ("\n".join([json.dumps(RECORD), line, json.dumps(RECORD)] * 3) + "\n").encode()
+
+
 @pytest.mark.parametrize("name", CORRUPT)
 def test_corrupt_data_names_file_and_line(name, tmp_path, capsys):
     line, expected = CORRUPT[name]
-    answer(capsys, jsonl_run(tmp_path, line), expected)
+    answer(capsys, jsonl_run(tmp_path, around(line)), expected)
+
+
+@pytest.mark.parametrize("name", BYTES)
+def test_files_that_are_no_text_or_hold_nothing(name, tmp_path, capsys):
+    content, expected = BYTES[name]
+    answer(capsys, jsonl_run(tmp_path, content), expected)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_is_no_data_file(tmp_path, capsys):
+    (tmp_path / "data.jsonl").mkdir()
+    answer(capsys, jsonl_run(tmp_path, None), "data.jsonl' is a folder; expected a file in it")
 
 
 def test_corrupt_data_may_be_skipped_and_is_counted(tmp_path, capsys):
-    assert jsonl_run(tmp_path, "{", "--data.on_error=skip") == 0
-    assert "3 skipped" in capsys.readouterr().out
+    assert jsonl_run(tmp_path, around("{"), "--data.on_error=skip") == 0
+    said = capsys.readouterr().out
+    assert "3 skipped" in said
+    assert "3 records skipped; the first: " in said
+    assert "data.jsonl:2: not JSON" in said
 
 
-# Reads of the torn checkpoint that were under way end after Orbax has closed its loop, and say so on stderr.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_broken_and_foreign_checkpoints(tmp_path, capsys):
+BATCH = ["--no_tensorboard", "--batch_size=8", "--data.source.count=20", "--held_out.source.count=20"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of two steps with both checkpoints and an export; tests work on copies."""
+    folder = tmp_path_factory.mktemp("trained")
+    words = [f"--run_dir={folder / 'run'}", f"--export={folder / 'hub'}", "--steps=2", "--checkpoint.every=1"]
+    assert train.main([TINY, *BATCH, *words]) == 0
+    return folder
+
+
+def go_on(folder, *more):
+    return train.main([TINY, *BATCH, f"--run_dir={folder}", "--steps=2", "--checkpoint.every=1", *more])
+
+
+def cut(file):
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+# What happens to the folder of the newest checkpoint.
+TORN = {
+    "arrays cut short": lambda folder: [cut(file) for file in (folder / "default" / "d").iterdir()],
+    "arrays gone": lambda folder: shutil.rmtree(folder / "default" / "d"),
+    "description gone": lambda folder: (folder / "default" / "_METADATA").unlink(),
+    "all gone": lambda folder: shutil.rmtree(folder / "default"),
+}
+
+
+@pytest.mark.parametrize("name", TORN)
+def test_a_torn_checkpoint_is_passed_over_and_written_again(name, trained, tmp_path, capsys):
     folder = tmp_path / "run"
-    words = [TINY, f"--run_dir={folder}", "--steps=2", "--checkpoint.every=1", "--no_tensorboard", "--batch_size=8"]
-    words += ["--data.source.count=20", "--held_out.source.count=20"]
-    assert train.main(words) == 0
+    shutil.copytree(trained / "run", folder)
+    before = (folder / "metrics.jsonl").read_text().splitlines()
+    TORN[name](folder / "checkpoints" / "2")
     capsys.readouterr()
-    # A snapshot that lies lets another model through to the checkpoint, which refuses it by its first differing leaf.
-    kept = folder / "config.py"
-    kept.write_text(kept.read_text().replace("width=32", "width=16"))
-    answer(capsys, train.main([*words, "--model.width=16"]), "there and")
-    kept.write_text(kept.read_text().replace("width=16", "width=32"))
-    # Torn: the newest loses its arrays; the one before is used.
-    shutil.rmtree(folder / "checkpoints" / "2" / "default" / "d")
-    assert train.main(words) == 0
-    assert "trying the one before" in capsys.readouterr().out
-    # A file where the folder should be.
-    file = tmp_path / "file"
-    pathlib.Path(file).write_text("")
-    answer(capsys, train.main([TINY, f"--run_dir={file}"]), "is a file")
+    with pytest.raises(InputError, match=r"checkpoints/2 cannot be read .*; take another of the steps \[1, 2\]"):
+        load_any(str(folder))
+    assert go_on(folder) == 0
+    said = capsys.readouterr()
+    assert "trying the one before" in said.out
+    assert "Traceback" not in said.err
+    after = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["loss"] for line in after] == [json.loads(line)["loss"] for line in before]
+    assert load_any(str(folder)).step == 2  # written again, and whole
+    assert {place.name for place in (folder / "checkpoints").iterdir()} >= {"1", "2", "2.torn"}
+
+
+# What happens to a run's folder; what is typed; words of the answer.
+RUNS = {
+    "no checkpoint can be read": (
+        lambda run: [shutil.rmtree(run / "checkpoints" / n / "default" / "d") for n in "12"],
+        [],
+        "can be read (steps [1, 2])",
+    ),
+    "another width": (
+        lambda run: (run / "config.py").write_text((run / "config.py").read_text().replace("width=32", "width=16")),
+        ["--model.width=16"],
+        "is [39, 32] there and [39, 16] here",
+    ),
+    "another layer": (
+        lambda run: (run / "config.py").write_text((run / "config.py").read_text().replace("layers=2", "layers=3")),
+        ["--model.layers=3"],
+        "is of another model or optimizer",
+    ),
+    "no snapshot": (lambda run: (run / "config.py").unlink(), [], "has checkpoints, but no config.py"),
+    "snapshot cut short": (lambda run: cut(run / "config.py"), [], "config.py, line"),
+    "fewer steps than are done": (lambda run: None, ["--steps=1"], "is trained to step 2 already, but steps=1"),
+    "another start": (lambda run: None, ["--init_from=smollm2"], "init_from was None, is 'smollm2'"),
+    "anew, with bad data": (lambda run: None, ["--overwrite", "--data.source.count=0"], "count is 0"),
+    "anew, in no run folder": (lambda run: (run / "config.py").write_text("x = 1"), ["--overwrite"], "no run folder"),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_broken_run_is_refused_and_left_as_it_is(name, trained, tmp_path, capsys):
+    spoil, words, expected = RUNS[name]
+    folder = tmp_path / "run"
+    shutil.copytree(trained / "run", folder)
+    spoil(folder)
+    before = {str(file): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    capsys.readouterr()
+    answer(capsys, go_on(folder, *words), expected)
+    assert {str(file): file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before
+
+
+def drop(file, key):
+    file.write_text(json.dumps({name: value for name, value in json.loads(file.read_text()).items() if name != key}))
+
+
+def with_tensors(change):
+    def spoil(folder):
+        tensors = load_file(folder / "model.safetensors")
+        change(tensors)
+        save_file(tensors, folder / "model.safetensors")
+
+    return spoil
+
+
+# What happens to a Hugging Face folder that a run is to start from.
+HUB = {
+    "no tensor": (with_tensors(lambda tensors: tensors.pop("model.norm.weight")), "'model.norm.weight' is missing"),
+    "another shape": (
+        with_tensors(lambda tensors: tensors.update({"model.norm.weight": tensors["model.norm.weight"][:5]})),
+        "has shape (5,); expected (32,)",
+    ),
+    "weights not finite": (
+        with_tensors(lambda tensors: tensors.update({"model.norm.weight": tensors["model.norm.weight"] * np.nan})),
+        "has log-probability nan",
+    ),
+    "weights cut short": (lambda folder: cut(folder / "model.safetensors"), "is not a whole safetensors file"),
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "expected the weights beside config.json"),
+    "no width": (lambda folder: drop(folder / "config.json", "hidden_size"), "hidden_size is None"),
+    "no JSON": (lambda folder: cut(folder / "config.json"), "config.json is not JSON"),
+    "no tokenizer": (lambda folder: (folder / "tokenizer.json").unlink(), "cannot be loaded"),
+    "tokenizer cut short": (lambda folder: cut(folder / "tokenizer.json"), "cannot be loaded"),
+}
+
+
+@pytest.mark.parametrize("name", HUB)
+def test_a_broken_model_folder_is_refused(name, trained, tmp_path, capsys):
+    spoil, expected = HUB[name]
+    shutil.copytree(trained / "hub", tmp_path / "hub")
+    spoil(tmp_path / "hub")
+    capsys.readouterr()
+    answer(capsys, go_on(tmp_path / "run", f"--init_from={tmp_path / 'hub'}", "--data.tokenizer=None"), expected)
+    assert not (tmp_path / "run").exists()

@@ -131,7 +131,7 @@ def test_end_to_end_on_a_folder(folder, tmp_path, capsys):
         (["smolm2"], "did you mean 'smollm2'"),
         (["FOLDER"], "data.source is not given"),
         (["FOLDER", "data.source:arithmetic"], "data.task is not given"),
-        (["FOLDER", *PROBLEMS, "--smaples=3"], "did you mean --samples?"),
+        (["FOLDER", *PROBLEMS, "--smaples=3"], "Perhaps you meant: --samples INT"),
         (["FOLDER", *PROBLEMS, "--samples=2", "--k", "1", "4"], "k=4: expected 1 to samples=2"),
         (["FOLDER", *PROBLEMS, "--limit=0"], "limit=0"),
         (["FOLDER", *PROBLEMS, "--samples=x"], "--samples"),

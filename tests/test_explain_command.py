@@ -18,6 +18,7 @@ from mtjax.evaluation.explanation import (
     Token,
     columns_of,
     differences,
+    parting,
     token_texts,
     visible,
 )
@@ -85,6 +86,9 @@ def test_differences_by_hand():
     flags = differences([1, 2, 3, 4, 9], [1, 5, 5, 3, 4, 8, 9])
     assert [np.flatnonzero(side).tolist() for side in flags] == [[1], [1, 2, 5]]
     assert not any(side.any() for side in differences([1, 2], [1, 2]))
+    # Both texts part at one place, also where one of them has lost a token there: 16 + 5 = 21 and 1 + 5 = 6.
+    assert parting([1, 6, 0, 5], [1, 0, 5]) == parting([1, 0, 5], [1, 6, 0, 5]) == 1
+    assert parting([1, 2], [1, 2, 3]) == 2
 
 
 # --- numbers

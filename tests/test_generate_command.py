@@ -71,7 +71,7 @@ def test_the_chat_template_is_used_unless_raw():
         (("FOLDER",), "no prompt was given"),
         ((), "STR"),
         (("FOLDER", "hi", "--temprature", "1"), "Perhaps you meant: --temperature"),
-        (("FOLDER", "hi", "--temperature", "hot"), "could not convert string to float: 'hot'"),
+        (("FOLDER", "hi", "--temperature", "hot"), "'hot' is not a number"),
         (("FOLDER", "hi", "--temperature", "-1"), "temperature=-1.0: expected 0"),
         (("FOLDER", "hi", "--rows", "0"), "rows=0"),
         (("FOLDER", "hi", "--step", "3"), "only a run folder has steps"),

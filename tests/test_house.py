@@ -17,7 +17,7 @@ FLOORS = [
     {"data", "model", "objectives", "optim", "flops"},
     {"step", "mistakes", "evaluation", "checkpoint", "metrics", "held_out"}
     | {"reference", "reference_cache", "live_filter"},
-    {"config", "runs"},
+    {"config", "command_line", "check_types", "runs"},
 ]
 
 

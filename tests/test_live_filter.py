@@ -30,11 +30,11 @@ PARAMS = MODEL.init(jax.random.key(0))
 PROBLEMS = tuple(Problem(f"p{n}", str(n), right=("ab" * (1 + n % 5),)) for n in range(40))
 
 
-def batches(size=4, **settings):
+def batches(size=4, rows=None, **settings):
     config = DataConfig(
         source=InMemory(PROBLEMS), task=CompletionTask(), sequence_length=32, max_segments=3, **settings
     )
-    return make_batches(config, BYTES, batch_size=size, seed=1)
+    return make_batches(config, BYTES, batch_size=size, seed=1, rows=rows)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +93,13 @@ def test_the_choice_depends_on_seed_step_and_weights_alone():
         a, b = first(PARAMS, step), again(PARAMS, step)
         assert jax.tree.all(jax.tree.map(np.array_equal, a.batch, b.batch))
         assert a.metrics == b.metrics
+
+
+def test_hosts_load_parts_of_the_window():
+    """Each host loads its own rows of each batch of a window; what all choose from it stands in tests/hosts."""
+    whole, first, second = (batches(rows=rows).window_at(3, 2) for rows in (None, slice(0, 2), slice(2, 4)))
+    joined = jax.tree.map(lambda a, b: np.concatenate([a[:2], b[:2], a[2:], b[2:]]), first, second)
+    assert jax.tree.all(jax.tree.map(np.array_equal, joined, whole))
 
 
 def test_warm_up_takes_every_example_and_none_is_the_plain_batch():

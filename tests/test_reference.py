@@ -2,6 +2,10 @@
 
 import dataclasses
 import json
+import signal
+import subprocess
+import sys
+import time
 from typing import ClassVar
 
 import jax
@@ -10,6 +14,7 @@ import numpy as np
 import optax
 import pytest
 
+from mtjax.config import Config
 from mtjax.data.batches import DataConfig, make_batches
 from mtjax.data.pair_task import PairTask
 from mtjax.data.problem import Pair, Problem
@@ -18,13 +23,15 @@ from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import InputError
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
-from mtjax.reference import cached_reference, fingerprint_of, frozen_reference
+from mtjax.objectives.dpo import Dpo
+from mtjax.parts import make_reference
+from mtjax.reference import ReferenceConfig, cached_reference, fingerprint_of, frozen_reference
 from mtjax.reference_cache import PART, Cache, make_scorer
 from mtjax.sharding import MeshSpec, make_mesh
 from mtjax.step import init_state, make_train_step, state_shardings
 from mtjax.types import Mean
 
-BYTES = load_tokenizer("bytes")
+BYTES, ARITHMETIC = load_tokenizer("bytes"), load_tokenizer("arithmetic")
 MODEL = make_language_model(
     DecoderConfig(vocab_size=259, width=16, layers=2, heads=2, kv_heads=2, head_dim=8, mlp_width=24, init_scale=0.3)
 )
@@ -112,6 +119,33 @@ def test_no_gradient_reaches_the_reference():
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(jax.grad(step_loss)(OTHER)))
 
 
+def test_a_cache_says_which_setting_of_the_run_differs(tmp_path):
+    def made(task=None, tokenizer=BYTES, start=OTHER, **model):
+        reference = ReferenceConfig(kind="cached", cache_dir=str(tmp_path / "kept"))
+        shape = dataclasses.replace(MODEL.config, **model)
+        config = Config(
+            data=dataclasses.replace(data(), task=task or PairTask()),
+            objective=Dpo(),
+            reference=reference,
+            batch_size=2,
+        )
+        (tmp_path / "reference.json").unlink(missing_ok=True)
+        found = make_reference(config, make_language_model(shape), start, tokenizer, None, tmp_path)
+        return make_batches(config.data, BYTES, batch_size=2, seed=0, also=found.also)
+
+    made()
+    for other, reason in (
+        ({"task": PairTask(template="Q: {question}\n")}, r"another task.template \('{question}\\n' there, 'Q: "),
+        ({"task": PairTask(unbox=True)}, r"another task.unbox \(False there, True here\)"),
+        ({"tokenizer": ARITHMETIC}, "another tokenizer"),
+        ({"start": PARAMS}, "another weights"),
+        ({"dtype": "bfloat16"}, r"another precision \(float32 there, bfloat16 here\)"),
+    ):
+        with pytest.raises(InputError, match=f"{reason}.*delete the folder or choose another"):
+            made(**other)
+    made()
+
+
 @pytest.mark.parametrize("name", sorted(BELONGS))
 def test_a_cache_of_something_else_is_refused_with_the_reason(tmp_path, name):
     make_batches(data(), BYTES, batch_size=2, seed=0, also=kept(tmp_path))
@@ -153,6 +187,45 @@ def test_a_killed_build_goes_on_to_the_same_files(tmp_path):
     assert files == sorted(path.name for path in torn.iterdir())
     assert all((whole / name).read_bytes() == (torn / name).read_bytes() for name in files)
     assert json.loads((whole / "manifest.json").read_text())["number"] == len(many)
+
+
+BUILD = """
+import pathlib, sys, time
+import numpy as np
+from mtjax.data.batches import DataConfig, make_batches
+from mtjax.data.pair_task import PairTask
+from mtjax.data.problem import Pair, Problem
+from mtjax.data.sources import InMemory
+from mtjax.data.tokenizer import load_tokenizer
+from mtjax.reference_cache import PART, Cache
+
+def score(batch):
+    time.sleep(0.01)
+    return np.where(batch.segments > 0, -np.sqrt(batch.tokens), 0).astype(np.float32)
+
+cache, tokenizer = Cache(pathlib.Path(sys.argv[1]), {"weights": "w"}), load_tokenizer("bytes")
+many = tuple(Problem(f"p{n}", str(n), pairs=(Pair("", "a", "b"),)) for n in range(3 * PART))
+also = lambda index: {"kept": cache.logprobs(index, score, rows=8, length=128, pad_id=tokenizer.pad_id)}
+make_batches(DataConfig(source=InMemory(many), task=PairTask()), tokenizer, batch_size=2, seed=0, also=also)
+"""
+
+
+def test_builds_that_are_killed_at_random_moments_end_in_the_same_files(tmp_path):
+    start = lambda folder: subprocess.Popen([sys.executable, "-c", BUILD, folder], stdout=subprocess.DEVNULL)
+    files = lambda folder: {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
+    killed, rng = tmp_path / "killed", np.random.default_rng(0)
+    whole = start(tmp_path / "whole")
+    for _ in range(2):
+        job, before = start(killed), len(files(killed))
+        while len(files(killed)) == before and job.poll() is None:
+            time.sleep(0.002)
+        time.sleep(rng.random() * 0.1)  # while it computes the next part, or writes it
+        job.kill()
+        assert job.wait() == -signal.SIGKILL
+    assert 0 < len(files(killed)) < 4
+    assert start(killed).wait() == whole.wait() == 0
+    assert files(killed) == files(tmp_path / "whole")
+    assert len(files(killed)) == 4
 
 
 def test_a_cached_reference_says_what_it_cannot_do():

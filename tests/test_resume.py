@@ -40,10 +40,6 @@ def wait_for(folder, step):
     raise AssertionError("no checkpoint came")
 
 
-def bytes_of(folder, step):
-    return restore(folder, step)
-
-
 def restore(folder, step):
     from mtjax.checkpoint import Checkpoints
 

@@ -186,6 +186,15 @@ def test_stopped_and_run_again(data, tmp_path):
     assert [record["number"] for record in records] == list(range(8))
 
 
+def test_a_config_file_says_which_questions(data):
+    """Its held-out source, as a run's own snapshot does; the mistakes are still to be named."""
+    name, config = rethink.read_settings(["smollm2", "configs/tiny.py", data[-1], "--k=2"])
+    assert (name, config.k, config.data.source.split) == ("smollm2", 2, "test")
+    assert config.mistakes == data[-1].removeprefix("--mistakes=")
+    with pytest.raises(InputError, match="say which mistakes"):
+        rethink.run(*rethink.read_settings(["smollm2", "configs/tiny.py"]))
+
+
 def test_a_model_that_is_no_run_needs_no_folder(data, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with FakeServer(say=says).running() as url:
@@ -199,7 +208,7 @@ def test_a_model_that_is_no_run_needs_no_folder(data, tmp_path, monkeypatch, cap
     [
         (["smolm2"], "did you mean 'smollm2'"),
         (["FOLDER", "--mistakes=x"], "say which problems"),
-        (["FOLDER", "data.source:arithmetic"], "mistakes"),
+        (["FOLDER", "data.source:arithmetic"], "say which mistakes to show: --mistakes=FILE"),
         (["FOLDER", "DATA", "--k=-1"], "k=-1: expected at least 0"),
         (["FOLDER", "DATA", "--block.types=0"], "block.types=0"),
         (["FOLDER", "DATA", "--level=2"], "level=2"),

@@ -163,13 +163,16 @@ def test_the_end_token_must_be_trained_and_stand_in_no_step():
     step = next(number for number, part in enumerate(pairs) if part.extras["kind"] == 1)
     pairs[step] = changed(pairs[step], tokens=np.r_[pairs[step].tokens[:-1], BYTES.end_id])
     refused(batch_checks.check_ends(pairs, PairTask(), BYTES), repr(pairs[step].name), "is not to be ended")
+    twice = parts_of(CompletionTask(), [Problem("p", "q", right=("yes<|end|>",))])  # as some data brings it
+    refused(batch_checks.check_ends(twice, CompletionTask(), BYTES), "'p/right/0'", "before its end", "take it out")
     none = parts_of(PairTask(end="none"), FULL)
     assert batch_checks.check_ends(none, PairTask(end="none"), BYTES).said == "none, and none is due"
 
 
 def test_chats_end_in_trained_end_tokens():
-    talk = Problem("c", "hi", messages=(Message("user", "hi"), Message("assistant", "hello")))
-    parts = parts_of(ChatTask(), [talk])
+    turns = (Message("user", "hi"), Message("assistant", "hello")) * 2  # each turn of the assistant's has its own
+    parts = parts_of(ChatTask(), [Problem("c", "hi", messages=turns)])
+    assert (parts[0].tokens[parts[0].targets] == BYTES.end_id).sum() == 2
     assert batch_checks.check_ends(parts, ChatTask(), BYTES).said == "trained in 1 of 1 texts"
     assert not batch_checks.check_prompts(parts, ChatTask(), BYTES).refusal
 

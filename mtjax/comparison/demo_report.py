@@ -48,7 +48,8 @@ def write(c: Demo, outcome: Outcome) -> pathlib.Path:
     measured = {START: [outcome.start]} | {name: [r.measured for r in runs] for name, runs in outcome.arms.items()}
     coverage = {name: rows_of(runs, c.ks) for name, runs in measured.items()}
     table = table_of(outcome, coverage, k)
-    print("\n" + format_table(table))
+    seen = seen_table(c, outcome)
+    print("\n" + format_table(table) + "\n\n" + format_table(seen))
     wrong = [run.behind_wrong for run in outcome.arms[TUNING] if run.behind_wrong is not None]
     behind = [mean_interval(stacked_passes(runs, 1)) for runs in (measured[TUNING], wrong)]
     prefix = gain(measured[TUNING], wrong, 1)
@@ -69,7 +70,7 @@ def write(c: Demo, outcome: Outcome) -> pathlib.Path:
     early = next(step for step, share in outcome.begin.stop_rule if share >= o.start_at)
     small = SMALL.format(o=o, c=c, early=early)
     sections: list[Section] = [
-        section("What came out", verdict, table, picture),
+        Section("What came out", verdict, (table, seen), (picture,)),
         section(
             "Does the prefix work?",
             "The same weights decode behind the correct and behind the incorrect prefix. The gap is the evidence that "
@@ -115,17 +116,31 @@ def seed_means(runs: list[Measured], k: int) -> dict[str, list[float]]:
 
 
 def table_of(outcome: Outcome, coverage: dict[str, list[CoverageRow]], k: int) -> Table:
-    """One row an arm."""
+    """What each arm solves, one row an arm."""
     rows: list[tuple[Any, ...]] = []
     for name, own in coverage.items():
         runs = outcome.arms.get(name, [])
         greedy = float(np.mean([run.measured.greedy for run in runs])) if runs else outcome.start.greedy
-        positions = int(np.mean([run.positions for run in runs])) if runs else 0
-        right = int(np.mean([run.right_tokens for run in runs])) if runs else 0
-        last = own[-1]
-        rows.append((name, own[0].pass_at_k, last.pass_at_k, last.maj_at_k, greedy, positions, right))
-    columns = ("arm", "pass@1", f"pass@{k}", f"maj@{k}", "greedy", "forward positions", "right target tokens")
+        rows.append((name, own[0].pass_at_k, own[-1].pass_at_k, own[-1].maj_at_k, greedy))
+    columns = ("arm", "pass@1", f"pass@{k}", f"maj@{k}", "greedy")
     return Table(columns, tuple(rows), "Mean over seeds and problems, with 95 % bootstrap intervals over problems.")
+
+
+def seen_table(c: Demo, outcome: Outcome) -> Table:
+    """What each arm was trained on, one row an arm, and pass@1 of each of its seeds."""
+    mean = lambda values: int(np.mean(list(values)))
+    rows: list[tuple[Any, ...]] = [
+        (
+            name,
+            mean(run.positions for run in runs),
+            mean(run.right_tokens for run in runs),
+            *(float(run.measured.right.mean()) for run in runs),
+        )
+        for name, runs in outcome.arms.items()
+    ]
+    seeds = tuple(f"pass@1, seed {seed}" for seed in c.seeds)
+    columns = ("arm", "forward positions", "right target tokens", *seeds)
+    return Table(columns, tuple(rows), "Trained on, mean over seeds; and what each seed solves.")
 
 
 def _intervals(rows: list[CoverageRow], k: int) -> dict[str, Interval]:

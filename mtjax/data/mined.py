@@ -172,6 +172,12 @@ class Mined:
     """What a right final answer behind an equation that is known to be false counts as."""
     cut: Literal["drop", "wrong"] = "drop"
     """What a solution that was cut at its longest length counts as: nothing, or, where its answer is wrong, wrong."""
+    solved_below: float | None = None
+    """Leave out problems solved in this share of their samples or more, as DCO's released code does at 0.1."""
+
+    def __post_init__(self) -> None:
+        if self.solved_below is not None and not 0 < self.solved_below <= 1:
+            raise InputError(f"source.solved_below={self.solved_below}: expected a share, above 0 and at most 1")
 
     def problems(self, on_error: OnError = "raise") -> Problems:
         """The problems in the order they were mined, those without any solution included."""
@@ -185,6 +191,8 @@ class Mined:
             sides[self.side_of(solution)].append(solution.text.strip())
         right, wrong = mined.samples("right"), mined.samples("wrong")
         rate = right / (right + wrong) if right + wrong else None
+        if self.solved_below is not None and (rate is None or rate >= self.solved_below):
+            sides = {"right": [], "wrong": []}
         return Problem(
             mined.id,
             mined.question,

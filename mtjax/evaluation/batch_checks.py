@@ -10,6 +10,7 @@ import numpy as np
 
 from mtjax.data.pair_task import KINDS, PairTask
 from mtjax.data.problem import Problem
+from mtjax.data.tasks import ChatTask
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.evaluation.look import Piece
 
@@ -78,7 +79,8 @@ def check_whole(parts: Sequence[Piece], task: Any, tokenizer: Tokenizer, truncat
     if cut and truncation != "keep":
         refusal = (
             f"example {cut[0].name!r} has no end token where its text should end ({len(cut)} of {len(parts)} texts): "
-            f"its end was cut off, though data.truncation={truncation!r}; set data.truncation='keep' if that is meant"
+            f"data.task left it out, or the end was cut off though data.truncation={truncation!r}; mend the task, or "
+            "set data.truncation='keep' if that is meant"
         )
         return Finding("whole", "", refusal)
     if shortened and truncation == "drop":
@@ -91,9 +93,19 @@ def check_whole(parts: Sequence[Piece], task: Any, tokenizer: Tokenizer, truncat
 
 
 def check_ends(parts: Sequence[Piece], task: Any, tokenizer: Tokenizer) -> Finding:
-    """The end token of a finished answer is trained, and a step in the middle of a solution has none."""
+    """The end token of a finished answer is trained, once; a step in the middle of a solution has none.
+
+    Only a conversation may have several: one behind each turn.
+    """
     ending, trained = 0, 0
+    several = isinstance(task, ChatTask) or getattr(task, "loss_on", None) == "all"
     for part in parts:
+        if not several and must_end(part, task) and tokenizer.end_id in part.tokens[:-1][part.targets[:-1]]:
+            refusal = (
+                f"example {part.name!r} has a trained end token before its end: the model would learn to stop there; "
+                "take it out of the text, since the task adds one behind it"
+            )
+            return Finding("end token", "", refusal)
         if must_end(part, task):
             there = tokenizer.end_id in part.tokens[-1:]
             if there and not part.targets[-1]:

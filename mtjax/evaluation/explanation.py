@@ -46,7 +46,8 @@ class Text(NamedTuple):
     Attributes:
         label: "chosen", "rejected", "right", "wrong", or "" where there is nothing to tell apart.
         tokens: in order.
-        first_difference: place of the first token that differs; None where nothing is compared or differs.
+        first_difference: place at which the two texts part; None where nothing is compared or differs, or where this
+            text ends there. What an edit took out is marked in the other text alone.
     """
 
     label: str
@@ -148,9 +149,9 @@ def explain_batch(
 
 def _pair(pair: Sequence[Piece], seen: Look, tokenizer: Tokenizer) -> tuple[Text, ...]:
     chosen, rejected = (part.tokens.tolist() for part in pair)
-    differ = differences(chosen, rejected)
-    sides = zip(("chosen", "rejected"), pair, differ, strict=True)
-    return tuple(_text(label, part, seen, tokenizer, flags) for label, part, flags in sides)
+    sides = zip(("chosen", "rejected"), pair, differences(chosen, rejected), strict=True)
+    first = parting(chosen, rejected)
+    return tuple(_text(label, part, seen, tokenizer, flags, first) for label, part, flags in sides)
 
 
 def _single(
@@ -162,21 +163,27 @@ def _single(
 ) -> Text:
     label = ("wrong", "right")[int(part.extras.get("polarity", 1.0))] if both else ""
     other = against(part)
-    flags = np.zeros(len(part.tokens), bool)
+    flags, first = np.zeros(len(part.tokens), bool), len(part.tokens)
     if other is not None:
         tokens, start = other
-        flags[start:] = differences(tokens, part.tokens[start:].tolist())[1]
-    return _text(label, part, seen, tokenizer, flags)
+        own = part.tokens[start:].tolist()
+        flags[start:], first = differences(tokens, own)[1], start + parting(tokens, own)
+    return _text(label, part, seen, tokenizer, flags, first)
 
 
-def _text(label: str, part: Piece, seen: Look, tokenizer: Tokenizer, flags: np.ndarray) -> Text:
+def _text(label: str, part: Piece, seen: Look, tokenizer: Tokenizer, flags: np.ndarray, first: int) -> Text:
     texts = token_texts(tokenizer.decode, part.tokens.tolist())
     logprob, entropy = part.of(seen.scores.logprob).tolist(), part.of(seen.scores.entropy).tolist()
     reference = [None] * len(texts) if seen.reference is None else part.of(seen.reference).tolist()
     ids, weights, targets = part.tokens.tolist(), part.weights.tolist(), part.targets.tolist()
     columns = zip(ids, texts, weights, targets, logprob, entropy, reference, flags.tolist(), strict=True)
-    first = int(np.argmax(flags)) if flags.any() else None
-    return Text(label, tuple(Token(*values) for values in columns), first)
+    return Text(label, tuple(Token(*values) for values in columns), first if first < len(ids) else None)
+
+
+def parting(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens both sequences begin with."""
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(first), len(second)))
 
 
 def differences(first: Sequence[int], second: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:

@@ -44,6 +44,7 @@ caption { caption-side: top; text-align: left; color: var(--soft); padding: 0 0 
 th, td { text-align: left; padding: 0.5rem 0.9rem; border-bottom: 1px solid var(--line); vertical-align: baseline; }
 th { font-weight: 600; border-bottom: 2px solid var(--ink); }
 tbody tr:nth-child(even) { background: var(--stripe); }
+td:first-child { min-width: 9rem; }
 .number { text-align: right; white-space: nowrap; }
 figure {
   margin: 1.5rem 0 2rem; padding: 1rem; background: var(--card); border: 1px solid var(--line); border-radius: 8px;

@@ -114,9 +114,9 @@ def transition_table(found: Transitions) -> Table:
     return Table(("before \\ after", *found.kinds), rows, "Share of answers that were one thing and became another.")
 
 
-def format_transitions(found: Transitions) -> str:
+def format_transitions(found: Transitions, *, level: float = 0.95) -> str:
     """Both tables as text for a terminal."""
-    return f"{format_table(slips_table(found))}\n\n{format_table(transition_table(found))}"
+    return f"{format_table(slips_table(found, level=level))}\n\n{format_table(transition_table(found))}"
 
 
 def label_answer(question: str, text: str, verdict: Verdict | str = Verdict.UNKNOWN) -> str:

@@ -123,7 +123,9 @@ class LocalPolicy:
 
     def _as_drawn(self, sample: Sample) -> Drawn:
         try:
+            # As drawn, and as it is trained on: a text that ends in "Answer: " is another without the space.
             self.tokenizer.encode(sample.text)
+            self.tokenizer.encode(sample.text.strip())
         except InputError:
             readable = False
         else:

@@ -35,9 +35,9 @@ class RethinkConfig:
 
     data: RethinkData
     """The problems; of a run or a config file, its held-out source."""
-    mistakes: str
-    """A file of mistake records, or a folder of `mtjax.inject` or `mtjax.mine`; questions that are also asked are left
-    out."""
+    mistakes: str = ""
+    """A file of mistake records, or a folder of `mtjax.inject` or `mtjax.mine`; must be given. Questions that are also
+    asked are left out."""
     k: int = 1
     """How often a rationale may be worked out anew; a question takes at most 2 + 2 k calls."""
     unparsable: Literal["no", "yes"] = "no"
@@ -91,7 +91,9 @@ class RethinkConfig:
 
 
 def mistakes_at(path: str) -> Iterator[Mistake]:
-    """The records in a file, or in a folder that `mtjax.inject` or `mtjax.mine` wrote."""
+    """The records in a file, or in a folder that `mtjax.inject` or `mtjax.mine` wrote; InputError for ""."""
+    if not path:
+        raise InputError("say which mistakes to show: --mistakes=FILE, or a folder of `mtjax.inject` or `mtjax.mine`")
     folder = pathlib.Path(path)
     if not folder.is_dir():
         return read_mistakes(path)

@@ -147,11 +147,9 @@ def save(
     Raises:
         InputError: the folder holds something else; no Hugging Face family has this shape (`hf_config.family_of`).
     """
-    folder = pathlib.Path(path)
+    folder = check_place(path, model)
     ids = {} if tokenizer is None else _ids(tokenizer)
     config = config_to_json(model.config, dtype=dtype, **ids)
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / "config.json").is_file())):
-        raise InputError(f"{folder} exists and is no model folder; give a new name, or empty it first")
     first = jax.process_index() == 0
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)) if first else None
@@ -167,6 +165,15 @@ def save(
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def check_place(path: str | os.PathLike[str], model: LanguageModel) -> pathlib.Path:
+    """`path` as a folder that `save` may write; InputError, before anything is computed, where it would refuse."""
+    folder = pathlib.Path(path)
+    config_to_json(model.config)
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / "config.json").is_file())):
+        raise InputError(f"{folder} exists and is no model folder; give a new name, or empty it first")
     return folder
 
 

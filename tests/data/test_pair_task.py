@@ -1,6 +1,8 @@
 """Pairs: the rendering by hand, what both sides share, and packing in two rows."""
 
 import itertools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -127,3 +129,45 @@ def test_packed_pairs_waste_little():
     assert sides.sum() == made.report.tokens
     # No packing needs fewer rows than the fuller side fills; ours is within a tenth of that.
     assert made.report.rows <= 1.1 * np.ceil(sides.max() / 1024)
+
+
+PACKING = """
+import sys
+import numpy as np
+from mtjax.data.batches import DataConfig, make_batches
+from mtjax.data.pair_task import PairTask
+from mtjax.data.prompts import QUESTION_ANSWER
+from mtjax.data.readers import Gsm8kSolutions
+from mtjax.data.sources import Mistakes, Mixture
+from mtjax.data.tokenizer import load_tokenizer
+from mtjax.inject import run
+from mtjax.mistakes.inject_config import InjectConfig
+
+path, folder = sys.argv[1:]
+solutions = Gsm8kSolutions(path, "train")
+assert run(InjectConfig(source=solutions, output=folder, leak=False)) == 0
+mix = Mixture((Mistakes(folder + "/mistakes.jsonl"), solutions))
+for source, limit, steps in ((mix, 0.1, 0.5), (solutions, 0.12, 0)):
+    task = PairTask(template=QUESTION_ANSWER)
+    data = DataConfig(source=source, task=task, sequence_length=1024, boundary="allow")
+    made = make_batches(data, load_tokenizer("smollm2"), batch_size=8, seed=0, repeat=False)
+    seen = [made.batch_at(step) for step in range(made.steps_per_epoch)]
+    rows = np.concatenate([batch.segments[batch.segments.any(axis=(1, 2))] for batch in seen])
+    assert abs(np.mean(rows == 0) - (1 - made.report.packing_efficiency)) < 1e-9
+    assert np.mean(rows == 0) < limit
+    there = np.concatenate([batch.extras["segment_id"].ravel() for batch in seen]) >= 0
+    kind = np.concatenate([batch.extras["segment_kind"].ravel() for batch in seen])[there]
+    assert kind.mean() >= steps and (kind == 0).any()
+"""
+
+
+@pytest.mark.slow
+def test_pairs_of_real_solutions_waste_little_of_their_rows(tmp_path, shared_data):
+    """The claim: RISE's mix, at least one step pair per full pair, wastes under 10 % at 1,024 tokens; full pairs 12 %.
+
+    Measured 3.3 % and 4.4 %; what is counted is what the run's `data` line tells. A process of its own, since checks of
+    every call at run time make injection thirty times as slow.
+    """
+    path = str(shared_data / "gsm8k" / "example_model_solutions.jsonl")
+    done = subprocess.run([sys.executable, "-c", PACKING, path, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,12 +1,16 @@
 """Before and after by kind of slip: by hand, by equality with counting, and on answers of generated arithmetic."""
 
+import json
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtjax.data.mined import MinedProblem, Solution
-from mtjax.errors import InputError
+from mtjax import transitions as command
+from mtjax.data.mined import MinedProblem, Solution, to_json
+from mtjax.errors import ExitCode, InputError
 from mtjax.evaluation.answers import grade
 from mtjax.evaluation.transitions import (
     format_transitions,
@@ -103,3 +107,22 @@ def test_other_problems_on_either_side_are_refused():
         transitions({"p": []}, {"p": ["right"]})
     with pytest.raises(InputError, match="and some"):
         transitions({}, {})
+
+
+def test_the_command_compares_two_mined_folders(tmp_path, capsys):
+    def mined(name, *texts):
+        solutions = tuple(Solution(text=text, verdict="right" if text == RIGHT else "wrong") for text in texts)
+        one = MinedProblem(number=0, id="p", question=QUESTION, answer="19", drawn=len(texts), solutions=solutions)
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "solutions.jsonl").write_text(json.dumps(to_json(one)) + "\n")
+        return str(tmp_path / name)
+
+    before, after = mined("before", CARRY, OPERATOR), mined("after", RIGHT, OPERATOR)
+    assert command.main([before, after, "--level=0.9"]) == ExitCode.DONE
+    said = capsys.readouterr().out
+    assert re.search(r"right +0.000 +0.500 +0.000 +0.500", said)  # before, after, went away, appeared
+    assert re.search(r"carry +0.500 +0.000 +0.500 +0.000", said)
+    assert "90% intervals" in said
+    for words in ([before], [before, after, "--levl=1"], [before, after, "--level=2"], [before, str(tmp_path / "no")]):
+        assert command.main(words) == ExitCode.BAD_INPUT
+        assert capsys.readouterr().err.startswith("error: ")

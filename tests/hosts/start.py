@@ -42,7 +42,7 @@ class Hosts:
         for host in range(count):
             mine = (others or {}).get(host, words)
             if mine is not None:
-                self.files[host] = tempfile.TemporaryFile("w+", errors="replace")
+                self.files[host] = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
                 self.processes[host] = subprocess.Popen(
                     [sys.executable, *mine],
                     env=common | {"MTJAX_HOST": str(host)},

@@ -66,6 +66,15 @@ def test_what_counts_as_what_is_a_setting(tmp_path, settings, right, wrong):
     assert all("who knows" not in text for text in (*problem.right, *problem.wrong))
 
 
+def test_problems_that_are_solved_too_often_can_be_left_out(tmp_path):
+    place = write(tmp_path / "m", MINED)  # of success rate 0.6
+    for below, right in ((0.5, ()), (0.6, ()), (0.61, (RIGHT,)), (None, (RIGHT,))):
+        (problem,) = Mined(place, solved_below=below).problems().items
+        assert problem.right == right
+    with pytest.raises(InputError, match="solved_below=0.0: expected a share"):
+        Mined(place, solved_below=0.0)
+
+
 def test_a_problem_that_could_not_be_judged_has_no_success_rate(tmp_path):
     mined = MinedProblem(
         number=0, id="a", question="?", answer="1", drawn=1, solutions=(Solution(text="x", verdict="unknown"),)

@@ -21,6 +21,7 @@ from mtjax.model.decoder import DecoderConfig
 from mtjax.model.generate import SamplingConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.model.policy import make_policy
+from mtjax.model.sample_texts import Sample
 from mtjax.types import Batch
 
 TOKENIZER = load_tokenizer("arithmetic")
@@ -169,6 +170,14 @@ def test_logprob_is_the_models_own_at_temperature_one_end_token_included(model):
     scores = make_policy(made, params).scores(batch).logprob
     own = [float(row[start:].sum()) for row, start in zip(scores, starts, strict=True)]
     np.testing.assert_allclose(own, expected, atol=1e-4)
+
+
+def test_a_text_is_readable_if_it_can_be_trained_on(model):
+    """This tokenizer has "Answer: " with its space as one token, and texts are stripped before they are trained on."""
+    as_drawn = lambda text: policy(model)._as_drawn(Sample(text, (1, 2), -1.0, -1.0, True)).readable
+    assert as_drawn("Step 1: 5 + 3 = 8\nAnswer: 8")
+    assert not as_drawn("Step 1: 5 + 3 = 8\nAnswer: ")
+    assert not as_drawn("hello")
 
 
 def test_the_seed_decides(model, tmp_path):

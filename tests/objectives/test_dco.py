@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mtjax.config import load
 from mtjax.errors import InputError
 from mtjax.objectives import base
 from mtjax.objectives.dco import Dco, dco_code, dco_loss, dco_paper, dco_weight
@@ -126,6 +127,14 @@ def test_presets_and_names():
     assert (dco_paper().granularity, dco_paper().reduction) == ("sequence", "sum")
     assert (dco_code().granularity, dco_code().reduction, dco_code().n) == ("external", "token_mean", 1)
     np.testing.assert_allclose([dco_loss(-8.0, 256), dco_weight(-8.0, 256)], [2.49729384, 0.957828978], rtol=1e-6)
+
+
+def test_presets_from_the_command_line():
+    """As `docs/recipes/dco.md` has them."""
+    words = ["--objective.granularity=external", "--objective.reduction=token_mean", "--data.task.success_rate=True"]
+    as_released = load("configs/tiny_dco.py", ["--objective.n=1", *words])
+    assert (as_released.objective, as_released.data.task.success_rate) == (dco_code(), True)
+    assert load("configs/tiny_dco.py", ["--objective.n=256"]).objective == dco_paper()
 
 
 @pytest.mark.parametrize(

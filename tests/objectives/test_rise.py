@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mtjax.config import load
 from mtjax.errors import InputError
 from mtjax.objectives.dpo import Dpo
 from mtjax.objectives.rise import Rise, rise_code, rise_loss, rise_paper
@@ -108,6 +109,14 @@ def test_the_released_code_is_dpo_on_one_mixed_list():
     ours = outcome(rise_code(), policy, batch, reference).loss
     np.testing.assert_allclose(ours, outcome(Dpo(beta=0.4), policy, batch, reference).loss, rtol=1e-6)
     assert (rise_code().beta, rise_code().nll_weight) == (0.4, 0)
+
+
+def test_presets_from_the_command_line():
+    """As `docs/recipes/rise.md` has them; the file itself holds a `rise_paper`."""
+    words = ["--objective.beta=0.4", "--objective.nll_weight=0", "--data.task.end=none"]
+    as_released = load("configs/tiny_rise.py", words)
+    assert (as_released.objective, as_released.data.task.end) == (rise_code(), "none")
+    assert load("configs/tiny_rise.py").objective == rise_paper(beta=0.1, nll_weight=0.05)
 
 
 def test_at_the_reference_every_gate_is_closed():

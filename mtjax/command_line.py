@@ -1,0 +1,133 @@
+"""The command line of a dataclass of settings: tyro reads it; what it does not understand gets one plain answer."""
+
+import contextlib
+import dataclasses
+import io
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import tyro
+
+from mtjax.check_types import check_types
+from mtjax.errors import InputError, nearest, suggest
+
+
+def parse(default: Any, overrides: Sequence[str], prog: str, kind: Any = None) -> Any:
+    """`default` with overrides such as `--optim.learning_rate=1e-3` and choices such as `objective:nll`, in any order.
+
+    Args:
+        default: a dataclass, or tyro's mark that there is none.
+        overrides: the words; of a repeated setting the last counts. A switch is `--name`, `--no_name` or `--name=True`.
+        prog: what the help text calls the command.
+        kind: the type, with tyro's marks; None is the default's own.
+
+    Raises:
+        InputError: a word that is not understood, with the nearest known one, or a value of a wrong type.
+    """
+    names: dict[str, Any] = {}
+    if dataclasses.is_dataclass(default) and not isinstance(default, type):
+        check_types(default)
+        names = dict(_names(default))
+        marked: Any = tyro.conf.CascadeSubcommandArgs
+        kind = marked[type(default)] if kind is None else kind
+
+    def switch(found: re.Match[str]) -> str:
+        name, last, value = found[1], found[2], found[3]
+        if not isinstance(names.get(name + last, True), bool):
+            return found[0]
+        return f"--{name}{'no_' if value.lower() == 'false' else ''}{last}"
+
+    given = [re.sub(r"^--((?:\w+\.)*)(\w+)=((?i:true|false))$", switch, word) for word in overrides]
+    # tyro wants a choice before the settings of what was chosen.
+    chosen = [
+        word for word in given if re.fullmatch(r"[a-z][\w.]*:[\w-]*", word) and _is_part(word.split(":")[0], names)
+    ]
+    given = chosen + [word for word in given if word not in chosen]
+    last = {word.split("=")[0]: word for word in given}
+    given = [word for word in given if not re.match(r"--.*=", word) or last[word.split("=")[0]] is word]
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said), warnings.catch_warnings(action="ignore"):
+            return tyro.cli(kind, default=default, args=given, prog=prog, use_underscores=True)
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        answer = _answer(said.getvalue(), given, names)
+        if not answer and chosen and chosen != given:
+            parse(default, chosen, prog, kind)  # a misspelt choice is answered best without the settings behind it
+        raise InputError(answer or f"the options {given} are not understood; --help lists all") from None
+
+
+def _is_part(choice: str, names: dict[str, Any]) -> bool:
+    """Whether `choice`, as in `objective:nll`, is of a part that has settings, or would have if it were chosen."""
+    name = choice.split(":")[0]
+    return name in names or any(other.startswith(f"{name}.") for other in names)
+
+
+def _names(settings: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted name and value of each setting in a tree of dataclasses."""
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            yield from _names(value, f"{before}{field.name}.")
+        else:
+            yield before + field.name, value
+
+
+def _answer(said: str, given: Sequence[str], names: dict[str, Any]) -> str:
+    """One plain sentence from what tyro prints in boxes."""
+    lines = [line.strip("│╭╮╰╯─ \n") for line in said.splitlines()]
+    text = " ".join(line for line in lines if line and not set(line) <= set("─- "))
+    # What the user can use begins behind tyro's headline and ends before its pointer to the help text.
+    text = re.split(r" Argument helptext:| For full helptext,", re.sub(r"\s+", " ", text))[0]
+    unknown = re.match(
+        r"Unrecognized options Unrecognized options: (.*?)( Available subcommands:| Perhaps you|$)", text
+    )
+    if unknown:
+        listed = re.search(r"Available subcommands: ([\w.:, ]*?)(?= Perhaps| Arguments similar|$)", text)
+        near = re.search(
+            r"(?:Perhaps you meant|Arguments similar to [^:]*(?:=\S*)?): (--.*?)(?= Arguments similar|$)", text
+        )
+        choices = listed[1].split(", ") if listed else []
+        return _unknown(unknown[1].split(", ")[0], near[1] if near else "", choices, given, names)
+    text = re.sub(r"^(Value error |Invalid choice |Missing argument )?(Error parsing [A-Za-z][\w.]*: )?", "", text)
+    text = re.sub(r"invalid literal for int\(\) with base 10: ('.*?')", r"\1 is not a whole number", text)
+    text = re.sub(r"could not convert string to float: ('.*?')", r"\1 is not a number", text)
+    text = re.sub(r"no type matching (\S+) could be instantiated from \[(.*?)\]\. Got errors:.*", r"\2 is not \1", text)
+    parsing = re.match(r"Error parsing --([\w.]+): (.*)", text)
+    if parsing:
+        instead = f"; it is {names[parsing[1]]!r} without this option" if parsing[1] in names else ""
+        return f"--{parsing[1]}: {parsing[2]}{instead}"
+    return text
+
+
+def _unknown(word: str, near: str, choices: Sequence[str], given: Sequence[str], names: dict[str, Any]) -> str:
+    """What to say of a word that tyro does not know; `near` is its own suggestion, `choices` what could be chosen."""
+    name, _, value = word.partition("=")
+    part = name.lstrip("-").replace("-", "_")
+    of_part = [choice.partition(":")[2] for choice in choices if choice.startswith(part.partition(":")[0] + ":")]
+    if not name.startswith("-") and ":" in name:
+        part, _, choice = part.partition(":")
+        if of_part:
+            return f"unknown {part} '{choice}'; {suggest(choice, of_part)}"
+        if sum(other.startswith(f"{part}:") for other in given) > 1:
+            return f"'{word}': {part} is chosen already; say it once"
+        return "" if len(given) > 1 else f"'{word}' is no choice; {suggest(word, choices)}"
+    if not name.startswith("-"):
+        switch = next((other for other in given if other.endswith(f"={word}")), None)
+        if switch:
+            return f"{switch}: a switch takes True or False"
+        return f"'{word}' is no setting: they are --name=value, or a choice such as objective:nll, or leave it out"
+    if of_part:
+        return f"{name} is chosen by a word without dashes, such as {part}:{value if value in of_part else of_part[0]}"
+    if near.split(" ")[0].split(",")[0] == name:
+        of = re.search(r" in .*?((?:[\w.]+:\w+ )+)--help", near)
+        return (
+            f"{name} is a setting of another choice{f', {of[1].strip()}' if of else ''}: choose that, or leave it out"
+        )
+    if not near:
+        like = nearest(part, names)
+        return f"unknown setting {name}; {f'did you mean --{like}?' if like else '--help lists all'}"
+    return f"unknown setting {name}. Perhaps you meant: {re.sub(r' in [^-]*--help$| in python.*$', '', near)}"
