@@ -5,6 +5,7 @@ failure, a farewell, and a sign of life four times in a heartbeat. A process tha
 one that hangs, or whose machine is gone, falls silent for a heartbeat. Either is told to all, by name.
 """
 
+import contextlib
 import json
 import os
 import queue
@@ -91,16 +92,22 @@ class Line:
                 server.settimeout(max(deadline - time.monotonic(), 0.01))
                 try:
                     peer, _ = server.accept()
+                except OSError:
+                    continue
+                try:
                     peer.settimeout(10)
                     said = json.loads(_first_line(peer))
                     index, count, name = int(said["hello"]), int(said["of"]), str(said["name"])
                 except (OSError, ValueError, KeyError, TypeError):
-                    continue  # nobody we know
+                    peer.close()  # nobody we know
+                    continue
                 if count != cluster.hosts:
                     refusal = f"host {index} ({name}) expects {count} hosts, host 0 {cluster.hosts}"
                 elif not 0 < index < count or index in self.peers:
                     other = self.names.get(index, "nobody")
                     refusal = f"{name} says it is host {index} of {count}, which is {other}"
+                if index in self.peers:
+                    self.peers[index].close()
                 self.peers[index], self.names[index] = peer, name
         missing = sorted(set(range(cluster.hosts)) - self.names.keys())
         stop: Exception | None = None
@@ -114,6 +121,7 @@ class Line:
         for peer in self.peers.values():
             self._send(peer, {"refused": [str(stop), code_of(stop)]} if stop else {"welcome": self.names})
         if stop:
+            self._hang_up()
             raise stop
 
     def _call(self, deadline: float) -> None:
@@ -136,8 +144,10 @@ class Line:
         try:
             said = json.loads(_first_line(peer))
         except (OSError, ValueError) as error:
+            peer.close()
             raise HostLost(f"host 0 at {where} went away during the roll call; look at its log") from error
         if "refused" in said:
+            peer.close()
             text, code = said["refused"]
             raise InputError(text) if code == ExitCode.BAD_INPUT else HostLost(text)
         self.peers[0], self.names = peer, {int(index): name for index, name in said["welcome"].items()}
@@ -178,7 +188,13 @@ class Line:
         """Take leave: what happens to this process from here on is no failure."""
         self.ended.set()
         self._tell({"bye": self.cluster.host})
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close all connections; what was sent still arrives."""
         for peer in self.peers.values():
+            with contextlib.suppress(OSError):
+                peer.shutdown(socket.SHUT_RDWR)
             peer.close()
 
     def _listen(self, index: int, peer: socket.socket) -> None:
@@ -224,11 +240,8 @@ class Line:
 
     def _send(self, peer: socket.socket, message: dict[str, Any]) -> None:
         """A peer that cannot be written to is found by the thread that reads from it."""
-        try:
-            with self.sending:
-                peer.sendall(json.dumps(message).encode() + b"\n")
-        except OSError:
-            pass
+        with contextlib.suppress(OSError), self.sending:
+            peer.sendall(json.dumps(message).encode() + b"\n")
 
 
 def code_of(error: Exception | None) -> int:

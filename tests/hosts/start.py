@@ -7,7 +7,15 @@ import sys
 import tempfile
 import time
 
-DEVICES = {n: f"--xla_force_host_platform_device_count={n}" for n in (1, 4, 8)}
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": ".",
+    "PYTHONUNBUFFERED": "1",
+    # Small programs, many processes: compile quickly, and keep even the smallest.
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+}
+"""For every process of these tests."""
 
 
 def free_port():
@@ -24,7 +32,7 @@ def free_port():
 
 
 class Hosts:
-    """`count` processes that run the same command, each as a host of four simulated devices.
+    """`count` processes that run the same command, each as a host of some simulated devices.
 
     Args:
         words: behind `python`.
@@ -33,9 +41,10 @@ class Hosts:
 
     def __init__(self, words, count=2, others=None, devices=4, port=None, **environment):
         flags = os.environ.get("XLA_FLAGS", "").split()
-        flags = [DEVICES[devices], *(flag for flag in flags if "device_count" not in flag)]
+        flags = [flag for flag in flags if "device_count" not in flag]
+        flags.append(f"--xla_force_host_platform_device_count={devices}")
         port = port or free_port()
-        common = {**os.environ, "XLA_FLAGS": " ".join(flags), "PYTHONUNBUFFERED": "1", **environment}
+        common = ENVIRONMENT | {"XLA_FLAGS": " ".join(flags), **environment}
         if count > 1:
             common |= {"MTJAX_HOSTS": str(count), "MTJAX_COORDINATOR": f"127.0.0.1:{port}"}
         self.files, self.processes, self.texts = {}, {}, {}
@@ -45,7 +54,7 @@ class Hosts:
                 self.files[host] = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
                 self.processes[host] = subprocess.Popen(
                     [sys.executable, *mine],
-                    env=common | {"MTJAX_HOST": str(host)},
+                    env=common | ({"MTJAX_HOST": str(host)} if count > 1 else {}),
                     stdout=self.files[host],
                     stderr=subprocess.STDOUT,
                 )
