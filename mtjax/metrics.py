@@ -101,7 +101,9 @@ class Progress:
         speed = self.tokens / max(now - self.began, 1e-9)
         left = (self.total - step) * (now - self.began) / max(step - self.start, 1)
         mfu = speed * self.flops / self.peak
-        text = f"loss {loss:.4f}  {speed:,.0f} tokens/s  MFU {mfu:.1%}  {int(left) // 60}:{int(left) % 60:02d} left"
+        text = f"loss {loss:.4f}"
+        if step > self.start:
+            text += f"  {speed:,.0f} tokens/s  MFU {mfu:.1%}  {int(left) // 60}:{int(left) % 60:02d} left"
         if self.bar is not None:
             self.bar.update(self.task, completed=step, text=text)
         elif step == self.total or now - self.said > 10:

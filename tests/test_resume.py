@@ -137,3 +137,33 @@ def test_exported_weights_load_again(tmp_path):
     model, _ = huggingface.load(pathlib.Path(out))
     assert model.config.width == 16
     assert (out / "tokenizer.json").exists()
+
+
+OWN = """
+import dataclasses
+from typing import ClassVar
+from mtjax.config import read_file
+from mtjax.objectives import base
+
+@dataclasses.dataclass(frozen=True)
+class Own:
+    task: ClassVar[str] = "any"
+    needs_reference: ClassVar[bool] = False
+    power: float = 1.0
+
+    def __call__(self, policy, batch, *, reference=None, key=None):
+        return base.weighted_nll(policy.scores(batch), batch, batch.weights**self.power)
+
+config = dataclasses.replace(read_file("configs/tiny.py"), objective=Own(2))
+"""
+
+
+def test_the_snapshot_of_an_objective_of_ones_own_reruns_in_another_process(tmp_path):
+    def snapshot_of(file):  # elsewhere: here, shape checks at run time know the registered objectives only
+        code = f"from mtjax import config\nprint(config.snapshot(config.read_file({str(file)!r})), end='')"
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    (tmp_path / "own.py").write_text(OWN)
+    (tmp_path / "snapshot.py").write_text(first := snapshot_of(tmp_path / "own.py"))
+    assert snapshot_of(tmp_path / "snapshot.py") == first
+    assert "power=2" in first
