@@ -3,9 +3,6 @@
 import json
 import pathlib
 
-import jax
-import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 
 from tests.hosts.start import Hosts
@@ -20,7 +17,7 @@ def runs(tmp_path_factory):
     together, alone = tmp_path_factory.mktemp("two"), tmp_path_factory.mktemp("one")
     two = Hosts([SCRIPT, str(together), *NAMES])
     assert two.codes(500) == {0: 0, 1: 0}, two.texts
-    one = Hosts([SCRIPT, str(alone), *NAMES], count=1, devices=8)
+    one = Hosts([SCRIPT, str(alone), *NAMES], count=1, devices=8, OTHER=str(together))
     assert one.codes(500) == {0: 0}, one.texts
     return together, alone, [json.loads((together / f"host-{n}.json").read_text()) for n in (0, 1)], two.texts
 
@@ -52,20 +49,20 @@ def test_two_processes_give_the_numbers_of_one(name, runs):
                 assert two[key] == pytest.approx(one[key], rel=1e-6, abs=1e-6), (one["step"], key)
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.filterwarnings("ignore")  # reading a checkpoint without telling Orbax its shapes warns
-def test_two_processes_save_what_one_saves(name, runs):
-    one, two = (
-        ocp.StandardCheckpointer().restore(folder / name / "checkpoints" / "4" / "default") for folder in runs[:2]
-    )
-    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+def test_one_process_restores_what_two_saved(runs):
+    seen = json.loads((runs[1] / "host-0.json").read_text())
+    for name in NAMES:
+        step, apart = seen[f"{name} of two"]
+        assert step == 4
+        assert apart < 1e-6
 
 
 def test_host_0_alone_prints(runs):
     said = runs[3]
     assert "on 2 hosts" in said[0]
-    assert not [line for line in said[1].splitlines() if line and "Gloo" not in line and "connected to" not in line]
+    ours = ("devices ", "data ", "run ", "check ", "step ", "reference ")
+    assert [line for line in said[0].splitlines() if line.startswith(ours)]
+    assert not [line for line in said[1].splitlines() if line.startswith(ours)]
 
 
 @pytest.mark.slow

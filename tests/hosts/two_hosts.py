@@ -1,6 +1,7 @@
 """What each of two hosts runs in `test_two_hosts.py`: `python two_hosts.py FOLDER`; one start for all that is shown."""
 
 import json
+import os
 import pathlib
 import sys
 
@@ -10,6 +11,7 @@ from jax.sharding import Mesh
 
 from mtjax import config as settings
 from mtjax import hosts, train
+from mtjax.checkpoint import Checkpoints, abstract_state, folders_of
 from mtjax.data.batches import make_batches
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.placement import own_rows, place_rows, read_own_rows, read_whole
@@ -39,12 +41,14 @@ def rows():
     """Which examples this host's batches hold, and whether rows find their way to the mesh and back."""
     found = {}
     devices = np.array(jax.devices())
+    across = devices.reshape(2, 4).T.ravel()  # neighbours are of different hosts
+    shape = lambda **sizes: [sizes.get(axis, 1) for axis in MESH_AXES]
     meshes = {
-        "split": devices.reshape(2, 4, 1),
-        "mixed": devices.reshape(2, 4).T.reshape(4, 2, 1),  # neighbours in the mesh are of different hosts
-        "shared": devices.reshape(2, 4).T.reshape(4, 1, 2),  # a copy of the model lies across the hosts
+        "split": devices.reshape(shape(data=2, fsdp=4)),
+        "mixed": across.reshape(shape(data=4, fsdp=2)),
+        "shared": across.reshape(shape(data=4, tensor=2)),  # each copy of the model lies on both hosts
     }
-    config = settings.load(*words("mistake", pathlib.Path("unused"))[:1], words("mistake", pathlib.Path("unused"))[1:])
+    config = settings.load("configs/tiny.py", SMALL)
     for name, order in meshes.items():
         mesh = Mesh(order, MESH_AXES)
         mine = own_rows(mesh, 16)
@@ -58,6 +62,15 @@ def rows():
     return found
 
 
+def apart(state, run):
+    """The newest step of another run's checkpoints, and the largest difference between its parameters and ours."""
+    checkpoints = Checkpoints(folders_of(run)[0])
+    step, other = checkpoints.restore_latest(abstract_state(state))
+    checkpoints.close()
+    both = zip(jax.tree.leaves(state.params), jax.tree.leaves(other.params), strict=True)
+    return step, max(float(abs(a - b).max()) for a, b in both)
+
+
 def main(folder, *names):
     """Run these; each host leaves what it saw in `FOLDER/host-N.json`."""
     with hosts.session():
@@ -66,6 +79,8 @@ def main(folder, *names):
             command = words(name, folder)
             result = train.train(settings.load(command[0], command[1:]))
             seen[name] = int(result.exit_code)
+            if "OTHER" in os.environ:
+                seen[f"{name} of two"] = apart(result.state, pathlib.Path(os.environ["OTHER"]) / name)
         (folder / f"host-{hosts.index()}.json").write_text(json.dumps(seen))
 
 
