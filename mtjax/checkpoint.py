@@ -1,19 +1,26 @@
 """Checkpoints by Orbax: written in the background, whole or not at all, restored where the mesh wants them."""
 
+import contextlib
 import json
 import logging
+import os
 import pathlib
-import shutil
 import sys
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from etils import epath
 
-from mtjax.errors import InputError
+from mtjax import hosts
+from mtjax.errors import InputError, StorageError
 
 SHAPES = "shapes.json"
 """Beside the checkpoints: every leaf's shape, to name the first that differs."""
+
+MADE_BY = "made_by.json"
+"""Beside the checkpoints: what else they belong to, such as the objective's settings."""
 
 
 class Unreadable(RuntimeError):
@@ -21,84 +28,128 @@ class Unreadable(RuntimeError):
 
 
 class Checkpoints:
-    """The checkpoints of one folder, one sub-folder a step.
+    """The checkpoints of one folder, one sub-folder a step; with many hosts, all of them call every method together.
 
     A folder counts once Orbax has renamed it; what a kill left half-written is not seen and is cleaned up later.
 
     Args:
-        folder: made when missing.
+        folder: made when missing; a path that all hosts share, or an address such as `gs://bucket/run/checkpoints`.
         keep: how many of the newest stay; None keeps all.
+        made_by: what else the checkpoints belong to, by name.
     """
 
-    def __init__(self, folder: str | pathlib.Path, keep: int | None = 3):
+    def __init__(self, folder: str | os.PathLike[str], keep: int | None = 3, made_by: Mapping[str, str] | None = None):
         if keep is not None and keep < 1:
             raise InputError(f"checkpoint.keep={keep}: expected at least 1; a run must be able to go on")
-        self.folder = pathlib.Path(folder).absolute()
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, enable_async_checkpointing=True)
-        self.manager = ocp.CheckpointManager(self.folder, options=options)
+        self.folder, self.made_by = place_of(folder), dict(made_by or {})
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep,
+            create=True,
+            enable_async_checkpointing=True,
+            # Hosts meet under the step's number: two folders that save one step at once must not meet each other.
+            multiprocessing_options=ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=self.folder.name),
+        )
+        with self._writing("made"):
+            self.manager = ocp.CheckpointManager(self.folder, options=options)
 
     def steps(self) -> list[int]:
         """Steps with a whole checkpoint, oldest first."""
         return sorted(self.manager.all_steps())
 
     def save(self, step: int, state: Any) -> None:
-        """Start writing `state` under `step`; a step that is there already is left alone."""
-        if step not in self.steps():
-            kept = self.folder / SHAPES
-            if not kept.exists() and jax.process_index() == 0:
-                write_whole(kept, json.dumps(_shapes(state), indent=1))
+        """Start writing `state` under `step`; a step that is there already is left alone.
+
+        Raises:
+            StorageError: this one, or the one before, could not be written; earlier ones are as they were.
+        """
+        if step in self.steps():
+            return
+        with self._writing(f"saved at step {step}, or before it,"):
+            for name, what in ((SHAPES, _shapes(state)), (MADE_BY, self.made_by)):
+                if what and hosts.index() == 0 and not (self.folder / name).exists():
+                    write_whole(self.folder / name, json.dumps(what, indent=1))
             self.manager.save(step, args=ocp.args.StandardSave(state))
 
     def restore_latest(self, like: Any) -> tuple[int, Any] | None:
         """The newest readable checkpoint as `(step, state)`; None when there is none.
 
         A torn checkpoint is passed over with a warning on the terminal, for the one before it, and its folder gets the
-        ending `.torn`, so that its step can be saved again.
+        ending `.torn`, so that its step can be saved again. One that any host cannot read is torn for all.
 
         Args:
             like: abstract state with shapes, types and shardings (`abstract_state`).
 
         Raises:
-            InputError: none can be read, or it is of another model or optimizer; names the first differing leaf.
+            InputError: none can be read, or it is of another model, optimizer or objective; names the first differing
+                leaf.
         """
         torn: list[int] = []
-        for step in reversed(self.steps()):
+        steps = hosts.on_first(self.steps)
+        for step in reversed(steps):
+            state, why = None, ""
             try:
                 state = self.restore(step, like)
             except Unreadable as error:
-                print(f"checkpoint {self.folder / str(step)} cannot be read ({error}); trying the one before")
+                why = str(error)
+            failed = [said for said in hosts.exchange(why) if said]
+            if failed:
+                print(f"checkpoint {self.folder / str(step)} cannot be read ({failed[0]}); trying the one before")
                 torn.append(step)
                 continue
             self._set_aside(torn)
             return step, state
-        if self.steps():
-            raise InputError(
-                f"no checkpoint in {self.folder} can be read (steps {self.steps()}); start with --overwrite"
-            )
+        if steps:
+            raise InputError(f"no checkpoint in {self.folder} can be read (steps {steps}); start with --overwrite")
         return None
 
     def _set_aside(self, torn: list[int]) -> None:
         """Rename torn checkpoints, once an older one has been read."""
-        for step in torn if jax.process_index() == 0 else ():
+        for step in torn if hosts.index() == 0 else ():
             aside = self.folder / f"{step}.torn"
-            shutil.rmtree(aside, ignore_errors=True)
+            if aside.exists():
+                aside.rmtree()
             (self.folder / str(step)).rename(aside)
         if torn:
+            hosts.barrier()
             self.manager.reload()
 
     def restore(self, step: int, like: Any) -> Any:
         """The state of one step, placed as `like` says; InputError naming the first leaf that differs."""
-        return read_state(self.folder, step, like)
+        return read_state(self.folder, step, like, self.made_by)
 
     def close(self) -> None:
-        """Wait for what is being written, then let go of the folder."""
-        self.manager.wait_until_finished()
+        """Wait for what is being written, then let go of the folder; StorageError where it could not be written."""
+        with self._writing("written"):
+            self.manager.wait_until_finished()
         self.manager.close()
 
+    @contextlib.contextmanager
+    def _writing(self, what: str) -> Iterator[None]:
+        """Turn what storage has to say into one sentence."""
+        try:
+            yield
+        except (ValueError, KeyError, OSError, RuntimeError) as error:
+            raise StorageError(
+                f"a checkpoint could not be {what} in {self.folder} ({first_line(error)}); earlier ones stay as they "
+                "were: make room, or mend the storage, and start again"
+            ) from error
 
-def saved_steps(folder: str | pathlib.Path) -> list[int]:
+
+def place_of(folder: str | os.PathLike[str]) -> epath.Path:
+    """A folder of this machine as an absolute path, or an address (`gs://...`, `s3://...`) as it is."""
+    return epath.Path(folder if "://" in str(folder) else pathlib.Path(folder).expanduser().absolute())
+
+
+def folders_of(run_dir: str | os.PathLike[str], elsewhere: str | None = None) -> tuple[epath.Path, epath.Path]:
+    """Where a run's newest and its best checkpoints are: in its folder, or in another place (`checkpoint.folder`)."""
+    place = place_of(run_dir if elsewhere is None else elsewhere)
+    return place / "checkpoints", place / "best"
+
+
+def saved_steps(folder: str | os.PathLike[str]) -> list[int]:
     """Steps with a whole checkpoint in a folder, oldest first, by name alone: whatever is there is only looked at."""
-    return sorted(int(place.name) for place in pathlib.Path(folder).glob("*") if place.name.isdigit())
+    place = place_of(folder)
+    return sorted(int(entry.name) for entry in place.iterdir() if entry.name.isdigit()) if place.is_dir() else []
 
 
 def abstract_state(state: Any) -> Any:
@@ -106,9 +157,9 @@ def abstract_state(state: Any) -> Any:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state)
 
 
-def write_whole(path: pathlib.Path, text: str) -> None:
+def write_whole(path: pathlib.Path | epath.Path, text: str) -> None:
     """Write a small file so that a kill leaves the old one or the new one: to a neighbour, then renamed."""
-    neighbour = path.with_name(path.name + ".writing")
+    neighbour = path.with_name(f"{path.name}.writing{hosts.index() or ''}")
     neighbour.write_text(text)
     neighbour.replace(path)
 
@@ -120,14 +171,16 @@ def _shapes(tree: Any) -> dict[str, list[int]]:
     return {"/".join(map(name, path)): list(leaf.shape) for path, leaf in flat}
 
 
-def read_state(folder: pathlib.Path, step: int, like: Any) -> Any:
+def read_state(folder: epath.Path, step: int, like: Any, made_by: Mapping[str, str] | None = None) -> Any:
     """The state of one step in a folder of checkpoints, which is only looked at: a run may be going on in it.
 
     Raises:
-        InputError: it is of another model or optimizer; names the first leaf that differs from `like`.
+        InputError: it is of another model or optimizer, or made by something else than `made_by`, where that is given;
+            names the first leaf that differs from `like`.
         Unreadable: it cannot be read.
     """
-    _refuse_other(folder, step, like)
+    _refuse_other(folder, step, SHAPES, "model or optimizer", _shapes(like))
+    _refuse_other(folder, step, MADE_BY, "objective", dict(made_by or {}))
     if sys.unraisablehook is not _quiet:
         sys.unraisablehook = _quiet
         logging.getLogger("asyncio").addFilter(lambda line: not _of_a_torn_read(line.getMessage()))
@@ -135,7 +188,12 @@ def read_state(folder: pathlib.Path, step: int, like: Any) -> Any:
         with ocp.StandardCheckpointer() as checkpointer:
             return checkpointer.restore(folder / str(step) / "default", like)
     except Exception as error:  # Orbax raises ValueError, KeyError, OSError and bare Exception
-        raise Unreadable((str(error).strip().splitlines() or [type(error).__name__])[0][:200]) from error
+        raise Unreadable(first_line(error)) from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception of many lines says first."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _of_a_torn_read(text: str) -> bool:
@@ -152,19 +210,19 @@ def _quiet(found: Any, before: Any = sys.unraisablehook) -> None:
         before(found)
 
 
-def _refuse_other(folder: pathlib.Path, step: int, like: Any) -> None:
-    """InputError naming the first leaf by which the checkpoints of a folder differ from `like`."""
-    kept = folder / SHAPES
-    if not kept.exists():
+def _refuse_other(folder: epath.Path, step: int, name: str, what: str, want: Mapping[str, Any]) -> None:
+    """InputError naming the first leaf by which what is written beside the checkpoints differs from `want`."""
+    kept = folder / name
+    if not want or not kept.exists():
         return
     try:
-        have = {str(name): list(shape) for name, shape in json.loads(kept.read_text()).items()}
-    except (ValueError, AttributeError, TypeError):
+        have = dict(json.loads(kept.read_text()))
+    except (ValueError, TypeError):
         return  # spoilt; Orbax compares too, in its own words
-    want = _shapes(like)
     for path in sorted(have.keys() | want.keys()):
         if have.get(path) != want.get(path):
             raise InputError(
-                f"{folder / str(step)} is of another model or optimizer: '{path}' is {have.get(path, 'absent')} there "
-                f"and {want.get(path, 'absent')} here; use the config it was made with, or another --run_dir"
+                f"{folder / str(step)} is of another {what}: '{path}' is "
+                f"{have.get(path, 'absent')} there and {want.get(path, 'absent')} here; use the config it was made "
+                "with, or another --run_dir"
             )

@@ -44,6 +44,8 @@ class CheckpointConfig:
     """Steps between checkpoints; the last step is always saved."""
     keep: int = 3
     """Newest checkpoints that stay; the best by held-out loss stays besides."""
+    folder: str | None = None
+    """Where they go; None is the run's own folder. An address such as `gs://bucket/run` where hosts share no folder."""
 
     def __post_init__(self) -> None:
         if self.every < 1 or self.keep < 1:
@@ -207,6 +209,16 @@ def read_file(file: str | pathlib.Path) -> Config:
             f"{file} defines no `config = Config(...)` (found {type(config).__name__}); see configs/tiny.py"
         )
     return config
+
+
+def flatten(value: Any, name: str = "") -> dict[str, str]:
+    """Every setting of a tree of dataclasses, by its dotted name; a dataclass itself is told by its class."""
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return {name: repr(value)}
+    out = {name: type(value).__name__} if name else {}
+    for field in dataclasses.fields(value):
+        out |= flatten(getattr(value, field.name), f"{name}.{field.name}".lstrip("."))
+    return out
 
 
 def snapshot(config: Config) -> str:

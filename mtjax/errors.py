@@ -16,6 +16,8 @@ class ExitCode(enum.IntEnum):
     DOES_NOT_FIT = 3
     LINT = 4
     NON_FINITE = 5
+    HOST_LOST = 6  # another host of the run did not come, died or fell silent: start all of them again
+    STORAGE = 7  # a checkpoint could not be written, such as on a full disk; the last good one stays
     INTERRUPTED = 130  # Ctrl-C, after saving
 
 
@@ -32,6 +34,23 @@ class NonFiniteLoss(RuntimeError):
 
     Entry points exit with `ExitCode.NON_FINITE`; the last checkpoint is left as it was.
     """
+
+
+class HostLost(RuntimeError):
+    """Another host of the run did not come, died or fell silent; the message names it. `ExitCode.HOST_LOST`."""
+
+
+class StorageError(RuntimeError):
+    """A checkpoint could not be written; the message names the folder. `ExitCode.STORAGE`."""
+
+
+CODES: dict[type[BaseException], ExitCode] = {
+    InputError: ExitCode.BAD_INPUT,
+    NonFiniteLoss: ExitCode.NON_FINITE,
+    HostLost: ExitCode.HOST_LOST,
+    StorageError: ExitCode.STORAGE,
+}
+"""The exit code of each exception that is told in one line."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -51,18 +70,15 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 
 def entry_point(main: Callable[..., int | None]) -> Callable[..., int]:
-    """Wrap a command's `main`: bad input and a non-finite loss become one line on stderr and their exit code."""
+    """Wrap a command's `main`: an exception of `CODES` becomes one line on stderr and its exit code."""
 
     @functools.wraps(main)
     def run(*args: object, **kwargs: object) -> int:
         try:
             return int(main(*args, **kwargs) or ExitCode.DONE)
-        except InputError as error:
+        except tuple(CODES) as error:
             print(f"error: {error}", file=sys.stderr)
-            return ExitCode.BAD_INPUT
-        except NonFiniteLoss as error:
-            print(f"error: {error}", file=sys.stderr)
-            return ExitCode.NON_FINITE
+            return next(code for kind, code in CODES.items() if isinstance(error, kind))
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return ExitCode.INTERRUPTED

@@ -1,7 +1,5 @@
 """The loss on a source that is never trained on, measured now and then during a run."""
 
-import json
-import pathlib
 from typing import Any
 
 import jax
@@ -17,7 +15,7 @@ class HeldOutLoss:
     """Measures the objective's loss over the first batches of a held-out source.
 
     Args:
-        batches: made with `repeat=False`, so every example is there once, in a fixed order.
+        batches: made with `repeat=False`, so every example is there once, in a fixed order; this host's rows.
         count: how many batches, at most one pass.
         reference: what the objective compares with. An objective's batch statistics are those of each held-out batch.
     """
@@ -51,10 +49,3 @@ class HeldOutLoss:
             parts = [self.loss(params, batch, self.reference.params) for batch in placed]
         total, count = (sum(float(part[i]) for part in parts) for i in (0, 1))
         return total / count if count else 0.0
-
-    @staticmethod
-    def lowest_of(folder: pathlib.Path) -> float:
-        """The lowest value in the folder's `metrics.jsonl`, so that a resumed run keeps its best checkpoint."""
-        file = folder / "metrics.jsonl"
-        lines = file.read_text().splitlines() if file.exists() else []
-        return min((json.loads(line).get("held_out_loss", float("inf")) for line in lines), default=float("inf"))

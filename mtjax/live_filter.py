@@ -1,5 +1,6 @@
 """Live examples only: leave out what an objective says has nothing left to teach, and fill the batch with others."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from jax.sharding import Mesh
 from mtjax.data.batches import Batches
 from mtjax.errors import InputError
 from mtjax.model.policy import make_policy
+from mtjax.placement import on_all
 from mtjax.step import place_batch
 from mtjax.types import Batch, LanguageModel, Objective, Params
 
@@ -43,7 +45,7 @@ class Chosen(NamedTuple):
     """The batch of a step, with what the filter has to say of it.
 
     Attributes:
-        batch: rows of live examples; empty rows where there were too few.
+        batch: rows of live examples, this host's of them; empty rows where there were too few.
         metrics: `live_share` of the candidates, `live_weight` (their mean weight, dead ones included), `live_shortfall`
             (share of the batch's rows that stayed empty).
     """
@@ -72,28 +74,32 @@ def make_chooser(
             f"live_filter needs an objective that weighs examples, such as dco; {type(objective).__name__} does not: "
             "leave live_filter out"
         )
-    score = jax.jit(lambda params, batch: weights(make_policy(model, params, chunk=chunk), batch))
+    # Every host needs all weights, to choose the same examples; it brings its own rows.
+    score = jax.jit(
+        lambda params, batch: (
+            batch.extras["segment_id"],
+            weights(make_policy(model, params, chunk=chunk), batch),
+        ),
+        out_shardings=None if mesh is None else on_all(mesh),
+    )
 
-    def weights_of(params: Params, batch: Batch) -> np.ndarray:
-        if mesh is None:
-            return np.asarray(score(params, place_batch(batch, None)))
-        with jax.set_mesh(mesh):
-            return np.asarray(score(params, place_batch(batch, mesh)))
+    def weights_of(params: Params, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        with contextlib.nullcontext() if mesh is None else jax.set_mesh(mesh):
+            numbers, weight = score(params, place_batch(batch, mesh))
+        return np.asarray(numbers).ravel(), np.asarray(weight).ravel()
 
     def choose(params: Params, step: int) -> Chosen:
         if step < settings.warmup_steps:
-            batch = batches.batch_at(step)
-            return Chosen(batch, {"live_shortfall": _empty(batch)})
+            return Chosen(batches.batch_at(step), {"live_shortfall": 0.0})
         window = batches.window_at(step, settings.refill_factor)
         parts = [_rows(window, part, settings.refill_factor) for part in range(settings.refill_factor)]
-        numbers = np.concatenate([np.asarray(part.extras["segment_id"]).ravel() for part in parts])
-        weight = np.concatenate([weights_of(params, part).ravel() for part in parts])
+        numbers, weight = map(np.concatenate, zip(*(weights_of(params, part) for part in parts), strict=True))
         numbers, weight = numbers[numbers >= 0], weight[numbers >= 0]
         # By number, each once: a window that reaches into the next epoch may hold an example twice.
         live = np.unique(numbers[weight > settings.threshold]).astype(np.int64)
-        batch = batches.repack(live)
+        batch, empty = batches.repack(live)
         metrics = {"live_share": float(np.mean(weight > settings.threshold)), "live_weight": float(np.mean(weight))}
-        return Chosen(batch, metrics | {"live_shortfall": _empty(batch)})
+        return Chosen(batch, metrics | {"live_shortfall": empty})
 
     return choose
 
@@ -103,7 +109,3 @@ def _rows(batch: Batch, part: int, parts: int) -> Batch:
     size = batch.tokens.shape[0] // parts
     cut: Any = jax.tree.map(lambda x: x[part * size : (part + 1) * size], batch)
     return cut
-
-
-def _empty(batch: Batch) -> float:
-    return float(np.mean(np.all(np.asarray(batch.segments) == 0, axis=-1)))

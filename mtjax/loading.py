@@ -8,6 +8,7 @@ import jax
 from jax.sharding import Mesh, SingleDeviceSharding
 
 from mtjax import config as settings
+from mtjax.checkpoint import folders_of
 from mtjax.data.tokenizer import Tokenizer, load_tokenizer
 from mtjax.errors import InputError
 from mtjax.model import catalog
@@ -113,7 +114,8 @@ def _load_run(
     one = SingleDeviceSharding(jax.local_devices()[0])
     places = jax.tree.map(lambda _: one, like) if mesh is None else state_shardings(model, optimizer, mesh)
     like = jax.tree.map(lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), like, places)
-    checkpoints = (folder / ("best" if step == "best" else "checkpoints")).absolute()
+    newest, best = folders_of(folder, config.checkpoint.folder)
+    checkpoints = best if step == "best" else newest
     # Looked up by name and only read, since the run may be going on: a folder counts once Orbax has renamed it.
     steps = saved_steps(checkpoints)
     if step == "best" and not steps:

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mtjax import hosts
 from mtjax.checkpoint import write_whole
 
 
@@ -30,6 +31,7 @@ class MetricsLog:
     """Writes one JSON object a step to `metrics.jsonl`, in full precision, and the same to TensorBoard.
 
     Names under `time/` are of the wall clock; all others are equal, bit for bit, in a run that was killed and resumed.
+    Of many hosts, host 0 writes.
 
     Args:
         folder: the run folder.
@@ -38,15 +40,17 @@ class MetricsLog:
     """
 
     def __init__(self, folder: pathlib.Path, tensorboard: bool, first: int = 0):
-        self.file = (folder / "metrics.jsonl").open("a")
+        self.file = (folder / "metrics.jsonl").open("a") if hosts.index() == 0 else None
         self.board = None
-        if tensorboard:
+        if tensorboard and self.file is not None:
             from tensorboardX import SummaryWriter
 
             self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=first + 1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Add one step's metrics."""
+        if self.file is None:
+            return
         self.file.write(json.dumps({"step": step, **values}) + "\n")
         self.file.flush()
         if self.board is not None:
@@ -55,7 +59,8 @@ class MetricsLog:
 
     def close(self) -> None:
         """Close the files."""
-        self.file.close()
+        if self.file is not None:
+            self.file.close()
         if self.board is not None:
             self.board.close()
 

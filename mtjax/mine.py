@@ -44,7 +44,7 @@ from mtjax.model import catalog
 from mtjax.model.generate import SamplingConfig
 from mtjax.reference import fingerprint_of
 from mtjax.sharding import make_mesh
-from mtjax.train import signals
+from mtjax.stopping import signals
 
 SERVER_TOKENS = 256
 """Longest solution of a server where the settings do not say."""

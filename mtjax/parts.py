@@ -9,9 +9,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from mtjax import hosts
 from mtjax.checkpoint import write_whole
-from mtjax.config import Config
+from mtjax.config import Config, flatten
+from mtjax.data.batches import fingerprint_of as fingerprint_of_data
 from mtjax.data.batches import make_batches
+from mtjax.data.hashing import digest
 from mtjax.data.index import Index
 from mtjax.data.tokenizer import Tokenizer, load_tokenizer
 from mtjax.errors import InputError
@@ -19,10 +22,20 @@ from mtjax.held_out import HeldOutLoss
 from mtjax.loading import load_any
 from mtjax.model.attention import choice_for
 from mtjax.model.language_model import make_language_model
+from mtjax.placement import own_rows
 from mtjax.reference import Reference, cached_reference, fingerprint_of, frozen_reference
 from mtjax.reference_cache import Cache, make_scorer
 from mtjax.sharding import ways
 from mtjax.types import LanguageModel, Params
+
+
+def facts_of(config: Config) -> dict[str, str]:
+    """What all hosts of a run must mean alike, by name: every setting, the data, the devices."""
+    data = {"data": fingerprint_of_data(config.data)}
+    for name, part in (("held-out data", config.held_out), ("coverage data", config.coverage)):
+        data |= {} if part is None else {name: part.source.fingerprint()}
+    settings = {name: value if len(value) < 200 else digest(value) for name, value in flatten(config).items()}
+    return settings | data | hosts.device_facts()
 
 
 def make_model(config: Config, mesh: Any) -> tuple[LanguageModel, Params | None, Tokenizer]:
@@ -90,7 +103,7 @@ def make_reference(
             )
         model, params = loaded.model, loaded.params
     fingerprint = fingerprint_of(params)
-    _remember(folder / "reference.json", fingerprint)
+    hosts.on_first(lambda: _remember(folder / "reference.json", fingerprint))
     if config.reference.kind == "frozen":
         # A copy: the step gives the state's own buffers away.
         params = jax.tree.map(jnp.copy, params) if params is start else params
@@ -135,6 +148,12 @@ def make_held_out(
         return None
     data = dataclasses.replace(config.data, source=config.held_out.source)
     batches = make_batches(
-        data, tokenizer, batch_size=config.batch_size, seed=0, repeat=False, also=reference.also_held_out
+        data,
+        tokenizer,
+        batch_size=config.batch_size,
+        seed=0,
+        rows=own_rows(mesh, config.batch_size),
+        repeat=False,
+        also=reference.also_held_out,
     )
     return HeldOutLoss(model, config.objective, batches, config.held_out.batches, mesh, config.chunk, reference)

@@ -1,5 +1,6 @@
 """Log-probs of a reference, computed once, kept in a folder and looked up by example."""
 
+import contextlib
 import hashlib
 import json
 import pathlib
@@ -11,13 +12,14 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float
 
+from mtjax import hosts
 from mtjax.checkpoint import write_whole
 from mtjax.data.batches import assemble
 from mtjax.data.index import Index
 from mtjax.data.packing import pack
 from mtjax.errors import InputError
 from mtjax.model.policy import make_policy
-from mtjax.step import place_batch
+from mtjax.placement import own_rows, place_rows, read_whole
 from mtjax.types import Batch, LanguageModel, Params
 
 Scorer = Callable[[Batch], np.ndarray]
@@ -31,14 +33,15 @@ SEGMENTS = 64
 
 
 def make_scorer(model: LanguageModel, params: Params, mesh: Mesh | None, chunk: int = 128) -> Scorer:
-    """The compiled function that `Cache.logprobs` computes with."""
+    """The compiled function that `Cache.logprobs` computes with; every host gives the whole batch and gets all."""
     score = jax.jit(lambda params, batch: make_policy(model, params, chunk=chunk).scores(batch).logprob)
 
     def run(batch: Batch) -> np.ndarray:
-        if mesh is None:
-            return np.asarray(score(params, place_batch(batch, None)))
-        with jax.set_mesh(mesh):
-            return np.asarray(score(params, place_batch(batch, mesh)))
+        rows = own_rows(mesh, len(batch.tokens))
+        placed = place_rows(jax.tree.map(lambda x: x[rows], batch), mesh)
+        with contextlib.nullcontext() if mesh is None else jax.set_mesh(mesh):
+            logprob: np.ndarray = read_whole(score(params, placed))
+        return logprob
 
     return run
 
@@ -73,12 +76,15 @@ class Cache(NamedTuple):
         """
         self._open(index)
         parts = -(-len(index.ids) // PART)
-        if self._manifest()["examples"] == _digest(index):
-            for part in range(parts):
-                file = self.folder / f"part-{part:05d}.npz"
-                if not file.exists():
-                    some = np.arange(part * PART, min((part + 1) * PART, len(index.ids)))
-                    _write_part(file, _one_part(index, some, score, rows, length, pad_id))
+        builds = self._manifest()["examples"] == _digest(index)
+        for part in range(parts):
+            file = self.folder / f"part-{part:05d}.npz"
+            # Hosts compute together what one of them has not; each keeps it, be the folder shared or its own.
+            if any(hosts.exchange(builds and not file.exists())):
+                some = np.arange(part * PART, min((part + 1) * PART, len(index.ids)))
+                arrays = _one_part(index, some, score, rows, length, pad_id)
+                if builds and not file.exists():
+                    _write_part(file, arrays)
                     print(f"reference  {file.name} of {parts} kept in {self.folder}", flush=True)
         return self._read(index)
 
@@ -155,7 +161,7 @@ def _one_part(
 
 
 def _write_part(file: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
-    neighbour = file.with_suffix(".writing")
+    neighbour = file.with_suffix(f".writing-{hosts.index()}")
     with neighbour.open("wb") as opened:
         np.savez(opened, allow_pickle=False, **arrays)
     neighbour.replace(file)

@@ -39,7 +39,7 @@ from mtjax.mistakes.rethinking import RethinkConfig, RethinkData, measure, mista
 from mtjax.mistakes.server import Server
 from mtjax.model.generate import SamplingConfig
 from mtjax.model.sample_texts import encode_prompt, sample_texts
-from mtjax.train import signals
+from mtjax.stopping import signals
 
 FILE = "rethinking.jsonl"
 """One line per question: everything that was said, and the verdicts."""

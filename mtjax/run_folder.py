@@ -6,33 +6,51 @@ import pathlib
 import shutil
 from typing import Any
 
-from mtjax.checkpoint import saved_steps
+from etils import epath
+
+from mtjax import hosts
+from mtjax.checkpoint import folders_of, place_of, saved_steps
 from mtjax.config import SNAPSHOT, Config, read_file
 from mtjax.errors import InputError
 
 MAY_CHANGE = frozenset(
     {"steps", "run_dir", "overwrite", "export", "log_every", "tensorboard", "checkpoint"}
-    | {"self_check", "min_target_share"}
+    | {"self_check", "min_target_share", "mesh", "micro_batches", "chunk"}
 )
-"""Top-level fields that a resumed run may have otherwise than its snapshot."""
+"""Top-level fields that a resumed run may have otherwise than its snapshot. Another mesh, as of more devices or fewer,
+other micro-batches and another chunk sum the same numbers in another order: equal but for rounding."""
 
 
 def prepare_folder(config: Config) -> tuple[pathlib.Path, Config]:
     """The run folder, and the config with its schedule's end settled; refuses another run's settings.
 
-    Nothing is written: the folder is made when nothing else can be refused. The schedule's end is that of the first
-    start: raising `steps` later does not stretch it.
+    Of many hosts, host 0 looks at the folder and the others take its word. Nothing is written: the folder is made when
+    nothing else can be refused. The schedule's end is that of the first start: raising `steps` later does not stretch
+    it.
 
     Raises:
         InputError: a place that cannot be a folder; other settings than the snapshot's; fewer steps than were trained.
     """
+    end = hosts.on_first(lambda: _look(config))
+    return pathlib.Path(config.run_dir), _ending(config, end)
+
+
+def _ending(config: Config, schedule_steps: int) -> Config:
+    return dataclasses.replace(config, optim=dataclasses.replace(config.optim, schedule_steps=schedule_steps))
+
+
+def _look(config: Config) -> int:
+    """Refuse what must be refused; gives the end of the schedule."""
     folder = pathlib.Path(config.run_dir)
     inside = next((place for place in (folder, *folder.parents) if place.exists()), folder)
     if not config.run_dir.strip() or not inside.is_dir() or not os.access(inside, os.W_OK):
         why = f"'{inside}' is a file" if inside.is_file() else f"'{inside}' cannot be written to"
         why = why if config.run_dir.strip() else "empty"
         raise InputError(f"run_dir '{config.run_dir}': {why}; expected a folder of the run's own; change --run_dir")
-    kept = folder / "config.py"
+    kept, elsewhere = folder / "config.py", snapshot_elsewhere(config)
+    if not kept.exists() and not config.overwrite and elsewhere is not None and elsewhere.exists():
+        folder.mkdir(parents=True, exist_ok=True)  # this machine is new to the run
+        kept.write_text(elsewhere.read_text())
     anew = config.overwrite or not kept.exists()
     if config.overwrite and folder.exists() and any(folder.iterdir()) and not _is_run(kept):
         raise InputError(
@@ -40,15 +58,13 @@ def prepare_folder(config: Config) -> tuple[pathlib.Path, Config]:
             "it yourself, or choose another --run_dir"
         )
     before = config if anew else read_file(kept)
-    if config.optim.schedule_steps is None:
-        end = before.optim.schedule_steps or before.steps
-        config = dataclasses.replace(config, optim=dataclasses.replace(config.optim, schedule_steps=end))
+    end = config.optim.schedule_steps or before.optim.schedule_steps or before.steps
     if not anew:
-        differing = changed(before, config)
+        differing = changed(before, _ending(config, end))
         if differing:
             said = "; ".join(f"{name} was {old!r:.60}, is {new!r:.60}" for name, (old, new) in differing.items())
             raise InputError(f"{folder} holds a run with other settings: {said}. Use another --run_dir, or --overwrite")
-    done = [] if config.overwrite else saved_steps(folder / "checkpoints")
+    done = [] if config.overwrite else saved_steps(folders_of(folder, config.checkpoint.folder)[0])
     if done and anew:
         raise InputError(f"{folder} has checkpoints, but no config.py that says of what; choose another --run_dir")
     if done and done[-1] > config.steps:
@@ -58,22 +74,42 @@ def prepare_folder(config: Config) -> tuple[pathlib.Path, Config]:
         )
     if anew:  # it is of another run, or of a start that was refused
         (folder / "reference.json").unlink(missing_ok=True)
-    return folder, config
+    return end
 
 
-def begin(folder: pathlib.Path, overwrite: bool) -> None:
+def snapshot_elsewhere(config: Config) -> epath.Path | None:
+    """Where a second snapshot is, with the checkpoints, so that a new machine can go on; None where they are here."""
+    return None if config.checkpoint.folder is None else place_of(config.checkpoint.folder) / "config.py"
+
+
+def begin(config: Config) -> None:
     """Make the folder of a run that starts anew.
 
     With `overwrite`, what is in it is deleted, but not the reference's fingerprint, which is the new run's by now.
-    Raises InputError where the system refuses.
+
+    Raises:
+        InputError: the system refuses.
     """
+    folder = pathlib.Path(config.run_dir)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for place in folder.iterdir() if overwrite else ():
+        for place in folder.iterdir() if config.overwrite else ():
             if place.name != "reference.json":
                 shutil.rmtree(place) if place.is_dir() else place.unlink()
+        for there in folders_of(folder, config.checkpoint.folder) if config.overwrite else ():
+            if there.exists():
+                there.rmtree()
     except OSError as error:
         raise InputError(f"run_dir '{folder}' cannot be made or emptied ({error}); choose another --run_dir") from error
+
+
+def check_shared(config: Config) -> None:
+    """InputError on a host that does not see the run folder of host 0, where the checkpoints are in it."""
+    if config.checkpoint.folder is None and not hosts.see_alike(pathlib.Path(config.run_dir)):
+        raise InputError(
+            f"run_dir '{config.run_dir}' is not the folder that host 0 has under this name: name one that all hosts "
+            "share, or a place for checkpoints that they do, such as --checkpoint.folder=gs://..."
+        )
 
 
 def _is_run(kept: pathlib.Path) -> bool:

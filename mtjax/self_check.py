@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from mtjax import hosts
 from mtjax.config import Config
 from mtjax.data.batches import Batches
 from mtjax.data.tokenizer import Tokenizer
@@ -18,8 +19,8 @@ from mtjax.evaluation import batch_checks as host
 from mtjax.evaluation.batch_checks import Finding
 from mtjax.evaluation.look import Look, Piece, look, pieces
 from mtjax.objectives.dco import Dco
+from mtjax.placement import row_shards
 from mtjax.reference import Reference, ReferenceConfig
-from mtjax.sharding import ways
 from mtjax.types import Batch, LanguageModel, Params
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2}
@@ -41,11 +42,13 @@ def self_check(
 ) -> str:
     """Check `batch`, the first of a fresh run at its start `params`; returns the verdict, a line for each check.
 
+    Each of many hosts checks its own rows.
+
     Raises:
         InputError: the first thing that is not as it should be, with the example's name and the way out.
     """
     parts, task, truncation = pieces(batch, batches.ids), config.data.task, config.data.truncation
-    if not parts:
+    if not any(hosts.exchange(len(parts))):
         return "check    the first batch is empty: nothing to look at"
     findings = [
         host.check_weights(parts),
@@ -57,8 +60,7 @@ def self_check(
     ]
     findings += [host.check_pairs(parts)] if batch.tokens.ndim == 3 else []
     refuse(findings)
-    shards = ways(mesh, "batch")
-    if batch.tokens.shape[0] % (config.micro_batches * shards) == 0:  # if not, the step says so
+    if batch.tokens.shape[0] % (config.micro_batches * row_shards(mesh)[0]) == 0:  # if not, the step says so
         some = jax.tree.map(lambda x: np.asarray(x)[:: config.micro_batches], batch)  # the first micro-batch
         findings += _with_model(config, model, params, some, pieces(some, batches.ids), reference, mesh)
         refuse(findings)
@@ -82,6 +84,8 @@ def _with_model(
     objectives = {"own": config.objective, **({"n = 1": AtOne(config.objective)} if dco else {})}
     seen = look(model, params, batch, objectives, mesh=mesh, chunk=config.chunk, reference=reference)
     precise = model.config.dtype == "float32" and jax.default_backend() == "cpu"
+    if not parts:  # all this host's rows are empty
+        return [check_dco(seen, batch, parts, config.objective, precise)] if dco else []
     findings = [check_finite(seen, parts)]
     if reference.policy is not None and config.reference.model is not None:
         findings.append(Finding("reference", f"{config.reference.model}, not the start: nothing to compare"))
@@ -179,7 +183,8 @@ def check_dco(seen: Look, batch: Batch, parts: Sequence[Piece], objective: Dco, 
         if weights.any():
             total = -np.sum(weights * np.where(weights != 0, part.of(seen.scores.logprob), 0))
             nats.append(total / np.abs(weights).sum() if objective.reduction == "token_mean" else total)
-    loss, expected = float(seen.losses["n = 1"].value), float(np.mean(nats)) if nats else 0.0
+    sums = np.sum(hosts.exchange([float(np.sum(nats)), len(nats)]), axis=0)  # of the texts of all hosts
+    loss, expected = float(seen.losses["n = 1"].value), float(sums[0] / sums[1]) if sums[1] else 0.0
     said = f"at n = 1 {loss:.6g}, cross-entropy {expected:.6g}"
     if abs(loss - expected) <= TOLERANCE["float32" if precise else "bfloat16"] * max(1.0, abs(expected)):
         return Finding("dco", said)

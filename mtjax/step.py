@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Int, PRNGKeyArray
@@ -13,6 +12,7 @@ from jaxtyping import Array, Int, PRNGKeyArray
 from mtjax import sharding
 from mtjax.errors import InputError
 from mtjax.model.policy import make_policy
+from mtjax.placement import place_rows, row_shards
 from mtjax.types import Batch, LanguageModel, Mean, Objective, Params, Policy, add_means
 
 
@@ -67,16 +67,14 @@ def init_state(
 
 
 def place_batch(batch: Batch, mesh: Mesh | None) -> Batch:
-    """Put a host batch on the mesh, rows split as `mtjax.sharding.RULES` say."""
-    if mesh is None:
-        return jax.tree.map(jnp.asarray, batch)
-    rows = NamedSharding(mesh, sharding.spec_of(("batch",)))
-    return jax.tree.map(lambda x: jax.make_array_from_callback(np.shape(x), rows, lambda at: np.asarray(x)[at]), batch)
+    """Put this host's rows of a batch (`mtjax.placement.own_rows`) on the mesh, split over `data` and `fsdp`."""
+    placed: Batch = place_rows(batch, mesh)
+    return placed
 
 
 def check_rows(rows: int, micro_batches: int, mesh: Mesh | None) -> None:
     """InputError unless a batch of so many rows can be split over micro-batches and the devices that split rows."""
-    shards = sharding.ways(mesh, "batch")
+    shards = row_shards(mesh)[1]
     if rows % (micro_batches * shards):
         raise InputError(
             f"batch_size={rows} must be a multiple of micro_batches={micro_batches} times the {shards} devices "
@@ -185,10 +183,12 @@ def make_train_step(
         model, objective, optimizer, micro_batches=micro_batches, mesh=mesh, reference=reference, chunk=chunk
     )
 
+    own_shards, shards = row_shards(mesh)
+
     def run(
         state: TrainState, batch: Batch, key: PRNGKeyArray, reference_params: Any = None
     ) -> tuple[TrainState, dict[str, Any]]:
-        check_rows(batch.tokens.shape[0], micro_batches, mesh)
+        check_rows(batch.tokens.shape[0] * shards // own_shards, micro_batches, mesh)
         if mesh is None:
             return jitted(state, place_batch(batch, None), key, reference_params)
         with jax.set_mesh(mesh):

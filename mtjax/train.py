@@ -3,17 +3,17 @@
 import dataclasses
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from mtjax import config as settings
+from mtjax import hosts
 from mtjax import step as stepping
 from mtjax.alarms import Alarms, read_log
-from mtjax.checkpoint import Checkpoints, abstract_state, saved_steps, write_whole
+from mtjax.checkpoint import Checkpoints, abstract_state, folders_of, saved_steps, write_whole
 from mtjax.compiled import keep_compiled
 from mtjax.config import Config
 from mtjax.data.batches import Batches, make_batches
@@ -26,10 +26,12 @@ from mtjax.metrics import MetricsLog, Progress, cut_back, flops_per_token, peak_
 from mtjax.model import huggingface
 from mtjax.model.attention import choice_for
 from mtjax.optim import make_optimizer
-from mtjax.parts import check_mesh, make_held_out, make_model, make_reference
-from mtjax.run_folder import begin, prepare_folder
+from mtjax.parts import check_mesh, facts_of, make_held_out, make_model, make_reference
+from mtjax.placement import own_rows, read_whole
+from mtjax.run_folder import begin, check_shared, prepare_folder, snapshot_elsewhere
 from mtjax.self_check import self_check
 from mtjax.sharding import make_mesh
+from mtjax.stopping import stop_poll
 from mtjax.types import LanguageModel
 
 MEASURED = {"held_out_loss", "coverage/pass@1"}
@@ -59,13 +61,15 @@ def train(config: Config) -> Result:
         InputError: bad settings, data or checkpoint. Nothing has been written then, and nothing deleted.
         NonFiniteLoss: names the step and its examples; the last checkpoint stays as it was.
     """
-    # Where: the devices and the folder.
+    # Where: the devices and the folder. All hosts must mean the same before anything compiles.
     mesh = make_mesh(config.mesh)
+    hosts.agree(facts_of(config))
     stepping.check_rows(config.batch_size, config.micro_batches, mesh)
     folder, config = prepare_folder(config)
 
     # What: model, data, objective.
     model, warm, tokenizer = make_model(config, mesh)
+    hosts.agree({"tokenizer": tokenizer.fingerprint})
     check_mesh(model, mesh, config.data.sequence_length)
     if config.export:
         huggingface.check_place(config.export, model)
@@ -73,7 +77,10 @@ def train(config: Config) -> Result:
     seed = jax.random.key(config.seed)
     state = stepping.init_state(model, optimizer, seed, mesh, warm)
     reference = make_reference(config, model, state.params, tokenizer, mesh, folder)
-    batches = make_batches(config.data, tokenizer, batch_size=config.batch_size, seed=config.seed, also=reference.also)
+    rows = own_rows(mesh, config.batch_size)
+    batches = make_batches(
+        config.data, tokenizer, batch_size=config.batch_size, seed=config.seed, rows=rows, also=reference.also
+    )
     held_out = make_held_out(config, model, tokenizer, mesh, reference)
     coverage = None
     if config.coverage is not None:
@@ -90,30 +97,36 @@ def train(config: Config) -> Result:
     choose = make_chooser(config.live_filter, batches, model, config.objective, mesh, config.chunk)
 
     # From where: the newest checkpoint, or the start, which is looked at first.
-    anew = config.overwrite or not saved_steps(folder / "checkpoints")
+    places, made_by = folders_of(folder, config.checkpoint.folder), settings.flatten(config.objective, "objective")
+    anew = config.overwrite or not hosts.on_first(lambda: saved_steps(places[0]))
     if anew:
         announce(config, model, mesh, batches, held_out, 0)
         if config.self_check:
             batch = choose(state.params, 0).batch
             print(self_check(config, model, state.params, tokenizer, batches, batch, reference, mesh), flush=True)
-        begin(folder, config.overwrite)
-    checkpoints = Checkpoints(folder / "checkpoints", config.checkpoint.keep)
-    best = Checkpoints(folder / "best", 1)
+        hosts.barrier()  # a host whose rows are refused stops all
+        hosts.on_first(lambda: begin(config))
+    check_shared(config)
+    checkpoints = Checkpoints(places[0], config.checkpoint.keep, made_by)
+    best = Checkpoints(places[1], 1, made_by)
     found = None if anew else checkpoints.restore_latest(abstract_state(state))
     first, state = found or (0, state)
     if found:
         announce(config, model, mesh, batches, held_out, first)
-    write_whole(folder / "config.py", settings.snapshot(dataclasses.replace(config, overwrite=False)))
-    cut_back(folder / "metrics.jsonl", first)
+    if hosts.index() == 0:
+        for snapshot in filter(None, (folder / "config.py", snapshot_elsewhere(config))):
+            write_whole(snapshot, settings.snapshot(dataclasses.replace(config, overwrite=False)))
+        cut_back(folder / "metrics.jsonl", first)
 
     # The loop. A step's numbers are read while the next one runs; none is saved before it is known to be finite.
-    log, logged = MetricsLog(folder, config.tensorboard, first), read_log(folder)
+    log, logged = MetricsLog(folder, config.tensorboard, first), read_log(folder) if hosts.index() == 0 else []
     alarms = Alarms(logged)
     shape = model.config
     count = sum(x.size for x in jax.tree.leaves(state.params)) - (0 if shape.tied else shape.vocab_size * shape.width)
     flops = flops_per_token(count, shape.layers, shape.heads, shape.head_dim, config.data.sequence_length)
     progress = Progress(config.steps, first, flops, peak_flops(list(mesh.devices.flat)))
-    lowest = held_out.lowest_of(folder) if held_out else float("inf")
+    measured = [line.get("held_out_loss", float("inf")) for line in logged]
+    lowest = hosts.on_first(lambda: min(measured, default=float("inf")))
     waiting: tuple[int, Any, Any] | None = None
 
     def note(number: int, values: dict[str, float], wall: dict[str, float]) -> None:
@@ -144,7 +157,7 @@ def train(config: Config) -> Result:
             note(number, values, wall)
 
     exit_code = ExitCode.DONE
-    with signals() as stop_asked:
+    with stop_poll() as should_stop:
         try:
             if coverage and anew:
                 note(0, coverage.measure(state.params), {})
@@ -157,7 +170,7 @@ def train(config: Config) -> Result:
                     values |= coverage.measure(state.params)
                 waiting = (number, values, batch.extras["segment_id"])
                 due = config.held_out is not None and number % config.held_out.every == 0
-                stop = stop_asked()
+                stop = should_stop(number)
                 if held_out and (due or number == config.steps):
                     loss = held_out.measure(state.params)
                     waiting = (number, values | {"held_out_loss": loss}, batch.extras["segment_id"])
@@ -175,10 +188,13 @@ def train(config: Config) -> Result:
         finally:
             progress.close()
             log.close()
-            checkpoints.close()
-            best.close()
+            if hosts.count() == 1 or isinstance(sys.exception(), NonFiniteLoss | None):  # or a host may not come
+                checkpoints.close()
+                best.close()
     if exit_code == ExitCode.DONE and config.export and int(state.step) >= config.steps:
-        huggingface.save(config.export, model, state.params, tokenizer=tokenizer)
+        params = state.params if hosts.count() == 1 else read_whole(state.params)
+        if hosts.index() == 0:
+            huggingface.save(config.export, model, params, tokenizer=tokenizer)
         print(f"exported to {config.export}")
     if int(state.step) < config.steps:
         print(f"stopped  step {int(state.step)} is saved; the same command goes on from there")
@@ -191,7 +207,8 @@ def announce(
     """Say what is about to happen."""
     count = sum(np.prod(x.shape) for x in jax.tree.leaves(jax.eval_shape(model.init, jax.random.key(0))))
     kind = jax.devices()[0].device_kind
-    print(f"devices  {mesh.size} x {kind}, mesh {dict(mesh.shape)}")
+    of = f" on {hosts.count()} hosts" if hosts.count() > 1 else ""
+    print(f"devices  {mesh.size} x {kind}{of}, mesh {dict(mesh.shape)}")
     kernel = choice_for(model.config, config.data.sequence_length, mesh)
     print(f"model    {int(count):,} parameters, {model.config.dtype} compute, {kernel.name} attention ({kernel.why})")
     for name, data in (("data", batches), ("held out", held_out and held_out.batches)):
@@ -199,24 +216,6 @@ def announce(
             print(f"{name:<8} {data.report}", *data.report.notes, sep="\n         ")
     what = f"steps {first + 1} to {config.steps}" if first < config.steps else f"all {first} steps are done"
     print(f"run      {config.run_dir}, {what}", flush=True)
-
-
-@contextmanager
-def signals() -> Iterator[Callable[[], int]]:
-    """Catch Ctrl-C and SIGTERM while inside; yields the poll: the signal that came, or 0. A second Ctrl-C kills."""
-    came = [0]
-
-    def remember(number: int, _: Any) -> None:
-        if came[0] and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        came[0] = number
-
-    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: came[0]
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @entry_point
@@ -229,9 +228,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ExitCode.DONE if argv else ExitCode.BAD_INPUT
     # Before the first step there is nothing to save: SIGTERM ends the process as cleanly. Ctrl-C does by itself.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(ExitCode.DONE))
-    config = settings.load(argv[0], argv[1:])
-    keep_compiled()
-    return train(config).exit_code
+    with hosts.session():
+        config = settings.load(argv[0], argv[1:])
+        keep_compiled()
+        return train(config).exit_code
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ FILES = sorted((ROOT / "mtjax").rglob("*.py"))
 
 # Floors of the house, from the ground up. A file imports from its own floor and from those below, never from above.
 FLOORS = [
-    {"errors", "types", "sharding"},
+    {"errors", "types", "sharding", "placement", "roll_call", "hosts", "stopping"},
     {"data", "model", "objectives", "optim", "flops"},
     {"step", "mistakes", "evaluation", "checkpoint", "metrics", "held_out"}
     | {"reference", "reference_cache", "live_filter"},

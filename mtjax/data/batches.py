@@ -14,7 +14,7 @@ from mtjax.data.index import Counts, Index, join_indices
 from mtjax.data.order import make_order
 from mtjax.data.packing import Rows, first_that_fit, join_rows, pack
 from mtjax.data.problem import OnError, Problems
-from mtjax.data.sources import Mixture, Source
+from mtjax.data.sources import Source, weighted_sources
 from mtjax.data.tasks import Task
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
@@ -90,9 +90,10 @@ class Batches(NamedTuple):
             float32 [B, S] (1 right, 0 wrong, 1 where neither) and what the task adds. Any order of steps gives the same
             batches. With `rows`, B is the slice's length.
         ids_at: `step -> names` of the examples in that batch, row by row.
-        window_at: `(step, factor) -> Batch` of `factor` times as many rows, none of which another step's window has
-            within an epoch: candidates to choose from.
-        repack: `(example numbers) -> Batch` of the first of those examples that fit in as many rows as a batch has.
+        window_at: `(step, factor) -> Batch` of `factor` batches, one behind the other, none of whose rows another
+            step's window has within an epoch: candidates to choose from.
+        repack: `(example numbers) -> (Batch, share of empty rows)` of the first of those examples that fit in as many
+            rows as a batch has.
         ids: name of each example, by the number that `segment_id` holds.
         steps_per_epoch: steps until every row has been seen (of one source; of a mixture, rows over batch size).
         report: what the data came to.
@@ -102,7 +103,7 @@ class Batches(NamedTuple):
     batch_at: Callable[[int], Batch]
     ids_at: Callable[[int], list[str]]
     window_at: Callable[[int, int], Batch]
-    repack: Callable[[Int[np.ndarray, " n"]], Batch]
+    repack: Callable[[Int[np.ndarray, " n"]], tuple[Batch, float]]
     ids: Sequence[str]
     steps_per_epoch: int
     report: Report
@@ -114,13 +115,25 @@ def problems(config: DataConfig) -> Problems:
     return config.source.problems(config.on_error)
 
 
+def fingerprint_of(config: DataConfig, tokenizer: Tokenizer | None = None) -> str:
+    """Of all that the batches depend on but the seed and the batch size; files are read, nothing is tokenised."""
+    sources, weights = zip(*weighted_sources(config.source), strict=True)
+    return digest(
+        [source.fingerprint() for source in sources],
+        weights,
+        config.on_error,
+        (type(config.task).__name__, config.task, _fit(config), config.segments, config.pack),
+        None if tokenizer is None else tokenizer.fingerprint,
+    )
+
+
 def make_batches(
     config: DataConfig,
     tokenizer: Tokenizer,
     *,
     batch_size: int,
     seed: int,
-    rows: slice | None = None,
+    rows: slice | Int[np.ndarray, " n"] | None = None,
     repeat: bool = True,
     also: Callable[[Index], Mapping[str, np.ndarray]] | None = None,
 ) -> Batches:
@@ -130,8 +143,9 @@ def make_batches(
     other without a gap: batch n holds places n * B .. n * B + B - 1 of that stream (`mtjax.data.order`). The weights of
     a mixture are shares of examples.
 
-    `rows` asks for some of each batch's B rows, such as one host's. `repeat=False` is one pass for evaluation: every
-    example once, in fixed order, the last batch filled up with empty rows, and InputError beyond it.
+    `rows` asks for some of each batch's B rows, such as one host's (`mtjax.placement.own_rows`). `repeat=False` is one
+    pass for evaluation: every example once, in fixed order, the last batch filled up with empty rows, and InputError
+    beyond it.
 
     `also` gives more numbers per token, by name, such as the log-probs of a reference; they become extras.
 
@@ -142,9 +156,9 @@ def make_batches(
     serves up to about 10^8 tokens on one host, since each host holds all of them.
     """
     _check(config, batch_size, seed)
-    sources, weights = zip(*_weighted_sources(config.source), strict=True)
-    fit = Fit(config.sequence_length, config.truncation, config.boundary)
-    parts = [build_index(source, config.on_error, config.task, tokenizer, fit, config.cache_dir) for source in sources]
+    sources, weights = zip(*weighted_sources(config.source), strict=True)
+    read = (config.on_error, config.task, tokenizer, _fit(config), config.cache_dir)
+    parts = [build_index(source, *read) for source in sources]
     index = join_indices(parts)
     if also is not None:
         index = index._replace(per_token=index.per_token | dict(also(index)))
@@ -184,23 +198,20 @@ def make_batches(
         return [index.ids[example] for example in members_of(joined, rows_of(step))[0]]
 
     def window_at(step: int, factor: int) -> Batch:
-        return assembled(joined, order(step * factor * batch_size + np.arange(factor * batch_size)))
+        firsts = (step * factor + np.arange(factor)) * batch_size
+        return assembled(joined, order((firsts[:, None] + wanted).ravel()))
 
-    def repack(examples: Int[np.ndarray, " n"]) -> Batch:
+    def repack(examples: Int[np.ndarray, " n"]) -> tuple[Batch, float]:
         segments = config.segments if config.pack else 1
         found = first_that_fit(index.lengths[examples], config.sequence_length, segments, batch_size)
         chosen = Rows(examples[found.members], found.offsets)
-        return assembled(chosen, np.where(wanted < chosen.number, wanted, -1))
+        batch = assembled(chosen, np.where(wanted < chosen.number, wanted, -1))
+        return batch, 1 - chosen.number / batch_size
 
-    fingerprint = digest(
-        [source.fingerprint() for source in sources],
-        weights,
-        config.on_error,
-        (type(config.task).__name__, config.task, fit, config.segments, config.pack),
-        tokenizer.fingerprint,
-    )
     report = _report(index, joined, config.sequence_length)
-    return Batches(batch_at, ids_at, window_at, repack, index.ids, steps_per_epoch, report, fingerprint)
+    return Batches(
+        batch_at, ids_at, window_at, repack, index.ids, steps_per_epoch, report, fingerprint_of(config, tokenizer)
+    )
 
 
 def members_of(
@@ -259,6 +270,10 @@ def _one_side(index: Index, members: tuple, side: int, shape: tuple[int, int, in
     return Batch(tokens, weights, per_token(np.repeat(column + 1, size).astype(np.int32)), extras)
 
 
+def _fit(config: DataConfig) -> Fit:
+    return Fit(config.sequence_length, config.truncation, config.boundary)
+
+
 def _check(config: DataConfig, batch_size: int, seed: int) -> None:
     for name, value, least in (
         ("batch_size", batch_size, 1),
@@ -268,14 +283,6 @@ def _check(config: DataConfig, batch_size: int, seed: int) -> None:
     ):
         if value < least:
             raise InputError(f"{name}={value}: expected a number of at least {least}; raise it")
-
-
-def _weighted_sources(source: Source, weight: float = 1.0) -> list[tuple[Source, float]]:
-    """The sources of a mixture (of mixtures) with their shares of examples."""
-    if not isinstance(source, Mixture):
-        return [(source, weight)]
-    parts = zip(source.sources, source.shares, strict=True)
-    return [pair for part, share in parts for pair in _weighted_sources(part, weight * share)]
 
 
 def _report(index: Index, packed: Rows, length: int) -> Report:

@@ -141,3 +141,11 @@ SOURCES: Mapping[str, type] = {
     "mixture": Mixture,
 }
 """The sources by name."""
+
+
+def weighted_sources(source: Source, weight: float = 1.0) -> list[tuple[Source, float]]:
+    """The sources of a mixture (of mixtures) with their shares of examples."""
+    if not isinstance(source, Mixture):
+        return [(source, weight)]
+    parts = zip(source.sources, source.shares, strict=True)
+    return [pair for part, share in parts for pair in weighted_sources(part, weight * share)]

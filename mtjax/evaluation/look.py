@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from mtjax.model.policy import make_policy
+from mtjax.placement import on_all, read_own_rows, split_by_rows
 from mtjax.reference import Reference
 from mtjax.step import place_batch
 from mtjax.types import Batch, LanguageModel, Mean, Params, Policy, TokenScores
@@ -60,7 +61,7 @@ def pieces(batch: Batch, ids: Sequence[str]) -> list[Piece]:
 
 
 class Look(NamedTuple):
-    """What one forward pass found, on the host.
+    """What one forward pass found, on the host: of this host's rows where it is of tokens, of all where it is a loss.
 
     Attributes:
         scores: the policy's, `[*B, T]`.
@@ -126,5 +127,7 @@ def look(
     placed = place_batch(batch, mesh)
     if mesh is None:
         return Look(*jax.device_get(jax.jit(see)(params, placed, against.params)))
+    rows, whole = split_by_rows(mesh), on_all(mesh)
     with jax.set_mesh(mesh):
-        return Look(*jax.device_get(jax.jit(see)(params, placed, against.params)))
+        found = jax.jit(see, out_shardings=(rows, rows, whole, whole))(params, placed, against.params)
+    return Look(*read_own_rows(found[:2]), *jax.device_get(found[2:]))

@@ -8,6 +8,7 @@ import numpy as np
 
 from mtjax.errors import InputError
 from mtjax.model.generate import SamplingConfig, make_sampler, row_keys
+from mtjax.placement import read_whole
 from mtjax.sharding import ways
 from mtjax.types import LanguageModel, Params
 
@@ -103,7 +104,7 @@ def sample_texts(
             tokens[row, : len(ids[prompt])], lengths[row] = ids[prompt], len(ids[prompt])
             problem[row], sample[row] = numbers[prompt], first + np.arange(together)
         keys = row_keys(seed, problem.ravel(), sample.ravel()).reshape(count, together)
-        drawn = jax.tree.map(np.asarray, sampler(params, tokens, lengths, keys))
+        drawn = read_whole(sampler(params, tokens, lengths, keys))
         for row, (prompt, first) in enumerate(chunk):
             for column in range(min(together, config.samples - first)):
                 out[prompt].append(_sample(drawn, (row, column), tokenizer, config.stop, ends))

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Several hosts as processes of this machine: to try a launch, or one process per group of devices.
+#
+# Needs:    mtjax installed in the python that `python` finds (or PYTHON=...). Traffic stays on 127.0.0.1.
+# Command:  launch/local.sh --hosts 2 --devices 4 -- configs/tiny.py --mesh.data=2 --mesh.fsdp=4
+#           --devices N simulates N CPU devices a process; --supervise starts all again when one dies; --dry-run says
+#           what would run.
+# Expect:   host 0's lines, such as
+#             devices  8 x cpu on 2 hosts, mesh {'data': 2, 'fsdp': 4, 'tensor': 1}
+#             step 1/60  loss 3.6898 ...
+#           Exit code: that of the first host that failed, or 0. SIGTERM and Ctrl-C save on all hosts and end.
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+hosts=2 devices='' supervise=() dry=''
+while [[ $# -gt 0 ]]; do
+  case $1 in
+    --hosts) hosts=$2; shift 2 ;;
+    --devices) devices=$2; shift 2 ;;
+    --supervise) supervise=("$here/supervise.sh"); shift ;;
+    --dry-run) dry=1; shift ;;
+    --) shift; break ;;
+    *) break ;;
+  esac
+done
+[[ $# -gt 0 ]] || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 2; }
+
+# Two ports side by side that nobody listens on: the hosts' line, and JAX's service behind it.
+is_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+port=$((20000 + RANDOM % 12000))
+while is_taken "$port" || is_taken $((port + 1)); do port=$((20000 + RANDOM % 12000)); done
+export MTJAX_HOSTS=$hosts MTJAX_COORDINATOR=${MTJAX_COORDINATOR:-127.0.0.1:$port}
+if [[ -n $devices ]]; then
+  export JAX_PLATFORMS=cpu XLA_FLAGS="${XLA_FLAGS-} --xla_force_host_platform_device_count=$devices"
+fi
+
+command=(${supervise[@]+"${supervise[@]}"} "${PYTHON:-python}" -m mtjax.train "$@")
+if [[ -n $dry ]]; then
+  for ((host = 0; host < hosts; host++)); do
+    echo "MTJAX_HOSTS=$hosts MTJAX_HOST=$host MTJAX_COORDINATOR=$MTJAX_COORDINATOR ${command[*]}"
+  done
+  exit 0
+fi
+
+children=()
+interrupted=''
+# shellcheck disable=SC2329  # the traps call it
+stop() { kill -TERM "${children[@]}" 2>/dev/null; }
+trap stop TERM
+trap 'interrupted=1; stop' INT
+for ((host = 0; host < hosts; host++)); do
+  MTJAX_HOST=$host "${command[@]}" &
+  children+=($!)
+done
+failed=0
+for child in "${children[@]}"; do
+  while true; do
+    wait "$child"
+    code=$?
+    kill -0 "$child" 2>/dev/null || break
+  done
+  if ((failed == 0)); then failed=$code; fi
+done
+if [[ -n $interrupted ]] && ((failed == 0)); then failed=130; fi
+exit "$failed"

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# A Slurm job: one process a node, all of the node's GPUs.
+#
+# Needs:    a cluster with Slurm; mtjax installed (`pip install '.[cuda]'`) in an environment that every node sees, and
+#           active when the job is submitted; a run_dir on a file system that all nodes share.
+# Command:  sbatch --nodes=4 --gpus-per-node=8 launch/slurm.sh CONFIG --run_dir=/shared/run ...
+#           From the folder of the repository. DRY_RUN=1 launch/slurm.sh CONFIG says what would run.
+# Expect:   in slurm-<job>.out
+#             devices  32 x NVIDIA H100 80GB HBM3 on 4 hosts, mesh {...}
+#           SIGTERM comes two minutes before the time limit: the run saves on all nodes and ends with 0; submit the same
+#           line again and it goes on. A lost process is started again by launch/supervise.sh; a lost node requeues the
+#           job.
+#SBATCH --job-name=mtjax
+#SBATCH --ntasks-per-node=1
+#SBATCH --signal=TERM@120
+#SBATCH --requeue
+#SBATCH --open-mode=append
+set -eu
+[[ $# -gt 0 ]] || { sed -n '2,/^#SBATCH/s/^# \{0,1\}//p' "$0"; exit 2; }
+
+if [[ -n ${DRY_RUN-} ]]; then
+  first=${FIRST_NODE:-first-node}
+else
+  first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+fi
+export MTJAX_HOSTS=${SLURM_JOB_NUM_NODES:-1}
+# Ports that differ between jobs which share a node, below those that Linux gives to callers.
+export MTJAX_COORDINATOR=$first:$((20000 + ${SLURM_JOB_ID:-0} % 6000 * 2))
+# Each task learns its own number from srun.
+# shellcheck disable=SC2016  # the variables are the task's
+task='MTJAX_HOST=$SLURM_PROCID exec bash launch/supervise.sh python -m mtjax.train "$@"'
+command=(srun --kill-on-bad-exit=0 bash -c "$task" mtjax "$@")
+if [[ -n ${DRY_RUN-} ]]; then
+  echo "MTJAX_HOSTS=$MTJAX_HOSTS MTJAX_COORDINATOR=$MTJAX_COORDINATOR ${command[*]}"
+  exit 0
+fi
+exec "${command[@]}"

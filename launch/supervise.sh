@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Run one host's process, and start it again when a host was lost.
+#
+# Needs:    bash. Every host runs this around the same command; the other launchers of this folder do.
+# Command:  launch/supervise.sh [--restarts N] python -m mtjax.train CONFIG ...
+# Expect:   nothing of its own, until a process ends otherwise than by itself:
+#             supervise: exit code 137; start 2 of 21 in 2 s
+#           All hosts end within the heartbeat when one is lost (code 6), so all are started again, meet at the roll
+#           call, and go on from the last whole checkpoint.
+#
+# It gives up at once on what another start cannot mend, with the code: 0 done, 2 bad input, 3 does not fit, 4 lint,
+# 5 non-finite loss, 7 storage, 130 Ctrl-C; and after N starts (20) of which none ran for ten minutes.
+# SIGTERM is passed on, and is the end; so is Ctrl-C, as a SIGTERM, with code 130.
+set -u
+restarts=20
+if [[ ${1-} == --restarts ]]; then restarts=$2; shift 2; fi
+[[ $# -gt 0 ]] || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 2; }
+
+stopping='' interrupted='' child=''
+# shellcheck disable=SC2329  # the traps call it
+pass_on() {
+  stopping=1
+  [[ -z $child ]] || kill -TERM "$child" 2>/dev/null
+}
+trap pass_on TERM
+trap 'interrupted=1; pass_on' INT
+
+tried=0
+while true; do
+  began=$SECONDS
+  "$@" &
+  child=$!
+  [[ -z $stopping ]] || kill -TERM "$child" 2>/dev/null
+  # A signal ends `wait` early: ask again until the child is gone.
+  while true; do
+    wait "$child"
+    code=$?
+    kill -0 "$child" 2>/dev/null || break
+  done
+  child=''
+  if [[ -n $interrupted ]] && ((code == 0)); then code=130; fi
+  case $code in 0 | 2 | 3 | 4 | 5 | 7 | 130) exit "$code" ;; esac
+  [[ -z $stopping ]] || exit "$code"
+  if ((SECONDS - began > 600)); then tried=0; fi
+  tried=$((tried + 1))
+  if ((tried > restarts)); then
+    echo "supervise: exit code $code; given up after $restarts restarts" >&2
+    exit "$code"
+  fi
+  pause=$((tried < 5 ? 2 : 15))
+  echo "supervise: exit code $code; start $((tried + 1)) of $((restarts + 1)) in $pause s" >&2
+  sleep "$pause" &
+  child=$!
+  wait "$child"
+  child=''
+  [[ -z $stopping ]] || exit "$code"
+done

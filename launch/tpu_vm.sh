@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# A Cloud TPU slice: one process on each of its virtual machines.
+#
+# Needs:    gcloud, signed in; a TPU VM that is up, such as
+#             gcloud compute tpus tpu-vm create NAME --zone=ZONE --accelerator-type=v5p-64 --version=v2-alpha-tpuv5
+#           with this repository in ~/mtjax on every worker and `pip install '.[tpu]'` done there:
+#             launch/tpu_vm.sh NAME ZONE --install
+#           and checkpoints where all workers can write: --checkpoint.folder=gs://BUCKET/RUN.
+# Command:  launch/tpu_vm.sh NAME ZONE CONFIG --checkpoint.folder=gs://BUCKET/RUN ...
+#           DRY_RUN=1 launch/tpu_vm.sh ... says what would run. It stays connected; run it in tmux, or with nohup.
+# Expect:   of worker 0
+#             devices  32 x TPU v5 on 8 hosts, mesh {...}
+#           A lost process is started again on its worker by launch/supervise.sh. After a preemption create the slice
+#           anew and give the same command: the run goes on from the bucket.
+set -eu
+[[ $# -gt 2 ]] || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 2; }
+name=$1 zone=$2
+shift 2
+
+if [[ $1 == --install ]]; then
+  root=$(cd "$(dirname "$0")/.." && pwd)
+  run=(gcloud compute tpus tpu-vm scp --recurse --worker=all --zone="$zone" "$root/mtjax" "$root/launch" "$root/configs"
+    "$root/pyproject.toml" "$root/README.md" "$name:mtjax/")
+  install="cd mtjax && pip install -q '.[tpu]'"
+  make=(gcloud compute tpus tpu-vm ssh "$name" --zone="$zone" --worker=all --command="mkdir -p mtjax")
+  then=(gcloud compute tpus tpu-vm ssh "$name" --zone="$zone" --worker=all --command="$install")
+  if [[ -n ${DRY_RUN-} ]]; then
+    printf '%s\n' "${make[*]}" "${run[*]}" "${then[*]}"
+    exit 0
+  fi
+  "${make[@]}" && "${run[@]}" && exec "${then[@]}"
+fi
+
+# A worker learns from its metadata which one it is, and where the first one is.
+# shellcheck disable=SC2016  # the variables are the worker's
+where='
+about() { curl -sf -H "Metadata-Flavor: Google" "http://metadata.google.internal/computeMetadata/v1/instance/attributes/$1"; }
+ends=$(about worker-network-endpoints) || exit 1
+export MTJAX_HOST=$(about agent-worker-number)
+export MTJAX_HOSTS=$(echo "$ends" | tr "," "\n" | wc -l)
+export MTJAX_COORDINATOR=$(echo "$ends" | cut -d, -f1 | cut -d: -f3):23456
+cd mtjax'
+words=$(printf ' %q' "$@")
+command=(gcloud compute tpus tpu-vm ssh "$name" --zone="$zone" --worker=all
+  --command="$where && bash launch/supervise.sh python3 -m mtjax.train$words")
+if [[ -n ${DRY_RUN-} ]]; then
+  printf '%s\n' "${command[*]}"
+  exit 0
+fi
+exec "${command[@]}"

@@ -1,0 +1,248 @@
+"""Many hosts, one process each: found by the environment, called together, made to agree, and stopped together.
+
+A launcher (see `docs/launch.md`) sets on each host
+
+    MTJAX_HOSTS=4  MTJAX_HOST=0..3  MTJAX_COORDINATOR=address:port   (of host 0; the port behind it is used too)
+    MTJAX_START_TIMEOUT=300   seconds within which all hosts must have come
+    MTJAX_HEARTBEAT=100       seconds of silence after which a host counts as lost
+
+Without them a run has one process, and every function here does what that needs: nothing.
+"""
+
+import contextlib
+import ctypes
+import hashlib
+import importlib.metadata
+import os
+import pathlib
+import platform
+import signal
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
+
+from mtjax.errors import CODES, ExitCode, InputError
+from mtjax.roll_call import Cluster, Line
+
+T = TypeVar("T")
+
+_line: Line | None = None  # of the session in force
+
+ALIKE = ("jax", "jaxlib", "libtpu", "flax", "optax", "orbax-checkpoint", "numpy")
+"""Packages whose versions must be the same on every host: the hosts compile the same program, or hang."""
+
+ENVIRONMENT = ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "JAX_ENABLE_X64", "JAX_DEFAULT_MATMUL_PRECISION", "JAX_PLATFORMS")
+"""Variables that change what is compiled."""
+
+GRACE = 5.0
+"""Seconds that an exception of unknown cause, or another host's failure, waits for the one that explains it."""
+
+
+def index() -> int:
+    """Number of this host, 0 where there is one."""
+    return 0 if _line is None else _line.cluster.host
+
+
+def count() -> int:
+    """How many hosts the run has."""
+    return 1 if _line is None else _line.cluster.hosts
+
+
+def exchange(value: T) -> list[T]:
+    """Everyone's value (JSON), by host, on every host. All hosts must call it at the same place; it waits for them."""
+    return [value] if _line is None else _line.exchange(value)
+
+
+def barrier() -> None:
+    """Wait until all hosts are here."""
+    exchange(None)
+
+
+def on_first(make: Callable[[], T]) -> T:
+    """What `make` gives on host 0 (JSON), on every host; the others do not call it. An error there stops them all."""
+    return exchange(make() if index() == 0 else None)[0]  # type: ignore[return-value]
+
+
+def see_alike(folder: pathlib.Path) -> bool:
+    """Whether every host sees in `folder` what host 0 writes there; each host gets its own answer."""
+    mark = folder / f"seen-by-all-{on_first(lambda: str(time.time_ns()))}"
+    if count() == 1:
+        return True
+    if index() == 0:
+        mark.touch()
+    barrier()
+    seen = mark.exists()
+    barrier()
+    if index() == 0:
+        mark.unlink()
+    return seen
+
+
+def agree(facts: Mapping[str, str]) -> None:
+    """Compare facts, by name, between all hosts.
+
+    Raises:
+        InputError: on every host alike; names the hosts that differ from most (from host 0 in a tie) and each fact with
+            both values.
+    """
+    everyone = exchange(dict(facts))
+    found = []
+    for name in sorted(set().union(*everyone)):
+        values = [facts.get(name, "absent") for facts in everyone]
+        if len(set(values)) > 1:
+            often = Counter(values).most_common()
+            norm = values[0] if often[0][1] == often[1][1] else often[0][0]
+            others = [f"host {n} has {value!s:.80}" for n, value in enumerate(values) if value != norm]
+            more = f" and {len(others) - 4} more hosts" if len(others) > 4 else ""
+            found.append(f"{name}: {', '.join(others[:4])}{more}, host {values.index(norm)} has {norm!s:.80}")
+    if found:
+        more = f"; and {len(found) - 6} more" if len(found) > 6 else ""
+        raise InputError(f"the hosts disagree. {'; '.join(found[:6])}{more}. Start all with the same code and settings")
+
+
+def code_facts() -> dict[str, str]:
+    """What must be the same on every host before JAX starts: our code, Python, packages and some variables."""
+    folder, made = pathlib.Path(__file__).parent, hashlib.sha256()
+    for file in sorted(folder.rglob("*.py")):
+        made.update(str(file.relative_to(folder)).encode() + b"\0" + file.read_bytes() + b"\0")
+    facts = {"code of mtjax": made.hexdigest()[:16], "Python": ".".join(platform.python_version_tuple()[:2])}
+    for package in ALIKE:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            facts[f"version of {package}"] = importlib.metadata.version(package)
+    return facts | {name: os.environ.get(name, "") for name in ENVIRONMENT}
+
+
+def device_facts() -> dict[str, str]:
+    """What must be the same of the devices: how many a host has, how many there are, and of which kind."""
+    import jax
+
+    kinds = ", ".join(sorted({device.device_kind for device in jax.local_devices()}))
+    return {"devices": f"{jax.local_device_count()} x {kinds}", "devices in all": str(jax.device_count())}
+
+
+def read_cluster(environment: Mapping[str, str] = os.environ) -> Cluster | None:
+    """Where this process stands, by `MTJAX_...`; None for a run of one process. InputError for half a description."""
+    names = ("MTJAX_HOSTS", "MTJAX_HOST", "MTJAX_COORDINATOR")
+    given = {name: environment[name] for name in names if environment.get(name)}
+    if not given or given.get("MTJAX_HOSTS") == "1":
+        return None
+    if len(given) < len(names):
+        raise InputError(f"{', '.join(given)} is set, but {', '.join(set(names) - given.keys())} is not; set all three")
+    address, _, port = given["MTJAX_COORDINATOR"].rpartition(":")
+    times = [environment.get(name) or kept for name, kept in (("MTJAX_START_TIMEOUT", 300), ("MTJAX_HEARTBEAT", 100))]
+    try:
+        numbers = [int(text) for text in (port, given["MTJAX_HOSTS"], given["MTJAX_HOST"])]
+        cluster = Cluster(address.strip("[]"), *numbers, *map(float, times))
+    except ValueError as error:
+        raise InputError(f"{given}: expected two numbers and address:port ({error})") from error
+    if not address or not 0 <= cluster.host < cluster.hosts or min(cluster.start_timeout, cluster.heartbeat) <= 0:
+        raise InputError(f"{given}, time-outs {times}: expected 0 <= MTJAX_HOST < MTJAX_HOSTS, and times above 0")
+    return cluster
+
+
+@contextlib.contextmanager
+def session() -> Iterator[None]:
+    """Call the hosts together and start JAX's own service; inside, all stop when one does.
+
+    It must come before JAX looks for devices. Host 0 alone prints; errors come from every host, with its number in
+    front. Where there are several, an exception ends the process here, with its exit code: JAX's farewell would wait
+    for hosts that are gone.
+
+    Raises:
+        HostLost: a host did not come; the message names it.
+        InputError: half a description of the hosts; hosts whose code differs, named.
+    """
+    global _line
+    cluster = read_cluster()
+    if cluster is None:
+        yield
+        return
+    line = Line(cluster, _end_here)
+    said, here = sys.stdout, line.cluster.host
+    try:
+        _line = line
+        if here:
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        agree(code_facts())
+        _start_jax(cluster)
+        yield
+        barrier()
+        import jax
+
+        line.close()
+        jax.distributed.shutdown()
+    except BaseException as error:
+        _fail(line, error)
+    finally:
+        _line = None
+        if here:
+            sys.stdout.close()
+        sys.stdout = said
+
+
+def _start_jax(cluster: Cluster) -> None:
+    import jax
+
+    port = cluster.port + 1
+    host = f"[{cluster.address}]" if ":" in cluster.address else cluster.address
+    jax.distributed.initialize(
+        f"{host}:{port}",
+        cluster.hosts,
+        cluster.host,
+        cluster_detection_method="deactivate",
+        initialization_timeout=int(cluster.start_timeout),
+        heartbeat_timeout_seconds=max(int(cluster.heartbeat), 1),
+        # On one machine nobody else may call.
+        coordinator_bind_address=f"{host}:{port}" if cluster.address in ("127.0.0.1", "::1", "localhost") else None,
+    )
+    _wait_before_abort()
+
+
+def _wait_before_abort() -> None:
+    """Where JAX's service sees first that a host died, it aborts this process: let the line end it, with a name.
+
+    The abort then first sleeps: the C library's `sleep` becomes its signal's handler and gets the signal's number, 6,
+    as seconds. (The service has a hook for a callback, but cannot call one of Python's: jaxlib 0.10 throws `bad_cast`.)
+    """
+    library = ctypes.CDLL(None)
+    library.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
+    library.signal(signal.SIGABRT, ctypes.cast(library.sleep, ctypes.c_void_p))
+
+
+def _fail(line: Line, error: BaseException) -> None:
+    """This host stops on an exception: tell the others and end. What follows from a lost host gives way to that."""
+    code = int(next((code for kind, code in CODES.items() if isinstance(error, kind)), 1))
+    if isinstance(error, KeyboardInterrupt | SystemExit):  # `--help` is such an exit
+        code = int(ExitCode.INTERRUPTED if isinstance(error, KeyboardInterrupt) else error.code or 0)
+    elif code == 1:
+        # A collective that failed since its peer died: in a moment the line says who that is, and ends this process.
+        time.sleep(GRACE)
+        traceback.print_exception(error)
+    text = str(error) or type(error).__name__
+    print(f"host {line.cluster.host}: error: {text}", file=sys.stderr)
+    line.fail(code, text)
+    _exit(code, line)
+
+
+def _end_here(code: int, text: str) -> None:
+    """Another host failed or is lost. A failure that all hosts meet is told by each in its own words."""
+    if code not in (ExitCode.HOST_LOST, 1):
+        time.sleep(GRACE)
+    here = index()
+    if code == ExitCode.HOST_LOST:
+        text += "; the last whole checkpoint counts: start all hosts again, the same command goes on from it"
+    print(f"host {here}: error: {text}", file=sys.stderr)
+    _exit(code, _line)
+
+
+def _exit(code: int, line: Line | None) -> None:
+    """End this process, whatever its threads wait for; host 0 last, since its end is a failure to JAX's service."""
+    if line is not None and line.cluster.host == 0:
+        line.wait_for_others(2 * GRACE)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(code)

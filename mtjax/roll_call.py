@@ -1,0 +1,260 @@
+"""The line between the hosts of a run: who is there, what each says, and who is gone. Sockets only, no JAX.
+
+Host 0 listens, the others call it: a star. Over each connection go lines of JSON: a greeting, values to exchange, a
+failure, a farewell, and a sign of life four times in a heartbeat. A process that dies closes its connection at once;
+one that hangs, or whose machine is gone, falls silent for a heartbeat. Either is told to all, by name.
+"""
+
+import contextlib
+import json
+import os
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from mtjax.errors import ExitCode, HostLost, InputError
+
+RETRY = 0.2
+"""Seconds between two calls to a host 0 that does not answer yet."""
+
+
+class Cluster(NamedTuple):
+    """Where this process stands among the hosts.
+
+    Attributes:
+        address, port: of host 0; JAX's own service takes the port behind it.
+        hosts: how many there are.
+        host: this one, from 0.
+        start_timeout: seconds within which all must have come.
+        heartbeat: seconds of silence after which a host counts as lost.
+    """
+
+    address: str
+    port: int
+    hosts: int
+    host: int
+    start_timeout: float = 300.0
+    heartbeat: float = 100.0
+
+
+class Line:
+    """This host's line to the others.
+
+    Args:
+        cluster: who and where.
+        on_end: called once, from a thread, with an exit code and a sentence when another host failed or is lost.
+
+    Raises:
+        HostLost: not all came in time; names those that are missing.
+        InputError: the hosts do not agree on how many they are, or two say they are the same one.
+    """
+
+    def __init__(self, cluster: Cluster, on_end: Callable[[int, str], None]):
+        self.cluster, self.on_end = cluster, on_end
+        self.said: dict[int, queue.Queue] = {}  # what each host (seen from host 0) or all of them said, in order
+        self.peers: dict[int, socket.socket] = {}
+        self.listeners: list[threading.Thread] = []
+        self.names = {cluster.host: f"{socket.gethostname()}, pid {os.getpid()}"}
+        self.gone: set[int] = set()  # said farewell
+        self.ended = threading.Event()
+        self.sending = threading.Lock()
+        deadline = time.monotonic() + cluster.start_timeout
+        if cluster.host == 0:
+            self._gather(deadline)
+        else:
+            self._call(deadline)
+        for index, peer in self.peers.items():
+            peer.settimeout(cluster.heartbeat)
+            self.said[index] = queue.Queue()
+            self.listeners.append(threading.Thread(target=self._listen, args=(index, peer), daemon=True))
+            self.listeners[-1].start()
+        threading.Thread(target=self._live, daemon=True).start()
+
+    # The start.
+
+    def _gather(self, deadline: float) -> None:
+        """Host 0: wait for the others, then greet them all; or tell those who came who is missing."""
+        cluster, refusal = self.cluster, ""
+        family = socket.AF_INET6 if ":" in cluster.address else socket.AF_INET
+        # On this machine alone, nobody else may call; in a cluster, by whatever way host 0 is reached.
+        here = cluster.address if cluster.address in ("127.0.0.1", "::1", "localhost") else ""
+        try:
+            server = socket.create_server((here, cluster.port), family=family, backlog=cluster.hosts)
+        except OSError as error:
+            raise InputError(
+                f"host 0 cannot listen on port {cluster.port} ({error}); choose another port in MTJAX_COORDINATOR"
+            ) from error
+        with server:
+            while len(self.peers) < cluster.hosts - 1 and not refusal and time.monotonic() < deadline:
+                server.settimeout(max(deadline - time.monotonic(), 0.01))
+                try:
+                    peer, _ = server.accept()
+                except OSError:
+                    continue
+                try:
+                    peer.settimeout(10)
+                    said = json.loads(_first_line(peer))
+                    index, count, name = int(said["hello"]), int(said["of"]), str(said["name"])
+                except (OSError, ValueError, KeyError, TypeError):
+                    peer.close()  # nobody we know
+                    continue
+                if count != cluster.hosts:
+                    refusal = f"host {index} ({name}) expects {count} hosts, host 0 {cluster.hosts}"
+                elif not 0 < index < count or index in self.peers:
+                    other = self.names.get(index, "nobody")
+                    refusal = f"{name} says it is host {index} of {count}, which is {other}"
+                if index in self.peers:
+                    self.peers[index].close()
+                self.peers[index], self.names[index] = peer, name
+        missing = sorted(set(range(cluster.hosts)) - self.names.keys())
+        stop: Exception | None = None
+        if refusal:
+            stop = InputError(f"{refusal}; set MTJAX_HOSTS alike and MTJAX_HOST from 0 on each host")
+        elif missing:
+            stop = HostLost(
+                f"host {', '.join(map(str, missing))} of {cluster.hosts} did not come within {cluster.start_timeout:g} "
+                f"s (here: {self._list()}); look at its log, or raise MTJAX_START_TIMEOUT"
+            )
+        for peer in self.peers.values():
+            self._send(peer, {"refused": [str(stop), code_of(stop)]} if stop else {"welcome": self.names})
+        if stop:
+            self._hang_up()
+            raise stop
+
+    def _call(self, deadline: float) -> None:
+        """Another host: call host 0 until it answers, then wait for its greeting."""
+        cluster = self.cluster
+        where = f"{cluster.address}:{cluster.port}"
+        while True:
+            try:
+                peer = socket.create_connection((cluster.address, cluster.port), timeout=5)
+                break
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise HostLost(
+                        f"host 0 is missing: nobody answers at {where} within {cluster.start_timeout:g} s ({error}); "
+                        "look at its log and MTJAX_COORDINATOR, or raise MTJAX_START_TIMEOUT"
+                    ) from error
+                time.sleep(RETRY)
+        self._send(peer, {"hello": cluster.host, "of": cluster.hosts, "name": self.names[cluster.host]})
+        peer.settimeout(max(deadline - time.monotonic(), 0) + 10)  # host 0 says itself who is missing
+        try:
+            said = json.loads(_first_line(peer))
+        except (OSError, ValueError) as error:
+            peer.close()
+            raise HostLost(f"host 0 at {where} went away during the roll call; look at its log") from error
+        if "refused" in said:
+            peer.close()
+            text, code = said["refused"]
+            raise InputError(text) if code == ExitCode.BAD_INPUT else HostLost(text)
+        self.peers[0], self.names = peer, {int(index): name for index, name in said["welcome"].items()}
+
+    def _list(self) -> str:
+        return "; ".join(f"{index} = {name}" for index, name in sorted(self.names.items()))
+
+    # The run.
+
+    def exchange(self, value: Any) -> list[Any]:
+        """Give every host everyone's value (JSON), by index; all hosts must call it equally often. It waits for all."""
+        cluster = self.cluster
+        if cluster.host:
+            self._send(self.peers[0], {"say": value})
+            everyone: list[Any] = self._next(0)
+            return everyone
+        values = [value, *(self._next(index) for index in range(1, cluster.hosts))]
+        self._tell({"say": values})
+        return values
+
+    def _next(self, index: int) -> Any:
+        """The next thing a host says; waits for ever where another host ended, since `on_end` ends this one."""
+        return self.said[index].get()
+
+    def fail(self, code: int, text: str) -> None:
+        """Tell all other hosts that this one stops with this exit code, and why."""
+        self.ended.set()
+        self._tell({"failed": [self.cluster.host, code, text]})
+
+    def wait_for_others(self, seconds: float) -> None:
+        """Wait until the others have hung up, but no longer than this."""
+        deadline = time.monotonic() + seconds
+        for thread in self.listeners:
+            if thread is not threading.current_thread():
+                thread.join(max(deadline - time.monotonic(), 0))
+
+    def close(self) -> None:
+        """Take leave: what happens to this process from here on is no failure."""
+        self.ended.set()
+        self._tell({"bye": self.cluster.host})
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close all connections; what was sent still arrives."""
+        for peer in self.peers.values():
+            with contextlib.suppress(OSError):
+                peer.shutdown(socket.SHUT_RDWR)
+            peer.close()
+
+    def _listen(self, index: int, peer: socket.socket) -> None:
+        """A thread for each connection: take in what comes until it ends."""
+        why = "its process is gone"
+        try:
+            with peer.makefile("r", encoding="utf-8") as lines:
+                for line in lines:
+                    said = json.loads(line)
+                    if "say" in said:
+                        self.said[index].put(said["say"])
+                    elif "failed" in said:
+                        return self._end(*said["failed"])
+                    elif "bye" in said:
+                        self.gone.add(index)
+                        return None
+        except TimeoutError:
+            why = f"not a sign of it for {self.cluster.heartbeat:g} s"
+        except (OSError, ValueError):
+            pass
+        return self._end(index, ExitCode.HOST_LOST, why)
+
+    def _end(self, index: int, code: int, text: str) -> None:
+        """Another host failed or is lost: tell the others, then end here."""
+        if self.ended.is_set():
+            return
+        self.ended.set()
+        if self.cluster.host == 0:
+            self._tell({"failed": [index, code, text]}, but=index)
+        name = f"host {index} ({self.names.get(index, 'unknown')})"
+        lost = code == ExitCode.HOST_LOST
+        self.on_end(code, f"{name} is lost: {text}" if lost else f"{name} stopped: {text}")
+
+    def _live(self) -> None:
+        """A thread that gives signs of life."""
+        while not self.ended.wait(self.cluster.heartbeat / 4):
+            self._tell({"ping": self.cluster.host})
+
+    def _tell(self, message: dict[str, Any], but: int | None = None) -> None:
+        for index, peer in self.peers.items():
+            if index != but and index not in self.gone:
+                self._send(peer, message)
+
+    def _send(self, peer: socket.socket, message: dict[str, Any]) -> None:
+        """A peer that cannot be written to is found by the thread that reads from it."""
+        with contextlib.suppress(OSError), self.sending:
+            peer.sendall(json.dumps(message).encode() + b"\n")
+
+
+def code_of(error: Exception | None) -> int:
+    """The exit code that tells an `InputError` from a lost host over the line."""
+    return ExitCode.BAD_INPUT if isinstance(error, InputError) else ExitCode.HOST_LOST
+
+
+def _first_line(peer: socket.socket) -> bytes:
+    """Read up to the end of a line, byte by byte: what comes behind it is for others."""
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = peer.recv(1)
+        if not byte or len(line) > 1 << 20:
+            raise OSError("the line was cut")
+        line += byte
+    return line

@@ -1,0 +1,83 @@
+"""Starting hosts as processes of this machine, for tests."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": ".",
+    "PYTHONUNBUFFERED": "1",
+    # Small programs, many processes: compile quickly, and keep even the smallest.
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+}
+"""For every process of these tests."""
+
+
+def free_port():
+    """A port that is free, and the one behind it too."""
+    while True:
+        with socket.socket() as one, socket.socket() as two:
+            one.bind(("127.0.0.1", 0))
+            port = one.getsockname()[1]
+            try:
+                two.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port
+
+
+class Hosts:
+    """`count` processes that run the same command, each as a host of some simulated devices.
+
+    Args:
+        words: behind `python`.
+        others: other words for some hosts, by number; None leaves that host out.
+    """
+
+    def __init__(self, words, count=2, others=None, devices=4, port=None, **environment):
+        flags = os.environ.get("XLA_FLAGS", "").split()
+        flags = [flag for flag in flags if "device_count" not in flag]
+        flags.append(f"--xla_force_host_platform_device_count={devices}")
+        port = port or free_port()
+        common = ENVIRONMENT | {"XLA_FLAGS": " ".join(flags), **environment}
+        if count > 1:
+            common |= {"MTJAX_HOSTS": str(count), "MTJAX_COORDINATOR": f"127.0.0.1:{port}"}
+        self.files, self.processes, self.texts = {}, {}, {}
+        for host in range(count):
+            mine = (others or {}).get(host, words)
+            if mine is not None:
+                self.files[host] = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
+                self.processes[host] = subprocess.Popen(
+                    [sys.executable, *mine],
+                    env=common | ({"MTJAX_HOST": str(host)} if count > 1 else {}),
+                    stdout=self.files[host],
+                    stderr=subprocess.STDOUT,
+                )
+
+    def codes(self, timeout=300):
+        """Exit codes, by host; those that do not end in time are killed, and have none."""
+        deadline = time.monotonic() + timeout
+        try:
+            for process in self.processes.values():
+                process.wait(max(deadline - time.monotonic(), 0.01))
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return {host: process.returncode for host, process in self.processes.items()} | {"late": self.texts}
+        self.kill()
+        return {host: process.returncode for host, process in self.processes.items()}
+
+    def kill(self):
+        """End all that still run, and take in what they printed, as `texts` by host."""
+        for host, process in self.processes.items():
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            if not self.files[host].closed:
+                self.files[host].seek(0)
+                self.texts[host] = self.files[host].read()
+                self.files[host].close()

