@@ -77,7 +77,7 @@ def test_the_begin_token_comes_once():
     assert example.prompt_tokens == 2
     has_one = make_example(rendered("<|bos|>ab", (8, 9, 1.0), prompt_end=8), "p", with_bos)
     assert has_one.tokens.tolist() == [BOS, 97, 98, BYTES.end_id]
-    assert encode_prompt("a", with_bos) == encode_prompt("<|bos|>a", with_bos) == [BOS, 97]
+    assert encode_prompt(with_bos, "a") == encode_prompt(with_bos, "<|bos|>a") == [BOS, 97]
 
 
 def test_a_token_across_the_prompts_end_is_refused_or_trained():
