@@ -62,7 +62,10 @@ def make_example(
     `id` names the problem. With `boundary="raise"`, a token that lies across the end of the prompt raises InputError:
     decoding starts there and would not see the ids that training saw. With "allow" such a token is a target.
     """
-    encoding = tokenizer.encode(rendered.text)
+    try:
+        encoding = tokenizer.encode(rendered.text)
+    except InputError as error:
+        raise InputError(f"example {id}: {error}") from error
     tokens = np.asarray(encoding.ids, np.int32)
     offsets = np.asarray(encoding.offsets, np.int64).reshape(-1, 2)
     weights = token_weights(rendered, offsets)

@@ -121,5 +121,11 @@ def test_truncation():
     assert shorten(LONG, 4, "keep", BOS).target == 0
 
 
+def test_a_text_that_the_tokenizer_cannot_spell_is_named():
+    text = Rendered("right/0", "1 + 1 =\ntwo", (), 8, True, {})
+    with pytest.raises(InputError, match="example a.jsonl:7: tokenizer 'arithmetic' does not know 'two'"):
+        make_example(text, "a.jsonl:7", load_tokenizer("arithmetic"))
+
+
 def test_the_first_token_is_no_target():
     assert LONG._replace(weights=np.array([5, 0, 0, 0, 0, 0, -2], np.float32)).target == 2
