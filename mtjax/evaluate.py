@@ -21,6 +21,7 @@ import tyro
 from mtjax import config as settings
 from mtjax.compiled import keep_compiled
 from mtjax.data.batches import make_batches
+from mtjax.data.examples import encode_prompt
 from mtjax.data.problem import Problem
 from mtjax.data.sources import InMemory, Source
 from mtjax.data.tasks import MistakeTask, Task
@@ -35,7 +36,6 @@ from mtjax.loading import Loaded, load_any
 from mtjax.model import catalog
 from mtjax.model.generate import SamplingConfig
 from mtjax.model.policy import make_policy
-from mtjax.model.sample_texts import encode_prompt
 from mtjax.sharding import make_mesh, ways
 from mtjax.step import place_batch
 

@@ -23,6 +23,7 @@ import mtjax
 from mtjax import config as settings
 from mtjax.checkpoint import write_whole
 from mtjax.compiled import keep_compiled
+from mtjax.data.examples import encode_prompt
 from mtjax.data.hashing import digest
 from mtjax.errors import ExitCode, InputError, entry_point
 from mtjax.evaluation.answers import check_gold
@@ -38,7 +39,7 @@ from mtjax.mistakes.rethink import Generate, mistake_block
 from mtjax.mistakes.rethinking import RethinkConfig, RethinkData, measure, mistakes_at, think
 from mtjax.mistakes.server import Server
 from mtjax.model.generate import SamplingConfig
-from mtjax.model.sample_texts import encode_prompt, sample_texts
+from mtjax.model.sample_texts import sample_texts
 from mtjax.stopping import signals
 
 FILE = "rethinking.jsonl"

@@ -1,7 +1,7 @@
 """Examples: a rendered text as token ids and weights, by character offsets."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -62,7 +62,10 @@ def make_example(
     `id` names the problem. With `boundary="raise"`, a token that lies across the end of the prompt raises InputError:
     decoding starts there and would not see the ids that training saw. With "allow" such a token is a target.
     """
-    encoding = tokenizer.encode(rendered.text)
+    try:
+        encoding = tokenizer.encode(rendered.text)
+    except InputError as error:
+        raise InputError(f"example {id}: {error}") from error
     tokens = np.asarray(encoding.ids, np.int32)
     offsets = np.asarray(encoding.offsets, np.int64).reshape(-1, 2)
     weights = token_weights(rendered, offsets)
@@ -83,15 +86,21 @@ def make_example(
     return Example(name, tokens.astype(np.int32), weights.astype(np.float32), prompt_tokens, rendered.extras, per_token)
 
 
-def needs_bos(tokenizer: Tokenizer, ids: list[int]) -> bool:
+def needs_bos(tokenizer: Any, ids: list[int]) -> bool:
     """Whether a begin token goes in front: the tokenizer has one, and the text does not start with it already."""
     return tokenizer.bos_id is not None and (not ids or ids[0] != tokenizer.bos_id)
 
 
-def encode_prompt(text: str, tokenizer: Tokenizer) -> list[int]:
-    """The ids to decode from: those that stand before the answer in training, begin token included."""
+def encode_prompt(tokenizer: Any, text: str) -> list[int]:
+    """The ids to decode from: those that stand before the answer in training, begin token included.
+
+    Raises InputError where there are none.
+    """
     ids = list(tokenizer.encode(text).ids)
-    return [tokenizer.bos_id, *ids] if tokenizer.bos_id is not None and needs_bos(tokenizer, ids) else ids
+    ids = [tokenizer.bos_id, *ids] if tokenizer.bos_id is not None and needs_bos(tokenizer, ids) else ids
+    if not ids:
+        raise InputError("a prompt is empty, and this tokenizer has no begin token: there is nothing to continue")
+    return ids
 
 
 def check_boundary(rendered: Rendered, example: Example, tokenizer: Tokenizer) -> None:
@@ -99,7 +108,7 @@ def check_boundary(rendered: Rendered, example: Example, tokenizer: Tokenizer) -
 
     A tokenizer may look ahead: "x \\n" at the end of a text and in front of a letter can differ.
     """
-    alone = encode_prompt(rendered.text[: rendered.prompt_end], tokenizer)
+    alone = encode_prompt(tokenizer, rendered.text[: rendered.prompt_end]) if rendered.prompt_end else []
     if alone != example.tokens[: len(alone)].tolist():
         raise _boundary_error(example.id, "its ids differ when it stands alone")
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
+from mtjax.data.examples import encode_prompt
 from mtjax.data.problem import OnError
 from mtjax.data.sources import Source
 from mtjax.data.tasks import Task
@@ -18,7 +19,7 @@ from mtjax.errors import InputError
 from mtjax.evaluation.answers import check_gold, grade
 from mtjax.evaluation.coverage import pass_at_k
 from mtjax.model.generate import SamplingConfig
-from mtjax.model.sample_texts import encode_prompt, sample_texts
+from mtjax.model.sample_texts import sample_texts
 from mtjax.objectives.coverage import dco_weight
 from mtjax.objectives.sequences import confidence
 from mtjax.types import LanguageModel, Params

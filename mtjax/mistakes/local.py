@@ -5,12 +5,13 @@ import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from mtjax.data.examples import encode_prompt
 from mtjax.data.problem import Problem
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.mistakes.attempt import Attempt, Drawn
 from mtjax.model.generate import SamplingConfig
-from mtjax.model.sample_texts import BUCKET, Sample, encode_prompt, sample_texts
+from mtjax.model.sample_texts import BUCKET, Sample, sample_texts
 from mtjax.types import LanguageModel, Params
 
 MAX_NEW_TOKENS = 256

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from mtjax.data.examples import encode_prompt
 from mtjax.errors import InputError
 from mtjax.model.generate import SamplingConfig, make_sampler, row_keys
 from mtjax.placement import read_whole
@@ -31,16 +32,6 @@ class Sample(NamedTuple):
     logprob: float
     proposal_logprob: float
     finished: bool
-
-
-def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
-    """Token ids of a prompt, with the tokenizer's begin token in front unless the text brings it."""
-    ids = list(tokenizer.encode(prompt).ids)
-    if tokenizer.bos_id is not None and ids[:1] != [tokenizer.bos_id]:
-        ids = [tokenizer.bos_id, *ids]
-    if not ids:
-        raise InputError("a prompt is empty, and this tokenizer has no begin token: there is nothing to continue")
-    return ids
 
 
 def sample_texts(

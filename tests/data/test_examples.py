@@ -77,7 +77,7 @@ def test_the_begin_token_comes_once():
     assert example.prompt_tokens == 2
     has_one = make_example(rendered("<|bos|>ab", (8, 9, 1.0), prompt_end=8), "p", with_bos)
     assert has_one.tokens.tolist() == [BOS, 97, 98, BYTES.end_id]
-    assert encode_prompt("a", with_bos) == encode_prompt("<|bos|>a", with_bos) == [BOS, 97]
+    assert encode_prompt(with_bos, "a") == encode_prompt(with_bos, "<|bos|>a") == [BOS, 97]
 
 
 def test_a_token_across_the_prompts_end_is_refused_or_trained():
@@ -119,6 +119,12 @@ def test_truncation():
     assert kept.tokens.tolist() == [BOS, 1, 2, 3, 7]
     assert kept.target == 1
     assert shorten(LONG, 4, "keep", BOS).target == 0
+
+
+def test_a_text_that_the_tokenizer_cannot_spell_is_named():
+    text = Rendered("right/0", "1 + 1 =\ntwo", (), 8, True, {})
+    with pytest.raises(InputError, match="example a.jsonl:7: tokenizer 'arithmetic' does not know 'two'"):
+        make_example(text, "a.jsonl:7", load_tokenizer("arithmetic"))
 
 
 def test_the_first_token_is_no_target():

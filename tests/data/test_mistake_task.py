@@ -89,7 +89,7 @@ def test_the_prompt_has_the_ids_it_has_in_training(name, template, prefix_in):
     problem = Problem("p", "1+2-3", right=("Step 1: 1+2=3",), wrong=("Step 1: 1+2=4",))
     task = MistakeTask(decode_prefix="correct", template=template, prefix_in=prefix_in)
     for example, polarity in zip(examples(task, tokenizer, problem), (True, False), strict=True):
-        ids = encode_prompt(task.prompt(problem, polarity), tokenizer)
+        ids = encode_prompt(tokenizer, task.prompt(problem, polarity))
         assert example.tokens[: len(ids)].tolist() == ids
         assert example.prompt_tokens == len(ids)
         assert example.weights[len(ids) :].all()

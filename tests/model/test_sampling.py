@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mtjax.data.examples import encode_prompt
 from mtjax.errors import InputError
 from mtjax.model import generate, huggingface
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.generate import SamplingConfig, cut_at_stop, make_sampler, proposal, row_keys
 from mtjax.model.language_model import make_language_model
 from mtjax.model.policy import make_policy
-from mtjax.model.sample_texts import encode_prompt, sample_texts
+from mtjax.model.sample_texts import sample_texts
 from mtjax.sharding import MeshSpec, make_mesh, shardings
 from mtjax.types import Batch
 from tests.model import golden
