@@ -4,8 +4,11 @@ One wrong step per problem, of a known type, proved wrong, in FOLDER/mistakes.js
 and how; run again after a kill, it ends with the same files.
 """
 
+import contextlib
+import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 import sys
 import typing
@@ -24,7 +27,7 @@ from mtjax.errors import ExitCode, InputError, entry_point, suggest
 from mtjax.evaluation.report import Table, format_table
 from mtjax.mistakes.inject_config import InjectConfig
 from mtjax.mistakes.injection import OUTCOMES, Yields, inject, usable_solutions, yield_rows
-from mtjax.mistakes.journal import Journal, flat
+from mtjax.mistakes.journal import MANIFEST, Journal, locked, settle
 from mtjax.mistakes.leak import LIMIT, Leak, measure, pairs_in
 from mtjax.mistakes.record import Mistake, read_mistakes, to_lines
 from mtjax.mistakes.self_edit import PREFILL, Generate, plain_chat, self_edit
@@ -43,7 +46,10 @@ def run(settings: InjectConfig, say: Callable[[str], None] = print, generate: Ge
         InputError: bad settings, no right solution, a folder with another injection in it.
     """
     # What: problems with a right solution.
-    found = settings.source.problems(settings.on_error)
+    try:
+        found = settings.source.problems(settings.on_error)
+    except InputError as error:  # the readers name the setting as a training config has it
+        raise InputError(str(error).replace("data.on_error", "--on_error")) from error
     problems = list(found.items[: settings.limit])
     for note in found.notes:
         say(f"note: {note}")
@@ -60,54 +66,30 @@ def run(settings: InjectConfig, say: Callable[[str], None] = print, generate: Ge
     if settings.editor == "self_edit":
         policy = (generate, {"model": settings.model}, plain_chat) if generate else load_policy(settings)
         depends["policy"] = policy[1]
-    manifest = begin(folder, depends, len(problems), settings.overwrite)
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, locked(folder))
+        about = {"mtjax": __version__, "problems": len(problems)}
+        manifest = settle(folder, (FILE,), depends, about, settings.overwrite)
 
-    # Edit, judge, write.
-    if not finished(folder, manifest):
-        yields: Yields = {}
-        if policy is None:
-            mistakes = inject(problems, settings.rules, yields)
-        else:
-            mistakes = self_edits(settings, problems, folder / "self_edits", depends, policy, yields, say)
-        manifest |= save(folder / FILE, mistakes)
-        manifest["yields"] = {name: {key: yields[name][key] for key in OUTCOMES} for name in sorted(yields)}
-        if settings.leak:
+        # Edit, judge, write.
+        if not finished(folder, manifest):
+            yields: Yields = {}
+            if policy is None:
+                mistakes = inject(problems, settings.rules, yields)
+            else:
+                mistakes = self_edits(settings, problems, folder / "self_edits", depends, policy, yields, say)
+            manifest |= save(folder / FILE, mistakes)
+            manifest["yields"] = {name: {key: yields[name][key] for key in OUTCOMES} for name in sorted(yields)}
+            manifest.pop("leak", None)
+            write_whole(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+        if settings.leak and "leak" not in manifest:
             manifest["leak"] = leaks(folder / FILE)
-        write_whole(folder / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+            write_whole(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
 
     # Say what came of it.
     say(report(manifest, settings))
     say(f"{manifest['records']:,} mistakes of {len(problems):,} problems in {folder / FILE}")
     return ExitCode.DONE
-
-
-def begin(folder: pathlib.Path, depends: dict[str, Any], problems: int, overwrite: bool) -> dict[str, Any]:
-    """The manifest of a folder, written first; InputError where the folder belongs to another injection."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"'{folder}' is a file; expected a folder for the results: choose another --output")
-    path = folder / "manifest.json"
-    now = json.loads(json.dumps({"schema": 1, "mtjax": __version__, "settings": depends, "problems": problems}))
-    if overwrite:
-        for old in (path, folder / FILE):
-            old.unlink(missing_ok=True)
-    if not path.is_file():
-        if (folder / FILE).exists():
-            raise InputError(f"'{folder}' has a {FILE} but no manifest.json; choose another --output, or --overwrite")
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(now, indent=1) + "\n")
-        return now
-    try:
-        before = json.loads(path.read_text())
-        was = flat(before["settings"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        said = f"{error!r:.100}"
-        raise InputError(f"'{path}' cannot be read ({said}); choose another --output, or --overwrite") from error
-    is_now = flat(now["settings"])
-    differing = [name for name in sorted(was.keys() | is_now.keys()) if was.get(name) != is_now.get(name)]
-    if differing:
-        said = "; ".join(f"{name} was {was.get(name)!r:.60}, is {is_now.get(name)!r:.60}" for name in differing[:6])
-        raise InputError(f"'{folder}' holds another injection: {said}. Choose another --output, or --overwrite")
-    return before
 
 
 def finished(folder: pathlib.Path, manifest: dict[str, Any]) -> bool:
@@ -141,9 +123,20 @@ def report(manifest: dict[str, Any], settings: InjectConfig) -> str:
     yields = {name: Counter(counts) for name, counts in manifest["yields"].items()}
     caption = "edits by type: made, taken by a filter, refuted (stayed right), not to be judged, proved wrong, kept"
     rows = yield_rows(yields)
-    shown = [k for k, name in enumerate(OUTCOMES, 1) if name in ("made", "proved", "kept") or rows[-1][k]]
+    always = ("made", "refuted", "unproved", "proved", "kept")
+    shown = [k for k, name in enumerate(OUTCOMES, 1) if name in always or rows[-1][k]]
     columns = ["type", *(OUTCOMES[k - 1].replace("_", " ") for k in shown)]
     parts = [format_table(Table(columns, [[row[0], *(row[k] for k in shown)] for row in rows], caption))]
+    total = sum(yields.values(), Counter())
+    judged = sum(total[verdict] for verdict in ("refuted", "unproved", "proved"))
+    share = lambda name, of: f"{total[name] / max(of, 1):.1%}"
+    parts.append(
+        f"of {judged:,} edits judged {share('refuted', judged)} stayed right, {share('unproved', judged)} could not be "
+        f"judged, {share('proved', judged)} were proved wrong; kept: {share('kept', total['made'])} of those made"
+    )
+    never = sorted(dataclasses.asdict(settings.shares).keys() - {name for name in yields if yields[name]["kept"]})
+    if never and settings.editor == "rules":
+        parts.append(f"types that gave none: {', '.join(never)}")
     for kind, told in manifest.get("leak", {}).items():
         worst = max(max(leak) for name, leak in told.items() if name != "all")
         caption = (
@@ -188,9 +181,9 @@ def load_policy(settings: InjectConfig) -> tuple[Generate, dict[str, Any], Calla
     """The model of self-editing: its greedy decoding, what the edits depend on, and how a request is rendered."""
     from mtjax.data.problem import Message
     from mtjax.loading import load_any
-    from mtjax.mistakes.mining import params_fingerprint
     from mtjax.model.generate import SamplingConfig
     from mtjax.model.sample_texts import sample_texts
+    from mtjax.reference import fingerprint_of
 
     keep_compiled()
     name = settings.model or ""
@@ -211,7 +204,7 @@ def load_policy(settings: InjectConfig) -> tuple[Generate, dict[str, Any], Calla
         return tokenizer.render_chat((Message(role="user", content=user),), True) + prefill
 
     decode = {"temperature": 0.0, "max_new_tokens": settings.max_new_tokens, "prefill": PREFILL}
-    about = {"model": name, "fingerprint": params_fingerprint(params), "tokenizer": tokenizer.fingerprint}
+    about = {"model": name, "fingerprint": fingerprint_of(params), "tokenizer": tokenizer.fingerprint}
     return generate, {**about, "decode": decode}, render
 
 

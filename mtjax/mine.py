@@ -38,6 +38,7 @@ from mtjax.mistakes.mined import mined_mistakes
 from mtjax.mistakes.mining import MineConfig, MineData, mine, plain, yield_table
 from mtjax.mistakes.record import to_lines
 from mtjax.mistakes.remote import RemotePolicy, chat_or_text
+from mtjax.mistakes.rethinking import RethinkConfig
 from mtjax.mistakes.server import Server
 from mtjax.model import catalog
 from mtjax.model.generate import SamplingConfig
@@ -124,12 +125,8 @@ def from_model(
     loaded: Loaded | None,
     stack: contextlib.ExitStack,
 ) -> Policy:
-    """A model on this machine; on a mesh, which `stack` sets, where there are several devices."""
-    mesh = make_mesh(config.mesh) if jax.device_count() > 1 and loaded is None else None
-    if mesh is not None:
-        stack.enter_context(jax.set_mesh(mesh))
-    loaded = loaded or load_any(name, tokenizer=config.tokenizer, mesh=mesh, dtype=config.dtype, step=config.step)
-    model, params, tokenizer, end_ids, step = loaded
+    """A model on this machine."""
+    (model, params, tokenizer, end_ids, step), depends = load_local(name, config, loaded, stack)
     prompts = fit_prompts(
         model, tokenizer, problems, lambda problem: config.data.task.prompt(problem, None, tokenizer),
         config.max_new_tokens, skip=config.data.on_error == "skip",
@@ -139,16 +136,29 @@ def from_model(
         model=model, params=params, tokenizer=tokenizer, end_ids=end_ids, prompts=prompts, sampling=sampling,
         seed=config.seed, rows=config.rows,
     )  # fmt: skip
-    policy = {
-        "kind": "local", "fingerprint": fingerprint_of(params), "tokenizer": tokenizer.fingerprint,
-        "end_ids": list(end_ids), "dtype": str(model.config.dtype),
-    }  # fmt: skip
-    shape = {"rows": config.rows, "mesh": None if mesh is None else dict(mesh.shape)}
     about = {
         "model": name, "step": step, "logprob": "the model's own at temperature 1, end token included",
         "mtjax": mtjax.__version__, "jax": jax.__version__, "device": jax.devices()[0].device_kind,
     }  # fmt: skip
-    return Policy(draw, {"policy": policy, "decode": plain(sampling), **shape}, about)
+    return Policy(draw, {"decode": plain(sampling), **depends}, about)
+
+
+def load_local(
+    name: str, config: MineConfig | RethinkConfig, loaded: Loaded | None, stack: contextlib.ExitStack
+) -> tuple[Loaded, dict[str, Any]]:
+    """A model on this machine, and what its samples depend on besides how they are drawn, for the manifest.
+
+    On a mesh, which `stack` sets, where there are several devices and the model is not `loaded` already.
+    """
+    mesh = make_mesh(config.mesh) if jax.device_count() > 1 and loaded is None else None
+    if mesh is not None:
+        stack.enter_context(jax.set_mesh(mesh))
+    loaded = loaded or load_any(name, tokenizer=config.tokenizer, mesh=mesh, dtype=config.dtype, step=config.step)
+    policy = {
+        "kind": "local", "fingerprint": fingerprint_of(loaded.params), "tokenizer": loaded.tokenizer.fingerprint,
+        "end_ids": list(loaded.end_ids), "dtype": str(loaded.model.config.dtype),
+    }  # fmt: skip
+    return loaded, {"policy": policy, "rows": config.rows, "mesh": None if mesh is None else dict(mesh.shape)}
 
 
 def from_server(

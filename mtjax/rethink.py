@@ -28,10 +28,10 @@ from mtjax.errors import ExitCode, InputError, entry_point
 from mtjax.evaluation.answers import check_gold
 from mtjax.evaluation.report import Table, format_table
 from mtjax.generate import prompt_text
-from mtjax.loading import Loaded, load_any
-from mtjax.mine import check_choices, is_run, is_url, name_and_file
+from mtjax.loading import Loaded
+from mtjax.mine import check_choices, is_run, is_url, load_local, name_and_file
 from mtjax.mistakes.journal import Journal
-from mtjax.mistakes.mining import params_fingerprint, plain
+from mtjax.mistakes.mining import plain
 from mtjax.mistakes.remote import in_threads
 from mtjax.mistakes.replies import Refused
 from mtjax.mistakes.rethink import Generate, mistake_block
@@ -39,7 +39,6 @@ from mtjax.mistakes.rethinking import RethinkConfig, RethinkData, measure, mista
 from mtjax.mistakes.server import Server
 from mtjax.model.generate import SamplingConfig
 from mtjax.model.sample_texts import encode_prompt, sample_texts
-from mtjax.sharding import make_mesh
 from mtjax.train import signals
 
 FILE = "rethinking.jsonl"
@@ -135,12 +134,8 @@ def in_turn(thinker: Thinker, seed: int, group: int, stopped: Callable[[], Any])
 
 
 def from_model(name: str, config: RethinkConfig, loaded: Loaded | None, stack: contextlib.ExitStack) -> Thinker:
-    """A model on this machine; on a mesh, which `stack` sets, where there are several devices."""
-    mesh = make_mesh(config.mesh) if jax.device_count() > 1 and loaded is None else None
-    if mesh is not None:
-        stack.enter_context(jax.set_mesh(mesh))
-    loaded = loaded or load_any(name, tokenizer=config.tokenizer, mesh=mesh, dtype=config.dtype, step=config.step)
-    model, params, tokenizer, end_ids, step = loaded
+    """A model on this machine."""
+    (model, params, tokenizer, end_ids, step), depends = load_local(name, config, loaded, stack)
     sampling = SamplingConfig(config.temperature, 0, config.top_p, config.max_new_tokens)
 
     def reply(prompts: list[str], seed: int, stopped: Callable[[], Any]) -> list[str]:
@@ -159,12 +154,8 @@ def from_model(name: str, config: RethinkConfig, loaded: Loaded | None, stack: c
         )
         return [samples[0].text for samples in drawn]
 
-    policy = {
-        "kind": "local", "fingerprint": params_fingerprint(params), "tokenizer": tokenizer.fingerprint,
-        "raw": config.raw, "end_ids": list(end_ids), "dtype": str(model.config.dtype),
-    }  # fmt: skip
-    shape = {"rows": config.rows, "mesh": None if mesh is None else dict(mesh.shape)}
-    return Thinker(reply, {"policy": policy, "decode": plain(sampling), **shape}, {"model": name, "step": step})
+    depends["policy"]["raw"] = config.raw
+    return Thinker(reply, {"decode": plain(sampling), **depends}, {"model": name, "step": step})
 
 
 def from_server(name: str, config: RethinkConfig, say: Callable[[str], None]) -> Thinker:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import random
 import signal
@@ -19,6 +20,7 @@ from mtjax.errors import ExitCode
 from mtjax.inject import main, run
 from mtjax.mistakes.inject_config import InjectConfig
 from mtjax.mistakes.injection import OUTCOMES
+from mtjax.mistakes.journal import locked
 from mtjax.mistakes.record import read_mistakes
 from mtjax.mistakes.self_edit import FENCE
 from mtjax.mistakes.source import Mistakes
@@ -59,7 +61,25 @@ def test_the_seed_decides_the_bytes(tmp_path, capsys):
         assert main([*SOURCE, f"--output={tmp_path}/{name}", f"--seed={seed}", "--no_leak"]) == ExitCode.DONE
     assert files(tmp_path / "a") == files(tmp_path / "b")
     assert files(tmp_path / "a")[0] != files(tmp_path / "c")[0]
-    assert "leak" not in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "leak" not in said
+    assert "of 12 edits judged 0.0% stayed right, 0.0% could not be judged, 100.0% were proved wrong" in said
+    assert "types that gave none: " in said
+    assert "misread, " in said  # generated arithmetic has no words
+    # What was left out can be asked for later.
+    assert main([*SOURCE, f"--output={tmp_path}/a", "--seed=1"]) == ExitCode.DONE
+    assert "leak of the surface" in capsys.readouterr().out
+    assert files(tmp_path / "a")[0] == files(tmp_path / "b")[0]
+
+
+def test_a_folder_takes_one_job_at_a_time(tmp_path, capsys):
+    lock = locked(tmp_path / "a")
+    try:
+        assert main([*SOURCE, f"--output={tmp_path}/a", "--no_leak"]) == ExitCode.BAD_INPUT
+    finally:
+        os.close(lock)
+    assert "another process is at work" in capsys.readouterr().err
+    assert main([*SOURCE, f"--output={tmp_path}/a", "--no_leak"]) == ExitCode.DONE
 
 
 def test_a_folder_keeps_to_its_settings(tmp_path, capsys):
@@ -111,6 +131,9 @@ def test_mined_solutions_and_mistakes_are_sources_too(tmp_path, capsys):
         ([*SOURCE, "--editor=self_edit", "--model=smollm2", "--carry_forward"], "carry_forward"),
         ([*SOURCE, "--editor=self_edit", "--model=smolm2"], "did you mean 'smollm2'"),
         ([*SOURCE, "--output=FILE"], "is a file"),
+        ([*SOURCE, "--output=FILE/a"], "cannot be used (Not a directory)"),
+        (["source:gsm8k", "--source.path=FILE"], "holds no problem"),
+        (["source:gsm8k", "--source.path=SVAMP"], "(or skip such records with --on_error=skip)"),
         (["source:svamp", "--source.path=SVAMP"], "none of 1 problems has a right solution"),
     ],
 )

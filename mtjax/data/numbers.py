@@ -5,7 +5,7 @@ from fractions import Fraction
 
 _UNSIGNED = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
 _PLAIN = re.compile(rf"{_UNSIGNED}(?:[eE][-+]?[0-9]{{1,3}})?")
-_FRACTION = re.compile(rf"({_UNSIGNED}) ?/ ?({_UNSIGNED})")
+_FRACTION = re.compile(rf"({_UNSIGNED}) ?/ ?([-+]?{_UNSIGNED})")
 _MIXED = re.compile(r"([0-9]+) ([0-9]+) ?/ ?([0-9]+)")
 _LATEX_FRACTION = re.compile(r"\\[dt]?frac *\{([^{}]*)\} *\{([^{}]*)\}")
 _LATEX_SHORT_FRACTION = re.compile(r"\\[dt]?frac *([0-9]) *([0-9])")

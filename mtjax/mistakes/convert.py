@@ -9,7 +9,7 @@ from typing import Any
 from mtjax.data.answers import extract_answer
 from mtjax.data.readers import COT_ERROR_KEYS, Trace, strip_marks
 from mtjax.errors import InputError, suggest
-from mtjax.mistakes.filters import levenshtein
+from mtjax.mistakes.errors import compared
 from mtjax.mistakes.record import Mistake
 
 RISE_KEYS = ("idx", "dataset", "prompt", "initial_reason_steps", "chosen", "rejected", "answer")
@@ -31,7 +31,7 @@ def _solution_pair(id: str, problem_id: str, question: str, right: str, wrong: s
     )
 
 
-def from_gsm8k_solutions(record: Mapping[str, Any], where: str, *, reference: bool = False) -> list[Mistake]:
+def from_gsm8k_solutions(record: Any, where: str, *, reference: bool = False) -> list[Mistake]:
     """GSM8K's model solutions (`example_model_solutions.jsonl`): every right with every wrong one of a question.
 
     Calculator marks are removed. `model` names who wrote the wrong side; the verdict is the data's own, by final
@@ -78,8 +78,10 @@ def from_bigbench_mistake(trace: Trace) -> Mistake | None:
     )
 
 
-def from_cot_error_set(record: Mapping[str, Any], where: str) -> Mistake:
+def from_cot_error_set(record: Any, where: str) -> Mistake:
     """A CoTErrorSet record: question, human rationale, and a model's wrong rationale; keys in either spelling."""
+    if not isinstance(record, Mapping):
+        raise InputError(f"{where}: got {record!r:.80}; expected an object with question and both rationales")
     plain = {re.sub(r"[ -]", "_", str(key).lower()): value for key, value in record.items()}
     found = {
         ours: _text(plain, next((name for name in names if name in plain), names[0]), where)
@@ -91,7 +93,7 @@ def from_cot_error_set(record: Mapping[str, Any], where: str) -> Mistake:
     )  # fmt: skip
 
 
-def from_rise(record: Mapping[str, Any], where: str) -> Mistake:
+def from_rise(record: Any, where: str) -> Mistake:
     """A RISE pair record: a full pair where `initial_reason_steps` is empty, else a step behind those.
 
     The record does not say whether the rejected side was checked, so it is unproved.
@@ -112,8 +114,8 @@ def from_rise(record: Mapping[str, Any], where: str) -> Mistake:
         prefix=prefix,
         right_step=chosen,
         wrong_step=rejected,
-        edit_distance=levenshtein(chosen, rejected) if step else None,
         generator="rise",
+        **(compared(chosen, rejected) if step else {}),
     )
 
 
@@ -135,7 +137,7 @@ def to_trl(mistake: Mistake) -> dict[str, str]:
     }
 
 
-def from_trl(record: Mapping[str, Any], where: str) -> Mistake:
+def from_trl(record: Any, where: str) -> Mistake:
     """A TRL preference record as a pair of whole solutions, unproved; `to_trl` gives it back.
 
     `chosen` and `rejected` are strings, or conversations whose last message is the answer; a conversational `prompt` is
@@ -150,7 +152,7 @@ def from_trl(record: Mapping[str, Any], where: str) -> Mistake:
     return _solution_pair(where, where, prompt, chosen, rejected, generator="trl")
 
 
-def _conversation(record: Mapping[str, Any], where: str) -> tuple[str, str, str]:
+def _conversation(record: Any, where: str) -> tuple[str, str, str]:
     """Prompt, chosen and rejected texts of a conversational record."""
     opening = _messages(record.get("prompt", []), where)
     sides = [[*opening, *_messages(record[key], where)] for key in ("chosen", "rejected")]

@@ -162,10 +162,7 @@ def _expression(tokens: list[Token], i: int) -> tuple[int, list[Token]]:
             continue
         break
     if depth:  # a bracket that was never opened: what stands behind it is the expression
-        cut = 0
-        for n in range(len(parts) - 1, -1, -1):
-            depth += {"close": -1, "open": 1}.get(parts[n].kind, 0)
-        opened = 0
+        cut = opened = 0
         for n, token in enumerate(parts):
             opened += {"open": 1, "close": -1}.get(token.kind, 0)
             if opened < 0:

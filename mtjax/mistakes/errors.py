@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 from mtjax.data.answers import extract_answer
 from mtjax.mistakes.errors_in_numbers import NUMBER_ERRORS
@@ -13,7 +14,7 @@ from mtjax.mistakes.worked import Draft, Worked, take_apart
 INJECTORS: dict[str, Callable[[Worked, random.Random], Draft | None]] = NUMBER_ERRORS | TEXT_ERRORS
 """Every injector by its type: `(solution, generator) -> draft`, None where a draw finds no place."""
 
-__all__ = ["INJECTORS", "Draft", "Worked", "draw", "edited", "take_apart", "whole_solution"]
+__all__ = ["INJECTORS", "Draft", "Worked", "compared", "draw", "edited", "take_apart", "whole_solution"]
 
 
 def draw(worked: Worked, type: str, rng: random.Random, tries: int) -> list[Draft]:
@@ -49,6 +50,12 @@ def _joined(text: str, place: int) -> bool:
     return left.isalnum() and right.isalnum()
 
 
+def compared(right: str, wrong: str) -> dict[str, Any]:
+    """The fields of a record that say how two steps differ: `span`, `before`, `after` and `edit_distance`."""
+    a, b, c, d = changed_span(right, wrong)
+    return {"span": (c, d), "before": right[a:b], "after": wrong[c:d], "edit_distance": levenshtein(right, wrong)}
+
+
 def edited(
     worked: Worked, draft: Draft, *, id: str, problem_id: str, answer: str, generator: str = "rules",
     seed: int | None = None,
@@ -58,7 +65,6 @@ def edited(
     `wrong_rest` and `wrong_answer` say where the error leads; they are empty where that cannot be said.
     """
     right = worked.text[draft.start : draft.end]
-    a, b, c, d = changed_span(right, draft.wrong)
     rest = draft.rest or ""
     ends = bool(rest.strip()) or draft.rest == ""
     wrong = worked.text[: draft.start] + draft.wrong + rest
@@ -73,11 +79,8 @@ def edited(
         right_rest=worked.text[draft.end :],
         wrong_step=draft.wrong,
         wrong_rest=rest,
-        span=(c, d),
         error_type=draft.type,
-        before=right[a:b],
-        after=draft.wrong[c:d],
-        edit_distance=levenshtein(right, draft.wrong),
+        **compared(right, draft.wrong),
         wrong_answer=(extract_answer(wrong) or "") if ends else "",
         generator=generator,
         seed=seed,

@@ -11,11 +11,11 @@ from mtjax.data.hashing import digest
 from mtjax.data.numbers import parse_number, same_number
 from mtjax.data.problem import Problem
 from mtjax.errors import InputError
-from mtjax.mistakes.errors import Draft, draw, edited, take_apart, whole_solution
+from mtjax.mistakes.errors import Draft, compared, draw, edited, take_apart, whole_solution
 from mtjax.mistakes.filters import EDIT_TELL_TALES, TELL_TALES, box_on_one_side, identical, tell_tale, unboxed_pair
 from mtjax.mistakes.record import Mistake
 from mtjax.mistakes.surface import Balance, difference
-from mtjax.mistakes.verify import verify
+from mtjax.mistakes.verify import judged
 from mtjax.mistakes.worked import Worked
 
 
@@ -135,9 +135,9 @@ def outcome(mistake: Mistake, alpha: int | None) -> tuple[str, Mistake]:
         return "tell_tale", mistake
     if box_on_one_side(right, wrong):
         right, wrong = unboxed_pair(right, wrong)
-        mistake = dataclasses.replace(mistake, right_step=right, wrong_step=wrong, span=None)
-    verdict, judge = verify(mistake)
-    return verdict, dataclasses.replace(mistake, verdict=verdict, judge=judge)
+        mistake = dataclasses.replace(mistake, right_step=right, wrong_step=wrong, **compared(right, wrong))
+    mistake = judged(mistake)
+    return mistake.verdict, mistake
 
 
 def inject(problems: Iterable[Problem], rules: Rules, yields: Yields) -> Iterator[Mistake]:
@@ -167,11 +167,10 @@ def _of_problem(problem: Problem, rules: Rules, balance: Balance, yields: Yields
         taken.add((found.prefix, found.wrong_step))
         yield found
         if rules.carry_forward and found.wrong_answer:  # without one, nobody could say how the solution ends
-            whole = whole_solution(found, id=f"{problem.id}/solution/{number}")
-            verdict, judge = verify(whole)
-            if verdict == "proved":
+            whole = judged(whole_solution(found, id=f"{problem.id}/solution/{number}"))
+            if whole.verdict == "proved":
                 yields[found.error_type]["solutions"] += 1
-                yield dataclasses.replace(whole, verdict=verdict, judge=judge)
+                yield whole
 
 
 def _one(

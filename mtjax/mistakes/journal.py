@@ -50,12 +50,10 @@ class Journal:
         self.folder, self.count = pathlib.Path(folder), count
         self.file, self.part = self.folder / file, self.folder / f"{file}.part"
         self.places: dict[int, tuple[int, int]] = {}  # number -> where its line starts in the part, and its length
-        self._lock = _locked(self.folder)
+        self._lock = locked(self.folder)
         try:
-            if overwrite:
-                for path in (self.file, self.part, self.folder / MANIFEST):
-                    path.unlink(missing_ok=True)
-            self.before = self._settle(settings, about)
+            files = (self.file.name, self.part.name)
+            self.before = settle(self.folder, files, settings, about, overwrite).get("about", {})
             if not self.finished:
                 self._read()
                 self._out = self.part.open("ab")
@@ -116,30 +114,6 @@ class Journal:
             self._out.close()
         os.close(self._lock)
 
-    def _settle(self, settings: Mapping[str, Any], about: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Write the manifest, or compare with the one that is there; returns its `about`."""
-        path = self.folder / MANIFEST
-        now = json.loads(json.dumps({"schema": 1, "settings": settings, "about": about}))
-        if not path.is_file():
-            found = next((file.name for file in (self.file, self.part) if file.exists()), None)
-            if found:
-                raise InputError(f"'{self.folder}' has a {found} but no {MANIFEST}; use another folder, or --overwrite")
-            write_whole(path, json.dumps(now, indent=1, ensure_ascii=False) + "\n")
-            return now["about"]
-        try:
-            before = json.loads(path.read_text())
-            was = flat(before["settings"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"'{path}' cannot be read ({error!r:.100}); use another folder, or --overwrite") from error
-        is_now = flat(now["settings"])
-        differing = [name for name in (*was, *(is_now.keys() - was.keys())) if was.get(name) != is_now.get(name)]
-        if differing:
-            said = "; ".join(f"{name} was {was.get(name)!r:.60}, is {is_now.get(name)!r:.60}" for name in differing[:8])
-            raise InputError(
-                f"'{self.folder}' was begun with other settings: {said}. Use another folder, or --overwrite"
-            )
-        return before.get("about", {})
-
     def _read(self) -> None:
         """Find the records that are there, and cut off what a kill tore."""
         whole = 0
@@ -165,15 +139,61 @@ def flat(tree: Any, name: str = "") -> dict[str, Any]:
     return {key: leaf for part, own in tree.items() for key, leaf in flat(own, f"{name}.{part}".lstrip(".")).items()}
 
 
-def _locked(folder: pathlib.Path) -> int:
-    """A file descriptor that holds the lock of the folder, which is made when missing."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"'{folder}' is a file; expected a folder for the results; choose another --output")
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder, os.O_RDONLY)
+def settle(
+    folder: pathlib.Path, files: Iterable[str], settings: Mapping[str, Any], about: Mapping[str, Any], overwrite: bool
+) -> dict[str, Any]:
+    """The manifest of a folder: the one that is there, with equal settings, or else a new one, written.
+
+    Args:
+        folder: where the manifest stands.
+        files: what else the job writes; without a manifest they must not be there.
+        settings: what they depend on, as JSON holds it.
+        about: what else a reader wants to know; not compared.
+        overwrite: delete the manifest and the files first.
+
+    Raises:
+        InputError: other settings, naming those that differ; a manifest that cannot be read; files without one.
+    """
+    path = folder / MANIFEST
+    for old in (path, *(folder / name for name in files)) if overwrite else ():
+        old.unlink(missing_ok=True)
+    now = json.loads(json.dumps({"schema": 1, "settings": settings, "about": about}))
+    if not path.is_file():
+        found = next((name for name in files if (folder / name).exists()), None)
+        if found:
+            raise InputError(f"'{folder}' has a {found} but no {MANIFEST}; use another folder, or --overwrite")
+        write_whole(path, json.dumps(now, indent=1, ensure_ascii=False) + "\n")
+        return now
+    try:
+        before = json.loads(path.read_text())
+        was = flat(before["settings"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"'{path}' cannot be read ({error!r:.100}); use another folder, or --overwrite") from error
+    is_now = flat(now["settings"])
+    differing = [name for name in (*was, *(is_now.keys() - was.keys())) if was.get(name) != is_now.get(name)]
+    if differing:
+        said = "; ".join(f"{name} was {was.get(name)!r:.60}, is {is_now.get(name)!r:.60}" for name in differing[:8])
+        raise InputError(f"'{folder}' was begun with other settings: {said}. Use another folder, or --overwrite")
+    return before
+
+
+def locked(folder: pathlib.Path) -> int:
+    """A file descriptor that holds the lock of the folder, which is made when missing; closing it lets go.
+
+    Raises InputError where there can be no such folder, and where another process holds the lock.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        why = "is a file" if folder.is_file() else f"cannot be used ({error.strerror})"
+        raise InputError(f"'{folder}' {why}; expected a folder for the results; choose another --output") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
         raise InputError(f"another process is at work in '{folder}'; wait for it, or choose another --output") from None
+    if not os.access(folder, os.W_OK):
+        os.close(lock)
+        raise InputError(f"'{folder}' cannot be written to; choose another --output")
     return lock

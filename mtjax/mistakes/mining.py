@@ -17,7 +17,6 @@ from mtjax.evaluation.report import Table
 from mtjax.mistakes.attempt import Attempt, Draw
 from mtjax.mistakes.journal import Journal
 from mtjax.mistakes.transport import ServerConfig
-from mtjax.reference import fingerprint_of
 from mtjax.sharding import MeshSpec
 
 
@@ -188,10 +187,6 @@ def yield_table(mined: Iterable[MinedProblem], caption: str = "") -> Table:
     rows += [[f"unique {verdict}", f"{value:,}"] for verdict, value in unique.items()]
     rows += [["pairs possible", f"{pairs:,}"], ["pairs for training", f"{usable:,}"]]
     return Table(["yield", "number"], rows, caption)
-
-
-params_fingerprint = fingerprint_of
-"""What models are told apart by in manifests, see `mtjax.reference.fingerprint_of`."""
 
 
 def plain(value: Any) -> Any:

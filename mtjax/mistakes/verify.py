@@ -1,5 +1,6 @@
 """Whether a wrong side is wrong: proved, refuted (it is still right), or beyond what a checker can judge."""
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from fractions import Fraction
@@ -64,6 +65,12 @@ def verify(mistake: Mistake) -> Judgement:
     if still_true(mistake.right_step, mistake.wrong_step) and _same_words(mistake.right_step, mistake.wrong_step):
         return Judgement("refuted", "same values")
     return Judgement("unproved")
+
+
+def judged(mistake: Mistake) -> Mistake:
+    """The mistake with verdict and judge as `verify` has them."""
+    verdict, judge = verify(mistake)
+    return dataclasses.replace(mistake, verdict=verdict, judge=judge)
 
 
 def _solution(mistake: Mistake) -> Judgement:

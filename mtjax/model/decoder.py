@@ -13,7 +13,6 @@ from mtjax.errors import InputError
 from mtjax.model import attention, rope
 from mtjax.sharding import constrain
 
-ONE_HOT_VOCAB = 512  # below this a one-hot product beats a gather and its scatter backwards on a CPU
 UNROLL_LAYERS = 4  # a loop over so few layers costs more than it saves
 
 
@@ -194,13 +193,11 @@ class Decoder(nn.Module):
         table = self.param("embedding", _normal(c.init_scale), (c.vocab_size, c.width)).astype(dtype)
         # Gathered before the lookup: else rows and width compete for one mesh axis, and the partitioner replicates.
         table = constrain(table, "vocab", "activation")
-        if c.vocab_size <= ONE_HOT_VOCAB:
-            x = jax.nn.one_hot(tokens.reshape(-1), c.vocab_size, dtype=dtype) @ table
-            x = x.reshape(*tokens.shape, c.width)
-        else:
-            x = table[tokens]
-        x = constrain(x, "batch", "length", "activation")
-        cos, sin = rope.rotary(positions, c.rope_theta, c.head_dim, c.rope_scaling, c.max_length)
+        x = constrain(table[tokens], "batch", "length", "activation")
+        # Through a cache the length of a row is not known: the last position of the call stands for it.
+        longest = jnp.max(positions, axis=1, keepdims=True) + 1
+        lengths = longest if segments is None else attention.lengths_of(segments)
+        cos, sin = rope.rotary(positions, lengths, c.rope_theta, c.head_dim, c.rope_scaling, c.max_length)
         place = {"cos": cos, "sin": sin, "positions": positions, "segments": segments}
         block = Block
         if c.remat != "none":

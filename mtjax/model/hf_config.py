@@ -4,6 +4,7 @@ transformers 4.x writes `rope_theta` and `rope_scaling`, 5.x one dict `rope_para
 is the 4.x form, which both versions read.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,13 +31,13 @@ def config_from_json(config: Mapping[str, Any]) -> DecoderConfig:
         InputError: an unknown `model_type`, an unsupported rotary type or option, a missing or impossible number.
     """
     family = config.get("model_type")
-    if family not in MAX_LENGTH:
+    if not isinstance(family, str) or family not in MAX_LENGTH:
         raise InputError(f"config.json: model_type {family!r} is not supported; {suggest(str(family), MAX_LENGTH)}")
     activation = config.get("hidden_act") or "silu"
     if activation not in ("silu", "swish"):
         raise InputError(f"config.json: hidden_act {activation!r}; expected 'silu', the only one of these families")
     for key in ("attention_bias", "mlp_bias"):
-        if config.get(key):
+        if _flag(config, key):
             raise InputError(
                 f"config.json: {key} is true; expected false: of biases only Qwen2's q, k, v are supported"
             )
@@ -59,22 +60,35 @@ def config_from_json(config: Mapping[str, Any]) -> DecoderConfig:
         mlp_width=_number(config, "intermediate_size"),
         rope_theta=theta,
         rope_scaling=scaling,
-        norm_eps=float(config.get("rms_norm_eps") or 1e-6),
-        tied=bool(config.get("tie_word_embeddings", False)),
+        norm_eps=_real(config, "rms_norm_eps", 1e-6),
+        tied=_flag(config, "tie_word_embeddings"),
         qkv_bias=family == "qwen2",
         window=window,
         window_layers=window_layers,
         max_length=max_length,
-        init_scale=float(config.get("initializer_range") or 0.02),
+        init_scale=_real(config, "initializer_range", 0.02),
     )
 
 
-def _number(config: Mapping[str, Any], key: str, default: int | None = None) -> int:
-    value = config.get(key)
-    value = default if value is None else value
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"config.json: {key} is {value!r}; expected a positive whole number")
+def _number(config: Mapping[str, Any], key: str, default: int | None = None, least: int = 1) -> int:
+    value = default if config.get(key) is None else config[key]
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InputError(f"config.json: {key} is {value!r:.80}; expected a whole number of at least {least}")
     return value
+
+
+def _real(config: Mapping[str, Any], key: str, default: float) -> float:
+    value = default if config.get(key) is None else config[key]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise InputError(f"config.json: {key} is {value!r:.80}; expected a positive number")
+    return float(value)
+
+
+def _flag(config: Mapping[str, Any], key: str) -> bool:
+    value = config.get(key)
+    if not isinstance(value, bool | None):
+        raise InputError(f"config.json: {key} is {value!r:.80}; expected true or false")
+    return bool(value)
 
 
 def _rotary(config: Mapping[str, Any], max_length: int) -> tuple[float, RopeScaling | None]:
@@ -84,7 +98,7 @@ def _rotary(config: Mapping[str, Any], max_length: int) -> tuple[float, RopeScal
         raise InputError(
             f"config.json: rotary settings {rope!r:.200}; expected one flat dict with rope_type and factor"
         )
-    theta = float(rope.get("rope_theta") or config.get("rope_theta") or 10_000.0)
+    theta = _real(rope, "rope_theta", _real(config, "rope_theta", 10_000.0))
     kind: Any = rope.get("rope_type") or rope.get("type") or "default"
     if kind not in ROPE_TYPES:
         raise InputError(f"config.json: rope type {kind!r} is not supported; {suggest(str(kind), ROPE_TYPES)}")
@@ -96,48 +110,43 @@ def _rotary(config: Mapping[str, Any], max_length: int) -> tuple[float, RopeScal
         raise InputError(f"config.json: rotary option {odd[0]!r} is not supported; these families do not use it")
     if kind == "default":
         return theta, None
-    original = rope.get("original_max_position_embeddings")
+    original = _number(rope, "original_max_position_embeddings", max_length)
     needed: tuple[str, ...]
     if kind == "llama3":
         needed = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
     else:
-        needed = () if kind == "yarn" and original else ("factor",)
+        needed = () if kind == "yarn" and rope.get("original_max_position_embeddings") else ("factor",)
     missing = [key for key in needed if rope.get(key) is None]
     if missing:
         raise InputError(f"config.json: rope_type {kind!r} needs {', '.join(missing)}; got {dict(rope)!r:.200}")
-    original = original or max_length
     # What the file leaves out keeps the default of RopeScaling, which is that of the published checkpoints.
-    given = {
-        key: rope[key] for key in ("low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow") if rope.get(key)
-    }
+    others = ("low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow", "attention_factor")
     return theta, RopeScaling(
         kind=kind,
-        factor=float(rope.get("factor") or max_length / original),
-        original_length=int(original),
-        attention_factor=rope.get("attention_factor"),
-        **{key: float(value) for key, value in given.items()},
+        factor=_real(rope, "factor", max_length / original),
+        original_length=original,
+        **{key: _real(rope, key, 1.0) for key in others if rope.get(key) is not None},
     )
 
 
 def _window(config: Mapping[str, Any], family: str, layers: int) -> tuple[int | None, tuple[bool, ...] | None]:
     """Window in tokens, and which layers slide (None: all)."""
-    if family == "llama" or (family == "qwen2" and not config.get("use_sliding_window")):
+    if family == "llama" or (family == "qwen2" and not _flag(config, "use_sliding_window")):
         return None, None
-    window = config.get("sliding_window", 4096)
-    if window is None:
+    if config.get("sliding_window", 4096) is None:
         return None, None
     window = _number(config, "sliding_window", 4096)
     kinds = config.get("layer_types")
     if kinds is not None:
-        unknown = sorted(set(kinds) - {"full_attention", "sliding_attention"})
-        if unknown or len(kinds) != layers:
+        fine = isinstance(kinds, list) and all(kind in ("full_attention", "sliding_attention") for kind in kinds)
+        if not fine or len(kinds) != layers:
             raise InputError(
-                f"config.json: layer_types has {len(kinds)} entries for {layers} layers, unknown: {unknown}; expected "
-                "'full_attention' or 'sliding_attention' for each layer"
+                f"config.json: layer_types is {kinds!r:.200}; expected a list with 'full_attention' or "
+                f"'sliding_attention' for each of {layers} layers"
             )
         slides = tuple(kind == "sliding_attention" for kind in kinds)
     elif family == "qwen2":
-        first = int(config.get("max_window_layers", 28))
+        first = _number(config, "max_window_layers", 28, least=0)
         slides = tuple(layer >= first for layer in range(layers))
     else:
         slides = (True,) * layers

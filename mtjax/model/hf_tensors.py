@@ -114,7 +114,7 @@ def _some(names: list[str]) -> str:
 def read_params(model: LanguageModel, tensors: Mapping[str, Any], mesh: Mesh | None, where: str) -> Params:
     """The parameter tree, float32, each device's part read straight from the tensors that hold it.
 
-    At any time the host holds the local part of one parameter (one kind of kernel), never the model.
+    At any time the host holds one device's part of one parameter (one kind of kernel), never the model.
 
     Args:
         model: says shapes and axes; its parameters are not made.
@@ -149,7 +149,10 @@ def read_params(model: LanguageModel, tensors: Mapping[str, Any], mesh: Mesh | N
             ) from error
 
         read = functools.partial(_read_layers, one if parts is None else parts, shape, entry.inputs)
-        _put(params, entry.path, jax.make_array_from_callback(shape, place, read))
+        # Not make_array_from_callback, which reads the parts of all devices before it hands over the first.
+        indices = place.addressable_devices_indices_map(shape)
+        on_devices = [jax.block_until_ready(jax.device_put(read(index), device)) for device, index in indices.items()]
+        _put(params, entry.path, jax.make_array_from_single_device_arrays(shape, place, on_devices))
     return params
 
 

@@ -33,10 +33,15 @@ class RopeScaling:
     """`yarn`: factor on cos and sin; None takes `0.1 ln(factor) + 1`."""
 
     def __post_init__(self) -> None:
-        if not self.factor >= 1 or self.original_length < 1:
+        if not 1 <= self.factor < math.inf or self.original_length < 1:
             raise InputError(
                 f"rope_scaling factor={self.factor}, original_length={self.original_length}: "
                 "expected a factor >= 1 and a length >= 1"
+            )
+        if not 0 < self.low_freq_factor < self.high_freq_factor:
+            raise InputError(
+                f"rope_scaling low_freq_factor={self.low_freq_factor}, high_freq_factor={self.high_freq_factor}: "
+                "expected positive numbers, the low one below the high one"
             )
 
 
@@ -77,18 +82,23 @@ def frequencies(theta: float, head_dim: int, scaling: RopeScaling | None = None)
 
 
 def rotary(
-    positions: Int[Array, "B T"], theta: float, head_dim: int, scaling: RopeScaling | None, max_length: int
+    positions: Int[Array, "B T"],
+    lengths: Int[Array, "B _"],
+    theta: float,
+    head_dim: int,
+    scaling: RopeScaling | None,
+    max_length: int,
 ) -> tuple[Float[Array, "B T R"], Float[Array, "B T R"]]:
     """Cos and sin of every position's angles, float32; R = K / 2 pairs of head dimensions.
 
-    Under `dynamic` the base grows once the largest position of the call passes `max_length`:
-    `theta (factor L / max_length - (factor - 1))^(K / (K - 2))` with `L = max(positions) + 1`. Keys already in a cache
-    keep the angles they were written with.
+    Under `dynamic` the base grows with the length L of a token's own segment once that passes `max_length`:
+    `theta (factor L / max_length - (factor - 1))^(K / (K - 2))`. transformers takes the longest row of the call for
+    all; here packing and padding change nothing. Keys already in a cache keep the angles they were written with.
     """
     inverse, factor = frequencies(theta, head_dim, scaling)
     rates = jnp.asarray(inverse, jnp.float32)
     if scaling is not None and scaling.kind == "dynamic":
-        length = jnp.maximum(jnp.max(positions) + 1, max_length).astype(jnp.float32)
+        length = jnp.maximum(lengths, max_length).astype(jnp.float32)[..., None]
         stretch = scaling.factor * length / max_length - (scaling.factor - 1)
         pairs = jnp.arange(0, head_dim, 2, dtype=jnp.float32)
         rates = rates * stretch ** (-pairs / (head_dim - 2))

@@ -52,6 +52,7 @@ def test_extract_answer(text, answer):
         ("$18.00", "18", RIGHT),
         ("so 2 * 9 = $18 per day", "18", RIGHT),
         ("1 1/2", "1.5", RIGHT),
+        ("1/-2", "-0.5", RIGHT),
         (r"1\frac{1}{2}", "3/2", RIGHT),
         (r"$\frac12$", "0.50", RIGHT),
         ("50%", "1/2", RIGHT),

@@ -2,11 +2,14 @@
 
 import dataclasses
 import json
+import pathlib
+import re
 
 import pytest
 
 from mtjax.data.problem import Pair
 from mtjax.data.readers import BigBenchMistake
+from mtjax.data.sources import Jsonl
 from mtjax.errors import InputError
 from mtjax.mistakes.convert import (
     from_bigbench_mistake,
@@ -16,7 +19,7 @@ from mtjax.mistakes.convert import (
     from_trl,
     to_trl,
 )
-from mtjax.mistakes.record import Mistake, to_lines
+from mtjax.mistakes.record import Mistake, read_mistakes, to_lines
 from mtjax.mistakes.source import Mistakes, pairs_of
 from mtjax.mistakes.verify import verify
 
@@ -101,6 +104,8 @@ def test_cot_error_set_in_both_spellings():
     one, two = from_cot_error_set(plain, "f:1"), from_cot_error_set(spelt, "f:1")
     assert one == two
     assert (one.right_step, one.wrong_step, one.kind, one.verdict) == ("r", "w", "solution", "proved")
+    with pytest.raises(InputError, match=r"f:1: got \[\]; expected an object"):
+        from_cot_error_set([], "f:1")
     with pytest.raises(InputError, match="f:1: no key 'incorrect_rationale'"):
         from_cot_error_set({"question": "q", "reference": "r"}, "f:1")
 
@@ -109,6 +114,7 @@ def test_rise_pairs_of_steps_and_of_solutions():
     step = from_rise(RISE, "f:1")
     assert (step.kind, step.prefix, step.right_step) == ("step", "Let us see.\nStep 1:", " 4 * 6 = 24.")
     assert (step.answer, step.problem_id, step.edit_distance, step.verdict) == ("24", "gsm8k:3", 1, "unproved")
+    assert (step.span, step.before, step.after) == ((9, 11), "24", "26")
     assert verify(step) == ("proved", "equation")
     full = from_rise(RISE | {"initial_reason_steps": ""}, "f:1")
     assert (full.kind, full.problem_id, full.prefix) == ("solution", "gsm8k:3", "")
@@ -186,3 +192,19 @@ def test_a_file_of_mistakes_is_a_source(tmp_path):
     path.write_text(to_lines([refuted]))
     with pytest.raises(InputError, match="holds no problem"):
         source.problems()
+
+
+def test_the_example_of_the_docs_runs(tmp_path, monkeypatch):
+    code = re.search(r"```python\n(.*?)```", pathlib.Path("docs/inject.md").read_text(), re.DOTALL)[1]
+    monkeypatch.chdir(tmp_path)
+    pathlib.Path("mistakes.jsonl").write_text(to_lines([STEP, WHOLE]))
+    pathlib.Path("rise.jsonl").write_text(
+        json.dumps(RISE) + "\n" + json.dumps(RISE | {"rejected": " 4 times 6 is 24."})
+    )
+    exec(code, {})
+    pairs = [problem.pairs[0] for problem in Jsonl("trl.jsonl").problems().items]
+    assert [(pair.chosen, pair.rejected) for pair in pairs] == [(m.right_step, m.wrong_step) for m in (STEP, WHOLE)]
+    assert [(m.verdict, m.judge) for m in read_mistakes("rise_mistakes.jsonl")] == [
+        ("proved", "equation"),
+        ("unproved", ""),
+    ]

@@ -6,7 +6,8 @@ from collections import Counter
 import pytest
 
 from mtjax.data.problem import Problem
-from mtjax.mistakes.injection import Rules
+from mtjax.mistakes.injection import Rules, outcome
+from mtjax.mistakes.record import Mistake
 from mtjax.mistakes.self_edit import (
     FENCE,
     QUIET,
@@ -137,6 +138,17 @@ def test_edits_that_are_too_far_or_still_right():
     assert run(["Half is 48/2 = 26.\n```", "Then 3 + 24 = 27 pens.\n```"], per_problem=2)[1]["refuted"] == 1
     kept, total = run(["Half is 48/2 = 26.\n```", "Then 24 - 3 + 100 = 28 pens.\n```"], per_problem=2, alpha=3)
     assert (len(kept), total["too_far"]) == (1, 1)
+
+
+def test_an_edit_that_loses_the_box_is_unboxed_on_both_sides_and_described_as_it_then_reads():
+    right = "Half is 48/2 = \\boxed{24}."
+    mistake = Mistake(
+        id="a", kind="step", problem_id="p", question="q", right_step=right, wrong_step="Half is 48/2 = 26.",
+        span=(15, 17), before="\\boxed{24}", after="26", edit_distance=9,
+    )  # fmt: skip
+    verdict, found = outcome(mistake, None)
+    assert (verdict, found.right_step, found.wrong_step) == ("proved", "Half is 48/2 = 24.", "Half is 48/2 = 26.")
+    assert (found.span, found.before, found.after, found.edit_distance) == ((15, 17), "24", "26", 1)
 
 
 def test_problems_without_a_right_solution_ask_nothing():

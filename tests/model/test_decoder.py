@@ -14,6 +14,7 @@ from mtjax.errors import InputError
 from mtjax.model import attention
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
+from mtjax.model.rope import RopeScaling
 from mtjax.objectives.nll import Nll
 from mtjax.step import init_state, make_train_step
 from mtjax.types import Batch, LanguageModel
@@ -41,6 +42,25 @@ def test_packed_equals_unpacked_and_padding_does_not_matter():
     np.testing.assert_allclose(packed[:, 6:13], alone[:, :7], atol=1e-5)
     np.testing.assert_allclose(packed[:, :6], HIDDEN(PARAMS, TOKENS, ONES)[:, :6], atol=1e-5)
     assert np.isfinite(packed).all()
+
+
+def test_a_base_that_grows_with_length_looks_at_its_own_segment_only():
+    """Made for 4 tokens: the segment of 3 stays below, that of 7 stretches, and padding of 6 stretches nobody."""
+    model = make_language_model(dataclasses.replace(CONFIG, rope_scaling=RopeScaling("dynamic", 2.0), max_length=4))
+    packed = model.hidden(PARAMS, TOKENS, jnp.array([[1] * 3 + [2] * 7 + [0] * 6] * 2))
+    for start, end in ((0, 3), (3, 10)):
+        alone = model.hidden(PARAMS, TOKENS[:, start:end], ONES[:, start:end])
+        np.testing.assert_allclose(packed[:, start:end], alone, atol=1e-5)
+    assert not np.allclose(packed[:, 3:10], HIDDEN(PARAMS, TOKENS[:, 3:10], ONES[:, 3:10]), atol=1e-3)
+
+
+def test_no_array_of_every_token_and_every_word_is_made():
+    """The embedding is a gather, for a small vocabulary too: 31 is in no shape but the parameters' own."""
+    loss = lambda params: jnp.sum(MODEL.hidden(params, TOKENS, ONES))
+    text = jax.jit(jax.grad(loss)).lower(PARAMS).compile().as_text()
+    assert "[31,16]" in text
+    assert "[32,31]" not in text
+    assert "[2,16,31]" not in text
 
 
 def test_positions_restart_with_each_segment():
@@ -79,6 +99,15 @@ def test_attention_and_its_gradient_equal_the_library(dtype, limit):
         assert a.dtype == jnp.dtype(dtype)
         largest = float(jnp.max(jnp.abs(b.astype(jnp.float32))))
         np.testing.assert_allclose(a.astype(jnp.float32), b.astype(jnp.float32), atol=limit * max(largest, 1))
+
+
+def test_accelerators_run_the_library_s_attention(monkeypatch):
+    query, mask = jnp.ones((1, 3, 2, 4)), jnp.ones((1, 1, 3, 3), bool)
+    trace = lambda attend: str(jax.make_jaxpr(attend)(query, query, query))
+    library = trace(lambda *x: jax.nn.dot_product_attention(*x, mask=mask))
+    assert trace(lambda *x: attention.attend(*x, mask)) != library
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    assert trace(lambda *x: attention.attend(*x, mask)) == library
 
 
 def test_cached_equals_recomputed_with_ragged_prompts():

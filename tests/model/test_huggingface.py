@@ -56,6 +56,18 @@ def test_a_mesh_gets_the_same_numbers_from_split_files(spec, tmp_path):
     assert kernel.addressable_shards[0].data.shape == (3, 24 // spec.tensor, 16 // spec.fsdp)
 
 
+def test_each_part_is_on_its_device_before_the_next_is_read(tmp_path, monkeypatch):
+    model, params = small()
+    huggingface.save(tmp_path / "m", model, params)
+    events, read, put = [], hf_tensors._read_layers, jax.device_put
+    monkeypatch.setattr(hf_tensors, "_read_layers", lambda *given: events.append("read") or read(*given))
+    monkeypatch.setattr(jax, "device_put", lambda *given: events.append(given[1]) or put(*given))
+    _, placed = huggingface.load(tmp_path / "m", mesh=make_mesh(MeshSpec(fsdp=8)))
+    assert events[::2] == ["read"] * 8 * len(jax.tree.leaves(params))
+    assert events[1::2] == jax.devices() * len(jax.tree.leaves(params))
+    jax.tree.map(np.testing.assert_array_equal, placed, params)
+
+
 def test_bytes_are_equal_after_load_and_save_in_both_types(tmp_path):
     model, params = small()
     for dtype in ("float32", "bfloat16"):
@@ -186,7 +198,35 @@ def test_saving_replaces_a_model_and_nothing_else(tmp_path):
         ({"partial_rotary_factor": 0.5}, "'partial_rotary_factor' is not supported"),
         (
             {"model_type": "mistral", "sliding_window": 4, "layer_types": ["full_attention"]},
-            "layer_types has 1 entries for 4 layers",
+            "for each of 4 layers",
+        ),
+        ({"model_type": ["llama"]}, "model_type \\['llama'\\] is not supported"),
+        ({"rms_norm_eps": "1e-5"}, "rms_norm_eps is '1e-5'; expected a positive number"),
+        ({"rope_theta": float("nan")}, "rope_theta is nan"),
+        ({"tie_word_embeddings": "false"}, "tie_word_embeddings is 'false'; expected true or false"),
+        ({"initializer_range": [0.02]}, "initializer_range"),
+        ({"rope_scaling": {"rope_type": "linear", "factor": "four"}}, "factor is 'four'"),
+        ({"rope_scaling": {"type": "yarn", "factor": 4.0, "attention_factor": "x"}}, "attention_factor is 'x'"),
+        (
+            {"rope_scaling": {"type": "yarn", "original_max_position_embeddings": 1.5}},
+            "is 1.5; expected a whole number",
+        ),
+        (
+            {
+                "rope_scaling": {
+                    "type": "llama3",
+                    "factor": 8.0,
+                    "low_freq_factor": 4.0,
+                    "high_freq_factor": 4.0,
+                    "original_max_position_embeddings": 64,
+                }
+            },
+            "low_freq_factor=4.0, high_freq_factor=4.0: expected positive numbers, the low one below",
+        ),
+        ({"model_type": "mistral", "sliding_window": 4, "layer_types": 4}, "layer_types is 4"),
+        (
+            {"model_type": "qwen2", "use_sliding_window": True, "sliding_window": 4, "max_window_layers": "2"},
+            "max_window_layers is '2'; expected a whole number of at least 0",
         ),
     ],
 )

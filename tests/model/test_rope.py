@@ -53,10 +53,10 @@ def test_linear_divides_and_dynamic_grows_with_length():
     plain, _ = frequencies(1e4, 8)
     np.testing.assert_allclose(frequencies(1e4, 8, RopeScaling(kind="linear", factor=2.0))[0], plain / 2)
     dynamic = RopeScaling(kind="dynamic", factor=2.0)
-    inside = rotary(jnp.arange(8)[None], 1e4, 8, dynamic, 8)
-    np.testing.assert_allclose(inside[0], rotary(jnp.arange(8)[None], 1e4, 8, None, 8)[0], rtol=1e-6)
+    at = lambda length, scaling: rotary(jnp.arange(length)[None], jnp.array([[length]]), 1e4, 8, scaling, 8)
+    np.testing.assert_allclose(at(8, dynamic)[0], at(8, None)[0], rtol=1e-6)
     # At length 16 of 8: base 1e4 * (2 * 16 / 8 - 1)^(8 / 6) = 1e4 * 3^(4/3).
-    cos, _ = rotary(jnp.arange(16)[None], 1e4, 8, dynamic, 8)
+    cos, _ = at(16, dynamic)
     base = 1e4 * 3 ** (4 / 3)
     np.testing.assert_allclose(cos[0, 15], np.cos(15 * base ** (-np.arange(0, 8, 2) / 8)), rtol=1e-5)
 
