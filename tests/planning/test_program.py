@@ -51,11 +51,9 @@ def test_flops_by_hand(planned):
     table = shape.vocab_size * 32
     attention = 5 * 2 * 64 * 32  # products with all 64 keys: scores and sum
     # Policy: forward, backward (2), and forward again but for the last product, whose result nothing needs; reference:
-    # forward. Head: forward, backward (2) and the logits
-    # again; reference's forward. The embedding is a one-hot product at this vocabulary: forward and backward of the
-    # policy's table only, and the reference's forward.
+    # forward. Head: forward, backward (2) and the logits again; reference's forward. The embedding is a lookup.
     assert planned.tokens == tokens
-    assert planned.flops == 2 * tokens * (5 * (layers + attention) - 5 * 96 * 32 + 5 * table + 3 * table)
+    assert planned.flops == 2 * tokens * (5 * (layers + attention) - 5 * 96 * 32 + 5 * table)
     assert planned.useful_flops == pytest.approx(2 * tokens * 4 * (layers + table + 11 * 32 + attention / 2))
 
 
