@@ -89,8 +89,13 @@ class Supervised:
         """Behind which step each start went on."""
         return [int(step) - 1 for step in re.findall(r"^run .*, steps (\d+) to", self.log.read_text(), re.M)]
 
-    def wait(self):
-        assert self.process.wait(600) == 0, self.log.read_text()[-6000:]
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:  # a test that failed: end its supervisors too
+            self.process.terminate()
+            self.process.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -104,20 +109,19 @@ def through(tmp_path_factory):
 
 def killed_at_random(folder, kills, steps):
     """Kill a random host at `kills` random moments, every third while a save is being written."""
-    chance = random.Random(11)
-    run = Supervised(folder, f"--steps={steps}")
-    least = []
-    for number in range(kills):
-        target = int(steps * (number + chance.random() * 0.5 + 0.2) / kills)
-        wait_until(lambda target=target: metrics(folder) and metrics(folder)[-1]["step"] >= target)
-        if number % 3 == 1:
-            wait_until(lambda: any("tmp" in entry.name for entry in (folder / "checkpoints").iterdir()))
-        else:
-            time.sleep(chance.random() * 0.3)
-        wait_until(lambda: len(pids(folder)) == 2)
-        least.append(run.kill(number % 2))
-        wait_until(lambda number=number: len(run.starts()) == number + 2)
-    run.wait()
+    chance, least = random.Random(11), []
+    with Supervised(folder, f"--steps={steps}") as run:
+        for number in range(kills):
+            target = int(steps * (number + chance.random() * 0.5 + 0.2) / kills)
+            wait_until(lambda target=target: metrics(folder) and metrics(folder)[-1]["step"] >= target)
+            if number % 3 == 1:
+                wait_until(lambda: any("tmp" in entry.name for entry in (folder / "checkpoints").iterdir()))
+            else:
+                time.sleep(chance.random() * 0.3)
+            wait_until(lambda: len(pids(folder)) == 2)
+            least.append(run.kill(number % 2))
+            wait_until(lambda number=number: len(run.starts()) == number + 2)
+        assert run.process.wait(600) == 0, run.log.read_text()[-6000:]
     assert len(run.starts()) == kills + 1
     for went_on, kept in zip(run.starts()[1:], least, strict=True):
         assert went_on >= kept  # nothing that was whole is lost
