@@ -6,6 +6,7 @@ import pathlib
 import random
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -141,6 +142,20 @@ def test_twenty_kills_in_a_row(tmp_path):
     hosts = Hosts(["-m", "mtjax.train", *words(tmp_path / "through", "--steps=400")], devices=1)
     assert hosts.codes(900) == {0: 0, 1: 0}, hosts.texts
     assert killed_at_random(tmp_path / "run", 20, 400) == metrics(tmp_path / "through")
+
+
+@pytest.mark.slow
+def test_two_hosts_pass_over_a_torn_checkpoint(tmp_path, through):
+    folder = tmp_path / "run"
+    assert Hosts(["-m", "mtjax.train", *words(folder, "--steps=8")], devices=1).codes() == {0: 0, 1: 0}
+    shutil.rmtree(folder / "checkpoints" / "8" / "default" / "d")
+    again = Hosts(["-m", "mtjax.train", *words(folder, "--steps=12")], devices=1)
+    assert again.codes() == {0: 0, 1: 0}, again.texts
+    assert "trying the one before" in again.texts[0]
+    assert "steps 5 to 12" in again.texts[0]
+    together = zip(metrics(folder), through, strict=False)
+    assert all(one == two for one, two in together if one["step"] != 8)  # the end of a run measures what others do not
+    assert saved(folder) == [4, 8, 12]
 
 
 def test_sigterm_to_one_host_saves_one_step_on_all_and_another_mesh_goes_on(tmp_path, through):
