@@ -128,6 +128,8 @@ class Checkpoints:
         """Turn what storage has to say into one sentence."""
         try:
             yield
+        except jax.errors.JaxRuntimeError:  # not the storage: a collective or a barrier that a lost host did not reach
+            raise
         except (ValueError, KeyError, OSError, RuntimeError) as error:
             raise StorageError(
                 f"a checkpoint could not be {what} in {self.folder} ({first_line(error)}); earlier ones stay as they "

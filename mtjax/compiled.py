@@ -18,7 +18,7 @@ def keep_compiled() -> None:
     cluster = hosts.read_cluster()
     if cluster is not None and hosts.count() == 1:
         raise InputError(
-            f"MTJAX_HOSTS={cluster.count}, but this command runs on one host; run it by itself, without the launcher"
+            f"MTJAX_HOSTS={cluster.hosts}, but this command runs on one host; run it by itself, without the launcher"
         )
 
     from mtjax.model.smollm2 import cache_folder

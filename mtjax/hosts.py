@@ -217,10 +217,11 @@ def _fail(line: Line, error: BaseException) -> None:
     code = int(next((code for kind, code in CODES.items() if isinstance(error, kind)), 1))
     if isinstance(error, KeyboardInterrupt | SystemExit):  # `--help` is such an exit
         code = int(ExitCode.INTERRUPTED if isinstance(error, KeyboardInterrupt) else error.code or 0)
-    elif code == 1:
-        # A collective that failed since its peer died: in a moment the line says who that is, and ends this process.
+    elif code in (1, ExitCode.STORAGE):
+        # It may follow from a peer's death, such as a collective: then the line says so in a moment, and ends this.
         time.sleep(GRACE)
-        traceback.print_exception(error)
+        if code == 1:
+            traceback.print_exception(error)
     text = str(error) or type(error).__name__
     print(f"host {line.cluster.host}: error: {text}", file=sys.stderr)
     line.fail(code, text)

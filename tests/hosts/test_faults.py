@@ -6,6 +6,7 @@ import pathlib
 import random
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -89,8 +90,13 @@ class Supervised:
         """Behind which step each start went on."""
         return [int(step) - 1 for step in re.findall(r"^run .*, steps (\d+) to", self.log.read_text(), re.M)]
 
-    def wait(self):
-        assert self.process.wait(600) == 0, self.log.read_text()[-6000:]
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:  # a test that failed: end its supervisors too
+            self.process.terminate()
+            self.process.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -104,20 +110,19 @@ def through(tmp_path_factory):
 
 def killed_at_random(folder, kills, steps):
     """Kill a random host at `kills` random moments, every third while a save is being written."""
-    chance = random.Random(11)
-    run = Supervised(folder, f"--steps={steps}")
-    least = []
-    for number in range(kills):
-        target = int(steps * (number + chance.random() * 0.5 + 0.2) / kills)
-        wait_until(lambda target=target: metrics(folder) and metrics(folder)[-1]["step"] >= target)
-        if number % 3 == 1:
-            wait_until(lambda: any("tmp" in entry.name for entry in (folder / "checkpoints").iterdir()))
-        else:
-            time.sleep(chance.random() * 0.3)
-        wait_until(lambda: len(pids(folder)) == 2)
-        least.append(run.kill(number % 2))
-        wait_until(lambda number=number: len(run.starts()) == number + 2)
-    run.wait()
+    chance, least = random.Random(11), []
+    with Supervised(folder, f"--steps={steps}") as run:
+        for number in range(kills):
+            target = int(steps * (number + chance.random() * 0.5 + 0.2) / kills)
+            wait_until(lambda target=target: metrics(folder) and metrics(folder)[-1]["step"] >= target)
+            if number % 3 == 1:
+                wait_until(lambda: any("tmp" in entry.name for entry in (folder / "checkpoints").iterdir()))
+            else:
+                time.sleep(chance.random() * 0.3)
+            wait_until(lambda: len(pids(folder)) == 2)
+            least.append(run.kill(number % 2))
+            wait_until(lambda number=number: len(run.starts()) == number + 2)
+        assert run.process.wait(600) == 0, run.log.read_text()[-6000:]
     assert len(run.starts()) == kills + 1
     for went_on, kept in zip(run.starts()[1:], least, strict=True):
         assert went_on >= kept  # nothing that was whole is lost
@@ -137,6 +142,20 @@ def test_twenty_kills_in_a_row(tmp_path):
     hosts = Hosts(["-m", "mtjax.train", *words(tmp_path / "through", "--steps=400")], devices=1)
     assert hosts.codes(900) == {0: 0, 1: 0}, hosts.texts
     assert killed_at_random(tmp_path / "run", 20, 400) == metrics(tmp_path / "through")
+
+
+@pytest.mark.slow
+def test_two_hosts_pass_over_a_torn_checkpoint(tmp_path, through):
+    folder = tmp_path / "run"
+    assert Hosts(["-m", "mtjax.train", *words(folder, "--steps=8")], devices=1).codes() == {0: 0, 1: 0}
+    shutil.rmtree(folder / "checkpoints" / "8" / "default" / "d")
+    again = Hosts(["-m", "mtjax.train", *words(folder, "--steps=12")], devices=1)
+    assert again.codes() == {0: 0, 1: 0}, again.texts
+    assert "trying the one before" in again.texts[0]
+    assert "steps 5 to 12" in again.texts[0]
+    together = zip(metrics(folder), through, strict=False)
+    assert all(one == two for one, two in together if one["step"] != 8)  # the end of a run measures what others do not
+    assert saved(folder) == [4, 8, 12]
 
 
 def test_sigterm_to_one_host_saves_one_step_on_all_and_another_mesh_goes_on(tmp_path, through):

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from mtjax import hosts
+from mtjax import generate, hosts
 from mtjax.errors import ExitCode, HostLost, InputError
 from mtjax.roll_call import Cluster, Line
 from tests.hosts.start import free_port
@@ -181,3 +181,10 @@ def test_the_environment_says_who_one_is_or_is_refused():
             hosts.read_cluster(full | bad)
     with pytest.raises(InputError, match="MTJAX_HOST is not; set all three"):
         hosts.read_cluster({name: full[name] for name in ("MTJAX_HOSTS", "MTJAX_COORDINATOR")})
+
+
+def test_commands_of_one_host_refuse_many(monkeypatch, capsys):
+    for name, value in (("HOSTS", "2"), ("HOST", "1"), ("COORDINATOR", "127.0.0.1:9")):
+        monkeypatch.setenv(f"MTJAX_{name}", value)
+    assert generate.main(["smollm2", "What is 2+3?"]) == ExitCode.BAD_INPUT
+    assert "MTJAX_HOSTS=2, but this command runs on one host" in capsys.readouterr().err
