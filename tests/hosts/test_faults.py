@@ -5,7 +5,6 @@ import os
 import pathlib
 import random
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -204,17 +203,16 @@ def test_a_host_with_other_settings_is_named_before_anything_compiles(tmp_path):
 def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path):
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "mtjax.train", *words(folder, mesh=[]), "--checkpoint.every=2"]
-    run = lambda steps, **more: subprocess.run(
-        [*command, f"--steps={steps}", "--checkpoint.keep=1"],
+    run = lambda steps, *before: subprocess.run(
+        [*before, *command, f"--steps={steps}", "--checkpoint.keep=1"],
         env=ENVIRONMENT | {"XLA_FLAGS": ""},
         capture_output=True,
         text=True,
-        **more,
     )
     done = run(2)
     assert done.returncode == 0, done.stderr
     # No file may grow beyond 8 kB: the next checkpoint's arrays do not fit.
-    full = run(8, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192)))
+    full = run(8, "bash", "-c", 'ulimit -f 8; exec "$@"', "bash")
     assert full.returncode == ExitCode.STORAGE, full.stderr
     assert "error: a checkpoint could not be " in full.stderr
     assert saved(folder) == [2]
