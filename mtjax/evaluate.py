@@ -36,7 +36,7 @@ from mtjax.model import catalog
 from mtjax.model.generate import SamplingConfig
 from mtjax.model.policy import make_policy
 from mtjax.model.sample_texts import encode_prompt
-from mtjax.sharding import make_mesh
+from mtjax.sharding import make_mesh, ways
 from mtjax.step import place_batch
 
 BATCH = 16
@@ -118,7 +118,7 @@ def _likelihood(
         notes.append("the problems have no solutions, so there are no nats per token")
         return {}
     data = dataclasses.replace(config.data, source=InMemory(tuple(problems)), cache_dir=None)
-    split = 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
+    split = ways(mesh, "batch")
     batches = make_batches(data, loaded.tokenizer, batch_size=-(-BATCH // split) * split, seed=0, repeat=False)
     score = make_scorer(lambda params: make_policy(loaded.model, params))
     steps = (place_batch(batches.batch_at(n), mesh) for n in range(batches.steps_per_epoch))

@@ -34,7 +34,7 @@ from mtjax.live_filter import make_chooser
 from mtjax.loading import load_any
 from mtjax.objectives import OBJECTIVES
 from mtjax.parts import check_mesh, make_model, make_reference
-from mtjax.sharding import make_mesh, shardings
+from mtjax.sharding import make_mesh, shardings, ways
 
 OPTIONS = {
     "--step": "which update's batch, as metrics.jsonl numbers them (1)",
@@ -73,8 +73,8 @@ def explain(config: Config, wanted: ExplainConfig) -> Explanation:
     """
     mesh = make_mesh(config.mesh)
     model, warm, tokenizer = make_model(config, mesh)
-    check_mesh(model, mesh)
-    rows = mesh.shape["data"] * mesh.shape["fsdp"]
+    check_mesh(model, mesh, config.data.sequence_length)
+    rows = ways(mesh, "batch")
     if config.batch_size % rows:
         raise InputError(f"batch_size={config.batch_size} must be a multiple of the {rows} devices that split rows")
     seed, places = jax.random.key(config.seed), shardings(model.axes, mesh)

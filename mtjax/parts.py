@@ -17,9 +17,11 @@ from mtjax.data.tokenizer import Tokenizer, load_tokenizer
 from mtjax.errors import InputError
 from mtjax.held_out import HeldOutLoss
 from mtjax.loading import load_any
+from mtjax.model.attention import choice_for
 from mtjax.model.language_model import make_language_model
 from mtjax.reference import Reference, cached_reference, fingerprint_of, frozen_reference
 from mtjax.reference_cache import Cache, make_scorer
+from mtjax.sharding import ways
 from mtjax.types import LanguageModel, Params
 
 
@@ -27,8 +29,9 @@ def make_model(config: Config, mesh: Any) -> tuple[LanguageModel, Params | None,
     """The model, warm parameters if any, and the tokenizer."""
     if config.init_from is not None:
         loaded = load_any(config.init_from, tokenizer=config.data.tokenizer, mesh=mesh, dtype=config.model.dtype)
-        # What a checkpoint does not say, the run does: how much the backward pass computes again.
-        shape = dataclasses.replace(loaded.model.config, remat=config.model.remat)
+        # What a checkpoint does not say, the run does: what the backward pass computes again, and the kernel.
+        said = {"remat": config.model.remat, "attention": config.model.attention}
+        shape = dataclasses.replace(loaded.model.config, **said)
         return make_language_model(shape), loaded.params, loaded.tokenizer
     if config.data.tokenizer is None:
         raise InputError("data.tokenizer is not set and no init_from to take it from; e.g. --data.tokenizer=bytes")
@@ -36,16 +39,35 @@ def make_model(config: Config, mesh: Any) -> tuple[LanguageModel, Params | None,
     return make_language_model(dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)), None, tokenizer
 
 
-def check_mesh(model: LanguageModel, mesh: Any) -> None:
-    """Refuse a mesh that does not divide the model, with the numbers."""
-    config, tensor, fsdp = model.config, mesh.shape["tensor"], mesh.shape["fsdp"]
-    split = {"kv_heads": tensor, "heads": tensor, "mlp_width": tensor, "vocab_size": tensor, "width": fsdp}
-    for name, parts in split.items():
-        if getattr(config, name) % parts:
-            axis = "fsdp" if name == "width" else "tensor"
+def check_mesh(model: LanguageModel, mesh: Any, length: int) -> None:
+    """Refuse a mesh that does not divide the model or its rows of `length` tokens, and a kernel that cannot do them.
+
+    Raises:
+        InputError: with the sizes, and which setting to change.
+    """
+    config, tensor = model.config, mesh.shape["tensor"]
+    if tensor > config.kv_heads:
+        raise InputError(
+            f"mesh.tensor={tensor} is more than model.kv_heads={config.kv_heads}: each device needs a key/value head "
+            "of its own; lower --mesh.tensor, and split over --mesh.fsdp or --mesh.context instead"
+        )
+    for name in ("kv_heads", "heads", "mlp_width", "vocab_size"):
+        if getattr(config, name) % tensor:
             raise InputError(
-                f"mesh.{axis}={parts} does not divide model.{name}={getattr(config, name)}; choose a divisor of it"
+                f"mesh.tensor={tensor} does not divide model.{name}={getattr(config, name)}; choose a divisor of it"
             )
+    if config.width % ways(mesh, "embed"):
+        names = ("fsdp", "expert", "context")
+        raise InputError(
+            f"mesh {' x '.join(names)} = {' x '.join(str(mesh.shape[name]) for name in names)} does not divide "
+            f"model.width={config.width}, which they split together; choose a divisor of it"
+        )
+    if length % ways(mesh, "length"):
+        raise InputError(
+            f"mesh.context={ways(mesh, 'length')} does not divide data.sequence_length={length}, which it splits; "
+            "choose a divisor of it"
+        )
+    choice_for(config, length, mesh)
 
 
 def make_reference(

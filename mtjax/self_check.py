@@ -19,6 +19,7 @@ from mtjax.evaluation.batch_checks import Finding
 from mtjax.evaluation.look import Look, Piece, look, pieces
 from mtjax.objectives.dco import Dco
 from mtjax.reference import Reference, ReferenceConfig
+from mtjax.sharding import ways
 from mtjax.types import Batch, LanguageModel, Params
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2}
@@ -56,7 +57,7 @@ def self_check(
     ]
     findings += [host.check_pairs(parts)] if batch.tokens.ndim == 3 else []
     refuse(findings)
-    shards = mesh.shape["data"] * mesh.shape["fsdp"]
+    shards = ways(mesh, "batch")
     if batch.tokens.shape[0] % (config.micro_batches * shards) == 0:  # if not, the step says so
         some = jax.tree.map(lambda x: np.asarray(x)[:: config.micro_batches], batch)  # the first micro-batch
         findings += _with_model(config, model, params, some, pieces(some, batches.ids), reference, mesh)

@@ -1,19 +1,25 @@
-"""Where arrays live: one mesh, one table from the meaning of an axis to the mesh axis that splits it."""
+"""Where arrays live: one mesh, one table from the meaning of an axis to the mesh axes that split it."""
 
 import dataclasses
 import math
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import jax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+import numpy as np
+from jax.experimental import mesh_utils
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from mtjax.errors import InputError
 
+MESH_AXES = ("data", "fsdp", "expert", "context", "tensor")
+"""From the axis that talks least, which may cross slow links, to the one that talks most."""
+
 RULES: dict[str, str | tuple[str, ...] | None] = {
-    "batch": ("data", "fsdp"),  # rows of a batch
-    "length": None,  # time
+    "batch": ("data", "fsdp", "expert"),  # rows of a batch
+    "length": "context",  # time
     "layers": None,  # the scanned axis: never split
-    "embed": "fsdp",  # width D of a weight
+    "embed": ("fsdp", "expert", "context"),  # width D of a weight: whatever else sees all of it splits it
     "vocab": "tensor",
     "heads": "tensor",
     "kv_heads": "tensor",
@@ -24,14 +30,14 @@ RULES: dict[str, str | tuple[str, ...] | None] = {
 }
 """The one table. A weight's axes are named in `LanguageModel.axes`, an activation's where `constrain` is called."""
 
-MESH_AXES = ("data", "fsdp", "tensor")
+SPLITS_TORUS_SIDES = ("TPU v5 lite", "TPU v5e")  # as `jax.make_mesh` has it: their sides of 16 rarely fit a mesh
 
 
 @dataclasses.dataclass(frozen=True)
 class MeshSpec:
-    """How devices are arranged: copies of the model (data), splits of its state (fsdp), splits of its maths (tensor).
+    """How devices are arranged; the product of the five sizes is their number.
 
-    At most one of them may be -1: it takes the devices that the others leave.
+    At most one of the sizes may be -1: it takes the devices that the others leave. See docs/sharding.md.
     """
 
     data: int = -1
@@ -40,32 +46,100 @@ class MeshSpec:
     """Ways to split parameters and optimizer state; rows are split over it too."""
     tensor: int = 1
     """Ways to split heads, hidden width and vocabulary; must divide the key/value heads."""
+    context: int = 1
+    """Ways to split the time of long rows; parameters and optimizer state are split over it too."""
+    expert: int = 1
+    """No model here has experts yet: until one does, this axis splits rows and state, as `fsdp` does."""
+    across_slices: Literal["data", "fsdp"] = "data"
+    """Which axis crosses the slow network between TPU slices; a multiple of their number."""
+    split_torus: bool = False
+    """Let an axis take part of a side of the TPU's torus: more shapes fit, collectives are slower. v5e always does."""
 
 
-def make_mesh(spec: MeshSpec, devices: list[jax.Device] | None = None) -> Mesh:
-    """The mesh of `spec` over `devices` (default: all); InputError when the numbers do not multiply up."""
+def make_mesh(spec: MeshSpec, devices: Sequence[Any] | None = None) -> Mesh:
+    """The mesh of `spec` over `devices` (default: all).
+
+    Raises:
+        InputError: the numbers do not multiply up; slices that the crossing axis is no multiple of; a mesh that finds
+            no place on the physical torus.
+    """
     devices = jax.devices() if devices is None else devices
-    sizes = dict(zip(MESH_AXES, dataclasses.astuple(spec), strict=True))
+    arranged = arrange(mesh_sizes(spec, len(devices)), devices, spec.across_slices, spec.split_torus)
+    # Explicit axis types (the default of jax.make_mesh) break plain sharding constraints: ask for auto.
+    return Mesh(arranged, MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
+
+
+def mesh_sizes(spec: MeshSpec, count: int) -> dict[str, int]:
+    """Size of each axis of `MESH_AXES` on `count` devices, -1 filled in; InputError where they do not multiply up."""
+    sizes = {name: getattr(spec, name) for name in MESH_AXES}
     free = [name for name, size in sizes.items() if size == -1]
     bad = {name: size for name, size in sizes.items() if size < 1 and size != -1}
     if bad or len(free) > 1:
         raise InputError(f"mesh {sizes}: each axis is a positive number, and at most one is -1; change --mesh.*")
     fixed = math.prod(size for size in sizes.values() if size != -1)
-    if len(devices) % fixed or (not free and fixed != len(devices)):
-        need = f"a divisor of {len(devices)}" if free else str(len(devices))
+    if count % fixed or (not free and fixed != count):
+        need = f"a divisor of {count}" if free else str(count)
         raise InputError(
-            f"mesh {sizes} multiplies to {fixed}, but there are {len(devices)} devices: the product must be {need}; "
-            "set one of --mesh.data, --mesh.fsdp, --mesh.tensor to -1 to let it take what is left"
+            f"mesh {sizes} multiplies to {fixed}, but there are {count} devices: the product must be {need}; "
+            "set one axis, such as --mesh.data, to -1 to let it take what is left"
         )
-    if free:
-        sizes[free[0]] = len(devices) // fixed
-    # Explicit axis types (the default of jax.make_mesh) break plain sharding constraints: ask for auto.
-    return jax.make_mesh(tuple(sizes.values()), MESH_AXES, (AxisType.Auto,) * len(sizes), devices=devices)
+    return sizes | dict.fromkeys(free, count // fixed)
+
+
+def arrange(
+    sizes: Mapping[str, int], devices: Sequence[Any], across_slices: str = "data", split_torus: bool = False
+) -> np.ndarray:
+    """Devices as an array with the axes of `MESH_AXES`, neighbours on the wire as neighbours on the inner axes.
+
+    Several TPU slices (devices with another `slice_index`) become one hybrid mesh: `across_slices` runs over the
+    network between them outside, and over the slice's own links inside. GPU nodes are treated alike where the sizes
+    allow, and lie one behind the other where they do not (their network is not so far behind their links).
+
+    Raises:
+        InputError: as `make_mesh`, with the sizes and the shape of the torus.
+    """
+    shape, kind = tuple(sizes[name] for name in MESH_AXES), devices[0].device_kind
+    split = split_torus or kind in SPLITS_TORUS_SIDES
+    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    try:
+        if slices == 1:
+            return mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=split)
+        if sizes[across_slices] % slices == 0:
+            outer = tuple(slices if name == across_slices else 1 for name in MESH_AXES)
+            inner = tuple(size // times for size, times in zip(shape, outer, strict=True))
+            return mesh_utils.create_hybrid_device_mesh(inner, outer, devices, allow_split_physical_axes=split)
+    except (NotImplementedError, ValueError) as error:
+        reason = str(error).partition(". The size")[0].partition("\n")[0]
+        raise InputError(
+            f"mesh {dict(sizes)} finds no place on {slices} x {_torus(devices, slices)} {kind} devices ({reason}): "
+            "make each axis a product of whole sides of the torus, or set --mesh.split_torus=True"
+        ) from error
+    if devices[0].platform == "tpu":
+        other = "fsdp" if across_slices == "data" else "data"
+        raise InputError(
+            f"mesh.{across_slices}={sizes[across_slices]} is no multiple of the {slices} slices that it crosses; "
+            f"change --mesh.{across_slices}, or let --mesh.across_slices={other} cross them (now {sizes[other]})"
+        )
+    return np.asarray(devices).reshape(shape)
+
+
+def _torus(devices: Sequence[Any], slices: int) -> str:
+    """Sides of one slice, such as 4x4x4; the number of devices where they have no place in space."""
+    if not hasattr(devices[0], "coords"):
+        return str(len(devices) // slices)
+    return "x".join(str(len(set(side))) for side in zip(*(device.coords for device in devices), strict=True))
 
 
 def spec_of(names: tuple[str | None, ...]) -> PartitionSpec:
     """The partition of an array whose axes have these names."""
     return PartitionSpec(*(None if name is None else RULES[name] for name in names))
+
+
+def ways(mesh: Mesh | AbstractMesh | None, name: str) -> int:
+    """Into how many parts `mesh` splits an axis of this name, such as "batch" or "length"; 1 without a mesh."""
+    axes = RULES[name]
+    axes = () if axes is None else (axes,) if isinstance(axes, str) else axes
+    return 1 if mesh is None else math.prod(mesh.shape.get(axis, 1) for axis in axes)
 
 
 def shardings(axes: Any, mesh: Mesh) -> Any:
@@ -74,9 +148,27 @@ def shardings(axes: Any, mesh: Mesh) -> Any:
     return jax.tree.map(lambda names: NamedSharding(mesh, spec_of(names)), axes, is_leaf=is_names)
 
 
-def constrain(x: jax.Array, *names: str | None) -> jax.Array:
-    """Pin an activation to the mesh in force (`jax.set_mesh`); without a mesh, `x` itself."""
+def mesh_in_force() -> AbstractMesh | None:
+    """The mesh that `jax.set_mesh` set, if it has our axes; also while tracing."""
     mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty or not set(MESH_AXES) <= set(mesh.axis_names):
+    return None if mesh.empty or not set(MESH_AXES) <= set(mesh.axis_names) else mesh
+
+
+def platform_of(mesh: Mesh | AbstractMesh | None) -> str:
+    """Platform of a mesh's devices, such as "tpu", which may be described ones; without a mesh, JAX's default."""
+    abstract = mesh.abstract_mesh if isinstance(mesh, Mesh) else mesh
+    device = None if abstract is None or abstract.empty else abstract.abstract_device
+    return jax.default_backend() if device is None else device.platform
+
+
+def constrain(x: jax.Array, *names: str | None) -> jax.Array:
+    """Pin an activation to the mesh in force; without a mesh, `x` itself.
+
+    An axis that its mesh axes do not divide stays whole: a sampler's one token has no time to split.
+    """
+    mesh = mesh_in_force()
+    if mesh is None:
         return x
-    return jax.lax.with_sharding_constraint(x, spec_of(names))
+    pairs = zip(names, x.shape, strict=True)
+    kept = tuple(None if name is None or size % ways(mesh, name) else name for name, size in pairs)
+    return jax.lax.with_sharding_constraint(x, spec_of(kept))

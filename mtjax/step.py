@@ -67,7 +67,7 @@ def init_state(
 
 
 def place_batch(batch: Batch, mesh: Mesh | None) -> Batch:
-    """Put a host batch on the mesh, rows split over its `data` and `fsdp` axes."""
+    """Put a host batch on the mesh, rows split as `mtjax.sharding.RULES` say."""
     if mesh is None:
         return jax.tree.map(jnp.asarray, batch)
     rows = NamedSharding(mesh, sharding.spec_of(("batch",)))
@@ -76,11 +76,11 @@ def place_batch(batch: Batch, mesh: Mesh | None) -> Batch:
 
 def check_rows(rows: int, micro_batches: int, mesh: Mesh | None) -> None:
     """InputError unless a batch of so many rows can be split over micro-batches and the devices that split rows."""
-    shards = 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
+    shards = sharding.ways(mesh, "batch")
     if rows % (micro_batches * shards):
         raise InputError(
             f"batch_size={rows} must be a multiple of micro_batches={micro_batches} times the {shards} devices "
-            "that split rows (data x fsdp); change --batch_size, --micro_batches or --mesh"
+            "that split rows (data x fsdp x expert); change --batch_size, --micro_batches or --mesh"
         )
 
 

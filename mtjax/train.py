@@ -24,6 +24,7 @@ from mtjax.held_out import HeldOutLoss
 from mtjax.live_filter import make_chooser
 from mtjax.metrics import MetricsLog, Progress, cut_back, flops_per_token, peak_flops
 from mtjax.model import huggingface
+from mtjax.model.attention import choice_for
 from mtjax.optim import make_optimizer
 from mtjax.parts import check_mesh, make_held_out, make_model, make_reference
 from mtjax.run_folder import begin, prepare_folder
@@ -65,7 +66,7 @@ def train(config: Config) -> Result:
 
     # What: model, data, objective.
     model, warm, tokenizer = make_model(config, mesh)
-    check_mesh(model, mesh)
+    check_mesh(model, mesh, config.data.sequence_length)
     if config.export:
         huggingface.check_place(config.export, model)
     optimizer = make_optimizer(config.optim, config.steps)
@@ -191,7 +192,8 @@ def announce(
     count = sum(np.prod(x.shape) for x in jax.tree.leaves(jax.eval_shape(model.init, jax.random.key(0))))
     kind = jax.devices()[0].device_kind
     print(f"devices  {mesh.size} x {kind}, mesh {dict(mesh.shape)}")
-    print(f"model    {int(count):,} parameters, {model.config.dtype} compute")
+    kernel = choice_for(model.config, config.data.sequence_length, mesh)
+    print(f"model    {int(count):,} parameters, {model.config.dtype} compute, {kernel.name} attention ({kernel.why})")
     for name, data in (("data", batches), ("held out", held_out and held_out.batches)):
         if data:
             print(f"{name:<8} {data.report}", *data.report.notes, sep="\n         ")

@@ -50,7 +50,15 @@ OVERRIDES = {
     "negative seed": (["--seed=-1"], "expected at least 0"),
     "impossible mesh": (["--mesh.data=3"], "there are 8 devices"),
     "two open mesh axes": (["--mesh.data=-1", "--mesh.fsdp=-1"], "at most one is -1"),
-    "tensor above the kv heads": (["--mesh.tensor=8"], "does not divide model.kv_heads=1"),
+    "tensor above the kv heads": (["--mesh.tensor=8"], "mesh.tensor=8 is more than model.kv_heads=1"),
+    "context that does not divide": (
+        ["--mesh.context=8", "--data.sequence_length=100"],
+        "mesh.context=8 does not divide",
+    ),
+    "a kernel that cannot": (
+        ["--model.attention=splash", "--data.sequence_length=96"],
+        "'splash' cannot be used: 96 tokens",
+    ),
     "rows that do not divide": (["--batch_size=12"], "batch_size=12 must be a multiple"),
     "micro-batches that do not divide": (["--micro_batches=3"], "micro_batches=3"),
     "heads that do not divide": (["--model.heads=3", "--model.kv_heads=2"], "multiple of model.kv_heads=2"),

@@ -34,7 +34,7 @@ def config(objective, folder, **settings):
         data=data,
         objective=objective,
         optim=OptimConfig(learning_rate=1e-2, schedule="constant"),
-        mesh=MeshSpec(data=4, fsdp=2),
+        mesh=MeshSpec(data=2, fsdp=2, context=2),
         checkpoint=CheckpointConfig(every=1),
         held_out=HeldOut(source=dataclasses.replace(SOURCE, split="test", count=20), every=2, batches=1),
         batch_size=16,

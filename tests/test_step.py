@@ -1,6 +1,11 @@
 """The step: any split, any mesh, the same numbers; nothing as large as the logits."""
 
+import functools
 import itertools
+import os
+import pathlib
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +24,12 @@ from mtjax.sharding import MeshSpec, make_mesh
 from mtjax.step import init_state, make_train_step, state_shardings, strided
 from tests.objectives.fakes import random_batch
 
-CONFIG = DecoderConfig(vocab_size=12, width=16, layers=2, heads=4, kv_heads=2, head_dim=8, mlp_width=24, init_scale=0.2)
+# Every size that a mesh axis splits is a multiple of eight, so that each axis may have all eight devices.
+CONFIG = DecoderConfig(
+    vocab_size=16, width=16, layers=2, heads=16, kv_heads=8, head_dim=2, mlp_width=24, init_scale=0.2
+)
 MODEL = make_language_model(CONFIG)
+ROOT = pathlib.Path(__file__).parent.parent
 PLAIN = optax.sgd(1.0)  # an update that shows the gradient itself
 
 
@@ -39,7 +48,7 @@ def against(objective, model, mesh=None):
 
 
 def run(objective, *, micro_batches=1, mesh=None, optimizer=PLAIN, batch=None):
-    batch = random_batch(rows=8, pair=objective.task == "pair") if batch is None else batch
+    batch = random_batch(rows=8, length=16, pair=objective.task == "pair") if batch is None else batch
     reference, other = against(objective, MODEL, mesh)
     step = make_train_step(
         MODEL, objective, optimizer, micro_batches=micro_batches, mesh=mesh, reference=reference, chunk=16
@@ -58,28 +67,73 @@ def test_strided_rows_by_hand():
     assert strided(batch, 2).tokens[..., 0].tolist() == [[0, 2, 4], [1, 3, 5]]
 
 
+@functools.cache
+def on_one_device(name):
+    return run(OBJECTIVES[name]())
+
+
 @pytest.mark.parametrize("name", sorted(OBJECTIVES))
 def test_any_number_of_micro_batches_gives_the_same_update(name):
-    whole = run(OBJECTIVES[name]())
+    whole = on_one_device(name)
     split = run(OBJECTIVES[name](), micro_batches=4)
     close(split, whole)
     np.testing.assert_allclose(split[1]["loss"], whole[1]["loss"], rtol=1e-5)
 
 
-MESHES = [(8, 1, 1), (1, 8, 1), (4, 1, 2), (2, 2, 2)]
+MESHES = [
+    *[{name: 8} for name in ("data", "fsdp", "tensor", "context", "expert")],
+    {"data": 2, "fsdp": 2, "tensor": 2},
+    {"data": 2, "context": 2, "expert": 2},
+    {"fsdp": 2, "tensor": 2, "context": 2},
+]
+MIXED = MESHES[-1]
 
 
-MIXED = [(name, (2, 2, 2)) for name in ("dpo", "kto", "dco", "mistake_tuning")]
+def cases():
+    """nll and dpo on every mesh, every objective on a mixed one; the rest of the product is slow."""
+    for name, axes in itertools.product(sorted(OBJECTIVES), MESHES):
+        quick = name in ("nll", "dpo") or axes is MIXED
+        label = name + "-" + "-".join(f"{axis}{size}" for axis, size in axes.items())
+        yield pytest.param(name, axes, id=label, marks=() if quick else pytest.mark.slow)
 
 
-@pytest.mark.parametrize(("name", "axes"), [*itertools.product(["nll"], MESHES), *MIXED])
+def compare(name, axes):
+    """The loss and, since the update is the gradient itself, the gradient: on a mesh and on one device."""
+    one = on_one_device(name)
+    many = run(OBJECTIVES[name](), mesh=make_mesh(MeshSpec(**{"data": 1} | axes)))
+    close(many, one)
+    np.testing.assert_allclose(many[1]["loss"], one[1]["loss"], rtol=1e-5)
+    np.testing.assert_allclose(many[1]["grad_norm"], one[1]["grad_norm"], rtol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "axes"), [*cases()])
 def test_eight_devices_equal_one(name, axes):
-    mesh = make_mesh(MeshSpec(*axes))
-    one = run(OBJECTIVES[name](), optimizer=make_optimizer(OptimConfig(learning_rate=1e-3), 10))
-    eight = run(OBJECTIVES[name](), mesh=mesh, optimizer=make_optimizer(OptimConfig(learning_rate=1e-3), 10))
-    close(eight, one)
-    np.testing.assert_allclose(eight[1]["loss"], one[1]["loss"], rtol=1e-5)
-    np.testing.assert_allclose(eight[1]["grad_norm"], one[1]["grad_norm"], rtol=1e-4)
+    compare(name, axes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["nll", "dpo"])
+def test_all_five_axes_at_once_equal_one_device(name):
+    """Two ways each need 32 devices, which a process of its own simulates."""
+    script = (
+        "import tests.test_step as t; axes = dict.fromkeys(('data', 'fsdp', 'tensor', 'context', 'expert'), 2); "
+        f"t.compare('{name}', axes)"
+    )
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=32"}
+    subprocess.run([sys.executable, "-c", script], env=os.environ | flags, cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("axes", [MIXED])
+def test_optimizer_state_and_micro_batches_are_split_like_parameters(axes):
+    """Moments lie where their parameters do, a micro-batch sums where they do, and the update is the same."""
+    optimizer, mesh = make_optimizer(OptimConfig(learning_rate=1e-3), 10), make_mesh(MeshSpec(data=1, **axes))
+    places = state_shardings(MODEL, optimizer, mesh)
+    kernel = places.params["layers"]["mlp"]["up"]["kernel"]
+    assert kernel.shard_shape((2, 16, 24)) == (2, 4, 12)  # width over fsdp x context, hidden width over tensor
+    of_moments = [place for place in jax.tree.leaves(places.opt_state) if place == kernel]
+    assert len(of_moments) == 4  # gate and up, first and second moment
+    one = run(Nll(), optimizer=optimizer, micro_batches=2)
+    close(run(Nll(), optimizer=optimizer, micro_batches=2, mesh=mesh), one)
 
 
 def test_an_empty_batch_changes_nothing_and_says_so():

@@ -1,10 +1,16 @@
-"""Attention: who sees whom, and the one function that every backend's kernel stands behind."""
+"""Attention: who sees whom, and the one function that every backend's kernel stands behind (`packed_attention`)."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding
 from jaxtyping import Array, Bool, Float, Int
+
+from mtjax.errors import InputError
+from mtjax.model import kernels
+from mtjax.sharding import mesh_in_force, platform_of, spec_of, ways
 
 
 def positions_of(segments: Int[Array, "B T"]) -> Int[Array, "B T"]:
@@ -20,15 +26,23 @@ def lengths_of(segments: Int[Array, "B T"]) -> Int[Array, "B T"]:
     return jnp.sum(segments[:, :, None] == segments[:, None, :], axis=-1, dtype=jnp.int32)
 
 
-def packed_mask(segments: Int[Array, "B T"], window: Int[Array, ""]) -> Bool[Array, "B 1 T T"]:
+def packed_mask(
+    segments: Int[Array, "B T"],
+    window: Int[Array, ""],
+    own: Int[Array, "B N"] | None = None,
+    first: Int[Array, ""] | int = 0,
+) -> Bool[Array, "B 1 N T"]:
     """Token t sees s iff `t - window < s <= t` and both are of one segment. The window counts the token itself.
 
     Padding sees padding, so no row of the softmax is empty.
+
+    Args:
+        own: segments of the queries, where they are only a part of the row; the part begins at `first`.
     """
-    index = jnp.arange(segments.shape[-1])
-    distance = index[:, None] - index[None, :]
+    own = segments if own is None else own
+    distance = first + jnp.arange(own.shape[-1])[:, None] - jnp.arange(segments.shape[-1])[None, :]
     near = (distance >= 0) & (distance < window)
-    return (near & (segments[:, :, None] == segments[:, None, :]))[:, None]
+    return (near & (own[:, :, None] == segments[:, None, :]))[:, None]
 
 
 def cached_mask(positions: Int[Array, "B N"], length: int, window: Int[Array, ""]) -> Bool[Array, "B 1 N M"]:
@@ -50,7 +64,7 @@ def attend(
     matrix, and the softmax divides after the product, `(e v) / sum(e)`, so that `e` is the one `[N, M]` array that
     the backward pass keeps.
     """
-    if jax.default_backend() != "cpu":
+    if platform_of(jax.sharding.get_abstract_mesh()) != "cpu":
         return jax.nn.dot_product_attention(query, key, value, mask=mask)
     rows, length, heads, width = query.shape
     kv_heads, together = key.shape[2], heads // key.shape[2]
@@ -65,3 +79,70 @@ def attend(
     weights = weights.astype(value.dtype).reshape(rows, kv_heads, together * length, -1)
     seen = jnp.einsum("bgnm,bgmk->bgnk", weights, value).reshape(rows, heads, length, width)
     return (seen / total).astype(value.dtype).swapaxes(1, 2)
+
+
+def choice_for(config: Any, length: int, mesh: Any = None) -> kernels.Choice:
+    """Which kernel a model of these settings gets for rows of `length` tokens on `mesh` (default: the one in force).
+
+    Raises:
+        InputError: time that `mesh.context` does not divide; a kernel that was insisted on and cannot do it.
+    """
+    mesh = mesh_in_force() if mesh is None else mesh
+    context = ways(mesh, "length")
+    if length % context:
+        raise InputError(
+            f"mesh.context={context} does not divide rows of {length} tokens (data.sequence_length); choose a divisor"
+        )
+    return kernels.choose(config.attention, platform_of(mesh), length, context, config.windows)
+
+
+def packed_attention(
+    config: Any,
+    query: Float[Array, "B T H K"],
+    key: Float[Array, "B T G K"],
+    value: Float[Array, "B T G K"],
+    segments: Int[Array, "B T"],
+    window: Int[Array, ""],
+) -> Float[Array, "B T H K"]:
+    """Attention of packed rows over themselves, by the kernel that `choice_for` names.
+
+    On a mesh that splits time each device keeps its part of the queries and gathers keys and values (and segment
+    numbers) of the whole row; the backward pass scatters their gradients. Why not a ring: see
+    docs/decisions/context_gathers_keys_and_values.md.
+
+    Args:
+        config: a `DecoderConfig`; `windows` holds every value that `window`, this layer's, may have.
+    """
+    mesh, length = mesh_in_force(), query.shape[1]
+    choice, context = choice_for(config, length), ways(mesh, "length")
+    # A splash kernel's window is part of its program: one kernel for each kind of layer.
+    kinds = sorted({size if size < length else None for size in config.windows}, key=lambda size: size or length)
+    made = tuple(
+        kernels.splash_kernel(query.shape[2] // ways(mesh, "heads"), length, size, context, choice.interpret)
+        for size in (kinds if choice.name == "splash" else ())
+    )
+
+    def on_device(made: Any, query: Any, key: Any, value: Any, own: Any, window: Any) -> Any:
+        segments, first = own, 0
+        if context > 1:
+            key, value, segments = (jax.lax.all_gather(x, "context", axis=1, tiled=True) for x in (key, value, own))
+            first = jax.lax.axis_index("context") * own.shape[1]
+        if choice.name == "plain":
+            return attend(query, key, value, packed_mask(segments, window, own, first))
+        if choice.name == "triton":
+            return kernels.triton_attend(query, key, value, segments, choice.interpret)
+        calls = [lambda *rest, kernel=kernel: kernels.splash_attend(kernel, *rest) for kernel in made]
+        rest = (query, key, value, own, segments)
+        return calls[0](*rest) if len(calls) == 1 else jax.lax.cond(window < length, *calls, *rest)
+
+    if mesh is None or (context == 1 and choice.name == "plain"):  # the compiler splits plain attention itself
+        return on_device(made, query, key, value, segments, window)
+    of_queries, of_keys = spec_of(("batch", "length", "heads", "head_dim")), spec_of(("batch", "length", "kv_heads"))
+    by_part = NamedSharding(mesh, jax.P(None, "context"))
+    specs = (tuple(kernel.manual_sharding_spec(by_part) for kernel in made), of_queries, of_keys, of_keys)
+    return jax.shard_map(
+        on_device,
+        in_specs=(*specs, spec_of(("batch", "length")), jax.P()),
+        out_specs=of_queries,
+        check_vma=False,
+    )(made, query, key, value, segments, window)

@@ -11,7 +11,8 @@ from jaxtyping import Array, Float, Int
 
 from mtjax.errors import InputError
 from mtjax.model import attention, rope
-from mtjax.sharding import constrain
+from mtjax.model.kernels import Asked
+from mtjax.sharding import constrain, mesh_in_force, ways
 
 UNROLL_LAYERS = 4  # a loop over so few layers costs more than it saves
 
@@ -52,6 +53,8 @@ class DecoderConfig:
     """Longest sequence it was made for, in tokens."""
     remat: Literal["none", "full", "dots"] = "none"
     """What the backward pass computes again: nothing, whole blocks, or all but matrix products."""
+    attention: Asked = "auto"
+    """Kernel of training and scoring: the platform's own (splash on TPU, triton on GPU) where it can, or by name."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of activations and products; parameters, norms, softmax and logits stay float32."""
     init_scale: float = 0.02
@@ -113,7 +116,9 @@ class Dense(nn.Module):
         """Shapes: `[B, T, *inputs] -> [B, T, *outputs]`."""
         kernel = self.param("kernel", _normal(self.scale), (*self.inputs, *self.outputs))
         lead, size = x.shape[:2], math.prod(self.outputs)
-        y = x.reshape(lead[0] * lead[1], -1) @ kernel.reshape(-1, size).astype(x.dtype)
+        # Rows and time may only be merged where time is whole on a device.
+        rows = (lead[0] * lead[1],) if ways(mesh_in_force(), "length") == 1 else lead
+        y = x.reshape(*rows, -1) @ kernel.reshape(-1, size).astype(x.dtype)
         y = y.reshape(*lead, *self.outputs)
         if self.bias:
             y = y + self.param("bias", nn.initializers.zeros, self.outputs).astype(x.dtype)
@@ -135,14 +140,14 @@ class Attention(nn.Module):
         value = dense("value", c.kv_heads)
         query = constrain(query, "batch", "length", "heads", "head_dim")
         if cache is None:
-            mask = attention.packed_mask(place["segments"], window)
+            seen = attention.packed_attention(c, query, key, value, place["segments"], window)
         else:
             rows, positions = jnp.arange(x.shape[0])[:, None], place["positions"]
             key = cache["key"].at[rows, positions].set(key.astype(cache["key"].dtype))
             value = cache["value"].at[rows, positions].set(value.astype(cache["value"].dtype))
             cache = {"key": key, "value": value}
             mask = attention.cached_mask(positions, key.shape[1], window)
-        seen = attention.attend(query, key.astype(x.dtype), value.astype(x.dtype), mask)
+            seen = attention.attend(query, key.astype(x.dtype), value.astype(x.dtype), mask)
         return Dense((c.heads, c.head_dim), (c.width,), c.init_scale, name="out")(seen), cache
 
 

@@ -1,5 +1,6 @@
 """The decoder behind the function contract: `make_language_model(config)` gives a `LanguageModel`."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -50,7 +51,8 @@ def make_language_model(config: DecoderConfig) -> LanguageModel:
     def init(key: PRNGKeyArray) -> Params:
         body, head = jax.random.split(key)
         tokens = jnp.zeros((1, 1), jnp.int32)
-        inner = network.init(body, tokens, tokens, tokens, None)["params"]
+        plain = Decoder(dataclasses.replace(config, attention="plain"))  # kernels want longer rows than one token
+        inner = plain.init(body, tokens, tokens, tokens, None)["params"]
         params = {"embed": {"embedding": inner.pop("embedding")}, **inner}
         if not config.tied:
             shape = (config.width, config.vocab_size)

@@ -8,6 +8,7 @@ import numpy as np
 
 from mtjax.errors import InputError
 from mtjax.model.generate import SamplingConfig, make_sampler, row_keys
+from mtjax.sharding import ways
 from mtjax.types import LanguageModel, Params
 
 BUCKET = 32  # prompts are padded to a multiple of this many tokens, so that few shapes are compiled
@@ -87,7 +88,7 @@ def sample_texts(
         together = min(config.samples, rows)  # samples of one prompt in a chunk
         count = max(rows // together, 1)
     else:
-        split = mesh.shape.get("data", 1) * mesh.shape.get("fsdp", 1)
+        split = ways(mesh, "batch")
         together, count = 1, -(-rows // split) * split
     numbers = range(len(ids)) if prompt_ids is None else prompt_ids
     work = [(prompt, first) for prompt in range(len(ids)) for first in range(0, config.samples, together)]

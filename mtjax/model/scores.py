@@ -2,9 +2,11 @@
 
 On a mesh every device takes its share of the positions and a whole copy of the head, loops over its chunks without
 talking to anyone, and the head's gradient is reduced once after the loop. Left to the compiler, the plain scan reduces
-it once per chunk.
+it once per chunk. Rows are split as everywhere; time is split over `context`, where its hidden states lie already, and
+over `tensor`, whose devices hold copies of them.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from mtjax.sharding import MESH_AXES
+from mtjax.sharding import RULES, mesh_in_force
 from mtjax.types import LanguageModel, Params
 
 ChunkFn = Callable[..., Any]
@@ -75,19 +77,18 @@ def map_next_token(
         The tree that `fn` returns, with `[B, T]` leaves; 0 where `is_target` is false. Gradients flow to hidden states
         and heads, not to extras nor to what `fn` closes over.
     """
-    ahead = lambda x: jnp.roll(x, -1, axis=1).reshape(-1)
-    flat = tuple(hidden.reshape(-1, hidden.shape[-1]) for hidden in hiddens)
+    ahead = lambda x: jnp.roll(x, -1, axis=1)
     other = (ahead(tokens), {name: ahead(x) for name, x in extras.items()})
     run = partial(_map_positions, fn, tuple(head.logits for head in heads), chunk)
-    out = run(tuple(head.leaves for head in heads), flat, other)
+    out = run(tuple(head.leaves for head in heads), hiddens, other)
     live = is_target(segments)
-    back = lambda x: jnp.where(live, jnp.roll(x.reshape(tokens.shape), 1, axis=1), 0)
+    back = lambda x: jnp.where(live, jnp.roll(x, 1, axis=1), 0)
     return jax.tree.map(back, out)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def _map_positions(fn: ChunkFn, logits: tuple, chunk: int, leaves: Any, hidden: Any, other: Any) -> Any:
-    """`fn` on every one of N positions; leaves of `hidden` and `other` are `[N, ...]`."""
+    """`fn` on every position; leaves of `hidden` and `other` are `[B, T, ...]`."""
 
     def local(leaves: Any, hidden: Any, other: Any) -> Any:
         one = lambda _, xs: (None, _on_chunk(fn, logits, leaves, *xs))
@@ -146,33 +147,40 @@ def _joined(tree: Any, length: int) -> Any:
 
 
 def _on_every_device(local: Callable[..., Any], reduce: bool) -> Callable[..., Any]:
-    """Run `local(leaves, hidden, other)` on each device's share of the positions; without a mesh, on all of them.
+    """Run `local(leaves, hidden, other)` on each device's share of the positions `[B, T]`; without a mesh, on all.
 
-    With `reduce`, `local` returns `(sum for the leaves, per position)`, and the sum is added up over the devices.
+    `local` sees its positions in one row, `[N, ...]`. With `reduce`, it returns `(sum for the leaves, per position)`,
+    and the sum is added up over the devices.
     """
-    mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty or not set(MESH_AXES) <= set(mesh.axis_names):
-        return local
-    axes = tuple(mesh.axis_names)
-    split, whole = jax.P(axes), jax.P()
+    mesh = mesh_in_force()
 
-    def shared(leaves: Any, hidden: Any, other: Any) -> Any:
-        out = local(leaves, hidden, other)
-        return (jax.lax.psum(out[0], axes), out[1]) if reduce else out
+    def share(leaves: Any, hidden: Any, other: Any) -> Any:
+        shape = hidden[0].shape[:2]
+        merge = lambda tree: jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
+        out = local(leaves, merge(hidden), merge(other))
+        split = lambda tree: jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), tree)
+        if not reduce:
+            return split(out)
+        return out[0] if mesh is None else jax.lax.psum(out[0], mesh.axis_names), split(out[1])
 
+    if mesh is None:
+        return share
+    axes: Any = (RULES["batch"], (RULES["length"], "tensor"))
+    split, whole = jax.P(*axes), jax.P()
     mapped = jax.shard_map(
-        shared,
+        share,
         in_specs=(whole, split, split),
         out_specs=(whole, split) if reduce else split,
         check_vma=False,
     )
+    ways = [math.prod(mesh.shape[name] for name in names) for names in axes]
 
     def run(leaves: Any, hidden: Any, other: Any) -> Any:
-        length = hidden[0].shape[0]
-        fill = -length % mesh.size
-        even = lambda x: jnp.pad(x, [(0, fill)] + [(0, 0)] * (x.ndim - 1)) if fill else x
+        rows, length = hidden[0].shape[:2]
+        fill = [(0, -size % count) for size, count in zip((rows, length), ways, strict=True)]
+        even = lambda x: jnp.pad(x, fill + [(0, 0)] * (x.ndim - 2)) if fill != [(0, 0)] * 2 else x
         out = mapped(leaves, jax.tree.map(even, hidden), jax.tree.map(even, other))
-        trim = lambda tree: jax.tree.map(lambda x: x[:length], tree)
+        trim = lambda tree: jax.tree.map(lambda x: x[:rows, :length], tree)
         return (out[0], trim(out[1])) if reduce else trim(out)
 
     return run

@@ -63,7 +63,7 @@ def plan_program(config: Config, mesh: Mesh, phase: str) -> Planned:
     """
     shape = model_shape(config)
     model = make_language_model(shape)
-    check_mesh(model, mesh)
+    check_mesh(model, mesh, config.data.sequence_length)
     stepping.check_rows(config.batch_size, config.micro_batches, mesh)
     return _train(config, model, mesh) if phase == "train" else _serve(config, model, mesh, phase)
 

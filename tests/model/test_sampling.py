@@ -196,7 +196,7 @@ def test_eight_devices_draw_what_one_does(small):
     model, params = small
     config = SamplingConfig(max_new_tokens=6, samples=2)
     one = sample_texts(model, params, TOKENIZER, ["ab", "c", "def"], config, 0, rows=8)
-    mesh = make_mesh(MeshSpec(data=2, fsdp=2, tensor=2))
+    mesh = make_mesh(MeshSpec(data=2, tensor=2, context=2))
     with jax.set_mesh(mesh):
         placed = jax.device_put(params, shardings(model.axes, mesh))
         many = sample_texts(model, placed, TOKENIZER, ["ab", "c", "def"], config, 0, rows=6)
