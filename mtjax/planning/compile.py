@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import math
 import os
 import pathlib
 import sys
@@ -12,12 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-from jax.experimental import mesh_utils
-from jax.sharding import AxisType, Mesh
 
 from mtjax.checkpoint import write_whole
 from mtjax.config import Config
-from mtjax.errors import InputError
+from mtjax.model.attention import choice_for
 from mtjax.model.smollm2 import cache_folder
 from mtjax.planning import memory as memories
 from mtjax.planning.bounds import compiler_seconds, roofline
@@ -28,7 +25,7 @@ from mtjax.planning.memory import Memory, device_bytes
 from mtjax.planning.program import Planned, plan_program
 from mtjax.planning.report import Report, from_json
 from mtjax.planning.topologies import Topology, describe, places, sides
-from mtjax.sharding import MESH_AXES, MeshSpec, make_mesh
+from mtjax.sharding import make_mesh
 
 
 def plan(config: Config, topology: Topology, *, level: str, phase: str, said: str, scratch: str) -> Report:
@@ -43,7 +40,7 @@ def plan(config: Config, topology: Topology, *, level: str, phase: str, said: st
         InputError: as `plan_program`.
     """
     devices = describe(topology)
-    mesh = lay_out(config.mesh, devices, topology.slices)
+    mesh = make_mesh(config.mesh, devices)
     where = places(topology, mesh.devices.ravel().tolist())
     planned = plan_program(config, mesh, phase)
     versions = f"jax {jax.__version__}, {_compiler(topology)}"
@@ -69,6 +66,7 @@ def plan(config: Config, topology: Topology, *, level: str, phase: str, said: st
         compilers = compiler_seconds(program, topology.hardware.clock) if level == "full" else None
     donated = sum(held.parts[name] for name in planned.donated)
     shape = planned.shape
+    kernel = choice_for(shape, config.data.sequence_length, mesh).name if phase == "train" else "plain"
     report = Report(
         config=said,
         phase=phase,
@@ -78,7 +76,8 @@ def plan(config: Config, topology: Topology, *, level: str, phase: str, said: st
         versions=versions,
         mesh=dict(mesh.shape),
         wiring=_wiring(mesh, where, topology),
-        model=f"{shape.layers} layers of width {shape.width}, {shape.dtype} compute, remat {shape.remat}",
+        model=f"{shape.layers} layers of width {shape.width}, {shape.dtype} compute, remat {shape.remat}, "
+        f"{kernel} attention",
         parameters=planned.parameters,
         batch=planned.batch,
         tokens=planned.tokens,
@@ -94,28 +93,6 @@ def plan(config: Config, topology: Topology, *, level: str, phase: str, said: st
     kept.parent.mkdir(parents=True, exist_ok=True)
     write_whole(kept, json.dumps(report.to_json()))
     return report
-
-
-def lay_out(spec: MeshSpec, devices: list[Any], slices: int) -> Mesh:
-    """The mesh that a run would make; over several slices, `data` runs over the network between them first.
-
-    Raises:
-        InputError: sizes that do not multiply up, or a `data` that is no multiple of the slices.
-    """
-    if slices == 1:
-        return make_mesh(spec, devices)
-    sizes = {name: getattr(spec, name) for name in MESH_AXES}
-    fixed = math.prod(size for size in sizes.values() if size != -1)
-    sizes |= {name: len(devices) // fixed for name, size in sizes.items() if size == -1}
-    if sizes["data"] % slices or math.prod(sizes.values()) != len(devices):
-        raise InputError(
-            f"mesh {sizes} over {slices} slices of {len(devices) // slices} devices: expected the product "
-            f"{len(devices)}, and data a multiple of the slices; change --mesh.data"
-        )
-    outer = tuple(slices if name == "data" else 1 for name in MESH_AXES)
-    inner = tuple(size // times for size, times in zip(sizes.values(), outer, strict=True))
-    arranged = mesh_utils.create_hybrid_device_mesh(inner, outer, devices, allow_split_physical_axes=True)
-    return Mesh(arranged, MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
 
 
 def _compile(planned: Planned, options: dict[str, Any] | None = None) -> tuple[Any, str, str]:

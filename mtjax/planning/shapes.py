@@ -57,7 +57,7 @@ def model_shape(config: Config) -> DecoderConfig:
     """The decoder that a run of `config` trains: as `mtjax.parts.make_model` has it, without loading anything."""
     if config.init_from is not None:
         shape = shape_of(config.init_from)
-        own = {name: getattr(config.model, name) for name in ("remat", "dtype")}
+        own = {name: getattr(config.model, name) for name in ("remat", "dtype", "attention")}
         return dataclasses.replace(shape, **own)
     if config.data.tokenizer is None:
         raise InputError("data.tokenizer is not set and no init_from to take it from; e.g. --data.tokenizer=bytes")

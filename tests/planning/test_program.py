@@ -60,7 +60,8 @@ def test_flops_by_hand(planned):
 def test_compiled_on_simulated_devices(planned):
     compiled = planned.lowered.compile()
     program = read_program(compiled.as_text())
-    found = find_collectives(program, (2, 4, 1), ("data", "fsdp", "tensor"), [(0, n) for n in range(8)])
+    mesh = make_mesh(RISE.mesh)
+    found = find_collectives(program, mesh.devices.shape, mesh.axis_names, [(0, n) for n in range(8)])
     assert {row.axes for row in table(found)} <= {"data", "fsdp", "data+fsdp"}
     gathers = [row for row in table(found) if row.operation == "all-gather"]
     # At least: every weight of the policy forward and backward, of the reference forward; in float32 here.
