@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Several hosts as processes of this machine: to try a launch, or one process per group of devices.
 #
-# Needs:    mtjax installed in the python that `python` finds (or PYTHON=...). Traffic stays on 127.0.0.1.
+# Needs:    mtjax, as `make setup` installs it in .venv (else in the python that `python` finds, or PYTHON=...).
+#           Traffic stays on 127.0.0.1.
 # Command:  launch/local.sh --hosts 2 --devices 4 -- configs/tiny.py --mesh.data=2 --mesh.fsdp=4
 #           --devices N simulates N CPU devices a process; --supervise starts all again when one dies; --dry-run says
 #           what would run.
 # Expect:   host 0's lines, such as
-#             devices  8 x cpu on 2 hosts, mesh {'data': 2, 'fsdp': 4, 'tensor': 1}
+#             devices  8 x cpu on 2 hosts, mesh {'data': 2, 'fsdp': 4, ...}
 #             step 1/60  loss 3.6898 ...
 #           Exit code: that of the first host that failed, or 0. SIGTERM and Ctrl-C save on all hosts and end.
 set -u
@@ -18,6 +19,7 @@ while [[ $# -gt 0 ]]; do
     --devices) devices=$2; shift 2 ;;
     --supervise) supervise=("$here/supervise.sh"); shift ;;
     --dry-run) dry=1; shift ;;
+    --help | -h) shift $# ;;
     --) shift; break ;;
     *) break ;;
   esac
@@ -33,7 +35,9 @@ if [[ -n $devices ]]; then
   export JAX_PLATFORMS=cpu XLA_FLAGS="${XLA_FLAGS-} --xla_force_host_platform_device_count=$devices"
 fi
 
-command=(${supervise[@]+"${supervise[@]}"} "${PYTHON:-python}" -m mtjax.train "$@")
+python=$here/../.venv/bin/python
+[[ -x $python ]] || python=python
+command=(${supervise[@]+"${supervise[@]}"} "${PYTHON:-$python}" -m mtjax.train "$@")
 if [[ -n $dry ]]; then
   for ((host = 0; host < hosts; host++)); do
     echo "MTJAX_HOSTS=$hosts MTJAX_HOST=$host MTJAX_COORDINATOR=$MTJAX_COORDINATOR ${command[*]}"

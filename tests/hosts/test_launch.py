@@ -49,7 +49,7 @@ def test_local_says_what_it_would_run():
     assert len(lines) == 3
     for host, line in enumerate(lines):
         assert re.fullmatch(
-            rf"MTJAX_HOSTS=3 MTJAX_HOST={host} MTJAX_COORDINATOR=127.0.0.1:\d+ \S*launch/supervise.sh python -m "
+            rf"MTJAX_HOSTS=3 MTJAX_HOST={host} MTJAX_COORDINATOR=127.0.0.1:\d+ \S*launch/supervise.sh \S*python -m "
             "mtjax.train configs/tiny.py --steps=4",
             line,
         )
