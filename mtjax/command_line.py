@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import re
+import typing
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -32,6 +33,8 @@ def parse(default: Any, overrides: Sequence[str], prog: str, kind: Any = None) -
         names = dict(_names(default))
         marked: Any = tyro.conf.CascadeSubcommandArgs
         kind = marked[type(default)] if kind is None else kind
+    else:
+        names = dict(_class_names(kind))
 
     def switch(found: re.Match[str]) -> str:
         name, last, value = found[1], found[2], found[3]
@@ -74,6 +77,18 @@ def _names(settings: Any, before: str = "") -> Iterator[tuple[str, Any]]:
             yield from _names(value, f"{before}{field.name}.")
         else:
             yield before + field.name, value
+
+
+def _class_names(kind: Any) -> Iterator[tuple[str, Any]]:
+    """As `_names`, of a class without an instance, perhaps inside tyro's marks; what must be given is left out."""
+    settings = next((part for part in (kind, *typing.get_args(kind)) if dataclasses.is_dataclass(part)), None)
+    for field in dataclasses.fields(settings) if settings else ():
+        made = field.default_factory
+        value = field.default if made is dataclasses.MISSING else made()
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            yield from _names(value, f"{field.name}.")
+        elif value is not dataclasses.MISSING:
+            yield field.name, value
 
 
 def _answer(said: str, given: Sequence[str], names: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from mtjax.errors import InputError
-from mtjax.types import Batch, Mean, Metrics, TokenScores
+from mtjax.types import Batch, Mean, TokenScores
 
 OBJECTIVES: dict[str, type] = {}
 """Every registered objective by the name it has on the command line and in configs."""
@@ -82,7 +82,7 @@ def is_target(segments: Int[Array, "*B T"]) -> Float[Array, "*B T"]:
     return jnp.asarray((segments > 0) & (segments == before), jnp.float32)
 
 
-def weighted_nll(scores: TokenScores, batch: Batch, weights: Float[Array, "*B T"]) -> tuple[Mean, Metrics]:
+def weighted_nll(scores: TokenScores, batch: Batch, weights: Float[Array, "*B T"]) -> tuple[Mean, dict[str, Mean]]:
     """The weighted token cross-entropy `-sum_t w_t logprob_t` over `sum_t w_t`, in nats, and what to log beside it.
 
     A weight at the first token of a segment is ignored, in sum and count alike: nothing predicts that token.

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
 from mtjax.errors import InputError
-from mtjax.objectives import base
+from mtjax.objectives import base, sequences
 from mtjax.types import Batch, Mean, Metrics, Policy
 
 
@@ -27,7 +27,8 @@ class MistakeTuning:
     Needs `extras["segment_polarity"]` `[*B, S]`, 1 right and 0 wrong. Raises InputError for a negative weight, which
     would be another method (unlikelihood), and for a batch without polarities.
 
-    Metrics: `nll_right` and `nll_wrong` (nats per weighted token of each polarity), `wrong_share`.
+    Metrics: `entropy`, `top1`, `nll_right` and `nll_wrong` (nats per weighted token of each polarity), `wrong_share`,
+    and the histogram `confidence/...` of right rationales.
 
     Source: Tong et al., "Can LLMs Learn from Previous Mistakes?", ACL 2024, section 4.2 (arXiv 2403.20046). There both
     polarities have weight 1 and the sum covers the whole sequence: `incorrect_weight=1`, `loss_on="all"`.
@@ -55,9 +56,12 @@ class MistakeTuning:
                 f"mistake_tuning needs extras['segment_polarity'], got {sorted(batch.extras)}: use the task 'mistake'"
             )
         scores = policy.scores(batch)
-        right = base.spread(jnp.asarray(batch.extras["segment_polarity"], jnp.float32), batch.segments)
+        polarity = jnp.asarray(batch.extras["segment_polarity"], jnp.float32)
+        right = base.spread(polarity, batch.segments)
         loss, metrics = base.weighted_nll(scores, batch, batch.weights * (right + self.incorrect_weight * (1 - right)))
         right_loss, _ = base.weighted_nll(scores, batch, batch.weights * right)
         wrong_loss, _ = base.weighted_nll(scores, batch, batch.weights * (1 - right))
         wrong_share = Mean(wrong_loss.count, wrong_loss.count + right_loss.count)
-        return loss, {**metrics, "nll_right": right_loss, "nll_wrong": wrong_loss, "wrong_share": wrong_share}
+        metrics |= {"nll_right": right_loss, "nll_wrong": wrong_loss, "wrong_share": wrong_share}
+        ours = sequences.sequence_scores(scores, batch)
+        return loss, metrics | sequences.confidence(ours.logprob, ours.live & (polarity > 0.5))

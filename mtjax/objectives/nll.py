@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from mtjax.objectives import base
+from mtjax.objectives import base, sequences
 from mtjax.types import Batch, Mean, Metrics, Policy
 
 
@@ -27,5 +27,8 @@ class Nll:
     def __call__(
         self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: PRNGKeyArray | None = None
     ) -> tuple[Mean, Metrics]:
-        """The loss of the batch, and its `entropy` and `top1`."""
-        return base.weighted_nll(policy.scores(batch), batch, batch.weights)
+        """The loss of the batch; its `entropy`, `top1` and the histogram `confidence/...` of whole examples."""
+        scores = policy.scores(batch)
+        loss, metrics = base.weighted_nll(scores, batch, batch.weights)
+        ours = sequences.sequence_scores(scores, batch)
+        return loss, metrics | sequences.confidence(ours.logprob, ours.live)

@@ -70,6 +70,7 @@ def pair_metrics(pairs: Pairs, chosen: Float[Array, "B S"], rejected: Float[Arra
       means per token. Neither is the reward's accuracy (Chen et al., arXiv 2405.19534).
     - `reward_chosen`, `reward_rejected`, `reward_margin`, and `reward_accuracy`: share with a margin above 0.
     - `incomplete`: share of pairs left out because one side has no target.
+    - `confidence/...`: the histogram of `log pi(chosen)`.
     """
     pairs, chosen, rejected = jax.lax.stop_gradient((pairs, chosen, rejected))
     live, first, second = pairs.live, pairs.chosen, pairs.rejected
@@ -87,4 +88,4 @@ def pair_metrics(pairs: Pairs, chosen: Float[Array, "B S"], rejected: Float[Arra
         "reward_margin": mean(chosen - rejected),
         "reward_accuracy": share(chosen > rejected),
         "incomplete": sequences.share_of(pairs.incomplete, live | pairs.incomplete),
-    }
+    } | sequences.confidence(first.logprob, live)

@@ -101,9 +101,12 @@ def confidence(logprob: Float[Array, "..."], live: Bool[Array, "..."]) -> dict[s
 
 
 def polarity_metrics(sequences: Sequences, reward: Float[Array, "*B S"], right: Bool[Array, "*B S"]) -> dict[str, Mean]:
-    """Log-probability (nats per sequence) and reward of right and wrong examples apart; the share of wrong ones."""
+    """Log-probability (nats per sequence) and reward of right and wrong examples apart; the share of wrong ones.
+
+    And the histogram `confidence/...` of right ones.
+    """
     live, metrics = sequences.live, {}
     for name, which in (("right", right), ("wrong", ~right)):
         metrics[f"logprob_{name}"] = mean_of(sequences.logprob, live & which)
         metrics[f"reward_{name}"] = mean_of(reward, live & which)
-    return metrics | {"wrong_share": share_of(~right, live)}
+    return metrics | {"wrong_share": share_of(~right, live)} | confidence(sequences.logprob, live & right)

@@ -40,7 +40,7 @@ class Unlikelihood:
     gives them away (task `completion` with both polarities), or packed pairs `(B, 2, T)`.
 
     Metrics: `entropy` and `top1` over all targets, `nll_right`, `nll_wrong` and `unlikelihood_wrong` (nats per unit of
-    weight), `wrong_share`.
+    weight), `wrong_share`, and the histogram `confidence/...` of right texts.
 
     Source: the loss of a negative candidate in Welleck et al., "Neural Text Generation with Unlikelihood Training",
     2019 (arXiv 1908.04319); its use on whole wrong solutions is ours.
@@ -72,4 +72,6 @@ class Unlikelihood:
         loss = Mean(right_loss.total + weight * wrong_loss.total, right_loss.count + weight * wrong_loss.count)
         wrong_share = Mean(wrong_loss.count, wrong_loss.count + right_loss.count)
         by_polarity = {"nll_right": right_loss, "nll_wrong": wrong_nll, "unlikelihood_wrong": wrong_loss}
-        return loss, {**metrics, **by_polarity, "wrong_share": wrong_share}
+        ours = sequences.sequence_scores(scores, batch)
+        metrics |= by_polarity | {"wrong_share": wrong_share}
+        return loss, metrics | sequences.confidence(ours.logprob, ours.live & (polarity > 0.5))

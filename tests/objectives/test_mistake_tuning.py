@@ -28,6 +28,7 @@ def test_by_hand():
     np.testing.assert_allclose(loss.count, 2.5)
     np.testing.assert_allclose(metrics["wrong_share"].value, 1 / 3, rtol=1e-6)  # in units of the task's weights
     np.testing.assert_allclose(metrics["nll_wrong"].value, np.log(2), rtol=1e-6)
+    assert metrics["confidence/-3_to_-1"] == (1, 1)  # the right one alone, 2 * ln 2
 
 
 @given(seed=st.integers(0, 10_000))

@@ -30,6 +30,8 @@ def test_by_hand():
     np.testing.assert_allclose(metrics["top1"].value, 0.75)
     # Entropy of (1/4, 3/4) is 0.5623351 nats everywhere.
     np.testing.assert_allclose(metrics["entropy"].value, 0.5623351, rtol=1e-6)
+    # By example, weighted as the loss: -1.96 nats and -0.29.
+    assert metrics["confidence/-3_to_-1"] == metrics["confidence/-1_to_0"] == (1, 2)
 
 
 def test_a_token_of_zero_probability_and_zero_weight_is_dropped():

@@ -39,6 +39,7 @@ def test_a_batch_by_hand():
     assert metrics["logprob_wrong"] == (-3, 1)
     assert metrics["reward_right"] == (-1, 1)  # 0.5 * (-4 + 2)
     assert metrics["wrong_share"] == (1, 2)
+    assert metrics["confidence/-10_to_-3"] == (1, 1)  # the right one alone, -4
 
 
 def test_right_texts_alone_are_an_empty_batch():

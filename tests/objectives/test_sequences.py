@@ -70,6 +70,12 @@ def test_pair_metrics_by_hand():
         "reward_margin": (-0.75, 2),
         "reward_accuracy": (1, 2),
         "incomplete": (1, 3),
+        "confidence/-inf_to_-100": (0, 2),
+        "confidence/-100_to_-30": (0, 2),
+        "confidence/-30_to_-10": (0, 2),
+        "confidence/-10_to_-3": (2, 2),  # of chosen texts: -4 and -5
+        "confidence/-3_to_-1": (0, 2),
+        "confidence/-1_to_0": (0, 2),
     }
 
 

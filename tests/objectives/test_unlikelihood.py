@@ -28,6 +28,7 @@ def test_a_batch_by_hand():
     np.testing.assert_allclose(metrics["nll_right"].value, 1.5 * math.log(2), rtol=1e-6)
     np.testing.assert_allclose(metrics["unlikelihood_wrong"].value, math.log(2), rtol=1e-6)
     np.testing.assert_allclose(metrics["wrong_share"].value, 1 / 3, rtol=1e-6)
+    assert metrics["confidence/-3_to_-1"] == (1, 1)  # the right one alone, -log 1/8
 
 
 def test_at_weight_zero_it_is_nll_on_the_right():
