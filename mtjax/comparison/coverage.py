@@ -124,9 +124,9 @@ def verdict(curves: Curves, k: int) -> str:
     own, ours, single = curves.change(dco, k), curves.difference(k), curves.difference(1)
     appeared = first.low > 0 and last.high < 0
     told = (
-        f"Under cross-entropy pass@1 {rose_or_fell(first)} (by {first}) and pass@{k} {rose_or_fell(last)} (by {last}): "
+        f"Under cross-entropy pass@1 {rose_or_fell(first)} ({first}) and pass@{k} {rose_or_fell(last)} ({last}): "
         f"the phenomenon {'appeared' if appeared else 'did not appear'}. "
-        f"Under {dco} pass@{k} {rose_or_fell(own)} (by {own}). "
+        f"Under {dco} pass@{k} {rose_or_fell(own)} ({own}). "
     )
     side = lambda x: f"{'above' if x.low > 0 else 'below'} cross-entropy" if clear(x) else "level with cross-entropy"
     compared = f"DCO ended {side(ours)} at pass@{k} ({ours}) and {side(single)} at pass@1 ({single})."
