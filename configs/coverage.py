@@ -2,8 +2,8 @@
 
 Command:  python -m mtjax.recipe configs/coverage.py
 Machine:  2 CPU cores, about 11 minutes; nothing is downloaded. A killed run goes on where it stopped.
-Expect:   runs/coverage/report.html: pass@k over training for both losses. Cross-entropy: pass@1 .28 to .66, pass@32 .94 to
-          .87; DCO: .37 and .96. docs/recipes/coverage_report.md is one run's report.
+Expect:   runs/coverage/report.html: pass@k over training for both losses. Cross-entropy: pass@1 .28 to .66, pass@32
+          .94 to .87; DCO: .37 and .96. docs/recipes/coverage_report.md is one run's report.
 
 Each seed has a start model, a training set and a data order of its own. Nothing is planted: the start imitates exact
 solutions until it is right in about a third of its samples, so that its errors are of every kind.
