@@ -66,7 +66,8 @@ def choose(asked: Asked, platform: str, length: int, context: int, windows: tupl
     if cannot:
         return Choice("plain", f"{name} cannot be used: {cannot}")
     interpret = HOME.get(platform) != name
-    why = f"interpreted on {platform}, slow" if interpret else f"blocks of {block(length // context)} on {platform}"
+    size = block(length // context) if name == "splash" else LANES  # the triton kernel keeps to its own
+    why = f"interpreted on {platform}, slow" if interpret else f"blocks of {size} on {platform}"
     return Choice(name, why, interpret)
 
 

@@ -1,20 +1,30 @@
 """FLOPs of a program, counted in its jaxpr: exact with scanned layers, which the compiler's own count takes once."""
 
+import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from mtjax.metrics import flops_per_token
 from mtjax.model.decoder import DecoderConfig
 
+ATTENTION = ("splash_mha", "mha_")
+"""How the names of the kernels in `mtjax.model.kernels` begin: splash for TPU, triton for GPU."""
 
-def dot_flops(jaxpr: Any, times: int = 1) -> int:
+
+def dot_flops(jaxpr: Any, times: int = 1, windows: Sequence[int] = ()) -> int:
     """FLOPs of all matrix products, over all devices: `2 * product of (result sides) * contracted sides` each.
 
     A scan's body counts as often as it runs, a `shard_map`'s once per device of the axes it is manual over, a `cond`'s
-    costliest branch; a loop whose end depends on data counts once. A Pallas kernel counts what it says of itself
-    (`cost_estimate`), or else its body over its grid.
+    costliest branch; a loop whose end depends on data counts once. An attention kernel counts the blocks that it visits
+    under a causal mask (see `kernel_flops`), another Pallas kernel its body over its grid.
+
+    Args:
+        times: how often the program runs.
+        windows: of each layer's attention, in tokens; none means whole rows.
 
     >>> import jax.numpy as jnp
     >>> product = jax.make_jaxpr(jnp.dot)(jnp.zeros((2, 3)), jnp.zeros((3, 5)))
@@ -30,14 +40,56 @@ def dot_flops(jaxpr: Any, times: int = 1) -> int:
             total += times * 2 * math.prod(equation.outvars[0].aval.shape) * sides
             continue
         if name == "cond":
-            total += max(dot_flops(branch.jaxpr, times) for branch in parameters["branches"])
+            total += max(dot_flops(branch.jaxpr, times, windows) for branch in parameters["branches"])
             continue
-        if name == "pallas_call" and getattr(parameters.get("cost_estimate"), "flops", None):
-            total += times * int(parameters["cost_estimate"].flops)
+        if name == "pallas_call" and str(parameters.get("name")).startswith(ATTENTION):
+            total += times * kernel_flops(equation, windows)
             continue
         inner = times * _repeats(name, parameters)
-        total += sum(dot_flops(part, inner) for value in parameters.values() for part in _jaxprs(value))
+        total += sum(dot_flops(part, inner, windows) for value in parameters.values() for part in _jaxprs(value))
     return total
+
+
+def kernel_flops(equation: Any, windows: Sequence[int] = ()) -> int:
+    """FLOPs of one call of an attention kernel, forward or backward, over its batch.
+
+    Each product of its body is one of queries by keys, or as large: `2 K` FLOPs for each head and pair of positions in
+    the blocks that are visited, the mean over the layers' windows. Other segments' blocks are visited too.
+    """
+    query, key = [x.aval.shape for x in equation.invars if jnp.issubdtype(x.aval.dtype, jnp.floating)][:2]
+    length = key[-2 if equation.params["name"].startswith("splash") else -3]  # [(B,) H, T, K] and [B, T, H, K]
+    products = _products(equation.params["jaxpr"])
+    if not products:
+        return 0
+    sides = products[0].outvars[0].aval.shape  # the first product is of queries by keys
+    share = sum(visited_share(length, *sides, window) for window in windows or (length,)) / max(len(windows), 1)
+    return round(len(products) * 2 * math.prod(query) * length * share)
+
+
+@functools.cache
+def visited_share(length: int, rows: int, columns: int, window: int) -> float:
+    """Share of the `[T, T]` pairs in blocks of `rows` queries by `columns` keys that a causal mask has a pair of.
+
+    >>> visited_share(4, 2, 2, window=4)  # all blocks but the upper right one
+    0.75
+    >>> visited_share(8, 2, 2, window=2)  # the diagonal of 4 x 4 and the blocks left of it
+    0.4375
+    """
+    visited = sum(
+        first - window < column + columns - 1 and column < first + rows
+        for first in range(0, length, rows)
+        for column in range(0, length, columns)
+    )
+    return visited * rows * columns / length**2
+
+
+def _products(jaxpr: Any) -> list[Any]:
+    """Every `dot_general` of a jaxpr and those inside of it, in order."""
+    found = []
+    for equation in jaxpr.eqns:
+        found += [equation] if equation.primitive.name == "dot_general" else []
+        found += [one for value in equation.params.values() for part in _jaxprs(value) for one in _products(part)]
+    return found
 
 
 def _repeats(name: str, parameters: dict[str, Any]) -> int:

@@ -1,6 +1,7 @@
 """The programs that a plan compiles: the whole training step of a config, prefill, and the decoding of one token."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -68,11 +69,11 @@ def plan_program(config: Config, mesh: Mesh, phase: str) -> Planned:
     return _train(config, model, mesh) if phase == "train" else _serve(config, model, mesh, phase)
 
 
-def _traced(program: Any, mesh: Mesh, *arguments: Any) -> tuple[Any, int]:
+def _traced(program: Any, mesh: Mesh, windows: Sequence[int], *arguments: Any) -> tuple[Any, int]:
     """The program lowered, and the FLOPs counted in its jaxpr. Nothing else may run in the mesh: it has no devices."""
     with jax.set_mesh(mesh):
         traced = program.trace(*arguments)
-        return traced.lower(), dot_flops(traced.jaxpr.jaxpr)
+        return traced.lower(), dot_flops(traced.jaxpr.jaxpr, windows=windows)
 
 
 def _train(config: Config, model: LanguageModel, mesh: Mesh) -> Planned:
@@ -100,7 +101,9 @@ def _train(config: Config, model: LanguageModel, mesh: Mesh) -> Planned:
         reference=policy,
         chunk=config.chunk,
     )
-    lowered, flops = _traced(program, mesh, like, batch, jax.eval_shape(lambda: jax.random.key(0)), other)
+    lowered, flops = _traced(
+        program, mesh, shape.windows, like, batch, jax.eval_shape(lambda: jax.random.key(0)), other
+    )
     tokens, length = math.prod(batch.tokens.shape), batch.tokens.shape[-1]
     gathers = hasattr(config.objective, "statistics")
     useful = model_flops(shape, params, tokens, length, 3 + gathers)
@@ -139,7 +142,7 @@ def _serve(config: Config, model: LanguageModel, mesh: Mesh, phase: str) -> Plan
 
     places = jax.tree.map(lambda x: x.sharding, cache)
     program = jax.jit(run, donate_argnums=1, out_shardings=(split, places))
-    lowered, flops = _traced(program, mesh, params, cache, tokens, tokens)
+    lowered, flops = _traced(program, mesh, shape.windows, params, cache, tokens, tokens)
     head = 2 * shape.width * shape.vocab_size
     body = model_flops(shape, params, rows * read, read if phase == "prefill" else 2 * length, 1)
     return Planned(

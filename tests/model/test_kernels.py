@@ -151,7 +151,7 @@ WIDE = (2**30,)
         ("tpu", 640, 1, WIDE, "splash", "blocks of 128 on tpu"),
         ("tpu", 96, 1, WIDE, "plain", "splash cannot be used: 96 tokens are no multiple of 128 each"),
         ("tpu", 512, 8, WIDE, "plain", "512 tokens over 8 devices are no multiple of 128 each"),
-        ("gpu", 4096, 1, WIDE, "triton", "blocks of 512 on gpu"),
+        ("gpu", 4096, 1, WIDE, "triton", "blocks of 128 on gpu"),
         ("gpu", 4096, 1, (1024,), "plain", r"triton cannot be used: it has no sliding window (model.window=1024)"),
         ("gpu", 4096, 1, (8192,), "triton", ""),
         ("gpu", 4096, 2, WIDE, "plain", "it has no offset between queries and keys"),
