@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import pathlib
 import re
 import typing
 import warnings
@@ -61,6 +62,22 @@ def parse(default: Any, overrides: Sequence[str], prog: str, kind: Any = None) -
         if not answer and chosen and chosen != given:
             parse(default, chosen, prog, kind)  # a misspelt choice is answered best without the settings behind it
         raise InputError(answer or f"the options {given} are not understood; --help lists all") from None
+
+
+def output_file(option: str, path: str | None) -> pathlib.Path | None:
+    """Where a command will write, looked at before it works for long; None if it was not asked to.
+
+    Raises:
+        InputError: the folder is missing, or the path is a folder.
+    """
+    if not path:
+        return None
+    file = pathlib.Path(path)
+    if not file.absolute().parent.is_dir():
+        raise InputError(f"{option}={path}: {file.parent} is no folder; make it first")
+    if file.is_dir():
+        raise InputError(f"{option}={path} is a folder; expected a file, such as {file / 'report'}")
+    return file
 
 
 def _is_part(choice: str, names: dict[str, Any]) -> bool:

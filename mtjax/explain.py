@@ -18,6 +18,7 @@ import jax
 
 from mtjax import config as settings
 from mtjax.checkpoint import write_whole
+from mtjax.command_line import output_file
 from mtjax.compiled import keep_compiled
 from mtjax.config import Config
 from mtjax.data.batches import make_batches
@@ -228,13 +229,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     file = run / "config.py" if run.is_dir() else run
     config = settings.load(file, [*([f"--run_dir={run}"] if run.is_dir() else []), *rest])
     keep_compiled()
-    if wanted.html and not pathlib.Path(wanted.html).absolute().parent.is_dir():
-        raise InputError(f"--html={wanted.html}: {pathlib.Path(wanted.html).parent} is no folder; make it first")
+    html = output_file("--html", wanted.html)
     found = explain(config, wanted)
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     width = shutil.get_terminal_size((100, 24)).columns
-    if wanted.html:
-        write_whole(pathlib.Path(wanted.html), to_page(found))
+    if html:
+        write_whole(html, to_page(found))
     try:
         print(to_text(found, width=width, colour=colour, tokens=wanted.tokens), flush=True, end="")
         if wanted.html:

@@ -6,13 +6,13 @@ is read: memory, collectives, FLOPs, bounds on speed, and what should not be the
 
 import dataclasses
 import json
-import pathlib
 import sys
 from collections.abc import Sequence
 from typing import Literal, get_args
 
 from mtjax import config as settings
 from mtjax.checkpoint import write_whole
+from mtjax.command_line import output_file
 from mtjax.errors import ExitCode, InputError, entry_point, suggest
 from mtjax.planning.environment import check_installed, run_worker
 from mtjax.planning.page import search_page, to_page
@@ -78,6 +78,8 @@ def read_words(words: Sequence[str]) -> tuple[PlanConfig, list[str]]:
     if own.get("search", "True") not in ("True", "False"):
         raise InputError(f"--search={own['search']}: expected nothing, True or False")
     made["search"] = own.get("search") == "True"
+    if made["search"] and made.get("tries") == 0:
+        raise InputError("--tries=0 with --search: expected 1 or more meshes to compile")
     return PlanConfig(**made), rest  # type: ignore[arg-type]
 
 
@@ -91,16 +93,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\nOther words are overrides of the config, as for `python -m mtjax.train CONFIG --help`.")
         return ExitCode.DONE if argv else ExitCode.BAD_INPUT
     wanted, overrides = read_words(argv[1:])
+    as_json, markdown = output_file("--json", wanted.json), output_file("--markdown", wanted.markdown)
     settings.load(argv[0], overrides)  # refuses at once what the worker would refuse
     check_installed(find_topology(wanted.topology, wanted.slices))
     request = dataclasses.asdict(wanted) | {"config": argv[0], "overrides": overrides}
     reports = [from_json(record) for record in run_worker(request)["reports"]]
-    if wanted.json:
+    if as_json:
         made = [report.to_json() for report in reports]
-        write_whole(pathlib.Path(wanted.json), json.dumps(made if wanted.search else made[0], indent=1) + "\n")
+        write_whole(as_json, json.dumps(made if wanted.search else made[0], indent=1) + "\n")
     text = search_page(reports) if wanted.search else to_page(reports[0])
-    if wanted.markdown:
-        write_whole(pathlib.Path(wanted.markdown), text)
+    if markdown:
+        write_whole(markdown, text)
         print(f"wrote {wanted.markdown}")
     else:
         print(text, end="")
