@@ -15,12 +15,15 @@ here=$(cd "$(dirname "$0")" && pwd)
 hosts=2 devices='' supervise=() dry=''
 while [[ $# -gt 0 ]]; do
   case $1 in
-    --hosts) hosts=$2; shift 2 ;;
-    --devices) devices=$2; shift 2 ;;
+    --hosts | --devices)
+      [[ ${2-} =~ ^[1-9][0-9]*$ ]] || { echo "error: $1 '${2-}': expected a whole number, 1 or more" >&2; exit 2; }
+      if [[ $1 == --hosts ]]; then hosts=$2; else devices=$2; fi
+      shift 2 ;;
     --supervise) supervise=("$here/supervise.sh"); shift ;;
     --dry-run) dry=1; shift ;;
     --help | -h) shift $# ;;
     --) shift; break ;;
+    -*) echo "error: $1: expected --hosts, --devices, --supervise, --dry-run or the config; see --help" >&2; exit 2 ;;
     *) break ;;
   esac
 done

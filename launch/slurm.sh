@@ -16,7 +16,7 @@
 #SBATCH --requeue
 #SBATCH --open-mode=append
 set -eu
-[[ $# -gt 0 ]] || { sed -n '2,/^#SBATCH/s/^# \{0,1\}//p' "$0"; exit 2; }
+[[ $# -gt 0 && $1 != --help && $1 != -h ]] || { sed -n '2,/^#SBATCH/s/^# \{0,1\}//p' "$0"; exit 2; }
 
 if [[ -n ${DRY_RUN-} ]]; then
   first=${FIRST_NODE:-first-node}

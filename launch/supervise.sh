@@ -9,12 +9,16 @@
 #           call, and go on from the last whole checkpoint.
 #
 # It gives up at once on what another start cannot mend, with the code: 0 done, 2 bad input, 3 does not fit, 4 lint,
-# 5 non-finite loss, 7 storage, 130 Ctrl-C; and after N starts (20) of which none ran for ten minutes.
+# 5 non-finite loss, 7 storage, 126 and 127 no such command, 130 Ctrl-C; and after N starts (20) of which none ran for ten minutes.
 # SIGTERM is passed on, and is the end; so is Ctrl-C, as a SIGTERM, with code 130.
 set -u
 restarts=20
-if [[ ${1-} == --restarts ]]; then restarts=$2; shift 2; fi
-[[ $# -gt 0 ]] || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 2; }
+if [[ ${1-} == --restarts ]]; then
+  restarts=${2-}
+  [[ $restarts =~ ^[0-9]+$ ]] || { echo "error: --restarts '$restarts': expected a whole number, 0 or more" >&2; exit 2; }
+  shift 2
+fi
+[[ $# -gt 0 && $1 != --help && $1 != -h ]] || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 2; }
 
 stopping='' interrupted='' child=''
 # shellcheck disable=SC2329  # the traps call it
@@ -39,7 +43,7 @@ while true; do
   done
   child=''
   if [[ -n $interrupted ]] && ((code == 0)); then code=130; fi
-  case $code in 0 | 2 | 3 | 4 | 5 | 7 | 130) exit "$code" ;; esac
+  case $code in 0 | 2 | 3 | 4 | 5 | 7 | 126 | 127 | 130) exit "$code" ;; esac
   [[ -z $stopping ]] || exit "$code"
   if ((SECONDS - began > 600)); then tried=0; fi
   tried=$((tried + 1))

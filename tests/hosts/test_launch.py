@@ -31,12 +31,29 @@ def test_every_header_says_what_it_needs_the_command_and_what_to_expect(file):
 def test_shell_is_checked_and_help_is_the_header(file):
     assert os.access(file, os.X_OK)
     assert run("bash", "-n", file).returncode == 0
-    said = run("bash", file)
-    assert said.returncode == 2
-    assert "Command:" in said.stdout
-    assert "#!" not in said.stdout
+    for words in ([], ["--help"]):
+        said = run("bash", file, *words)
+        assert said.returncode == 2
+        assert "Command:" in said.stdout
+        assert "#!" not in said.stdout
     checked = run(pathlib.Path(sys.executable).with_name("shellcheck"), file)
     assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["launch/local.sh", "-n", "2", "configs/tiny.py"], "error: -n: expected --hosts, --devices"),
+        (["launch/local.sh", "--hosts", "0", "configs/tiny.py"], "--hosts '0': expected a whole number, 1 or more"),
+        (["launch/local.sh", "--devices"], "--devices '': expected a whole number"),
+        (["launch/supervise.sh", "--restarts", "true"], "--restarts 'true': expected a whole number"),
+    ],
+)
+def test_bad_words_are_refused_in_one_line(words, says):
+    said = run(*words)
+    assert said.returncode == 2
+    assert says in said.stderr
+    assert said.stderr.count("\n") == 1
 
 
 def test_local_says_what_it_would_run():
@@ -182,7 +199,7 @@ def test_the_supervisor_starts_again_after_a_loss_and_not_after_an_error(tmp_pat
     assert "exit code 6; start 2 of 21" in said.stderr
     assert "exit code 137; start 3 of 21" in said.stderr
     count.unlink()
-    for code in (2, 5, 7):
+    for code in (2, 5, 7, 127):
         command, count = supervised(tmp_path, f"exit {code}")
         assert run(*command).returncode == code
         assert len(count.read_text().split()) == 1
