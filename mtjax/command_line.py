@@ -146,6 +146,12 @@ def _unknown(word: str, near: str, choices: Sequence[str], given: Sequence[str],
             return f"unknown {part} '{choice}'; {suggest(choice, of_part)}"
         if sum(other.startswith(f"{part}:") for other in given) > 1:
             return f"'{word}': {part} is chosen already; say it once"
+        if not _is_part(part, names):
+            parts = {other[: dot.start()] for other in names for dot in re.finditer(r"\.", other)}
+            like = next((other for other in sorted(parts) if other.endswith(f".{part}")), nearest(part, parts))
+            return f"'{word}': nothing named {part} can be chosen" + (
+                f"; did you mean {like}:{choice}?" if like else "; --help lists all"
+            )
         return "" if len(given) > 1 else f"'{word}' is no choice; {suggest(word, choices)}"
     if not name.startswith("-"):
         switch = next((other for other in given if other.endswith(f"={word}")), None)

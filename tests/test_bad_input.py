@@ -32,6 +32,8 @@ OVERRIDES = {
     "misspelt task": (["data.task:mistke_task"], "did you mean 'mistake_task'"),
     "a choice written as a setting": (["--objective=dpo"], "a word without dashes, such as objective:dpo"),
     "a choice made twice": (["objective:nll", "objective:dpo"], "objective is chosen already"),
+    "a choice without its section": (["--steps=1", "source:jsonl", "--source.path=x"], "did you mean data.source:jsonl?"),
+    "a misspelt section of a choice": (["--steps=1", "objectiv:nll"], "did you mean objective:nll?"),
     "a setting of another choice": (["objective:nll", "--objective.incorrect_weight=2"], "objective:mistake_tuning"),
     "a stray word": (["sdfg"], "'sdfg' is no setting"),
     "a word for a switch": (["--data.pack=maybe"], "--data.pack=maybe: a switch takes True or False"),
