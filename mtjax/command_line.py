@@ -158,6 +158,8 @@ def _unknown(word: str, near: str, choices: Sequence[str], given: Sequence[str],
         if switch:
             return f"{switch}: a switch takes True or False"
         return f"'{word}' is no setting: they are --name=value, or a choice such as objective:nll, or leave it out"
+    if ":" in part and _is_part(part, names):
+        return f"{name} is chosen by a word without dashes: {part}"
     if of_part:
         return f"{name} is chosen by a word without dashes, such as {part}:{value if value in of_part else of_part[0]}"
     if near.split(" ")[0].split(",")[0] == name:
