@@ -19,6 +19,10 @@ equal than to from at in on by the have has had will would leaving leaves leave 
 _NOT_UNITS = frozenset(_CLAUSE.split())
 
 
+DEEPEST = 20
+"""Brackets within brackets that are read."""
+
+
 class Equation(NamedTuple):
     """One `expression = number` in a text; positions count from the text's start.
 
@@ -190,9 +194,10 @@ def _unit_start(tokens: list[Token], k: int) -> int:
 def evaluate(tokens: Sequence[Token], hundredths: bool) -> Fraction | None:
     """The exact value of an expression; None where it is none, or divides by zero.
 
-    `hundredths` reads `20%` as 1/5, and otherwise as 20. A number in front of a bracket multiplies it.
+    `hundredths` reads `20%` as 1/5, and otherwise as 20. A number in front of a bracket multiplies it. Brackets deeper
+    than `DEEPEST` are none that a solution has.
     """
-    place = 0
+    place = depth = 0
 
     def peek() -> str:
         return tokens[place].kind if place < len(tokens) else ""
@@ -210,15 +215,17 @@ def evaluate(tokens: Sequence[Token], hundredths: bool) -> Fraction | None:
         return value
 
     def operand() -> Fraction:
-        nonlocal place
+        nonlocal place, depth
         if peek() == "currency":
             place += 1
         if peek() == "open":
-            place += 1
+            place, depth = place + 1, depth + 1
+            if depth > DEEPEST:
+                raise ValueError
             value = chain(lambda: chain(operand, "*/"), "+-")
             if peek() != "close":
                 raise ValueError
-            place += 1
+            place, depth = place + 1, depth - 1
         elif peek() == "number":
             value = number_of(tokens[place])
             place += 1

@@ -124,7 +124,7 @@ def usable_solutions(problem: Problem) -> list[tuple[str, str]]:
 def outcome(mistake: Mistake, alpha: int | None) -> tuple[str, Mistake]:
     """What becomes of an edit: the filter that takes it, or its verdict; and the mistake with the verdict in it.
 
-    A `\\boxed` that only one side has is unwrapped.
+    A `\\boxed` that only one side has is unwrapped; one that never closes is no text to learn from ("unparsed").
     """
     right, wrong = mistake.right_step, mistake.wrong_step
     if identical(right, wrong):
@@ -135,6 +135,8 @@ def outcome(mistake: Mistake, alpha: int | None) -> tuple[str, Mistake]:
         return "tell_tale", mistake
     if box_on_one_side(right, wrong):
         right, wrong = unboxed_pair(right, wrong)
+        if box_on_one_side(right, wrong):
+            return "unparsed", mistake
         mistake = dataclasses.replace(mistake, right_step=right, wrong_step=wrong, **compared(right, wrong))
     mistake = judged(mistake)
     return mistake.verdict, mistake

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
+from mtjax.data.numbers import LONGEST
+
 
 class Token(NamedTuple):
     """A piece of text.
@@ -68,6 +70,7 @@ def lex(text: str) -> tuple[list[Token], dict[int, tuple[int, int]]]:
     tokens, marks = [], {}
     for match in _TOKEN.finditer(text):
         kind = match.lastgroup or "other"
+        kind = "other" if kind == "number" and len(match[0]) > LONGEST else kind
         if kind == "mark":
             marks[match.end()] = match.span()
         elif kind != "space":

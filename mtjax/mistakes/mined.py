@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
+from mtjax.data.answers import stated_answer
 from mtjax.data.expressions import Expression, apply, dropped_carry, exact_steps, parse_question, solution_text
 from mtjax.data.hashing import unit
 from mtjax.data.mined import Mined, MinedProblem, Solution, read_mined, solutions_file
@@ -71,6 +72,7 @@ def _pairs(mined: MinedProblem, known: Mapping[str, Any], most: int | None, seed
     )
     right, wrong = drawn("right"), drawn("wrong")
     for number, solution in enumerate(wrong[:most] if right else ()):
+        states = stated_answer(solution.text) is not None  # its last number may be any
         yield Mistake(
             id=f"{mined.id}:{mined.number}/solution/{number}",
             kind="solution",
@@ -78,8 +80,8 @@ def _pairs(mined: MinedProblem, known: Mapping[str, Any], most: int | None, seed
             wrong_step=solution.text.strip(),
             wrong_answer=solution.answer or "",
             error_type=_error_type(mined.question, solution),
-            verdict="proved",
-            judge="final answer",
+            verdict="proved" if states else "unproved",
+            judge="final answer" if states else "",
             **known,
         )
 

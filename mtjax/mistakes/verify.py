@@ -44,10 +44,12 @@ def verify(mistake: Mistake) -> Judgement:
       the gold answer, at which the right solution arrives ("final answer");
     - an equation uses a number that is neither given, nor worked out before, nor one or two mental operations away
       from those, or the words of the right step stand with such a number in place of a known one ("number"). Generated
-      arithmetic must take each number from the question or from a step that is written out.
+      arithmetic must take each number from the question or from a step that is written out; elsewhere a model's
+      equation that arrives at the right step's result proves nothing.
 
-    A whole solution is proved wrong when its final answer is another number than the gold one. Everything is exact:
-    a rounded result is not a false one.
+    A whole solution is proved wrong when its final answer is another number than the gold one. Of a text that rules did
+    not make, a final answer is one that it states (`mtjax.data.answers.stated_answer`). Everything is exact: a rounded
+    result is not a false one.
 
     Raises nothing; a text that cannot be read is unproved.
     """
@@ -77,7 +79,7 @@ def _solution(mistake: Mistake) -> Judgement:
     right, wrong = mistake.right_solution, mistake.wrong_solution
     if identical(right, wrong):
         return Judgement("refuted", "identical")
-    if _differ(mistake.wrong_answer or extract_answer(wrong), mistake.answer):
+    if _differ(mistake.wrong_answer or extract_answer(wrong), mistake.answer) and _states(mistake, wrong):
         return Judgement("proved", "final answer")
     same = bool(mistake.answer) and _same(mistake.wrong_answer or extract_answer(wrong), mistake.answer)
     if same and not any(equation.false for equation in equations(wrong)):
@@ -103,6 +105,11 @@ def _false_equation(right: Sequence[Equation], wrong: Sequence[Equation]) -> boo
     return False
 
 
+def _states(mistake: Mistake, text: str) -> bool:
+    """Whether a text's last number is its answer: a model may end with any, the rule editor changed a right text."""
+    return mistake.generator == "rules" or stated_answer(text) is not None
+
+
 def _differ(answer: str | None, gold: str) -> bool:
     """Whether both are numbers, and not the same one."""
     a, b = parse_number(answer or ""), parse_number(gold)
@@ -122,6 +129,7 @@ def _other_answer(mistake: Mistake) -> bool:
         not ends
         or not _same(extract_answer(right), mistake.answer)
         or not _differ(extract_answer(wrong), mistake.answer)
+        or not _states(mistake, wrong)
     ):
         return False
     # A model's edit may say the same in another unit; the rule editor knows what it changed.
@@ -147,16 +155,20 @@ def _unknown_number(mistake: Mistake, right: Sequence[Equation], wrong: Sequence
         known = {number_of(t) for t in _question_tokens(mistake.question)}
         known |= {equation.value for equation in equations(mistake.prefix)}
     usual = {number_of(token) for equation in right for token in equation.operands}
+    # A model may say the same by a rounding, or by a number that takes more than two operations.
+    results = set() if mistake.generator == "rules" else {twin.value for twin in right}
     comparable = [twin.word for twin in right] == [equation.word for equation in wrong] or strict
     for equation in wrong if comparable else ():
         for token in equation.operands:
             number = number_of(token)
             if strict and number not in known:
                 return True
-            if not strict and number not in usual and not derivable(number, known):
+            nowhere = not strict and number not in usual and not derivable(number, known)
+            if nowhere and equation.value not in results:
                 return True
         known.add(equation.value)
-    return not strict and _miscopied(mistake, known)
+    same = bool(wrong) and {equation.value for equation in wrong} <= results
+    return not strict and not same and _miscopied(mistake, known)
 
 
 def _miscopied(mistake: Mistake, known: set[Fraction]) -> bool:

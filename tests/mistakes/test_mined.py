@@ -1,5 +1,6 @@
 """Mined files: what is written is read, what is unknown is never wrong, and each step record is wrong where it says."""
 
+import dataclasses
 import json
 import random
 
@@ -114,6 +115,13 @@ def test_an_unfinished_folder_says_so(tmp_path):
     (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(InputError, match="run the same"):
         Mined(str(tmp_path)).problems()
+
+
+def test_an_answer_that_is_not_stated_proves_nothing(tmp_path):
+    wrong = Solution(text="So 9 of the 10 remain.", verdict="wrong", answer="10")
+    mined = dataclasses.replace(MINED, solutions=(SOLUTIONS[0], wrong))
+    (record,) = mined_mistakes(write(tmp_path / "m", mined), kinds=("solution",))
+    assert (record.verdict, record.judge) == ("unproved", "")
 
 
 def test_records_by_hand(tmp_path):

@@ -125,6 +125,7 @@ def test_edits_become_mistakes_with_proof():
         ("Half is 48/2 = 24.\n```", "identical"),
         ("Half is mistakenly 48/2 = 26.\n```", "tell_tale"),
         ("Half is 48/2 is 24.\n```", "unproved"),
+        ("Half is 48/2 = \\boxed{26.\n```", "unparsed"),
     ],
 )
 def test_each_filter_counts_what_it_takes(output, outcome):

@@ -85,8 +85,29 @@ def test_a_models_edit_may_say_the_same_in_another_unit():
     assert verify(dataclasses.replace(edit, wrong_step="3 * 200 = 600 dollars")) == ("proved", "final answer")
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("Tom has 3 + 4 = 7 apples.", "Tom has 7 = 3 + 4 apples."),  # the last number of a text is no stated answer
+        ("There are 2/3 * 90 - 10 = 50.", "There are 0.667 * 90 - 10 = 50."),  # a rounding
+        ("There are 2 * 7 * 24 * 60 = 20160 minutes.", "There are 2 * 10080 = 20160 minutes."),
+        ("It is (100 - 32) * 5/9 = 37.78.", "It is (100 - 32) / 1.8 = 37.78."),
+    ],
+)
+def test_a_models_edit_may_say_the_same_in_other_numbers(right, wrong):
+    question, answer = "3 and 4, 2/3 of 90 less 10, 2 weeks, or 100 F?", right.rpartition("= ")[2].split()[0].strip(".")
+    assert verify(step(right, wrong, question, answer, "self_edit")).verdict != "proved"
+
+
+@pytest.mark.parametrize("text", ["3 + " + "(" * 260 + "4" + ")" * 260 + " = 7", f"3 + {'9' * 5000} = 7", "(" * 99999])
+def test_a_text_that_cannot_be_read_is_unproved(text):
+    assert verify(step("3 + 4 = 7", text, "3 and 4?", "7", "self_edit")).verdict == "unproved"
+    assert verify(step(text, "3 + 4 = 7", "3 and 4?", "7", "self_edit")).verdict != "refuted"
+
+
 def test_a_number_from_nowhere_is_proof():
     assert said(step("48/2 = 24", "84/2 = 42", right_rest="\n#### 72")) == ("proved", "number")
+    assert said(step("48/2 = 24", "84/2 = 42", right_rest="\n#### 72", generator="self_edit")) == ("proved", "number")
     # Given in words, a constant, or one operation away: no proof.
     words = step(
         "25 + 3 = 28", "27 + 3 = 30", question="Twenty-seven boys, 25 girls and 3 dogs?", right_rest="\n#### 1"
