@@ -142,6 +142,16 @@ def place_of(folder: str | os.PathLike[str]) -> epath.Path:
     return epath.Path(folder if "://" in str(folder) else pathlib.Path(folder).expanduser().absolute())
 
 
+def check_address(folder: str) -> None:
+    """InputError for an address of a kind that is not known, or whose package is not installed."""
+    try:
+        place_of(folder).exists()
+    except (ImportError, KeyError) as error:
+        raise InputError(
+            f"checkpoint.folder='{folder}' cannot be reached ({error}); expected a folder, gs://... or s3://..."
+        ) from error
+
+
 def folders_of(run_dir: str | os.PathLike[str], elsewhere: str | None = None) -> tuple[epath.Path, epath.Path]:
     """Where a run's newest and its best checkpoints are: in its folder, or in another place (`checkpoint.folder`)."""
     place = place_of(run_dir if elsewhere is None else elsewhere)

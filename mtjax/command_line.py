@@ -154,7 +154,9 @@ def _unknown(word: str, near: str, choices: Sequence[str], given: Sequence[str],
             )
         return "" if len(given) > 1 else f"'{word}' is no choice; {suggest(word, choices)}"
     if not name.startswith("-"):
-        switch = next((other for other in given if other.endswith(f"={word}")), None)
+        switches = [other for other in given if other.endswith(f"={word}")]
+        of_switch = lambda other: isinstance(names.get(other[2:].partition("=")[0]), bool)
+        switch = next(filter(of_switch, switches), switches[0] if switches else None)
         if switch:
             return f"{switch}: a switch takes True or False"
         return f"'{word}' is no setting: they are --name=value, or a choice such as objective:nll, or leave it out"

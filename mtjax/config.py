@@ -15,6 +15,7 @@ import tyro
 from mtjax.check_types import check_types
 from mtjax.command_line import parse
 from mtjax.data.batches import DataConfig
+from mtjax.data.hashing import check_seed
 from mtjax.data.sources import Source
 from mtjax.errors import InputError, suggest
 from mtjax.evaluation.held_out_coverage import CoverageConfig
@@ -50,6 +51,8 @@ class CheckpointConfig:
     def __post_init__(self) -> None:
         if self.every < 1 or self.keep < 1:
             raise InputError(f"checkpoint.every={self.every}, keep={self.keep}: expected both at least 1")
+        if self.folder == "":
+            raise InputError("checkpoint.folder='': expected a folder or an address, or None for the run's own folder")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -123,8 +126,11 @@ class Config:
         check_types(self)
         bad = {n: getattr(self, n) for n in ("steps", "batch_size", "micro_batches", "log_every", "chunk")}
         bad = {name: value for name, value in bad.items() if value < 1}
-        if bad or self.seed < 0:
-            raise InputError(f"{bad or {'seed': self.seed}}: expected at least {1 if bad else 0}")
+        if bad:
+            raise InputError(f"{bad}: expected at least 1")
+        check_seed(self.seed)
+        if self.export == "":
+            raise InputError("export='': expected the name of a folder, or None")
         if not 0 <= self.min_target_share <= 1:
             raise InputError(f"min_target_share={self.min_target_share}: expected a share, 0 to 1")
         task = getattr(self.objective, "task", "any")

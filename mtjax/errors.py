@@ -2,6 +2,7 @@
 
 import difflib
 import enum
+import errno
 import functools
 import os
 import sys
@@ -70,7 +71,8 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 
 def entry_point(main: Callable[..., int | None]) -> Callable[..., int]:
-    """Wrap a command's `main`: an exception of `CODES` becomes one line on stderr and its exit code."""
+    """Wrap a command's `main`: an exception of `CODES` becomes one line on stderr and its exit code; so
+    does a path that the system refuses, and memory that it does not have."""
 
     @functools.wraps(main)
     def run(*args: object, **kwargs: object) -> int:
@@ -79,11 +81,19 @@ def entry_point(main: Callable[..., int | None]) -> Callable[..., int]:
         except tuple(CODES) as error:
             print(f"error: {error}", file=sys.stderr)
             return next(code for kind, code in CODES.items() if isinstance(error, kind))
+        except MemoryError as error:
+            print(f"error: not enough memory ({error}); lower batch sizes or lengths", file=sys.stderr)
+            return ExitCode.BAD_INPUT
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return ExitCode.INTERRUPTED
         except BrokenPipeError:  # `... | head` has read enough; let the interpreter's last flush go nowhere
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return ExitCode.DONE
+        except OSError as error:
+            if error.filename is None:
+                raise
+            print(f"error: '{error.filename!s:.200}': {error.strerror}; give another path", file=sys.stderr)
+            return ExitCode.STORAGE if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else ExitCode.BAD_INPUT
 
     return run

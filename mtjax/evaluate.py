@@ -224,6 +224,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("`python -m mtjax.evaluate MODEL --help` lists every setting with its value.")
         return ExitCode.DONE if argv else ExitCode.BAD_INPUT
     name, config = read_settings(argv)
+    if config.output and pathlib.Path(config.output).is_file():
+        raise InputError(f"--output={config.output} is a file; expected a folder, or the name of a new one")
     keep_compiled()
     mesh = make_mesh(config.mesh) if jax.device_count() > 1 else None
     tokenizer = config.tokenizer or (None if (pathlib.Path(name) / "config.py").is_file() else config.data.tokenizer)

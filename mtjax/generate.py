@@ -9,6 +9,7 @@ import tyro
 
 from mtjax.command_line import parse
 from mtjax.compiled import keep_compiled
+from mtjax.data.hashing import check_seed
 from mtjax.errors import ExitCode, InputError, entry_point
 from mtjax.model.generate import SamplingConfig
 
@@ -81,6 +82,7 @@ def generate(settings: Generate) -> int:
         raise InputError('no prompt was given; ask something: python -m mtjax.generate smollm2 "What is 2+3?"')
     if settings.rows < 1:
         raise InputError(f"rows={settings.rows}: expected at least 1")
+    check_seed(settings.seed)
 
     # With what: the model and its tokenizer.
     keep_compiled()

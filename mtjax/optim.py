@@ -37,7 +37,7 @@ class OptimConfig:
     def __post_init__(self) -> None:
         if not 0 < self.learning_rate < float("inf"):
             raise InputError(f"optim.learning_rate={self.learning_rate}: expected a positive number, e.g. 1e-4")
-        if self.warmup_steps < 0 or (self.schedule_steps is not None and self.schedule_steps < 1):
+        if not 0 <= self.warmup_steps < 2**31 or (self.schedule_steps is not None and self.schedule_steps < 1):
             raise InputError(
                 f"optim.warmup_steps={self.warmup_steps}, schedule_steps={self.schedule_steps}: "
                 "expected warmup_steps >= 0 and schedule_steps >= 1 (or None)"

@@ -4,6 +4,8 @@ import contextlib
 import hashlib
 import json
 import pathlib
+import zipfile
+import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -89,10 +91,21 @@ class Cache(NamedTuple):
         return self._read(index)
 
     def _manifest(self) -> dict[str, Any]:
-        return json.loads((self.folder / "manifest.json").read_text())
+        file = self.folder / "manifest.json"
+        try:
+            manifest: dict[str, Any] = json.loads(file.read_text())
+            belongs, number, _ = manifest["belongs_to"], manifest["number"], manifest["examples"]
+            if not isinstance(belongs, dict) or not isinstance(number, int):
+                raise ValueError("not as it was written")
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._damaged(file, error) from error
+        return manifest
 
     def _open(self, index: Index) -> None:
         """Make the folder, or refuse one that belongs to something else."""
+        there = next(place for place in (self.folder, *self.folder.absolute().parents) if place.exists())
+        if not there.is_dir():
+            raise InputError(f"reference.cache_dir: '{there}' is a file; expected a folder, or one that can be made")
         if (self.folder / "manifest.json").exists():
             have = self._manifest()["belongs_to"]
             for name in sorted(have.keys() | self.belongs_to.keys()):
@@ -115,11 +128,14 @@ class Cache(NamedTuple):
             file = self.folder / f"part-{part:05d}.npz"
             if not file.exists():
                 raise self._other_data(f"{file.name} is missing: the build of other data was interrupted there")
-            with np.load(file) as arrays:
-                spans = zip(arrays["offsets"][:-1], arrays["offsets"][1:], strict=True)
-                rows = zip(arrays["ids"], arrays["digests"], spans, strict=True)
-                values = arrays["logprob"]
-                kept |= {str(name): (bytes(own), values[start:end]) for name, own, (start, end) in rows}
+            try:
+                with file.open("rb") as opened, np.load(opened) as arrays:
+                    spans = zip(arrays["offsets"][:-1], arrays["offsets"][1:], strict=True)
+                    rows = zip(arrays["ids"], arrays["digests"], spans, strict=True)
+                    values = arrays["logprob"]
+                    kept |= {str(name): (bytes(own), values[start:end]) for name, own, (start, end) in rows}
+            except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+                raise self._damaged(file, error) from error
         out = np.zeros(len(index.tokens), np.float32)
         missing = [name for name in index.ids if name not in kept]
         if missing:
@@ -131,6 +147,9 @@ class Cache(NamedTuple):
                 raise self._other_data(f"example {name!r} has other tokens now")
             out[start:end] = values
         return out
+
+    def _damaged(self, file: pathlib.Path, error: Exception) -> InputError:
+        return InputError(f"{file} is damaged ({error!r:.80}); delete the folder {self.folder}: it is made again")
 
     def _other_data(self, what: str) -> InputError:
         return InputError(

@@ -9,7 +9,7 @@ from typing import Any
 from etils import epath
 
 from mtjax import hosts
-from mtjax.checkpoint import folders_of, place_of, saved_steps
+from mtjax.checkpoint import check_address, folders_of, place_of, saved_steps
 from mtjax.config import SNAPSHOT, Config, read_file
 from mtjax.errors import InputError
 
@@ -47,6 +47,8 @@ def _look(config: Config) -> int:
         why = f"'{inside}' is a file" if inside.is_file() else f"'{inside}' cannot be written to"
         why = why if config.run_dir.strip() else "empty"
         raise InputError(f"run_dir '{config.run_dir}': {why}; expected a folder of the run's own; change --run_dir")
+    if config.checkpoint.folder is not None:
+        check_address(config.checkpoint.folder)
     kept, elsewhere = folder / "config.py", snapshot_elsewhere(config)
     if not kept.exists() and not config.overwrite and elsewhere is not None and elsewhere.exists():
         folder.mkdir(parents=True, exist_ok=True)  # this machine is new to the run

@@ -31,6 +31,22 @@ OVERRIDES = {
     "misspelt source, behind its settings": (["--data.source.seed=1", "data.source:arithmetc"], "'arithmetic'"),
     "misspelt task": (["data.task:mistke_task"], "did you mean 'mistake_task'"),
     "a choice written as a setting": (["--objective=dpo"], "a word without dashes, such as objective:dpo"),
+    "a number for a switch": (["--steps=1", "--overwrite=1"], "--overwrite=1: a switch takes True or False"),
+    "a folder without a name": (["--checkpoint.folder="], "checkpoint.folder='': expected a folder or an address"),
+    "an address of no kind": (["--checkpoint.folder=nosuch://b"], "'nosuch://b' cannot be reached"),
+    "an export without a name": (["--export="], "export='': expected the name of a folder"),
+    "an export inside of a file": (["--export=README.md/x"], "README.md' is a file"),
+    "a name that is too long": ([f"--init_from={'a' * 5000}"], "File name too long; give another path"),
+    "more than there is memory": (["--batch_size=100000000000"], "not enough memory"),
+    "a seed that is too large": (["--seed=18446744073709551616"], "seed=18446744073709551616: expected at least 0"),
+    "a warm-up without an end": (["--optim.warmup_steps=99999999999999999999"], "optim.warmup_steps=9999999999"),
+    "a base that does not turn": (["--model.rope_theta=1"], "model.rope_theta=1.0: expected a number above 1"),
+    "no epsilon": (["--model.norm_eps=nan"], "model.norm_eps=nan: expected a number of 0 or more"),
+    "negative scale": (["--model.init_scale=-1"], "model.init_scale=-1.0"),
+    "ramp the wrong way round": (
+        ["model.rope_scaling:rope-scaling", "--model.rope_scaling.kind=yarn", "--model.rope_scaling.beta_fast=0"],
+        "beta_slow=1.0, beta_fast=0.0",
+    ),
     "a choice with dashes": (["--held_out:none"], "a word without dashes: held_out:none"),
     "a choice made twice": (["objective:nll", "objective:dpo"], "objective is chosen already"),
     "a choice without its section": (
@@ -353,6 +369,14 @@ HUB = {
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "expected the weights beside config.json"),
     "no width": (lambda folder: drop(folder / "config.json", "hidden_size"), "hidden_size is None"),
     "no JSON": (lambda folder: cut(folder / "config.json"), "config.json is not JSON"),
+    "an end that is no number": (
+        lambda folder: (folder / "generation_config.json").write_text('{"eos_token_id": "x"}'),
+        "generation_config.json: eos_token_id is 'x'; expected a token's number",
+    ),
+    "an index that is none": (
+        lambda folder: (folder / "model.safetensors.index.json").write_text('{"weight_map": ["a"]}'),
+        "has no weight_map from tensor to file name",
+    ),
     "no tokenizer": (lambda folder: (folder / "tokenizer.json").unlink(), "cannot be loaded"),
     "tokenizer cut short": (lambda folder: cut(folder / "tokenizer.json"), "cannot be loaded"),
 }

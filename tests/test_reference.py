@@ -153,6 +153,22 @@ def test_a_cache_of_something_else_is_refused_with_the_reason(tmp_path, name):
         make_batches(data(), BYTES, batch_size=2, seed=0, also=kept(tmp_path, belongs_to={name: "other"}))
 
 
+@pytest.mark.parametrize("name", ["manifest.json", "part-00000.npz"])
+def test_a_damaged_cache_is_named(tmp_path, name):
+    make_batches(data(), BYTES, batch_size=2, seed=0, also=kept(tmp_path))
+    file = tmp_path / name
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(InputError, match=f"{name} is damaged .*delete the folder"):
+        make_batches(data(), BYTES, batch_size=2, seed=0, also=kept(tmp_path))
+
+
+def test_a_file_is_no_cache(tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "inside"):
+        with pytest.raises(InputError, match="is a file; expected a folder"):
+            make_batches(data(), BYTES, batch_size=2, seed=0, also=kept(folder))
+
+
 def test_other_data_is_refused_and_part_of_the_same_is_not(tmp_path):
     make_batches(data(), BYTES, batch_size=2, seed=0, also=kept(tmp_path))
     make_batches(data(PAIRS[3:9]), BYTES, batch_size=2, seed=0, also=kept(tmp_path))

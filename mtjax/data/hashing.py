@@ -4,6 +4,14 @@ import hashlib
 
 import numpy as np
 
+from mtjax.errors import InputError
+
+
+def check_seed(seed: int) -> None:
+    """InputError for a seed that no generator takes: it must be 0 or more, and below 2^63."""
+    if not 0 <= seed < 2**63:
+        raise InputError(f"seed={seed}: expected at least 0, and below 2^63")
+
 
 def digest(*parts: object) -> str:
     """A fingerprint of the parts' representations: 32 hexadecimal digits.

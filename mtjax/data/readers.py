@@ -4,6 +4,7 @@ import dataclasses
 import decimal
 import functools
 import json
+import math
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -123,7 +124,10 @@ class Svamp:
             body = _field(record, "Body", str, where).strip()
             question = body + (" " if body.endswith((".", "?", "!", ",")) else ", ")
             question += _field(record, "Question", str, where).strip()
-            value = decimal.Decimal(str(_field(record, "Answer", (int, float), where)))
+            said = _field(record, "Answer", (int, float), where)
+            if isinstance(said, bool) or not math.isfinite(said):
+                raise InputError(f"{where}: 'Answer' is {json.dumps(said)}; expected a number")
+            value = decimal.Decimal(str(said))
             answer = str(int(value)) if value == value.to_integral_value() else str(value)
             return Problem(str(record.get("ID", f"{file.name}[{number}]")), question, answer, source="svamp")
 

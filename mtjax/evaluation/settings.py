@@ -4,6 +4,7 @@ import dataclasses
 from typing import Literal
 
 from mtjax.data.batches import DataConfig
+from mtjax.data.hashing import check_seed
 from mtjax.errors import InputError
 from mtjax.sharding import MeshSpec
 
@@ -49,6 +50,7 @@ class EvaluateConfig:
     that is no run."""
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         if self.limit is not None and self.limit < 1:
             raise InputError(f"limit={self.limit}: expected at least 1, or None for all problems")
         if self.samples < 1 or self.rows < 1:

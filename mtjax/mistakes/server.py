@@ -159,8 +159,8 @@ def split_url(url: str) -> tuple[str, Literal["completions", "chat"] | None]:
     >>> split_url("http://localhost:8000"), split_url("http://host/v1/chat/completions")
     (('http://localhost:8000/v1', None), ('http://host/v1', 'chat'))
     """
-    parts = urllib.parse.urlsplit(url)
     try:
+        parts = urllib.parse.urlsplit(url)
         fine = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
         fine = False

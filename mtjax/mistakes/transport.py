@@ -61,6 +61,8 @@ class ServerConfig:
         for name, lowest in least.items():
             if not getattr(self, name) >= lowest:
                 raise InputError(f"server.{name}={getattr(self, name)}: expected at least {lowest}")
+        if not self.timeout <= threading.TIMEOUT_MAX:
+            raise InputError(f"server.timeout={self.timeout}: expected seconds, such as 300")
         if not self.timeout > 0 or (self.samples_per_request is not None and self.samples_per_request < 1):
             raise InputError(
                 f"server.timeout={self.timeout}, samples_per_request={self.samples_per_request}: expected more than 0"
@@ -164,7 +166,7 @@ class Transport:
             if error.code in AGAIN or (error.code >= 500 and error.code not in (501, 505)):
                 raise Failed(f"status {error.code}: {what}", retry_after(error.headers.get("Retry-After"))) from error
             raise Refused(error.code, what, path) from error
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
             raise Failed(f"{type(error).__name__}: {error}") from error
 
 

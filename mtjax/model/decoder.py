@@ -65,6 +65,11 @@ class DecoderConfig:
         bad = {name: getattr(self, name) for name in sizes if getattr(self, name) < 1}
         if bad:
             raise InputError(f"model {bad}: expected positive numbers")
+        if not 1 < self.rope_theta < math.inf:
+            raise InputError(f"model.rope_theta={self.rope_theta}: expected a number above 1, such as 10000")
+        for name in ("norm_eps", "init_scale"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"model.{name}={getattr(self, name)}: expected a number of 0 or more")
         if self.heads % self.kv_heads:
             raise InputError(f"model.heads={self.heads} must be a multiple of model.kv_heads={self.kv_heads}")
         if self.head_dim % 2:
@@ -79,7 +84,7 @@ class DecoderConfig:
         """Window of each layer; a number past any length where a layer does not slide."""
         everything = 2**30
         slides = self.window_layers or (True,) * self.layers
-        return tuple(self.window if slide and self.window is not None else everything for slide in slides)
+        return tuple(min(self.window, everything) if slide and self.window else everything for slide in slides)
 
 
 def _normal(scale: float) -> Any:

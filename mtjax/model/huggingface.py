@@ -62,11 +62,16 @@ def read_config(path: str | os.PathLike[str]) -> DecoderConfig:
 
 def end_ids(path: str | os.PathLike[str]) -> tuple[int, ...]:
     """Every id that ends a text, by `generation_config.json` and `config.json` (one id or a list); may be empty."""
-    folder, found = pathlib.Path(path), set()
+    folder, found = pathlib.Path(path), set[int]()
     for name in ("generation_config.json", "config.json"):
         if (folder / name).is_file():
             value = _json(folder, name).get("eos_token_id")
-            found |= set(value if isinstance(value, list) else [value]) - {None}
+            for one in value if isinstance(value, list) else [value]:
+                if one is not None and not (type(one) is int and 0 <= one < 2**31):
+                    raise InputError(
+                        f"{folder / name}: eos_token_id is {value!r}; expected a token's number, or a list"
+                    )
+                found |= set() if one is None else {one}
     return tuple(sorted(found))
 
 
@@ -92,7 +97,7 @@ def _open_tensors(folder: pathlib.Path) -> dict[str, Any]:
     index: dict[str, str] = {}
     if (folder / INDEX).is_file():
         index = _json(folder, INDEX).get("weight_map") or {}
-        if not index or not all(isinstance(file, str) for file in index.values()):
+        if not index or not isinstance(index, dict) or not all(isinstance(file, str) for file in index.values()):
             raise InputError(f"{folder / INDEX} has no weight_map from tensor to file name; fetch it again")
     files = sorted(set(index.values())) or [SINGLE]
     tensors: dict[str, Any] = {}
@@ -174,6 +179,10 @@ def check_place(path: str | os.PathLike[str], model: LanguageModel) -> pathlib.P
     config_to_json(model.config)
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / "config.json").is_file())):
         raise InputError(f"{folder} exists and is no model folder; give a new name, or empty it first")
+    inside = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not inside.is_dir() or not os.access(inside, os.W_OK):
+        why = "cannot be written to" if inside.is_dir() else "is a file"
+        raise InputError(f"'{folder}' cannot become a model folder: '{inside}' {why}; give another name")
     return folder
 
 

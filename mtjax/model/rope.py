@@ -38,6 +38,13 @@ class RopeScaling:
                 f"rope_scaling factor={self.factor}, original_length={self.original_length}: "
                 "expected a factor >= 1 and a length >= 1"
             )
+        if self.kind == "yarn" and not 0 < self.beta_slow < self.beta_fast < math.inf:
+            raise InputError(
+                f"rope_scaling beta_slow={self.beta_slow}, beta_fast={self.beta_fast}: expected positive numbers, the "
+                "slow one below the fast one"
+            )
+        if self.attention_factor is not None and not 0 < self.attention_factor < math.inf:
+            raise InputError(f"rope_scaling attention_factor={self.attention_factor}: expected a positive number")
         if not 0 < self.low_freq_factor < self.high_freq_factor:
             raise InputError(
                 f"rope_scaling low_freq_factor={self.low_freq_factor}, high_freq_factor={self.high_freq_factor}: "

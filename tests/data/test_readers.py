@@ -105,6 +105,9 @@ def test_svamp_errors_name_the_record(tmp_path):
     with pytest.raises(InputError, match=r"s.json: record 1: 'Answer' is 'two'; expected int or float"):
         Svamp(str(file)).problems()
     assert Svamp(str(file)).problems("skip").skipped == 1
+    for odd in (True, float("inf"), float("nan")):
+        file.write_text(json.dumps([SVAMP[0], SVAMP[1] | {"Answer": odd}]))
+        assert Svamp(str(file)).problems("skip").skipped == 1
     file.write_text('{"ID": 1}')
     with pytest.raises(InputError, match="expected one JSON list"):
         Svamp(str(file)).problems()

@@ -97,7 +97,7 @@ def test_urls(url, base, api):
 
 
 @pytest.mark.parametrize(
-    "url", ["http://", "ftp://h", "http://h:no", "http://h/v1?key=1", "http://u:pw@h", "http://h:0x"]
+    "url", ["http://", "ftp://h", "http://h:no", "http://h/v1?key=1", "http://u:pw@h", "http://h:0x", "http://[::1/v1"]
 )
 def test_urls_that_are_none(url):
     with pytest.raises(InputError) as refused:
@@ -303,6 +303,14 @@ def test_models_that_are_not_there():
 
 
 def test_settings_are_checked():
-    for bad in ({"concurrency": 0}, {"timeout": 0.0}, {"retries": -1}, {"samples_per_request": 0}, {"patience": -1.0}):
+    for bad in (
+        {"concurrency": 0},
+        {"timeout": 0.0},
+        {"timeout": float("inf")},
+        {"timeout": float("nan")},
+        {"retries": -1},
+        {"samples_per_request": 0},
+        {"patience": -1.0},
+    ):
         with pytest.raises(InputError, match=next(iter(bad))):
             ServerConfig(**bad)
