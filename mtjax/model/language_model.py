@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from mtjax.errors import InputError
 from mtjax.model.attention import positions_of
 from mtjax.model.decoder import Decoder, DecoderConfig
 from mtjax.types import LanguageModel, Params
@@ -71,6 +72,12 @@ def make_language_model(config: DecoderConfig) -> LanguageModel:
         return jnp.matmul(hidden.astype(dtype), kernel.astype(dtype), preferred_element_type=jnp.float32)
 
     def init_cache(batch_size: int, length: int) -> dict[str, Array]:
+        scaling = config.rope_scaling
+        if scaling is not None and scaling.kind == "dynamic" and length > config.max_length:
+            raise InputError(
+                f"a cache of {length} positions, model.max_length={config.max_length}: beyond it dynamic scaling "
+                "turns all keys anew with every token, kept ones too; stay within it, or recompute"
+            )
         shape = (config.layers, batch_size, length, config.kv_heads, config.head_dim)
         return {"key": jnp.zeros(shape, dtype), "value": jnp.zeros(shape, dtype)}
 
