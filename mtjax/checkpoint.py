@@ -15,6 +15,7 @@ from etils import epath
 
 from mtjax import hosts
 from mtjax.errors import InputError, StorageError
+from mtjax.io.files import write_text
 
 SHAPES = "shapes.json"
 """Beside the checkpoints: every leaf's shape, to name the first that differs."""
@@ -67,7 +68,7 @@ class Checkpoints:
         with self._writing(f"saved at step {step}, or before it,"):
             for name, what in ((SHAPES, _shapes(state)), (MADE_BY, self.made_by)):
                 if what and hosts.index() == 0 and not (self.folder / name).exists():
-                    write_whole(self.folder / name, json.dumps(what, indent=1))
+                    write_text(self.folder / name, json.dumps(what, indent=1))
             self.manager.save(step, args=ocp.args.StandardSave(state))
 
     def restore_latest(self, like: Any) -> tuple[int, Any] | None:
@@ -167,13 +168,6 @@ def saved_steps(folder: str | os.PathLike[str]) -> list[int]:
 def abstract_state(state: Any) -> Any:
     """Shapes, types and shardings of a state: what `Checkpoints.restore` needs, without the numbers."""
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state)
-
-
-def write_whole(path: pathlib.Path | epath.Path, text: str) -> None:
-    """Write a small file so that a kill leaves the old one or the new one: to a neighbour, then renamed."""
-    neighbour = path.with_name(f"{path.name}.writing{hosts.index() or ''}")
-    neighbour.write_text(text)
-    neighbour.replace(path)
 
 
 def _shapes(tree: Any) -> dict[str, list[int]]:

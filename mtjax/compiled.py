@@ -21,7 +21,7 @@ def keep_compiled() -> None:
             f"MTJAX_HOSTS={cluster.hosts}, but this command runs on one host; run it by itself, without the launcher"
         )
 
-    from mtjax.model.smollm2 import cache_folder
+    from mtjax.io.files import cache_folder
 
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "jax"))

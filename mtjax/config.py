@@ -12,13 +12,13 @@ from typing import Annotated, Any, Union
 
 import tyro
 
-from mtjax.check_types import check_types
-from mtjax.command_line import parse
 from mtjax.data.batches import DataConfig
-from mtjax.data.hashing import check_seed
 from mtjax.data.sources import Source
 from mtjax.errors import InputError, suggest
 from mtjax.evaluation.held_out_coverage import CoverageConfig
+from mtjax.io.command_line import parse
+from mtjax.io.hashing import check_seed
+from mtjax.io.validation import check_types
 from mtjax.live_filter import LiveFilter
 from mtjax.model.decoder import DecoderConfig
 from mtjax.objectives import OBJECTIVES

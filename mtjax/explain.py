@@ -17,8 +17,6 @@ from typing import Any
 import jax
 
 from mtjax import config as settings
-from mtjax.checkpoint import write_whole
-from mtjax.command_line import output_file
 from mtjax.compiled import keep_compiled
 from mtjax.config import Config
 from mtjax.data.batches import make_batches
@@ -31,6 +29,8 @@ from mtjax.evaluation.explanation import Explanation, explain_batch, parting
 from mtjax.evaluation.explanation_page import to_page
 from mtjax.evaluation.explanation_text import to_text
 from mtjax.evaluation.look import Piece, look, pieces
+from mtjax.io.command_line import output_file
+from mtjax.io.files import write_text
 from mtjax.live_filter import make_chooser
 from mtjax.loading import load_any
 from mtjax.objectives import OBJECTIVES
@@ -234,7 +234,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     width = shutil.get_terminal_size((100, 24)).columns
     if html:
-        write_whole(html, to_page(found))
+        write_text(html, to_page(found))
     try:
         print(to_text(found, width=width, colour=colour, tokens=wanted.tokens), flush=True, end="")
         if wanted.html:

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from mtjax.command_line import parse
 from mtjax.compiled import keep_compiled
-from mtjax.data.hashing import check_seed
 from mtjax.errors import ExitCode, InputError, entry_point
+from mtjax.io.command_line import parse
+from mtjax.io.hashing import check_seed
 from mtjax.model.generate import SamplingConfig
 
 

@@ -19,15 +19,15 @@ from typing import Any
 import tyro
 
 from mtjax import __version__, config
-from mtjax.checkpoint import write_whole
 from mtjax.compiled import keep_compiled
 from mtjax.data.problem import Problem
 from mtjax.data.sources import Source
 from mtjax.errors import ExitCode, InputError, entry_point, suggest
 from mtjax.evaluation.report import Table, format_table
+from mtjax.io.files import write_text
+from mtjax.io.journal import MANIFEST, Journal, locked, settle
 from mtjax.mistakes.inject_config import InjectConfig
 from mtjax.mistakes.injection import OUTCOMES, Yields, inject, usable_solutions, yield_rows
-from mtjax.mistakes.journal import MANIFEST, Journal, locked, settle
 from mtjax.mistakes.leak import LIMIT, Leak, measure, pairs_in
 from mtjax.mistakes.record import Mistake, read_mistakes, to_lines
 from mtjax.mistakes.self_edit import PREFILL, Generate, plain_chat, self_edit
@@ -81,10 +81,10 @@ def run(settings: InjectConfig, say: Callable[[str], None] = print, generate: Ge
             manifest |= save(folder / FILE, mistakes)
             manifest["yields"] = {name: {key: yields[name][key] for key in OUTCOMES} for name in sorted(yields)}
             manifest.pop("leak", None)
-            write_whole(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+            write_text(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
         if settings.leak and "leak" not in manifest:
             manifest["leak"] = leaks(folder / FILE)
-            write_whole(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+            write_text(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
 
     # Say what came of it.
     say(report(manifest, settings))

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from mtjax import hosts
-from mtjax.checkpoint import write_whole
+from mtjax.io.files import write_text
 
 
 def cut_back(file: pathlib.Path, step: int) -> None:
@@ -24,7 +24,7 @@ def cut_back(file: pathlib.Path, step: int) -> None:
     for line in file.read_text(errors="replace").splitlines():
         with contextlib.suppress(ValueError, KeyError, TypeError):
             kept += [line] if json.loads(line)["step"] <= step else []
-    write_whole(file, "".join(line + "\n" for line in kept))
+    write_text(file, "".join(line + "\n" for line in kept))
 
 
 class MetricsLog:

@@ -20,7 +20,6 @@ import tyro
 
 import mtjax
 from mtjax import config as settings
-from mtjax.checkpoint import write_whole
 from mtjax.compiled import keep_compiled
 from mtjax.data.mined import FILE, read_mined
 from mtjax.data.problem import Problem
@@ -30,9 +29,10 @@ from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import ExitCode, InputError, entry_point, suggest
 from mtjax.evaluation.answers import check_gold
 from mtjax.evaluation.report import format_table
+from mtjax.io.files import write_text
+from mtjax.io.journal import Journal
 from mtjax.loading import Loaded, load_any
 from mtjax.mistakes.attempt import Draw
-from mtjax.mistakes.journal import Journal
 from mtjax.mistakes.local import LocalPolicy, fit_prompts
 from mtjax.mistakes.mined import mined_mistakes
 from mtjax.mistakes.mining import MineConfig, MineData, mine, plain, yield_table
@@ -112,7 +112,7 @@ def run(name: str, config: MineConfig, say: Callable[[str], None] = print, loade
     if config.overwrite:
         (folder / "mistakes.jsonl").unlink(missing_ok=True)  # of the solutions that were there before
     if config.mistakes:
-        write_whole(folder / "mistakes.jsonl", to_lines(mined_mistakes(str(journal.file), seed=config.seed)))
+        write_text(folder / "mistakes.jsonl", to_lines(mined_mistakes(str(journal.file), seed=config.seed)))
         say(f"wrote {folder / 'mistakes.jsonl'}")
     return ExitCode.DONE
 

@@ -10,15 +10,15 @@ import jax
 import jax.numpy as jnp
 
 from mtjax import hosts
-from mtjax.checkpoint import write_whole
 from mtjax.config import Config, flatten
 from mtjax.data.batches import fingerprint_of as fingerprint_of_data
 from mtjax.data.batches import make_batches
-from mtjax.data.hashing import digest
 from mtjax.data.index import Index
 from mtjax.data.tokenizer import Tokenizer, load_tokenizer
 from mtjax.errors import InputError
 from mtjax.held_out import HeldOutLoss
+from mtjax.io.files import write_text
+from mtjax.io.hashing import digest
 from mtjax.loading import load_any
 from mtjax.model.attention import choice_for
 from mtjax.model.language_model import make_language_model
@@ -137,7 +137,7 @@ def _remember(file: pathlib.Path, fingerprint: str) -> None:
         )
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, json.dumps({"weights": fingerprint}))
+        write_text(file, json.dumps({"weights": fingerprint}))
 
 
 def make_held_out(

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 from mtjax import config as settings
-from mtjax.checkpoint import write_whole
-from mtjax.command_line import output_file
 from mtjax.errors import ExitCode, InputError, entry_point, suggest
+from mtjax.io.command_line import output_file
+from mtjax.io.files import write_text
 from mtjax.planning.environment import check_installed, run_worker
 from mtjax.planning.page import search_page, to_page
 from mtjax.planning.report import from_json
@@ -100,10 +100,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     reports = [from_json(record) for record in run_worker(request)["reports"]]
     if as_json:
         made = [report.to_json() for report in reports]
-        write_whole(as_json, json.dumps(made if wanted.search else made[0], indent=1) + "\n")
+        write_text(as_json, json.dumps(made if wanted.search else made[0], indent=1) + "\n")
     text = search_page(reports) if wanted.search else to_page(reports[0])
     if markdown:
-        write_whole(markdown, text)
+        write_text(markdown, text)
         print(f"wrote {wanted.markdown}")
     else:
         print(text, end="")

@@ -15,11 +15,11 @@ from jax.sharding import Mesh
 from jaxtyping import Float
 
 from mtjax import hosts
-from mtjax.checkpoint import write_whole
 from mtjax.data.batches import assemble
 from mtjax.data.index import Index
 from mtjax.data.packing import pack
 from mtjax.errors import InputError
+from mtjax.io.files import write_text
 from mtjax.model.policy import make_policy
 from mtjax.placement import own_rows, place_rows, read_whole
 from mtjax.types import Batch, LanguageModel, Params
@@ -118,7 +118,7 @@ class Cache(NamedTuple):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         manifest = {"belongs_to": self.belongs_to, "examples": _digest(index), "number": len(index.ids)}
-        write_whole(self.folder / "manifest.json", json.dumps(manifest, indent=1))
+        write_text(self.folder / "manifest.json", json.dumps(manifest, indent=1))
 
     def _read(self, index: Index) -> Float[np.ndarray, " tokens"]:
         """Look every example up by its id; refuse one that is missing or has other tokens."""

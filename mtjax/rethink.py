@@ -21,17 +21,17 @@ import tyro
 
 import mtjax
 from mtjax import config as settings
-from mtjax.checkpoint import write_whole
 from mtjax.compiled import keep_compiled
 from mtjax.data.examples import encode_prompt
-from mtjax.data.hashing import digest
 from mtjax.errors import ExitCode, InputError, entry_point
 from mtjax.evaluation.answers import check_gold
 from mtjax.evaluation.report import Table, format_table
 from mtjax.generate import prompt_text
+from mtjax.io.files import write_text
+from mtjax.io.hashing import digest
+from mtjax.io.journal import Journal
 from mtjax.loading import Loaded
 from mtjax.mine import check_choices, is_run, is_url, load_local, name_and_file
-from mtjax.mistakes.journal import Journal
 from mtjax.mistakes.mining import plain
 from mtjax.mistakes.remote import in_threads
 from mtjax.mistakes.replies import Refused
@@ -123,7 +123,7 @@ def run(name: str, config: RethinkConfig, say: Callable[[str], None] = print, lo
         say(format_table(Table(["metric", "value"], list(metrics.items()), caption)))
         if config.output is not None or is_run(name):
             said = {"model": name, "metrics": {key: interval._asdict() for key, interval in metrics.items()}}
-            write_whole(folder / "rethinking.json", json.dumps(said, indent=2) + "\n")
+            write_text(folder / "rethinking.json", json.dumps(said, indent=2) + "\n")
             say(f"wrote {folder}/rethinking.json and {FILE}")
     return ExitCode.DONE
 

@@ -13,7 +13,7 @@ from mtjax import config as settings
 from mtjax import hosts
 from mtjax import step as stepping
 from mtjax.alarms import Alarms, read_log
-from mtjax.checkpoint import Checkpoints, abstract_state, folders_of, saved_steps, write_whole
+from mtjax.checkpoint import Checkpoints, abstract_state, folders_of, saved_steps
 from mtjax.compiled import keep_compiled
 from mtjax.config import Config
 from mtjax.data.batches import Batches, make_batches
@@ -21,6 +21,7 @@ from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import ExitCode, NonFiniteLoss, entry_point
 from mtjax.evaluation.held_out_coverage import HeldOutCoverage
 from mtjax.held_out import HeldOutLoss
+from mtjax.io.files import write_text
 from mtjax.live_filter import make_chooser
 from mtjax.metrics import MetricsLog, Progress, cut_back, flops_per_token, peak_flops
 from mtjax.model import huggingface
@@ -115,7 +116,7 @@ def train(config: Config) -> Result:
         announce(config, model, mesh, batches, held_out, first)
     if hosts.index() == 0:
         for snapshot in filter(None, (folder / "config.py", snapshot_elsewhere(config))):
-            write_whole(snapshot, settings.snapshot(dataclasses.replace(config, overwrite=False)))
+            write_text(snapshot, settings.snapshot(dataclasses.replace(config, overwrite=False)))
         cut_back(folder / "metrics.jsonl", first)
 
     # The loop. A step's numbers are read while the next one runs; none is saved before it is known to be finite.

@@ -13,8 +13,8 @@ from safetensors.numpy import load_file, save_file
 
 from mtjax import config as settings
 from mtjax import recipe, train
-from mtjax.check_types import check_types
 from mtjax.errors import ExitCode, InputError
+from mtjax.io.validation import check_types
 from mtjax.loading import load_any
 from mtjax.objectives.dpo import Dpo
 from mtjax.objectives.nll import Nll

@@ -18,9 +18,9 @@ from mtjax.data.sources import InMemory
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import ExitCode
 from mtjax.inject import main, run
+from mtjax.io.journal import locked
 from mtjax.mistakes.inject_config import InjectConfig
 from mtjax.mistakes.injection import OUTCOMES
-from mtjax.mistakes.journal import locked
 from mtjax.mistakes.record import read_mistakes
 from mtjax.mistakes.self_edit import FENCE
 from mtjax.mistakes.source import Mistakes

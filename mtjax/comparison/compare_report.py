@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from mtjax.checkpoint import write_whole
 from mtjax.comparison.claims import claims_of, claims_section
 from mtjax.comparison.compare import Outcome, total_seconds, validation_pass
 from mtjax.comparison.compare_cost import cost_section, how_section, rates_section
@@ -22,6 +21,7 @@ from mtjax.evaluation import plots
 from mtjax.evaluation.bootstrap import Interval
 from mtjax.evaluation.coverage import CoverageRow
 from mtjax.evaluation.report import Report, Section, Table, format_table, section, write_report
+from mtjax.io.files import write_text
 
 
 def write(c: Comparison, outcome: Outcome) -> pathlib.Path:
@@ -55,8 +55,8 @@ def write(c: Comparison, outcome: Outcome) -> pathlib.Path:
     folder = pathlib.Path(c.output)
     report = Report("Ways to learn from one's own mistakes, compared", sections, said)
     path = write_report(report, folder)
-    write_whole(folder / "report.md", markdown_of(report, "pictures/comparison"))
-    write_whole(folder / "results.json", json.dumps(results(found, coverage, calibrated, kinds), indent=1))
+    write_text(folder / "report.md", markdown_of(report, "pictures/comparison"))
+    write_text(folder / "results.json", json.dumps(results(found, coverage, calibrated, kinds), indent=1))
     return path
 
 

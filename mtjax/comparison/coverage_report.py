@@ -6,7 +6,6 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from mtjax.checkpoint import write_whole
 from mtjax.comparison.coverage import CROSS_ENTROPY, Curves, Outcome, dco_name, verdict
 from mtjax.comparison.markdown import markdown_of
 from mtjax.comparison.pictures import panels_plot
@@ -14,6 +13,7 @@ from mtjax.comparison.sections import calibration_section
 from mtjax.comparison.settings import Coverage
 from mtjax.evaluation.plots import Curve
 from mtjax.evaluation.report import Report, Section, Table, format_table, section, write_report
+from mtjax.io.files import write_text
 
 HOW = """\
 For each of the seeds {c.seeds} a start model imitates generated arithmetic ({habit:.0%} of the solutions carry planted
@@ -99,7 +99,7 @@ def write(c: Coverage, outcome: Outcome) -> pathlib.Path:
     folder = pathlib.Path(c.output)
     report = Report("Coverage on a small training set", sections, verdict(curves, max(ks)))
     path = write_report(report, folder)
-    write_whole(folder / "report.md", markdown_of(report, "pictures/coverage"))
+    write_text(folder / "report.md", markdown_of(report, "pictures/coverage"))
     numbers = {
         "settings": dataclasses.asdict(c),
         **numbers_of(curves, ks),
@@ -113,5 +113,5 @@ def write(c: Coverage, outcome: Outcome) -> pathlib.Path:
         "cost": {name: records[0].cost for name, records in curves.arms.items()},
         "seconds": outcome.seconds,
     }
-    write_whole(folder / "results.json", json.dumps(numbers, indent=1))
+    write_text(folder / "results.json", json.dumps(numbers, indent=1))
     return path

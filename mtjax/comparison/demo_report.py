@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from mtjax.checkpoint import write_whole
 from mtjax.comparison.coverage import verdict as coverage_verdict
 from mtjax.comparison.coverage_report import coverage_section, numbers_of
 from mtjax.comparison.coverage_report import table_of as table_of_curves
@@ -19,6 +18,7 @@ from mtjax.evaluation import plots
 from mtjax.evaluation.bootstrap import Interval, mean_interval
 from mtjax.evaluation.coverage import CoverageRow
 from mtjax.evaluation.report import Report, Section, Table, format_table, section, write_report
+from mtjax.io.files import write_text
 
 START = "start"
 
@@ -102,7 +102,7 @@ def write(c: Demo, outcome: Outcome) -> pathlib.Path:
         "start_steps": outcome.begin.steps,
         "seconds": outcome.seconds,
     }
-    write_whole(folder / "results.json", json.dumps(numbers, indent=1))
+    write_text(folder / "results.json", json.dumps(numbers, indent=1))
     return path
 
 

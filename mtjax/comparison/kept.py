@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mtjax.checkpoint import Checkpoints, abstract_state, write_whole
+from mtjax.checkpoint import Checkpoints, abstract_state
 from mtjax.comparison.lab import Lab, Measured
 from mtjax.comparison.start import Mined, Start, train_start
 from mtjax.data.problem import Problem, problem_from_record, record_from_problem
 from mtjax.errors import InputError
+from mtjax.io.files import write_text
 
 
 class Record(NamedTuple):
@@ -85,7 +86,7 @@ class Kept:
                     "--output, or delete the folder"
                 )
         else:
-            write_whole(file, json.dumps(settings, indent=1))
+            write_text(file, json.dumps(settings, indent=1))
 
     def part(self, name: str, make: Callable[[], Any]) -> Any:
         """The JSON of one part: read where it is there, else made and kept, with the seconds that it took."""
@@ -93,7 +94,7 @@ class Kept:
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
             begun = time.perf_counter()
-            write_whole(file, json.dumps({"part": make(), "seconds": time.perf_counter() - begun}))
+            write_text(file, json.dumps({"part": make(), "seconds": time.perf_counter() - begun}))
         kept = json.loads(file.read_text())
         self.seconds[name] = kept["seconds"]
         return kept["part"]

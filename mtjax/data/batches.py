@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Int
 
 from mtjax.data.build import Fit, build_index
-from mtjax.data.hashing import digest
 from mtjax.data.index import Counts, Index, join_indices
 from mtjax.data.order import make_order
 from mtjax.data.packing import Rows, first_that_fit, join_rows, pack
@@ -18,6 +17,7 @@ from mtjax.data.sources import Source, weighted_sources
 from mtjax.data.tasks import Task
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
+from mtjax.io.hashing import digest
 from mtjax.types import Batch
 
 

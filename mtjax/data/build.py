@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from mtjax.data.examples import Example, check_boundary, make_example, shorten_sides
-from mtjax.data.hashing import digest
 from mtjax.data.index import Counts, Index, cached_index, make_index
 from mtjax.data.problem import OnError, Problems
 from mtjax.data.sources import Source
 from mtjax.data.tasks import Task
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
+from mtjax.io.hashing import digest
 
 CHECKED = 64
 """Examples per source whose prompt is tokenised a second time, alone, to see that it has the same ids."""

@@ -12,9 +12,10 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from mtjax.data.jsonl import file_fingerprint, json_of, read_lines, read_problems
+from mtjax.data.jsonl import file_fingerprint, read_problems
 from mtjax.data.problem import OnError, Problem, Problems, Split
 from mtjax.errors import InputError, suggest
+from mtjax.io.jsonl import json_of, read_lines
 
 SCHEMA = 1
 """Version of the lines; raised when a field changes its meaning."""

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from mtjax.data.hashing import random_order
 from mtjax.data.packing import WINDOW
+from mtjax.io.hashing import random_order
 
 SHUFFLE, MIX = 1, 2  # keep the keys of different draws apart
 

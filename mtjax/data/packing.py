@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from mtjax.data.hashing import random_order
 from mtjax.errors import InputError
+from mtjax.io.hashing import random_order
 
 WINDOW = 4096
 """Examples that are packed together: enough for rows to be nearly full, few enough to cost milliseconds."""

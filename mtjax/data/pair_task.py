@@ -6,12 +6,12 @@ import re
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from mtjax.data.hashing import unit
 from mtjax.data.problem import Pair, Problem
 from mtjax.data.prompts import PLAIN, check_template, fill
 from mtjax.data.rendered import Rendered, Span
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
+from mtjax.io.hashing import unit
 
 KINDS = {"full": 0.0, "step": 1.0}
 """How the kind of a pair stands in `segment_kind`."""

@@ -9,9 +9,10 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from mtjax.data.jsonl import collect, existing_file, file_fingerprint, json_of, nonempty, read_lines, read_problems
+from mtjax.data.jsonl import collect, file_fingerprint, nonempty, read_problems
 from mtjax.data.problem import OnError, Problem, Problems, Split
 from mtjax.errors import InputError, suggest
+from mtjax.io.jsonl import existing_file, json_of, read_lines
 
 _MARKS = re.compile(r"<<.*?>>")
 

@@ -12,13 +12,13 @@ import re
 from typing import ClassVar, Literal
 
 from mtjax.data.chat_task import ChatTask
-from mtjax.data.hashing import unit
 from mtjax.data.pair_task import PairTask
 from mtjax.data.problem import Problem
 from mtjax.data.prompts import PLAIN, check_template, fill
 from mtjax.data.rendered import Rendered, Span
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
+from mtjax.io.hashing import unit
 
 
 def choose_solutions(problem: Problem, wrong_per_right: float | None) -> list[tuple[str, str, bool]]:

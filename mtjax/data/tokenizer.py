@@ -86,7 +86,7 @@ def load_tokenizer(name: str) -> Tokenizer:
         )
         return _from_transformers(name, fast)
     if name == "smollm2":
-        from mtjax.model.smollm2 import smollm2_tokenizer_folder
+        from mtjax.data.smollm2_tokenizer import smollm2_tokenizer_folder
 
         return _from_transformers(name, _auto(str(smollm2_tokenizer_folder()), name))
     return _from_transformers(name, _auto(name, name))

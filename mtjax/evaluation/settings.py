@@ -4,8 +4,8 @@ import dataclasses
 from typing import Literal
 
 from mtjax.data.batches import DataConfig
-from mtjax.data.hashing import check_seed
 from mtjax.errors import InputError
+from mtjax.io.hashing import check_seed
 from mtjax.sharding import MeshSpec
 
 

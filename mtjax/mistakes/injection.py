@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from mtjax.data.answers import extract_answer
-from mtjax.data.hashing import digest
 from mtjax.data.numbers import parse_number, same_number
 from mtjax.data.problem import Problem
 from mtjax.errors import InputError
+from mtjax.io.hashing import digest
 from mtjax.mistakes.errors import Draft, compared, draw, edited, take_apart, whole_solution
 from mtjax.mistakes.filters import EDIT_TELL_TALES, TELL_TALES, box_on_one_side, identical, tell_tale, unboxed_pair
 from mtjax.mistakes.record import Mistake

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from mtjax.data.hashing import unit
+from mtjax.io.hashing import unit
 from mtjax.mistakes.record import Mistake
 from mtjax.mistakes.surface import FEATURES, first_difference, surface
 

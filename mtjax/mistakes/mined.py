@@ -8,12 +8,12 @@ from typing import Any, Literal, NamedTuple
 
 from mtjax.data.answers import stated_answer
 from mtjax.data.expressions import Expression, apply, dropped_carry, exact_steps, parse_question, solution_text
-from mtjax.data.hashing import unit
 from mtjax.data.mined import Mined, MinedProblem, Solution, read_mined, solutions_file
 from mtjax.data.step_check import check_steps
 from mtjax.errors import InputError
+from mtjax.io.hashing import unit
+from mtjax.io.journal import MANIFEST
 from mtjax.mistakes.filters import levenshtein
-from mtjax.mistakes.journal import MANIFEST
 from mtjax.mistakes.record import Mistake
 
 KINDS: tuple[Literal["solution", "step"], ...] = ("solution", "step")

@@ -14,8 +14,8 @@ from mtjax.data.step_check import check_steps, parse_question
 from mtjax.data.tasks import CompletionTask, Task
 from mtjax.errors import InputError
 from mtjax.evaluation.report import Table
+from mtjax.io.journal import Journal
 from mtjax.mistakes.attempt import Attempt, Draw
-from mtjax.mistakes.journal import Journal
 from mtjax.mistakes.transport import ServerConfig
 from mtjax.sharding import MeshSpec
 

@@ -5,8 +5,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
-from mtjax.data.jsonl import json_of, read_lines
 from mtjax.errors import InputError, suggest
+from mtjax.io.jsonl import json_of, read_lines
 
 SCHEMA = 1
 """Version of the JSON form; raised when a field changes its meaning."""

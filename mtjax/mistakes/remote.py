@@ -6,11 +6,11 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from mtjax.data.hashing import digest
 from mtjax.data.problem import Message, Problem
 from mtjax.data.tasks import ChatTask, Task
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
+from mtjax.io.hashing import digest
 from mtjax.mistakes.attempt import Attempt
 from mtjax.mistakes.replies import Refused
 from mtjax.mistakes.server import Prompt, Server

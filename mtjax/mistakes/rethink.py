@@ -16,8 +16,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from mtjax.data.hashing import unit
 from mtjax.errors import InputError
+from mtjax.io.hashing import unit
 from mtjax.mistakes.record import ERROR_TYPES, Mistake
 
 Generate = Callable[[list[str]], list[str]]

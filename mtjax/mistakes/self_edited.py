@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mtjax.data.hashing import digest
 from mtjax.data.problem import Problem
+from mtjax.io.hashing import digest
 from mtjax.mistakes.errors import Draft, edited, take_apart
 from mtjax.mistakes.injection import Rules, Yields, outcome, usable_solutions
 from mtjax.mistakes.record import Mistake

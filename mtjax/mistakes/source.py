@@ -4,9 +4,10 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Literal
 
-from mtjax.data.jsonl import file_fingerprint, json_of, nonempty, read_lines
+from mtjax.data.jsonl import file_fingerprint, nonempty
 from mtjax.data.problem import OnError, Pair, Problem, Problems, Split, in_split
 from mtjax.errors import InputError
+from mtjax.io.jsonl import json_of, read_lines
 from mtjax.mistakes.record import Mistake, from_json
 
 Kinds = Literal["all", "step", "solution"]

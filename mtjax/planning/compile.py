@@ -12,10 +12,9 @@ from typing import Any
 
 import jax
 
-from mtjax.checkpoint import write_whole
 from mtjax.config import Config
+from mtjax.io.files import cache_folder, write_text
 from mtjax.model.attention import choice_for
-from mtjax.model.smollm2 import cache_folder
 from mtjax.planning import memory as memories
 from mtjax.planning.bounds import compiler_seconds, roofline
 from mtjax.planning.collectives import find_collectives, table
@@ -91,7 +90,7 @@ def plan(config: Config, topology: Topology, *, level: str, phase: str, said: st
         seconds=time.process_time(),
     )
     kept.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(kept, json.dumps(report.to_json()))
+    write_text(kept, json.dumps(report.to_json()))
     return report
 
 

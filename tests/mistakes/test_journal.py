@@ -5,7 +5,7 @@ import os
 import pytest
 
 from mtjax.errors import InputError
-from mtjax.mistakes.journal import Journal, flat
+from mtjax.io.journal import Journal, flat
 
 FILE = "records.jsonl"
 

@@ -13,8 +13,8 @@ from mtjax.data.problem import Problem
 from mtjax.data.tasks import CompletionTask
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import InputError
+from mtjax.io.journal import Journal
 from mtjax.mistakes.attempt import Attempt, Drawn
-from mtjax.mistakes.journal import Journal
 from mtjax.mistakes.local import LocalPolicy, fit_prompts
 from mtjax.mistakes.mining import MineConfig, MineData, checked, mine, plain, yield_table
 from mtjax.model.decoder import DecoderConfig

@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mtjax.checkpoint import write_whole
 from mtjax.errors import InputError
+from mtjax.io.files import write_text
 
 MANIFEST = "manifest.json"
 """The file that says what the records of a folder depend on (`settings`) and, for the reader, more (`about`)."""
@@ -162,7 +162,7 @@ def settle(
         found = next((name for name in files if (folder / name).exists()), None)
         if found:
             raise InputError(f"'{folder}' has a {found} but no {MANIFEST}; use another folder, or --overwrite")
-        write_whole(path, json.dumps(now, indent=1, ensure_ascii=False) + "\n")
+        write_text(path, json.dumps(now, indent=1, ensure_ascii=False) + "\n")
         return now
     try:
         before = json.loads(path.read_text())

@@ -12,8 +12,8 @@ from typing import Any
 
 import tyro
 
-from mtjax.check_types import check_types
 from mtjax.errors import InputError, nearest, suggest
+from mtjax.io.validation import check_types
 
 
 def parse(default: Any, overrides: Sequence[str], prog: str, kind: Any = None) -> Any:

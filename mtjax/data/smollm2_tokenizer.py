@@ -1,0 +1,69 @@
+"""The tokenizer of SmolLM2-135M-Instruct, made from the GGUF file of its package cached as a folder."""
+
+import json
+import pathlib
+import shutil
+import tempfile
+from typing import Any
+
+from mtjax.io.files import cache_folder
+from mtjax.io.smollm2_package import gguf_file, read_gguf
+
+FORMAT = 1  # raise it when the cached tokenizer folder changes
+SPECIAL = 3  # token_type of a special token in GGUF
+MAX_LENGTH = 8192  # tokens that the model was trained for
+
+
+def smollm2_tokenizer_folder() -> pathlib.Path:
+    """A folder with SmolLM2's `tokenizer.json` and chat template, made from the GGUF fields once and cached.
+
+    It appears whole or not at all, so two processes may make it at once. InputError where the package is absent.
+    """
+    file = gguf_file()
+    folder = cache_folder() / f"smollm2-tokenizer-{FORMAT}-{file.stat().st_size}"
+    if (folder / "tokenizer_config.json").is_file():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        write_tokenizer(read_gguf(file), temporary)
+        temporary.chmod(0o755)
+        try:
+            temporary.rename(folder)
+        except OSError:
+            if not (folder / "tokenizer_config.json").is_file():  # else another process was first
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def write_tokenizer(reader: Any, folder: pathlib.Path) -> None:
+    """Write the byte-pair tokenizer in a GGUF file as a Hugging Face tokenizer folder.
+
+    Digits are split one by one before the byte-level rule; conversions that drop this give other ids for numbers.
+    """
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+    field = lambda name: reader.fields[f"tokenizer.{name}"].contents()
+    tokens = field("ggml.tokens")
+    merges = [tuple(pair.split(" ")) for pair in field("ggml.merges")]
+    tokenizer = Tokenizer(models.BPE({token: number for number, token in enumerate(tokens)}, merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    special = [token for token, kind in zip(tokens, field("ggml.token_type"), strict=True) if kind == SPECIAL]
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": tokens[field("ggml.bos_token_id")],
+        "eos_token": tokens[field("ggml.eos_token_id")],
+        "pad_token": tokens[field("ggml.padding_token_id")],
+        "unk_token": tokens[field("ggml.unknown_token_id")],
+        "model_max_length": MAX_LENGTH,
+        "clean_up_tokenization_spaces": False,
+        "chat_template": field("chat_template"),
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

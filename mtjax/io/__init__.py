@@ -1,0 +1,1 @@
+"""Files, records and the command line. Knows nothing of models or text."""
