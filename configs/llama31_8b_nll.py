@@ -15,10 +15,10 @@ from mtjax.data.batches import DataConfig
 from mtjax.data.prompts import QUESTION_ANSWER
 from mtjax.data.readers import Gsm8k
 from mtjax.data.tasks import CompletionTask
+from mtjax.distributed.sharding import MeshSpec
 from mtjax.model.decoder import DecoderConfig
 from mtjax.objectives.nll import Nll
 from mtjax.optim import OptimConfig
-from mtjax.sharding import MeshSpec
 
 config = Config(
     init_from="meta-llama/Llama-3.1-8B",

@@ -25,8 +25,8 @@ import pathlib
 from mtjax.config import read_file
 from mtjax.data.prompts import CHATML
 from mtjax.data.sources import Mined, Mistakes, Mixture
+from mtjax.distributed.sharding import MeshSpec
 from mtjax.optim import OptimConfig
-from mtjax.sharding import MeshSpec
 
 parent = read_file(pathlib.Path(__file__).with_name("llama31_8b_rise.py"))
 

@@ -13,7 +13,7 @@ import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
-from mtjax import hosts
+from mtjax.distributed import hosts
 from mtjax.errors import InputError, StorageError
 from mtjax.io.files import write_text
 

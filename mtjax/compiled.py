@@ -13,7 +13,7 @@ def keep_compiled() -> None:
     """
     import jax
 
-    from mtjax import hosts
+    from mtjax.distributed import hosts
 
     cluster = hosts.read_cluster()
     if cluster is not None and hosts.count() == 1:

@@ -14,6 +14,7 @@ import tyro
 
 from mtjax.data.batches import DataConfig
 from mtjax.data.sources import Source
+from mtjax.distributed.sharding import MeshSpec
 from mtjax.errors import InputError, suggest
 from mtjax.evaluation.held_out_coverage import CoverageConfig
 from mtjax.io.command_line import parse
@@ -25,7 +26,6 @@ from mtjax.objectives import OBJECTIVES
 from mtjax.objectives.mistake_tuning import MistakeTuning
 from mtjax.optim import OptimConfig
 from mtjax.reference import ReferenceConfig
-from mtjax.sharding import MeshSpec
 
 AnyObjective = Union[tuple(Annotated[cls, tyro.conf.subcommand(name)] for name, cls in OBJECTIVES.items())]  # noqa: UP007
 """Every registered objective, by name, on the command line: `objective:nll`."""

@@ -25,6 +25,7 @@ from mtjax.data.examples import encode_prompt
 from mtjax.data.problem import Problem
 from mtjax.data.sources import InMemory, Source
 from mtjax.data.tasks import MistakeTask, Task
+from mtjax.distributed.sharding import make_mesh, ways
 from mtjax.errors import ExitCode, InputError, entry_point
 from mtjax.evaluation.answers import Graded
 from mtjax.evaluation.bootstrap import Interval, difference_interval
@@ -36,7 +37,6 @@ from mtjax.loading import Loaded, load_any
 from mtjax.model import catalog
 from mtjax.model.generate import SamplingConfig
 from mtjax.model.policy import make_policy
-from mtjax.sharding import make_mesh, ways
 from mtjax.step import place_batch
 
 BATCH = 16

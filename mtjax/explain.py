@@ -24,6 +24,7 @@ from mtjax.data.examples import make_example
 from mtjax.data.pair_task import choose_pairs
 from mtjax.data.problem import Problem
 from mtjax.data.tokenizer import Tokenizer
+from mtjax.distributed.sharding import make_mesh, shardings, ways
 from mtjax.errors import ExitCode, InputError, entry_point
 from mtjax.evaluation.explanation import Explanation, explain_batch, parting
 from mtjax.evaluation.explanation_page import to_page
@@ -35,7 +36,6 @@ from mtjax.live_filter import make_chooser
 from mtjax.loading import load_any
 from mtjax.objectives import OBJECTIVES
 from mtjax.parts import check_mesh, make_model, make_reference
-from mtjax.sharding import make_mesh, shardings, ways
 
 OPTIONS = {
     "--step": "which update's batch, as metrics.jsonl numbers them (1)",

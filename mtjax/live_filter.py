@@ -10,9 +10,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from mtjax.data.batches import Batches
+from mtjax.distributed.placement import on_all
 from mtjax.errors import InputError
 from mtjax.model.policy import make_policy
-from mtjax.placement import on_all
 from mtjax.step import place_batch
 from mtjax.types import Batch, LanguageModel, Objective, Params
 

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mtjax import hosts
+from mtjax.distributed import hosts
 from mtjax.io.files import write_text
 
 

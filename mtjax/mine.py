@@ -26,6 +26,8 @@ from mtjax.data.problem import Problem
 from mtjax.data.sources import Source
 from mtjax.data.tasks import ChatTask, Task
 from mtjax.data.tokenizer import load_tokenizer
+from mtjax.distributed.sharding import make_mesh
+from mtjax.distributed.signals import signals
 from mtjax.errors import ExitCode, InputError, entry_point, suggest
 from mtjax.evaluation.answers import check_gold
 from mtjax.evaluation.report import format_table
@@ -43,8 +45,6 @@ from mtjax.mistakes.server import Server
 from mtjax.model import catalog
 from mtjax.model.generate import SamplingConfig
 from mtjax.reference import fingerprint_of
-from mtjax.sharding import make_mesh
-from mtjax.stopping import signals
 
 SERVER_TOKENS = 256
 """Longest solution of a server where the settings do not say."""

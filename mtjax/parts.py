@@ -9,12 +9,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mtjax import hosts
 from mtjax.config import Config, flatten
 from mtjax.data.batches import fingerprint_of as fingerprint_of_data
 from mtjax.data.batches import make_batches
 from mtjax.data.index import Index
 from mtjax.data.tokenizer import Tokenizer, load_tokenizer
+from mtjax.distributed import hosts
+from mtjax.distributed.placement import own_rows
+from mtjax.distributed.sharding import ways
 from mtjax.errors import InputError
 from mtjax.held_out import HeldOutLoss
 from mtjax.io.files import write_text
@@ -22,10 +24,8 @@ from mtjax.io.hashing import digest
 from mtjax.loading import load_any
 from mtjax.model.attention import choice_for
 from mtjax.model.language_model import make_language_model
-from mtjax.placement import own_rows
 from mtjax.reference import Reference, cached_reference, fingerprint_of, frozen_reference
 from mtjax.reference_cache import Cache, make_scorer
-from mtjax.sharding import ways
 from mtjax.types import LanguageModel, Params
 
 

@@ -14,14 +14,14 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float
 
-from mtjax import hosts
 from mtjax.data.batches import assemble
 from mtjax.data.index import Index
 from mtjax.data.packing import pack
+from mtjax.distributed import hosts
+from mtjax.distributed.placement import own_rows, place_rows, read_whole
 from mtjax.errors import InputError
 from mtjax.io.files import write_text
 from mtjax.model.policy import make_policy
-from mtjax.placement import own_rows, place_rows, read_whole
 from mtjax.types import Batch, LanguageModel, Params
 
 Scorer = Callable[[Batch], np.ndarray]

@@ -23,6 +23,7 @@ import mtjax
 from mtjax import config as settings
 from mtjax.compiled import keep_compiled
 from mtjax.data.examples import encode_prompt
+from mtjax.distributed.signals import signals
 from mtjax.errors import ExitCode, InputError, entry_point
 from mtjax.evaluation.answers import check_gold
 from mtjax.evaluation.report import Table, format_table
@@ -40,7 +41,6 @@ from mtjax.mistakes.rethinking import RethinkConfig, RethinkData, measure, mista
 from mtjax.mistakes.server import Server
 from mtjax.model.generate import SamplingConfig
 from mtjax.model.sample_texts import sample_texts
-from mtjax.stopping import signals
 
 FILE = "rethinking.jsonl"
 """One line per question: everything that was said, and the verdicts."""

@@ -8,9 +8,9 @@ from typing import Any
 
 from etils import epath
 
-from mtjax import hosts
 from mtjax.checkpoint import check_address, folders_of, place_of, saved_steps
 from mtjax.config import SNAPSHOT, Config, read_file
+from mtjax.distributed import hosts
 from mtjax.errors import InputError
 
 MAY_CHANGE = frozenset(

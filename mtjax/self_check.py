@@ -10,16 +10,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from mtjax import hosts
 from mtjax.config import Config
 from mtjax.data.batches import Batches
 from mtjax.data.tokenizer import Tokenizer
+from mtjax.distributed import hosts
+from mtjax.distributed.placement import row_shards
 from mtjax.errors import InputError
 from mtjax.evaluation import batch_checks as host
 from mtjax.evaluation.batch_checks import Finding
 from mtjax.evaluation.look import Look, Piece, look, pieces
 from mtjax.objectives.dco import Dco
-from mtjax.placement import row_shards
 from mtjax.reference import Reference, ReferenceConfig
 from mtjax.types import Batch, LanguageModel, Params
 

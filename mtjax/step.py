@@ -9,10 +9,10 @@ import optax
 from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Int, PRNGKeyArray
 
-from mtjax import sharding
+from mtjax.distributed import sharding
+from mtjax.distributed.placement import place_rows, row_shards
 from mtjax.errors import InputError
 from mtjax.model.policy import make_policy
-from mtjax.placement import place_rows, row_shards
 from mtjax.types import Batch, LanguageModel, Mean, Objective, Params, Policy, add_means
 
 
@@ -67,7 +67,7 @@ def init_state(
 
 
 def place_batch(batch: Batch, mesh: Mesh | None) -> Batch:
-    """Put this host's rows of a batch (`mtjax.placement.own_rows`) on the mesh, split over `data` and `fsdp`."""
+    """Put this host's rows of a batch (`placement.own_rows`) on the mesh, split over `data` and `fsdp`."""
     placed: Batch = place_rows(batch, mesh)
     return placed
 

@@ -10,7 +10,6 @@ import jax
 import numpy as np
 
 from mtjax import config as settings
-from mtjax import hosts
 from mtjax import step as stepping
 from mtjax.alarms import Alarms, read_log
 from mtjax.checkpoint import Checkpoints, abstract_state, folders_of, saved_steps
@@ -18,6 +17,10 @@ from mtjax.compiled import keep_compiled
 from mtjax.config import Config
 from mtjax.data.batches import Batches, make_batches
 from mtjax.data.tokenizer import Tokenizer
+from mtjax.distributed import hosts
+from mtjax.distributed.placement import own_rows, read_whole
+from mtjax.distributed.sharding import make_mesh
+from mtjax.distributed.signals import stop_poll
 from mtjax.errors import ExitCode, NonFiniteLoss, entry_point
 from mtjax.evaluation.held_out_coverage import HeldOutCoverage
 from mtjax.held_out import HeldOutLoss
@@ -28,11 +31,8 @@ from mtjax.model import huggingface
 from mtjax.model.attention import choice_for
 from mtjax.optim import make_optimizer
 from mtjax.parts import check_mesh, facts_of, make_held_out, make_model, make_reference
-from mtjax.placement import own_rows, read_whole
 from mtjax.run_folder import begin, check_shared, prepare_folder, snapshot_elsewhere
 from mtjax.self_check import self_check
-from mtjax.sharding import make_mesh
-from mtjax.stopping import stop_poll
 from mtjax.types import LanguageModel
 
 MEASURED = {"held_out_loss", "coverage/pass@1"}

@@ -88,7 +88,7 @@ class LanguageModel(NamedTuple):
         decode: `(params, cache, tokens [B, N], positions [B, N]) -> (hidden [B, N, D], cache)`: writes the N tokens at
             their positions and attends to cached positions up to each token's own. The cache slot is the position,
             so what lies beyond a row's position is never seen and may be overwritten later; rows may be ragged.
-        axes: tree shaped like params; each leaf is a tuple of axis names, see `mtjax.sharding.RULES`.
+        axes: tree shaped like params; each leaf is a tuple of axis names, see `mtjax.distributed.sharding.RULES`.
     """
 
     config: Any

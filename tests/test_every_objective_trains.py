@@ -10,6 +10,7 @@ from mtjax.config import CheckpointConfig, Config, HeldOut
 from mtjax.data.arithmetic import Arithmetic
 from mtjax.data.batches import DataConfig
 from mtjax.data.tasks import CompletionTask, MistakeTask, PairTask
+from mtjax.distributed.sharding import MeshSpec
 from mtjax.errors import ExitCode, InputError
 from mtjax.loading import load_any
 from mtjax.model.decoder import DecoderConfig
@@ -18,7 +19,6 @@ from mtjax.objectives.dco import Dco
 from mtjax.objectives.rise import Rise
 from mtjax.optim import OptimConfig
 from mtjax.reference import ReferenceConfig
-from mtjax.sharding import MeshSpec
 from mtjax.train import train
 
 SOURCE = Arithmetic(count=60, split="train", slip_probability=0.8)

@@ -20,6 +20,7 @@ from mtjax.data.pair_task import PairTask
 from mtjax.data.problem import Pair, Problem
 from mtjax.data.sources import InMemory
 from mtjax.data.tokenizer import load_tokenizer
+from mtjax.distributed.sharding import MeshSpec, make_mesh
 from mtjax.errors import InputError
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
@@ -27,7 +28,6 @@ from mtjax.objectives.dpo import Dpo
 from mtjax.parts import make_reference
 from mtjax.reference import ReferenceConfig, cached_reference, fingerprint_of, frozen_reference
 from mtjax.reference_cache import PART, Cache, make_scorer
-from mtjax.sharding import MeshSpec, make_mesh
 from mtjax.step import init_state, make_train_step, state_shardings
 from mtjax.types import Mean
 

@@ -18,6 +18,7 @@ from mtjax.data.problem import Message, Pair, Problem
 from mtjax.data.sources import InMemory
 from mtjax.data.tasks import ChatTask, CompletionTask, MistakeTask
 from mtjax.data.tokenizer import load_tokenizer
+from mtjax.distributed.sharding import MeshSpec, make_mesh
 from mtjax.errors import ExitCode, InputError
 from mtjax.evaluation import batch_checks
 from mtjax.evaluation.look import Look, look, pieces
@@ -31,7 +32,6 @@ from mtjax.objectives.rise import Rise
 from mtjax.objectives.simpo import Simpo
 from mtjax.parts import make_model, make_reference
 from mtjax.reference import ReferenceConfig
-from mtjax.sharding import MeshSpec, make_mesh
 from mtjax.types import Mean, TokenScores
 
 BYTES, ARITHMETIC = load_tokenizer("bytes"), load_tokenizer("arithmetic")

@@ -7,11 +7,11 @@ import jax
 import numpy as np
 import pytest
 
+from mtjax.distributed.sharding import MESH_AXES, MeshSpec, arrange, constrain, make_mesh, mesh_sizes, spec_of, ways
 from mtjax.errors import InputError
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.parts import check_mesh
-from mtjax.sharding import MESH_AXES, MeshSpec, arrange, constrain, make_mesh, mesh_sizes, spec_of, ways
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 import optax
 import pytest
 
+from mtjax.distributed.sharding import MeshSpec, make_mesh
 from mtjax.errors import InputError
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
@@ -20,7 +21,6 @@ from mtjax.objectives import OBJECTIVES
 from mtjax.objectives.nll import Nll
 from mtjax.optim import OptimConfig, make_optimizer, make_schedule
 from mtjax.reference import frozen_reference
-from mtjax.sharding import MeshSpec, make_mesh
 from mtjax.step import init_state, make_train_step, state_shardings, strided
 from tests.objectives.fakes import random_batch
 

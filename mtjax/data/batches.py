@@ -143,8 +143,9 @@ def make_batches(
     other without a gap: batch n holds places n * B .. n * B + B - 1 of that stream (`mtjax.data.order`). The weights of
     a mixture are shares of examples.
 
-    `rows` asks for some of each batch's B rows, such as one host's (`mtjax.placement.own_rows`). `repeat=False` is one
-    pass for evaluation: every example once, in fixed order, the last batch filled up with empty rows, and InputError
+    `rows` asks for some of each batch's B rows, such as one host's (`mtjax.distributed.placement.own_rows`).
+    `repeat=False` is one pass for evaluation: every example once, in fixed order, the last batch filled up with empty
+    rows, and InputError
     beyond it.
 
     `also` gives more numbers per token, by name, such as the log-probs of a reference; they become extras.

@@ -1,4 +1,4 @@
-"""The tokenizer of SmolLM2-135M-Instruct, made from the GGUF file of its package cached as a folder."""
+"""The tokenizer of SmolLM2-135M-Instruct, made from the GGUF file of its package and cached as a folder."""
 
 import json
 import pathlib

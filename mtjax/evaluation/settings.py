@@ -4,9 +4,9 @@ import dataclasses
 from typing import Literal
 
 from mtjax.data.batches import DataConfig
+from mtjax.distributed.sharding import MeshSpec
 from mtjax.errors import InputError
 from mtjax.io.hashing import check_seed
-from mtjax.sharding import MeshSpec
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

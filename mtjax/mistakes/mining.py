@@ -12,12 +12,12 @@ from mtjax.data.problem import OnError, Problem
 from mtjax.data.sources import Source
 from mtjax.data.step_check import check_steps, parse_question
 from mtjax.data.tasks import CompletionTask, Task
+from mtjax.distributed.sharding import MeshSpec
 from mtjax.errors import InputError
 from mtjax.evaluation.report import Table
 from mtjax.io.journal import Journal
 from mtjax.mistakes.attempt import Attempt, Draw
 from mtjax.mistakes.transport import ServerConfig
-from mtjax.sharding import MeshSpec
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

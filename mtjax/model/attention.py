@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding
 from jaxtyping import Array, Bool, Float, Int
 
+from mtjax.distributed.sharding import mesh_in_force, platform_of, spec_of, ways
 from mtjax.errors import InputError
 from mtjax.model import kernels
-from mtjax.sharding import mesh_in_force, platform_of, spec_of, ways
 
 
 def positions_of(segments: Int[Array, "B T"]) -> Int[Array, "B T"]:

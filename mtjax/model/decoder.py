@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from mtjax.distributed.sharding import constrain, mesh_in_force, ways
 from mtjax.errors import InputError
 from mtjax.model import attention, rope
 from mtjax.model.kernels import Asked
-from mtjax.sharding import constrain, mesh_in_force, ways
 
 UNROLL_LAYERS = 4  # a loop over so few layers costs more than it saves
 

@@ -14,8 +14,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
+from mtjax.distributed.sharding import shardings
 from mtjax.errors import InputError
-from mtjax.sharding import shardings
 from mtjax.types import LanguageModel, Params
 
 FLOATS = ("F64", "F32", "F16", "BF16")
@@ -119,7 +119,7 @@ def read_params(model: LanguageModel, tensors: Mapping[str, Any], mesh: Mesh | N
     Args:
         model: says shapes and axes; its parameters are not made.
         tensors: by hub name a safetensors slice, or `InMemory`; only what is asked for is read.
-        mesh: where `mtjax.sharding.RULES` put the parameters; None: the first device.
+        mesh: where `mtjax.distributed.sharding.RULES` put the parameters; None: the first device.
         where: names the checkpoint in errors.
 
     Raises:

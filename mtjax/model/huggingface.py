@@ -38,7 +38,7 @@ def load(
 
     Args:
         path: folder with `config.json` and `model.safetensors`, or an index and its files.
-        mesh: split the parameters by `mtjax.sharding.RULES`; None puts them whole on the first device.
+        mesh: split the parameters by `mtjax.distributed.sharding.RULES`; None puts them whole on the first device.
         dtype: type to compute in (`DecoderConfig.dtype`); None is float32.
 
     Raises:

@@ -14,7 +14,7 @@ from mtjax.types import LanguageModel, Params
 
 
 def axes_of(config: DecoderConfig) -> dict[str, Any]:
-    """Axis names of every parameter (keys of `mtjax.sharding.RULES`), as a tree shaped like the parameters."""
+    """Axis names of every parameter (keys of `distributed.sharding.RULES`), as a tree shaped like the parameters."""
     heads = lambda name: (
         {"kernel": ("layers", "embed", name, "head_dim")}
         | ({"bias": ("layers", name, "head_dim")} if config.qkv_bias else {})

@@ -7,10 +7,10 @@ import jax
 import numpy as np
 
 from mtjax.data.examples import encode_prompt
+from mtjax.distributed.placement import read_whole
+from mtjax.distributed.sharding import ways
 from mtjax.errors import InputError
 from mtjax.model.generate import SamplingConfig, make_sampler, row_keys
-from mtjax.placement import read_whole
-from mtjax.sharding import ways
 from mtjax.types import LanguageModel, Params
 
 BUCKET = 32  # prompts are padded to a multiple of this many tokens, so that few shapes are compiled

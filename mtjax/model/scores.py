@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from mtjax.sharding import RULES, mesh_in_force
+from mtjax.distributed.sharding import RULES, mesh_in_force
 from mtjax.types import LanguageModel, Params
 
 ChunkFn = Callable[..., Any]

@@ -36,7 +36,8 @@ def load_smollm2(
     """SmolLM2-135M-Instruct with its 4-bit weights spread out to float32; takes about 4 s and 0.6 GB of host memory.
 
     Args:
-        mesh: split the parameters by `mtjax.sharding.RULES`; note the 9 heads and 3 kv heads. None: one device.
+        mesh: split the parameters by `mtjax.distributed.sharding.RULES`; note the 9 heads and 3 kv heads. None: one
+            device.
         dtype: type to compute in; None is float32.
 
     Raises:

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 
 from mtjax.config import Config
+from mtjax.distributed.sharding import make_mesh
 from mtjax.io.files import cache_folder, write_text
 from mtjax.model.attention import choice_for
 from mtjax.planning import memory as memories
@@ -24,7 +25,6 @@ from mtjax.planning.memory import Memory, device_bytes
 from mtjax.planning.program import Planned, plan_program
 from mtjax.planning.report import Report, from_json
 from mtjax.planning.topologies import Topology, describe, places, sides
-from mtjax.sharding import make_mesh
 
 
 def plan(config: Config, topology: Topology, *, level: str, phase: str, said: str, scratch: str) -> Report:

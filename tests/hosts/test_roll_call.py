@@ -7,9 +7,10 @@ import time
 
 import pytest
 
-from mtjax import generate, hosts
+from mtjax import generate
+from mtjax.distributed import hosts
+from mtjax.distributed.host_channel import Cluster, Line
 from mtjax.errors import ExitCode, HostLost, InputError
-from mtjax.roll_call import Cluster, Line
 from tests.hosts.start import free_port
 
 

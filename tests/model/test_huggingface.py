@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtjax.data.tokenizer import load_tokenizer
+from mtjax.distributed.sharding import MeshSpec, make_mesh
 from mtjax.errors import InputError
 from mtjax.model import hf_tensors, huggingface
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.huggingface import config_from_json, config_to_json
 from mtjax.model.language_model import make_language_model
 from mtjax.model.rope import RopeScaling
-from mtjax.sharding import MeshSpec, make_mesh
 from tests.model import golden
 
 LLAMA = golden.COMMON | {"model_type": "llama", "tie_word_embeddings": False, "rope_theta": 5e5}

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from jax import export
 
+from mtjax.distributed.sharding import MeshSpec, make_mesh
 from mtjax.errors import InputError
 from mtjax.model import attention, kernels
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
-from mtjax.sharding import MeshSpec, make_mesh
 from tests.objectives.fakes import random_segments
 
 CONFIG = DecoderConfig(vocab_size=16, width=16, layers=2, heads=4, kv_heads=2, head_dim=8, mlp_width=16)

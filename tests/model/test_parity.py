@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from mtjax.distributed.sharding import MeshSpec, make_mesh
 from mtjax.errors import InputError
 from mtjax.model import huggingface
 from mtjax.model.policy import make_policy
-from mtjax.sharding import MeshSpec, make_mesh
 from mtjax.types import Batch
 from tests.model import golden
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtjax.data.examples import encode_prompt
+from mtjax.distributed.sharding import MeshSpec, make_mesh, shardings
 from mtjax.errors import InputError
 from mtjax.model import generate, huggingface
 from mtjax.model.decoder import DecoderConfig
@@ -17,7 +18,6 @@ from mtjax.model.generate import SamplingConfig, cut_at_stop, make_sampler, prop
 from mtjax.model.language_model import make_language_model
 from mtjax.model.policy import make_policy
 from mtjax.model.sample_texts import sample_texts
-from mtjax.sharding import MeshSpec, make_mesh, shardings
 from mtjax.types import Batch
 from tests.model import golden
 

@@ -9,6 +9,7 @@ import pytest
 from mtjax.config import read_file
 from mtjax.data.sources import InMemory
 from mtjax.data.tasks import PairTask
+from mtjax.distributed.sharding import MeshSpec, make_mesh
 from mtjax.errors import InputError
 from mtjax.objectives.rise import rise_paper
 from mtjax.planning.collectives import find_collectives, table
@@ -16,7 +17,6 @@ from mtjax.planning.hlo import read_program
 from mtjax.planning.lint import lint
 from mtjax.planning.memory import device_bytes
 from mtjax.planning.program import plan_program
-from mtjax.sharding import MeshSpec, make_mesh
 
 TINY = read_file(pathlib.Path(__file__).parents[2] / "configs" / "tiny.py")
 RISE = dataclasses.replace(

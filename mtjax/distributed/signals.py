@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from mtjax import hosts
+from mtjax.distributed import hosts
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int
 
-from mtjax.sharding import spec_of
+from mtjax.distributed.sharding import spec_of
 
 
 def split_by_rows(mesh: Mesh) -> NamedSharding:

@@ -24,8 +24,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
+from mtjax.distributed.host_channel import Cluster, Line
 from mtjax.errors import CODES, ExitCode, InputError
-from mtjax.roll_call import Cluster, Line
 
 T = TypeVar("T")
 

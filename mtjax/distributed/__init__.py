@@ -1,0 +1,1 @@
+"""Devices and hosts: meshes, sharding, placement of rows, and agreement between the processes of a run."""
