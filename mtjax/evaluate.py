@@ -28,15 +28,15 @@ from mtjax.data.tasks import MistakeTask, Task
 from mtjax.distributed.sharding import make_mesh, ways
 from mtjax.errors import ExitCode, InputError, entry_point
 from mtjax.evaluation.answers import Graded
-from mtjax.evaluation.bootstrap import Interval, difference_interval
 from mtjax.evaluation.evaluator import Evaluation, evaluate_policy, metrics
 from mtjax.evaluation.likelihood import held_out_loss, make_scorer
-from mtjax.evaluation.report import Table, format_table
 from mtjax.evaluation.settings import EvaluateConfig
 from mtjax.loading import Loaded, load_any
 from mtjax.model import catalog
 from mtjax.model.generate import SamplingConfig
 from mtjax.model.policy import make_policy
+from mtjax.reporting.intervals import Interval, difference_interval
+from mtjax.reporting.report import Table, format_table
 from mtjax.step import place_batch
 
 BATCH = 16

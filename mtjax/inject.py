@@ -23,7 +23,6 @@ from mtjax.compiled import keep_compiled
 from mtjax.data.problem import Problem
 from mtjax.data.sources import Source
 from mtjax.errors import ExitCode, InputError, entry_point, suggest
-from mtjax.evaluation.report import Table, format_table
 from mtjax.io.files import write_text
 from mtjax.io.journal import MANIFEST, Journal, locked, settle
 from mtjax.mistakes.inject_config import InjectConfig
@@ -32,6 +31,7 @@ from mtjax.mistakes.leak import LIMIT, Leak, measure, pairs_in
 from mtjax.mistakes.record import Mistake, read_mistakes, to_lines
 from mtjax.mistakes.self_edit import PREFILL, Generate, plain_chat, self_edit
 from mtjax.mistakes.self_edited import mistakes_of, requests_of
+from mtjax.reporting.report import Table, format_table
 
 FILE = "mistakes.jsonl"
 """What the records are called in their folder."""

@@ -30,7 +30,6 @@ from mtjax.distributed.sharding import make_mesh
 from mtjax.distributed.signals import signals
 from mtjax.errors import ExitCode, InputError, entry_point, suggest
 from mtjax.evaluation.answers import check_gold
-from mtjax.evaluation.report import format_table
 from mtjax.io.files import write_text
 from mtjax.io.journal import Journal
 from mtjax.loading import Loaded, load_any
@@ -45,6 +44,7 @@ from mtjax.mistakes.server import Server
 from mtjax.model import catalog
 from mtjax.model.generate import SamplingConfig
 from mtjax.reference import fingerprint_of
+from mtjax.reporting.report import format_table
 
 SERVER_TOKENS = 256
 """Longest solution of a server where the settings do not say."""

@@ -26,7 +26,6 @@ from mtjax.data.examples import encode_prompt
 from mtjax.distributed.signals import signals
 from mtjax.errors import ExitCode, InputError, entry_point
 from mtjax.evaluation.answers import check_gold
-from mtjax.evaluation.report import Table, format_table
 from mtjax.generate import prompt_text
 from mtjax.io.files import write_text
 from mtjax.io.hashing import digest
@@ -41,6 +40,7 @@ from mtjax.mistakes.rethinking import RethinkConfig, RethinkData, measure, mista
 from mtjax.mistakes.server import Server
 from mtjax.model.generate import SamplingConfig
 from mtjax.model.sample_texts import sample_texts
+from mtjax.reporting.report import Table, format_table
 
 FILE = "rethinking.jsonl"
 """One line per question: everything that was said, and the verdicts."""

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 from mtjax.comparison.findings import Findings
 from mtjax.comparison.tables import clear, gain
-from mtjax.evaluation.bootstrap import Interval
-from mtjax.evaluation.report import Section, Table, section
+from mtjax.reporting.intervals import Interval
+from mtjax.reporting.report import Section, Table, section
 
 
 class Claim(NamedTuple):

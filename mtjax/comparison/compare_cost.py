@@ -6,7 +6,7 @@ import numpy as np
 
 from mtjax.comparison.compare import Outcome, total_seconds, validation_pass
 from mtjax.comparison.settings import Comparison
-from mtjax.evaluation.report import Section, Table, section
+from mtjax.reporting.report import Section, Table, section
 
 HOW = """\
 The start model imitates generated arithmetic in which {source.habit_share:.0%} of the solutions drop carries and

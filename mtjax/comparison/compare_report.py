@@ -12,16 +12,16 @@ from mtjax.comparison.claims import claims_of, claims_section
 from mtjax.comparison.compare import Outcome, total_seconds, validation_pass
 from mtjax.comparison.compare_cost import cost_section, how_section, rates_section
 from mtjax.comparison.findings import Findings, prefix_text, seed_means, verdict
-from mtjax.comparison.markdown import markdown_of
-from mtjax.comparison.pictures import panels_plot
 from mtjax.comparison.sections import calibration_section, errors_section
 from mtjax.comparison.settings import Comparison
-from mtjax.comparison.tables import rows_of
-from mtjax.evaluation import plots
-from mtjax.evaluation.bootstrap import Interval
+from mtjax.comparison.tables import passes_by_k, rows_of
 from mtjax.evaluation.coverage import CoverageRow
-from mtjax.evaluation.report import Report, Section, Table, format_table, section, write_report
 from mtjax.io.files import write_text
+from mtjax.reporting import plots
+from mtjax.reporting.intervals import Interval
+from mtjax.reporting.markdown import markdown_of
+from mtjax.reporting.plots import panels_plot
+from mtjax.reporting.report import Report, Section, Table, format_table, section, write_report
 
 
 def write(c: Comparison, outcome: Outcome) -> pathlib.Path:
@@ -39,7 +39,10 @@ def write(c: Comparison, outcome: Outcome) -> pathlib.Path:
     sections: list[Section] = [
         section("What came out", said, table, plots.arms_plot("arms", pictured, names, caption="Rings are seeds.")),
         claims_section(found),
-        section("Coverage", figure=plots.coverage_plot("coverage", coverage, caption="pass@k over k, with bands.")),
+        section(
+            "Coverage",
+            figure=plots.coverage_plot("coverage", passes_by_k(coverage), caption="pass@k over k, with bands."),
+        ),
         section(
             "Over training",
             "Means over seeds and problems; step 0 is the start.",

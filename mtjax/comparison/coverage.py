@@ -14,9 +14,9 @@ from mtjax.comparison.settings import Coverage
 from mtjax.comparison.start import PLAIN, Start
 from mtjax.comparison.tables import clear, pass_from_counts, rose_or_fell
 from mtjax.comparison.training import Method
-from mtjax.evaluation.bootstrap import Interval, difference_interval, mean_interval
 from mtjax.objectives.dco import Dco
 from mtjax.objectives.nll import Nll
+from mtjax.reporting.intervals import Interval, difference_interval, mean_interval
 from mtjax.types import Objective
 
 CROSS_ENTROPY = "cross-entropy"

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from mtjax.comparison.coverage import CROSS_ENTROPY, Curves, Outcome, dco_name, verdict
-from mtjax.comparison.markdown import markdown_of
-from mtjax.comparison.pictures import panels_plot
 from mtjax.comparison.sections import calibration_section
 from mtjax.comparison.settings import Coverage
-from mtjax.evaluation.plots import Curve
-from mtjax.evaluation.report import Report, Section, Table, format_table, section, write_report
 from mtjax.io.files import write_text
+from mtjax.reporting.markdown import markdown_of
+from mtjax.reporting.plots import Curve, panels_plot
+from mtjax.reporting.report import Report, Section, Table, format_table, section, write_report
 
 HOW = """\
 For each of the seeds {c.seeds} a start model imitates generated arithmetic ({habit:.0%} of the solutions carry planted

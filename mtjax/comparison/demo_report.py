@@ -13,12 +13,12 @@ from mtjax.comparison.coverage_report import table_of as table_of_curves
 from mtjax.comparison.demo import RIGHT_ONLY, TUNING, Outcome
 from mtjax.comparison.lab import Measured
 from mtjax.comparison.settings import Demo
-from mtjax.comparison.tables import better_or_worse, gain, passes, rows_of, stacked_passes, votes
-from mtjax.evaluation import plots
-from mtjax.evaluation.bootstrap import Interval, mean_interval
+from mtjax.comparison.tables import better_or_worse, gain, passes, passes_by_k, rows_of, stacked_passes, votes
 from mtjax.evaluation.coverage import CoverageRow
-from mtjax.evaluation.report import Report, Section, Table, format_table, section, write_report
 from mtjax.io.files import write_text
+from mtjax.reporting import plots
+from mtjax.reporting.intervals import Interval, mean_interval
+from mtjax.reporting.report import Report, Section, Table, format_table, section, write_report
 
 START = "start"
 
@@ -79,7 +79,10 @@ def write(c: Demo, outcome: Outcome) -> pathlib.Path:
                 "prefix", [plots.Gap(TUNING, *behind)], caption="Filled: correct prefix; hollow: incorrect prefix."
             ),
         ),
-        section("Coverage", figure=plots.coverage_plot("coverage", coverage, caption="pass@k over k, with bands.")),
+        section(
+            "Coverage",
+            figure=plots.coverage_plot("coverage", passes_by_k(coverage), caption="pass@k over k, with bands."),
+        ),
         coverage_section(outcome.overfit, o.ks, "Coverage on a small training set", small),
         section(
             "Training",

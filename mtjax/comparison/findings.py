@@ -10,8 +10,8 @@ from mtjax.comparison.lab import Measured
 from mtjax.comparison.methods import RIGHT_ONLY
 from mtjax.comparison.settings import Comparison
 from mtjax.comparison.tables import better_or_worse, clear, gain, pass_from_counts, passes, votes
-from mtjax.evaluation import plots
-from mtjax.evaluation.bootstrap import Interval, difference_interval
+from mtjax.reporting import plots
+from mtjax.reporting.intervals import Interval, difference_interval
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from mtjax.comparison.calibration import calibration_error, reliability
 from mtjax.comparison.lab import Measured
-from mtjax.comparison.pictures import reliability_plot
-from mtjax.evaluation.bootstrap import difference_interval, mean_interval
-from mtjax.evaluation.report import Section, Table, section
+from mtjax.evaluation.calibration import calibration_error, reliability
 from mtjax.evaluation.transitions import RIGHT, transitions
+from mtjax.reporting.intervals import difference_interval, mean_interval
+from mtjax.reporting.plots import Curve, reliability_plot
+from mtjax.reporting.report import Section, Table, section
 
 CALIBRATION = """\
 Confidence is the probability that the model gives its whole greedy solution; a calibrated model of confidence 0.8 is
@@ -37,7 +37,8 @@ def calibration_section(measured: Mapping[str, Sequence[Measured]]) -> tuple[Sec
             "bins": binned[name],
         }
     table = Table(("arm", "confidence", "accuracy", "confidence less accuracy", "calibration error"), tuple(rows))
-    picture = reliability_plot("calibration", binned, caption="Share right over confidence, by bins of confidence.")
+    curves = {arm: Curve([b.confidence for b in bins], [b.accuracy for b in bins]) for arm, bins in binned.items()}
+    picture = reliability_plot("calibration", curves, caption="Share right over confidence, by bins of confidence.")
     return section("Is it as right as it is sure?", CALIBRATION, table, picture), numbers
 
 

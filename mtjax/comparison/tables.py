@@ -1,13 +1,13 @@
 """From checked samples to numbers with intervals, and from intervals to words."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
 
 from mtjax.comparison.lab import Measured
-from mtjax.evaluation.bootstrap import Interval, difference_interval, mean_interval
 from mtjax.evaluation.coverage import CoverageRow, maj_at_k, pass_at_k
+from mtjax.reporting.intervals import Interval, difference_interval, mean_interval
 
 
 def passes(right: np.ndarray, k: int) -> Float[np.ndarray, " N"]:
@@ -58,3 +58,8 @@ def better_or_worse(interval: Interval) -> str:
 def rose_or_fell(interval: Interval) -> str:
     """What an interval of changes says: "rose", "fell" or "did not clearly change"."""
     return ("rose" if interval.low > 0 else "fell") if clear(interval) else "did not clearly change"
+
+
+def passes_by_k(arms: Mapping[str, Sequence[CoverageRow]]) -> dict[str, dict[int, Interval]]:
+    """The interval of pass@k for each k, by the name of the arm: what `plots.coverage_plot` draws."""
+    return {arm: {row.k: row.pass_at_k for row in rows} for arm, rows in arms.items()}

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from mtjax.errors import InputError
-from mtjax.evaluation.bootstrap import Interval, mean_interval
+from mtjax.reporting.intervals import Interval, mean_interval
 
 Count = int | np.integer | np.ndarray | jax.Array | Sequence[int]
 

@@ -12,10 +12,10 @@ from mtjax.data.tasks import Task
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.evaluation.answers import Graded, check_gold, grade
-from mtjax.evaluation.bootstrap import Interval, mean_interval
 from mtjax.evaluation.coverage import coverage_table
 from mtjax.model.generate import SamplingConfig
 from mtjax.model.sample_texts import Sample, sample_texts
+from mtjax.reporting.intervals import Interval, mean_interval
 from mtjax.types import LanguageModel, Params
 
 

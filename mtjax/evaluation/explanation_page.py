@@ -5,7 +5,7 @@ import math
 
 from mtjax.evaluation.explanation import Explanation, Shown, Text, Token, visible
 from mtjax.evaluation.explanation_text import describe
-from mtjax.evaluation.style import STYLE
+from mtjax.reporting.style import STYLE
 
 HOTTEST = 6.0
 """Loss in nats from which on a target has the full shade."""

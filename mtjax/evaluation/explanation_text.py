@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from mtjax.evaluation.explanation import Explanation, Shown, Text, Token, columns_of, visible
-from mtjax.evaluation.report import Cell as TableCell
-from mtjax.evaluation.report import Table, format_table
+from mtjax.reporting.report import Cell as TableCell
+from mtjax.reporting.report import Table, format_table
 
 SIDE_BY_SIDE = 100
 """Columns of a terminal from which on chosen and rejected stand beside each other."""

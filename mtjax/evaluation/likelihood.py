@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mtjax.errors import InputError
-from mtjax.evaluation.bootstrap import Interval, mean_interval, ratio_interval
 from mtjax.objectives.base import is_target, segment_sum
+from mtjax.reporting.intervals import Interval, mean_interval, ratio_interval
 from mtjax.types import Batch, Mean, Params, Policy
 
 Scorer = Callable[[Params, Batch], Any]

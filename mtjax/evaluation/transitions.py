@@ -18,9 +18,9 @@ from mtjax.data.mined import MinedProblem
 from mtjax.data.step_check import check_steps
 from mtjax.errors import InputError
 from mtjax.evaluation.answers import Graded
-from mtjax.evaluation.bootstrap import Interval, difference_interval
-from mtjax.evaluation.report import Cell, Table, format_table
 from mtjax.mistakes.mined import first_wrong_step
+from mtjax.reporting.intervals import Interval, difference_interval
+from mtjax.reporting.report import Cell, Table, format_table
 
 RIGHT = "right"
 """The label of an answer without a slip."""

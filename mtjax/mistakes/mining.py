@@ -14,10 +14,10 @@ from mtjax.data.step_check import check_steps, parse_question
 from mtjax.data.tasks import CompletionTask, Task
 from mtjax.distributed.sharding import MeshSpec
 from mtjax.errors import InputError
-from mtjax.evaluation.report import Table
 from mtjax.io.journal import Journal
 from mtjax.mistakes.attempt import Attempt, Draw
 from mtjax.mistakes.transport import ServerConfig
+from mtjax.reporting.report import Table
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from mtjax.comparison.arm import look_steps
-from mtjax.comparison.calibration import calibration_error, reliability
 from mtjax.comparison.coverage import CROSS_ENTROPY, Curves, dco_name, verdict
 from mtjax.comparison.findings import prefix_text
 from mtjax.comparison.kept import Record, measured_from_json, measured_to_json
@@ -14,7 +13,8 @@ from mtjax.comparison.tables import better_or_worse, gain, passes, rose_or_fell
 from mtjax.comparison.training import count_targets
 from mtjax.data.problem import Problem
 from mtjax.errors import InputError
-from mtjax.evaluation.bootstrap import Interval
+from mtjax.evaluation.calibration import calibration_error, reliability
+from mtjax.reporting.intervals import Interval
 from mtjax.types import Batch
 
 ABOVE, BELOW, UNCLEAR = Interval(0.2, 0.1, 0.3, 0.95), Interval(-0.2, -0.3, -0.1, 0.95), Interval(0, -0.1, 0.1, 0.95)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mtjax.errors import InputError
-from mtjax.evaluation import bootstrap
-from mtjax.evaluation.bootstrap import difference_interval, mean_interval, ratio_interval
+from mtjax.reporting import intervals
+from mtjax.reporting.intervals import difference_interval, mean_interval, ratio_interval
 
 
 def test_two_problems_by_hand():
@@ -67,7 +67,7 @@ def test_same_seed_same_numbers_in_any_block_size(monkeypatch):
     whole = mean_interval(values, seed=4)
     assert whole == mean_interval(values, seed=4)
     assert whole != mean_interval(values, seed=5)
-    monkeypatch.setattr(bootstrap, "BLOCK", 30_000)
+    monkeypatch.setattr(intervals, "BLOCK", 30_000)
     assert whole == mean_interval(values, seed=4)
 
 

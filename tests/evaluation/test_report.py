@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from mtjax.errors import InputError
-from mtjax.evaluation.bootstrap import Interval
 from mtjax.evaluation.coverage import coverage_table
-from mtjax.evaluation.plots import Arm, Curve, Gap, arms_plot, coverage_plot, curves_plot, gap_plot
-from mtjax.evaluation.report import Figure, Report, Table, format_table, section, show, write_report
+from mtjax.reporting.intervals import Interval
+from mtjax.reporting.plots import Arm, Curve, Gap, arms_plot, coverage_plot, curves_plot, gap_plot
+from mtjax.reporting.report import Figure, Report, Table, format_table, section, show, write_report
 
 HALF = Interval(0.5, 0.4, 0.6, 0.95)
 TABLE = Table(("arm", "pass@1", "tokens"), (("start <1>", HALF, 12_000), ("`nll`", 0.25, None)), "Means & intervals.")
@@ -88,8 +88,9 @@ def test_a_written_report_is_replaced_whole_and_equal_input_gives_equal_bytes(tm
 
 def test_every_plot_is_a_picture_for_light_and_dark_pages():
     rows = coverage_table([["1", "2"]] * 3, np.array([[True, False]] * 3), (1, 2))
+    passes = {row.k: row.pass_at_k for row in rows}
     figures = [
-        coverage_plot("coverage", {"start": rows, "tuned": rows}),
+        coverage_plot("coverage", {"start": passes, "tuned": passes}),
         curves_plot("loss", {"a": Curve([0, 1], [2.0, 1.0])}, x_label="step", y_label="nats", first=3),
         gap_plot("gap", [Gap("tuned", HALF, Interval(0.3, 0.2, 0.4, 0.95))]),
     ]

@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mtjax.errors import InputError
-from mtjax.evaluation.bootstrap import Interval
-from mtjax.evaluation.coverage import CoverageRow
-from mtjax.evaluation.report import Figure
+from mtjax.reporting.intervals import Interval
+from mtjax.reporting.report import Figure
 
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 
@@ -145,17 +144,18 @@ def curves_plot(
     return _figure(name, caption, draw, height=4.2)
 
 
-def coverage_plot(name: str, arms: Mapping[str, Sequence[CoverageRow]], *, caption: str = "") -> Figure:
-    """pass@k over k, one line an arm with its bootstrap band; k doubles from tick to tick."""
-    curves = {
-        label: Curve(
-            [row.k for row in rows],
-            [row.pass_at_k.mean for row in rows],
-            [row.pass_at_k.low for row in rows],
-            [row.pass_at_k.high for row in rows],
-        )
-        for label, rows in arms.items()
-    }
+def interval_curve(points: Mapping[int, Interval]) -> Curve:
+    """The means over `x`, with the intervals as band."""
+    column = lambda name: [getattr(interval, name) for interval in points.values()]
+    return Curve(list(points), column("mean"), column("low"), column("high"))
+
+
+def coverage_plot(name: str, arms: Mapping[str, Mapping[int, Interval]], *, caption: str = "") -> Figure:
+    """pass@k over k, one line an arm with its bootstrap band; k doubles from tick to tick.
+
+    `arms` gives the interval of pass@k for each k, by the name of the arm.
+    """
+    curves = {label: interval_curve(points) for label, points in arms.items()}
     return curves_plot(
         name, curves, x_label="samples per problem, k", y_label="pass@k", caption=caption, log2_x=True, markers=True
     )
@@ -234,3 +234,54 @@ def _png(draw: Callable[[Any, Theme], None], theme: Theme, height: float) -> byt
         file = io.BytesIO()
         figure.savefig(file, format="png", metadata={"Software": None})
     return file.getvalue()
+
+
+def panels_plot(
+    name: str,
+    panels: Mapping[str, Mapping[str, Curve]],
+    *,
+    x_label: str,
+    y_label: str,
+    caption: str = "",
+    first: int = 0,
+    diagonal: bool = False,
+) -> Figure:
+    """A panel for each entry, side by side with a common y axis; in each the same arms as lines with their bands.
+
+    `first` is the arm that the first curve has its colour from; `diagonal` draws the line y = x. Raises InputError for
+    no panels, or panels of different arms.
+    """
+    arms = list(next(iter(panels.values()), {}))
+    if not arms or any(list(curves) != arms for curves in panels.values()):
+        raise InputError(f"panels hold {[list(curves) for curves in panels.values()]}: expected the same arms in each")
+
+    def draw(figure: Any, theme: Theme) -> None:
+        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for panel, (title, curves) in zip(axes, panels.items(), strict=True):
+            if diagonal:
+                panel.plot([0, 1], [0, 1], color=theme.soft, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+            for number, curve in enumerate(curves.values(), start=first):
+                color, marker = theme.arms[number % len(theme.arms)], MARKERS[number % len(MARKERS)]
+                if curve.low is not None and curve.high is not None:
+                    panel.fill_between(curve.x, curve.low, curve.high, color=color, alpha=0.16, linewidth=0)
+                panel.plot(curve.x, curve.y, color=color, marker=marker, markersize=5, linewidth=1.7)
+            panel.set_title(title)
+            panel.set_xlabel(x_label)
+        axes[0].set_ylabel(y_label)
+        lines = axes[0].get_lines()[int(diagonal) :]
+        figure.legend(lines, arms, loc="outside upper left", ncols=4, frameon=False)
+
+    return _figure(name, caption, draw, height=4.4)
+
+
+def reliability_plot(name: str, arms: Mapping[str, Curve], *, caption: str = "", first: int = 0) -> Figure:
+    """Accuracy (y) over confidence (x) of each arm's bins; on the dashed line a model is as right as it is sure."""
+    return panels_plot(
+        name,
+        {"": arms},
+        x_label="confidence: probability of the whole greedy solution",
+        y_label="share right",
+        caption=caption,
+        first=first,
+        diagonal=True,
+    )

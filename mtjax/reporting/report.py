@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from mtjax.errors import InputError
-from mtjax.evaluation.bootstrap import Interval
-from mtjax.evaluation.style import STYLE
+from mtjax.reporting.intervals import Interval
+from mtjax.reporting.style import STYLE
 
 Cell = str | int | float | Interval | None
 """What a table holds; floats show three decimals, an `Interval` its mean and ends, None a dash."""

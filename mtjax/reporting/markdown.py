@@ -1,12 +1,12 @@
 """A report as a Markdown page, to be kept beside other documents."""
 
-from mtjax.evaluation.report import Report, Table, show
+from mtjax.reporting.report import Report, Table, show
 
 
 def markdown_of(report: Report, pictures: str) -> str:
     """The same title, lead, texts and tables; pictures are linked as `pictures/name.png`.
 
-    >>> from mtjax.evaluation.report import section
+    >>> from mtjax.reporting.report import section
     >>> print(markdown_of(Report("Title", [section("One", "Text.", Table(("a", "b"), ((1, 0.5),)))], "Lead."), "p"))
     # Title
     <BLANKLINE>
