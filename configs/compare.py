@@ -11,7 +11,7 @@ in `demo.py`.
 """
 
 from mtjax.comparison.settings import Comparison
-from mtjax.data.arithmetic import Arithmetic
+from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.optim import OptimConfig
 
 recipe = Comparison(

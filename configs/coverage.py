@@ -10,7 +10,7 @@ solutions until it is right in about a third of its samples, so that its errors 
 """
 
 from mtjax.comparison.settings import Coverage
-from mtjax.data.arithmetic import Arithmetic
+from mtjax.data.sources.arithmetic import Arithmetic
 
 recipe = Coverage(
     start_source=Arithmetic(count=20_000, split="train"),

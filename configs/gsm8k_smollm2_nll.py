@@ -12,9 +12,9 @@ Put the file anywhere and say so: --data.source.path=... --held_out.source.path=
 
 from mtjax.config import CheckpointConfig, Config, HeldOut
 from mtjax.data.batches import DataConfig
-from mtjax.data.prompts import QUESTION_ANSWER
-from mtjax.data.readers import Gsm8kSolutions
+from mtjax.data.sources.gsm8k import Gsm8kSolutions
 from mtjax.data.tasks import CompletionTask
+from mtjax.data.tasks.base import QUESTION_ANSWER
 from mtjax.model.decoder import DecoderConfig
 from mtjax.objectives.nll import Nll
 from mtjax.optim import OptimConfig

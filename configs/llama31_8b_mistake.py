@@ -15,9 +15,9 @@ import dataclasses
 import pathlib
 
 from mtjax.config import read_file
-from mtjax.data.prompts import QUESTION_ANSWER
 from mtjax.data.sources import Mined
 from mtjax.data.tasks import MistakeTask
+from mtjax.data.tasks.base import QUESTION_ANSWER
 from mtjax.objectives.mistake_tuning import MistakeTuning
 
 parent = read_file(pathlib.Path(__file__).with_name("llama31_8b_nll.py"))

@@ -12,9 +12,9 @@ folder: --init_from=... Ours: everything; a learning rate of 1e-5 over 3 epochs 
 
 from mtjax.config import CheckpointConfig, Config
 from mtjax.data.batches import DataConfig
-from mtjax.data.prompts import QUESTION_ANSWER
-from mtjax.data.readers import Gsm8k
+from mtjax.data.sources.gsm8k import Gsm8k
 from mtjax.data.tasks import CompletionTask
+from mtjax.data.tasks.base import QUESTION_ANSWER
 from mtjax.distributed.sharding import MeshSpec
 from mtjax.model.decoder import DecoderConfig
 from mtjax.objectives.nll import Nll

@@ -18,9 +18,9 @@ import dataclasses
 import pathlib
 
 from mtjax.config import read_file
-from mtjax.data.prompts import QUESTION_ANSWER
 from mtjax.data.sources import Mined, Mistakes, Mixture
 from mtjax.data.tasks import PairTask
+from mtjax.data.tasks.base import QUESTION_ANSWER
 from mtjax.objectives.rise import rise_paper
 from mtjax.optim import OptimConfig
 

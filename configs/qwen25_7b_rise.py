@@ -23,8 +23,8 @@ import dataclasses
 import pathlib
 
 from mtjax.config import read_file
-from mtjax.data.prompts import CHATML
 from mtjax.data.sources import Mined, Mistakes, Mixture
+from mtjax.data.tasks.base import CHATML
 from mtjax.distributed.sharding import MeshSpec
 from mtjax.optim import OptimConfig
 

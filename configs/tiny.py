@@ -6,8 +6,8 @@ Expect:   the loss falls from 3.69 to about 1.52 nats a token in 60 steps; run i
 """
 
 from mtjax.config import CheckpointConfig, Config, HeldOut
-from mtjax.data.arithmetic import Arithmetic
 from mtjax.data.batches import DataConfig
+from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.data.tasks import MistakeTask
 from mtjax.model.decoder import DecoderConfig
 from mtjax.objectives.mistake_tuning import MistakeTuning

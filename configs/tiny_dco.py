@@ -12,7 +12,7 @@ import dataclasses
 import pathlib
 
 from mtjax.config import HeldOut, read_file
-from mtjax.data.arithmetic import Arithmetic
+from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.data.tasks import CompletionTask
 from mtjax.objectives.dco import dco_paper
 

@@ -21,8 +21,8 @@ from mtjax.compiled import keep_compiled
 from mtjax.config import Config
 from mtjax.data.batches import make_batches
 from mtjax.data.examples import make_example
-from mtjax.data.pair_task import choose_pairs
 from mtjax.data.problem import Problem
+from mtjax.data.tasks.pair import choose_pairs
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.distributed.sharding import make_mesh, shardings, ways
 from mtjax.errors import ExitCode, InputError, entry_point

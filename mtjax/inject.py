@@ -20,6 +20,7 @@ import tyro
 
 from mtjax import __version__, config
 from mtjax.compiled import keep_compiled
+from mtjax.data.mistake_record import Mistake, read_mistakes, to_lines
 from mtjax.data.problem import Problem
 from mtjax.data.sources import Source
 from mtjax.errors import ExitCode, InputError, entry_point, suggest
@@ -28,7 +29,6 @@ from mtjax.io.journal import MANIFEST, Journal, locked, settle
 from mtjax.mistakes.inject_config import InjectConfig
 from mtjax.mistakes.injection import OUTCOMES, Yields, inject, usable_solutions, yield_rows
 from mtjax.mistakes.leak import LIMIT, Leak, measure, pairs_in
-from mtjax.mistakes.record import Mistake, read_mistakes, to_lines
 from mtjax.mistakes.self_edit import PREFILL, Generate, plain_chat, self_edit
 from mtjax.mistakes.self_edited import mistakes_of, requests_of
 from mtjax.reporting.report import Table, format_table

@@ -21,9 +21,10 @@ import tyro
 import mtjax
 from mtjax import config as settings
 from mtjax.compiled import keep_compiled
-from mtjax.data.mined import FILE, read_mined
+from mtjax.data.mistake_record import to_lines
 from mtjax.data.problem import Problem
 from mtjax.data.sources import Source
+from mtjax.data.sources.mined import FILE, read_mined
 from mtjax.data.tasks import ChatTask, Task
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.distributed.sharding import make_mesh
@@ -37,7 +38,6 @@ from mtjax.mistakes.attempt import Draw
 from mtjax.mistakes.local import LocalPolicy, fit_prompts
 from mtjax.mistakes.mined import mined_mistakes
 from mtjax.mistakes.mining import MineConfig, MineData, mine, plain, yield_table
-from mtjax.mistakes.record import to_lines
 from mtjax.mistakes.remote import RemotePolicy, chat_or_text
 from mtjax.mistakes.rethinking import RethinkConfig
 from mtjax.mistakes.server import Server

@@ -8,7 +8,7 @@ counted.
 import sys
 from collections.abc import Sequence
 
-from mtjax.data.mined import read_mined
+from mtjax.data.sources.mined import read_mined
 from mtjax.errors import ExitCode, InputError, entry_point
 from mtjax.evaluation.transitions import format_transitions, label_mined, transitions
 

@@ -9,12 +9,12 @@ import pytest
 from mtjax import train
 from mtjax.alarms import Alarms, Sums, read_log
 from mtjax.config import CheckpointConfig, Config, parse
-from mtjax.data.arithmetic import Arithmetic
 from mtjax.data.batches import DataConfig
-from mtjax.data.pair_task import PairTask
 from mtjax.data.problem import Pair, Problem
 from mtjax.data.sources import InMemory
+from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.data.tasks import CompletionTask
+from mtjax.data.tasks.pair import PairTask
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import InputError
 from mtjax.evaluation.coverage import pass_at_k

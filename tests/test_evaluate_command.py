@@ -151,7 +151,7 @@ def test_settings_of_a_config_file_are_its_held_out_source(folder, tmp_path):
     file = tmp_path / "some.py"
     file.write_text(
         "from mtjax.config import Config, HeldOut\n"
-        "from mtjax.data.arithmetic import Arithmetic\n"
+        "from mtjax.data.sources.arithmetic import Arithmetic\n"
         "from mtjax.data.batches import DataConfig\n"
         "from mtjax.data.tasks import MistakeTask\n"
         "data = DataConfig(source=Arithmetic(count=5), task=MistakeTask(decode_prefix='correct'), tokenizer='bytes')\n"

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from mtjax.config import CheckpointConfig, Config, HeldOut
-from mtjax.data.arithmetic import Arithmetic
 from mtjax.data.batches import DataConfig
+from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.data.tasks import CompletionTask, MistakeTask, PairTask
 from mtjax.distributed.sharding import MeshSpec
 from mtjax.errors import ExitCode, InputError

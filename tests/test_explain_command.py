@@ -225,7 +225,7 @@ def test_numbers_that_are_none_do_not_break_the_page():
 CONFIG = """
 from mtjax.config import Config
 from mtjax.data.batches import DataConfig
-from mtjax.data.pair_task import PairTask
+from mtjax.data.tasks.pair import PairTask
 from mtjax.data.problem import Pair, Problem
 from mtjax.data.sources import InMemory
 from mtjax.model.decoder import DecoderConfig

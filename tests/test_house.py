@@ -27,7 +27,7 @@ def module_name(file):
 
 
 # Records of mistakes are data: a source reads them, and they need no more than the reading of lines.
-RECORDS = ("mtjax.mistakes.record", "mtjax.mistakes.source")
+RECORDS = ("mtjax.data.mistake_record", "mtjax.data.sources.mistakes")
 
 
 def floor_of(module):

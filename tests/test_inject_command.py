@@ -13,17 +13,17 @@ import time
 import jax
 import pytest
 
-from mtjax.data.arithmetic import Arithmetic
+from mtjax.data.mistake_record import read_mistakes
 from mtjax.data.sources import InMemory
+from mtjax.data.sources.arithmetic import Arithmetic
+from mtjax.data.sources.mistakes import Mistakes
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import ExitCode
 from mtjax.inject import main, run
 from mtjax.io.journal import locked
 from mtjax.mistakes.inject_config import InjectConfig
 from mtjax.mistakes.injection import OUTCOMES
-from mtjax.mistakes.record import read_mistakes
 from mtjax.mistakes.self_edit import FENCE
-from mtjax.mistakes.source import Mistakes
 from mtjax.model import huggingface
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model

@@ -13,7 +13,7 @@ import jax
 import pytest
 
 from mtjax import mine
-from mtjax.data.mined import FILE, Mined, read_mined
+from mtjax.data.sources.mined import FILE, Mined, read_mined
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import ExitCode
 from mtjax.model import huggingface
@@ -271,7 +271,7 @@ def test_settings_of_a_config_file_are_its_training_source(folder, tmp_path):
     file = tmp_path / "some.py"
     file.write_text(
         "from mtjax.config import Config, HeldOut\n"
-        "from mtjax.data.arithmetic import Arithmetic\n"
+        "from mtjax.data.sources.arithmetic import Arithmetic\n"
         "from mtjax.data.batches import DataConfig\n"
         "from mtjax.data.tasks import MistakeTask\n"
         "data = DataConfig(source=Arithmetic(count=5), task=MistakeTask(decode_prefix='correct'), tokenizer='bytes')\n"

@@ -16,9 +16,9 @@ import pytest
 
 from mtjax.config import Config
 from mtjax.data.batches import DataConfig, make_batches
-from mtjax.data.pair_task import PairTask
 from mtjax.data.problem import Pair, Problem
 from mtjax.data.sources import InMemory
+from mtjax.data.tasks.pair import PairTask
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.distributed.sharding import MeshSpec, make_mesh
 from mtjax.errors import InputError
@@ -209,7 +209,7 @@ BUILD = """
 import pathlib, sys, time
 import numpy as np
 from mtjax.data.batches import DataConfig, make_batches
-from mtjax.data.pair_task import PairTask
+from mtjax.data.tasks.pair import PairTask
 from mtjax.data.problem import Pair, Problem
 from mtjax.data.sources import InMemory
 from mtjax.data.tokenizer import load_tokenizer

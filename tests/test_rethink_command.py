@@ -11,10 +11,10 @@ import jax
 import pytest
 
 from mtjax import rethink
+from mtjax.data.mistake_record import Mistake, to_lines
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import ExitCode, InputError
 from mtjax.loading import load_any
-from mtjax.mistakes.record import Mistake, to_lines
 from mtjax.mistakes.rethinking import measure
 from mtjax.model import huggingface
 from mtjax.model.decoder import DecoderConfig

@@ -13,10 +13,10 @@ import pytest
 from mtjax import self_check, train
 from mtjax.config import Config
 from mtjax.data.batches import DataConfig, make_batches
-from mtjax.data.pair_task import PairTask
 from mtjax.data.problem import Message, Pair, Problem
 from mtjax.data.sources import InMemory
 from mtjax.data.tasks import ChatTask, CompletionTask, MistakeTask
+from mtjax.data.tasks.pair import PairTask
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.distributed.sharding import MeshSpec, make_mesh
 from mtjax.errors import ExitCode, InputError

@@ -11,9 +11,9 @@ import optax
 
 from mtjax.comparison.settings import Setup
 from mtjax.data.answers import extract_answer
+from mtjax.data.arithmetic_checker import check_steps
 from mtjax.data.batches import Batches, DataConfig, make_batches
 from mtjax.data.problem import Problem
-from mtjax.data.step_check import check_steps
 from mtjax.data.tasks import Task
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import InputError

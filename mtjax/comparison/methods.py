@@ -9,12 +9,12 @@ from mtjax.comparison.lab import Lab
 from mtjax.comparison.settings import Comparison
 from mtjax.comparison.start import MISTAKE, PLAIN
 from mtjax.comparison.training import Method
-from mtjax.data.pair_task import PairTask
 from mtjax.data.problem import Pair, Problem
+from mtjax.data.sources.mistakes import pair_of
 from mtjax.data.tasks import CompletionTask
+from mtjax.data.tasks.pair import PairTask
 from mtjax.errors import InputError, suggest
 from mtjax.mistakes.injection import Rules, Yields, inject
-from mtjax.mistakes.source import pair_of
 from mtjax.objectives.dco import Dco
 from mtjax.objectives.mistake_tuning import MistakeTuning
 from mtjax.objectives.nll import Nll

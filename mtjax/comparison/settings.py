@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from mtjax.data.arithmetic import Arithmetic
+from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.errors import InputError
 from mtjax.model.decoder import DecoderConfig
 from mtjax.optim import OptimConfig

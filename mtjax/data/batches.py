@@ -8,8 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Int
 
-from mtjax.data.build import Fit, build_index
-from mtjax.data.index import Counts, Index, join_indices
+from mtjax.data.index import Counts, Fit, Index, build_index, join_indices
 from mtjax.data.order import make_order
 from mtjax.data.packing import Rows, first_that_fit, join_rows, pack
 from mtjax.data.problem import OnError, Problems

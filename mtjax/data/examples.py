@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from mtjax.data.rendered import Rendered
+from mtjax.data.tasks.base import Rendered
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 

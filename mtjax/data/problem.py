@@ -40,7 +40,7 @@ class Pair:
     kind: Literal["full", "step"] = "full"
     """Whole solutions, or one step of a solution that goes on behind it."""
     error_type: str = ""
-    """What is wrong with the rejected text, one of `mtjax.mistakes.record.ERROR_TYPES`; "" where nobody said."""
+    """What is wrong with the rejected text, one of `mtjax.data.mistake_record.ERROR_TYPES`; "" where nobody said."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,7 +207,7 @@ def record_from_problem(problem: Problem) -> dict[str, Any]:
         if len(problem.pairs) > 1 or problem.pairs[0].context or problem.right or problem.wrong or problem.messages:
             raise InputError(
                 f"problem {problem.id!r} has {len(problem.pairs)} pairs; a record holds one without context, and "
-                "nothing else: keep mistakes as `mtjax.mistakes.record` files"
+                "nothing else: keep mistakes as `mtjax.data.mistake_record` files"
             )
         record |= {"prompt": problem.question, "chosen": problem.pairs[0].chosen}
         return record | {"rejected": problem.pairs[0].rejected} | ({"source": problem.source} if problem.source else {})

@@ -28,7 +28,8 @@ ARITHMETIC_SYMBOLS = (
     "[CORRECT RATIONALE]",
     "[INCORRECT RATIONALE]",
 )
-"""Digits, and everything between them in the texts of `mtjax.data.arithmetic` as one token with its white space.
+"""Digits, and everything between them in the texts of `mtjax.data.sources.arithmetic` as one token with its white
+space.
 
 The longest symbol wins. `"\\nStep 1: "` is not one: the first step opens the answer, and a token across the border of
 prompt and answer would make the prompt's tokens depend on what follows.

@@ -6,8 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from mtjax.data.answers import Verdict, check_answer, extract_answer
-from mtjax.data.numbers import parse_number
+from mtjax.data.answers import Verdict, check_answer, extract_answer, parse_number
 from mtjax.data.problem import Problem
 from mtjax.errors import InputError
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mtjax.data.pair_task import KINDS, PairTask
 from mtjax.data.problem import Problem
 from mtjax.data.tasks import ChatTask
+from mtjax.data.tasks.pair import KINDS, PairTask
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.evaluation.look import Piece
 

@@ -13,12 +13,11 @@ import numpy as np
 from jaxtyping import Float
 
 from mtjax.data.answers import Verdict
+from mtjax.data.arithmetic_checker import check_steps, first_wrong_step
 from mtjax.data.expressions import parse_question
-from mtjax.data.mined import MinedProblem
-from mtjax.data.step_check import check_steps
+from mtjax.data.sources.mined import MinedProblem
 from mtjax.errors import InputError
 from mtjax.evaluation.answers import Graded
-from mtjax.mistakes.mined import first_wrong_step
 from mtjax.reporting.intervals import Interval, difference_interval
 from mtjax.reporting.report import Cell, Table, format_table
 

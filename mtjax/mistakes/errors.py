@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 from mtjax.data.answers import extract_answer
+from mtjax.data.mistake_record import Mistake
 from mtjax.mistakes.errors_in_numbers import NUMBER_ERRORS
 from mtjax.mistakes.errors_in_text import TEXT_ERRORS
 from mtjax.mistakes.filters import levenshtein
-from mtjax.mistakes.record import Mistake
 from mtjax.mistakes.worked import Draft, Worked, take_apart
 
 INJECTORS: dict[str, Callable[[Worked, random.Random], Draft | None]] = NUMBER_ERRORS | TEXT_ERRORS

@@ -2,7 +2,7 @@ r"""Filters of wrong steps, each a pure function that says whether a pair is spo
 
 from collections.abc import Sequence
 
-from mtjax.data.pair_task import unboxed
+from mtjax.data.tasks.pair import unboxed
 from mtjax.mistakes.equations import equations
 from mtjax.mistakes.lexing import number_of, numbers_in
 

@@ -6,14 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from mtjax.data.answers import extract_answer
-from mtjax.data.numbers import parse_number, same_number
+from mtjax.data.answers import extract_answer, parse_number, same_number
+from mtjax.data.mistake_record import Mistake
 from mtjax.data.problem import Problem
 from mtjax.errors import InputError
 from mtjax.io.hashing import digest
 from mtjax.mistakes.errors import Draft, compared, draw, edited, take_apart, whole_solution
 from mtjax.mistakes.filters import EDIT_TELL_TALES, TELL_TALES, box_on_one_side, identical, tell_tale, unboxed_pair
-from mtjax.mistakes.record import Mistake
 from mtjax.mistakes.surface import Balance, difference
 from mtjax.mistakes.verify import judged
 from mtjax.mistakes.worked import Worked

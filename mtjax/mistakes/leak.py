@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from mtjax.data.mistake_record import Mistake
 from mtjax.io.hashing import unit
-from mtjax.mistakes.record import Mistake
 from mtjax.mistakes.surface import FEATURES, first_difference, surface
 
 FOLDS = 5

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from mtjax.data.numbers import LONGEST
+from mtjax.data.answers import LONGEST
 
 
 class Token(NamedTuple):

@@ -4,22 +4,20 @@ import json
 import pathlib
 import re
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from mtjax.data.answers import stated_answer
-from mtjax.data.expressions import Expression, apply, dropped_carry, exact_steps, parse_question, solution_text
-from mtjax.data.mined import Mined, MinedProblem, Solution, read_mined, solutions_file
-from mtjax.data.step_check import check_steps
+from mtjax.data.arithmetic_checker import first_wrong_step
+from mtjax.data.mistake_record import Mistake
+from mtjax.data.sources.mined import Mined, MinedProblem, Solution, read_mined, solutions_file
 from mtjax.errors import InputError
 from mtjax.io.hashing import unit
 from mtjax.io.journal import MANIFEST
 from mtjax.mistakes.filters import levenshtein
-from mtjax.mistakes.record import Mistake
 
 KINDS: tuple[Literal["solution", "step"], ...] = ("solution", "step")
 """Which records there are, see `Mistake.kind`."""
 
-_LINE = re.compile(r"(Step [0-9]+: |Answer: )(.*)", re.DOTALL)
 _STEP = re.compile(r"(-?[0-9]+) ([-+*]) (-?[0-9]+) = (-?[0-9]+)")
 
 
@@ -37,8 +35,8 @@ def mined_mistakes(
     - "step": where an exact checker knows the first wrong step, that step beside the right one, once for solutions that
       share it. Only steps that are proved wrong: see `first_wrong_step`.
 
-    What `mtjax.data.mined.Mined` leaves out by default is left out: verdicts that are unknown are never wrong. Raises
-    InputError for a bad file.
+    What `mtjax.data.sources.mined.Mined` leaves out by default is left out: verdicts that are unknown are never wrong.
+    Raises InputError for a bad file.
     """
     about = _about(path)
     for mined in read_mined(path):
@@ -108,87 +106,3 @@ def _steps(mined: MinedProblem, known: Mapping[str, Any]) -> Iterator[Mistake]:
             **step._asdict(),
             **known,
         )
-
-
-class WrongStep(NamedTuple):
-    """The first wrong step of a solution and the right one; fields as in `Mistake`."""
-
-    prefix: str
-    right_step: str
-    right_rest: str
-    wrong_step: str
-    wrong_rest: str
-    span: tuple[int, int]
-    before: str
-    after: str
-    error_type: str
-    judge: str
-
-
-def first_wrong_step(question: str, solution: str) -> WrongStep | None:
-    """The first wrong step of generated arithmetic, if it is proved wrong; None otherwise.
-
-    Proved is a step whose equation is false ("equation"); or with a number that is neither given nor derived so far
-    ("number"), or an operator that stands before neither of its numbers ("operator"); or an answer that is not the
-    value ("final answer"). A true step in another order than the checker's, or one it cannot read, is not proved wrong.
-    """
-    expression = parse_question(question)
-    report = check_steps(question, solution)
-    if expression is None or report.first_wrong is None:
-        return None
-    number = report.first_wrong
-    kinds = {error.kind for error in report.errors if error.step == number}
-    lines, exact = solution.strip().split("\n"), solution_text(exact_steps(expression)).split("\n")
-    found = _LINE.fullmatch(lines[number].rstrip()) if number < len(lines) else None
-    expected = _LINE.fullmatch(exact[number]) if number < len(exact) else None
-    if found is None or expected is None or not kinds <= {"operand", "operator", "calculation", "answer"}:
-        return None
-    proof = ("copied_number", "final answer") if kinds == {"answer"} else _proof(expression, number, found[2])
-    if proof is None:
-        return None
-    start = sum(len(line) + 1 for line in lines[:number])
-    span, before, after = _difference(expected[2], found[2])
-    return WrongStep(
-        prefix=solution.strip()[:start] + found[1],
-        right_step=expected[2],
-        right_rest="".join(f"\n{line}" for line in exact[number + 1 :]),
-        wrong_step=found[2],
-        wrong_rest=solution.strip()[start + len(found[0]) :],
-        span=span,
-        before=before,
-        after=after,
-        error_type=proof[0],
-        judge=proof[1],
-    )
-
-
-def _proof(expression: Expression, number: int, step: str) -> tuple[str, str] | None:
-    """Error type and judge of a step that is proved wrong, behind `number` right steps; None where it is not."""
-    match = _STEP.fullmatch(step)
-    if match is None:
-        return None
-    left, operator, right, value = int(match[1]), match[2], int(match[3]), int(match[4])
-    if value != apply(left, operator, right):
-        return "carry" if value == dropped_carry(left, operator, right) else "value", "equation"
-    given, signed = set(expression.operands), _signed(expression)
-    for done in exact_steps(expression)[:number]:
-        expression = expression.after(done.value)
-        given, signed = given | set(expression.operands), signed | _signed(expression)
-    if not {left, right} <= given:
-        return "copied_number", "number"
-    if (operator, right) in signed or (operator != "-" and (operator, left) in signed):
-        return None
-    return "operator", "operator"
-
-
-def _signed(expression: Expression) -> set[tuple[str, int]]:
-    """Each number with the operator in front of it; the first has a plus."""
-    return set(zip(("+", *expression.operators), expression.operands, strict=True))
-
-
-def _difference(right: str, wrong: str) -> tuple[tuple[int, int], str, str]:
-    """Where the words of two steps first and last differ: the span in `wrong`, and both texts there."""
-    words = [list(re.finditer(r"\S+", text)) for text in (right, wrong)]
-    differ = [i for i, (a, b) in enumerate(zip(*words, strict=True)) if a[0] != b[0]]
-    (start, end), (a, b) = ((side[differ[0]].start(), side[differ[-1]].end()) for side in reversed(words))
-    return (start, end), right[a:b], wrong[start:end]

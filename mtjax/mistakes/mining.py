@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from mtjax.data.answers import check_answer, extract_answer
-from mtjax.data.mined import Mined, MinedProblem, Solution, to_json
+from mtjax.data.arithmetic_checker import check_steps, parse_question
 from mtjax.data.problem import OnError, Problem
 from mtjax.data.sources import Source
-from mtjax.data.step_check import check_steps, parse_question
+from mtjax.data.sources.mined import Mined, MinedProblem, Solution, to_json
 from mtjax.data.tasks import CompletionTask, Task
 from mtjax.distributed.sharding import MeshSpec
 from mtjax.errors import InputError
@@ -155,8 +155,8 @@ def mine(
 def yield_table(mined: Iterable[MinedProblem], caption: str = "") -> Table:
     """What mining came to: problems by how their samples fared, samples by verdict, distinct solutions, and pairs.
 
-    Pairs are a right and a wrong solution of one problem; those for training leave out what `mtjax.data.mined.Mined`
-    leaves out by default.
+    Pairs are a right and a wrong solution of one problem; those for training leave out what
+    `mtjax.data.sources.mined.Mined` leaves out by default.
     """
     number = dict.fromkeys(("problems", "all right", "all wrong", "mixed", "undecided", "not sampled", "samples"), 0)
     unique = {"right": 0, "wrong": 0}

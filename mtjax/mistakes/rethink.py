@@ -16,9 +16,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
+from mtjax.data.mistake_record import ERROR_TYPES, Mistake
 from mtjax.errors import InputError
 from mtjax.io.hashing import unit
-from mtjax.mistakes.record import ERROR_TYPES, Mistake
 
 Generate = Callable[[list[str]], list[str]]
 """From prompts, as users' turns, to replies, one each."""
@@ -44,7 +44,7 @@ NAMES: Mapping[str, tuple[str, str]] = {
     "misread": ("misread question", "The question is taken to say something that it does not say."),
     "other": ("other mistake", "The reasoning does not lead to a right answer."),
 }
-"""Name and description, in our words, of each error type of `mtjax.mistakes.record`."""
+"""Name and description, in our words, of each error type of `mtjax.data.mistake_record`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,12 @@ from typing import Any, Literal
 import numpy as np
 
 from mtjax.data.answers import check_answer
+from mtjax.data.mistake_record import Mistake, read_mistakes
 from mtjax.data.problem import OnError, Problem
 from mtjax.data.sources import Source
 from mtjax.distributed.sharding import MeshSpec
 from mtjax.errors import InputError
 from mtjax.mistakes.mined import mined_mistakes
-from mtjax.mistakes.record import Mistake, read_mistakes
 from mtjax.mistakes.rethink import BlockConfig, Generate, Thinking, Wording, prompt_of, rethink
 from mtjax.mistakes.transport import ServerConfig
 from mtjax.reporting.intervals import Interval, difference_interval, mean_interval

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from mtjax.data.answers import extract_answer, stated_answer
+from mtjax.data.answers import extract_answer, parse_number, same_number, stated_answer
 from mtjax.data.expressions import parse_question
-from mtjax.data.numbers import parse_number, same_number
+from mtjax.data.mistake_record import Mistake, Verdict
 from mtjax.mistakes.equations import Equation, equations
 from mtjax.mistakes.filters import identical, still_true
 from mtjax.mistakes.known import derivable, known_numbers
 from mtjax.mistakes.lexing import Token, number_of, numbers_in
-from mtjax.mistakes.record import Mistake, Verdict
 
 
 class Judgement(NamedTuple):

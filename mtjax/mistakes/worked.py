@@ -62,7 +62,7 @@ class Draft(NamedTuple):
     """A wrong step in place of a right one, before anybody judged it.
 
     Attributes:
-        type: the type of error, one of `mtjax.mistakes.record.ERROR_TYPES`.
+        type: the type of error, one of `mtjax.data.mistake_record.ERROR_TYPES`.
         start: where the right step starts in the solution; what stands before is the prefix.
         end: one behind its last character.
         wrong: the wrong step.

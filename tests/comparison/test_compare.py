@@ -9,7 +9,7 @@ import pytest
 from mtjax.comparison import compare, compare_report
 from mtjax.comparison.compare import best_rate, file_name
 from mtjax.comparison.settings import METHODS, Comparison
-from mtjax.data.arithmetic import Arithmetic
+from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.errors import InputError
 from tests.comparison.tiny import EASY, SETUP
 

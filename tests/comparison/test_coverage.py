@@ -8,7 +8,7 @@ import pytest
 
 from mtjax.comparison import coverage, coverage_report
 from mtjax.comparison.settings import Coverage
-from mtjax.data.arithmetic import Arithmetic
+from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.errors import InputError
 from tests.comparison.tiny import EASY, SETUP
 

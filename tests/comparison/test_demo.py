@@ -9,7 +9,7 @@ from mtjax.comparison import demo
 from mtjax.comparison.demo_report import write
 from mtjax.comparison.lab import is_right
 from mtjax.comparison.settings import Demo, Overfit
-from mtjax.data.arithmetic import Arithmetic
+from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.errors import InputError
 from tests.comparison.tiny import EASY, SETUP
 

@@ -1,6 +1,6 @@
 """Recipes at a toy size: two-number sums of numbers up to 4, learnt in some dozens of steps."""
 
-from mtjax.data.arithmetic import Arithmetic
+from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.model.decoder import DecoderConfig
 from mtjax.optim import OptimConfig
 

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtjax.data import math_worker
-from mtjax.data.answers import Verdict, check_answer, extract_answer
-from mtjax.data.numbers import parse_number
+from mtjax.data.answers import Verdict, check_answer, extract_answer, parse_number
 from mtjax.errors import InputError
 
 RIGHT, WRONG, UNKNOWN = Verdict.RIGHT, Verdict.WRONG, Verdict.UNKNOWN

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtjax.data.arithmetic import Arithmetic, Expression, carry_slip, check_steps, parse_question
 from mtjax.data.expressions import dropped_carry, exact_steps, solution_text
+from mtjax.data.sources.arithmetic import Arithmetic, Expression, carry_slip, check_steps, parse_question
 from mtjax.errors import InputError
 
 QUESTION = "12 + 7 - 5 ="

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from mtjax.data.examples import Example, check_boundary, encode_prompt, make_example, shorten, token_weights
 from mtjax.data.problem import Problem
-from mtjax.data.rendered import Rendered, Span
 from mtjax.data.tasks import CompletionTask
+from mtjax.data.tasks.base import Rendered, Span
 from mtjax.data.tokenizer import Encoding, load_tokenizer
 from mtjax.errors import InputError
 

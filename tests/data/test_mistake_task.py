@@ -5,9 +5,9 @@ import pytest
 
 from mtjax.data.examples import check_boundary, encode_prompt, make_example
 from mtjax.data.problem import Problem
-from mtjax.data.prompts import CHATML, PLAIN, QUESTION_ANSWER
-from mtjax.data.readers import Gsm8kSolutions
+from mtjax.data.sources.gsm8k import Gsm8kSolutions
 from mtjax.data.tasks import MistakeTask
+from mtjax.data.tasks.base import CHATML, PLAIN, QUESTION_ANSWER
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import InputError
 

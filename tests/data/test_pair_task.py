@@ -9,9 +9,9 @@ import pytest
 
 from mtjax.data.batches import DataConfig, make_batches
 from mtjax.data.packing import best_fit
-from mtjax.data.pair_task import PairTask, choose_pairs, unboxed
 from mtjax.data.problem import Pair, Problem
 from mtjax.data.sources import InMemory
+from mtjax.data.tasks.pair import PairTask, choose_pairs, unboxed
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import InputError
 
@@ -135,9 +135,9 @@ PACKING = """
 import sys
 import numpy as np
 from mtjax.data.batches import DataConfig, make_batches
-from mtjax.data.pair_task import PairTask
-from mtjax.data.prompts import QUESTION_ANSWER
-from mtjax.data.readers import Gsm8kSolutions
+from mtjax.data.tasks.pair import PairTask
+from mtjax.data.tasks.base import QUESTION_ANSWER
+from mtjax.data.sources.cot_error_set import Gsm8kSolutions
 from mtjax.data.sources import Mistakes, Mixture
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.inject import run

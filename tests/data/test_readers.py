@@ -6,7 +6,10 @@ import pytest
 
 from mtjax.data.answers import Verdict, check_answer
 from mtjax.data.problem import in_split
-from mtjax.data.readers import BigBenchMistake, CotErrorSet, Gsm8k, Gsm8kSolutions, Svamp
+from mtjax.data.sources.bigbench_mistake import BigBenchMistake
+from mtjax.data.sources.cot_error_set import CotErrorSet
+from mtjax.data.sources.gsm8k import Gsm8k, Gsm8kSolutions
+from mtjax.data.sources.svamp import Svamp
 from mtjax.errors import InputError
 
 GSM = {"question": "Natalia?", "answer": "She sold 48/2 = <<48/2=24>>24.\nIn all <<48+24=72>>1,072.\n#### 1,072"}

@@ -4,10 +4,9 @@ import dataclasses
 
 import pytest
 
-from mtjax.data import prompts
 from mtjax.data.examples import make_example
 from mtjax.data.problem import Message, Problem
-from mtjax.data.tasks import ChatTask, CompletionTask, choose_solutions, step_starts
+from mtjax.data.tasks import ChatTask, CompletionTask, base, choose_solutions, step_starts
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import InputError
 
@@ -25,7 +24,7 @@ def counted(rendered):
 
 
 def test_a_completion_counts_and_its_prompt_does_not():
-    two, word = CompletionTask(template=prompts.QUESTION_ANSWER).render(PROBLEM)
+    two, word = CompletionTask(template=base.QUESTION_ANSWER).render(PROBLEM)
     assert two.text == "Question: 1+1\nAnswer:\n2"
     assert two.text[: two.prompt_end] == "Question: 1+1\nAnswer:\n"
     assert counted(two) == "2"

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from mtjax.data.sources import Jsonl, Tfds
-from mtjax.data.tfds import build_tfds
+from mtjax.data.sources.tfds import build_tfds
 from mtjax.errors import InputError
 
 

@@ -7,9 +7,11 @@ import re
 
 import pytest
 
+from mtjax.data.mistake_record import Mistake, read_mistakes, to_lines
 from mtjax.data.problem import Pair
-from mtjax.data.readers import BigBenchMistake
 from mtjax.data.sources import Jsonl
+from mtjax.data.sources.bigbench_mistake import BigBenchMistake
+from mtjax.data.sources.mistakes import Mistakes, pairs_of
 from mtjax.errors import InputError
 from mtjax.mistakes.convert import (
     from_bigbench_mistake,
@@ -19,8 +21,6 @@ from mtjax.mistakes.convert import (
     from_trl,
     to_trl,
 )
-from mtjax.mistakes.record import Mistake, read_mistakes, to_lines
-from mtjax.mistakes.source import Mistakes, pairs_of
 from mtjax.mistakes.verify import verify
 
 SOLUTIONS = {

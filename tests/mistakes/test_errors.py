@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtjax.data.arithmetic import Arithmetic
-from mtjax.data.step_check import check_steps
+from mtjax.data.arithmetic_checker import check_steps
+from mtjax.data.mistake_record import ERROR_TYPES
+from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.mistakes.equations import equations
 from mtjax.mistakes.errors import INJECTORS, changed_span, draw, edited, take_apart, whole_solution
 from mtjax.mistakes.errors_in_numbers import carry_slips, perturbed
-from mtjax.mistakes.record import ERROR_TYPES
 from mtjax.mistakes.steps import split_steps
 from mtjax.mistakes.verify import verify
 

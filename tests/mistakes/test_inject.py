@@ -13,15 +13,15 @@ from fractions import Fraction
 
 import pytest
 
-from mtjax.data.arithmetic import Arithmetic
+from mtjax.data.arithmetic_checker import check_steps
+from mtjax.data.mistake_record import read_mistakes, to_lines
 from mtjax.data.problem import Pair, Problem
-from mtjax.data.step_check import check_steps
+from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.errors import InputError
 from mtjax.mistakes.errors import INJECTORS
 from mtjax.mistakes.inject_config import InjectConfig
 from mtjax.mistakes.injection import OUTCOMES, Rules, Shares, inject, usable_solutions, yield_rows
 from mtjax.mistakes.leak import LIMIT, measure, pairs_in
-from mtjax.mistakes.record import read_mistakes, to_lines
 from mtjax.mistakes.verify import verify
 
 PROSE = tuple(

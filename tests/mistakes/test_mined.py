@@ -6,14 +6,14 @@ import random
 
 import pytest
 
-from mtjax.data.arithmetic import Arithmetic
+from mtjax.data.arithmetic_checker import check_steps, first_wrong_step
 from mtjax.data.expressions import carry_slip
-from mtjax.data.mined import FILE, Mined, MinedProblem, Solution, from_json, read_mined, to_json
-from mtjax.data.step_check import check_steps
+from mtjax.data.mistake_record import from_json as mistake_from_json
+from mtjax.data.mistake_record import to_json as mistake_to_json
+from mtjax.data.sources.arithmetic import Arithmetic
+from mtjax.data.sources.mined import FILE, Mined, MinedProblem, Solution, from_json, read_mined, to_json
 from mtjax.errors import InputError
-from mtjax.mistakes.mined import first_wrong_step, mined_mistakes
-from mtjax.mistakes.record import from_json as mistake_from_json
-from mtjax.mistakes.record import to_json as mistake_to_json
+from mtjax.mistakes.mined import mined_mistakes
 
 QUESTION = "12 + 7 - 5 ="
 RIGHT = "Step 1: 12 + 7 = 19\nStep 2: 19 - 5 = 14\nAnswer: 14"

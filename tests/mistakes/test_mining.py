@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtjax.data.arithmetic import Arithmetic
-from mtjax.data.mined import FILE, MinedProblem, Solution, read_mined
 from mtjax.data.problem import Problem
+from mtjax.data.sources.arithmetic import Arithmetic
+from mtjax.data.sources.mined import FILE, MinedProblem, Solution, read_mined
 from mtjax.data.tasks import CompletionTask
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import InputError

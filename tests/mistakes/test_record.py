@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mtjax.data.mistake_record import ERROR_TYPES, Mistake, from_json, read_mistakes, to_json, to_lines
 from mtjax.errors import InputError
-from mtjax.mistakes.record import ERROR_TYPES, Mistake, from_json, read_mistakes, to_json, to_lines
 
 MISTAKE = Mistake(
     id="a", kind="step", problem_id="p", question="4 * 6?", wrong_step="4 * 6 = 26", span=(8, 10), error_type="value",

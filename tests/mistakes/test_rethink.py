@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mtjax.data.mistake_record import ERROR_TYPES, Mistake
 from mtjax.errors import InputError
-from mtjax.mistakes.record import ERROR_TYPES, Mistake
 from mtjax.mistakes.rethink import (
     NAMES,
     BlockConfig,

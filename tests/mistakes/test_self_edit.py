@@ -5,9 +5,9 @@ from collections import Counter
 
 import pytest
 
+from mtjax.data.mistake_record import Mistake
 from mtjax.data.problem import Problem
 from mtjax.mistakes.injection import Rules, outcome
-from mtjax.mistakes.record import Mistake
 from mtjax.mistakes.self_edit import (
     FENCE,
     QUIET,

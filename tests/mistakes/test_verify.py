@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from mtjax.mistakes.record import Mistake
+from mtjax.data.mistake_record import Mistake
 from mtjax.mistakes.verify import verify
 
 GSM = "Natalia sold clips to 48 friends in April, and half as many in May. How many altogether?"

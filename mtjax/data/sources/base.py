@@ -1,14 +1,14 @@
-"""JSON lines as a source, and the reading of records with errors that name the file and the line."""
+"""What every source shares: reading records, leaving out bad ones, splits and fingerprints."""
 
 import dataclasses
 import functools
 import hashlib
 import json
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from mtjax.data.problem import OnError, Problem, Problems, Split, in_split, problem_from_record
+from mtjax.data.problem import OnError, Problem, Problems, Split, in_split
 from mtjax.errors import InputError, suggest
 from mtjax.io.jsonl import existing_file, json_of, read_lines
 
@@ -86,29 +86,62 @@ def rename_keys(record: Any, columns: tuple[str, ...]) -> Any:
     return {ours or theirs: record[theirs] for theirs, _, ours in pairs}
 
 
-@dataclasses.dataclass(frozen=True)
-class Jsonl:
-    """One record per line in a schema of `mtjax.data.problem.SCHEMAS`; plain text or gzip (`.gz`)."""
+class LazyProblems(Sequence[Problem]):
+    """Problems made from stored rows when they are asked for; raises InputError for a row that holds none."""
 
-    path: str
-    """The file; a relative path counts from the working directory."""
-    split: Split = "all"
-    """Which part, by hash of the question: all of it, or train (70 %), validation (10 %) or test (20 %)."""
-    columns: tuple[str, ...] = ()
-    """Keys to take, each `key` or `theirs=ours`; empty takes the record as it is."""
+    def __init__(self, rows: Any, make: Callable[[Any, int], Problem]):
+        """`rows` has `len` and `[]`; `make(row, number)` turns one into a problem."""
+        self._rows, self._make = rows, make
 
-    def problems(self, on_error: OnError = "raise") -> Problems:
-        """All problems of the split, in the order of the file."""
-        parse = lambda record, where, id: problem_from_record(_renamed(record, self.columns, where), where, id=id)
-        return read_problems(self.path, parse, on_error, self.split)
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self._rows)
 
-    def fingerprint(self) -> str:
-        """sha256 of settings and file bytes."""
-        return file_fingerprint(self, self.path)
+    def __getitem__(self, index: Any) -> Any:
+        """The problem at an index, or a list of them for a slice."""
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = range(len(self))[index]  # also counts from the end, and raises IndexError beyond it
+        return self._make(self._rows[number], number)
+
+    def __iter__(self) -> Iterator[Problem]:
+        """The problems in order."""
+        return (self[number] for number in range(len(self)))
 
 
-def _renamed(record: Any, columns: tuple[str, ...], where: str) -> Any:
-    try:
-        return rename_keys(record, columns)
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from error
+def problems_of_rows(
+    rows: Any, make: Callable[[Any, int], Problem], name: str, on_error: OnError, split: Split
+) -> Problems:
+    """Rows as problems: lazily, but read through once where a split or skipping needs to know each of them."""
+    if split == "all" and on_error == "raise":
+        return nonempty(Problems(LazyProblems(rows, make)), name, split)
+    attempts = (functools.partial(lambda number: make(rows[number], number), number) for number in range(len(rows)))
+    return nonempty(collect(attempts, on_error, split), name, split)
+
+
+def content_digest(digest: Any, problems: Sequence[Problem]) -> str:
+    """sha256 (hex) of what `digest` has taken in and of every problem's record."""
+    for problem in problems:
+        record = json.dumps(dataclasses.asdict(problem), sort_keys=True)
+        digest.update(hashlib.sha256(record.encode()).digest())
+    return digest.hexdigest()
+
+
+def field_of(record: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:
+    """One field of a published record; InputError when it is missing or of another type."""
+    if not isinstance(record, dict):
+        raise InputError(f"{where}: got {record!r:.80}; expected an object")
+    if key not in record:
+        raise InputError(f"{where}: no key {key!r}: is this the right reader? {suggest(key, map(str, record))}")
+    if not isinstance(record[key], kind):
+        names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+        raise InputError(f"{where}: {key!r} is {record[key]!r:.80}; expected {names}")
+    return record[key]
+
+
+def final_answer(text: str, mark: str, where: str) -> str:
+    """The final answer behind the last `mark`, without thousands separators."""
+    _, found, tail = text.rpartition(mark)
+    if not found or not tail.strip():
+        raise InputError(f"{where}: no final answer behind {mark!r} in {text[-60:]!r}; expected a last line with one")
+    return tail.strip().replace(",", "")

@@ -4,11 +4,11 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Literal
 
-from mtjax.data.jsonl import file_fingerprint, nonempty
+from mtjax.data.mistake_record import Mistake, from_json
 from mtjax.data.problem import OnError, Pair, Problem, Problems, Split, in_split
+from mtjax.data.sources.base import file_fingerprint, nonempty
 from mtjax.errors import InputError
 from mtjax.io.jsonl import json_of, read_lines
-from mtjax.mistakes.record import Mistake, from_json
 
 Kinds = Literal["all", "step", "solution"]
 """Which records to take: both kinds, single steps, or whole solutions."""

@@ -3,7 +3,7 @@
 import re
 from typing import Literal, NamedTuple
 
-from mtjax.data.expressions import Expression, apply, exact_steps, parse_question
+from mtjax.data.expressions import Expression, apply, dropped_carry, exact_steps, parse_question, solution_text
 
 StepErrorKind = Literal["question", "format", "operand", "operator", "calculation", "missing", "extra", "answer"]
 
@@ -106,3 +106,90 @@ def _check_step(k: int, line: str, expression: Expression) -> tuple[list[StepErr
     if value != apply(left, operator, right):
         errors.append(StepError(k, "calculation", line, expected))
     return errors, expression.after(value)
+
+
+_LINE = re.compile(r"(Step [0-9]+: |Answer: )(.*)", re.DOTALL)
+
+
+class WrongStep(NamedTuple):
+    """The first wrong step of a solution and the right one; fields as in `Mistake`."""
+
+    prefix: str
+    right_step: str
+    right_rest: str
+    wrong_step: str
+    wrong_rest: str
+    span: tuple[int, int]
+    before: str
+    after: str
+    error_type: str
+    judge: str
+
+
+def first_wrong_step(question: str, solution: str) -> WrongStep | None:
+    """The first wrong step of generated arithmetic, if it is proved wrong; None otherwise.
+
+    Proved is a step whose equation is false ("equation"); or with a number that is neither given nor derived so far
+    ("number"), or an operator that stands before neither of its numbers ("operator"); or an answer that is not the
+    value ("final answer"). A true step in another order than the checker's, or one it cannot read, is not proved wrong.
+    """
+    expression = parse_question(question)
+    report = check_steps(question, solution)
+    if expression is None or report.first_wrong is None:
+        return None
+    number = report.first_wrong
+    kinds = {error.kind for error in report.errors if error.step == number}
+    lines, exact = solution.strip().split("\n"), solution_text(exact_steps(expression)).split("\n")
+    found = _LINE.fullmatch(lines[number].rstrip()) if number < len(lines) else None
+    expected = _LINE.fullmatch(exact[number]) if number < len(exact) else None
+    if found is None or expected is None or not kinds <= {"operand", "operator", "calculation", "answer"}:
+        return None
+    proof = ("copied_number", "final answer") if kinds == {"answer"} else _proof(expression, number, found[2])
+    if proof is None:
+        return None
+    start = sum(len(line) + 1 for line in lines[:number])
+    span, before, after = _difference(expected[2], found[2])
+    return WrongStep(
+        prefix=solution.strip()[:start] + found[1],
+        right_step=expected[2],
+        right_rest="".join(f"\n{line}" for line in exact[number + 1 :]),
+        wrong_step=found[2],
+        wrong_rest=solution.strip()[start + len(found[0]) :],
+        span=span,
+        before=before,
+        after=after,
+        error_type=proof[0],
+        judge=proof[1],
+    )
+
+
+def _proof(expression: Expression, number: int, step: str) -> tuple[str, str] | None:
+    """Error type and judge of a step that is proved wrong, behind `number` right steps; None where it is not."""
+    match = _STEP.fullmatch(step)
+    if match is None:
+        return None
+    left, operator, right, value = int(match[1]), match[2], int(match[3]), int(match[4])
+    if value != apply(left, operator, right):
+        return "carry" if value == dropped_carry(left, operator, right) else "value", "equation"
+    given, signed = set(expression.operands), _signed(expression)
+    for done in exact_steps(expression)[:number]:
+        expression = expression.after(done.value)
+        given, signed = given | set(expression.operands), signed | _signed(expression)
+    if not {left, right} <= given:
+        return "copied_number", "number"
+    if (operator, right) in signed or (operator != "-" and (operator, left) in signed):
+        return None
+    return "operator", "operator"
+
+
+def _signed(expression: Expression) -> set[tuple[str, int]]:
+    """Each number with the operator in front of it; the first has a plus."""
+    return set(zip(("+", *expression.operators), expression.operands, strict=True))
+
+
+def _difference(right: str, wrong: str) -> tuple[tuple[int, int], str, str]:
+    """Where the words of two steps first and last differ: the span in `wrong`, and both texts there."""
+    words = [list(re.finditer(r"\S+", text)) for text in (right, wrong)]
+    differ = [i for i, (a, b) in enumerate(zip(*words, strict=True)) if a[0] != b[0]]
+    (start, end), (a, b) = ((side[differ[0]].start(), side[differ[-1]].end()) for side in reversed(words))
+    return (start, end), right[a:b], wrong[start:end]

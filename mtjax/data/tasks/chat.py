@@ -4,7 +4,7 @@ import dataclasses
 from typing import ClassVar
 
 from mtjax.data.problem import Message, Problem
-from mtjax.data.rendered import Rendered, Span
+from mtjax.data.tasks.base import Rendered, Span
 from mtjax.data.tokenizer import Tokenizer, render_chat_spans
 from mtjax.errors import InputError
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from mtjax.data.problem import Pair, Problem
-from mtjax.data.prompts import PLAIN, check_template, fill
-from mtjax.data.rendered import Rendered, Span
+from mtjax.data.tasks.base import PLAIN, Rendered, Span, check_template, fill
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.io.hashing import unit

@@ -4,9 +4,9 @@ import dataclasses
 import pathlib
 from typing import Any
 
-from mtjax.data.hub import problems_of_rows
-from mtjax.data.jsonl import Jsonl, rename_keys, settings_digest
 from mtjax.data.problem import OnError, Problem, Problems, Split, problem_from_record, record_from_problem
+from mtjax.data.sources.base import problems_of_rows, rename_keys, settings_digest
+from mtjax.data.sources.jsonl import Jsonl
 from mtjax.errors import InputError, suggest
 
 
@@ -54,7 +54,7 @@ class Tfds:
         if not (pathlib.Path(self.folder) / "dataset_info.json").is_file():
             raise InputError(
                 f"'{self.folder}' holds no dataset_info.json; expected the version folder of a prepared TFDS data set, "
-                "such as mtjax.data.tfds.build_tfds returns"
+                "such as mtjax.data.sources.tfds.build_tfds returns"
             )
         builder = tfds.builder_from_directory(self.folder)
         if self.part not in builder.info.splits:

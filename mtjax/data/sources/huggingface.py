@@ -1,56 +1,11 @@
 """Data sets of the Hugging Face hub as a source (optional extra `hub`), and problems read only when asked for."""
 
 import dataclasses
-import functools
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from mtjax.data.jsonl import collect, nonempty, rename_keys, settings_digest
 from mtjax.data.problem import OnError, Problem, Problems, Split, problem_from_record
+from mtjax.data.sources.base import content_digest, problems_of_rows, rename_keys, settings_digest
 from mtjax.errors import InputError
-
-
-class LazyProblems(Sequence[Problem]):
-    """Problems made from stored rows when they are asked for; raises InputError for a row that holds none."""
-
-    def __init__(self, rows: Any, make: Callable[[Any, int], Problem]):
-        """`rows` has `len` and `[]`; `make(row, number)` turns one into a problem."""
-        self._rows, self._make = rows, make
-
-    def __len__(self) -> int:
-        """How many rows there are."""
-        return len(self._rows)
-
-    def __getitem__(self, index: Any) -> Any:
-        """The problem at an index, or a list of them for a slice."""
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
-        number = range(len(self))[index]  # also counts from the end, and raises IndexError beyond it
-        return self._make(self._rows[number], number)
-
-    def __iter__(self) -> Iterator[Problem]:
-        """The problems in order."""
-        return (self[number] for number in range(len(self)))
-
-
-def problems_of_rows(
-    rows: Any, make: Callable[[Any, int], Problem], name: str, on_error: OnError, split: Split
-) -> Problems:
-    """Rows as problems: lazily, but read through once where a split or skipping needs to know each of them."""
-    if split == "all" and on_error == "raise":
-        return nonempty(Problems(LazyProblems(rows, make)), name, split)
-    attempts = (functools.partial(lambda number: make(rows[number], number), number) for number in range(len(rows)))
-    return nonempty(collect(attempts, on_error, split), name, split)
-
-
-def content_digest(digest: Any, problems: Sequence[Problem]) -> str:
-    """sha256 (hex) of what `digest` has taken in and of every problem's record."""
-    for problem in problems:
-        record = json.dumps(dataclasses.asdict(problem), sort_keys=True)
-        digest.update(hashlib.sha256(record.encode()).digest())
-    return digest.hexdigest()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Generated arithmetic as a source: problems without end, right solutions in steps, one recognisable kind of mistake.
 
 The toy task of the specs (core-methods 11.2). The texts are those of `mtjax.data.expressions`, the exact checker is
-`mtjax.data.step_check`; what users of generated arithmetic need of both is imported here too.
+`mtjax.data.arithmetic_checker`; what users of generated arithmetic need of both is imported here too.
 """
 
 import dataclasses
@@ -9,10 +9,10 @@ import hashlib
 import random
 from typing import Literal
 
+from mtjax.data.arithmetic_checker import StepError, StepReport, check_steps
 from mtjax.data.expressions import Expression, carry_slip, exact_steps, parse_question, slipped_steps, solution_text
-from mtjax.data.jsonl import nonempty, settings_digest
 from mtjax.data.problem import OnError, Problem, Problems, Split, in_split
-from mtjax.data.step_check import StepError, StepReport, check_steps
+from mtjax.data.sources.base import nonempty, settings_digest
 from mtjax.errors import InputError
 
 __all__ = ["Arithmetic", "Expression", "StepError", "StepReport", "carry_slip", "check_steps", "parse_question"]

@@ -12,8 +12,8 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from mtjax.data.jsonl import file_fingerprint, read_problems
 from mtjax.data.problem import OnError, Problem, Problems, Split
+from mtjax.data.sources.base import file_fingerprint, read_problems
 from mtjax.errors import InputError, suggest
 from mtjax.io.jsonl import json_of, read_lines
 
@@ -52,7 +52,7 @@ class Solution:
     """0-based number of the first step that the checker of generated arithmetic does not accept; None where it accepts
     all, and for other problems."""
     error: str = ""
-    """What that checker says of this step, a `mtjax.data.step_check.StepErrorKind`; "" where it accepts all."""
+    """What that checker says of this step, a `mtjax.data.arithmetic_checker.StepErrorKind`; "" where it accepts all."""
     untrue: bool = False
     """Whether an equation is false or the answer is not the last value: more than another form or order of steps."""
 

@@ -1,0 +1,68 @@
+"""BIG-Bench Mistake: real chains of thought with the place of the first mistake."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from mtjax.data.problem import OnError, Problem, Problems, Split
+from mtjax.data.sources.base import field_of, file_fingerprint, read_problems
+from mtjax.errors import InputError
+from mtjax.io.jsonl import json_of, read_lines
+
+
+class Trace(NamedTuple):
+    """One chain of thought of BIG-Bench Mistake.
+
+    Attributes:
+        problem: question, true answer, and the whole chain as its right or wrong solution.
+        steps: the chain's steps.
+        answer: the answer the chain arrives at; "" where it arrives at none.
+        first_wrong: 0-based number of the first wrong step; None where no step is marked.
+    """
+
+    problem: Problem
+    steps: tuple[str, ...]
+    answer: str
+    first_wrong: int | None
+
+
+def _trace(record: Any, where: str, id: str) -> Trace:
+    steps = field_of(record, "steps", list, where)
+    mistake = field_of(record, "mistake_index", (int, type(None)), where)
+    target, answer = field_of(record, "target", str, where), field_of(record, "answer", (str, type(None)), where) or ""
+    if not all(isinstance(step, str) for step in steps):
+        raise InputError(f"{where}: 'steps' is {steps!r:.80}; expected a list of strings")
+    if mistake is not None and not 0 <= mistake < len(steps):
+        raise InputError(f"{where}: 'mistake_index' is {mistake}; expected null or 0..{len(steps) - 1}")
+    text = ("\n".join(steps),)
+    good = mistake is None and answer.strip() == target.strip()
+    question = field_of(record, "input", str, where)
+    problem = Problem(id, question, target, text if good else (), () if good else text, source="bigbench_mistake")
+    return Trace(problem, tuple(steps), answer, mistake)
+
+
+@dataclasses.dataclass(frozen=True)
+class BigBenchMistake:
+    """BIG-Bench Mistake: real chains of thought with the place of the first mistake (Tyen et al., 2024)."""
+
+    path: str
+    """One of its files, such as `multistep_arithmetic.jsonl`."""
+    split: Split = "all"
+    """Which part, by hash of the question."""
+
+    def problems(self, on_error: OnError = "raise") -> Problems:
+        """One problem per chain; it is right only if its answer is and no step is marked, and wrong otherwise.
+
+        A right final answer can hold a mistake, and a wrong one can have none marked: both count as wrong.
+        """
+        return read_problems(self.path, lambda *given: _trace(*given).problem, on_error, self.split)
+
+    def traces(self) -> Iterator[Trace]:
+        """The chains of all splits, with their steps and the first wrong one; InputError at a bad record."""
+        for number, line in read_lines(self.path):
+            where = f"{self.path}:{number}"
+            yield _trace(json_of(line, where), where, where)
+
+    def fingerprint(self) -> str:
+        """sha256 of settings and file bytes."""
+        return file_fingerprint(self, self.path)

@@ -1,0 +1,105 @@
+"""What every task shares: templates, rendered text with its target spans, and the choice of solutions."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from mtjax.data.problem import Problem
+from mtjax.errors import InputError
+from mtjax.io.hashing import unit
+
+
+def choose_solutions(problem: Problem, wrong_per_right: float | None) -> list[tuple[str, str, bool]]:
+    """The solutions to train on, as (name, text, is right): all right ones, and `wrong_per_right` wrong ones for each.
+
+    None takes all wrong ones. Otherwise a problem with r right solutions gives `wrong_per_right * r` wrong ones, or all
+    if there are fewer; a fraction is rounded up or down with the chance it stands for. Which ones, and the rounding,
+    depend on the problem's id alone, so every run and every host agree. Raises InputError for a negative ratio.
+    """
+    names = [f"wrong/{number}" for number in range(len(problem.wrong))]
+    if wrong_per_right is not None:
+        if not 0 <= wrong_per_right < math.inf:
+            raise InputError(f"task.wrong_per_right={wrong_per_right}: expected a number >= 0, or None for all")
+        share = wrong_per_right * len(problem.right)
+        take = math.floor(share) + (unit(problem.id, "rounding") < share % 1)
+        names = sorted(names, key=lambda name: unit(problem.id, name))[:take]
+    kept = set(names)
+    right = [(f"right/{number}", text, True) for number, text in enumerate(problem.right)]
+    wrong = [(f"wrong/{number}", text, False) for number, text in enumerate(problem.wrong)]
+    return right + [solution for solution in wrong if solution[0] in kept]
+
+
+def step_starts(text: str, start: int) -> tuple[int, ...]:
+    """Where the steps of a solution start that fills `text` from `start` on.
+
+    Steps are what `Step 1:`, `Step 2:`, ... and `Answer:` open at the start of a line; without such headers every line
+    that is not blank is a step. The first one starts at `start` in any case.
+
+    >>> step_starts("Q\nStep 1: a\nb\nStep 2: c", 2)
+    (2, 12)
+    """
+    headers = [match.start() for match in re.finditer(r"^(Step \d+|Answer):", text, re.MULTILINE)]
+    if not any(mark >= start for mark in headers):
+        headers = [match.start() for match in re.finditer(r"^(?=\S)", text, re.MULTILINE)]
+    return (start, *(mark for mark in headers if mark > start))
+
+
+PLAIN = "{question}\n"
+"""The question on a line (or lines) of its own; every tokenizer of the project can write it."""
+
+
+QUESTION_ANSWER = "Question: {question}\nAnswer:\n"
+"""For base models: a question and an answer, each named."""
+
+
+CHATML = "<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
+"""For SmolLM2-Instruct and Qwen2: one user turn, without a system message."""
+
+
+SLOT = "{question}"
+
+
+def check_template(template: str) -> None:
+    """Raise InputError unless the template has its one `{question}`."""
+    if template.count(SLOT) != 1:
+        raise InputError(
+            f"template {template!r}: expected the text {SLOT} exactly once, found {template.count(SLOT)}; "
+            f"write for example {PLAIN!r}"
+        )
+
+
+def fill(template: str, question: str) -> str:
+    """The template with the question in its slot. Other braces stay as they are, so LaTeX needs no escapes."""
+    before, after = template.split(SLOT)
+    return before + question + after
+
+
+class Span(NamedTuple):
+    """Characters `start .. end - 1` of a text, and how much each of their tokens counts as a target."""
+
+    start: int
+    end: int
+    weight: float
+
+
+class Rendered(NamedTuple):
+    """One sequence to train on, as text.
+
+    Attributes:
+        name: which rendering of the problem this is, such as "right/0"; unique within the problem.
+        text: everything but the begin and end tokens, which the tokenizer's ids stand for.
+        spans: the targets; characters outside all spans have weight 0.
+        prompt_end: decoding starts behind `text[:prompt_end]`, so a token must end there.
+        ends: whether the end token follows the text; where it does, it is trained with weight 1.
+        extras: numbers about the whole sequence, such as "polarity": 1 right, 0 wrong.
+        steps: where the steps of the answer start, ascending, for objectives that look at steps; None where none does.
+    """
+
+    name: str
+    text: str
+    spans: tuple[Span, ...]
+    prompt_end: int
+    ends: bool
+    extras: Mapping[str, float]
+    steps: tuple[int, ...] | None = None
