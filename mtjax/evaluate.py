@@ -33,10 +33,10 @@ from mtjax.evaluation.likelihood import held_out_loss, make_scorer
 from mtjax.evaluation.settings import EvaluateConfig
 from mtjax.loading import Loaded, load_any
 from mtjax.model import catalog
-from mtjax.model.generate import SamplingConfig
 from mtjax.model.policy import make_policy
 from mtjax.reporting.intervals import Interval, difference_interval
 from mtjax.reporting.report import Table, format_table
+from mtjax.sampling.config import SamplingConfig
 from mtjax.step import place_batch
 
 BATCH = 16

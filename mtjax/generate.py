@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -11,7 +11,8 @@ from mtjax.compiled import keep_compiled
 from mtjax.errors import ExitCode, InputError, entry_point
 from mtjax.io.command_line import parse
 from mtjax.io.hashing import check_seed
-from mtjax.model.generate import SamplingConfig
+from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.texts import prompt_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,21 +51,12 @@ class Generate:
     """Print one JSON object per answer: prompt, text, tokens, logprob, finished."""
 
 
-def prompt_text(tokenizer: Any, prompt: str, raw: bool) -> str:
-    """What the model continues: the prompt as a user's turn of the chat template, or itself where there is none."""
-    from mtjax.data.problem import Message
-
-    if raw or tokenizer.chat_template is None:
-        return prompt
-    return tokenizer.render_chat((Message(role="user", content=prompt),), True)
-
-
 def generate(settings: Generate) -> int:
     """Load the model, draw, print; returns the exit code."""
     import json as json_format
 
     from mtjax.loading import load_any
-    from mtjax.model.sample_texts import sample_texts
+    from mtjax.sampling.texts import sample_texts
 
     # What: the prompts and how to draw.
     sampling = SamplingConfig(

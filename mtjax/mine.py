@@ -34,17 +34,17 @@ from mtjax.evaluation.answers import check_gold
 from mtjax.io.files import write_text
 from mtjax.io.journal import Journal
 from mtjax.loading import Loaded, load_any
-from mtjax.mistakes.attempt import Draw
-from mtjax.mistakes.local import LocalPolicy, fit_prompts
 from mtjax.mistakes.mined import mined_mistakes
 from mtjax.mistakes.mining import MineConfig, MineData, mine, plain, yield_table
-from mtjax.mistakes.remote import RemotePolicy, chat_or_text
 from mtjax.mistakes.rethinking import RethinkConfig
-from mtjax.mistakes.server import Server
 from mtjax.model import catalog
-from mtjax.model.generate import SamplingConfig
 from mtjax.reference import fingerprint_of
 from mtjax.reporting.report import format_table
+from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.local import LocalPolicy, fit_prompts
+from mtjax.sampling.remote import RemotePolicy, chat_or_text
+from mtjax.sampling.samples import Draw
+from mtjax.sampling.server import Server
 
 SERVER_TOKENS = 256
 """Longest solution of a server where the settings do not say."""

@@ -26,21 +26,20 @@ from mtjax.data.examples import encode_prompt
 from mtjax.distributed.signals import signals
 from mtjax.errors import ExitCode, InputError, entry_point
 from mtjax.evaluation.answers import check_gold
-from mtjax.generate import prompt_text
 from mtjax.io.files import write_text
 from mtjax.io.hashing import digest
 from mtjax.io.journal import Journal
 from mtjax.loading import Loaded
 from mtjax.mine import check_choices, is_run, is_url, load_local, name_and_file
 from mtjax.mistakes.mining import plain
-from mtjax.mistakes.remote import in_threads
-from mtjax.mistakes.replies import Refused
 from mtjax.mistakes.rethink import Generate, mistake_block
 from mtjax.mistakes.rethinking import RethinkConfig, RethinkData, measure, mistakes_at, think
-from mtjax.mistakes.server import Server
-from mtjax.model.generate import SamplingConfig
-from mtjax.model.sample_texts import sample_texts
 from mtjax.reporting.report import Table, format_table
+from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.remote import in_threads
+from mtjax.sampling.replies import Refused
+from mtjax.sampling.server import Server
+from mtjax.sampling.texts import prompt_text, sample_texts
 
 FILE = "rethinking.jsonl"
 """One line per question: everything that was said, and the verdicts."""

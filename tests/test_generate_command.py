@@ -16,6 +16,7 @@ from mtjax.errors import ExitCode
 from mtjax.model import huggingface
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
+from mtjax.sampling import texts
 
 TINY = pathlib.Path(__file__).parent.parent / "configs" / "tiny.py"
 
@@ -59,9 +60,9 @@ def test_prompts_from_standard_input(folder, capsys, monkeypatch):
 
 def test_the_chat_template_is_used_unless_raw():
     tokenizer = load_tokenizer("bytes")
-    assert generate.prompt_text(tokenizer, "hi", False) == "user: hi\nassistant: "
-    assert generate.prompt_text(tokenizer, "hi", True) == "hi"
-    assert generate.prompt_text(load_tokenizer("arithmetic"), "1+1", False) == "1+1"
+    assert texts.prompt_text(tokenizer, "hi", False) == "user: hi\nassistant: "
+    assert texts.prompt_text(tokenizer, "hi", True) == "hi"
+    assert texts.prompt_text(load_tokenizer("arithmetic"), "1+1", False) == "1+1"
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,11 @@ from mtjax.data.tasks import Task
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import InputError
 from mtjax.evaluation.transitions import label_answer
-from mtjax.model.generate import SamplingConfig
 from mtjax.model.language_model import make_language_model
-from mtjax.model.sample_texts import Sample, sample_texts
 from mtjax.optim import OptimConfig, make_optimizer
 from mtjax.reference import frozen_reference
+from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.texts import Sample, sample_texts
 from mtjax.step import StepFn, make_train_step
 from mtjax.types import Objective, Params
 

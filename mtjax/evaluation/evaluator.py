@@ -13,9 +13,9 @@ from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.evaluation.answers import Graded, check_gold, grade
 from mtjax.evaluation.coverage import coverage_table
-from mtjax.model.generate import SamplingConfig
-from mtjax.model.sample_texts import Sample, sample_texts
 from mtjax.reporting.intervals import Interval, mean_interval
+from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.texts import Sample, sample_texts
 from mtjax.types import LanguageModel, Params
 
 

@@ -18,10 +18,10 @@ from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.evaluation.answers import check_gold, grade
 from mtjax.evaluation.coverage import pass_at_k
-from mtjax.model.generate import SamplingConfig
-from mtjax.model.sample_texts import sample_texts
 from mtjax.objectives.coverage import dco_weight
 from mtjax.objectives.sequences import confidence
+from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.texts import sample_texts
 from mtjax.types import LanguageModel, Params
 
 LONGEST = 256

@@ -15,9 +15,9 @@ from mtjax.data.tasks import CompletionTask, Task
 from mtjax.distributed.sharding import MeshSpec
 from mtjax.errors import InputError
 from mtjax.io.journal import Journal
-from mtjax.mistakes.attempt import Attempt, Draw
-from mtjax.mistakes.transport import ServerConfig
 from mtjax.reporting.report import Table
+from mtjax.sampling.samples import Attempt, Draw
+from mtjax.sampling.transport import ServerConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,8 @@ from mtjax.distributed.sharding import MeshSpec
 from mtjax.errors import InputError
 from mtjax.mistakes.mined import mined_mistakes
 from mtjax.mistakes.rethink import BlockConfig, Generate, Thinking, Wording, prompt_of, rethink
-from mtjax.mistakes.transport import ServerConfig
 from mtjax.reporting.intervals import Interval, difference_interval, mean_interval
+from mtjax.sampling.transport import ServerConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

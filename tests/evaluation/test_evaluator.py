@@ -10,7 +10,7 @@ from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import InputError
 from mtjax.evaluation.answers import check_gold, grade
 from mtjax.evaluation.evaluator import Evaluation, evaluate_policy, metrics
-from mtjax.model.generate import SamplingConfig
+from mtjax.sampling.config import SamplingConfig
 from tests.evaluation.scripted import bigram_model, script
 
 PROBLEMS = [Problem("a", "3 + 4 =", "7"), Problem("b", "2 + 1 =", "3"), Problem("c", "4 + 3 =", right=("Answer: 7",))]

@@ -14,14 +14,14 @@ from mtjax.data.tasks import CompletionTask
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import InputError
 from mtjax.io.journal import Journal
-from mtjax.mistakes.attempt import Attempt, Drawn
-from mtjax.mistakes.local import LocalPolicy, fit_prompts
 from mtjax.mistakes.mining import MineConfig, MineData, checked, mine, plain, yield_table
 from mtjax.model.decoder import DecoderConfig
-from mtjax.model.generate import SamplingConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.model.policy import make_policy
-from mtjax.model.sample_texts import Sample
+from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.local import LocalPolicy, fit_prompts
+from mtjax.sampling.samples import Attempt, Drawn
+from mtjax.sampling.texts import Sample
 from mtjax.types import Batch
 
 TOKENIZER = load_tokenizer("arithmetic")

@@ -9,11 +9,11 @@ import pytest
 from mtjax.data.problem import Message, Problem
 from mtjax.data.tasks import ChatTask, CompletionTask
 from mtjax.errors import InputError
-from mtjax.mistakes.attempt import Attempt, Drawn
-from mtjax.mistakes.remote import RemotePolicy, chat_or_text, in_threads
-from mtjax.mistakes.server import Server
-from mtjax.mistakes.transport import ServerConfig
-from mtjax.model.generate import SamplingConfig
+from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.remote import RemotePolicy, chat_or_text, in_threads
+from mtjax.sampling.samples import Attempt, Drawn
+from mtjax.sampling.server import Server
+from mtjax.sampling.transport import ServerConfig
 from tests.mistakes.fake_server import FakeServer, error, slowly
 
 QUICK = {"first_wait": 0.01, "longest_wait": 0.02, "timeout": 5.0, "retries": 3}

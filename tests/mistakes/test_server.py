@@ -7,11 +7,11 @@ import pytest
 
 from mtjax.data.problem import Message
 from mtjax.errors import InputError
-from mtjax.mistakes.attempt import Drawn
-from mtjax.mistakes.replies import Refused, read_choices, said_in, trials
-from mtjax.mistakes.server import Server, split_url
-from mtjax.mistakes.transport import ServerConfig, back_off, retry_after
-from mtjax.model.generate import SamplingConfig
+from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.replies import Refused, read_choices, said_in, trials
+from mtjax.sampling.samples import Drawn
+from mtjax.sampling.server import Server, split_url
+from mtjax.sampling.transport import ServerConfig, back_off, retry_after
 from tests.mistakes.fake_server import FakeServer, Reply, error
 
 QUICK = {"first_wait": 0.01, "longest_wait": 0.02, "timeout": 5.0, "retries": 3}

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from mtjax.data.examples import encode_prompt
 from mtjax.distributed.sharding import MeshSpec, make_mesh, shardings
 from mtjax.errors import InputError
-from mtjax.model import generate, huggingface
+from mtjax.model import huggingface
 from mtjax.model.decoder import DecoderConfig
-from mtjax.model.generate import SamplingConfig, cut_at_stop, make_sampler, proposal, row_keys
 from mtjax.model.language_model import make_language_model
 from mtjax.model.policy import make_policy
-from mtjax.model.sample_texts import sample_texts
+from mtjax.sampling import loop
+from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.loop import cut_at_stop, make_sampler, proposal, row_keys
+from mtjax.sampling.texts import sample_texts
 from mtjax.types import Batch
 from tests.model import golden
 
@@ -187,7 +189,7 @@ def test_one_compilation_serves_all_chunks_and_later_calls(small):
     config = SamplingConfig(max_new_tokens=5, top_k=7)
     sample_texts(model, params, TOKENIZER, ["a"] * 9, config, 0, rows=4)
     key = ((model.logits, model.init_cache, model.decode), config, (29,), 28)
-    start, advance = generate._compiled(*key)
+    start, advance = loop._compiled(*key)
     assert (start._cache_size(), advance._cache_size()) == (1, 1)
     sample_texts(model, params, TOKENIZER, ["bcd"] * 7, config, 1, rows=4)
     assert (start._cache_size(), advance._cache_size()) == (1, 1)

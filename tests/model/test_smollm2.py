@@ -12,9 +12,9 @@ from mtjax.data.problem import Message
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import InputError
 from mtjax.model import catalog, huggingface, smollm2
-from mtjax.model.generate import SamplingConfig
 from mtjax.model.policy import make_policy
-from mtjax.model.sample_texts import sample_texts
+from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.texts import sample_texts
 from mtjax.types import Batch
 from tests.model import golden
 

@@ -10,7 +10,8 @@ from mtjax.data.examples import encode_prompt
 from mtjax.distributed.placement import read_whole
 from mtjax.distributed.sharding import ways
 from mtjax.errors import InputError
-from mtjax.model.generate import SamplingConfig, make_sampler, row_keys
+from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.loop import make_sampler, row_keys
 from mtjax.types import LanguageModel, Params
 
 BUCKET = 32  # prompts are padded to a multiple of this many tokens, so that few shapes are compiled
@@ -125,3 +126,12 @@ def _sample(drawn: Any, at: tuple[int, int], tokenizer: Any, stop: Sequence[str]
         proposal_logprob=float(drawn.proposal_logprob[at].sum(dtype=np.float64)),
         finished=bool(drawn.finished[at]),
     )
+
+
+def prompt_text(tokenizer: Any, prompt: str, raw: bool) -> str:
+    """What the model continues: the prompt as a user's turn of the chat template, or itself where there is none."""
+    from mtjax.data.problem import Message
+
+    if raw or tokenizer.chat_template is None:
+        return prompt
+    return tokenizer.render_chat((Message(role="user", content=prompt),), True)

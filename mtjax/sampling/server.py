@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 from mtjax.data.problem import Message
 from mtjax.errors import InputError, suggest
-from mtjax.mistakes.attempt import Drawn
-from mtjax.mistakes.replies import Optional, Refused, read_choices, trials
-from mtjax.mistakes.transport import Failed, ServerConfig, Stopped, Transport
-from mtjax.model.generate import SamplingConfig
+from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.replies import Optional, Refused, read_choices, trials
+from mtjax.sampling.samples import Drawn
+from mtjax.sampling.transport import Failed, ServerConfig, Stopped, Transport
 
 Prompt = str | Sequence[Message]
 """A text to continue, or the messages of a chat."""

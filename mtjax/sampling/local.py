@@ -9,9 +9,9 @@ from mtjax.data.examples import encode_prompt
 from mtjax.data.problem import Problem
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
-from mtjax.mistakes.attempt import Attempt, Drawn
-from mtjax.model.generate import SamplingConfig
-from mtjax.model.sample_texts import BUCKET, Sample, sample_texts
+from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.samples import Attempt, Drawn
+from mtjax.sampling.texts import BUCKET, Sample, sample_texts
 from mtjax.types import LanguageModel, Params
 
 MAX_NEW_TOKENS = 256
@@ -78,7 +78,7 @@ def fit_prompts(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LocalPolicy:
-    """Draws solutions from a model on this machine; called with numbers of problems, see `mtjax.mistakes.attempt.Draw`.
+    """Draws solutions from a model on this machine; called with numbers of problems, see `mtjax.sampling.samples.Draw`.
 
     Problems are taken `max(rows // samples, 1)` at a time, always the same ones together; the last chunk is filled up
     by asking its last prompt again. So what is drawn for a problem does not depend on where an earlier run was killed.

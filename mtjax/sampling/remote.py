@@ -11,11 +11,11 @@ from mtjax.data.tasks import ChatTask, Task
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.io.hashing import digest
-from mtjax.mistakes.attempt import Attempt
-from mtjax.mistakes.replies import Refused
-from mtjax.mistakes.server import Prompt, Server
-from mtjax.mistakes.transport import Stopped
-from mtjax.model.generate import SamplingConfig
+from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.replies import Refused
+from mtjax.sampling.samples import Attempt
+from mtjax.sampling.server import Prompt, Server
+from mtjax.sampling.transport import Stopped
 
 In, Out = TypeVar("In"), TypeVar("Out")
 
@@ -97,7 +97,7 @@ def chat_or_text(api: str, task: Task, problem: Problem, tokenizer: Tokenizer | 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RemotePolicy:
-    """Draws solutions from a server; called with numbers of problems, see `mtjax.mistakes.attempt.Draw`.
+    """Draws solutions from a server; called with numbers of problems, see `mtjax.sampling.samples.Draw`.
 
     A problem is handed over when all its samples are there, so a kill costs at most `concurrency` problems, which are
     asked again. `skip`: note a prompt that the server refuses, instead of stopping.

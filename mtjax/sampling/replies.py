@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from mtjax.mistakes.attempt import Drawn
+from mtjax.sampling.samples import Drawn
 
 Optional = Literal["n", "logprobs", "seed"]
 """Parts of a request that can be left out; without `n` there is one sample a request."""

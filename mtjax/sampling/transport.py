@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from mtjax.errors import InputError
-from mtjax.mistakes.replies import Refused, said_in
+from mtjax.sampling.replies import Refused, said_in
 
 AGAIN = frozenset({408, 425, 429})
 """Statuses below 500 after which a request is tried again; of those from 500 on, all but 501 and 505 are."""

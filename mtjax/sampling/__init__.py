@@ -1,0 +1,1 @@
+"""From prompts to samples, on this machine or a server."""
