@@ -16,16 +16,16 @@ from mtjax.data.batches import DataConfig
 from mtjax.data.sources import Source
 from mtjax.distributed.sharding import MeshSpec
 from mtjax.errors import InputError, suggest
-from mtjax.evaluation.held_out_coverage import CoverageConfig
 from mtjax.io.command_line import parse
 from mtjax.io.hashing import check_seed
 from mtjax.io.validation import check_types
-from mtjax.live_filter import LiveFilter
 from mtjax.model.decoder import DecoderConfig
 from mtjax.objectives import OBJECTIVES
 from mtjax.objectives.mistake_tuning import MistakeTuning
 from mtjax.optim import OptimConfig
-from mtjax.reference import ReferenceConfig
+from mtjax.training.live_filter import LiveFilter
+from mtjax.training.monitors import CoverageConfig
+from mtjax.training.reference import ReferenceConfig
 
 AnyObjective = Union[tuple(Annotated[cls, tyro.conf.subcommand(name)] for name, cls in OBJECTIVES.items())]  # noqa: UP007
 """Every registered objective, by name, on the command line: `objective:nll`."""

@@ -37,7 +37,7 @@ from mtjax.model.policy import make_policy
 from mtjax.reporting.intervals import Interval, difference_interval
 from mtjax.reporting.report import Table, format_table
 from mtjax.sampling.config import SamplingConfig
-from mtjax.step import place_batch
+from mtjax.training.step import place_batch
 
 BATCH = 16
 """Rows scored at a time for the likelihood (rounded up to what the mesh divides)."""

@@ -32,10 +32,10 @@ from mtjax.evaluation.explanation_text import to_text
 from mtjax.evaluation.look import Piece, look, pieces
 from mtjax.io.command_line import output_file
 from mtjax.io.files import write_text
-from mtjax.live_filter import make_chooser
 from mtjax.loading import load_any
 from mtjax.objectives import OBJECTIVES
 from mtjax.parts import check_mesh, make_model, make_reference
+from mtjax.training.live_filter import make_chooser
 
 OPTIONS = {
     "--step": "which update's batch, as metrics.jsonl numbers them (1)",

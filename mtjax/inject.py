@@ -181,9 +181,9 @@ def load_policy(settings: InjectConfig) -> tuple[Generate, dict[str, Any], Calla
     """The model of self-editing: its greedy decoding, what the edits depend on, and how a request is rendered."""
     from mtjax.data.problem import Message
     from mtjax.loading import load_any
-    from mtjax.reference import fingerprint_of
     from mtjax.sampling.config import SamplingConfig
     from mtjax.sampling.texts import sample_texts
+    from mtjax.training.reference import fingerprint_of
 
     keep_compiled()
     name = settings.model or ""

@@ -8,14 +8,14 @@ import jax
 from jax.sharding import Mesh, SingleDeviceSharding
 
 from mtjax import config as settings
-from mtjax.checkpoint import folders_of
 from mtjax.data.tokenizer import Tokenizer, load_tokenizer
 from mtjax.errors import InputError
 from mtjax.model import catalog
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.optim import make_optimizer
-from mtjax.step import TrainState, init_state, state_shardings
+from mtjax.training.checkpoint import folders_of
+from mtjax.training.step import TrainState, init_state, state_shardings
 from mtjax.types import LanguageModel, Params
 
 
@@ -102,7 +102,7 @@ def _load_run(
     step: int | Literal["best"] | None,
 ) -> Loaded:
     """Model, parameters and tokenizer of a run, as its snapshot and its checkpoints say."""
-    from mtjax.checkpoint import Unreadable, read_state, saved_steps
+    from mtjax.training.checkpoint import Unreadable, read_state, saved_steps
 
     config = settings.read_file(folder / "config.py")
     shape, own, end_ids = _describe(str(folder))

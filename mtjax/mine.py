@@ -38,13 +38,13 @@ from mtjax.mistakes.mined import mined_mistakes
 from mtjax.mistakes.mining import MineConfig, MineData, mine, plain, yield_table
 from mtjax.mistakes.rethinking import RethinkConfig
 from mtjax.model import catalog
-from mtjax.reference import fingerprint_of
 from mtjax.reporting.report import format_table
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.local import LocalPolicy, fit_prompts
 from mtjax.sampling.remote import RemotePolicy, chat_or_text
 from mtjax.sampling.samples import Draw
 from mtjax.sampling.server import Server
+from mtjax.training.reference import fingerprint_of
 
 SERVER_TOKENS = 256
 """Longest solution of a server where the settings do not say."""

@@ -18,14 +18,14 @@ from mtjax.distributed import hosts
 from mtjax.distributed.placement import own_rows
 from mtjax.distributed.sharding import ways
 from mtjax.errors import InputError
-from mtjax.held_out import HeldOutLoss
 from mtjax.io.files import write_text
 from mtjax.io.hashing import digest
 from mtjax.loading import load_any
 from mtjax.model.attention import choice_for
 from mtjax.model.language_model import make_language_model
-from mtjax.reference import Reference, cached_reference, fingerprint_of, frozen_reference
-from mtjax.reference_cache import Cache, make_scorer
+from mtjax.training.monitors import HeldOutLoss
+from mtjax.training.reference import Reference, cached_reference, fingerprint_of, frozen_reference
+from mtjax.training.reference_cache import Cache, make_scorer
 from mtjax.types import LanguageModel, Params
 
 

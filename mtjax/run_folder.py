@@ -8,10 +8,10 @@ from typing import Any
 
 from etils import epath
 
-from mtjax.checkpoint import check_address, folders_of, place_of, saved_steps
 from mtjax.config import SNAPSHOT, Config, read_file
 from mtjax.distributed import hosts
 from mtjax.errors import InputError
+from mtjax.training.checkpoint import check_address, folders_of, place_of, saved_steps
 
 MAY_CHANGE = frozenset(
     {"steps", "run_dir", "overwrite", "export", "log_every", "tensorboard", "checkpoint"}

@@ -20,7 +20,7 @@ from mtjax.evaluation import batch_checks as host
 from mtjax.evaluation.batch_checks import Finding
 from mtjax.evaluation.look import Look, Piece, look, pieces
 from mtjax.objectives.dco import Dco
-from mtjax.reference import Reference, ReferenceConfig
+from mtjax.training.reference import Reference, ReferenceConfig
 from mtjax.types import Batch, LanguageModel, Params
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2}

@@ -10,9 +10,6 @@ import jax
 import numpy as np
 
 from mtjax import config as settings
-from mtjax import step as stepping
-from mtjax.alarms import Alarms, read_log
-from mtjax.checkpoint import Checkpoints, abstract_state, folders_of, saved_steps
 from mtjax.compiled import keep_compiled
 from mtjax.config import Config
 from mtjax.data.batches import Batches, make_batches
@@ -22,17 +19,19 @@ from mtjax.distributed.placement import own_rows, read_whole
 from mtjax.distributed.sharding import make_mesh
 from mtjax.distributed.signals import stop_poll
 from mtjax.errors import ExitCode, NonFiniteLoss, entry_point
-from mtjax.evaluation.held_out_coverage import HeldOutCoverage
-from mtjax.held_out import HeldOutLoss
 from mtjax.io.files import write_text
-from mtjax.live_filter import make_chooser
-from mtjax.metrics import MetricsLog, Progress, cut_back, flops_per_token, peak_flops
 from mtjax.model import huggingface
 from mtjax.model.attention import choice_for
 from mtjax.optim import make_optimizer
 from mtjax.parts import check_mesh, facts_of, make_held_out, make_model, make_reference
 from mtjax.run_folder import begin, check_shared, prepare_folder, snapshot_elsewhere
 from mtjax.self_check import self_check
+from mtjax.training import step as stepping
+from mtjax.training.alarms import Alarms, read_log
+from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of, saved_steps
+from mtjax.training.live_filter import make_chooser
+from mtjax.training.metrics_log import MetricsLog, Progress, cut_back, flops_per_token, peak_flops
+from mtjax.training.monitors import HeldOutCoverage, HeldOutLoss
 from mtjax.types import LanguageModel
 
 MEASURED = {"held_out_loss", "coverage/pass@1"}

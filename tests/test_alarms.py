@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from mtjax import train
-from mtjax.alarms import Alarms, Sums, read_log
 from mtjax.config import CheckpointConfig, Config, parse
 from mtjax.data.batches import DataConfig
 from mtjax.data.problem import Pair, Problem
@@ -18,11 +17,12 @@ from mtjax.data.tasks.pair import PairTask
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import InputError
 from mtjax.evaluation.coverage import pass_at_k
-from mtjax.evaluation.held_out_coverage import CoverageConfig, HeldOutCoverage, sampling_error
 from mtjax.model.decoder import DecoderConfig
 from mtjax.objectives.dpo import Dpo
 from mtjax.objectives.nll import Nll
 from mtjax.optim import OptimConfig
+from mtjax.training.alarms import Alarms, Sums, read_log
+from mtjax.training.monitors import CoverageConfig, HeldOutCoverage, sampling_error
 from tests.evaluation.scripted import bigram_model, script
 
 BYTES = load_tokenizer("bytes")

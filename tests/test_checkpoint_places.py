@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 import pytest
 
-from mtjax import checkpoint, train
+from mtjax import train
 from mtjax.errors import ExitCode
+from mtjax.training import checkpoint
 
 SMALL = ["configs/tiny.py", "--model.width=16", "--model.layers=1", "--data.source.count=40", "--batch_size=8"]
 SMALL += ["--held_out.source.count=20", "--held_out.batches=1", "--no_tensorboard", "--no_self_check"]

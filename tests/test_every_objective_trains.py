@@ -18,8 +18,8 @@ from mtjax.objectives import OBJECTIVES
 from mtjax.objectives.dco import Dco
 from mtjax.objectives.rise import Rise
 from mtjax.optim import OptimConfig
-from mtjax.reference import ReferenceConfig
 from mtjax.train import train
+from mtjax.training.reference import ReferenceConfig
 
 SOURCE = Arithmetic(count=60, split="train", slip_probability=0.8)
 TASKS = {"any": CompletionTask(polarities="both"), "mistake": MistakeTask(decode_prefix="correct"), "pair": PairTask()}
@@ -98,7 +98,7 @@ def test_kept_log_probs_train_like_a_frozen_copy(name, tmp_path):
 
 
 def test_a_live_filter_trains_and_resumes(tmp_path):
-    from mtjax.live_filter import LiveFilter
+    from mtjax.training.live_filter import LiveFilter
 
     settings = {"live_filter": LiveFilter(threshold=0.5)}
     through, broken = tmp_path / "through", tmp_path / "broken"

@@ -15,12 +15,12 @@ from mtjax.data.sources import InMemory
 from mtjax.data.tasks import CompletionTask
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import InputError
-from mtjax.live_filter import LiveFilter, make_chooser
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.objectives.base import segment_sum
 from mtjax.objectives.dco import Dco
 from mtjax.objectives.nll import Nll
+from mtjax.training.live_filter import LiveFilter, make_chooser
 
 BYTES = load_tokenizer("bytes")
 MODEL = make_language_model(

@@ -8,9 +8,9 @@ import jax
 import pytest
 from tensorboardX.proto import event_pb2
 
-from mtjax.metrics import MetricsLog, Progress, cut_back, flops_per_token, measured_flops, peak_flops
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
+from mtjax.training.metrics_log import MetricsLog, Progress, cut_back, flops_per_token, measured_flops, peak_flops
 
 
 class Device(NamedTuple):
@@ -76,13 +76,13 @@ def test_peaks_are_the_tables_or_measured():
 
 def test_progress_by_hand(capsys, monkeypatch):
     clock = iter([0.0, 10.0, 12.0, 14.0])  # made; the first step, which compiled; two steps of two seconds
-    monkeypatch.setattr("mtjax.metrics.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("mtjax.training.metrics_log.time.perf_counter", lambda: next(clock))
     progress = Progress(total=63, start=0, flops_per_token=50.0, peak_flops=1e4)
     progress.update(1, 2.0, 100)
     progress.update(2, 2.0, 100)
     # 200 tokens in 4 seconds: 50 a second, times 50 FLOPs over 1e4 is a quarter; 60 steps of 2 seconds are left.
     assert progress.update(3, 1.5, 100) == {"time/tokens_per_second": 50.0, "time/mfu": 0.25}
     progress.said = -100.0
-    monkeypatch.setattr("mtjax.metrics.time.perf_counter", lambda: 14.0)
+    monkeypatch.setattr("mtjax.training.metrics_log.time.perf_counter", lambda: 14.0)
     progress.update(3, 1.5, 0)
     assert "step 3/63  loss 1.5000  50 tokens/s  MFU 25.0%  2:00 left" in capsys.readouterr().out

@@ -26,9 +26,9 @@ from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.objectives.dpo import Dpo
 from mtjax.parts import make_reference
-from mtjax.reference import ReferenceConfig, cached_reference, fingerprint_of, frozen_reference
-from mtjax.reference_cache import PART, Cache, make_scorer
-from mtjax.step import init_state, make_train_step, state_shardings
+from mtjax.training.reference import ReferenceConfig, cached_reference, fingerprint_of, frozen_reference
+from mtjax.training.reference_cache import PART, Cache, make_scorer
+from mtjax.training.step import init_state, make_train_step, state_shardings
 from mtjax.types import Mean
 
 BYTES, ARITHMETIC = load_tokenizer("bytes"), load_tokenizer("arithmetic")
@@ -213,7 +213,7 @@ from mtjax.data.tasks.pair import PairTask
 from mtjax.data.problem import Pair, Problem
 from mtjax.data.sources import InMemory
 from mtjax.data.tokenizer import load_tokenizer
-from mtjax.reference_cache import PART, Cache
+from mtjax.training.reference_cache import PART, Cache
 
 def score(batch):
     time.sleep(0.01)

@@ -41,7 +41,7 @@ def wait_for(folder, step):
 
 
 def restore(folder, step):
-    from mtjax.checkpoint import Checkpoints
+    from mtjax.training.checkpoint import Checkpoints
 
     checkpoints = Checkpoints(folder / "checkpoints", 9)
     state = checkpoints.manager.restore(step)

@@ -31,7 +31,7 @@ from mtjax.objectives.npo import Npo
 from mtjax.objectives.rise import Rise
 from mtjax.objectives.simpo import Simpo
 from mtjax.parts import make_model, make_reference
-from mtjax.reference import ReferenceConfig
+from mtjax.training.reference import ReferenceConfig
 from mtjax.types import Mean, TokenScores
 
 BYTES, ARITHMETIC = load_tokenizer("bytes"), load_tokenizer("arithmetic")

@@ -20,8 +20,8 @@ from mtjax.model.language_model import make_language_model
 from mtjax.objectives import OBJECTIVES
 from mtjax.objectives.nll import Nll
 from mtjax.optim import OptimConfig, make_optimizer, make_schedule
-from mtjax.reference import frozen_reference
-from mtjax.step import init_state, make_train_step, state_shardings, strided
+from mtjax.training.reference import frozen_reference
+from mtjax.training.step import init_state, make_train_step, state_shardings, strided
 from tests.objectives.fakes import random_batch
 
 # Every size that a mesh axis splits is a multiple of eight, so that each axis may have all eight devices.

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mtjax.checkpoint import Checkpoints, abstract_state
 from mtjax.comparison.lab import Lab, Measured
 from mtjax.comparison.start import Mined, Start, train_start
 from mtjax.data.problem import Problem, problem_from_record, record_from_problem
 from mtjax.errors import InputError
 from mtjax.io.files import write_text
+from mtjax.training.checkpoint import Checkpoints, abstract_state
 
 
 class Record(NamedTuple):

@@ -20,10 +20,10 @@ from mtjax.errors import InputError
 from mtjax.evaluation.transitions import label_answer
 from mtjax.model.language_model import make_language_model
 from mtjax.optim import OptimConfig, make_optimizer
-from mtjax.reference import frozen_reference
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.texts import Sample, sample_texts
-from mtjax.step import StepFn, make_train_step
+from mtjax.training.reference import frozen_reference
+from mtjax.training.step import StepFn, make_train_step
 from mtjax.types import Objective, Params
 
 PROMPT_LENGTH, ANSWER_LENGTH = 32, 64  # tokens; generated problems are shorter than both

@@ -12,7 +12,7 @@ from mtjax.data.problem import Problem
 from mtjax.data.tasks import CompletionTask, MistakeTask
 from mtjax.errors import InputError
 from mtjax.objectives.nll import Nll
-from mtjax.step import init_state
+from mtjax.training.step import init_state
 from mtjax.types import Params
 
 PLAIN = CompletionTask()

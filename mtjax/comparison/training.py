@@ -12,7 +12,7 @@ from mtjax.data.problem import Problem
 from mtjax.data.sources import InMemory
 from mtjax.data.tasks import Task
 from mtjax.objectives.base import OBJECTIVES
-from mtjax.step import init_state
+from mtjax.training.step import init_state
 from mtjax.types import Batch, Objective, Params
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from mtjax.distributed.placement import on_all, read_own_rows, split_by_rows
 from mtjax.model.policy import make_policy
-from mtjax.reference import Reference
-from mtjax.step import place_batch
+from mtjax.training.reference import Reference
+from mtjax.training.step import place_batch
 from mtjax.types import Batch, LanguageModel, Mean, Params, Policy, TokenScores
 
 

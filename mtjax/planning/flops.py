@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mtjax.metrics import flops_per_token
 from mtjax.model.decoder import DecoderConfig
+from mtjax.training.metrics_log import flops_per_token
 
 ATTENTION = ("splash_mha", "mha_")
 """How the names of the kernels in `mtjax.model.kernels` begin: splash for TPU, triton for GPU."""

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 
-from mtjax import step as stepping
 from mtjax.config import Config
 from mtjax.distributed import sharding
 from mtjax.model.decoder import DecoderConfig
@@ -17,7 +16,8 @@ from mtjax.optim import make_optimizer
 from mtjax.parts import check_mesh
 from mtjax.planning.flops import dot_flops, model_flops
 from mtjax.planning.shapes import batch_shape, model_shape, reference_shape
-from mtjax.reference import cached_reference, frozen_reference
+from mtjax.training import step as stepping
+from mtjax.training.reference import cached_reference, frozen_reference
 from mtjax.types import LanguageModel
 
 PHASES = ("train", "prefill", "decode")

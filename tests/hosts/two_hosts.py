@@ -11,12 +11,12 @@ from jax.sharding import Mesh
 
 from mtjax import config as settings
 from mtjax import train
-from mtjax.checkpoint import Checkpoints, abstract_state, folders_of
 from mtjax.data.batches import make_batches
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.distributed import hosts
 from mtjax.distributed.placement import own_rows, place_rows, read_own_rows, read_whole
 from mtjax.distributed.sharding import MESH_AXES
+from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of
 
 SMALL = ["--model.width=16", "--model.mlp_width=32", "--model.layers=1", "--data.source.count=80", "--batch_size=8"]
 SMALL += ["--steps=4", "--no_tensorboard", "--mesh.data=2", "--mesh.fsdp=4", "--overwrite"]

@@ -13,7 +13,7 @@ from mtjax.data.batches import Batches
 from mtjax.distributed.placement import on_all
 from mtjax.errors import InputError
 from mtjax.model.policy import make_policy
-from mtjax.step import place_batch
+from mtjax.training.step import place_batch
 from mtjax.types import Batch, LanguageModel, Objective, Params
 
 

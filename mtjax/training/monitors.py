@@ -1,4 +1,4 @@
-"""Coverage while training: pass@k on a held-out source now and then, whatever the objective."""
+"""What is measured during a run besides the training loss: the loss and pass@k on held-out sources."""
 
 import dataclasses
 import math
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
+from mtjax.data.batches import Batches
 from mtjax.data.examples import encode_prompt
 from mtjax.data.problem import OnError
 from mtjax.data.sources import Source
@@ -18,11 +19,14 @@ from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.evaluation.answers import check_gold, grade
 from mtjax.evaluation.coverage import pass_at_k
+from mtjax.model.policy import make_policy
 from mtjax.objectives.coverage import dco_weight
 from mtjax.objectives.sequences import confidence
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.texts import sample_texts
-from mtjax.types import LanguageModel, Params
+from mtjax.training.reference import Reference
+from mtjax.training.step import place_batch
+from mtjax.types import LanguageModel, Objective, Params
 
 LONGEST = 256
 """Longest answer where the settings do not say, in tokens."""
@@ -156,3 +160,43 @@ def sampling_error(right: Int[np.ndarray, " N"] | Sequence[int], n: int, k: int)
     variance = chance @ passes**2 - (chance @ passes) ** 2
     total = np.maximum(variance, 0)[np.asarray(right)].sum()
     return float(np.sqrt(total) / len(right))
+
+
+class HeldOutLoss:
+    """Measures the objective's loss over the first batches of a held-out source.
+
+    Args:
+        batches: made with `repeat=False`, so every example is there once, in a fixed order; this host's rows.
+        count: how many batches, at most one pass.
+        reference: what the objective compares with. An objective's batch statistics are those of each held-out batch.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        objective: Objective,
+        batches: Batches,
+        count: int,
+        mesh: Any,
+        chunk: int,
+        reference: Reference | None = None,
+    ):
+        self.batches, self.mesh, self.reference = batches, mesh, reference or Reference()
+        self.count = min(count, batches.steps_per_epoch)
+
+        def loss(params: Params, batch: Any, other: Any) -> Any:
+            policy = make_policy(model, params, chunk=chunk)
+            against = None if self.reference.policy is None else self.reference.policy(other)
+            gather = getattr(objective, "statistics", None)
+            known = {} if gather is None else {"statistics": gather(policy, batch, reference=against)}
+            return objective(policy, batch, reference=against, key=jax.random.key(0), **known)[0]
+
+        self.loss = jax.jit(loss)
+
+    def measure(self, params: Params) -> float:
+        """Sum over the batches divided once by the count: nats per unit of weight."""
+        with jax.set_mesh(self.mesh):
+            placed = (place_batch(self.batches.batch_at(n), self.mesh) for n in range(self.count))
+            parts = [self.loss(params, batch, self.reference.params) for batch in placed]
+        total, count = (sum(float(part[i]) for part in parts) for i in (0, 1))
+        return total / count if count else 0.0

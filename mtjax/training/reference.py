@@ -57,7 +57,7 @@ class CachedReference:
         if "reference_logprob" not in batch.extras:
             raise InputError(
                 f"the batch carries no 'reference_logprob' (extras: {sorted(batch.extras)}); build the cache with "
-                "`mtjax.reference_cache`, or use reference.kind='frozen'"
+                "`mtjax.training.reference_cache`, or use reference.kind='frozen'"
             )
         logprob = jnp.asarray(batch.extras["reference_logprob"])
         return TokenScores(logprob, jnp.zeros_like(logprob), jnp.zeros_like(logprob))

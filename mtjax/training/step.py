@@ -110,7 +110,8 @@ def make_step_program(
         micro_batches: splits of the batch that run one after another, to save memory; divides the rows.
         mesh: None runs on one device.
         reference: what makes the reference policy of the `reference_params` that the step is called with; see
-            `mtjax.reference`. They are an argument, so that they are split over the mesh and never part of the program.
+            `mtjax.training.reference`. They are an argument, so that they are split over the mesh and never part of
+            the program.
         chunk: positions whose logits exist at a time.
 
     An objective with `statistics` gets them as sums over the whole batch, made before its loss and without gradient.

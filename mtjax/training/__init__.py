@@ -1,0 +1,1 @@
+"""The mechanisms of a training run; none of them sees the config."""
