@@ -19,7 +19,6 @@ import jax
 import tyro
 
 from mtjax import config as settings
-from mtjax.compiled import keep_compiled
 from mtjax.data.batches import make_batches
 from mtjax.data.examples import encode_prompt
 from mtjax.data.problem import Problem
@@ -27,15 +26,16 @@ from mtjax.data.sources import InMemory, Source
 from mtjax.data.tasks import MistakeTask, Task
 from mtjax.distributed.sharding import make_mesh, ways
 from mtjax.errors import ExitCode, InputError, entry_point
-from mtjax.evaluation.answers import Graded
+from mtjax.evaluation.config import EvaluateConfig
 from mtjax.evaluation.evaluator import Evaluation, evaluate_policy, metrics
+from mtjax.evaluation.grading import Graded
 from mtjax.evaluation.likelihood import held_out_loss, make_scorer
-from mtjax.evaluation.settings import EvaluateConfig
-from mtjax.loading import Loaded, load_any
 from mtjax.model import catalog
 from mtjax.model.policy import make_policy
 from mtjax.reporting.intervals import Interval, difference_interval
 from mtjax.reporting.report import Table, format_table
+from mtjax.runs.compiled import keep_compiled
+from mtjax.runs.loading import Loaded, load_any
 from mtjax.sampling.config import SamplingConfig
 from mtjax.training.step import place_batch
 

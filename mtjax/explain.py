@@ -17,7 +17,6 @@ from typing import Any
 import jax
 
 from mtjax import config as settings
-from mtjax.compiled import keep_compiled
 from mtjax.config import Config
 from mtjax.data.batches import make_batches
 from mtjax.data.examples import make_example
@@ -26,15 +25,16 @@ from mtjax.data.tasks.pair import choose_pairs
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.distributed.sharding import make_mesh, shardings, ways
 from mtjax.errors import ExitCode, InputError, entry_point
-from mtjax.evaluation.explanation import Explanation, explain_batch, parting
-from mtjax.evaluation.explanation_page import to_page
-from mtjax.evaluation.explanation_text import to_text
-from mtjax.evaluation.look import Piece, look, pieces
+from mtjax.inspection.batch_view import Piece, look, pieces
+from mtjax.inspection.explanation import Explanation, explain_batch, parting
+from mtjax.inspection.html import to_page
+from mtjax.inspection.terminal import to_text
 from mtjax.io.command_line import output_file
 from mtjax.io.files import write_text
-from mtjax.loading import load_any
 from mtjax.objectives import OBJECTIVES
-from mtjax.parts import check_mesh, make_model, make_reference
+from mtjax.runs.assembly import check_mesh, make_model, make_reference
+from mtjax.runs.compiled import keep_compiled
+from mtjax.runs.loading import load_any
 from mtjax.training.live_filter import make_chooser
 
 OPTIONS = {

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 import tyro
 
-from mtjax.compiled import keep_compiled
 from mtjax.errors import ExitCode, InputError, entry_point
 from mtjax.io.command_line import parse
 from mtjax.io.hashing import check_seed
+from mtjax.runs.compiled import keep_compiled
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.texts import prompt_text
 
@@ -55,7 +55,7 @@ def generate(settings: Generate) -> int:
     """Load the model, draw, print; returns the exit code."""
     import json as json_format
 
-    from mtjax.loading import load_any
+    from mtjax.runs.loading import load_any
     from mtjax.sampling.texts import sample_texts
 
     # What: the prompts and how to draw.

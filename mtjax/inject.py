@@ -19,7 +19,6 @@ from typing import Any
 import tyro
 
 from mtjax import __version__, config
-from mtjax.compiled import keep_compiled
 from mtjax.data.mistake_record import Mistake, read_mistakes, to_lines
 from mtjax.data.problem import Problem
 from mtjax.data.sources import Source
@@ -32,6 +31,7 @@ from mtjax.mistakes.leak import LIMIT, Leak, measure, pairs_in
 from mtjax.mistakes.self_edit import PREFILL, Generate, plain_chat, self_edit
 from mtjax.mistakes.self_edited import mistakes_of, requests_of
 from mtjax.reporting.report import Table, format_table
+from mtjax.runs.compiled import keep_compiled
 
 FILE = "mistakes.jsonl"
 """What the records are called in their folder."""
@@ -180,7 +180,7 @@ def self_edits(
 def load_policy(settings: InjectConfig) -> tuple[Generate, dict[str, Any], Callable[[str, str], str]]:
     """The model of self-editing: its greedy decoding, what the edits depend on, and how a request is rendered."""
     from mtjax.data.problem import Message
-    from mtjax.loading import load_any
+    from mtjax.runs.loading import load_any
     from mtjax.sampling.config import SamplingConfig
     from mtjax.sampling.texts import sample_texts
     from mtjax.training.reference import fingerprint_of

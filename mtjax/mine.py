@@ -8,10 +8,8 @@ overrides. The output folder gets manifest.json and solutions.jsonl; run again a
 import contextlib
 import dataclasses
 import pathlib
-import re
 import signal
 import sys
-import typing
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -20,31 +18,27 @@ import tyro
 
 import mtjax
 from mtjax import config as settings
-from mtjax.compiled import keep_compiled
 from mtjax.data.mistake_record import to_lines
 from mtjax.data.problem import Problem
-from mtjax.data.sources import Source
 from mtjax.data.sources.mined import FILE, read_mined
-from mtjax.data.tasks import ChatTask, Task
+from mtjax.data.tasks import ChatTask
 from mtjax.data.tokenizer import load_tokenizer
-from mtjax.distributed.sharding import make_mesh
 from mtjax.distributed.signals import signals
-from mtjax.errors import ExitCode, InputError, entry_point, suggest
-from mtjax.evaluation.answers import check_gold
+from mtjax.errors import ExitCode, InputError, entry_point
+from mtjax.evaluation.grading import check_gold
 from mtjax.io.files import write_text
 from mtjax.io.journal import Journal
-from mtjax.loading import Loaded, load_any
 from mtjax.mistakes.mined import mined_mistakes
 from mtjax.mistakes.mining import MineConfig, MineData, mine, plain, yield_table
-from mtjax.mistakes.rethinking import RethinkConfig
-from mtjax.model import catalog
 from mtjax.reporting.report import format_table
+from mtjax.runs.compiled import keep_compiled
+from mtjax.runs.loading import Loaded
+from mtjax.runs.model_or_server import check_choices, is_run, is_url, load_local, name_and_file
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.local import LocalPolicy, fit_prompts
 from mtjax.sampling.remote import RemotePolicy, chat_or_text
 from mtjax.sampling.samples import Draw
 from mtjax.sampling.server import Server
-from mtjax.training.reference import fingerprint_of
 
 SERVER_TOKENS = 256
 """Longest solution of a server where the settings do not say."""
@@ -143,24 +137,6 @@ def from_model(
     return Policy(draw, {"decode": plain(sampling), **depends}, about)
 
 
-def load_local(
-    name: str, config: MineConfig | RethinkConfig, loaded: Loaded | None, stack: contextlib.ExitStack
-) -> tuple[Loaded, dict[str, Any]]:
-    """A model on this machine, and what its samples depend on besides how they are drawn, for the manifest.
-
-    On a mesh, which `stack` sets, where there are several devices and the model is not `loaded` already.
-    """
-    mesh = make_mesh(config.mesh) if jax.device_count() > 1 and loaded is None else None
-    if mesh is not None:
-        stack.enter_context(jax.set_mesh(mesh))
-    loaded = loaded or load_any(name, tokenizer=config.tokenizer, mesh=mesh, dtype=config.dtype, step=config.step)
-    policy = {
-        "kind": "local", "fingerprint": fingerprint_of(loaded.params), "tokenizer": loaded.tokenizer.fingerprint,
-        "end_ids": list(loaded.end_ids), "dtype": str(loaded.model.config.dtype),
-    }  # fmt: skip
-    return loaded, {"policy": policy, "rows": config.rows, "mesh": None if mesh is None else dict(mesh.shape)}
-
-
 def from_server(
     name: str,
     config: MineConfig,
@@ -185,49 +161,11 @@ def from_server(
     )
 
 
-def is_url(name: str) -> bool:
-    """Whether a policy's name is the URL of a server."""
-    return name.startswith(("http://", "https://"))
-
-
-def is_run(name: str) -> bool:
-    """Whether a policy's name is the folder of a training run."""
-    return (pathlib.Path(name).expanduser() / "config.py").is_file()
-
-
 def output_folder(name: str, output: str | None, default: str = "mined") -> pathlib.Path:
     """Where results go: `output`, or a folder within the run; InputError for a model that is no run."""
     if output is None and not is_run(name):
         raise InputError(f"{name!r} is no run folder, so say where the results go: --output=FOLDER")
     return pathlib.Path(name).expanduser() / default if output is None else pathlib.Path(output).expanduser()
-
-
-def name_and_file(argv: Sequence[str]) -> tuple[str, pathlib.Path | None, list[str]]:
-    """The policy's name, the config file that is meant (given, or the run's own), and the overrides behind them."""
-    name, *rest = argv
-    if name.startswith("-"):
-        raise InputError(f"{name!r} stands where the model or URL belongs; give it first, then the settings")
-    if not is_url(name) and not is_run(name) and not catalog.HUB_ID.fullmatch(name):
-        catalog.find_model(name)  # a misspelt name is refused before anything else
-    if rest and rest[0].endswith(".py"):
-        return name, pathlib.Path(rest.pop(0)), rest
-    return name, pathlib.Path(name).expanduser() / "config.py" if is_run(name) else None, rest
-
-
-def check_choices(words: Sequence[str], *, has_source: bool) -> None:
-    """Refuse a `data.source:KIND` or `data.task:KIND` that does not exist, and no source at all."""
-    named = set()
-    for name, union in (("source", Source), ("task", Task)):
-        known = [re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower() for kind in typing.get_args(union)]
-        for kind in (word.partition(":")[2] for word in words if word.startswith(f"data.{name}:")):
-            named.add(name)
-            if kind.replace("-", "_") not in known:
-                raise InputError(f"data.{name}:{kind} does not exist: {suggest(kind, known)}")
-        if name == "source" and not named and not has_source and not {"-h", "--help"} & set(words):
-            raise InputError(
-                "say which problems: give a config file, or data.source:KIND with its settings (known: "
-                f"{', '.join(sorted(known))})"
-            )
 
 
 def read_settings(argv: Sequence[str]) -> tuple[str, MineConfig]:

@@ -7,9 +7,9 @@ from typing import Any
 import tyro
 
 from mtjax.comparison.recipes import RECIPES
-from mtjax.compiled import keep_compiled
 from mtjax.config import parse, read_module
 from mtjax.errors import ExitCode, InputError, entry_point
+from mtjax.runs.compiled import keep_compiled
 
 
 @entry_point

@@ -21,20 +21,20 @@ import tyro
 
 import mtjax
 from mtjax import config as settings
-from mtjax.compiled import keep_compiled
 from mtjax.data.examples import encode_prompt
 from mtjax.distributed.signals import signals
 from mtjax.errors import ExitCode, InputError, entry_point
-from mtjax.evaluation.answers import check_gold
+from mtjax.evaluation.grading import check_gold
 from mtjax.io.files import write_text
 from mtjax.io.hashing import digest
 from mtjax.io.journal import Journal
-from mtjax.loading import Loaded
-from mtjax.mine import check_choices, is_run, is_url, load_local, name_and_file
 from mtjax.mistakes.mining import plain
 from mtjax.mistakes.rethink import Generate, mistake_block
 from mtjax.mistakes.rethinking import RethinkConfig, RethinkData, measure, mistakes_at, think
 from mtjax.reporting.report import Table, format_table
+from mtjax.runs.compiled import keep_compiled
+from mtjax.runs.loading import Loaded
+from mtjax.runs.model_or_server import check_choices, is_run, is_url, load_local, name_and_file
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.remote import in_threads
 from mtjax.sampling.replies import Refused

@@ -6,7 +6,6 @@ import math
 import numpy as np
 import pytest
 
-from mtjax import train
 from mtjax.config import CheckpointConfig, Config, parse
 from mtjax.data.batches import DataConfig
 from mtjax.data.problem import Pair, Problem
@@ -21,6 +20,7 @@ from mtjax.model.decoder import DecoderConfig
 from mtjax.objectives.dpo import Dpo
 from mtjax.objectives.nll import Nll
 from mtjax.optim import OptimConfig
+from mtjax.runs import loop
 from mtjax.training.alarms import Alarms, Sums, read_log
 from mtjax.training.monitors import CoverageConfig, HeldOutCoverage, sampling_error
 from tests.evaluation.scripted import bigram_model, script
@@ -253,15 +253,15 @@ def test_any_run_logs_coverage_and_goes_on_as_it_would_have(tmp_path):
         tensorboard=False,
         run_dir=str(tmp_path / "through"),
     )
-    train.train(config)
+    loop.train(config)
     through = metrics_of(tmp_path / "through")
     # Before the first step, every second and behind the last; and each third line as always.
     assert [line["step"] for line in through] == [0, 2, 3, 4]
     assert ["coverage/pass@4" in line for line in through] == [True, True, False, True]
     assert {"coverage/pass@1", "coverage/pass@4_error", "coverage/cut", "alarm/coverage"} <= set(through[1])
     again = parse(config, ["--steps=2", f"--run_dir={tmp_path / 'cut'}"], "test")
-    train.train(again)
-    train.train(parse(again, ["--steps=4"], "test"))
+    loop.train(again)
+    loop.train(parse(again, ["--steps=4"], "test"))
     assert metrics_of(tmp_path / "cut") == through
 
 
@@ -279,7 +279,7 @@ def test_training_on_near_equal_pairs_is_told_to_displace(tmp_path, capsys):
         tensorboard=False,
         run_dir=str(tmp_path / "run"),
     )
-    train.train(config)
+    loop.train(config)
     lines = metrics_of(tmp_path / "run")
     assert lines[-1]["reward_margin"] > lines[0]["reward_margin"] + 0.1
     assert lines[-1]["reward_chosen"] < -0.2

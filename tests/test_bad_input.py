@@ -15,9 +15,9 @@ from mtjax import config as settings
 from mtjax import recipe, train
 from mtjax.errors import ExitCode, InputError
 from mtjax.io.validation import check_types
-from mtjax.loading import load_any
 from mtjax.objectives.dpo import Dpo
 from mtjax.objectives.nll import Nll
+from mtjax.runs.loading import load_any
 
 TINY = "configs/tiny.py"
 

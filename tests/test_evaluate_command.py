@@ -11,12 +11,12 @@ from mtjax.data.tasks import CompletionTask, MistakeTask
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import ExitCode, InputError
 from mtjax.evaluate import evaluate, main, read_settings, save, table_of
-from mtjax.evaluation.settings import EvaluateConfig
-from mtjax.loading import Loaded
+from mtjax.evaluation.config import EvaluateConfig
 from mtjax.model import huggingface
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.reporting.report import format_table
+from mtjax.runs.loading import Loaded
 from tests.evaluation.scripted import bigram_model, script
 
 RECORDS = (

@@ -12,13 +12,13 @@ from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.data.tasks import CompletionTask, MistakeTask, PairTask
 from mtjax.distributed.sharding import MeshSpec
 from mtjax.errors import ExitCode, InputError
-from mtjax.loading import load_any
 from mtjax.model.decoder import DecoderConfig
 from mtjax.objectives import OBJECTIVES
 from mtjax.objectives.dco import Dco
 from mtjax.objectives.rise import Rise
 from mtjax.optim import OptimConfig
-from mtjax.train import train
+from mtjax.runs.loading import load_any
+from mtjax.runs.loop import train
 from mtjax.training.reference import ReferenceConfig
 
 SOURCE = Arithmetic(count=60, split="train", slip_probability=0.8)

@@ -11,7 +11,7 @@ import pytest
 from mtjax import explain, train
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import ExitCode, InputError
-from mtjax.evaluation.explanation import (
+from mtjax.inspection.explanation import (
     Explanation,
     Shown,
     Text,
@@ -22,8 +22,8 @@ from mtjax.evaluation.explanation import (
     token_texts,
     visible,
 )
-from mtjax.evaluation.explanation_page import to_page
-from mtjax.evaluation.explanation_text import mark_of, to_text, token_table
+from mtjax.inspection.html import to_page
+from mtjax.inspection.terminal import mark_of, to_text, token_table
 
 BYTES = load_tokenizer("bytes")
 

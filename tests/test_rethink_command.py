@@ -14,11 +14,11 @@ from mtjax import rethink
 from mtjax.data.mistake_record import Mistake, to_lines
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import ExitCode, InputError
-from mtjax.loading import load_any
 from mtjax.mistakes.rethinking import measure
 from mtjax.model import huggingface
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
+from mtjax.runs.loading import load_any
 from tests.mistakes.fake_server import FakeServer, error
 
 QUESTIONS = {f"Q{n}?": str(n) for n in range(8)}

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtjax import self_check, train
+from mtjax import train
 from mtjax.config import Config
 from mtjax.data.batches import DataConfig, make_batches
 from mtjax.data.problem import Message, Pair, Problem
@@ -20,8 +20,8 @@ from mtjax.data.tasks.pair import PairTask
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.distributed.sharding import MeshSpec, make_mesh
 from mtjax.errors import ExitCode, InputError
-from mtjax.evaluation import batch_checks
-from mtjax.evaluation.look import Look, look, pieces
+from mtjax.inspection import batch_checks, self_check
+from mtjax.inspection.batch_view import Look, look, pieces
 from mtjax.model.decoder import DecoderConfig
 from mtjax.objectives.dco import Dco
 from mtjax.objectives.dpo import Dpo
@@ -30,7 +30,7 @@ from mtjax.objectives.nll import Nll
 from mtjax.objectives.npo import Npo
 from mtjax.objectives.rise import Rise
 from mtjax.objectives.simpo import Simpo
-from mtjax.parts import make_model, make_reference
+from mtjax.runs.assembly import make_model, make_reference
 from mtjax.training.reference import ReferenceConfig
 from mtjax.types import Mean, TokenScores
 

@@ -11,8 +11,8 @@ from mtjax.data.problem import Problem
 from mtjax.data.tasks import Task
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
-from mtjax.evaluation.answers import Graded, check_gold, grade
 from mtjax.evaluation.coverage import coverage_table
+from mtjax.evaluation.grading import Graded, check_gold, grade
 from mtjax.reporting.intervals import Interval, mean_interval
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.texts import Sample, sample_texts

@@ -17,7 +17,7 @@ from mtjax.data.arithmetic_checker import check_steps, first_wrong_step
 from mtjax.data.expressions import parse_question
 from mtjax.data.sources.mined import MinedProblem
 from mtjax.errors import InputError
-from mtjax.evaluation.answers import Graded
+from mtjax.evaluation.grading import Graded
 from mtjax.reporting.intervals import Interval, difference_interval
 from mtjax.reporting.report import Cell, Table, format_table
 

@@ -13,9 +13,9 @@ from mtjax.distributed import sharding
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.optim import make_optimizer
-from mtjax.parts import check_mesh
 from mtjax.planning.flops import dot_flops, model_flops
 from mtjax.planning.shapes import batch_shape, model_shape, reference_shape
+from mtjax.runs.assembly import check_mesh
 from mtjax.training import step as stepping
 from mtjax.training.reference import cached_reference, frozen_reference
 from mtjax.types import LanguageModel

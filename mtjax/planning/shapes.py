@@ -54,7 +54,7 @@ def shape_of(name: str) -> DecoderConfig:
 
 
 def model_shape(config: Config) -> DecoderConfig:
-    """The decoder that a run of `config` trains: as `mtjax.parts.make_model` has it, without loading anything."""
+    """The decoder that a run of `config` trains: as `assembly.make_model` has it, without loading anything."""
     if config.init_from is not None:
         shape = shape_of(config.init_from)
         own = {name: getattr(config.model, name) for name in ("remat", "dtype", "attention")}

@@ -17,8 +17,8 @@ from mtjax.data.sources import Source
 from mtjax.data.tasks import Task
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
-from mtjax.evaluation.answers import check_gold, grade
 from mtjax.evaluation.coverage import pass_at_k
+from mtjax.evaluation.grading import check_gold, grade
 from mtjax.model.policy import make_policy
 from mtjax.objectives.coverage import dco_weight
 from mtjax.objectives.sequences import confidence

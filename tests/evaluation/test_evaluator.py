@@ -8,8 +8,8 @@ from mtjax.data.problem import Problem
 from mtjax.data.tasks import CompletionTask
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import InputError
-from mtjax.evaluation.answers import check_gold, grade
 from mtjax.evaluation.evaluator import Evaluation, evaluate_policy, metrics
+from mtjax.evaluation.grading import check_gold, grade
 from mtjax.sampling.config import SamplingConfig
 from tests.evaluation.scripted import bigram_model, script
 

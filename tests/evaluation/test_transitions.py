@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mtjax import transitions as command
 from mtjax.data.sources.mined import MinedProblem, Solution, to_json
 from mtjax.errors import ExitCode, InputError
-from mtjax.evaluation.answers import grade
+from mtjax.evaluation.grading import grade
 from mtjax.evaluation.transitions import (
     format_transitions,
     label_answer,

@@ -10,12 +10,12 @@ import numpy as np
 from jax.sharding import Mesh
 
 from mtjax import config as settings
-from mtjax import train
 from mtjax.data.batches import make_batches
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.distributed import hosts
 from mtjax.distributed.placement import own_rows, place_rows, read_own_rows, read_whole
 from mtjax.distributed.sharding import MESH_AXES
+from mtjax.runs import loop
 from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of
 
 SMALL = ["--model.width=16", "--model.mlp_width=32", "--model.layers=1", "--data.source.count=80", "--batch_size=8"]
@@ -78,7 +78,7 @@ def main(folder, *names):
         seen = {"rows": rows()}
         for name in names:
             command = words(name, folder)
-            result = train.train(settings.load(command[0], command[1:]))
+            result = loop.train(settings.load(command[0], command[1:]))
             seen[name] = int(result.exit_code)
             if "OTHER" in os.environ:
                 seen[f"{name} of two"] = apart(result.state, pathlib.Path(os.environ["OTHER"]) / name)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from mtjax.evaluation.explanation import Explanation, Shown, Text, Token, columns_of, visible
+from mtjax.inspection.explanation import Explanation, Shown, Text, Token, columns_of, visible
 from mtjax.reporting.report import Cell as TableCell
 from mtjax.reporting.report import Table, format_table
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mtjax.data.tokenizer import Tokenizer
-from mtjax.evaluation.look import Look, Piece
+from mtjax.inspection.batch_view import Look, Piece
 
 BYTES_OF_A_CHARACTER = 4
 """Most tokens that one character is spread over: the bytes of UTF-8."""
@@ -127,7 +127,7 @@ def explain_batch(
     """Gather what is to be shown.
 
     Args:
-        parts: the sequences of the batch (`mtjax.evaluation.look.pieces`).
+        parts: the sequences of the batch (`mtjax.inspection.batch_view.pieces`).
         seen: what a forward pass said of it; its first loss is shown.
         most: show so many examples; 0 shows all.
         notes: what else is known of an example.

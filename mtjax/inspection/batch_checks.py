@@ -1,6 +1,6 @@
 """What can be seen of a batch without a model: targets, prompts, ends, begins, pairs.
 
-Each check takes the sequences of a batch (`mtjax.evaluation.look.pieces`) and returns a `Finding`.
+Each check takes the sequences of a batch (`mtjax.inspection.batch_view.pieces`) and returns a `Finding`.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from mtjax.data.problem import Problem
 from mtjax.data.tasks import ChatTask
 from mtjax.data.tasks.pair import KINDS, PairTask
 from mtjax.data.tokenizer import Tokenizer
-from mtjax.evaluation.look import Piece
+from mtjax.inspection.batch_view import Piece
 
 
 class Finding(NamedTuple):

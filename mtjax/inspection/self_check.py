@@ -16,9 +16,9 @@ from mtjax.data.tokenizer import Tokenizer
 from mtjax.distributed import hosts
 from mtjax.distributed.placement import row_shards
 from mtjax.errors import InputError
-from mtjax.evaluation import batch_checks as host
-from mtjax.evaluation.batch_checks import Finding
-from mtjax.evaluation.look import Look, Piece, look, pieces
+from mtjax.inspection import batch_checks as host
+from mtjax.inspection.batch_checks import Finding
+from mtjax.inspection.batch_view import Look, Piece, look, pieces
 from mtjax.objectives.dco import Dco
 from mtjax.training.reference import Reference, ReferenceConfig
 from mtjax.types import Batch, LanguageModel, Params

@@ -20,9 +20,9 @@ from mtjax.distributed.sharding import ways
 from mtjax.errors import InputError
 from mtjax.io.files import write_text
 from mtjax.io.hashing import digest
-from mtjax.loading import load_any
 from mtjax.model.attention import choice_for
 from mtjax.model.language_model import make_language_model
+from mtjax.runs.loading import load_any
 from mtjax.training.monitors import HeldOutLoss
 from mtjax.training.reference import Reference, cached_reference, fingerprint_of, frozen_reference
 from mtjax.training.reference_cache import Cache, make_scorer

@@ -3,8 +3,8 @@
 import html
 import math
 
-from mtjax.evaluation.explanation import Explanation, Shown, Text, Token, visible
-from mtjax.evaluation.explanation_text import describe
+from mtjax.inspection.explanation import Explanation, Shown, Text, Token, visible
+from mtjax.inspection.terminal import describe
 from mtjax.reporting.style import STYLE
 
 HOTTEST = 6.0

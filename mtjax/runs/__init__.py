@@ -1,0 +1,1 @@
+"""One training run, made from its Config."""

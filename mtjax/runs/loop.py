@@ -1,0 +1,216 @@
+"""The training loop: a run from its first step, or its newest checkpoint, to its last step or a signal."""
+
+import dataclasses
+import signal
+import sys
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from mtjax import config as settings
+from mtjax.config import Config
+from mtjax.data.batches import Batches, make_batches
+from mtjax.data.tokenizer import Tokenizer
+from mtjax.distributed import hosts
+from mtjax.distributed.placement import own_rows, read_whole
+from mtjax.distributed.sharding import make_mesh
+from mtjax.distributed.signals import stop_poll
+from mtjax.errors import ExitCode, NonFiniteLoss
+from mtjax.inspection.self_check import self_check
+from mtjax.io.files import write_text
+from mtjax.model import huggingface
+from mtjax.model.attention import choice_for
+from mtjax.optim import make_optimizer
+from mtjax.runs.assembly import check_mesh, facts_of, make_held_out, make_model, make_reference
+from mtjax.runs.folder import begin, check_shared, prepare_folder, snapshot_elsewhere
+from mtjax.training import step as stepping
+from mtjax.training.alarms import Alarms, read_log
+from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of, saved_steps
+from mtjax.training.live_filter import make_chooser
+from mtjax.training.metrics_log import MetricsLog, Progress, cut_back, flops_per_token, peak_flops
+from mtjax.training.monitors import HeldOutCoverage, HeldOutLoss
+from mtjax.types import LanguageModel
+
+MEASURED = {"held_out_loss", "coverage/pass@1"}
+"""What is measured now and then, and logged whenever it is."""
+
+
+class Result(NamedTuple):
+    """What a run ended with.
+
+    Attributes:
+        state: the training state.
+        model: the model its parameters are of.
+        tokenizer: the tokenizer it was trained with.
+        exit_code: `ExitCode.DONE`, or why it stopped early.
+    """
+
+    state: stepping.TrainState
+    model: LanguageModel
+    tokenizer: Tokenizer
+    exit_code: ExitCode
+
+
+def train(config: Config) -> Result:
+    """Run `config` to its last step, or to a signal; resumes what is in `run_dir`.
+
+    Raises:
+        InputError: bad settings, data or checkpoint. Nothing has been written then, and nothing deleted.
+        NonFiniteLoss: names the step and its examples; the last checkpoint stays as it was.
+    """
+    # Where: the devices and the folder. All hosts must mean the same before anything compiles.
+    mesh = make_mesh(config.mesh)
+    hosts.agree(facts_of(config))
+    stepping.check_rows(config.batch_size, config.micro_batches, mesh)
+    folder, config = prepare_folder(config)
+
+    # What: model, data, objective.
+    model, warm, tokenizer = make_model(config, mesh)
+    hosts.agree({"tokenizer": tokenizer.fingerprint})
+    check_mesh(model, mesh, config.data.sequence_length)
+    if config.export:
+        huggingface.check_place(config.export, model)
+    optimizer = make_optimizer(config.optim, config.steps)
+    seed = jax.random.key(config.seed)
+    state = stepping.init_state(model, optimizer, seed, mesh, warm)
+    reference = make_reference(config, model, state.params, tokenizer, mesh, folder)
+    rows = own_rows(mesh, config.batch_size)
+    batches = make_batches(
+        config.data, tokenizer, batch_size=config.batch_size, seed=config.seed, rows=rows, also=reference.also
+    )
+    held_out = make_held_out(config, model, tokenizer, mesh, reference)
+    coverage = None
+    if config.coverage is not None:
+        coverage = HeldOutCoverage(config.coverage, model, tokenizer, config.data.task, mesh, config.data.on_error)
+    update = stepping.make_train_step(
+        model,
+        config.objective,
+        optimizer,
+        micro_batches=config.micro_batches,
+        mesh=mesh,
+        reference=reference.policy,
+        chunk=config.chunk,
+    )
+    choose = make_chooser(config.live_filter, batches, model, config.objective, mesh, config.chunk)
+
+    # From where: the newest checkpoint, or the start, which is looked at first.
+    places, made_by = folders_of(folder, config.checkpoint.folder), settings.flatten(config.objective, "objective")
+    anew = config.overwrite or not hosts.on_first(lambda: saved_steps(places[0]))
+    if anew:
+        announce(config, model, mesh, batches, held_out, 0)
+        if config.self_check:
+            batch = choose(state.params, 0).batch
+            print(self_check(config, model, state.params, tokenizer, batches, batch, reference, mesh), flush=True)
+        hosts.barrier()  # a host whose rows are refused stops all
+        hosts.on_first(lambda: begin(config))
+    check_shared(config)
+    checkpoints = Checkpoints(places[0], config.checkpoint.keep, made_by)
+    best = Checkpoints(places[1], 1, made_by)
+    found = None if anew else checkpoints.restore_latest(abstract_state(state))
+    first, state = found or (0, state)
+    if found:
+        announce(config, model, mesh, batches, held_out, first)
+    if hosts.index() == 0:
+        for snapshot in filter(None, (folder / "config.py", snapshot_elsewhere(config))):
+            write_text(snapshot, settings.snapshot(dataclasses.replace(config, overwrite=False)))
+        cut_back(folder / "metrics.jsonl", first)
+
+    # The loop. A step's numbers are read while the next one runs; none is saved before it is known to be finite.
+    log, logged = MetricsLog(folder, config.tensorboard, first), read_log(folder) if hosts.index() == 0 else []
+    alarms = Alarms(logged)
+    shape = model.config
+    count = sum(x.size for x in jax.tree.leaves(state.params)) - (0 if shape.tied else shape.vocab_size * shape.width)
+    flops = flops_per_token(count, shape.layers, shape.heads, shape.head_dim, config.data.sequence_length)
+    progress = Progress(config.steps, first, flops, peak_flops(list(mesh.devices.flat)))
+    measured = [line.get("held_out_loss", float("inf")) for line in logged]
+    lowest = hosts.on_first(lambda: min(measured, default=float("inf")))
+    waiting: tuple[int, Any, Any] | None = None
+
+    def note(number: int, values: dict[str, float], wall: dict[str, float]) -> None:
+        """Log a line, with the alarms that it raises."""
+        raised, told = alarms.see(number, values)
+        log.write(number, values | raised | wall)
+        print(*told, sep="\n", end="\n" if told else "", flush=True)
+
+    def settle() -> None:
+        """Read the waiting step's metrics, refuse a non-finite one, and log it."""
+        nonlocal waiting
+        if waiting is None:
+            return
+        number, values, examples = waiting
+        values = {name: float(value) for name, value in jax.device_get(values).items()}
+        waiting = None
+        if not np.isfinite([values["loss"], values["grad_norm"]]).all():
+            there = dict.fromkeys(examples.ravel().tolist())  # a pair stands there twice
+            ids = ", ".join([batches.ids[example] for example in there if example >= 0][:8])
+            saved = checkpoints.steps()
+            raise NonFiniteLoss(
+                f"step {number}: loss={values['loss']}, grad_norm={values['grad_norm']}; examples {ids}; {folder} "
+                + (f"keeps the checkpoint of step {saved[-1]}" if saved else "has no checkpoint yet")
+                + ": lower optim.learning_rate, or look at these examples"
+            )
+        wall = progress.update(number, values["loss"], config.batch_size * config.data.sequence_length)
+        if number % config.log_every == 0 or number == config.steps or not values.keys().isdisjoint(MEASURED):
+            note(number, values, wall)
+
+    exit_code = ExitCode.DONE
+    with stop_poll() as should_stop:
+        try:
+            if coverage and anew:
+                note(0, coverage.measure(state.params), {})
+            for number in range(first + 1, config.steps + 1):
+                batch, chosen_by = choose(state.params, number - 1)
+                state, values = update(state, batch, jax.random.fold_in(seed, number), reference.params)
+                settle()
+                values = values | chosen_by
+                if coverage and coverage.due(number, config.steps):
+                    values |= coverage.measure(state.params)
+                waiting = (number, values, batch.extras["segment_id"])
+                due = config.held_out is not None and number % config.held_out.every == 0
+                stop = should_stop(number)
+                if held_out and (due or number == config.steps):
+                    loss = held_out.measure(state.params)
+                    waiting = (number, values | {"held_out_loss": loss}, batch.extras["segment_id"])
+                    if loss < lowest:
+                        settle()
+                        lowest = loss
+                        best.save(number, state)
+                if number % config.checkpoint.every == 0 or number == config.steps or stop:
+                    settle()
+                    checkpoints.save(number, state)
+                if stop:
+                    exit_code = ExitCode.DONE if stop == signal.SIGTERM else ExitCode.INTERRUPTED
+                    break
+            settle()
+        finally:
+            progress.close()
+            log.close()
+            if hosts.count() == 1 or isinstance(sys.exception(), NonFiniteLoss | None):  # or a host may not come
+                checkpoints.close()
+                best.close()
+    if exit_code == ExitCode.DONE and config.export and int(state.step) >= config.steps:
+        params = state.params if hosts.count() == 1 else read_whole(state.params)
+        if hosts.index() == 0:
+            huggingface.save(config.export, model, params, tokenizer=tokenizer)
+        print(f"exported to {config.export}")
+    if int(state.step) < config.steps:
+        print(f"stopped  step {int(state.step)} is saved; the same command goes on from there")
+    return Result(state, model, tokenizer, exit_code)
+
+
+def announce(
+    config: Config, model: LanguageModel, mesh: Any, batches: Batches, held_out: HeldOutLoss | None, first: int
+) -> None:
+    """Say what is about to happen."""
+    count = sum(np.prod(x.shape) for x in jax.tree.leaves(jax.eval_shape(model.init, jax.random.key(0))))
+    kind = jax.devices()[0].device_kind
+    of = f" on {hosts.count()} hosts" if hosts.count() > 1 else ""
+    print(f"devices  {mesh.size} x {kind}{of}, mesh {dict(mesh.shape)}")
+    kernel = choice_for(model.config, config.data.sequence_length, mesh)
+    print(f"model    {int(count):,} parameters, {model.config.dtype} compute, {kernel.name} attention ({kernel.why})")
+    for name, data in (("data", batches), ("held out", held_out and held_out.batches)):
+        if data:
+            print(f"{name:<8} {data.report}", *data.report.notes, sep="\n         ")
+    what = f"steps {first + 1} to {config.steps}" if first < config.steps else f"all {first} steps are done"
+    print(f"run      {config.run_dir}, {what}", flush=True)

@@ -1,0 +1,76 @@
+"""The model or the server that a command is given as MODEL."""
+
+import contextlib
+import pathlib
+import re
+import typing
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from mtjax.data.sources import Source
+from mtjax.data.tasks import Task
+from mtjax.distributed.sharding import make_mesh
+from mtjax.errors import InputError, suggest
+from mtjax.mistakes.mining import MineConfig
+from mtjax.mistakes.rethinking import RethinkConfig
+from mtjax.model import catalog
+from mtjax.runs.loading import Loaded, load_any
+from mtjax.training.reference import fingerprint_of
+
+
+def load_local(
+    name: str, config: MineConfig | RethinkConfig, loaded: Loaded | None, stack: contextlib.ExitStack
+) -> tuple[Loaded, dict[str, Any]]:
+    """A model on this machine, and what its samples depend on besides how they are drawn, for the manifest.
+
+    On a mesh, which `stack` sets, where there are several devices and the model is not `loaded` already.
+    """
+    mesh = make_mesh(config.mesh) if jax.device_count() > 1 and loaded is None else None
+    if mesh is not None:
+        stack.enter_context(jax.set_mesh(mesh))
+    loaded = loaded or load_any(name, tokenizer=config.tokenizer, mesh=mesh, dtype=config.dtype, step=config.step)
+    policy = {
+        "kind": "local", "fingerprint": fingerprint_of(loaded.params), "tokenizer": loaded.tokenizer.fingerprint,
+        "end_ids": list(loaded.end_ids), "dtype": str(loaded.model.config.dtype),
+    }  # fmt: skip
+    return loaded, {"policy": policy, "rows": config.rows, "mesh": None if mesh is None else dict(mesh.shape)}
+
+
+def is_url(name: str) -> bool:
+    """Whether a policy's name is the URL of a server."""
+    return name.startswith(("http://", "https://"))
+
+
+def is_run(name: str) -> bool:
+    """Whether a policy's name is the folder of a training run."""
+    return (pathlib.Path(name).expanduser() / "config.py").is_file()
+
+
+def name_and_file(argv: Sequence[str]) -> tuple[str, pathlib.Path | None, list[str]]:
+    """The policy's name, the config file that is meant (given, or the run's own), and the overrides behind them."""
+    name, *rest = argv
+    if name.startswith("-"):
+        raise InputError(f"{name!r} stands where the model or URL belongs; give it first, then the settings")
+    if not is_url(name) and not is_run(name) and not catalog.HUB_ID.fullmatch(name):
+        catalog.find_model(name)  # a misspelt name is refused before anything else
+    if rest and rest[0].endswith(".py"):
+        return name, pathlib.Path(rest.pop(0)), rest
+    return name, pathlib.Path(name).expanduser() / "config.py" if is_run(name) else None, rest
+
+
+def check_choices(words: Sequence[str], *, has_source: bool) -> None:
+    """Refuse a `data.source:KIND` or `data.task:KIND` that does not exist, and no source at all."""
+    named = set()
+    for name, union in (("source", Source), ("task", Task)):
+        known = [re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower() for kind in typing.get_args(union)]
+        for kind in (word.partition(":")[2] for word in words if word.startswith(f"data.{name}:")):
+            named.add(name)
+            if kind.replace("-", "_") not in known:
+                raise InputError(f"data.{name}:{kind} does not exist: {suggest(kind, known)}")
+        if name == "source" and not named and not has_source and not {"-h", "--help"} & set(words):
+            raise InputError(
+                "say which problems: give a config file, or data.source:KIND with its settings (known: "
+                f"{', '.join(sorted(known))})"
+            )
