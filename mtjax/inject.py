@@ -27,7 +27,7 @@ from mtjax.io.files import write_text
 from mtjax.io.journal import MANIFEST, Journal, locked, settle
 from mtjax.mistakes.inject_config import InjectConfig
 from mtjax.mistakes.injection import OUTCOMES, Yields, inject, usable_solutions, yield_rows
-from mtjax.mistakes.leak import LIMIT, Leak, measure, pairs_in
+from mtjax.mistakes.leakage import LIMIT, Leak, measure, pairs_in
 from mtjax.mistakes.self_edit import PREFILL, Generate, plain_chat, self_edit
 from mtjax.mistakes.self_edited import mistakes_of, requests_of
 from mtjax.reporting.report import Table, format_table

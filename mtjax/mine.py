@@ -28,7 +28,7 @@ from mtjax.errors import ExitCode, InputError, entry_point
 from mtjax.evaluation.grading import check_gold
 from mtjax.io.files import write_text
 from mtjax.io.journal import Journal
-from mtjax.mistakes.mined import mined_mistakes
+from mtjax.mistakes.mined_records import mined_mistakes
 from mtjax.mistakes.mining import MineConfig, MineData, mine, plain, yield_table
 from mtjax.reporting.report import format_table
 from mtjax.runs.compiled import keep_compiled

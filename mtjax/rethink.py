@@ -29,8 +29,8 @@ from mtjax.io.files import write_text
 from mtjax.io.hashing import digest
 from mtjax.io.journal import Journal
 from mtjax.mistakes.mining import plain
-from mtjax.mistakes.rethink import Generate, mistake_block
-from mtjax.mistakes.rethinking import RethinkConfig, RethinkData, measure, mistakes_at, think
+from mtjax.mistakes.rethinking_evaluation import RethinkConfig, RethinkData, measure, mistakes_at, think
+from mtjax.mistakes.self_rethinking import Generate, mistake_block
 from mtjax.reporting.report import Table, format_table
 from mtjax.runs.compiled import keep_compiled
 from mtjax.runs.loading import Loaded

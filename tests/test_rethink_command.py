@@ -14,7 +14,7 @@ from mtjax import rethink
 from mtjax.data.mistake_record import Mistake, to_lines
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import ExitCode, InputError
-from mtjax.mistakes.rethinking import measure
+from mtjax.mistakes.rethinking_evaluation import measure
 from mtjax.model import huggingface
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model

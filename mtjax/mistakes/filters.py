@@ -3,8 +3,8 @@ r"""Filters of wrong steps, each a pure function that says whether a pair is spo
 from collections.abc import Sequence
 
 from mtjax.data.tasks.pair import unboxed
-from mtjax.mistakes.equations import equations
-from mtjax.mistakes.lexing import number_of, numbers_in
+from mtjax.mistakes.text.equations import equations
+from mtjax.mistakes.text.lexer import number_of, numbers_in
 
 __all__ = ["TELL_TALES", "EDIT_TELL_TALES", "box_on_one_side", "identical", "levenshtein", "still_true", "tell_tale"]
 __all__ += ["too_far", "unboxed", "unboxed_pair"]

@@ -11,11 +11,11 @@ from mtjax.data.mistake_record import Mistake
 from mtjax.data.problem import Problem
 from mtjax.errors import InputError
 from mtjax.io.hashing import digest
-from mtjax.mistakes.errors import Draft, compared, draw, edited, take_apart, whole_solution
 from mtjax.mistakes.filters import EDIT_TELL_TALES, TELL_TALES, box_on_one_side, identical, tell_tale, unboxed_pair
-from mtjax.mistakes.surface import Balance, difference
-from mtjax.mistakes.verify import judged
-from mtjax.mistakes.worked import Worked
+from mtjax.mistakes.injectors.base import Draft, compared, draw, edited, take_apart, whole_solution
+from mtjax.mistakes.injectors.solution import Worked
+from mtjax.mistakes.leakage import Balance, difference
+from mtjax.mistakes.verification import judged
 
 
 @dataclasses.dataclass(frozen=True)

@@ -59,7 +59,7 @@ class MineConfig:
     overwrite: bool = False
     """Delete the results of an earlier job in the output folder first."""
     mistakes: bool = False
-    """Also write mistakes.jsonl: wrong solutions and first wrong steps as records, see `mtjax.mistakes.mined`."""
+    """Also write mistakes.jsonl: wrong solutions and first wrong steps as records (`mistakes.mined_records`)."""
     step: int | Literal["best"] | None = None
     """Of a run folder: which checkpoint; "best" has the lowest held-out loss, None takes the newest."""
     tokenizer: str | None = None

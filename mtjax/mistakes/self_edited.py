@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from mtjax.data.mistake_record import Mistake
 from mtjax.data.problem import Problem
 from mtjax.io.hashing import digest
-from mtjax.mistakes.errors import Draft, edited, take_apart
 from mtjax.mistakes.injection import Rules, Yields, outcome, usable_solutions
+from mtjax.mistakes.injectors.base import Draft, edited, take_apart
+from mtjax.mistakes.injectors.solution import Worked, follow_edit
 from mtjax.mistakes.self_edit import EditRequest, edit_request, put_in_place
-from mtjax.mistakes.worked import Worked, follow_edit
 
 
 class Asked(NamedTuple):

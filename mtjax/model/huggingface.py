@@ -18,8 +18,8 @@ from jax.sharding import Mesh
 
 from mtjax.errors import InputError
 from mtjax.model.decoder import DecoderConfig
-from mtjax.model.hf_config import config_from_json, config_to_json
-from mtjax.model.hf_tensors import hub_tensors, read_params, to_hub
+from mtjax.model.families.base import config_from_json, config_to_json
+from mtjax.model.families.tensors import hub_tensors, read_params, to_hub
 from mtjax.model.language_model import make_language_model
 from mtjax.types import LanguageModel, Params
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from mtjax.model.scores import head_of, map_next_token
+from mtjax.model.chunked_logits import head_of, map_next_token
 from mtjax.types import Batch, LanguageModel, Params, Policy, TokenScores
 
 

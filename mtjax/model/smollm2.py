@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from mtjax.io.smollm2_package import gguf_file, read_gguf
-from mtjax.model.hf_tensors import InMemory, read_params
+from mtjax.model.families.tensors import InMemory, read_params
 from mtjax.model.language_model import make_language_model
 from mtjax.model.sizes import SIZES
 from mtjax.types import LanguageModel, Params

@@ -11,7 +11,7 @@ LAYER_LOOP = re.compile(r"Decoder\)*/while")
 EXPECTED = ("vocabulary gradient reduced whole",)
 """Rules that are told and not counted against the limit."""
 
-CHUNK_LOOP = re.compile(r"shard_map/while")  # the loop of mtjax/model/scores.py
+CHUNK_LOOP = re.compile(r"shard_map/while")  # the loop of mtjax/model/chunked_logits.py
 
 MEANING = {
     "involuntary rematerialisation": "the partitioner found no way between two shardings, so it gathers the whole "

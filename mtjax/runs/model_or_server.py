@@ -14,7 +14,7 @@ from mtjax.data.tasks import Task
 from mtjax.distributed.sharding import make_mesh
 from mtjax.errors import InputError, suggest
 from mtjax.mistakes.mining import MineConfig
-from mtjax.mistakes.rethinking import RethinkConfig
+from mtjax.mistakes.rethinking_evaluation import RethinkConfig
 from mtjax.model import catalog
 from mtjax.runs.loading import Loaded, load_any
 from mtjax.training.reference import fingerprint_of

@@ -13,7 +13,7 @@ from mtjax.data.sources import Jsonl
 from mtjax.data.sources.bigbench_mistake import BigBenchMistake
 from mtjax.data.sources.mistakes import Mistakes, pairs_of
 from mtjax.errors import InputError
-from mtjax.mistakes.convert import (
+from mtjax.mistakes.formats import (
     from_bigbench_mistake,
     from_cot_error_set,
     from_gsm8k_solutions,
@@ -21,7 +21,7 @@ from mtjax.mistakes.convert import (
     from_trl,
     to_trl,
 )
-from mtjax.mistakes.verify import verify
+from mtjax.mistakes.verification import verify
 
 SOLUTIONS = {
     "question": "Janet?",

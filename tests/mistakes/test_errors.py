@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from mtjax.data.arithmetic_checker import check_steps
 from mtjax.data.mistake_record import ERROR_TYPES
 from mtjax.data.sources.arithmetic import Arithmetic
-from mtjax.mistakes.equations import equations
-from mtjax.mistakes.errors import INJECTORS, changed_span, draw, edited, take_apart, whole_solution
-from mtjax.mistakes.errors_in_numbers import carry_slips, perturbed
-from mtjax.mistakes.steps import split_steps
-from mtjax.mistakes.verify import verify
+from mtjax.mistakes.injectors.base import INJECTORS, changed_span, draw, edited, take_apart, whole_solution
+from mtjax.mistakes.injectors.numbers import carry_slips, perturbed
+from mtjax.mistakes.text.equations import equations
+from mtjax.mistakes.text.steps import split_steps
+from mtjax.mistakes.verification import verify
 
 GSM = (
     "Natalia sold clips to 48 friends in April, and half as many in May. How many altogether?",

@@ -5,9 +5,9 @@ from fractions import Fraction
 
 import pytest
 
-from mtjax.mistakes.carry_forward import Flow, rewrite, write_number
-from mtjax.mistakes.equations import equations
-from mtjax.mistakes.worked import follow_edit, take_apart
+from mtjax.mistakes.injectors.propagation import Flow, rewrite, write_number
+from mtjax.mistakes.injectors.solution import follow_edit, take_apart
+from mtjax.mistakes.text.equations import equations
 
 
 @pytest.mark.parametrize(

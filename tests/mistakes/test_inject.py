@@ -18,11 +18,11 @@ from mtjax.data.mistake_record import read_mistakes, to_lines
 from mtjax.data.problem import Pair, Problem
 from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.errors import InputError
-from mtjax.mistakes.errors import INJECTORS
 from mtjax.mistakes.inject_config import InjectConfig
 from mtjax.mistakes.injection import OUTCOMES, Rules, Shares, inject, usable_solutions, yield_rows
-from mtjax.mistakes.leak import LIMIT, measure, pairs_in
-from mtjax.mistakes.verify import verify
+from mtjax.mistakes.injectors.base import INJECTORS
+from mtjax.mistakes.leakage import LIMIT, measure, pairs_in
+from mtjax.mistakes.verification import verify
 
 PROSE = tuple(
     Problem(f"prose{n}", question, answer, (text,))

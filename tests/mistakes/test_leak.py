@@ -5,8 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from mtjax.mistakes.leak import fit, measure
-from mtjax.mistakes.surface import FEATURES, Balance, difference, first_difference, surface
+from mtjax.mistakes.leakage import FEATURES, Balance, difference, first_difference, fit, measure, surface
 
 
 def pairs(make, count=1000):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mtjax.data.mistake_record import ERROR_TYPES, Mistake
 from mtjax.errors import InputError
-from mtjax.mistakes.rethink import (
+from mtjax.mistakes.self_rethinking import (
     NAMES,
     BlockConfig,
     Thinking,

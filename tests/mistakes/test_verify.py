@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from mtjax.data.mistake_record import Mistake
-from mtjax.mistakes.verify import verify
+from mtjax.mistakes.verification import verify
 
 GSM = "Natalia sold clips to 48 friends in April, and half as many in May. How many altogether?"
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtjax.mistakes.equations import equations
-from mtjax.mistakes.known import derivable, known_numbers, numbers_in_words
-from mtjax.mistakes.lexing import number_of, numbers_in
+from mtjax.mistakes.text.equations import equations
+from mtjax.mistakes.text.known_numbers import derivable, known_numbers, numbers_in_words
+from mtjax.mistakes.text.lexer import number_of, numbers_in
 
 
 def read(text):

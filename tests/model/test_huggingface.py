@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.distributed.sharding import MeshSpec, make_mesh
 from mtjax.errors import InputError
-from mtjax.model import hf_tensors, huggingface
+from mtjax.model import huggingface
 from mtjax.model.decoder import DecoderConfig
+from mtjax.model.families import tensors
 from mtjax.model.huggingface import config_from_json, config_to_json
 from mtjax.model.language_model import make_language_model
 from mtjax.model.rope import RopeScaling
@@ -37,11 +38,11 @@ def small():
 def test_any_block_is_read_as_from_the_whole(inputs, cuts):
     """A parameter [4, 6, 5] written as the hub stores it; any block read back equals the block of the parameter."""
     whole = np.arange(120, dtype=np.float32).reshape(4, 6, 5)
-    tensor = hf_tensors.InMemory(hf_tensors.to_hub(whole, inputs))
-    assert tensor.get_shape() == hf_tensors.hub_shape((4, 6, 5), inputs)
+    tensor = tensors.InMemory(tensors.to_hub(whole, inputs))
+    assert tensor.get_shape() == tensors.hub_shape((4, 6, 5), inputs)
     index = tuple(slice(start, start + size) for start, size in cuts)
     index = tuple(slice(part.start, min(part.stop, size)) for part, size in zip(index, (4, 6, 5), strict=True))
-    np.testing.assert_array_equal(hf_tensors._read(tensor, (4, 6, 5), inputs, index), whole[index])
+    np.testing.assert_array_equal(tensors._read(tensor, (4, 6, 5), inputs, index), whole[index])
 
 
 @pytest.mark.parametrize("spec", [MeshSpec(fsdp=4), MeshSpec(data=2, fsdp=2, tensor=2)])
@@ -59,8 +60,8 @@ def test_a_mesh_gets_the_same_numbers_from_split_files(spec, tmp_path):
 def test_each_part_is_on_its_device_before_the_next_is_read(tmp_path, monkeypatch):
     model, params = small()
     huggingface.save(tmp_path / "m", model, params)
-    events, read, put = [], hf_tensors._read_layers, jax.device_put
-    monkeypatch.setattr(hf_tensors, "_read_layers", lambda *given: events.append("read") or read(*given))
+    events, read, put = [], tensors._read_layers, jax.device_put
+    monkeypatch.setattr(tensors, "_read_layers", lambda *given: events.append("read") or read(*given))
     monkeypatch.setattr(jax, "device_put", lambda *given: events.append(given[1]) or put(*given))
     _, placed = huggingface.load(tmp_path / "m", mesh=make_mesh(MeshSpec(fsdp=8)))
     assert events[::2] == ["read"] * 8 * len(jax.tree.leaves(params))

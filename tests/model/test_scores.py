@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from mtjax.distributed.sharding import MeshSpec, make_mesh
+from mtjax.model.chunked_logits import Head, map_next_token
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.model.policy import make_policy, token_scores
-from mtjax.model.scores import Head, map_next_token
 from mtjax.types import Batch
 
 CONFIG = DecoderConfig(vocab_size=37, width=16, layers=2, heads=4, kv_heads=2, head_dim=8, mlp_width=24, init_scale=0.3)

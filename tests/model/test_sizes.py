@@ -5,7 +5,7 @@ import pytest
 
 from mtjax.errors import InputError
 from mtjax.model import rope
-from mtjax.model.hf_config import config_from_json, config_to_json
+from mtjax.model.families.base import config_from_json, config_to_json
 from mtjax.model.sizes import SIZES, count_params, size
 
 COUNTS = {

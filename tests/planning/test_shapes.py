@@ -12,7 +12,7 @@ from mtjax.config import read_file
 from mtjax.data.batches import make_batches
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import InputError
-from mtjax.model.hf_config import config_to_json
+from mtjax.model.families.base import config_to_json
 from mtjax.model.sizes import size
 from mtjax.planning.shapes import batch_shape, model_shape, reference_shape, shape_of
 

@@ -12,7 +12,7 @@ from mtjax.data.sources.bigbench_mistake import Trace
 from mtjax.data.sources.cot_error_set import COT_ERROR_KEYS
 from mtjax.data.sources.gsm8k import strip_marks
 from mtjax.errors import InputError, suggest
-from mtjax.mistakes.errors import compared
+from mtjax.mistakes.injectors.base import compared
 
 RISE_KEYS = ("idx", "dataset", "prompt", "initial_reason_steps", "chosen", "rejected", "answer")
 """What a RISE pair record holds; those of steps also have `step` and `last_step`."""

@@ -5,9 +5,9 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 
-from mtjax.mistakes.carry_forward import write_number
-from mtjax.mistakes.lexing import number_of, numbers_in, sign_of
-from mtjax.mistakes.worked import Draft, Worked, change_equation, exact_rest
+from mtjax.mistakes.injectors.propagation import write_number
+from mtjax.mistakes.injectors.solution import Draft, Worked, change_equation, exact_rest
+from mtjax.mistakes.text.lexer import number_of, numbers_in, sign_of
 
 FACTORS = {
     60: (24, 100, 12), 24: (12, 60, 20), 7: (5, 10, 30), 12: (10, 24, 16), 52: (12, 50, 30), 365: (360, 100, 30),
@@ -161,4 +161,4 @@ TEXT_ERRORS: dict[str, Callable[[Worked, random.Random], Draft | None]] = {
     "skipped_step": skipped_step,
     "early_stop": early_stop,
 }
-"""Injectors by type, as in `mtjax.mistakes.errors_in_numbers.NUMBER_ERRORS`."""
+"""Injectors by type, as in `mtjax.mistakes.injectors.numbers.NUMBER_ERRORS`."""

@@ -4,11 +4,11 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from mtjax.data.expressions import Expression, exact_steps, parse_question, solution_text
-from mtjax.mistakes.carry_forward import Flow, readings, rewrite, write_number
-from mtjax.mistakes.equations import Equation, equations
-from mtjax.mistakes.known import known_numbers
-from mtjax.mistakes.lexing import Token, number_of, numbers_in
-from mtjax.mistakes.steps import StepSpan, split_steps
+from mtjax.mistakes.injectors.propagation import Flow, readings, rewrite, write_number
+from mtjax.mistakes.text.equations import Equation, equations
+from mtjax.mistakes.text.known_numbers import known_numbers
+from mtjax.mistakes.text.lexer import Token, number_of, numbers_in
+from mtjax.mistakes.text.steps import StepSpan, split_steps
 
 
 class Worked(NamedTuple):

@@ -13,8 +13,8 @@ from mtjax.data.problem import OnError, Problem
 from mtjax.data.sources import Source
 from mtjax.distributed.sharding import MeshSpec
 from mtjax.errors import InputError
-from mtjax.mistakes.mined import mined_mistakes
-from mtjax.mistakes.rethink import BlockConfig, Generate, Thinking, Wording, prompt_of, rethink
+from mtjax.mistakes.mined_records import mined_mistakes
+from mtjax.mistakes.self_rethinking import BlockConfig, Generate, Thinking, Wording, prompt_of, rethink
 from mtjax.reporting.intervals import Interval, difference_interval, mean_interval
 from mtjax.sampling.transport import ServerConfig
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from fractions import Fraction
 
-from mtjax.mistakes.lexing import lex, number_of, numbers_in
+from mtjax.mistakes.text.lexer import lex, number_of, numbers_in
 
 _UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
 _UNITS += "seventeen eighteen nineteen"

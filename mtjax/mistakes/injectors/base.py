@@ -6,10 +6,10 @@ from typing import Any
 
 from mtjax.data.answers import extract_answer
 from mtjax.data.mistake_record import Mistake
-from mtjax.mistakes.errors_in_numbers import NUMBER_ERRORS
-from mtjax.mistakes.errors_in_text import TEXT_ERRORS
 from mtjax.mistakes.filters import levenshtein
-from mtjax.mistakes.worked import Draft, Worked, take_apart
+from mtjax.mistakes.injectors.numbers import NUMBER_ERRORS
+from mtjax.mistakes.injectors.solution import Draft, Worked, take_apart
+from mtjax.mistakes.injectors.wording import TEXT_ERRORS
 
 INJECTORS: dict[str, Callable[[Worked, random.Random], Draft | None]] = NUMBER_ERRORS | TEXT_ERRORS
 """Every injector by its type: `(solution, generator) -> draft`, None where a draw finds no place."""

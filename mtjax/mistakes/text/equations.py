@@ -1,7 +1,7 @@
 """Equations within running text, read exactly: `$48 / 2 = <<48/2=24>>24 clips`, `20% of 50 = 10`, `3 boxes x 4 = 12`.
 
 There are no floats and no `eval`: values are fractions. What cannot be read with certainty is no equation; whoever
-judges by one also asks that the text beside it, known to be right, reads as true (`mtjax.mistakes.verify`).
+judges by one also asks that the text beside it, known to be right, reads as true (`mtjax.mistakes.verification`).
 """
 
 import functools
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from mtjax.mistakes.lexing import Token, decimals, is_no_number, lex, number_of, sign_of
+from mtjax.mistakes.text.lexer import Token, decimals, is_no_number, lex, number_of, sign_of
 
 _SCALES = "hundred thousand million billion trillion k dozen dozens percent half halves third thirds"
 # Words that end a unit: what stands in front of them is another clause, not an operand.

@@ -9,10 +9,10 @@ from typing import NamedTuple
 from mtjax.data.answers import extract_answer, parse_number, same_number, stated_answer
 from mtjax.data.expressions import parse_question
 from mtjax.data.mistake_record import Mistake, Verdict
-from mtjax.mistakes.equations import Equation, equations
 from mtjax.mistakes.filters import identical, still_true
-from mtjax.mistakes.known import derivable, known_numbers
-from mtjax.mistakes.lexing import Token, number_of, numbers_in
+from mtjax.mistakes.text.equations import Equation, equations
+from mtjax.mistakes.text.known_numbers import derivable, known_numbers
+from mtjax.mistakes.text.lexer import Token, number_of, numbers_in
 
 
 class Judgement(NamedTuple):

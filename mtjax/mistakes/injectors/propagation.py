@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
-from mtjax.mistakes.equations import Equation, equations
-from mtjax.mistakes.lexing import decimals, number_of, numbers_in, sign_of
+from mtjax.mistakes.text.equations import Equation, equations
+from mtjax.mistakes.text.lexer import decimals, number_of, numbers_in, sign_of
 
 UNMARKED = frozenset(Fraction(n) for n in (0, 1, 2, 100))
 """Values too common to tell by themselves whether a later number means the one that changed."""

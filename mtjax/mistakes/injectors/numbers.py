@@ -4,10 +4,10 @@ import random
 from collections.abc import Callable
 from fractions import Fraction
 
-from mtjax.mistakes.carry_forward import readings, rewrite, write_number
-from mtjax.mistakes.equations import Equation
-from mtjax.mistakes.lexing import Token, decimals, number_of, numbers_in, sign_of
-from mtjax.mistakes.worked import Draft, Worked, change_equation, exact_rest, rest_after
+from mtjax.mistakes.injectors.propagation import readings, rewrite, write_number
+from mtjax.mistakes.injectors.solution import Draft, Worked, change_equation, exact_rest, rest_after
+from mtjax.mistakes.text.equations import Equation
+from mtjax.mistakes.text.lexer import Token, decimals, number_of, numbers_in, sign_of
 
 
 def perturbed(rng: random.Random, text: str, digits: int) -> str | None:

@@ -1,0 +1,1 @@
+"""Planting an error in a right solution."""

@@ -1,0 +1,1 @@
+"""Reading a solution: numbers, equations and steps."""

@@ -1,0 +1,1 @@
+"""Families of checkpoints: how their configs and tensors are read."""
