@@ -78,7 +78,7 @@ plans: setup
 test-312:
 	$(MAKE) VENV=.venv-312 PYTHON=$(or $(PYTHON312),$(call find_python,python3.12 $(wildcard ~/.pyenv/versions/3.12*/bin/python),12),python3.12) setup
 	.venv-312/bin/python -m pytest -n 2 --dist loadfile tests/objectives/test_contract.py tests/data \
-	  tests/model/test_decoder.py tests/model/test_scores.py tests/model/test_huggingface.py tests/test_resume.py
+	  tests/model/test_decoder.py tests/model/test_chunked_logits.py tests/model/test_huggingface.py tests/test_resume.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -10,8 +10,8 @@ Same start, same mined problems, equal forward positions; the start model has a 
 in `demo.py`.
 """
 
-from mtjax.comparison.settings import Comparison
 from mtjax.data.sources.arithmetic import Arithmetic
+from mtjax.experiments.config import Comparison
 from mtjax.optim import OptimConfig
 
 recipe = Comparison(

@@ -9,8 +9,8 @@ Each seed has a start model, a training set and a data order of its own. Nothing
 solutions until it is right in about a third of its samples, so that its errors are of every kind.
 """
 
-from mtjax.comparison.settings import Coverage
 from mtjax.data.sources.arithmetic import Arithmetic
+from mtjax.experiments.config import Coverage
 
 recipe = Coverage(
     start_source=Arithmetic(count=20_000, split="train"),

@@ -9,6 +9,6 @@ The start model is taught, on purpose, a recognisable kind of mistake: four in f
 carries and borrows, each with probability one half. With diffuse errors the prefix had nothing to hold on to.
 """
 
-from mtjax.comparison.settings import Demo
+from mtjax.experiments.config import Demo
 
 recipe = Demo()

@@ -14,9 +14,8 @@ from mtjax import config as settings
 from mtjax.errors import ExitCode, InputError, entry_point, suggest
 from mtjax.io.command_line import output_file
 from mtjax.io.files import write_text
-from mtjax.planning.environment import check_installed, run_worker
-from mtjax.planning.page import search_page, to_page
-from mtjax.planning.report import from_json
+from mtjax.planning.process import check_installed, run_worker
+from mtjax.planning.report import from_json, search_page, to_page
 from mtjax.planning.topologies import HARDWARE, find_topology
 
 OPTIONS = {

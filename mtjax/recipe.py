@@ -6,9 +6,9 @@ from typing import Any
 
 import tyro
 
-from mtjax.comparison.recipes import RECIPES
 from mtjax.config import parse, read_module
 from mtjax.errors import ExitCode, InputError, entry_point
+from mtjax.experiments.recipes import RECIPES
 from mtjax.runs.compiled import keep_compiled
 
 

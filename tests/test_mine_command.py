@@ -19,7 +19,7 @@ from mtjax.errors import ExitCode
 from mtjax.model import huggingface
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
-from tests.mistakes.fake_server import FakeServer, error
+from tests.sampling.fake_server import FakeServer, error
 
 PROBLEMS = ["data.source:arithmetic", "--data.source.count=12"]
 QUICK = ["--samples=3", "--rows=8", "--max_new_tokens=6"]

@@ -19,7 +19,7 @@ from mtjax.model import huggingface
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.runs.loading import load_any
-from tests.mistakes.fake_server import FakeServer, error
+from tests.sampling.fake_server import FakeServer, error
 
 QUESTIONS = {f"Q{n}?": str(n) for n in range(8)}
 WORDS = ["--wording.solve=solve {question}", "--wording.ask=ask {question} {rationale} {mistakes}"]

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 
 from mtjax.config import Config
 from mtjax.errors import InputError
+from mtjax.planning.program import model_shape
 from mtjax.planning.report import Report
-from mtjax.planning.shapes import model_shape
 from mtjax.planning.topologies import Topology, larger_ones
 
 Run = Callable[..., Report]

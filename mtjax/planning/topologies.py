@@ -6,7 +6,6 @@ import re
 from typing import Any, Literal, NamedTuple
 
 from mtjax.errors import InputError, suggest
-from mtjax.planning import gpu
 
 GIB = 2**30
 
@@ -63,6 +62,46 @@ class Hardware:
 
 
 _MEGACORE: tuple[tuple[str, Any], ...] = (("chip_config_name", "megacore"), ("chips_per_host_bounds", (2, 2, 1)))
+# What the compiler wants to know of a GPU that is not here: figures that OpenXLA publishes for these cards
+# (`xla/backends/gpu/target_config/specs`), shortened to what compiling needs. None was read from a card by us.
+_TEXT = """gpu_device_info {{
+  threads_per_block_limit: 1024 threads_per_warp: 32 threads_per_core_limit: 2048
+  block_dim_limit_x: 2147483647 block_dim_limit_y: 65535 block_dim_limit_z: 65535
+  registers_per_core_limit: 65536 registers_per_block_limit: 65536 shared_memory_per_block: 49152
+  shared_memory_per_core: {shared_core} shared_memory_per_block_optin: {shared_block}
+  core_count: {cores} fpus_per_core: {fpus} clock_rate_ghz: {clock} l2_cache_size: {cache}
+  memory_bandwidth: {bandwidth} device_memory_size: {memory}
+  cuda_compute_capability {{ major: {major} minor: 0 }}
+}}
+platform_name: "CUDA"
+dnn_version_info {{ major: 9 minor: 10 patch: 0 }}
+runtime_version {{ major: 12 minor: 8 patch: 0 }}
+device_description_str: "{name}"
+"""
+
+_HOPPER = {"shared_core": 233472, "shared_block": 232448, "cores": 132, "fpus": 128, "clock": 1.98}
+_HOPPER |= {"cache": 52428800, "major": 9}
+
+H100 = _TEXT.format(name="NVIDIA H100 80GB HBM3", bandwidth=3352320000000, memory=84942979072, **_HOPPER)
+"""H100 SXM, 80 GB."""
+
+H200 = _TEXT.format(name="NVIDIA H200 141GB HBM3e", bandwidth=4800000000000, memory=151397597184, **_HOPPER)
+"""H200 SXM, 141 GB."""
+
+A100 = _TEXT.format(
+    name="NVIDIA A100-SXM4-80GB",
+    bandwidth=2039040000000,
+    memory=85100068864,
+    shared_core=167936,
+    shared_block=166912,
+    cores=108,
+    fpus=64,
+    clock=1.41,
+    cache=41943040,
+    major=8,
+)
+"""A100 SXM, 80 GB."""
+
 _TPU = "memory: what the compiler enforces; the rest: public figures of the vendor, nominal"
 _CARD = "the compiler project's published description of the card, shortened; not read from a card here"
 
@@ -79,9 +118,9 @@ HARDWARE: dict[str, Hardware] = {
     "tpu7x": Hardware(
         "tpu", 94.75 * GIB, 1153.5e12, 3.69e12, 50e9, 6.25e9, _TPU, "tpu7x", counts_as=2, devices_per_chip=2
     ),
-    "a100": Hardware("cuda", 0.92 * 85100068864, 312e12, 2.039e12, 300e9, 25e9, _CARD, target=gpu.A100),
-    "h100": Hardware("cuda", 0.92 * 84942979072, 989e12, 3.352e12, 450e9, 50e9, _CARD, target=gpu.H100),
-    "h200": Hardware("cuda", 0.92 * 151397597184, 989e12, 4.8e12, 450e9, 50e9, _CARD, target=gpu.H200),
+    "a100": Hardware("cuda", 0.92 * 85100068864, 312e12, 2.039e12, 300e9, 25e9, _CARD, target=A100),
+    "h100": Hardware("cuda", 0.92 * 84942979072, 989e12, 3.352e12, 450e9, 50e9, _CARD, target=H100),
+    "h200": Hardware("cuda", 0.92 * 151397597184, 989e12, 4.8e12, 450e9, 50e9, _CARD, target=H200),
 }
 """The machines by name. Of a GPU's memory 0.92 counts, which a run gets by `XLA_PYTHON_CLIENT_MEM_FRACTION=.92`."""
 
@@ -182,12 +221,11 @@ def larger_ones(topology: Topology) -> list[Topology]:
 
 def describe(topology: Topology) -> list[Any]:
     """The topology's devices as jax sees them; none need be here. For the worker, whose environment is set for it."""
-    from jax.experimental import topologies
 
     hardware = topology.hardware
     if hardware.platform == "cuda":
         nodes, cards = topology.shape
-        return topologies.get_topology_desc(
+        return get_topology_desc(
             platform="cuda", topology_name=topology.kind, target_config=hardware.target, topology=f"1x{nodes}x{cards}"
         ).devices
     options: dict[str, Any] = dict(hardware.options)
@@ -198,7 +236,7 @@ def describe(topology: Topology) -> list[Any]:
     if topology.slices > 1:
         options["num_slices"] = topology.slices
     sides = "x".join(map(str, topology.shape))
-    return topologies.get_topology_desc(f"{hardware.compiler_name}:{sides}", platform="tpu", **options).devices
+    return get_topology_desc(f"{hardware.compiler_name}:{sides}", platform="tpu", **options).devices
 
 
 def places(topology: Topology, devices: list[Any]) -> list[tuple[int, ...]]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mtjax.planning.groups import axes_of, read_groups
+from mtjax.planning.collectives import axes_of, read_groups
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,8 @@ import pathlib
 import pytest
 
 from mtjax import plan
-from mtjax.planning import environment
-from mtjax.planning.page import search_page, to_page
-from mtjax.planning.report import from_json
+from mtjax.planning import process
+from mtjax.planning.report import from_json, search_page, to_page
 from mtjax.planning.topologies import find_topology
 from tests.planning.fakes import LINTED, NO_FIT, REPORT
 
@@ -96,7 +95,7 @@ def test_bad_words_are_refused_in_one_line(capsys, words, says):
 
 @pytest.mark.parametrize(("topology", "extra"), [("v5p-64", "tpu"), ("h100-8", "plan-gpu")])
 def test_a_missing_compiler_is_named_with_its_extra(monkeypatch, capsys, topology, extra):
-    monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(process.importlib.util, "find_spec", lambda name: None)
     assert plan.main([CONFIG, f"--topology={topology}"]) == 2
     assert f"pip install 'mtjax[{extra}]'" in capsys.readouterr().err
     assert find_topology(topology).hardware.source
@@ -104,7 +103,7 @@ def test_a_missing_compiler_is_named_with_its_extra(monkeypatch, capsys, topolog
 
 def test_the_environment_comes_before_jax(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
-    fast, full = environment.environment("fast"), environment.environment("full")
+    fast, full = process.environment("fast"), process.environment("full")
     assert fast["JAX_OPTIMIZATION_LEVEL"] == "O0"
     assert "JAX_OPTIMIZATION_LEVEL" not in full
     assert all(made["JAX_PLATFORMS"] == "cpu" and "XLA_FLAGS" not in made for made in (fast, full))
@@ -113,5 +112,5 @@ def test_the_environment_comes_before_jax(monkeypatch):
 def test_the_worker_answers_bad_input_by_itself(capfd):
     """A real process, whose topology cannot be: no compiler is needed to say so."""
     request = {"config": CONFIG, "overrides": [], "topology": "v5p-63", "slices": 1, "level": "fast", "phase": "train"}
-    with pytest.raises(environment.InputError, match="comes as"):
-        environment.run_worker(request | {"search": False, "tries": 1})
+    with pytest.raises(process.InputError, match="comes as"):
+        process.run_worker(request | {"search": False, "tries": 1})

@@ -14,7 +14,7 @@ from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import InputError
 from mtjax.model.families.base import config_to_json
 from mtjax.model.sizes import size
-from mtjax.planning.shapes import batch_shape, model_shape, reference_shape, shape_of
+from mtjax.planning.program import batch_shape, model_shape, reference_shape, shape_of
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 TINY = read_file(CONFIGS / "tiny.py")

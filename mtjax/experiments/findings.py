@@ -1,0 +1,94 @@
+"""The numbers of one comparison, and what they say in words."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from mtjax.experiments.compare import Outcome
+from mtjax.experiments.config import Comparison
+from mtjax.experiments.lab import Measured
+from mtjax.experiments.methods import RIGHT_ONLY
+from mtjax.experiments.tables import better_or_worse, clear, gain, pass_from_counts, passes, votes
+from mtjax.reporting import plots
+from mtjax.reporting.intervals import Interval, difference_interval
+
+
+@dataclasses.dataclass(frozen=True)
+class Findings:
+    """The numbers of one comparison: by arm, `start` first, with intervals."""
+
+    c: Comparison
+    outcome: Outcome
+
+    @property
+    def k(self) -> int:
+        """The largest k."""
+        return max(self.c.ks)
+
+    @property
+    def arms(self) -> dict[str, list[Measured]]:
+        """The measurements at the end, by method and seed."""
+        own = {name: [record.measured for record in records] for name, records in self.outcome.arms.items()}
+        return {name: [measured for measured in runs if measured is not None] for name, runs in own.items()}
+
+    @property
+    def measured(self) -> dict[str, list[Measured]]:
+        """The same with the start in front."""
+        return {"start": [self.outcome.start]} | self.arms
+
+    def gains(self, k: int) -> dict[str, Interval]:
+        """pass@k of each method less that of right-only training, paired."""
+        arms = self.arms
+        return {name: gain(runs, arms[RIGHT_ONLY], k) for name, runs in arms.items() if name != RIGHT_ONLY}
+
+    def curve(self, name: str, k: int) -> plots.Curve:
+        """pass@k over training, step 0 being the start behind its own prompt."""
+        c, records = self.c, self.outcome.arms[name]
+        steps = [0, *sorted(records[0].curve)]
+        counts = {0: [self.outcome.start.right.sum(axis=1).tolist()]}
+        counts |= {step: [record.curve[step] for record in records] for step in steps[1:]}
+        means = [float(np.mean([pass_from_counts(own, c.samples, k) for own in counts[step]])) for step in steps]
+        return plots.Curve(steps, means)
+
+    @property
+    def prefix(self) -> Interval | None:
+        """pass@1 behind the correct prefix less that behind the incorrect one; None without mistake tuning."""
+        records = [record for own in self.outcome.arms.values() for record in own if record.behind_wrong is not None]
+        right = [passes(record.measured.right, 1) for record in records if record.measured is not None]
+        wrong = [passes(record.behind_wrong.right, 1) for record in records if record.behind_wrong is not None]
+        return difference_interval(np.stack(right), np.stack(wrong)) if records else None
+
+
+def verdict(found: Findings) -> str:
+    """What the intervals say of each method against right-only training, whoever wins."""
+    parts = []
+    for k in sorted({1, found.k}):
+        gains = found.gains(k)
+        by: dict[str, list[str]] = {}
+        for name, interval in gains.items():
+            by.setdefault(better_or_worse(interval), []).append(f"{name} ({interval})")
+        told = "; ".join(f"{say} it: {', '.join(names)}" for say, names in sorted(by.items()))
+        won = sum(clear(x) and x.low > 0 for x in gains.values())
+        parts.append(f"pass@{k}: {won} of {len(gains)} methods did better than right-only training. {told}.")
+    return "\n\n".join(parts)
+
+
+def prefix_text(prefix: Interval | None) -> str:
+    """What the gap between the two prefixes of mistake tuning says."""
+    if prefix is None:
+        return "Mistake tuning was not among the methods."
+    learnt = "learnt" if prefix.low > 0 else "did not learn"
+    return (
+        "The same weights decode behind the correct and behind the incorrect prefix. The gap is the evidence that the "
+        f"model tells them apart: mistake tuning {learnt} to, with a difference in pass@1 of {prefix}."
+    )
+
+
+def seed_means(runs: Sequence[Measured], k: int) -> dict[str, list[float]]:
+    """Each seed's own means."""
+    return {
+        "pass@1": [float(passes(run.right, 1).mean()) for run in runs],
+        f"pass@{k}": [float(passes(run.right, k).mean()) for run in runs],
+        f"maj@{k}": [float(votes(run, k).mean()) for run in runs],
+    }

@@ -1,0 +1,147 @@
+"""The comparison's arithmetic by hand: calibration, transitions, counted targets, and the words for intervals."""
+
+import numpy as np
+import pytest
+
+from mtjax.data.problem import Problem
+from mtjax.errors import InputError
+from mtjax.evaluation.calibration import calibration_error, reliability
+from mtjax.experiments.arm import look_steps
+from mtjax.experiments.coverage import CROSS_ENTROPY, Curves, dco_name, verdict
+from mtjax.experiments.findings import prefix_text
+from mtjax.experiments.kept import Record, measured_from_json, measured_to_json
+from mtjax.experiments.lab import Measured, is_right
+from mtjax.experiments.sections import errors_section, labels
+from mtjax.experiments.tables import better_or_worse, gain, passes, rose_or_fell
+from mtjax.experiments.training import count_targets
+from mtjax.reporting.intervals import Interval
+from mtjax.types import Batch
+
+ABOVE, BELOW, UNCLEAR = Interval(0.2, 0.1, 0.3, 0.95), Interval(-0.2, -0.3, -0.1, 0.95), Interval(0, -0.1, 0.1, 0.95)
+
+
+def measured(right, kinds=None, greedy_kinds=None, confidence=None):
+    right = np.array(right, bool)
+    count = len(right)
+    kinds = kinds or [["right" if good else "carry" for good in own] for own in right]
+    greedy_kinds = greedy_kinds or ["right"] * count
+    return Measured(
+        right,
+        [["1" if good else "2" for good in own] for own in right],
+        kinds,
+        np.array([kind == "right" for kind in greedy_kinds]),
+        greedy_kinds,
+        np.array(confidence if confidence is not None else [0.5] * count),
+    )
+
+
+def test_reliability_and_its_error():
+    # (0, .5]: .2 and .4, one right: confidence .3, accuracy .5; (.5, 1]: .9 and 1, both right: confidence .95.
+    bins = reliability([0.2, 0.9, 0.4, 1.0], [True, True, False, True], bins=2)
+    np.testing.assert_allclose([(b.size, b.confidence, b.accuracy) for b in bins], [(2, 0.3, 0.5), (2, 0.95, 1.0)])
+    assert calibration_error(bins) == pytest.approx((2 * 0.2 + 2 * 0.05) / 4)
+    # An edge belongs to the bin below; 0 to the first; empty bins are left out.
+    assert [(b.low, b.size) for b in reliability([0.0, 0.5, 0.5], [True] * 3, bins=4)] == [(0.0, 1), (0.25, 2)]
+    with pytest.raises(InputError, match="2 confidences and 1 verdicts"):
+        reliability([0.1, 0.2], [True])
+
+
+def test_errors_that_went_away_and_appeared():
+    start = measured([[1, 0]] * 2, greedy_kinds=["carry", "right"])
+    one = measured([[1, 0]] * 2, greedy_kinds=["right", "carry"])
+    two = measured([[1, 1]] * 2, greedy_kinds=["right", "right"])
+    assert labels("ab", [one, two]) == {
+        "a": ["right", "carry", "right", "right"],
+        "b": ["right", "carry", "right", "right"],
+    }
+    assert labels("ab", [one, two], greedy=True) == {"a": ["right", "right"], "b": ["carry", "right"]}
+    section, numbers = errors_section(start, {"arm": [one, two]}, "ab")
+    # Share of sampled carries: 1/2 at the start, 1/4 after, in each problem alike.
+    assert numbers["arm"]["change"]["carry"] == pytest.approx((-0.25, -0.25, -0.25, 0.95))
+    # Greedy: problem a had a carry and has none in either seed (1/2 of all went); b has one in one of two (1/4 came).
+    assert numbers["arm"]["greedy"] == {"kinds": ("right", "carry"), "table": [[0.25, 0.25], [0.5, 0.0]]}
+    changes, moves = section.tables
+    assert changes.rows[0] == ("start", 0.5, 0.5)
+    assert moves.rows == (("arm", "-0.250 +0.500", "-0.500 +0.250"),)
+
+
+def test_targets_are_counted_by_polarity():
+    # Two examples of 2 and 1 targets, the second wrong; padding (segment 0) does not count whatever its weight.
+    single = Batch(
+        np.zeros((1, 6), np.int32),
+        np.array([[0, 1, 1, 0, 0.5, 9.0]], np.float32),
+        np.array([[1, 1, 1, 2, 2, 0]], np.int32),
+        {"segment_polarity": np.array([[1.0, 0.0]], np.float32)},
+    )
+    assert count_targets(single) == (2.5, 2.0)
+    pair = Batch(*(np.stack([x, x], axis=1) for x in single[:3]), {"segment_polarity": np.array([[[1, 1], [0, 0]]])})
+    assert count_targets(pair) == (5.0, 2.5)
+
+
+def test_looks_are_spread_and_end_at_the_end():
+    assert look_steps(10, 4) == [2, 5, 7, 10]
+    assert look_steps(3, 3) == [1, 2, 3]
+    assert look_steps(5, 1) == [5]
+
+
+def test_words_follow_the_interval():
+    assert [better_or_worse(x) for x in (ABOVE, BELOW, UNCLEAR)] == ["better than", "worse than", "not to be told from"]
+    assert [rose_or_fell(x) for x in (ABOVE, BELOW, UNCLEAR)] == ["rose", "fell", "did not clearly change"]
+    assert "learnt to" in prefix_text(ABOVE)
+    assert "did not learn to" in prefix_text(UNCLEAR)
+
+
+def test_gains_are_paired():
+    ours, theirs = [measured([[1, 1], [1, 0]])], [measured([[1, 0], [0, 0]])]
+    # pass@1: (1, 1/2) against (1/2, 0): each problem gains 1/2, so the interval has no width.
+    assert gain(ours, theirs, 1) == pytest.approx((0.5, 0.5, 0.5, 0.95))
+    np.testing.assert_allclose(passes(ours[0].right, 2), [1, 1])
+
+
+def curves(start, end, dco):
+    """Two samples of each of 40 problems: how many are right at the start and at both ends."""
+    record = lambda right: Record({5: [right[0]] * 20 + [right[1]] * 20}, 2, None, None, [], {}, {})
+    arms = {CROSS_ENTROPY: [record(end)], dco_name(2): [record(dco)]}
+    return Curves([[start[0]] * 20 + [start[1]] * 20], arms, 2, 2)
+
+
+def test_the_report_says_whether_the_phenomenon_appeared():
+    # Start 1 of 2 everywhere: pass@1 .5, pass@2 1. Cross-entropy 2 and 0: pass@1 .5, pass@2 .5.
+    fell = curves((1, 1), (2, 0), (1, 1))
+    assert fell.change(CROSS_ENTROPY, 2).mean == pytest.approx(-0.5)
+    assert "pass@1 did not clearly change" in verdict(fell, 2)
+    assert "pass@2 fell" in verdict(fell, 2)
+    assert "did not appear" in verdict(fell, 2)
+    # Start 1 and 0 (pass@1 .25, pass@2 .5); cross-entropy 2 and 0: .5 and .5.
+    assert "did not appear" in verdict(curves((1, 0), (2, 0), (1, 0)), 2)
+
+
+def test_the_report_says_what_dco_kept():
+    def made(start, end, dco):
+        """Problems in three groups of 40, right ones of 4 samples each."""
+        record = lambda right: Record({5: np.repeat(right, 40).tolist()}, 4, None, None, [], {}, {})
+        return Curves([np.repeat(start, 40).tolist()], {CROSS_ENTROPY: [record(end)], dco_name(4): [record(dco)]}, 4, 4)
+
+    # Start 1, 1, 1: pass@1 1/4, pass@4 1. Cross-entropy 4, 4, 0: 2/3 and 2/3. DCO 2, 2, 1 keeps pass@4 at 1.
+    kept = verdict(made([1, 1, 1], [4, 4, 0], [2, 2, 1]), 4)
+    assert "the phenomenon appeared" in kept
+    assert "DCO kept the coverage" in kept
+    assert "below cross-entropy at pass@1" in kept
+    # DCO as cross-entropy: nothing kept.
+    lost = verdict(made([1, 1, 1], [4, 4, 0], [4, 4, 0]), 4)
+    assert "level with cross-entropy at pass@4" in lost
+    assert "DCO did not keep the coverage" in lost
+
+
+def test_a_measurement_survives_json():
+    one = measured([[1, 0], [0, 0]], confidence=[0.1, 1 / 3])
+    again = measured_from_json(measured_to_json(one))
+    for ours, theirs in zip(one, again, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert measured_from_json(measured_to_json(None)) is None
+
+
+def test_the_checker_judges_by_the_question():
+    problem = Problem("p", "2 + 3 =", "5")
+    assert is_right(problem, "Step 1: 2 + 3 = 5\nAnswer: 5")
+    assert not is_right(problem, "Step 1: 2 + 3 = 6\nAnswer: 6")

@@ -1,0 +1,143 @@
+"""The comparison end to end at a toy size: every method, its accounting, and what a kill leaves behind."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from mtjax.data.sources.arithmetic import Arithmetic
+from mtjax.errors import InputError
+from mtjax.experiments import compare, compare_report
+from mtjax.experiments.compare import best_rate, file_name
+from mtjax.experiments.config import METHODS, Comparison
+from tests.experiments.tiny import EASY, SETUP
+
+
+def tiny(folder, **changes):
+    settings = {
+        "mine_source": Arithmetic(count=24, seed=1, **EASY),
+        "validation_source": Arithmetic(count=8, seed=4, **EASY),
+        "rates": (1e-3, 3e-3),
+        "tune_samples": 2,
+        "looks": 2,
+        "dco_n": 4,
+        "seeds": (0,),
+        "output": str(folder),
+    }
+    return Comparison(**(SETUP | settings | changes))
+
+
+def numbers(page):
+    """The results without the seconds, which no two runs share."""
+    return {k: v for k, v in json.loads((page.parent / "results.json").read_text()).items() if k != "seconds"}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    settings = tiny(tmp_path_factory.mktemp("comparison") / "whole")
+    outcome = compare.run(settings)
+    return settings, outcome, compare_report.write(settings, outcome)
+
+
+def test_every_method_runs_at_equal_cost(done):
+    settings, outcome, page = done
+    found = numbers(page)
+    assert tuple(outcome.arms) == METHODS == tuple(found["methods"])
+    equal = 4 * 16 * 96  # updates, rows, positions of a row; a pair has two of the 16 rows
+    for name, records in outcome.arms.items():
+        assert len(records) == 1
+        for record in records:
+            reference = equal if name in ("DPO + NLL", "RISE") else 0
+            assert record.cost["positions"] == equal
+            assert record.cost["reference_positions"] == reference
+            assert record.cost["updates"] == len(record.losses) == 4
+            assert 0 < record.cost["right_tokens"] <= record.cost["target_tokens"]
+            assert list(record.curve) == [2, 4]
+            # The last point of the curve is what was measured at the end.
+            np.testing.assert_array_equal(record.curve[4], record.measured.right.sum(axis=1))
+    assert all(record.behind_wrong is not None for record in outcome.arms["mistake tuning"])
+    assert outcome.arms["right only"][0].cost["target_tokens"] == outcome.arms["right only"][0].cost["right_tokens"]
+    assert outcome.injected.pairs > 0
+
+
+def test_the_results_hold_what_the_page_says(done):
+    settings, outcome, page = done
+    found = numbers(page)
+    assert found["rates"].keys() == found["tuning"].keys() == set(METHODS)
+    for name, own in found["tuning"].items():
+        assert own[f"{found['rates'][name]:g}"] == max(own.values())
+    assert found["less_right_only"]["1"].keys() == set(METHODS) - {"right only"}
+    for name in METHODS:
+        first = found["arms"][name]["1"][0]
+        np.testing.assert_allclose(first[0], np.mean(found["seeds"][name]["pass@1"]))
+        np.testing.assert_allclose(found["over_training"][name]["1"]["4"], first[0])
+        np.testing.assert_allclose(found["over_training"][name]["1"]["0"], found["arms"]["start"]["1"][0][0])
+    assert found["sampling"]["solutions"] == 24 * 8
+    assert found["calibration"].keys() == {"start", *METHODS}
+    text = page.read_text()
+    for words in (*METHODS, "What it cost", "Learning rates", "What was and was not reproduced"):
+        assert words in text
+    assert text.count("<img") == 4  # arms, coverage, over training, calibration
+    for claim in found["claims"]:
+        low, high = claim["interval"][1:3]
+        assert claim["shown"] == ("yes" if low > 0 else "the opposite" if high < 0 else "not to be told")
+    assert len(found["claims"]) == 10
+    markdown = (page.parent / "report.md").read_text()
+    for name in ("arms", "coverage", "over_training", "calibration"):
+        assert f"(pictures/comparison/{name}.png)" in markdown
+        assert (page.parent / f"{name}.png").exists()
+    assert "http://" not in text.replace("http://www.w3.org", "")
+
+
+def test_a_killed_run_goes_on_and_ends_the_same(done, tmp_path):
+    settings, _, page = done
+    folder = tmp_path / "resumed"
+    shutil.copytree(settings.output, folder)
+    # As after a kill: some parts are there, one is half written, the others and the report are not.
+    for name in METHODS[2:]:
+        for part in folder.glob(f"arms/{file_name(name)}-*"):
+            part.unlink()
+    shutil.rmtree(folder / "start-0")
+    (folder / "mined.json").unlink()
+    (folder / "results.json").unlink()
+    (folder / "arms" / "dco-0.001-seed0.json.writing").write_text('{"curve"')
+    resumed = tiny(folder)
+    again = compare_report.write(resumed, compare.run(resumed))
+    change = {"settings": {"output": "elsewhere"}}
+    ours, theirs = numbers(again), numbers(page)
+    assert ours.pop("settings") | change["settings"] == theirs.pop("settings") | change["settings"]
+    assert ours == theirs
+
+
+def test_a_finished_run_is_read_not_repeated(done, monkeypatch):
+    settings, _, page = done
+    before, text = (page.parent / "results.json").read_bytes(), page.read_bytes()
+    monkeypatch.setattr(compare.Arm, "record", lambda *_, **__: pytest.fail("trained again"))
+    compare_report.write(settings, compare.run(settings))
+    assert (page.parent / "results.json").read_bytes() == before
+    assert page.read_bytes() == text
+
+
+def test_other_settings_are_refused_in_the_same_folder(done):
+    settings, _, _ = done
+    with pytest.raises(InputError, match="other settings .beta."):
+        compare.run(tiny(settings.output, beta=0.1))
+
+
+def test_the_best_rate_is_the_lowest_of_equal_ones():
+    assert best_rate({3e-3: 0.5, 1e-3: 0.5, 1e-4: 0.4}) == 1e-3
+    assert best_rate({1e-4: 0.1}) == 1e-4
+
+
+def test_impossible_settings_are_refused(tmp_path):
+    with pytest.raises(InputError, match="there is no method 'mistake tunning'; did you mean 'mistake tuning'"):
+        compare.run(tiny(tmp_path / "a", methods=("right only", "mistake tunning")))
+    with pytest.raises(InputError, match="right only"):
+        tiny(tmp_path, methods=("DCO",))
+    with pytest.raises(InputError, match="tune_seed"):
+        tiny(tmp_path, tune_seed=0)
+    with pytest.raises(InputError, match="batch_size"):
+        tiny(tmp_path, batch_size=15)
+    with pytest.raises(InputError, match="looks"):
+        tiny(tmp_path, looks=9)

@@ -1,0 +1,74 @@
+"""The coverage recipe end to end at a toy size: both arms from one start a seed, interrupted and not."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from mtjax.data.sources.arithmetic import Arithmetic
+from mtjax.errors import InputError
+from mtjax.experiments import coverage, coverage_report
+from mtjax.experiments.config import Coverage
+from tests.experiments.tiny import EASY, SETUP
+
+
+def tiny(folder, **changes):
+    settings = {
+        "train_source": Arithmetic(count=8, seed=5, **EASY),
+        "n": 4,
+        "looks": 2,
+        "ks": (1, 4),
+        "output": str(folder),
+    }
+    return Coverage(**(SETUP | settings | changes))
+
+
+def test_both_arms_from_a_start_of_each_seed_whatever_kills_them(tmp_path, monkeypatch):
+    settings = tiny(tmp_path / "whole")
+    outcome = coverage.run(settings)
+    page = coverage_report.write(settings, outcome)
+    found = json.loads((page.parent / "results.json").read_text())
+    assert list(outcome.curves.arms) == ["cross-entropy", "DCO, N = 4"]
+    for records in outcome.curves.arms.values():
+        # 4 updates, 16 rows, 96 positions; no reference.
+        assert [(r.cost["positions"], r.cost["reference_positions"]) for r in records] == [(4 * 16 * 96, 0)] * 2
+    # Seeds are starts of their own, and both arms of a seed begin at its start.
+    assert len(outcome.begins) == 2
+    np.testing.assert_allclose(found["starts"]["1"], [start.right.mean() for start in outcome.starts])
+    assert found["curves"]["cross-entropy"]["0"] == found["curves"]["DCO, N = 4"]["0"]
+    ends = np.mean(found["seeds"]["cross-entropy"]["4"])
+    np.testing.assert_allclose(found["curves"]["cross-entropy"]["4"]["4"][0], ends)
+    text = page.read_text()
+    assert found["verdict"] in text
+    assert text.count("<img") == 2  # over training, calibration
+
+    # Killed after the second part that is kept, and started again: the same numbers.
+    again = tiny(tmp_path / "killed")
+    written, replace = [], pathlib.Path.replace
+
+    def kill(path, target):
+        if target.parent == tmp_path / "killed" / "arms":
+            written.append(target)
+            if len(written) == 2:
+                raise KeyboardInterrupt
+        return replace(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pathlib.Path, "replace", kill)
+        with pytest.raises(KeyboardInterrupt):
+            coverage.run(again)
+    kept = sorted(path.name for path in (tmp_path / "killed" / "arms").iterdir())
+    assert kept == ["dco-seed0.json.writing", "nll-seed0.json"]
+    resumed = json.loads((coverage_report.write(again, coverage.run(again)).parent / "results.json").read_text())
+    for numbers in (found, resumed):
+        numbers["settings"].pop("output")
+        numbers.pop("seconds")
+    assert resumed == found
+
+
+def test_impossible_settings_are_refused(tmp_path):
+    with pytest.raises(InputError, match="n=0"):
+        tiny(tmp_path, n=0)
+    with pytest.raises(InputError, match="looks=9"):
+        tiny(tmp_path, looks=9)

@@ -1,0 +1,82 @@
+"""The demo end to end at a toy size, and its accounting."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mtjax.data.sources.arithmetic import Arithmetic
+from mtjax.errors import InputError
+from mtjax.experiments import demo
+from mtjax.experiments.config import Demo, Overfit
+from mtjax.experiments.demo_report import write
+from mtjax.experiments.lab import is_right
+from tests.experiments.tiny import EASY, SETUP
+
+
+def tiny(folder, **changes):
+    settings = {
+        "mine_source": Arithmetic(count=24, seed=1, **EASY),
+        "overfit": Overfit(
+            source=Arithmetic(count=8, seed=5, **EASY),
+            test_source=Arithmetic(count=8, seed=6, **EASY),
+            n=4,
+            steps=4,
+            looks=2,
+            samples=4,
+            ks=(1, 4),
+        ),
+        "output": str(folder),
+    }
+    return Demo(**(SETUP | settings | changes))
+
+
+def test_end_to_end_with_equal_budgets(tmp_path, capsys):
+    settings = tiny(tmp_path / "report")
+    outcome = demo.run(settings)
+    positions = {name: [run.positions for run in runs] for name, runs in outcome.arms.items()}
+    equal = 4 * 16 * 96  # steps, rows, positions of a row
+    for name in ("right only", "right and wrong, no prefix", "mistake tuning"):
+        assert positions[name] == [equal, equal]
+    for tuning, control in zip(
+        outcome.arms["mistake tuning"], outcome.arms["right only, equal right tokens"], strict=True
+    ):
+        # The control stops at the first step that reaches the goal, so it is over by less than a step's worth.
+        step = control.right_tokens / len(control.losses)
+        assert tuning.right_tokens <= control.right_tokens + 1e-6 or len(control.losses) == 4
+        assert control.right_tokens - tuning.right_tokens < 2 * step
+    assert all(run.behind_wrong is not None for run in outcome.arms["mistake tuning"])
+    # What was mined is what the checker says.
+    for problem in outcome.mined.problems:
+        assert all(is_right(problem, text) for text in problem.right)
+        assert not any(is_right(problem, text) for text in problem.wrong)
+    page = write(settings, outcome)
+    text = page.read_text()
+    assert "<img" in text
+    assert "http://" not in text.replace("http://www.w3.org", "")
+    numbers = json.loads((page.parent / "results.json").read_text())
+    start = numbers["arms"]["start"]["1"][0][0]
+    np.testing.assert_allclose(start, outcome.start.right.mean())
+    # The coverage picture: both arms from one start, looked at twice.
+    small = numbers["overfit"]["curves"]
+    assert {name: list(steps) for name, steps in small.items()} == {
+        "cross-entropy": ["0", "2", "4"],
+        "DCO, N = 4": ["0", "2", "4"],
+    }
+    assert small["cross-entropy"]["0"] == small["DCO, N = 4"]["0"]
+    assert numbers["overfit"]["verdict"] in text
+    said = capsys.readouterr().out
+    assert "right only, equal right tokens" in said
+    assert "pass@1" in said
+
+
+def test_a_missed_stop_rule_fails_and_says_so(tmp_path):
+    with pytest.raises(InputError, match="the stop rule was not met.*after 10 steps"):
+        demo.run(tiny(tmp_path, start_steps=10, target=(0.9, 1.0)))
+
+
+def test_impossible_settings_are_refused(tmp_path):
+    with pytest.raises(InputError, match="target"):
+        tiny(tmp_path, target=(0.7, 0.3))
+    with pytest.raises(InputError, match="ks"):
+        tiny(tmp_path, ks=(1, 8))
