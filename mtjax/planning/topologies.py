@@ -221,11 +221,12 @@ def larger_ones(topology: Topology) -> list[Topology]:
 
 def describe(topology: Topology) -> list[Any]:
     """The topology's devices as jax sees them; none need be here. For the worker, whose environment is set for it."""
+    from jax.experimental import topologies
 
     hardware = topology.hardware
     if hardware.platform == "cuda":
         nodes, cards = topology.shape
-        return get_topology_desc(
+        return topologies.get_topology_desc(
             platform="cuda", topology_name=topology.kind, target_config=hardware.target, topology=f"1x{nodes}x{cards}"
         ).devices
     options: dict[str, Any] = dict(hardware.options)
@@ -236,7 +237,7 @@ def describe(topology: Topology) -> list[Any]:
     if topology.slices > 1:
         options["num_slices"] = topology.slices
     sides = "x".join(map(str, topology.shape))
-    return get_topology_desc(f"{hardware.compiler_name}:{sides}", platform="tpu", **options).devices
+    return topologies.get_topology_desc(f"{hardware.compiler_name}:{sides}", platform="tpu", **options).devices
 
 
 def places(topology: Topology, devices: list[Any]) -> list[tuple[int, ...]]:

@@ -116,7 +116,8 @@ def test_eight_devices_equal_one(name, axes):
 def test_all_five_axes_at_once_equal_one_device(name):
     """Two ways each need 32 devices, which a process of its own simulates."""
     script = (
-        "import tests.training.test_step as t; axes = dict.fromkeys(('data', 'fsdp', 'tensor', 'context', 'expert'), 2); "
+        "import tests.training.test_step as t; "
+        "axes = dict.fromkeys(('data', 'fsdp', 'tensor', 'context', 'expert'), 2); "
         f"t.compare('{name}', axes)"
     )
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=32"}
