@@ -8,12 +8,10 @@ import re
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated, Any, Union
-
-import tyro
+from typing import Any
 
 from mtjax.data.batches import DataConfig
-from mtjax.data.sources import Source
+from mtjax.data.sources import AnySource
 from mtjax.distributed.sharding import MeshSpec
 from mtjax.errors import InputError, suggest
 from mtjax.io.command_line import parse
@@ -27,7 +25,7 @@ from mtjax.training.live_filter import LiveFilter
 from mtjax.training.monitors import CoverageConfig
 from mtjax.training.reference import ReferenceConfig
 
-AnyObjective = Union[tuple(Annotated[cls, tyro.conf.subcommand(name)] for name, cls in OBJECTIVES.items())]  # noqa: UP007
+AnyObjective = OBJECTIVES.union()
 """Every registered objective, by name, on the command line: `objective:nll`."""
 
 CONFIG_FILE = "mtjax_config_"
@@ -59,7 +57,7 @@ class CheckpointConfig:
 class HeldOut:
     """A second source, never trained on, whose loss is measured now and then."""
 
-    source: Source
+    source: AnySource  # type: ignore[valid-type]
     """Where its problems come from; rendered by the run's own task."""
     every: int = 100
     """Steps between measurements."""
@@ -134,7 +132,7 @@ class Config:
         if not 0 <= self.min_target_share <= 1:
             raise InputError(f"min_target_share={self.min_target_share}: expected a share, 0 to 1")
         task = getattr(self.objective, "task", "any")
-        name = next((name for name, cls in OBJECTIVES.items() if isinstance(self.objective, cls)), "of your own")
+        name = OBJECTIVES.name_of(self.objective) or "of your own"
         if task == "any" and self.data.task.sides > 1 and not getattr(self.objective, "by_polarity", False):
             raise InputError(
                 f"objective '{name}' takes single sequences, but data.task is '{self.data.task.name}', whose rejected "

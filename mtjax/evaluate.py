@@ -9,9 +9,7 @@ import dataclasses
 import json
 import os
 import pathlib
-import re
 import sys
-import typing
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -22,8 +20,8 @@ from mtjax import config as settings
 from mtjax.data.batches import make_batches
 from mtjax.data.examples import encode_prompt
 from mtjax.data.problem import Problem
-from mtjax.data.sources import InMemory, Source
-from mtjax.data.tasks import MistakeTask, Task
+from mtjax.data.sources import SOURCES, InMemory
+from mtjax.data.tasks import TASKS
 from mtjax.distributed.sharding import make_mesh, ways
 from mtjax.errors import ExitCode, InputError, entry_point
 from mtjax.evaluation.config import EvaluateConfig
@@ -77,7 +75,7 @@ def evaluate(loaded: Loaded, config: EvaluateConfig, mesh: Any = None) -> Outcom
     if not problems:
         raise InputError("there are no problems to evaluate on: check data.source and its split")
     task = config.data.task
-    prefixes = {"right": True, "wrong": False} if isinstance(task, MistakeTask) else {"plain": None}
+    prefixes = dict(task.prefixes)
     prompts = [task.prompt(problem, polarity, tokenizer) for polarity in prefixes.values() for problem in problems]
     longest = max(len(encode_prompt(tokenizer, prompt)) for prompt in prompts)
     room = model.config.max_length - longest
@@ -206,12 +204,11 @@ def read_settings(argv: Sequence[str]) -> tuple[str, EvaluateConfig]:
 
 def _refuse_without_problems(model: str, words: Sequence[str]) -> None:
     """A model that is no run brings no problems: say how to name them."""
-    for name, kinds in (("source", Source), ("task", Task)):
+    for name, registry in (("source", SOURCES), ("task", TASKS)):
         if not any(word.startswith(f"data.{name}:") for word in words):
-            known = ", ".join(re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower() for kind in typing.get_args(kinds))
             raise InputError(
                 f"{model!r} is no run folder, so say what to evaluate it on: give a config file, or data.source:KIND "
-                f"and data.task:KIND with their settings (data.{name} is not given; known: {known})"
+                f"and data.task:KIND with their settings (data.{name} is not given; known: {', '.join(registry)})"
             )
 
 

@@ -11,7 +11,6 @@ import json
 import os
 import pathlib
 import sys
-import typing
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -21,7 +20,7 @@ import tyro
 from mtjax import __version__, config
 from mtjax.data.mistake_record import Mistake, read_mistakes, to_lines
 from mtjax.data.problem import Problem
-from mtjax.data.sources import Source
+from mtjax.data.sources import SOURCES
 from mtjax.errors import ExitCode, InputError, entry_point, suggest
 from mtjax.io.files import write_text
 from mtjax.io.journal import MANIFEST, Journal, locked, settle
@@ -35,8 +34,6 @@ from mtjax.runs.compiled import keep_compiled
 
 FILE = "mistakes.jsonl"
 """What the records are called in their folder."""
-
-SOURCES = {kind.__name__: kind for kind in typing.get_args(Source)}
 
 
 def run(settings: InjectConfig, say: Callable[[str], None] = print, generate: Generate | None = None) -> int:
@@ -210,24 +207,18 @@ def load_policy(settings: InjectConfig) -> tuple[Generate, dict[str, Any], Calla
 
 def read_settings(argv: Sequence[str]) -> InjectConfig:
     """The settings of a command line; InputError for what it does not understand."""
-    kinds = {snake(name): name for name in SOURCES}
     given = [word for word in argv if word.startswith("source:")]
     if not given and not {"-h", "--help"} & set(argv):
         raise InputError(
             f"no source of right solutions: say source:KIND and its settings, such as source:arithmetic "
-            f"--source.count=1000 (known: {', '.join(sorted(kinds))})"
+            f"--source.count=1000 (known: {', '.join(SOURCES)})"
         )
     for word in given:
         name = word.removeprefix("source:").replace("-", "_")
-        if name not in kinds:
-            raise InputError(f"unknown source '{name}'; {suggest(name, kinds)}")
+        if SOURCES.resolve(name) is None:
+            raise InputError(f"unknown source '{name}'; {suggest(name, SOURCES)}")
     kind: Any = tyro.conf.CascadeSubcommandArgs[InjectConfig]
     return config.parse(tyro.MISSING_NONPROP, argv, "python -m mtjax.inject", kind)
-
-
-def snake(name: str) -> str:
-    """A class's name as the command line has it: `Gsm8kSolutions` -> `gsm8k_solutions`."""
-    return "".join("_" + char.lower() if char.isupper() else char for char in name).lstrip("_")
 
 
 @entry_point

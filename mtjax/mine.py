@@ -21,7 +21,6 @@ from mtjax import config as settings
 from mtjax.data.mistake_record import to_lines
 from mtjax.data.problem import Problem
 from mtjax.data.sources.mined import FILE, read_mined
-from mtjax.data.tasks import ChatTask
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.distributed.signals import signals
 from mtjax.errors import ExitCode, InputError, entry_point
@@ -145,7 +144,7 @@ def from_server(
     say: Callable[[str], None],
 ) -> Policy:
     """A server; its weights are not known, so the name of the model stands for them."""
-    chat = isinstance(config.data.task, ChatTask)
+    chat = config.data.task.is_chat
     server = Server(name, config.server, chat=chat, say=say)
     tokenizer = None if config.tokenizer is None else load_tokenizer(config.tokenizer)
     model = server.settle_model()

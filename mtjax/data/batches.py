@@ -12,8 +12,8 @@ from mtjax.data.index import Counts, Fit, Index, build_index, join_indices
 from mtjax.data.order import make_order
 from mtjax.data.packing import Rows, first_that_fit, join_rows, pack
 from mtjax.data.problem import OnError, Problems
-from mtjax.data.sources import Source, weighted_sources
-from mtjax.data.tasks import Task
+from mtjax.data.sources import AnySource, weighted_sources
+from mtjax.data.tasks import AnyTask
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.io.hashing import digest
@@ -24,9 +24,9 @@ from mtjax.types import Batch
 class DataConfig:
     """What to train on, how it becomes text, and how text becomes rows."""
 
-    source: Source
+    source: AnySource  # type: ignore[valid-type]
     """Where problems come from."""
-    task: Task
+    task: AnyTask
     """How a problem becomes text, and which of it counts; must be the task of the objective."""
     tokenizer: str | None = None
     """The name of a tokenizer: bytes, arithmetic, smollm2, a folder or a hub id; None takes the model's own."""

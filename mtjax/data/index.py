@@ -256,19 +256,10 @@ def _nothing_left(problems: int, counts: Counts, task: Task, fit: Fit) -> str:
     elif counts.targetless:
         way_out = "no token of theirs is a target: solutions are empty, or data.truncation cuts them off"
     elif counts.unused:
-        way_out = f"the task '{task.name}' finds nothing in them: it needs {NEEDS[task.name]}"
+        way_out = f"the task '{task.name}' finds nothing in them: it needs {task.needs}"
     else:
         way_out = "the source is empty; check its path and split"
     return (
         f"0 of {problems} problems gave an example to train on ({counts.skipped} unreadable, {counts.unused} unused, "
         f"{counts.dropped} too long, {counts.targetless} without target): {way_out}"
     )
-
-
-NEEDS = {
-    "completion": "a completion or right solutions",
-    "mistake": "right or wrong solutions",
-    "chat": "messages, or right solutions",
-    "pair": "pairs, or both right and wrong solutions",
-}
-"""What a problem must have for each task, in words."""

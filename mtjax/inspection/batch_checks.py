@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mtjax.data.problem import Problem
-from mtjax.data.tasks import ChatTask
-from mtjax.data.tasks.pair import KINDS, PairTask
+from mtjax.data.tasks import Task
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.inspection.batch_view import Piece
 
@@ -68,9 +67,7 @@ def check_prompts(parts: Sequence[Piece], task: Any, tokenizer: Tokenizer) -> Fi
 
 def must_end(part: Piece, task: Any) -> bool:
     """Whether this text is closed by an end token: all are but pairs of steps, and pairs where the task says none."""
-    if not isinstance(task, PairTask):
-        return True
-    return task.end == "full" and part.extras.get("kind", KINDS["full"]) == KINDS["full"]
+    return bool(task.ends(part.extras)) if isinstance(task, Task) else True
 
 
 def check_whole(parts: Sequence[Piece], task: Any, tokenizer: Tokenizer, truncation: str, shortened: int) -> Finding:
@@ -98,7 +95,7 @@ def check_ends(parts: Sequence[Piece], task: Any, tokenizer: Tokenizer) -> Findi
     Only a conversation may have several: one behind each turn.
     """
     ending, trained = 0, 0
-    several = isinstance(task, ChatTask) or getattr(task, "loss_on", None) == "all"
+    several = getattr(task, "many_ends", False)
     for part in parts:
         if not several and must_end(part, task) and tokenizer.end_id in part.tokens[:-1][part.targets[:-1]]:
             refusal = (

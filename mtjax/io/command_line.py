@@ -14,6 +14,7 @@ import tyro
 
 from mtjax.errors import InputError, nearest, suggest
 from mtjax.io.validation import check_types
+from mtjax.registry import refresh, resolve
 
 
 def parse(default: Any, overrides: Sequence[str], prog: str, kind: Any = None) -> Any:
@@ -29,6 +30,9 @@ def parse(default: Any, overrides: Sequence[str], prog: str, kind: Any = None) -
         InputError: a word that is not understood, with the nearest known one, or a value of a wrong type.
     """
     names: dict[str, Any] = {}
+    for settings in {type(default), *_dataclasses_of(kind)}:
+        if dataclasses.is_dataclass(settings):
+            refresh(settings)
     if dataclasses.is_dataclass(default) and not isinstance(default, type):
         check_types(default)
         names = dict(_names(default))
@@ -44,6 +48,7 @@ def parse(default: Any, overrides: Sequence[str], prog: str, kind: Any = None) -
         return f"--{name}{'no_' if value.lower() == 'false' else ''}{last}"
 
     given = [re.sub(r"^--((?:\w+\.)*)(\w+)=((?i:true|false))$", switch, word) for word in overrides]
+    given = [_as_choice(word, names) for word in given]
     # tyro wants a choice before the settings of what was chosen.
     chosen = [
         word for word in given if re.fullmatch(r"[a-z][\w.]*:[\w-]*", word) and _is_part(word.split(":")[0], names)
@@ -62,6 +67,23 @@ def parse(default: Any, overrides: Sequence[str], prog: str, kind: Any = None) -
         if not answer and chosen and chosen != given:
             parse(default, chosen, prog, kind)  # a misspelt choice is answered best without the settings behind it
         raise InputError(answer or f"the options {given} are not understood; --help lists all") from None
+
+
+def _as_choice(word: str, names: dict[str, Any]) -> str:
+    """A choice with its registered name: `data.task:chat-task` and `--data.task=chat` become `data.task:chat`."""
+    found = re.fullmatch(r"--([a-z][\w.]*)=([A-Za-z][\w-]*)", word)
+    chosen = found and names.get(found[1])
+    if found and (found[1] not in names or dataclasses.is_dataclass(chosen)) and _is_part(found[1], names):
+        word = f"{found[1]}:{found[2]}"
+    part, colon, choice = word.partition(":")
+    return f"{part}:{resolve(choice)}" if colon and re.fullmatch(r"[a-z][\w.]*:[\w-]*", word) else word
+
+
+def _dataclasses_of(kind: Any) -> Iterator[type]:
+    """The settings class in a type with tyro's marks."""
+    return (
+        part for part in (kind, *typing.get_args(kind)) if dataclasses.is_dataclass(part) and isinstance(part, type)
+    )
 
 
 def output_file(option: str, path: str | None) -> pathlib.Path | None:
@@ -90,9 +112,9 @@ def _names(settings: Any, before: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted name and value of each setting in a tree of dataclasses."""
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        if dataclasses.is_dataclass(value) and not isinstance(value, type) and dataclasses.fields(value):
             yield from _names(value, f"{before}{field.name}.")
-        else:
+        else:  # a dataclass without fields is a choice without settings
             yield before + field.name, value
 
 

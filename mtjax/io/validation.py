@@ -6,6 +6,7 @@ import typing
 from typing import Any, Literal, Union, get_args, get_origin
 
 from mtjax.errors import InputError, nearest
+from mtjax.registry import refresh
 
 WORDS = {int: "a whole number", float: "a number", str: "text in quotes", bool: "True or False", type(None): "None"}
 
@@ -19,6 +20,7 @@ def check_types(settings: Any, name: str = "") -> None:
     Raises:
         InputError: the first setting of a wrong type or not among its choices: dotted name, value, expectation.
     """
+    refresh(type(settings))
     hints = typing.get_type_hints(type(settings))
     for field in dataclasses.fields(settings):
         value, dotted = getattr(settings, field.name), f"{name}.{field.name}".lstrip(".")

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Literal
 
 from mtjax.data.problem import OnError
-from mtjax.data.sources import Source
+from mtjax.data.sources import AnySource
 from mtjax.errors import InputError
 from mtjax.mistakes.injection import Rules, Shares
 
@@ -13,7 +13,7 @@ from mtjax.mistakes.injection import Rules, Shares
 class InjectConfig:
     """What to inject errors into, and how."""
 
-    source: Source
+    source: AnySource  # type: ignore[valid-type]
     """Where the right solutions come from."""
     output: str = "runs/inject"
     """Folder for mistakes.jsonl and manifest.json."""

@@ -9,9 +9,9 @@ from typing import Any, Literal
 from mtjax.data.answers import check_answer, extract_answer
 from mtjax.data.arithmetic_checker import check_steps, parse_question
 from mtjax.data.problem import OnError, Problem
-from mtjax.data.sources import Source
+from mtjax.data.sources import AnySource
 from mtjax.data.sources.mined import Mined, MinedProblem, Solution, to_json
-from mtjax.data.tasks import CompletionTask, Task
+from mtjax.data.tasks import AnyTask, CompletionTask
 from mtjax.distributed.sharding import MeshSpec
 from mtjax.errors import InputError
 from mtjax.io.journal import Journal
@@ -24,9 +24,9 @@ from mtjax.sampling.transport import ServerConfig
 class MineData:
     """Which problems to solve, and what to decode from."""
 
-    source: Source
+    source: AnySource  # type: ignore[valid-type]
     """Where the problems come from; each needs an answer to compare with, or a right solution that states one."""
-    task: Task = CompletionTask()
+    task: AnyTask = CompletionTask()
     """How a problem becomes a prompt."""
     on_error: OnError = "raise"
     """A record that cannot be read, or a prompt that is too long or refused: stop and name it, or skip and count it."""

@@ -10,7 +10,7 @@ import numpy as np
 from mtjax.data.answers import check_answer
 from mtjax.data.mistake_record import Mistake, read_mistakes
 from mtjax.data.problem import OnError, Problem
-from mtjax.data.sources import Source
+from mtjax.data.sources import AnySource
 from mtjax.distributed.sharding import MeshSpec
 from mtjax.errors import InputError
 from mtjax.mistakes.mined_records import mined_mistakes
@@ -23,7 +23,7 @@ from mtjax.sampling.transport import ServerConfig
 class RethinkData:
     """Which questions to think about."""
 
-    source: Source
+    source: AnySource  # type: ignore[valid-type]
     """Where the problems come from; each needs an answer to compare with."""
     on_error: OnError = "raise"
     """A record that cannot be read: stop with its file and line, or skip and count it."""

@@ -1,18 +1,8 @@
-"""Objectives: what to minimise. One file each, arithmetic only; `base.py` says what all of them share."""
+"""Objectives: what to minimise. One file each, arithmetic only; `base.py` has what all of them share."""
 
-from mtjax.objectives import dco, dpo, kto, mistake_tuning, nll, npo, orpo, rise, simpo, unlikelihood
 from mtjax.objectives.base import OBJECTIVES
+from mtjax.registry import import_modules
 
-__all__ = [
-    "OBJECTIVES",
-    "dco",
-    "dpo",
-    "kto",
-    "mistake_tuning",
-    "nll",
-    "npo",
-    "orpo",
-    "rise",
-    "simpo",
-    "unlikelihood",
-]
+import_modules(__name__)
+
+__all__ = ["OBJECTIVES"]

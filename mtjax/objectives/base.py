@@ -1,42 +1,20 @@
 """What every objective shares: the registry, the reducer over segments, and the weighted token loss."""
 
-import dataclasses
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from mtjax.errors import InputError
+from mtjax.registry import Registry
 from mtjax.types import Batch, Mean, TokenScores
 
-OBJECTIVES: dict[str, type] = {}
-"""Every registered objective by the name it has on the command line and in configs."""
-
-Class = TypeVar("Class", bound=type)
+OBJECTIVES = Registry("objective", requires=("task", "needs_reference"))
+"""Every objective by name. `task` is the name of the task that renders its data, or "any" (`mtjax.types.Objective`)."""
 
 Number = int | float
 """A real setting. The checks at run time take the word `float` literally and would refuse `beta=5`."""
-
-
-def register(name: str) -> Callable[[Class], Class]:
-    """Class decorator: make a frozen dataclass an objective called `name`, and give it the contract tests.
-
-    The class needs `task` (the name of the task that renders its data, or "any"), `needs_reference`, and a
-    `__call__` as in `mtjax.types.Objective`. Raises ValueError when the name is taken or a field is missing.
-    """
-
-    def add(cls: Class) -> Class:
-        if name in OBJECTIVES:
-            raise ValueError(f"objective '{name}' is registered twice: {OBJECTIVES[name]} and {cls}")
-        missing = [field for field in ("task", "needs_reference") if not hasattr(cls, field)]
-        if missing or not dataclasses.is_dataclass(cls):
-            raise ValueError(f"objective '{name}' must be a frozen dataclass with {missing or 'fields'}; got {cls}")
-        OBJECTIVES[name] = cls
-        return cls
-
-    return add
 
 
 def require(

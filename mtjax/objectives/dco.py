@@ -18,7 +18,7 @@ DEAD = 0.1
 """An example whose weight is below this hardly learns any more: `p > 3.6 / n`. The authors' filter drops it."""
 
 
-@base.register("dco")
+@base.OBJECTIVES.register("dco")
 @dataclasses.dataclass(frozen=True)
 class Dco:
     """Direct coverage optimisation: cross-entropy that stops pushing an example once n samples will find it.

@@ -79,7 +79,7 @@ def dpo_loss(
     return (1 - label_smoothing) * as_given + label_smoothing * turned
 
 
-@base.register("dpo")
+@base.OBJECTIVES.register("dpo")
 @dataclasses.dataclass(frozen=True)
 class Dpo:
     """Direct preference optimisation: raise the chosen text over the rejected one, relative to a reference.

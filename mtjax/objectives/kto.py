@@ -43,7 +43,7 @@ def kto_loss(
     return jnp.where(right, wide(right_weight), wide(wrong_weight)) * jax.nn.sigmoid(-wide(beta) * gain)
 
 
-@base.register("kto")
+@base.OBJECTIVES.register("kto")
 @dataclasses.dataclass(frozen=True)
 class Kto:
     """Kahneman-Tversky optimisation: raise right texts and lower wrong ones, less so the further they already are.

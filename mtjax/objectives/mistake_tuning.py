@@ -11,7 +11,7 @@ from mtjax.objectives import base, sequences
 from mtjax.types import Batch, Mean, Metrics, Policy
 
 
-@base.register("mistake_tuning")
+@base.OBJECTIVES.register("mistake_tuning")
 @dataclasses.dataclass(frozen=True)
 class MistakeTuning:
     """Cross-entropy on right and wrong rationales, each behind the prefix of its polarity.

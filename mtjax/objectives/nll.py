@@ -9,7 +9,7 @@ from mtjax.objectives import base, sequences
 from mtjax.types import Batch, Mean, Metrics, Policy
 
 
-@base.register("nll")
+@base.OBJECTIVES.register("nll")
 @dataclasses.dataclass(frozen=True)
 class Nll:
     """Negative log-likelihood (cross-entropy), the loss of supervised fine-tuning.

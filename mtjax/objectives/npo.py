@@ -31,7 +31,7 @@ def npo_loss(logratio: ArrayLike, *, beta: ArrayLike) -> Float[Array, "..."]:
     return -2 / beta * jax.nn.log_sigmoid(-beta * wide(logratio))
 
 
-@base.register("npo")
+@base.OBJECTIVES.register("npo")
 @dataclasses.dataclass(frozen=True)
 class Npo:
     """Negative preference optimisation: unlearn wrong texts, relative to a reference; right ones only hold.

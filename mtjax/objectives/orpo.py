@@ -33,7 +33,7 @@ def orpo_loss(
     return -chosen - wide(odds_weight) * jax.nn.log_sigmoid(ratio)
 
 
-@base.register("orpo")
+@base.OBJECTIVES.register("orpo")
 @dataclasses.dataclass(frozen=True)
 class Orpo:
     """Odds ratio preference optimisation: cross-entropy on the chosen text, and its odds over the rejected one's.

@@ -46,7 +46,7 @@ def rise_loss(
     return dpo_loss(chosen_logratio, rejected_logratio, beta=beta) + extra
 
 
-@base.register("rise")
+@base.OBJECTIVES.register("rise")
 @dataclasses.dataclass(frozen=True)
 class Rise:
     """RISE: DPO on step pairs with a planted error and on full pairs, steadied by a gated cross-entropy.

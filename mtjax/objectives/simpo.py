@@ -30,7 +30,7 @@ def simpo_loss(
     return -jax.nn.log_sigmoid(wide(beta) * margin - wide(gamma))
 
 
-@base.register("simpo")
+@base.OBJECTIVES.register("simpo")
 @dataclasses.dataclass(frozen=True)
 class Simpo:
     """Simple preference optimisation: the chosen text's mean log-probability must lead by a margin.

@@ -24,7 +24,7 @@ def unlikelihood_loss(logprob: ArrayLike) -> Float[Array, "..."]:
     return -log1mexp(below_certain(logprob))
 
 
-@base.register("unlikelihood")
+@base.OBJECTIVES.register("unlikelihood")
 @dataclasses.dataclass(frozen=True)
 class Unlikelihood:
     """Cross-entropy on right texts and unlikelihood on wrong ones, token by token.

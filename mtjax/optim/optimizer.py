@@ -1,12 +1,13 @@
 """The optimizer: settings, and the one optax chain made from them."""
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import optax
 
 from mtjax.errors import InputError
+from mtjax.optim.schedules import SCHEDULES, AnySchedule, Cosine
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,8 +18,8 @@ class OptimConfig:
     """Peak learning rate, reached after the warm-up."""
     warmup_steps: int = 0
     """Steps of linear warm-up from 0."""
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    """How the learning rate falls after the warm-up."""
+    schedule: AnySchedule = Cosine()
+    """How the learning rate falls after the warm-up; a config file may give the name of one without settings."""
     schedule_steps: int | None = None
     """The step at which the schedule ends; None takes `steps`. Set it if `steps` may be raised later."""
     end_fraction: float = 0.1
@@ -35,6 +36,8 @@ class OptimConfig:
     """Largest global gradient norm; 0 does not clip."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.schedule, str):
+            object.__setattr__(self, "schedule", SCHEDULES.find(self.schedule)())
         if not 0 < self.learning_rate < float("inf"):
             raise InputError(f"optim.learning_rate={self.learning_rate}: expected a positive number, e.g. 1e-4")
         if not 0 <= self.warmup_steps < 2**31 or (self.schedule_steps is not None and self.schedule_steps < 1):
@@ -62,13 +65,7 @@ def make_schedule(config: OptimConfig, steps: int) -> optax.Schedule:
     end = config.schedule_steps or steps
     falling = max(end - config.warmup_steps, 1)
     peak, low = config.learning_rate, config.learning_rate * config.end_fraction
-    after: optax.Schedule
-    if config.schedule == "cosine":
-        after = optax.cosine_decay_schedule(peak, falling, config.end_fraction)
-    elif config.schedule == "linear":
-        after = optax.linear_schedule(peak, low, falling)
-    else:
-        after = optax.constant_schedule(peak)
+    after: optax.Schedule = config.schedule(peak, falling, low)
     if not config.warmup_steps:
         return after
     first = peak / config.warmup_steps

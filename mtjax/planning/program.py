@@ -16,7 +16,7 @@ from mtjax.config import Config
 from mtjax.data.batches import make_batches
 from mtjax.data.problem import Pair, Problem
 from mtjax.data.sources import InMemory
-from mtjax.data.tasks import ChatTask, CompletionTask
+from mtjax.data.tasks import CompletionTask
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.distributed import sharding
 from mtjax.errors import InputError, suggest
@@ -238,7 +238,7 @@ def reference_shape(config: Config, policy: DecoderConfig) -> DecoderConfig | No
 def batch_shape(config: Config) -> Batch:
     """A whole batch as shapes: made by the run's own task and packing from one problem made up here."""
     task: Any = config.data.task
-    if isinstance(task, ChatTask):  # needs a template that may be on the hub; its batches hold the same as these
+    if task.is_chat:  # needs a template that may be on the hub; its batches hold the same as these
         task = CompletionTask()
     pair = Pair("", "1", "2", "full")
     problem = Problem("made up", "q", right=("1",), wrong=("2",), pairs=(pair,), success_rate=0.5)

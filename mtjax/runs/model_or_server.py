@@ -2,15 +2,13 @@
 
 import contextlib
 import pathlib
-import re
-import typing
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 
-from mtjax.data.sources import Source
-from mtjax.data.tasks import Task
+from mtjax.data.sources import SOURCES
+from mtjax.data.tasks import TASKS
 from mtjax.distributed.sharding import make_mesh
 from mtjax.errors import InputError, suggest
 from mtjax.mistakes.mining import MineConfig
@@ -63,14 +61,13 @@ def name_and_file(argv: Sequence[str]) -> tuple[str, pathlib.Path | None, list[s
 def check_choices(words: Sequence[str], *, has_source: bool) -> None:
     """Refuse a `data.source:KIND` or `data.task:KIND` that does not exist, and no source at all."""
     named = set()
-    for name, union in (("source", Source), ("task", Task)):
-        known = [re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower() for kind in typing.get_args(union)]
+    for name, registry in (("source", SOURCES), ("task", TASKS)):
         for kind in (word.partition(":")[2] for word in words if word.startswith(f"data.{name}:")):
             named.add(name)
-            if kind.replace("-", "_") not in known:
-                raise InputError(f"data.{name}:{kind} does not exist: {suggest(kind, known)}")
+            if registry.resolve(kind) is None:
+                raise InputError(f"data.{name}:{kind} does not exist: {suggest(kind, registry)}")
         if name == "source" and not named and not has_source and not {"-h", "--help"} & set(words):
             raise InputError(
                 "say which problems: give a config file, or data.source:KIND with its settings (known: "
-                f"{', '.join(sorted(known))})"
+                f"{', '.join(registry)})"
             )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from mtjax.data.problem import Message, Problem
-from mtjax.data.tasks import ChatTask, Task
+from mtjax.data.tasks import Task
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.io.hashing import digest
@@ -86,7 +86,7 @@ def chat_or_text(api: str, task: Task, problem: Problem, tokenizer: Tokenizer | 
     """
     if api != "chat":
         return task.prompt(problem, None, tokenizer)
-    if not isinstance(task, ChatTask):
+    if not task.is_chat:
         return task.prompt(problem, None, tokenizer).strip()
     messages = list(problem.messages) or [Message("user", problem.question)]
     turns = [turn for turn, message in enumerate(messages) if message.role == "assistant"]

@@ -13,7 +13,7 @@ from jaxtyping import Int
 from mtjax.data.batches import Batches
 from mtjax.data.examples import encode_prompt
 from mtjax.data.problem import OnError
-from mtjax.data.sources import Source
+from mtjax.data.sources import AnySource
 from mtjax.data.tasks import Task
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
@@ -36,7 +36,7 @@ LONGEST = 256
 class CoverageConfig:
     """On which problems pass@k is measured during a run, and how."""
 
-    source: Source
+    source: AnySource  # type: ignore[valid-type]
     """Where the problems come from, never trained on; their prompts are those of the run's own task."""
     every: int = 200
     """Steps between measurements; one more comes before the first step, and one behind the last."""

@@ -1,6 +1,7 @@
 """Where problems come from: one file per source."""
 
 from mtjax.data.sources.arithmetic import Arithmetic
+from mtjax.data.sources.base import SOURCES, FileSource, Source
 from mtjax.data.sources.bigbench_mistake import BigBenchMistake
 from mtjax.data.sources.cot_error_set import CotErrorSet
 from mtjax.data.sources.gsm8k import Gsm8k, Gsm8kSolutions
@@ -12,46 +13,20 @@ from mtjax.data.sources.mistakes import Mistakes
 from mtjax.data.sources.mixture import Mixture, weighted_sources
 from mtjax.data.sources.svamp import Svamp
 from mtjax.data.sources.tfds import Tfds
+from mtjax.registry import import_modules
 
-Source = (
-    Jsonl
-    | InMemory
-    | Hub
-    | Tfds
-    | Arithmetic
-    | Gsm8k
-    | Gsm8kSolutions
-    | Svamp
-    | BigBenchMistake
-    | CotErrorSet
-    | Mined
-    | Mistakes
-    | Mixture
-)
-"""Anything with `problems(on_error) -> Problems` and `fingerprint() -> str`; a tyro union of dataclasses."""
+import_modules(__name__)
 
-SOURCES = {
-    "jsonl": Jsonl,
-    "memory": InMemory,
-    "hub": Hub,
-    "tfds": Tfds,
-    "arithmetic": Arithmetic,
-    "gsm8k": Gsm8k,
-    "gsm8k_solutions": Gsm8kSolutions,
-    "svamp": Svamp,
-    "bigbench_mistake": BigBenchMistake,
-    "cot_error_set": CotErrorSet,
-    "mined": Mined,
-    "mistakes": Mistakes,
-    "mixture": Mixture,
-}
-"""The sources by name."""
+AnySource = SOURCES.union()
+"""The type of a setting that holds a source; on the command line `data.source:gsm8k`."""
 
 __all__ = [
     "SOURCES",
+    "AnySource",
     "Arithmetic",
     "BigBenchMistake",
     "CotErrorSet",
+    "FileSource",
     "Gsm8k",
     "Gsm8kSolutions",
     "Hub",

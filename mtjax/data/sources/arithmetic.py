@@ -12,7 +12,7 @@ from typing import Literal
 from mtjax.data.arithmetic_checker import StepError, StepReport, check_steps
 from mtjax.data.expressions import Expression, carry_slip, exact_steps, parse_question, slipped_steps, solution_text
 from mtjax.data.problem import OnError, Problem, Problems, Split, in_split
-from mtjax.data.sources.base import nonempty, settings_digest
+from mtjax.data.sources.base import SOURCES, Source, nonempty, settings_digest
 from mtjax.errors import InputError
 
 __all__ = ["Arithmetic", "Expression", "StepError", "StepReport", "carry_slip", "check_steps", "parse_question"]
@@ -26,8 +26,9 @@ def _rng(*parts: object) -> random.Random:
     return random.Random(hashlib.sha256(repr(parts).encode()).digest())
 
 
+@SOURCES.register("arithmetic")
 @dataclasses.dataclass(frozen=True)
-class Arithmetic:
+class Arithmetic(Source):
     """Generated multi-step arithmetic; problem i depends on the settings and i alone.
 
     Splits have no expression in common, whatever the seeds. The same expression may come twice within one.

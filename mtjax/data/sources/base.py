@@ -1,4 +1,4 @@
-"""What every source shares: reading records, leaving out bad ones, splits and fingerprints."""
+"""The contract of a source, and what sources share: reading records, leaving out bad ones, splits and fingerprints."""
 
 import dataclasses
 import functools
@@ -11,9 +11,7 @@ from typing import Any
 from mtjax.data.problem import OnError, Problem, Problems, Split, in_split
 from mtjax.errors import InputError, suggest
 from mtjax.io.jsonl import existing_file, json_of, read_lines
-
-ParseRecord = Callable[[Any, str, str], Problem]
-"""`(record, where, id) -> Problem`; `where` opens error messages (path and line), `id` is its short form."""
+from mtjax.registry import Registry
 
 
 def collect(attempts: Iterable[Callable[[], Problem]], on_error: OnError, split: Split) -> Problems:
@@ -31,20 +29,6 @@ def collect(attempts: Iterable[Callable[[], Problem]], on_error: OnError, split:
             items.append(problem)
     notes = (f"{skipped} records skipped; the first: {first}",) if skipped else ()
     return Problems(items, skipped, notes)
-
-
-def read_problems(path: str, parse: ParseRecord, on_error: OnError, split: Split = "all") -> Problems:
-    """The problems of a JSONL file, each line parsed by `parse`.
-
-    Raises InputError for a missing file, a bad line (unless skipped) and a file without a single problem of the split.
-    """
-
-    def attempt(number: int, line: bytes) -> Problem:
-        where = f"{path}:{number}"
-        return parse(json_of(line, where), where, f"{pathlib.Path(path).name}:{number}")
-
-    attempts = (functools.partial(attempt, number, line) for number, line in read_lines(path))
-    return nonempty(collect(attempts, on_error, split), path, split)
 
 
 def nonempty(problems: Problems, path: str, split: Split) -> Problems:
@@ -145,3 +129,65 @@ def final_answer(text: str, mark: str, where: str) -> str:
     if not found or not tail.strip():
         raise InputError(f"{where}: no final answer behind {mark!r} in {text[-60:]!r}; expected a last line with one")
     return tail.strip().replace(",", "")
+
+
+class Source:
+    """What every source is: a frozen dataclass with these two methods. A source of one file is a `FileSource`."""
+
+    def problems(self, on_error: OnError = "raise") -> Problems:
+        """The problems in a fixed order.
+
+        A record that cannot be read is an InputError, or is left out and counted with `on_error="skip"`. InputError
+        where there are no problems.
+        """
+        raise NotImplementedError
+
+    def fingerprint(self) -> str:
+        """A digest (hex) of settings and content: it changes where the problems may change."""
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class FileSource(Source):
+    """A source of one file; a subclass says what one record of it is.
+
+    A subclass needs `parse`. Files other than JSON lines need `records` too.
+    """
+
+    path: str
+    """The file; a relative path counts from the working directory."""
+    split: Split = "all"
+    """Which part, by hash of the question: all of it, or train (70 %), validation (10 %) or test (20 %)."""
+
+    def parse(self, record: Any, where: str, id: str) -> Problem:
+        """The problem that a record describes; InputError for a record of another form.
+
+        `where` opens error messages (path and line); `id` names a problem whose record has no name of its own.
+        """
+        raise NotImplementedError
+
+    def file(self) -> str:
+        """The file to read; `path`, unless a source looks in a folder."""
+        return self.path
+
+    def records(self) -> Iterator[tuple[str, str, Callable[[], Any]]]:
+        """Each record as (where, id, a function that reads it): the lines of a JSON-lines file, plain or `.gz`."""
+        name = pathlib.Path(self.file()).name
+        for number, line in read_lines(self.file()):
+            where = f"{self.file()}:{number}"
+            yield where, f"{name}:{number}", functools.partial(json_of, line, where)
+
+    def problems(self, on_error: OnError = "raise") -> Problems:
+        """The problems of the split, in the order of the file."""
+        attempts = (
+            functools.partial(lambda where, id, read: self.parse(read(), where, id), *found) for found in self.records()
+        )
+        return nonempty(collect(attempts, on_error, self.split), self.file(), self.split)
+
+    def fingerprint(self) -> str:
+        """sha256 of settings and file bytes."""
+        return file_fingerprint(self, self.file())
+
+
+SOURCES = Registry("source", requires=("problems", "fingerprint"))
+"""Every source by name."""

@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from mtjax.data.problem import OnError, Problem, Problems, Split
-from mtjax.data.sources.base import field_of, file_fingerprint, read_problems
+from mtjax.data.problem import Problem, Split
+from mtjax.data.sources.base import SOURCES, FileSource, field_of
 from mtjax.errors import InputError
 from mtjax.io.jsonl import json_of, read_lines
 
@@ -41,8 +41,9 @@ def _trace(record: Any, where: str, id: str) -> Trace:
     return Trace(problem, tuple(steps), answer, mistake)
 
 
+@SOURCES.register("bigbench_mistake")
 @dataclasses.dataclass(frozen=True)
-class BigBenchMistake:
+class BigBenchMistake(FileSource):
     """BIG-Bench Mistake: real chains of thought with the place of the first mistake (Tyen et al., 2024)."""
 
     path: str
@@ -50,19 +51,15 @@ class BigBenchMistake:
     split: Split = "all"
     """Which part, by hash of the question."""
 
-    def problems(self, on_error: OnError = "raise") -> Problems:
+    def parse(self, record: Any, where: str, id: str) -> Problem:
         """One problem per chain; it is right only if its answer is and no step is marked, and wrong otherwise.
 
         A right final answer can hold a mistake, and a wrong one can have none marked: both count as wrong.
         """
-        return read_problems(self.path, lambda *given: _trace(*given).problem, on_error, self.split)
+        return _trace(record, where, id).problem
 
     def traces(self) -> Iterator[Trace]:
         """The chains of all splits, with their steps and the first wrong one; InputError at a bad record."""
         for number, line in read_lines(self.path):
             where = f"{self.path}:{number}"
             yield _trace(json_of(line, where), where, where)
-
-    def fingerprint(self) -> str:
-        """sha256 of settings and file bytes."""
-        return file_fingerprint(self, self.path)

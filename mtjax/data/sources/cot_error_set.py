@@ -5,8 +5,8 @@ import json
 import re
 from typing import Any
 
-from mtjax.data.problem import OnError, Problem, Problems, Split
-from mtjax.data.sources.base import field_of, file_fingerprint, read_problems
+from mtjax.data.problem import Problem
+from mtjax.data.sources.base import SOURCES, FileSource, field_of
 from mtjax.errors import InputError
 
 COT_ERROR_KEYS = {
@@ -17,36 +17,22 @@ COT_ERROR_KEYS = {
 """Where `CotErrorSet` finds its three fields; case, spaces and hyphens of a key do not matter."""
 
 
+@SOURCES.register("cot_error_set")
 @dataclasses.dataclass(frozen=True)
-class CotErrorSet:
+class CotErrorSet(FileSource):
     """CoTErrorSet records: a question, the human rationale, and the wrong rationale of a model (Tong et al., 2024).
 
     Field names follow the paper's table (question, correct reference, incorrect rationale); what it says of the cause
     (error cause, error name, error type) is not part of a `Problem` and is left out.
     """
 
-    path: str
-    """A JSONL file."""
-    split: Split = "all"
-    """Which part, by hash of the question."""
-
-    def problems(self, on_error: OnError = "raise") -> Problems:
-        """One problem per record, with one right and one wrong solution; no separate final answer."""
-
-        def parse(record: Any, where: str, id: str) -> Problem:
-            if not isinstance(record, dict):
-                raise InputError(f"{where}: got {json.dumps(record):.80}; expected an object")
-            plain = {re.sub(r"[ -]", "_", str(key).lower()): value for key, value in record.items()}
-            found = {}
-            for ours, names in COT_ERROR_KEYS.items():
-                key = next((name for name in names if name in plain), names[0])
-                found[ours] = field_of(plain, key, str, where)
-            return Problem(
-                id, found["question"], right=(found["right"],), wrong=(found["wrong"],), source="cot_error_set"
-            )
-
-        return read_problems(self.path, parse, on_error, self.split)
-
-    def fingerprint(self) -> str:
-        """sha256 of settings and file bytes."""
-        return file_fingerprint(self, self.path)
+    def parse(self, record: Any, where: str, id: str) -> Problem:
+        """One right and one wrong solution; there is no separate final answer."""
+        if not isinstance(record, dict):
+            raise InputError(f"{where}: got {json.dumps(record):.80}; expected an object")
+        plain = {re.sub(r"[ -]", "_", str(key).lower()): value for key, value in record.items()}
+        found = {}
+        for ours, names in COT_ERROR_KEYS.items():
+            key = next((name for name in names if name in plain), names[0])
+            found[ours] = field_of(plain, key, str, where)
+        return Problem(id, found["question"], right=(found["right"],), wrong=(found["wrong"],), source="cot_error_set")

@@ -4,12 +4,13 @@ import dataclasses
 from typing import Any
 
 from mtjax.data.problem import OnError, Problem, Problems, Split, problem_from_record
-from mtjax.data.sources.base import content_digest, problems_of_rows, rename_keys, settings_digest
+from mtjax.data.sources.base import SOURCES, Source, content_digest, problems_of_rows, rename_keys, settings_digest
 from mtjax.errors import InputError
 
 
+@SOURCES.register("hub")
 @dataclasses.dataclass(frozen=True)
-class Hub:
+class Hub(Source):
     """A data set that `datasets.load_dataset` can load: an id of the Hugging Face hub or a local folder."""
 
     path: str

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import tyro
 
 from mtjax.data.problem import OnError, Problem, Problems, Split, problem_from_record
+from mtjax.data.sources.base import SOURCES, Source, content_digest, nonempty, settings_digest
 from mtjax.data.sources.base import collect as _collect
-from mtjax.data.sources.base import content_digest, nonempty, settings_digest
 
 
 def _not_here(words: list[str]) -> Any:
@@ -27,8 +27,9 @@ InConfigOnly = Annotated[
 """A tuple of anything, which the command line can keep but not write."""
 
 
+@SOURCES.register("memory")
 @dataclasses.dataclass(frozen=True)
-class InMemory:
+class InMemory(Source):
     """Problems, or records in one of the schemas, that a config or a program already holds."""
 
     items: InConfigOnly = ()

@@ -12,8 +12,8 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from mtjax.data.problem import OnError, Problem, Problems, Split
-from mtjax.data.sources.base import file_fingerprint, read_problems
+from mtjax.data.problem import Problem, Split
+from mtjax.data.sources.base import SOURCES, FileSource
 from mtjax.errors import InputError, suggest
 from mtjax.io.jsonl import json_of, read_lines
 
@@ -156,8 +156,9 @@ def read_mined(path: str) -> Iterator[MinedProblem]:
         yield from_json(json_of(line, where), where)
 
 
+@SOURCES.register("mined")
 @dataclasses.dataclass(frozen=True)
-class Mined:
+class Mined(FileSource):
     """Problems with the right and wrong solutions that a policy found itself (`python -m mtjax.mine`).
 
     A solution whose verdict is unknown is neither right nor wrong, and one that the policy's tokenizer cannot write
@@ -180,10 +181,13 @@ class Mined:
         if self.solved_below is not None and not 0 < self.solved_below <= 1:
             raise InputError(f"source.solved_below={self.solved_below}: expected a share, above 0 and at most 1")
 
-    def problems(self, on_error: OnError = "raise") -> Problems:
-        """The problems in the order they were mined, those without any solution included."""
-        parse = lambda record, where, id: self.problem_of(from_json(record, where))
-        return read_problems(solutions_file(self.path), parse, on_error, self.split)
+    def file(self) -> str:
+        """The file of solutions, in the folder or itself."""
+        return solutions_file(self.path)
+
+    def parse(self, record: Any, where: str, id: str) -> Problem:
+        """One mined problem; those without any solution are problems too."""
+        return self.problem_of(from_json(record, where))
 
     def problem_of(self, mined: MinedProblem) -> Problem:
         """One mined problem with the solutions that these settings make of it."""
@@ -211,7 +215,3 @@ class Mined:
         if not solution.finished:
             return self.cut if solution.verdict == "wrong" else "drop"
         return self.flawed if solution.verdict == "right" and solution.untrue else solution.verdict
-
-    def fingerprint(self) -> str:
-        """sha256 of settings and file bytes."""
-        return file_fingerprint(self, solutions_file(self.path))

@@ -6,7 +6,7 @@ from typing import Literal
 
 from mtjax.data.mistake_record import Mistake, from_json
 from mtjax.data.problem import OnError, Pair, Problem, Problems, Split, in_split
-from mtjax.data.sources.base import file_fingerprint, nonempty
+from mtjax.data.sources.base import SOURCES, FileSource, nonempty
 from mtjax.errors import InputError
 from mtjax.io.jsonl import json_of, read_lines
 
@@ -43,8 +43,9 @@ def pairs_of(mistakes: Iterable[Mistake]) -> list[Problem]:
     return [dataclasses.replace(problem, pairs=tuple(pairs[key])) for key, problem in problems.items()]
 
 
+@SOURCES.register("mistakes")
 @dataclasses.dataclass(frozen=True)
-class Mistakes:
+class Mistakes(FileSource):
     """A file of mistake records, as `python -m mtjax.inject` and `mtjax.mine` write them: problems with pairs."""
 
     path: str
@@ -83,7 +84,3 @@ class Mistakes:
         if unpaired:
             notes.append(f"{unpaired} records left out that have no right side beside the wrong one")
         return nonempty(Problems(pairs_of(found), skipped, tuple(notes)), self.path, self.split)
-
-    def fingerprint(self) -> str:
-        """sha256 of settings and file bytes."""
-        return file_fingerprint(self, self.path)

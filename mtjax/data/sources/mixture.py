@@ -5,13 +5,14 @@ import math
 from typing import Any
 
 from mtjax.data.problem import OnError, Problems
-from mtjax.data.sources.base import settings_digest
+from mtjax.data.sources.base import SOURCES, Source, settings_digest
 from mtjax.data.sources.memory import InConfigOnly
 from mtjax.errors import InputError
 
 
+@SOURCES.register("mixture")
 @dataclasses.dataclass(frozen=True)
-class Mixture:
+class Mixture(Source):
     """Several sources, of which each example picks one with the given odds.
 
     The picks are seeded quotas (`mtjax.data.order`), so they need no history. Raises

@@ -5,7 +5,7 @@ import pathlib
 from typing import Any
 
 from mtjax.data.problem import OnError, Problem, Problems, Split, problem_from_record, record_from_problem
-from mtjax.data.sources.base import problems_of_rows, rename_keys, settings_digest
+from mtjax.data.sources.base import SOURCES, Source, problems_of_rows, rename_keys, settings_digest
 from mtjax.data.sources.jsonl import Jsonl
 from mtjax.errors import InputError, suggest
 
@@ -34,8 +34,9 @@ def _record(row: dict[str, Any], columns: tuple[str, ...]) -> dict[str, Any]:
     return kept
 
 
+@SOURCES.register("tfds")
 @dataclasses.dataclass(frozen=True)
-class Tfds:
+class Tfds(Source):
     """A prepared TFDS data set in ArrayRecord files, read by `tfds.data_source` with random access."""
 
     folder: str

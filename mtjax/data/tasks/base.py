@@ -1,13 +1,18 @@
-"""What every task shares: templates, rendered text with its target spans, and the choice of solutions."""
+"""The contract of a task, and what tasks share: templates, target spans, and the choice of solutions.
+
+A task turns a problem into the text that a model sees, and says which of its characters are targets.
+"""
 
 import math
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from mtjax.data.problem import Problem
+from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.io.hashing import unit
+from mtjax.registry import Registry
 
 
 def choose_solutions(problem: Problem, wrong_per_right: float | None) -> list[tuple[str, str, bool]]:
@@ -103,3 +108,42 @@ class Rendered(NamedTuple):
     ends: bool
     extras: Mapping[str, float]
     steps: tuple[int, ...] | None = None
+
+
+class Task:
+    """What every task is: a frozen dataclass with these attributes and two methods.
+
+    Attributes:
+        name: its registered name; an objective names the task that it needs.
+        sides: sequences of one example: 1, or 2 for chosen and rejected.
+        needs: what a problem must have for it, as a noun phrase for error messages, such as "right solutions".
+        prefixes: prompts to evaluate, as `{name in reports: polarity passed to prompt}`.
+        is_chat: whether the text comes from the tokenizer's chat template.
+        many_ends: whether several end tokens of one text may be targets, as in a conversation.
+    """
+
+    name: ClassVar[str]
+    sides: ClassVar[int] = 1
+    needs: ClassVar[str]
+    prefixes: ClassVar[Mapping[str, bool | None]] = {"plain": None}
+    is_chat: ClassVar[bool] = False
+    many_ends: bool = False
+
+    def prompt(self, problem: Problem, polarity: bool | None = None, tokenizer: Tokenizer | None = None) -> str:
+        """The text to decode from: exactly what stands before the answer in training.
+
+        `polarity` asks for the prompt of right (True) or wrong (False) answers where a task has both.
+        """
+        raise NotImplementedError
+
+    def render(self, problem: Problem, tokenizer: Tokenizer | None = None) -> list[Rendered]:
+        """The sequences to train on, side after side and example after example; empty where the problem has none."""
+        raise NotImplementedError
+
+    def ends(self, extras: Mapping[str, float]) -> bool:
+        """Whether a text with these extras (`Rendered.extras`) is closed by the end token."""
+        return True
+
+
+TASKS = Registry("task", requires=("name", "sides", "needs", "prompt", "render"))
+"""Every task by name."""

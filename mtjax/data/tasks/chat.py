@@ -4,13 +4,14 @@ import dataclasses
 from typing import ClassVar
 
 from mtjax.data.problem import Message, Problem
-from mtjax.data.tasks.base import Rendered, Span
+from mtjax.data.tasks.base import TASKS, Rendered, Span, Task
 from mtjax.data.tokenizer import Tokenizer, render_chat_spans
 from mtjax.errors import InputError
 
 
+@TASKS.register("chat")
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ChatTask:
+class ChatTask(Task):
     """Conversations in the tokenizer's chat template: targets are what the assistant says, turn by turn.
 
     Each assistant turn counts from behind its header to the token that closes it, that one included, so the model
@@ -21,7 +22,9 @@ class ChatTask:
     """
 
     name: ClassVar[str] = "chat"
-    sides: ClassVar[int] = 1
+    needs: ClassVar[str] = "messages, or right solutions"
+    is_chat: ClassVar[bool] = True
+    many_ends: ClassVar[bool] = True
 
     system: str = ""
     """System message put in front of conversations that have none; "" leaves it to the template."""

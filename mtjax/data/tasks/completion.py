@@ -10,13 +10,24 @@ import dataclasses
 from typing import ClassVar, Literal
 
 from mtjax.data.problem import Problem
-from mtjax.data.tasks.base import PLAIN, Rendered, Span, check_template, choose_solutions, fill, step_starts
+from mtjax.data.tasks.base import (
+    PLAIN,
+    TASKS,
+    Rendered,
+    Span,
+    Task,
+    check_template,
+    choose_solutions,
+    fill,
+    step_starts,
+)
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 
 
+@TASKS.register("completion")
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CompletionTask:
+class CompletionTask(Task):
     """A prompt and its completion: targets are the completion and its end token.
 
     Formula: `text = template(question) + solution`, weight 1 on the solution. With `polarities="both"` wrong solutions
@@ -24,7 +35,7 @@ class CompletionTask:
     """
 
     name: ClassVar[str] = "completion"
-    sides: ClassVar[int] = 1
+    needs: ClassVar[str] = "a completion or right solutions"
 
     template: str = PLAIN
     """Text around the question, with `{question}` once; should end in a line break."""

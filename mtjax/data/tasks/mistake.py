@@ -1,16 +1,18 @@
 """Mistake tuning's task: right and wrong rationales told apart by a prefix."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from mtjax.data.problem import Problem
-from mtjax.data.tasks.base import PLAIN, Rendered, Span, check_template, choose_solutions, fill
+from mtjax.data.tasks.base import PLAIN, TASKS, Rendered, Span, Task, check_template, choose_solutions, fill
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 
 
+@TASKS.register("mistake")
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MistakeTask:
+class MistakeTask(Task):
     """Right and wrong rationales, each behind a prefix that says which it is (Tong et al., ACL 2024, section 4.2).
 
     Formula: one sequence `question + prefix + rationale + end` per rationale, never two rationales in one. The prefix
@@ -23,7 +25,8 @@ class MistakeTask:
     """
 
     name: ClassVar[str] = "mistake"
-    sides: ClassVar[int] = 1
+    needs: ClassVar[str] = "right or wrong solutions"
+    prefixes: ClassVar[Mapping[str, bool | None]] = {"right": True, "wrong": False}
 
     decode_prefix: Literal["correct", "incorrect"]
     """Which prefix stands in front of the answer when decoding; say "correct" unless you study mistakes."""
@@ -60,6 +63,11 @@ class MistakeTask:
             start = len(fill(self.template, question))
             prompt = f"{fill(self.template, question)}{prefix}\n"
         return prompt, start, start + len(prefix)
+
+    @property
+    def many_ends(self) -> bool:  # type: ignore[override]
+        """With `loss_on="all"` an end token in the question is a target too."""
+        return self.loss_on == "all"
 
     def prompt(self, problem: Problem, polarity: bool | None = None, tokenizer: Tokenizer | None = None) -> str:
         """The text to decode from: everything before the rationale, prefix included.

@@ -3,11 +3,11 @@
 import dataclasses
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 from mtjax.data.problem import Pair, Problem
-from mtjax.data.tasks.base import PLAIN, Rendered, Span, check_template, fill
+from mtjax.data.tasks.base import PLAIN, TASKS, Rendered, Span, Task, check_template, fill
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.io.hashing import unit
@@ -18,8 +18,9 @@ KINDS = {"full": 0.0, "step": 1.0}
 _BOXED = re.compile(r"\\boxed\s*\{")
 
 
+@TASKS.register("pair")
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PairTask:
+class PairTask(Task):
     """Chosen and rejected behind the same prompt: what the DPO family and RISE train on.
 
     Formula: both sides read `template(question) + context + text`, weight 1 on the text alone, so that the shared part
@@ -33,6 +34,7 @@ class PairTask:
 
     name: ClassVar[str] = "pair"
     sides: ClassVar[int] = 2
+    needs: ClassVar[str] = "pairs, or both right and wrong solutions"
 
     template: str = PLAIN
     """Text around the question, with `{question}` once; should end in a line break."""
@@ -66,6 +68,10 @@ class PairTask:
             for name, pair in choose_pairs(problem, self.full_per_problem, self.step_per_problem)
             for side in self._sides(prompt, name, pair)
         ]
+
+    def ends(self, extras: Mapping[str, float]) -> bool:
+        """Full pairs are closed by the end token, unless `end` says none; a step of a solution is not."""
+        return self.end == "full" and extras.get("kind", KINDS["full"]) == KINDS["full"]
 
     def _sides(self, prompt: str, name: str, pair: Pair) -> list[Rendered]:
         texts = (pair.chosen, pair.rejected)

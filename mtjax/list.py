@@ -1,0 +1,45 @@
+"""What can be chosen by name: `python -m mtjax.list [KIND ...]`.
+
+Prints the name of every registered method by kind, such as objective or source, with the first line of its
+docstring and the paper that it comes from.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import mtjax.config  # noqa: F401  every kind registers
+from mtjax.errors import ExitCode, InputError, entry_point, suggest
+from mtjax.registry import REGISTRIES, paper, summary
+
+
+def listing(kinds: Sequence[str]) -> str:
+    """The methods of some kinds as text: a heading for each kind, and a line or two for each method."""
+    lines = []
+    for kind in kinds:
+        registry = REGISTRIES[kind]
+        width = max(map(len, registry), default=0)
+        lines.append(f"{kind} ({len(registry)})")
+        for name, entry in registry.items():
+            lines.append(f"  {name:<{width}}  {summary(entry)}")
+            if found := paper(entry):
+                lines.append(f"  {'':<{width}}  {found}")
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+@entry_point
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in ("-h", "--help"):
+        print(f"{__doc__}\nKIND is one of: {', '.join(sorted(REGISTRIES))}")
+        return ExitCode.DONE
+    for kind in argv:
+        if kind not in REGISTRIES:
+            raise InputError(f"unknown kind '{kind}': {suggest(kind, REGISTRIES)}")
+    print(listing(argv or sorted(REGISTRIES)), end="")
+    return ExitCode.DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

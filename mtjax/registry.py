@@ -1,0 +1,171 @@
+"""Registries: the methods of one kind by name, such as every objective or every source.
+
+A method is one file in the folder of its kind, with one decorator:
+
+    @OBJECTIVES.register("dpo")
+    @dataclasses.dataclass(frozen=True)
+    class Dpo: ...
+
+The name then works on the command line (`objective:dpo`), in the messages about misspelt names, in
+`python -m mtjax.list` and in the contract tests of the kind.
+"""
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+import re
+import sys
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, TypeVar, Union
+
+import tyro
+
+from mtjax.errors import InputError, suggest
+
+Entry = TypeVar("Entry", bound=Callable[..., Any])
+
+REGISTRIES: dict[str, "Registry"] = {}
+"""Every registry by its kind; `python -m mtjax.list` prints them."""
+
+
+class Registry(Mapping[str, Any]):
+    """The classes or functions of one kind by name, in alphabetical order.
+
+    Args:
+        kind: what one entry is called, such as "objective"; used in messages and as the key in `REGISTRIES`.
+        requires: attributes that every entry must have, such as `("task", "needs_reference")`.
+        settings: whether entries are frozen dataclasses whose fields are their settings; otherwise they are functions.
+    """
+
+    def __init__(self, kind: str, requires: tuple[str, ...] = (), settings: bool = True):
+        self.kind, self.requires, self.settings = kind, requires, settings
+        self._entries: dict[str, Any] = {}
+        REGISTRIES[kind] = self
+
+    __hash__ = object.__hash__  # a registry is a mark in type annotations
+    __eq__ = object.__eq__
+
+    def register(self, name: str) -> Callable[[Entry], Entry]:
+        """Decorator that adds a class or function under `name`.
+
+        Raises:
+            ValueError: the name is taken, an attribute of `requires` is missing, or a class is not a dataclass.
+        """
+
+        def add(entry: Entry) -> Entry:
+            before = self._entries.get(name)
+            # A config file may be read again in one process, which defines its classes again.
+            if before is not None and (before.__module__, before.__qualname__) != (
+                entry.__module__,
+                entry.__qualname__,
+            ):
+                raise ValueError(f"{self.kind} '{name}' is registered twice: {before} and {entry}")
+            missing = [attribute for attribute in self.requires if not hasattr(entry, attribute)]
+            if self.settings and not dataclasses.is_dataclass(entry):
+                missing.append("the decorator @dataclasses.dataclass(frozen=True)")
+            if missing:
+                raise ValueError(f"{self.kind} '{name}' lacks {', '.join(missing)}: add it to {entry}")
+            self._entries[name] = entry
+            return entry
+
+        return add
+
+    def __getitem__(self, name: str) -> Any:
+        """The entry called `name`; KeyError for an unknown name (`find` answers with a suggestion)."""
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """The names in alphabetical order."""
+        return iter(sorted(self._entries))
+
+    def __len__(self) -> int:
+        """The number of entries."""
+        return len(self._entries)
+
+    def find(self, name: str) -> Any:
+        """The entry called `name`; InputError with the nearest name where there is none."""
+        if name not in self._entries:
+            raise InputError(f"unknown {self.kind} '{name}': {suggest(name, self._entries)}")
+        return self._entries[name]
+
+    def resolve(self, word: str) -> str | None:
+        """The registered name that a word of the command line means; None where it means none.
+
+        Dashes count as underscores, and a class may be called by its own name: `chat_task` and `ChatTask` mean `chat`.
+        """
+        word = snake_case(word.replace("-", "_"))
+        if word in self._entries:
+            return word
+        return next((name for name, entry in self._entries.items() if snake_case(entry.__name__) == word), None)
+
+    def name_of(self, entry: Any) -> str | None:
+        """The registered name of a class, an instance of it, or a function; None for one that is not registered."""
+        entry = entry if inspect.isclass(entry) or inspect.isroutine(entry) else type(entry)
+        return next((name for name, known in self._entries.items() if known is entry), None)
+
+    def union(self) -> Any:
+        """The type of a settings field that holds one of the entries: on the command line, `field:NAME` chooses."""
+        choices = tuple(Annotated[cls, tyro.conf.subcommand(name)] for name, cls in self.items())
+        return Annotated[Union[choices], self]  # noqa: UP007
+
+
+def snake_case(name: str) -> str:
+    """A class name in lower case with underscores.
+
+    >>> snake_case("Gsm8kSolutions")
+    'gsm8k_solutions'
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def resolve(word: str) -> str:
+    """The registered name, of whatever kind, that a word means; the word itself where it means none."""
+    exact = word.replace("-", "_")
+    if any(exact in registry for registry in REGISTRIES.values()):
+        return exact
+    found = (registry.resolve(word) for registry in REGISTRIES.values())
+    return next((name for name in found if name is not None), word)
+
+
+def refresh(settings: type, seen: set[type] | None = None) -> None:
+    """Bring the unions in a tree of settings classes up to date with their registries.
+
+    A class that a config file registers comes after the settings classes were made. `seen` are classes to leave out.
+    """
+    seen = set() if seen is None else seen
+    seen.add(settings)
+    for field, hint in typing.get_type_hints(settings, include_extras=True).items():
+        registry = next((mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Registry)), None)
+        if registry is not None and field in vars(settings).get("__annotations__", {}):
+            hint = settings.__annotations__[field] = registry.union()
+        for part in _classes(hint):
+            if dataclasses.is_dataclass(part) and part not in seen:
+                refresh(part, seen)
+
+
+def _classes(hint: Any) -> Iterator[type]:
+    """The classes in a type annotation."""
+    if isinstance(hint, type):
+        yield hint
+    for part in typing.get_args(hint):
+        yield from _classes(part)
+
+
+def import_modules(package: str) -> None:
+    """Import every module in the folder of `package`, so that their methods register; called by its `__init__`."""
+    folder = sys.modules[package].__path__
+    for module in pkgutil.iter_modules(folder):
+        importlib.import_module(f"{package}.{module.name}")
+
+
+def summary(entry: Any) -> str:
+    """The first line of an entry's docstring; "" where it has none of its own."""
+    return (inspect.getdoc(entry) or "").strip().split("\n")[0]
+
+
+def paper(entry: Any) -> str:
+    """What the docstring of an entry gives as its source, up to the end of the paragraph; "" where it names none."""
+    found = re.search(r"^Source: (.*?)(?:\n\n|\Z)", inspect.getdoc(entry) or "", re.MULTILINE | re.DOTALL)
+    return " ".join(found[1].split()) if found else ""
