@@ -2,6 +2,7 @@
 
 import dataclasses
 import decimal
+import functools
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -11,6 +12,10 @@ from mtjax.data.problem import Problem
 from mtjax.data.sources.base import SOURCES, FileSource, field_of
 from mtjax.errors import InputError
 from mtjax.io.jsonl import existing_file, json_of
+
+
+def _given(record: Any) -> Any:
+    return record
 
 
 @SOURCES.register("svamp")
@@ -29,7 +34,7 @@ class Svamp(FileSource):
         if not isinstance(records, list):
             raise InputError(f"{self.path}: got {type(records).__name__}; expected one JSON list of records")
         for number, record in enumerate(records):
-            yield f"{self.path}: record {number}", f"{file.name}[{number}]", lambda record=record: record
+            yield f"{self.path}: record {number}", f"{file.name}[{number}]", functools.partial(_given, record)
 
     def parse(self, record: Any, where: str, id: str) -> Problem:
         """The question is body and question, joined by ", " where the body does not end a sentence."""

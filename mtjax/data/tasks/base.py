@@ -127,7 +127,7 @@ class Task:
     needs: ClassVar[str]
     prefixes: ClassVar[Mapping[str, bool | None]] = {"plain": None}
     is_chat: ClassVar[bool] = False
-    many_ends: bool = False
+    many_ends: ClassVar[bool] = False
 
     def prompt(self, problem: Problem, polarity: bool | None = None, tokenizer: Tokenizer | None = None) -> str:
         """The text to decode from: exactly what stands before the answer in training.
