@@ -1,20 +1,16 @@
 """A run's settings: dataclasses in a Python file, changed on the command line, kept as a snapshot that reruns."""
 
 import dataclasses
-import importlib.util
-import os
 import pathlib
-import re
-import sys
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
 from mtjax.data.batches import DataConfig
 from mtjax.data.sources import AnySource
 from mtjax.distributed.sharding import MeshSpec
-from mtjax.errors import InputError, suggest
+from mtjax.errors import InputError
 from mtjax.io.command_line import parse
+from mtjax.io.config_file import SNAPSHOT, module_at, read_module, snapshot
 from mtjax.io.hashing import check_seed
 from mtjax.io.validation import check_types
 from mtjax.model.decoder import DecoderConfig
@@ -25,14 +21,22 @@ from mtjax.training.live_filter import LiveFilter
 from mtjax.training.monitors import CoverageConfig
 from mtjax.training.reference import ReferenceConfig
 
+__all__ = [
+    "SNAPSHOT",
+    "CheckpointConfig",
+    "Config",
+    "HeldOut",
+    "flatten",
+    "load",
+    "module_at",
+    "parse",
+    "read_file",
+    "read_module",
+    "snapshot",
+]
+
 AnyObjective = OBJECTIVES.union()
 """Every registered objective, by name, on the command line: `objective:nll`."""
-
-CONFIG_FILE = "mtjax_config_"
-"""How the module of a config file is named, before the file's own name."""
-
-SNAPSHOT = '"""What this run was started with; it is a config itself."""'
-"""The first line of a run's snapshot."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,56 +159,6 @@ def load(file: str | pathlib.Path, overrides: Sequence[str] = ()) -> Config:
     return parse(read_file(file), overrides, f"python -m mtjax.train {file}")
 
 
-def read_module(file: str | pathlib.Path) -> Any:
-    """Run a config file as a module; InputError with the line where it fails."""
-    path = pathlib.Path(file)
-    if path.is_dir():
-        raise InputError(f"'{file}' is a folder; expected a config file, such as configs/tiny.py or RUN/config.py")
-    if not path.is_file():
-        beside = [p.name for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        near = suggest(path.name, beside) if beside else f"there is none in '{path.parent}'"
-        raise InputError(f"config file '{file}' does not exist; {near}")
-    spec = importlib.util.spec_from_file_location(f"{CONFIG_FILE}{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"config file '{file}' is no Python file; its name must end in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        where = [entry.lineno for entry in traceback.extract_tb(error.__traceback__) if entry.filename == str(path)]
-        line = getattr(error, "lineno", None) or (where[-1] if where else "?")
-        raise InputError(f"{file}, line {line}: {_in_words(error)}") from error
-    return module
-
-
-def _in_words(error: Exception) -> str:
-    """What a config file did wrong: a setting of a wrong type, one that does not exist, or whatever Python says."""
-    if isinstance(error, InputError):
-        return str(error)
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        if frame.f_code.co_name == "__post_init__":  # it choked on a value: which one?
-            try:
-                check_types(frame.f_locals["self"], type(frame.f_locals["self"]).__name__)
-            except InputError as found:
-                return str(found)
-    misspelt = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
-    if misspelt:
-        ours = [vars(module) for name, module in list(sys.modules.items()) if name.startswith("mtjax")]
-        kind = next((names[misspelt[1]] for names in ours if misspelt[1] in names), None)
-        if dataclasses.is_dataclass(kind):
-            known = [field.name for field in dataclasses.fields(kind)]
-            return f"{misspelt[1]} has no setting '{misspelt[2]}'; {suggest(misspelt[2], known)}"
-    return f"{type(error).__name__}: {error}; mend the file"
-
-
-def module_at(file: str | pathlib.Path) -> Any:
-    """The module of a config file, read at most once: a snapshot's way to the classes that the file defines."""
-    path = pathlib.Path(file)
-    loaded = sys.modules.get(f"{CONFIG_FILE}{path.stem}")
-    return loaded if loaded and pathlib.Path(str(loaded.__file__)).resolve() == path.resolve() else read_module(path)
-
-
 def read_file(file: str | pathlib.Path) -> Config:
     """The `config` of a config file, without overrides."""
     config = getattr(read_module(file), "config", None)
@@ -223,36 +177,3 @@ def flatten(value: Any, name: str = "") -> dict[str, str]:
     for field in dataclasses.fields(value):
         out |= flatten(getattr(value, field.name), f"{name}.{field.name}".lstrip("."))
     return out
-
-
-def snapshot(config: Config) -> str:
-    """The config as the text of a config file: `read_file` of it gives an equal config.
-
-    Classes that a config file defined are read from that file, which must stay where it is.
-    """
-    modules: set[str] = set()
-    body = _source(config, modules, 0)
-    own = {name: str(sys.modules[name].__file__) for name in sorted(modules) if name.startswith(CONFIG_FILE)}
-    lines = [f"import {name}" for name in sorted({"mtjax.config", *modules} - own.keys())]
-    lines += [f"{name} = mtjax.config.module_at({os.path.abspath(file)!r})" for name, file in own.items()]
-    imports = "\n".join(lines)
-    return f"{SNAPSHOT}\n\n{imports}\n\nconfig = {body}\n"
-
-
-def _source(value: Any, modules: set[str], depth: int) -> str:
-    """Python text of a tree of dataclasses, tuples and plain values."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        modules.add(type(value).__module__)
-        pad = "    " * (depth + 1)
-        fields = (
-            f"{pad}{field.name}={_source(getattr(value, field.name), modules, depth + 1)},\n"
-            for field in dataclasses.fields(value)
-            if field.init
-        )
-        return f"{type(value).__module__}.{type(value).__qualname__}(\n{''.join(fields)}{'    ' * depth})"
-    if isinstance(value, tuple | list):
-        inner = "".join(_source(item, modules, depth) + ", " for item in value)
-        return f"({inner})" if isinstance(value, tuple) else f"[{inner}]"
-    if isinstance(value, float):  # a NumPy number too
-        return repr(float(value)) if abs(value) < float("inf") else f"float('{value}')"
-    return repr(value)

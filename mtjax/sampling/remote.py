@@ -92,11 +92,7 @@ def chat_or_text(api: str, task: Task, problem: Problem, tokenizer: Tokenizer | 
     turns = [turn for turn, message in enumerate(messages) if message.role == "assistant"]
     messages = messages[: turns[-1]] if turns else messages
     has_own = bool(messages) and messages[0].role == "system"
-    return (
-        messages
-        if has_own or not getattr(task, "system", "")
-        else [Message("system", getattr(task, "system", "")), *messages]
-    )
+    return messages if has_own else [*task.opening(), *messages]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

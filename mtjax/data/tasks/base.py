@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
-from mtjax.data.problem import Problem
+from mtjax.data.problem import Message, Problem
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.io.hashing import unit
@@ -139,6 +139,10 @@ class Task:
     def render(self, problem: Problem, tokenizer: Tokenizer | None = None) -> list[Rendered]:
         """The sequences to train on, side after side and example after example; empty where the problem has none."""
         raise NotImplementedError
+
+    def opening(self) -> tuple[Message, ...]:
+        """Messages to put in front of a conversation that has no system message."""
+        return ()
 
     def ends(self, extras: Mapping[str, float]) -> bool:
         """Whether a text with these extras (`Rendered.extras`) is closed by the end token."""

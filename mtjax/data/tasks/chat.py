@@ -40,7 +40,11 @@ class ChatTask(Task):
 
     def _with_system(self, messages: list[Message]) -> list[Message]:
         has_own = bool(messages) and messages[0].role == "system"
-        return messages if has_own or not self.system else [Message("system", self.system), *messages]
+        return messages if has_own else [*self.opening(), *messages]
+
+    def opening(self) -> tuple[Message, ...]:
+        """The system message, if there is one."""
+        return (Message("system", self.system),) if self.system else ()
 
     def prompt(self, problem: Problem, polarity: bool | None = None, tokenizer: Tokenizer | None = None) -> str:
         """The conversation up to the last assistant turn, and that turn's header."""

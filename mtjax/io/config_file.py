@@ -1,0 +1,138 @@
+"""Python files of settings: reading one as a module, and writing a tree of settings as one (a snapshot)."""
+
+import dataclasses
+import os
+import pathlib
+import re
+import sys
+import traceback
+import types
+from typing import Any
+
+from mtjax.errors import InputError, suggest
+from mtjax.io.validation import check_types
+from mtjax.registry import REGISTRIES
+
+CONFIG_FILE = "mtjax_config_"
+"""How the module of a config file is named, before the file's own name."""
+
+SNAPSHOT = '"""What this run was started with; it is a config itself."""'
+"""The first line of a run's snapshot."""
+
+MOVED = {
+    **dict.fromkeys(
+        ["data.arithmetic", "data.hub", "data.jsonl", "data.mined", "data.readers", "data.tfds", "mistakes.source"],
+        "data.sources",
+    ),
+    **dict.fromkeys(["data.chat_task", "data.pair_task"], "data.tasks"),
+    "data.prompts": "data.tasks",
+    "evaluation.held_out_coverage": "training.monitors",
+    "live_filter": "training.live_filter",
+    "reference": "training.reference",
+    "sharding": "distributed.sharding",
+}
+"""Where the settings classes of version 0.1 are now. Snapshots of that version name modules; read until version 0.3."""
+
+
+def read_module(file: str | pathlib.Path) -> Any:
+    """Run a config file as a module; InputError with the line where it fails."""
+    path = pathlib.Path(file)
+    if path.is_dir():
+        raise InputError(f"'{file}' is a folder; expected a config file, such as configs/tiny.py or RUN/config.py")
+    if not path.is_file():
+        beside = [p.name for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        near = suggest(path.name, beside) if beside else f"there is none in '{path.parent}'"
+        raise InputError(f"config file '{file}' does not exist; {near}")
+    if path.suffix != ".py":
+        raise InputError(f"config file '{file}' is not a Python file; its name must end in .py")
+    module = types.ModuleType(f"{CONFIG_FILE}{path.stem}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module
+    try:
+        text = path.read_bytes()
+        if text.startswith(SNAPSHOT.encode()):
+            text = _with_new_names(text.decode()).encode()
+        exec(compile(text, str(path), "exec"), vars(module))
+    except Exception as error:
+        where = [entry.lineno for entry in traceback.extract_tb(error.__traceback__) if entry.filename == str(path)]
+        line = getattr(error, "lineno", None) or (where[-1] if where else "?")
+        raise InputError(f"{file}, line {line}: {_in_words(error)}") from error
+    return module
+
+
+def _with_new_names(text: str) -> str:
+    """A snapshot's text with the modules of version 0.1 replaced by those of today."""
+    longest_first = sorted(MOVED, key=len, reverse=True)
+    old = "|".join(re.escape(name) for name in longest_first)
+    return re.sub(rf"\bmtjax\.({old})\b(?!\.\w+\.)", lambda found: f"mtjax.{MOVED[found[1]]}", text)
+
+
+def _in_words(error: Exception) -> str:
+    """What a config file did wrong: a setting of a wrong type, one that does not exist, or whatever Python says."""
+    if isinstance(error, InputError):
+        return str(error)
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == "__post_init__":  # it failed on a value: which one?
+            try:
+                check_types(frame.f_locals["self"], type(frame.f_locals["self"]).__name__)
+            except InputError as found:
+                return str(found)
+    misspelt = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    if misspelt:
+        ours = [vars(module) for name, module in list(sys.modules.items()) if name.startswith("mtjax")]
+        kind = next((names[misspelt[1]] for names in ours if misspelt[1] in names), None)
+        if dataclasses.is_dataclass(kind):
+            known = [field.name for field in dataclasses.fields(kind)]
+            return f"{misspelt[1]} has no setting '{misspelt[2]}'; {suggest(misspelt[2], known)}"
+    return f"{type(error).__name__}: {error}; fix the file"
+
+
+def module_at(file: str | pathlib.Path) -> Any:
+    """The module of a config file, read at most once: a snapshot's way to the classes that the file defines."""
+    path = pathlib.Path(file)
+    loaded = sys.modules.get(f"{CONFIG_FILE}{path.stem}")
+    return loaded if loaded and pathlib.Path(str(loaded.__file__)).resolve() == path.resolve() else read_module(path)
+
+
+def snapshot(settings: Any) -> str:
+    """A tree of settings as the text of a config file that defines an equal `config`.
+
+    Registered classes are written by kind and name. Classes that a config file defined are read from that file, which
+    must stay where it is.
+    """
+    modules: set[str] = set()
+    body = _source(settings, modules, 0)
+    own = {name: str(sys.modules[name].__file__) for name in sorted(modules) if name.startswith(CONFIG_FILE)}
+    lines = [f"import {name}" for name in sorted({"mtjax.config", *modules} - own.keys())]
+    lines += [f"{name} = mtjax.config.module_at({os.path.abspath(file)!r})" for name, file in own.items()]
+    imports = "\n".join(lines)
+    return f"{SNAPSHOT}\n\n{imports}\n\nconfig = {body}\n"
+
+
+def _class_source(cls: type, modules: set[str]) -> str:
+    """How a snapshot names a class: by its registry, or by its module."""
+    if not cls.__module__.startswith(CONFIG_FILE):
+        for kind, registry in REGISTRIES.items():
+            if name := registry.name_of(cls):
+                modules.add("mtjax.registry")
+                return f"mtjax.registry.REGISTRIES[{kind!r}][{name!r}]"
+    modules.add(cls.__module__)
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _source(value: Any, modules: set[str], depth: int) -> str:
+    """Python text of a tree of dataclasses, tuples and plain values."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        pad = "    " * (depth + 1)
+        fields = (
+            f"{pad}{field.name}={_source(getattr(value, field.name), modules, depth + 1)},\n"
+            for field in dataclasses.fields(value)
+            if field.init
+        )
+        return f"{_class_source(type(value), modules)}(\n{''.join(fields)}{'    ' * depth})"
+    if isinstance(value, tuple | list):
+        inner = "".join(_source(item, modules, depth) + ", " for item in value)
+        return f"({inner})" if isinstance(value, tuple) else f"[{inner}]"
+    if isinstance(value, float):  # a NumPy number too
+        return repr(float(value)) if abs(value) < float("inf") else f"float('{value}')"
+    return repr(value)
