@@ -129,6 +129,16 @@ def resolve(word: str) -> str:
     return next((name for name in found if name is not None), word)
 
 
+def plain_settings(value: Any) -> Any:
+    """A tree of settings as dicts, lists and plain values; a registered choice without settings is its name."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        names = (registry.name_of(value) for registry in REGISTRIES.values()) if not fields else ()
+        named = next((name for name in names if name is not None), None)
+        return named or {field.name: plain_settings(getattr(value, field.name)) for field in fields}
+    return [plain_settings(item) for item in value] if isinstance(value, tuple | list) else value
+
+
 def refresh(settings: type, seen: set[type] | None = None) -> None:
     """Bring the unions in a tree of settings classes up to date with their registries.
 

@@ -4,7 +4,11 @@ import pathlib
 
 import pytest
 
-from tests.offered import COMMANDS, offered
+from mtjax.config import parse, read_file
+from mtjax.data.tasks import ChatTask
+from mtjax.optim.schedules import Linear
+from mtjax.registry import resolve
+from tests.offered import COMMANDS, CONFIGS, offered
 
 LISTS = pathlib.Path(__file__).parent / "fixtures" / "v0_1" / "help"
 
@@ -13,7 +17,25 @@ def test_each_list_is_of_a_command_that_is_asked():
     assert sorted(COMMANDS) == sorted(file.stem for file in LISTS.glob("*.txt"))
 
 
+def today(line):
+    """What a line of the lists is called today: choices have their registered names; the old ones mean the same."""
+    choice, *option = line.split(" ")
+    part, colon, name = choice.partition(":")
+    return " ".join([f"{part}:{resolve(name)}" if colon else choice, *option])
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_what_was_offered_is_offered(name):
-    was = (LISTS / f"{name}.txt").read_text().splitlines()
-    assert not sorted(set(was) - set(offered(name)))
+    now = set(offered(name))
+    parts = {f"--{line.partition(':')[0]}" for line in now if not line.startswith("-")}  # --part=NAME chooses too
+    was = {today(line) for line in (LISTS / f"{name}.txt").read_text().splitlines()}
+    assert not sorted(was - now - parts)
+
+
+def test_a_choice_is_understood_in_every_spelling():
+    config = read_file(CONFIGS / "tiny.py")
+    spellings = ["optim.schedule:linear", "--optim.schedule=linear", "optim.schedule:Linear"]
+    assert {parse(config, [word], "test").optim.schedule for word in spellings} == {Linear()}
+    words = ["chat", "chat_task", "chat-task", "ChatTask"]
+    tasks = {parse(config, ["objective:nll", f"data.task:{word}"], "test").data.task for word in words}
+    assert tasks == {ChatTask()}

@@ -109,6 +109,7 @@ def _check_step(k: int, line: str, expression: Expression) -> tuple[list[StepErr
 
 
 _LINE = re.compile(r"(Step [0-9]+: |Answer: )(.*)", re.DOTALL)
+_EQUATION = re.compile(r"(-?[0-9]+) ([-+*]) (-?[0-9]+) = (-?[0-9]+)")
 
 
 class WrongStep(NamedTuple):
@@ -165,7 +166,7 @@ def first_wrong_step(question: str, solution: str) -> WrongStep | None:
 
 def _proof(expression: Expression, number: int, step: str) -> tuple[str, str] | None:
     """Error type and judge of a step that is proved wrong, behind `number` right steps; None where it is not."""
-    match = _STEP.fullmatch(step)
+    match = _EQUATION.fullmatch(step)
     if match is None:
         return None
     left, operator, right, value = int(match[1]), match[2], int(match[3]), int(match[4])

@@ -1,6 +1,5 @@
 """The comparison: every method from one start on one set of mined problems, its learning rate tuned, at equal cost."""
 
-import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -16,6 +15,7 @@ from mtjax.experiments.methods import Injected, methods_of, with_step_pairs
 from mtjax.experiments.start import PLAIN, Mined, Start, mine
 from mtjax.experiments.tables import pass_from_counts
 from mtjax.experiments.training import Method
+from mtjax.registry import plain_settings
 
 FREE = ("methods", "rates", "seeds", "ks", "tune_k", "output")
 """Settings that may change between a run and its continuation: no arm depends on them."""
@@ -50,7 +50,7 @@ class Outcome(NamedTuple):
 def run(c: Comparison, say: Callable[[str], None] = print) -> Outcome:
     """Train and measure every arm that is not there yet."""
     lab, methods = Lab(c, say), methods_of(c)
-    kept = Kept(c.output, {k: v for k, v in dataclasses.asdict(c).items() if k not in FREE})
+    kept = Kept(c.output, {k: v for k, v in plain_settings(c).items() if k not in FREE})
     begin = kept.start(lab, c.seed)
     mined = kept.mined(lambda: mine(lab, begin.params, c.mine_source.problems().items, c.mine_samples))
     injected = with_step_pairs(lab, mined.problems, c.step_pairs, c.seed)

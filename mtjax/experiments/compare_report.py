@@ -1,6 +1,5 @@
 """What came out of the comparison: tables, one HTML page with plots, and `results.json`."""
 
-import dataclasses
 import json
 import pathlib
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from mtjax.experiments.findings import Findings, prefix_text, seed_means, verdic
 from mtjax.experiments.sections import calibration_section, errors_section
 from mtjax.experiments.tables import passes_by_k, rows_of
 from mtjax.io.files import write_text
+from mtjax.registry import plain_settings
 from mtjax.reporting import plots
 from mtjax.reporting.intervals import Interval
 from mtjax.reporting.markdown import markdown_of
@@ -67,7 +67,7 @@ def results(found: Findings, coverage: dict[str, list[CoverageRow]], calibrated:
     """Everything that the page says, as numbers."""
     c, outcome = found.c, found.outcome
     return {
-        "settings": dataclasses.asdict(c),
+        "settings": plain_settings(c),
         "methods": {name: method.objective_name for name, method in outcome.methods.items()},
         "rates": outcome.rates,
         "tuning": {

@@ -16,6 +16,7 @@ from mtjax.experiments.tables import clear, pass_from_counts, rose_or_fell
 from mtjax.experiments.training import Method
 from mtjax.objectives.dco import Dco
 from mtjax.objectives.nll import Nll
+from mtjax.registry import plain_settings
 from mtjax.reporting.intervals import Interval, difference_interval, mean_interval
 from mtjax.types import Objective
 
@@ -89,7 +90,7 @@ class Outcome(NamedTuple):
 def run(c: Coverage, say: Callable[[str], None] = print) -> Outcome:
     """Train and measure every start and every arm that is not there yet."""
     lab, arms = Lab(c, say), arms_of(c.n)
-    kept = Kept(c.output, {k: v for k, v in dataclasses.asdict(c).items() if k not in FREE})
+    kept = Kept(c.output, {k: v for k, v in plain_settings(c).items() if k not in FREE})
     test = c.test_source.problems().items
     begins, starts = [], []
     records: dict[str, list[Record]] = {name: [] for name in arms}

@@ -1,6 +1,5 @@
 """What came out of the small training set: pass@k over training, in the demo and as a recipe of its own."""
 
-import dataclasses
 import json
 import pathlib
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from mtjax.experiments.config import Coverage
 from mtjax.experiments.coverage import CROSS_ENTROPY, Curves, Outcome, dco_name, verdict
 from mtjax.experiments.sections import calibration_section
 from mtjax.io.files import write_text
+from mtjax.registry import plain_settings
 from mtjax.reporting.markdown import markdown_of
 from mtjax.reporting.plots import Curve, panels_plot
 from mtjax.reporting.report import Report, Section, Table, format_table, section, write_report
@@ -100,7 +100,7 @@ def write(c: Coverage, outcome: Outcome) -> pathlib.Path:
     path = write_report(report, folder)
     write_text(folder / "report.md", markdown_of(report, "pictures/coverage"))
     numbers = {
-        "settings": dataclasses.asdict(c),
+        "settings": plain_settings(c),
         **numbers_of(curves, ks),
         "seeds": {
             name: {str(k): curves.passes(name, curves.steps()[-1], k).mean(axis=1).tolist() for k in ks}

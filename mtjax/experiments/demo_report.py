@@ -1,6 +1,5 @@
 """What came out of the demo: the table on the terminal, one HTML page with plots, and `results.json`."""
 
-import dataclasses
 import json
 import pathlib
 from typing import Any
@@ -16,6 +15,7 @@ from mtjax.experiments.demo import RIGHT_ONLY, TUNING, Outcome
 from mtjax.experiments.lab import Measured
 from mtjax.experiments.tables import better_or_worse, gain, passes, passes_by_k, rows_of, stacked_passes, votes
 from mtjax.io.files import write_text
+from mtjax.registry import plain_settings
 from mtjax.reporting import plots
 from mtjax.reporting.intervals import Interval, mean_interval
 from mtjax.reporting.report import Report, Section, Table, format_table, section, write_report
@@ -97,7 +97,7 @@ def write(c: Demo, outcome: Outcome) -> pathlib.Path:
     folder = pathlib.Path(c.output)
     path = write_report(Report("Learning from one's own mistakes", sections, verdict), folder)
     numbers = {
-        "settings": dataclasses.asdict(c),
+        "settings": plain_settings(c),
         "arms": {name: {row.k: [row.pass_at_k, row.maj_at_k] for row in rows} for name, rows in coverage.items()},
         "prefix_gap": prefix,
         "mistake_tuning_less_right_only": against,

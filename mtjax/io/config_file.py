@@ -25,13 +25,14 @@ MOVED = {
         "data.sources",
     ),
     **dict.fromkeys(["data.chat_task", "data.pair_task"], "data.tasks"),
+    "comparison.settings": "experiments.config",
     "data.prompts": "data.tasks",
     "evaluation.held_out_coverage": "training.monitors",
     "live_filter": "training.live_filter",
     "reference": "training.reference",
     "sharding": "distributed.sharding",
 }
-"""Where the settings classes of version 0.1 are now. Snapshots of that version name modules; read until version 0.3."""
+"""Where the settings classes of version 0.1 are now, so that its snapshots and config files are read until 0.3."""
 
 
 def read_module(file: str | pathlib.Path) -> Any:
@@ -49,10 +50,7 @@ def read_module(file: str | pathlib.Path) -> Any:
     module.__file__ = str(path)
     sys.modules[module.__name__] = module
     try:
-        text = path.read_bytes()
-        if text.startswith(SNAPSHOT.encode()):
-            text = _with_new_names(text.decode()).encode()
-        exec(compile(text, str(path), "exec"), vars(module))
+        exec(compile(_with_new_names(path), str(path), "exec"), vars(module))
     except Exception as error:
         where = [entry.lineno for entry in traceback.extract_tb(error.__traceback__) if entry.filename == str(path)]
         line = getattr(error, "lineno", None) or (where[-1] if where else "?")
@@ -60,11 +58,15 @@ def read_module(file: str | pathlib.Path) -> Any:
     return module
 
 
-def _with_new_names(text: str) -> str:
-    """A snapshot's text with the modules of version 0.1 replaced by those of today."""
-    longest_first = sorted(MOVED, key=len, reverse=True)
-    old = "|".join(re.escape(name) for name in longest_first)
-    return re.sub(rf"\bmtjax\.({old})\b(?!\.\w+\.)", lambda found: f"mtjax.{MOVED[found[1]]}", text)
+def _with_new_names(path: pathlib.Path) -> bytes:
+    """The text of a config file, the modules of version 0.1 replaced by those of today; says so, but for a snapshot."""
+    text = path.read_bytes()
+    old = "|".join(re.escape(name) for name in MOVED)
+    pattern = re.compile(rf"\bmtjax\.({old})\b".encode())
+    found = {f"mtjax.{name.decode()} is now mtjax.{MOVED[name.decode()]}" for name in pattern.findall(text)}
+    if found and not text.startswith(SNAPSHOT.encode()):
+        print(f"note: {path} uses names of version 0.1, read until version 0.3: {'; '.join(sorted(found))}")
+    return pattern.sub(lambda match: f"mtjax.{MOVED[match[1].decode()]}".encode(), text)
 
 
 def _in_words(error: Exception) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal
 
@@ -17,8 +16,6 @@ from mtjax.mistakes.filters import levenshtein
 
 KINDS: tuple[Literal["solution", "step"], ...] = ("solution", "step")
 """Which records there are, see `Mistake.kind`."""
-
-_STEP = re.compile(r"(-?[0-9]+) ([-+*]) (-?[0-9]+) = (-?[0-9]+)")
 
 
 def mined_mistakes(
