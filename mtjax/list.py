@@ -7,7 +7,8 @@ docstring and the paper that it comes from.
 import sys
 from collections.abc import Sequence
 
-import mtjax.config  # noqa: F401  every kind registers
+import mtjax.config
+import mtjax.mistakes.error_types  # noqa: F401  with the settings of training, every kind registers
 from mtjax.errors import ExitCode, InputError, entry_point, suggest
 from mtjax.registry import REGISTRIES, paper, summary
 

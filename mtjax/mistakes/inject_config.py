@@ -6,7 +6,8 @@ from typing import Literal
 from mtjax.data.problem import OnError
 from mtjax.data.sources import AnySource
 from mtjax.errors import InputError
-from mtjax.mistakes.injection import Rules, Shares
+from mtjax.mistakes.error_types import Shares
+from mtjax.mistakes.injection import Rules
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

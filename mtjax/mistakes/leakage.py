@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from mtjax.data.mistake_record import Mistake
 from mtjax.io.hashing import unit
+from mtjax.mistakes.filters import first_difference
 
 OPERATORS = "+-*/x×÷=%"
 """Characters that count as operators; other dashes count as "-"."""
@@ -55,11 +56,6 @@ def surface(text: str, difference: int) -> dict[str, dict[str, float]]:
 
 FEATURES = tuple(surface("", 0))
 """Names of the features, in order."""
-
-
-def first_difference(a: str, b: str) -> int:
-    """The place of the first character in which two texts differ; the shorter length where one begins the other."""
-    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 _WORDS, _DIGIT, _NUMBER = re.compile(r"[A-Za-z]{2,}"), re.compile(r"[0-9]"), re.compile(r"[0-9]+")

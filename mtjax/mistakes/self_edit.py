@@ -22,7 +22,7 @@ class Template(NamedTuple):
     """One way to ask for an edit.
 
     Attributes:
-        type: the type of error it asks for, one of `mtjax.data.mistake_record.ERROR_TYPES`.
+        type: the registered error type that it asks for.
         instruction: one sentence.
     """
 

@@ -10,8 +10,8 @@ from mtjax.data.mistake_record import Mistake
 from mtjax.data.problem import Problem
 from mtjax.io.hashing import digest
 from mtjax.mistakes.injection import Rules, Yields, outcome, usable_solutions
-from mtjax.mistakes.injectors.base import Draft, edited, take_apart
-from mtjax.mistakes.injectors.solution import Worked, follow_edit
+from mtjax.mistakes.injectors.base import edited
+from mtjax.mistakes.injectors.solution import Draft, ParsedSolution, follow_edit, parse_solution
 from mtjax.mistakes.self_edit import EditRequest, edit_request, put_in_place
 
 
@@ -19,13 +19,13 @@ class Asked(NamedTuple):
     """One step that the model is asked to edit.
 
     Attributes:
-        worked: the right solution.
+        solution: the right solution.
         answer: the final answer that counts as right.
         step: number of the step, from 0.
         request: what is asked.
     """
 
-    worked: Worked
+    solution: ParsedSolution
     answer: str
     step: int
     request: EditRequest
@@ -41,14 +41,14 @@ def requests_of(problem: Problem, seed: int, steps: int | None = None) -> list[A
     if not solutions:
         return []
     text, answer = rng.choice(solutions)
-    worked = take_apart(problem.question, text)
-    numbers = [k for k, step in enumerate(worked.steps) if not step.answer and step.end > step.start]
+    solution = parse_solution(problem.question, text)
+    numbers = [k for k, step in enumerate(solution.steps) if not step.answer and step.end > step.start]
     if steps is not None and steps < len(numbers):
         numbers = sorted(rng.sample(numbers, steps))
     asked = []
     for k in numbers:
-        prefix = text[: worked.steps[k].start]
-        asked.append(Asked(worked, answer, k, edit_request(problem.question, prefix, worked.step_text(k), rng)))
+        prefix = text[: solution.steps[k].start]
+        asked.append(Asked(solution, answer, k, edit_request(problem.question, prefix, solution.step_text(k), rng)))
     return asked
 
 
@@ -73,11 +73,11 @@ def mistakes_of(
         if edit is None:
             counts["unparsed"] += 1
             continue
-        step = one.worked.steps[one.step]
-        wrong = put_in_place(one.worked.step_text(one.step), one.request, edit)
-        draft = Draft(one.request.type, step.start, step.end, wrong, follow_edit(one.worked, one.step, wrong))
+        step = one.solution.steps[one.step]
+        wrong = put_in_place(one.solution.step_text(one.step), one.request, edit)
+        draft = Draft(one.request.type, step.start, step.end, wrong, follow_edit(one.solution, one.step, wrong))
         record = edited(
-            one.worked, draft, id=f"{problem.id}/step/{one.step}", problem_id=problem.id, answer=one.answer,
+            one.solution, draft, id=f"{problem.id}/step/{one.step}", problem_id=problem.id, answer=one.answer,
             generator="self_edit", seed=rules.seed,
         )  # fmt: skip
         verdict, record = outcome(dataclasses.replace(record, **known), rules.alpha)
