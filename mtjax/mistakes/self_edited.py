@@ -1,18 +1,22 @@
 """Mistakes from a model's own edits: which steps to ask about, and what becomes of the answers."""
 
 import dataclasses
+import json
+import pathlib
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mtjax.data.mistake_record import Mistake
 from mtjax.data.problem import Problem
 from mtjax.io.hashing import digest
+from mtjax.io.journal import Journal
+from mtjax.mistakes.inject_config import InjectConfig
 from mtjax.mistakes.injection import Rules, Yields, outcome, usable_solutions
 from mtjax.mistakes.injectors.base import edited
 from mtjax.mistakes.injectors.solution import Draft, ParsedSolution, follow_edit, parse_solution
-from mtjax.mistakes.self_edit import EditRequest, edit_request, put_in_place
+from mtjax.mistakes.self_edit import EditRequest, Editor, edit_request, put_in_place, self_edit
 
 
 class Asked(NamedTuple):
@@ -89,3 +93,33 @@ def mistakes_of(
     for number in kept:
         yields[passed[number].error_type]["kept"] += 1
         yield passed[number]
+
+
+def edit_problems(
+    settings: InjectConfig, problems: Sequence[Problem], folder: pathlib.Path, depends: dict[str, Any], editor: Editor,
+    yields: Yields, log: Callable[[str], None],
+) -> Iterator[Mistake]:  # fmt: skip
+    """Ask the model about every problem, chunk by chunk, with the answers kept in `folder`; then the mistakes."""
+    asked = [requests_of(problem, settings.seed, settings.steps_per_problem) for problem in problems]
+    journal = Journal(folder, "edits.jsonl", len(problems), depends, {}, overwrite=settings.overwrite)
+    try:
+        missing = set(journal.missing())
+        if missing and len(missing) < len(problems):
+            log(f"{len(problems) - len(missing):,} of {len(problems):,} problems are there already")
+        for begin_at in range(0, len(problems), settings.chunk):
+            numbers = range(begin_at, min(begin_at + settings.chunk, len(problems)))
+            if not missing & set(numbers):
+                continue
+            # A chunk is decoded again as a whole: in another batch the same prompt may round differently.
+            requests = [one.request for n in numbers for one in asked[n]]
+            texts = iter(self_edit(requests, editor.generate, editor.render))
+            edits = {n: [next(texts) for _ in asked[n]] for n in numbers}
+            journal.append((n, {"schema": 1, "number": n, "edits": edits[n]}) for n in numbers)
+        journal.finish()
+        about = editor.about
+        known = {"model": about.get("fingerprint", about["model"]), "decode": about.get("decode", {})}
+        with journal.file.open(encoding="utf-8") as lines:
+            for problem, one, line in zip(problems, asked, lines, strict=True):
+                yield from mistakes_of(problem, one, json.loads(line)["edits"], settings.rules, yields, known)
+    finally:
+        journal.close()
