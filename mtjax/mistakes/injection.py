@@ -3,12 +3,13 @@
 import dataclasses
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from mtjax.data.answers import extract_answer, parse_number, same_number
 from mtjax.data.mistake_record import Mistake
 from mtjax.data.problem import Problem
+from mtjax.errors import InputError
 from mtjax.io.hashing import digest
 from mtjax.mistakes.error_types import Shares
 from mtjax.mistakes.filters import EDIT_TELL_TALES, TELL_TALES, box_on_one_side, identical, tell_tale, unboxed_pair
@@ -74,6 +75,18 @@ def usable_solutions(problem: Problem) -> list[tuple[str, str]]:
         if agree and not tell_tale(problem.question, text):
             out.append((text, problem.answer or said))
     return out
+
+
+def solvable(problems: Sequence[Problem]) -> list[str]:
+    """Notes on problems without a right solution to edit.
+
+    Raises:
+        InputError: no problem has one.
+    """
+    without = sum(not usable_solutions(problem) for problem in problems)
+    if without == len(problems):
+        raise InputError(f"none of {len(problems)} problems has a right solution to edit: check the source")
+    return [f"{without:,} of {len(problems):,} problems have no right solution to edit"] if without else []
 
 
 def outcome(mistake: Mistake, alpha: int | None) -> tuple[str, Mistake]:

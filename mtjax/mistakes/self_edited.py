@@ -16,7 +16,7 @@ from mtjax.mistakes.inject_config import InjectConfig
 from mtjax.mistakes.injection import Rules, Yields, outcome, usable_solutions
 from mtjax.mistakes.injectors.base import edited
 from mtjax.mistakes.injectors.solution import Draft, ParsedSolution, follow_edit, parse_solution
-from mtjax.mistakes.self_edit import EditRequest, Editor, edit_request, put_in_place, self_edit
+from mtjax.mistakes.self_edit import Editor, EditRequest, edit_request, put_in_place, self_edit
 
 
 class Asked(NamedTuple):
