@@ -36,7 +36,7 @@ LONGEST = 256
 class CoverageConfig:
     """On which problems pass@k is measured during a run, and how."""
 
-    source: AnySource  # type: ignore[valid-type]
+    source: AnySource
     """Where the problems come from, never trained on; their prompts are those of the run's own task."""
     every: int = 200
     """Steps between measurements; one more comes before the first step, and one behind the last."""
