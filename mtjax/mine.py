@@ -133,7 +133,7 @@ def from_model(
         "model": name, "step": step, "logprob": "the model's own at temperature 1, end token included",
         "mtjax": mtjax.__version__, "jax": jax.__version__, "device": jax.devices()[0].device_kind,
     }  # fmt: skip
-    return Policy(draw, {"decode": plain(sampling), **depends}, about)
+    return Policy(draw, {"decode": sampling.to_json(), **depends}, about)
 
 
 def from_server(
@@ -156,7 +156,7 @@ def from_server(
     policy = {"kind": "server", "model": model, "api": server.api, "tokenizer": config.tokenizer}
     logprob = "what the server lists, summed; whether before or behind the temperature and with the end token, it knows"
     return Policy(
-        draw, {"policy": policy, "decode": plain(sampling)}, {"model": model, "url": server.base, "logprob": logprob}
+        draw, {"policy": policy, "decode": sampling.to_json()}, {"model": model, "url": server.base, "logprob": logprob}
     )
 
 

@@ -155,7 +155,7 @@ def from_model(name: str, config: RethinkConfig, loaded: Loaded | None, stack: c
         return [samples[0].text for samples in drawn]
 
     depends["policy"]["raw"] = config.raw
-    return Thinker(reply, {"decode": plain(sampling), **depends}, {"model": name, "step": step})
+    return Thinker(reply, {"decode": sampling.to_json(), **depends}, {"model": name, "step": step})
 
 
 def from_server(name: str, config: RethinkConfig, say: Callable[[str], None]) -> Thinker:
@@ -178,7 +178,7 @@ def from_server(name: str, config: RethinkConfig, say: Callable[[str], None]) ->
         return [found[place] for place in range(len(prompts))]
 
     policy = {"kind": "server", "model": model, "api": server.api}
-    return Thinker(reply, {"policy": policy, "decode": plain(sampling)}, {"model": model, "url": server.base})
+    return Thinker(reply, {"policy": policy, "decode": sampling.to_json()}, {"model": model, "url": server.base})
 
 
 def folder_of(name: str, output: str | None, stack: contextlib.ExitStack) -> pathlib.Path:

@@ -110,7 +110,7 @@ class Server:
             body |= {"messages": [dataclasses.asdict(message) for message in prompt]}
         else:
             raise InputError("messages can be asked of a chat only; set --server.api=chat")
-        body |= {"max_tokens": sampling.max_new_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p}
+        body |= {"max_tokens": sampling.longest, "temperature": sampling.temperature, "top_p": sampling.top_p}
         body |= {"top_k": sampling.top_k} if sampling.top_k else {}
         body |= {"stop": list(sampling.stop)} if sampling.stop else {}
         offered: dict[Optional, Any] = {"n": n, "logprobs": True if chat else 1, "seed": seed}

@@ -111,7 +111,7 @@ def _padded_length(model: LanguageModel, ids: list[list[int]], config: SamplingC
         return fixed
     limit = getattr(model.config, "max_length", None)
     rounded = -(-longest // BUCKET) * BUCKET
-    return rounded if limit is None else max(longest, min(rounded, limit - config.max_new_tokens))
+    return rounded if limit is None else max(longest, min(rounded, limit - config.longest))
 
 
 def _sample(drawn: Any, at: tuple[int, int], tokenizer: Any, stop: Sequence[str], ends: Sequence[int]) -> Sample:
