@@ -4,16 +4,18 @@ The model solves problems, is shown kinds of mistakes, is asked whether it made 
 accuracy before and after, and calls per question. MODEL_OR_URL is a run folder, a Hugging Face folder, a hub id,
 `smollm2`, or the URL of an OpenAI-compatible server. The problems are those of a config file, of the run's own snapshot
 (its held-out source), or of `data.source:KIND` overrides.
+
+`python -m mtjax.rethink MODEL_OR_URL --help` lists every setting with its value.
 """
 
 import sys
 from collections.abc import Sequence
 
 from mtjax.config import Config
-from mtjax.errors import ExitCode, entry_point
+from mtjax.distributed.hosts import check_one_host
+from mtjax.io.command_line import command
 from mtjax.mistakes.rethinking_evaluation import RethinkConfig, RethinkData
 from mtjax.runs import model_or_server
-from mtjax.runs.compiled import keep_compiled
 from mtjax.runs.rethinking import run
 
 
@@ -28,17 +30,10 @@ def read_settings(argv: Sequence[str]) -> tuple[str, RethinkConfig]:
     return model_or_server.read_settings(argv, "rethink", RethinkConfig, from_config)
 
 
-@entry_point
-def main(argv: Sequence[str] | None = None) -> int:
+@command("MODEL_OR_URL [CONFIG] --mistakes=FILE [overrides]", before=check_one_host)
+def main(words: Sequence[str]) -> int:
     """The command; returns the exit code."""
-    argv = sys.argv[1:] if argv is None else argv
-    if not argv or argv[0] in ("-h", "--help"):
-        usage = "usage: python -m mtjax.rethink MODEL_OR_URL [CONFIG] --mistakes=FILE [overrides]"
-        print(f"{usage}\n\n{(__doc__ or '').split(chr(10), 2)[2]}")
-        print("`python -m mtjax.rethink MODEL_OR_URL --help` lists every setting with its value.")
-        return ExitCode.DONE if argv else ExitCode.BAD_INPUT
-    name, config = read_settings(argv)
-    keep_compiled()
+    name, config = read_settings(words)
     return run(name, config, lambda text: print(text, flush=True))
 
 

@@ -231,7 +231,7 @@ def test_the_task_chooses_the_interface(tmp_path):
     [
         (["smolm2"], "did you mean 'smollm2'"),
         (["FOLDER", "--output=x"], "say which problems"),
-        (["FOLDER", *PROBLEMS, "data.task:caht_task", "--output=x"], "did you mean 'chat_task'"),
+        (["FOLDER", *PROBLEMS, "data.task:caht_task", "--output=x"], "did you mean 'chat'"),
         (["FOLDER", "data.source:arithmetc", "--output=x"], "did you mean 'arithmetic'"),
         (["FOLDER", *PROBLEMS], "--output=FOLDER"),
         (["FOLDER", *PROBLEMS, "--smaples=3"], "--samples"),

@@ -18,6 +18,7 @@ from mtjax.io.journal import Journal
 from mtjax.reporting.report import Table
 from mtjax.sampling.config import EmbeddedSampling, SamplingConfig
 from mtjax.sampling.sampler import ProblemSamples
+from mtjax.sampling.search import AnySearch, Independent
 from mtjax.sampling.transport import ServerConfig
 
 Draw = Callable[[Sequence[int], Callable[[], Any]], Generator[Sequence[ProblemSamples], None, None]]
@@ -44,6 +45,8 @@ class MineConfig:
     """The problems; of a run or a config file, its training source."""
     sampling: EmbeddedSampling = SamplingConfig(samples=8, max_new_tokens=None)
     """How solutions are drawn."""
+    search: AnySearch = Independent()  # type: ignore[valid-type]
+    """Which of the solutions that are drawn are kept."""
     limit: int | None = None
     """Use the first so many problems; None takes all."""
     seed: int = 0

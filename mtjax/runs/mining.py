@@ -28,6 +28,7 @@ from mtjax.sampling.local import LocalSampler, fit_prompts
 from mtjax.sampling.remote import ServerSampler, chat_or_text
 from mtjax.sampling.replies import Refused
 from mtjax.sampling.sampler import Prompt, Sampler
+from mtjax.sampling.search import Independent
 
 
 class Policy(NamedTuple):
@@ -76,6 +77,7 @@ def run(name: str, config: MineConfig, say: Callable[[str], None] = print, loade
         # Where to: the folder, and what is there already.
         depends = {"problems": len(problems), "content": config.data.source.fingerprint(), "data": plain(config.data)}
         depends |= {"seed": config.seed, **policy.settings}
+        depends |= {} if config.search == Independent() else {"search": plain(config.search)}
         journal = Journal(folder, FILE, len(problems), depends, policy.about, overwrite=config.overwrite)
         stack.callback(journal.close)
         for key in {"mtjax", "jax", "device"} & set(policy.about):
@@ -86,7 +88,7 @@ def run(name: str, config: MineConfig, say: Callable[[str], None] = print, loade
 
         # Draw, check, write.
         stop_asked = stack.enter_context(signals())
-        draw = lambda numbers, stopped: policy.sampler.draw(policy.prompts, config.seed, stopped, numbers)
+        draw = lambda numbers, stopped: config.search(policy.sampler, policy.prompts, config.seed, stopped, numbers)
         if not mine(problems, golds, journal, draw, say, stop_asked):
             say(f"stopped with {len(journal):,} of {len(problems):,} problems; run the same again to go on")
             return ExitCode.INTERRUPTED if stop_asked() == signal.SIGINT else ExitCode.DONE

@@ -106,7 +106,8 @@ def check_choices(words: Sequence[str], *, has_source: bool) -> None:
         for kind in (word.partition(":")[2] for word in words if word.startswith(f"data.{name}:")):
             named.add(name)
             if registry.resolve(kind) is None:
-                raise InputError(f"data.{name}:{kind} does not exist: {suggest(kind, registry)}")
+                near = suggest(kind.removesuffix(f"_{name}"), registry)
+                raise InputError(f"data.{name}:{kind} does not exist: {near}")
         if name == "source" and not named and not has_source and not {"-h", "--help"} & set(words):
             raise InputError(
                 "say which problems: give a config file, or data.source:KIND with its settings (known: "

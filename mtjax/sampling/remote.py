@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 from mtjax.data.problem import Message, Problem
 from mtjax.data.tasks import Task
 from mtjax.data.tokenizer import Tokenizer
+from mtjax.errors import InputError
 from mtjax.io.hashing import digest
 from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.decoders import Temperature
 from mtjax.sampling.replies import Refused
 from mtjax.sampling.sampler import ProblemSamples, Prompt, Unusable
 from mtjax.sampling.server import Server
@@ -105,6 +107,13 @@ class ServerSampler:
     server: Server
     sampling: SamplingConfig
     refusal: Callable[[int, Refused], str]  # for a refused prompt: gives a note, or raises InputError to stop
+
+    def __post_init__(self) -> None:
+        if self.sampling.decoder != Temperature():
+            raise InputError(
+                f"decoder={self.sampling.decoder}: a server decodes by itself; leave the decoder out, or use a local "
+                "model"
+            )
 
     def draw(
         self, prompts: Sequence[Prompt], seed: int, stopped: Callable[[], Any], numbers: Sequence[int] | None = None

@@ -1,7 +1,7 @@
 """The contract of a sampler: what mining and self-rethinking draw from, whether a local model or a server."""
 
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from mtjax.data.problem import Message
 
@@ -42,6 +42,7 @@ class ProblemSamples(NamedTuple):
     note: str = ""
 
 
+@runtime_checkable
 class Sampler(Protocol):
     """Draws samples for numbered prompts."""
 
