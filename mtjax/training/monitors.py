@@ -20,7 +20,7 @@ from mtjax.errors import InputError
 from mtjax.evaluation.coverage import pass_at_k
 from mtjax.evaluation.grading import check_gold, grade
 from mtjax.model.policy import make_policy
-from mtjax.objectives.coverage import dco_weight
+from mtjax.objectives.dco import dco_weight
 from mtjax.objectives.sequences import confidence
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.texts import sample_texts
