@@ -11,7 +11,7 @@ import pathlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -19,14 +19,10 @@ import jax
 from mtjax import config as settings
 from mtjax.config import Config
 from mtjax.data.batches import make_batches
-from mtjax.data.examples import make_example
-from mtjax.data.problem import Problem
-from mtjax.data.tasks.pair import choose_pairs
-from mtjax.data.tokenizer import Tokenizer
 from mtjax.distributed.sharding import make_mesh, shardings, ways
 from mtjax.errors import ExitCode, InputError, entry_point
-from mtjax.inspection.batch_view import Piece, look, pieces
-from mtjax.inspection.explanation import Explanation, explain_batch, parting
+from mtjax.inspection.batch_view import score_batch, unpack_batch
+from mtjax.inspection.explanation import Explanation, explain_batch
 from mtjax.inspection.html import to_page
 from mtjax.inspection.terminal import to_text
 from mtjax.io.command_line import output_file
@@ -90,29 +86,19 @@ def explain(config: Config, wanted: ExplainConfig) -> Explanation:
     choose = make_chooser(config.live_filter, batches, model, config.objective, mesh, config.chunk)
     batch = choose(params, wanted.step - 1).batch
     objectives = {"own": config.objective}
-    seen = look(model, params, batch, objectives, mesh=mesh, chunk=config.chunk, reference=reference)
-    parts = pieces(batch, batches.ids)
-    known = problems_of(config, parts)
+    scores = score_batch(model, params, batch, objectives, mesh=mesh, chunk=config.chunk, reference=reference)
+    parts = unpack_batch(batch, batches.ids)
     shape = " x ".join(map(str, batch.tokens.shape))
-    own = type(config.objective)
-    name = next((name for name, cls in OBJECTIVES.items() if cls is own), own.__name__)
+    objective = OBJECTIVES.name_of(config.objective) or type(config.objective).__name__
     facts = [
-        ("run", f"{config.run_dir}, objective {name}, task {config.data.task.name}"),
+        ("run", f"{config.run_dir}, objective {objective}, task {config.data.task.name}"),
         ("batch", f"{shape} tokens, {len({part.name for part in parts})} examples; data: {batches.report}"),
         ("model", "the run's start" if taken is None else f"the checkpoint of step {taken}"),
     ]
     if reference.policy is not None:
         facts.append(("reference", config.reference.model or "the run's start"))
-    return explain_batch(
-        f"The batch of step {wanted.step}",
-        facts,
-        parts,
-        seen,
-        tokenizer,
-        most=wanted.examples,
-        notes=lambda part: notes_of(part, known.get(part.name)),
-        against=_right_answers(config, known, tokenizer),
-    )
+    title = f"The batch of step {wanted.step}"
+    return explain_batch(config, title, facts, parts, scores, tokenizer, most=wanted.examples)
 
 
 def which_checkpoint(run: pathlib.Path, wanted: ExplainConfig) -> int | None:
@@ -130,55 +116,6 @@ def which_checkpoint(run: pathlib.Path, wanted: ExplainConfig) -> int | None:
     raise InputError(
         f"checkpoint={wanted.checkpoint!r}: {folder} has steps {steps}; expected one of them, 'newest' or 'start'"
     )
-
-
-def problems_of(config: Config, parts: Sequence[Piece]) -> dict[str, Problem]:
-    """The problem that each example of a batch was made from, by the example's name."""
-    names: dict[str, list[str]] = {}
-    for name in {part.name for part in parts}:
-        words = name.split("/")
-        for end in range(1, len(words)):  # ids may hold slashes themselves
-            names.setdefault("/".join(words[:end]), []).append(name)
-    found: dict[str, Problem] = {}
-    for problem in config.data.source.problems(config.data.on_error).items:
-        for name in names.get(problem.id, ()):
-            if len(problem.id) > len(found[name].id if name in found else ""):
-                found[name] = problem
-    return found
-
-
-def notes_of(part: Piece, problem: Problem | None) -> list[str]:
-    """What is known of an example besides its text."""
-    notes = [f"{part.extras['kind'] and 'step' or 'full'} pair"] if "kind" in part.extras else []
-    if problem is not None and len(part.at) == 2:
-        rendering = part.name.removeprefix(f"{problem.id}/")
-        kinds = {name: pair.error_type for name, pair in choose_pairs(problem, None, None)}
-        notes += [f"error type {kinds[rendering]}"] if kinds.get(rendering) else []
-    rest = {name: value for name, value in part.extras.items() if name not in ("kind", "polarity")}
-    return notes + [f"{name} {value:g}" for name, value in rest.items()]
-
-
-def _right_answers(
-    config: Config, known: dict[str, Problem], tokenizer: Tokenizer
-) -> Callable[[Piece], tuple[Sequence[int], int] | None]:
-    """What shows where a wrong text went wrong: the nearest right answer to its problem."""
-
-    def against(part: Piece) -> tuple[Sequence[int], int] | None:
-        problem = known.get(part.name)
-        if part.extras.get("polarity", 1.0) or problem is None:
-            return None
-        made = {
-            text.name: make_example(text, problem.id, tokenizer, boundary="allow")
-            for text in config.data.task.render(problem, tokenizer)
-        }
-        own = made.get(part.name.removeprefix(f"{problem.id}/"))
-        if own is None or own.tokens.tolist() != part.tokens.tolist():  # shortened to fit
-            return None
-        right = [x.tokens[x.prompt_tokens :].tolist() for x in made.values() if x.extras.get("polarity") == 1]
-        answer = own.tokens[own.prompt_tokens :].tolist()
-        return (max(right, key=lambda tokens: parting(tokens, answer)), own.prompt_tokens) if right else None
-
-    return against
 
 
 def read_words(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
