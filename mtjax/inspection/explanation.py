@@ -15,7 +15,7 @@ from mtjax.data.tokenizer import Tokenizer
 from mtjax.inspection.batch_view import BatchScores, PackedSequence
 from mtjax.inspection.example_origins import common_prefix, notes_of, problems_of, right_answer
 from mtjax.inspection.token_texts import token_texts, visible
-from mtjax.reporting.report import Table
+from mtjax.reporting.report import Cell, Table
 
 
 class TokenView(NamedTuple):
@@ -95,7 +95,7 @@ class TextView(NamedTuple):
         """All numbers of every token."""
         known = self.has_reference
         columns = ("t", "id", "token", "weight", "loss", "entropy", *(("reference",) if known else ()), "differs")
-        rows = []
+        rows: list[tuple[Cell, ...]] = []
         for place, token in enumerate(self.tokens):
             mark = "!" if place == self.first_difference else "^" if token.differs else ""
             numbers = [0.0 - token.logprob, token.entropy, *([0.0 - (token.reference or 0.0)] if known else [])]
