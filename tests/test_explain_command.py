@@ -305,10 +305,10 @@ def test_which_checkpoint_is_taken(tmp_path):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--step=x"], "--step=x: expected a whole number"),
+        (["--step=x"], "--step: 'x' is not a whole number"),
         (["--step=0"], "step=0"),
-        (["--html"], "--html needs a value"),
-        (["--tokens=maybe"], "--tokens=maybe"),
+        (["--html"], "Missing value for argument '--html'"),
+        (["--tokens=maybe"], "--tokens=maybe: a switch takes True or False"),
         (["--objective.bata=1"], "--objective.beta"),
         (["--batch_size=12"], "batch_size=12 must be a multiple of the 8 devices"),
     ],
@@ -327,4 +327,6 @@ def test_a_page_without_its_folder_is_refused_before_the_work(file, capsys, monk
 def test_help_lists_the_options(capsys):
     assert explain.main(["--help"]) == 0
     said = capsys.readouterr().out
-    assert all(option in said for option in explain.OPTIONS)
+    options = ("--step", "--checkpoint", "--html", "--examples", "--tokens")
+    assert all(option in said for option in options)
+    assert "overrides" in said
