@@ -17,6 +17,7 @@ CONTRACTS = {
     "task.py": "tests/data/test_contracts.py",
     "source.py": "tests/data/test_contracts.py",
     "schedule.py": "tests/optim/test_schedules.py",
+    "decoder.py": "tests/sampling/test_decoders.py",
 }
 """The contract tests of each example's kind."""
 
