@@ -81,6 +81,9 @@ def split_options(kind: Any, words: Sequence[str], prog: str) -> tuple[Any, list
     """
     said = io.StringIO()
     own = dict(_class_names(kind))
+    for name, equals, value in (word.removeprefix("--").partition("=") for word in words if word.startswith("--")):
+        if equals and isinstance(own.get(name), bool) and value.lower() not in ("true", "false"):
+            raise InputError(f"--{name}={value}: a switch takes True or False")
     words = [
         _as_switch(word, own) if word.startswith("--") and word[2:].split("=")[0] in own else word for word in words
     ]
@@ -236,6 +239,13 @@ def _answer(said: str, given: Sequence[str], names: dict[str, Any]) -> str:
     text = re.sub(r"invalid literal for int\(\) with base 10: ('.*?')", r"\1 is not a whole number", text)
     text = re.sub(r"could not convert string to float: ('.*?')", r"\1 is not a number", text)
     text = re.sub(r"no type matching (\S+) could be instantiated from \[(.*?)\]\. Got errors:.*", r"\2 is not \1", text)
+    missing = re.match(r"Missing value for argument '(--[\w.]+)'", text)
+    if missing:
+        return f"{missing[1]} needs a value: {missing[1]}=..."
+    choice = re.match(r"invalid choice '(.*?)' for argument '(--[\w.]+)'\. Expected one of \((.*?),?\)", text)
+    if choice:
+        known = re.findall(r"'(.*?)'", choice[3])
+        return f"{choice[2]}={choice[1]}: {suggest(choice[1], known)}"
     parsing = re.match(r"Error parsing --([\w.]+): (.*)", text)
     if parsing:
         instead = f"; it is {names[parsing[1]]!r} without this option" if parsing[1] in names else ""

@@ -29,7 +29,7 @@ Draw = Callable[[Sequence[int], Callable[[], Any]], Generator[Sequence[ProblemSa
 class MineData:
     """Which problems to solve, and what to decode from."""
 
-    source: AnySource  # type: ignore[valid-type]
+    source: AnySource
     """Where the problems come from; each needs an answer to compare with, or a right solution that states one."""
     task: AnyTask = CompletionTask()
     """How a problem becomes a prompt."""

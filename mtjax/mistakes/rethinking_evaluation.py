@@ -24,7 +24,7 @@ from mtjax.sampling.transport import ServerConfig
 class RethinkData:
     """Which questions to think about."""
 
-    source: AnySource  # type: ignore[valid-type]
+    source: AnySource
     """Where the problems come from; each needs an answer to compare with."""
     on_error: OnError = "raise"
     """A record that cannot be read: stop with its file and line, or skip and count it."""
