@@ -9,6 +9,9 @@ import sys
 
 import pytest
 
+from mtjax.config import load, read_file, snapshot
+from mtjax.objectives import OBJECTIVES
+
 ROOT = pathlib.Path(__file__).parent.parent
 ROW = re.compile(r"^\| \w+ \| `(mtjax/[\w/]+\.py)` \| \[[\w.]+\]\((examples/[\w.]+)\)", re.MULTILINE)
 
@@ -66,3 +69,49 @@ def test_every_example_is_listed_and_can_be_chosen(grown):
     assert done.returncode == 0, done.stderr
     assert "--objective.gamma" in done.stdout
     assert "--optim.schedule.decay" in done.stdout
+
+
+OWN = """
+import dataclasses
+from typing import ClassVar
+
+from mtjax.config import read_file
+from mtjax.objectives import base
+
+@base.OBJECTIVES.register("halved")
+@dataclasses.dataclass(frozen=True)
+class Halved:
+    \"\"\"Half the cross-entropy. Formula: `L = nll / 2`. Use it in this test.\"\"\"
+
+    task: ClassVar[str] = "any"
+    needs_reference: ClassVar[bool] = False
+    factor: float = 0.5
+
+    def __call__(self, policy, batch, *, reference=None, key=None):
+        scores = policy.scores(batch)
+        return base.weighted_nll(scores._replace(logprob=self.factor * scores.logprob), batch, batch.weights)
+
+config = dataclasses.replace(read_file("configs/tiny.py"), objective=Halved())
+"""
+
+
+def test_a_class_of_a_config_file_can_be_chosen_and_is_in_the_snapshot(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    file = tmp_path / "own.py"
+    file.write_text(OWN)
+    config = load(file, ["objective:nll"])
+    assert OBJECTIVES.name_of(config.objective) == "nll"
+    config = load(file, ["objective:halved", "--objective.factor=0.25"])
+    assert config.objective.factor == 0.25
+    (tmp_path / "snapshot.py").write_text(snapshot(config))
+    assert read_file(tmp_path / "snapshot.py") == config
+    vars(OBJECTIVES)["_entries"].pop("halved")
+
+
+def test_a_class_of_a_config_file_gets_the_contract_tests(grown, tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+    environment = os.environ | {"PYTHONPATH": str(grown), "MTJAX_CONFIG": str(tmp_path / "own.py")}
+    words = ["-m", "pytest", "-v", "-p", "no:cacheprovider", "-k", "halved", "tests/objectives/test_contract.py"]
+    done = subprocess.run([sys.executable, *words], cwd=grown, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert int(re.search(r"(\d+) passed", done.stdout)[1]) >= 10
