@@ -194,7 +194,7 @@ def test_two_problems_of_one_name_get_different_ids():
 
 def test_settings_are_checked():
     with pytest.raises(InputError, match="per_problem=0"):
-        InjectConfig(source=Arithmetic(), per_problem=0)
+        check_types(InjectConfig(source=Arithmetic(), per_problem=0))
     with pytest.raises(InputError, match="needs a model"):
         InjectConfig(source=Arithmetic(), editor="self_edit")
     with pytest.raises(InputError, match="editor=rules asks none"):
