@@ -7,8 +7,11 @@ docstring and the paper that it comes from.
 import sys
 from collections.abc import Sequence
 
-import mtjax.config
+import mtjax.config  # noqa: F401  every kind registers
 import mtjax.mistakes.error_types  # noqa: F401  with the settings of training, every kind registers
+import mtjax.model.families  # noqa: F401
+import mtjax.sampling.aggregation  # noqa: F401
+import mtjax.sampling.search  # noqa: F401
 from mtjax.errors import ExitCode, InputError, entry_point, suggest
 from mtjax.registry import REGISTRIES, paper, summary
 

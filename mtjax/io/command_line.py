@@ -81,6 +81,9 @@ def split_options(kind: Any, words: Sequence[str], prog: str) -> tuple[Any, list
     """
     said = io.StringIO()
     own = dict(_class_names(kind))
+    for name, equals, value in (word.removeprefix("--").partition("=") for word in words if word.startswith("--")):
+        if equals and isinstance(own.get(name), bool) and value.lower() not in ("true", "false"):
+            raise InputError(f"--{name}={value}: a switch takes True or False")
     words = [
         _as_switch(word, own) if word.startswith("--") and word[2:].split("=")[0] in own else word for word in words
     ]
@@ -194,9 +197,14 @@ def _names(settings: Any, before: str = "") -> Iterator[tuple[str, Any]]:
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         if dataclasses.is_dataclass(value) and not isinstance(value, type) and dataclasses.fields(value):
-            yield from _names(value, f"{before}{field.name}.")
+            yield from _names(value, before if _is_embedded(field) else f"{before}{field.name}.")
         else:  # a dataclass without fields is a choice without settings
             yield before + field.name, value
+
+
+def _is_embedded(field: dataclasses.Field) -> bool:
+    """Whether the options of a part have no prefix: its field is annotated with `tyro.conf.arg(name="")`."""
+    return any(getattr(mark, "name", None) == "" for mark in getattr(field.type, "__metadata__", ()))
 
 
 def _class_names(kind: Any) -> Iterator[tuple[str, Any]]:
@@ -206,7 +214,7 @@ def _class_names(kind: Any) -> Iterator[tuple[str, Any]]:
         made = field.default_factory
         value = field.default if made is dataclasses.MISSING else made()
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            yield from _names(value, f"{field.name}.")
+            yield from _names(value, "" if _is_embedded(field) else f"{field.name}.")
         elif value is not dataclasses.MISSING:
             yield field.name, value
 
@@ -231,6 +239,13 @@ def _answer(said: str, given: Sequence[str], names: dict[str, Any]) -> str:
     text = re.sub(r"invalid literal for int\(\) with base 10: ('.*?')", r"\1 is not a whole number", text)
     text = re.sub(r"could not convert string to float: ('.*?')", r"\1 is not a number", text)
     text = re.sub(r"no type matching (\S+) could be instantiated from \[(.*?)\]\. Got errors:.*", r"\2 is not \1", text)
+    missing = re.match(r"Missing value for argument '(--[\w.]+)'", text)
+    if missing:
+        return f"{missing[1]} needs a value: {missing[1]}=..."
+    choice = re.match(r"invalid choice '(.*?)' for argument '(--[\w.]+)'\. Expected one of \((.*?),?\)", text)
+    if choice:
+        known = re.findall(r"'(.*?)'", choice[3])
+        return f"{choice[2]}={choice[1]}: {suggest(choice[1], known)}"
     parsing = re.match(r"Error parsing --([\w.]+): (.*)", text)
     if parsing:
         instead = f"; it is {names[parsing[1]]!r} without this option" if parsing[1] in names else ""
