@@ -83,10 +83,11 @@ def decode(record: Any, kind: type[Record], where: str, way_out: str = "fix the 
     Raises:
         InputError: the record is not an object, or has an unknown or missing key or a value of another type.
     """
+    fields: dict[str, Any] = _fields(kind)  # type: ignore[arg-type]
     if not isinstance(record, Mapping):
-        raise InputError(f"{where}: got {record!r:.80}; expected an object with {', '.join(_fields(kind))}")
-    refuse_unknown(record, _fields(kind), where)
-    for name, part in _parts(kind):
+        raise InputError(f"{where}: got {record!r:.80}; expected an object with {', '.join(fields)}")
+    refuse_unknown(record, fields, where)
+    for name, part in _parts(kind):  # type: ignore[arg-type]
         items = record.get(name)
         for number, item in enumerate(items) if isinstance(items, list | tuple) else ():
             if isinstance(item, Mapping):
@@ -112,7 +113,7 @@ def _fields(kind: type) -> dict[str, Any]:
 
 
 @functools.cache
-def _parts(kind: type) -> tuple[tuple[str, type], ...]:
+def _parts(kind: type) -> tuple[tuple[str, Any], ...]:
     """The fields that hold a tuple of another dataclass, with that dataclass."""
     found = ((name, typing.get_args(hint)) for name, hint in _fields(kind).items())
     return tuple((name, parts[0]) for name, parts in found if parts and dataclasses.is_dataclass(parts[0]))

@@ -90,7 +90,7 @@ def checked(problem: Problem, gold: str, attempt: ProblemSamples) -> MinedProble
             found[key] = dataclasses.replace(found[key], count=found[key].count + 1)
             continue
         verdict = check_answer(sample.text, gold).value if sample.text.strip() else "wrong"
-        made = Solution(verdict=verdict, answer=extract_answer(sample.text), **sample._asdict())
+        made = Solution(verdict=verdict, answer=extract_answer(sample.text), **sample._asdict())  # type: ignore[arg-type]
         if arithmetic:
             report = check_steps(problem.question, sample.text)
             first = report.errors[0] if report.errors else None
