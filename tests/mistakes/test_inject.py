@@ -18,6 +18,7 @@ from mtjax.data.mistake_record import read_mistakes, to_lines
 from mtjax.data.problem import Pair, Problem
 from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.errors import InputError
+from mtjax.io.validation import check_types
 from mtjax.mistakes.inject_config import InjectConfig
 from mtjax.mistakes.injection import OUTCOMES, Rules, Shares, inject, usable_solutions, yield_rows
 from mtjax.mistakes.injectors.base import ERROR_TYPES
