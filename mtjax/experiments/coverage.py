@@ -7,30 +7,26 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mtjax.experiments.arm import Arm
 from mtjax.experiments.config import Coverage
-from mtjax.experiments.kept import Kept, Record
-from mtjax.experiments.lab import Lab, Measured
-from mtjax.experiments.start import PLAIN, Start
+from mtjax.experiments.methods import PLAIN, Method
+from mtjax.experiments.results import Measured, Record, ResultsFolder, Start
+from mtjax.experiments.stages import Arm, Stages
 from mtjax.experiments.tables import clear, pass_from_counts, rose_or_fell
-from mtjax.experiments.training import Method
 from mtjax.objectives.dco import Dco
 from mtjax.objectives.nll import Nll
 from mtjax.registry import plain_settings
 from mtjax.reporting.intervals import Interval, difference_interval, mean_interval
-from mtjax.types import Objective
 
 CROSS_ENTROPY = "cross-entropy"
-NLL = Nll()
 
 FREE = ("seeds", "ks", "output")
 """Settings that may change between a run and its continuation: no arm depends on them."""
 
 
-def arms_of(n: int, cross_entropy: Objective = NLL) -> dict[str, Method]:
-    """Both arms by name; they differ in the loss alone. `cross_entropy` may be another objective that equals it."""
+def arms_of(n: int) -> dict[str, Method]:
+    """Both arms by name; they differ in the loss alone."""
     return {
-        CROSS_ENTROPY: Method(PLAIN, cross_entropy, list, says="Cross-entropy."),
+        CROSS_ENTROPY: Method(PLAIN, Nll(), list, says="Cross-entropy."),
         dco_name(n): Method(PLAIN, Dco(n=n), list, says=f"The loss of coverage for {n} samples."),
     }
 
@@ -89,21 +85,21 @@ class Outcome(NamedTuple):
 
 def run(c: Coverage, say: Callable[[str], None] = print) -> Outcome:
     """Train and measure every start and every arm that is not there yet."""
-    lab, arms = Lab(c, say), arms_of(c.n)
-    kept = Kept(c.output, {k: v for k, v in plain_settings(c).items() if k not in FREE})
+    stages, arms = Stages(c, say), arms_of(c.n)
+    kept = ResultsFolder(c.output, {k: v for k, v in plain_settings(c).items() if k not in FREE})
     test = c.test_source.problems().items
     begins, starts = [], []
     records: dict[str, list[Record]] = {name: [] for name in arms}
     for seed in c.seeds:
-        begins.append(kept.start(lab, seed))
+        begins.append(kept.start(stages.model, f"start-{seed}", partial(stages.train_start, seed)))
         params = begins[-1].params
-        starts.append(kept.measured(f"start-{seed}/test", partial(lab.measure, params, test, PLAIN, c.samples)))
+        starts.append(kept.measured(f"start-{seed}/test", partial(stages.measure, params, test, PLAIN, c.samples)))
         problems = dataclasses.replace(c.train_source, seed=c.train_source.seed + seed).problems().items
         say(f"seed {seed}: start at pass@1 {starts[-1].right.mean():.3f}")
         for number, (name, method) in enumerate(arms.items()):
-            arm = Arm(lab, params, method, problems, seed)
-            make = partial(arm.record, test, c.samples, looks=c.looks)
-            records[name].append(kept.record(f"arms/{('nll', 'dco')[number]}-seed{seed}", make))
+            arm = Arm(f"{('nll', 'dco')[number]}-seed{seed}", params, method, problems, seed)
+            make = partial(stages.run, arm, test, c.samples, looks=c.looks)
+            records[name].append(kept.record(f"arms/{arm.name}", make))
             say(f"seed {seed}, {name}: {told(records[name][-1], c.ks)}")
     curves = Curves([start.right.sum(axis=1).tolist() for start in starts], records, c.samples, c.n)
     seconds = {"train the starts": sum(kept.seconds[f"start-{seed}/start"] for seed in c.seeds)}

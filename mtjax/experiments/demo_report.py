@@ -12,7 +12,7 @@ from mtjax.experiments.coverage import verdict as coverage_verdict
 from mtjax.experiments.coverage_report import coverage_section, numbers_of
 from mtjax.experiments.coverage_report import table_of as table_of_curves
 from mtjax.experiments.demo import RIGHT_ONLY, TUNING, Outcome
-from mtjax.experiments.lab import Measured
+from mtjax.experiments.results import Measured
 from mtjax.experiments.tables import better_or_worse, gain, passes, passes_by_k, rows_of, stacked_passes, votes
 from mtjax.io.files import write_text
 from mtjax.registry import plain_settings
@@ -45,7 +45,7 @@ One seed, {o.test_source.count} held-out problems, {o.samples} samples each."""
 def write(c: Demo, outcome: Outcome) -> pathlib.Path:
     """Print the table; write the page, its PNGs and the numbers; returns the page's path."""
     k = max(c.ks)
-    measured = {START: [outcome.start]} | {name: [r.measured for r in runs] for name, runs in outcome.arms.items()}
+    measured = {START: [outcome.start]} | {name: [r.end for r in runs] for name, runs in outcome.arms.items()}
     coverage = {name: rows_of(runs, c.ks) for name, runs in measured.items()}
     table = table_of(outcome, coverage, k)
     seen = seen_table(c, outcome)
@@ -123,7 +123,7 @@ def table_of(outcome: Outcome, coverage: dict[str, list[CoverageRow]], k: int) -
     rows: list[tuple[Any, ...]] = []
     for name, own in coverage.items():
         runs = outcome.arms.get(name, [])
-        greedy = float(np.mean([run.measured.greedy for run in runs])) if runs else outcome.start.greedy
+        greedy = float(np.mean([run.end.greedy for run in runs])) if runs else outcome.start.greedy
         rows.append((name, own[0].pass_at_k, own[-1].pass_at_k, own[-1].maj_at_k, greedy))
     columns = ("arm", "pass@1", f"pass@{k}", f"maj@{k}", "greedy")
     return Table(columns, tuple(rows), "Mean over seeds and problems, with 95 % bootstrap intervals over problems.")
@@ -135,9 +135,9 @@ def seen_table(c: Demo, outcome: Outcome) -> Table:
     rows: list[tuple[Any, ...]] = [
         (
             name,
-            mean(run.positions for run in runs),
-            mean(run.right_tokens for run in runs),
-            *(float(run.measured.right.mean()) for run in runs),
+            mean(run.cost["positions"] for run in runs),
+            mean(run.cost["right_tokens"] for run in runs),
+            *(float(run.end.right.mean()) for run in runs),
         )
         for name, runs in outcome.arms.items()
     ]

@@ -7,8 +7,8 @@ import numpy as np
 
 from mtjax.experiments.compare import Outcome
 from mtjax.experiments.config import Comparison
-from mtjax.experiments.lab import Measured
 from mtjax.experiments.methods import RIGHT_ONLY
+from mtjax.experiments.results import Measured
 from mtjax.experiments.tables import better_or_worse, clear, gain, pass_from_counts, passes, votes
 from mtjax.reporting import plots
 from mtjax.reporting.intervals import Interval, difference_interval

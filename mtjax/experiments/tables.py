@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mtjax.evaluation.coverage import CoverageRow, maj_at_k, pass_at_k
-from mtjax.experiments.lab import Measured
+from mtjax.experiments.results import Measured
 from mtjax.reporting.intervals import Interval, difference_interval, mean_interval
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -30,7 +31,7 @@ from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of, s
 from mtjax.training.live_filter import make_chooser
 from mtjax.training.metrics_log import MetricsLog, Progress, cut_back, flops_per_token, peak_flops
 from mtjax.training.monitors import HeldOutCoverage, HeldOutLoss
-from mtjax.types import LanguageModel
+from mtjax.types import LanguageModel, Params
 
 MEASURED = {"held_out_loss", "coverage/pass@1"}
 """What is measured now and then, and logged whenever it is."""
@@ -52,8 +53,22 @@ class Result(NamedTuple):
     exit_code: ExitCode
 
 
-def train(config: Config) -> Result:
+def train(
+    config: Config,
+    *,
+    start: Params | None = None,
+    programs: dict[Any, Any] | None = None,
+    watch: Callable[[int, Params], bool] | None = None,
+) -> Result:
     """Run `config` to its last step, or to a signal; resumes what is in `run_dir`.
+
+    Args:
+        config: the settings of the run.
+        start: parameters to start from, in place of `init_from`; pass the same ones again to resume the run.
+        programs: compiled training steps by the settings they depend on. Runs of one process that share this dict
+            compile a step once.
+        watch: called with the step and the parameters after each step; the run is saved and ends if it returns True.
+            The next step overwrites the parameters, so copy what must outlive the call.
 
     Raises:
         InputError: bad settings, data or checkpoint. Nothing has been written then, and nothing deleted.
@@ -67,6 +82,7 @@ def train(config: Config) -> Result:
 
     # What: model, data, objective.
     model, warm, tokenizer = make_model(config, mesh)
+    warm = warm if start is None else start
     hosts.agree({"tokenizer": tokenizer.fingerprint})
     check_mesh(model, mesh, config.data.sequence_length)
     if config.export:
@@ -83,15 +99,20 @@ def train(config: Config) -> Result:
     coverage = None
     if config.coverage is not None:
         coverage = HeldOutCoverage(config.coverage, model, tokenizer, config.data.task, mesh, config.data.on_error)
-    update = stepping.make_train_step(
-        model,
-        config.objective,
-        optimizer,
-        micro_batches=config.micro_batches,
-        mesh=mesh,
-        reference=reference.policy,
-        chunk=config.chunk,
-    )
+    shared = (model.config, config.objective, config.optim, config.micro_batches, config.reference.kind, config.chunk)
+    update = None if programs is None else programs.get((*shared, mesh))
+    if update is None:
+        update = stepping.make_train_step(
+            model,
+            config.objective,
+            optimizer,
+            micro_batches=config.micro_batches,
+            mesh=mesh,
+            reference=reference.policy,
+            chunk=config.chunk,
+        )
+        if programs is not None:
+            programs[(*shared, mesh)] = update
     choose = make_chooser(config.live_filter, batches, model, config.objective, mesh, config.chunk)
 
     # From where: the newest checkpoint, or the start, which is looked at first.
@@ -169,6 +190,8 @@ def train(config: Config) -> Result:
                 waiting = (number, values, batch.extras["segment_id"])
                 due = config.held_out is not None and number % config.held_out.every == 0
                 stop = should_stop(number)
+                if watch is not None and watch(number, state.params):
+                    stop = stop or signal.SIGTERM
                 if held_out and (due or number == config.steps):
                     loss = held_out.measure(state.params)
                     waiting = (number, values | {"held_out_loss": loss}, batch.extras["segment_id"])

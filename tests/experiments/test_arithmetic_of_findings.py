@@ -3,17 +3,14 @@
 import numpy as np
 import pytest
 
-from mtjax.data.problem import Problem
 from mtjax.errors import InputError
 from mtjax.evaluation.calibration import calibration_error, reliability
-from mtjax.experiments.arm import look_steps
+from mtjax.experiments.accounting import count_targets, look_steps
 from mtjax.experiments.coverage import CROSS_ENTROPY, Curves, dco_name, verdict
 from mtjax.experiments.findings import prefix_text
-from mtjax.experiments.kept import Record, measured_from_json, measured_to_json
-from mtjax.experiments.lab import Measured, is_right
+from mtjax.experiments.results import Measured, Record, measured_from_json, measured_to_json
 from mtjax.experiments.sections import errors_section, labels
 from mtjax.experiments.tables import better_or_worse, gain, passes, rose_or_fell
-from mtjax.experiments.training import count_targets
 from mtjax.reporting.intervals import Interval
 from mtjax.types import Batch
 
@@ -139,9 +136,3 @@ def test_a_measurement_survives_json():
     for ours, theirs in zip(one, again, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert measured_from_json(measured_to_json(None)) is None
-
-
-def test_the_checker_judges_by_the_question():
-    problem = Problem("p", "2 + 3 =", "5")
-    assert is_right(problem, "Step 1: 2 + 3 = 5\nAnswer: 5")
-    assert not is_right(problem, "Step 1: 2 + 3 = 6\nAnswer: 6")

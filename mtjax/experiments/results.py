@@ -1,9 +1,9 @@
-"""What a recipe has done so far, in a folder: each part whole or not there, so that a kill costs one part."""
+"""Results of an experiment in a folder, each part complete or absent, so that a killed run loses one part at most."""
 
 import json
 import pathlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -11,10 +11,92 @@ import numpy as np
 
 from mtjax.data.problem import Problem, problem_from_record, record_from_problem
 from mtjax.errors import InputError
-from mtjax.experiments.lab import Lab, Measured
-from mtjax.experiments.start import Mined, Start, train_start
 from mtjax.io.files import write_text
 from mtjax.training.checkpoint import Checkpoints, abstract_state
+from mtjax.types import LanguageModel, Params
+
+
+class Start(NamedTuple):
+    """The start model.
+
+    Attributes:
+        params: its parameters; the two prefix tokens of mistake tuning have different embeddings.
+        steps: updates until the stop rule held.
+        stop_rule: step and sampled accuracy of each check.
+        early: parameters at the first check with a lower accuracy that was asked for.
+    """
+
+    params: Params
+    steps: int
+    stop_rule: list[tuple[int, float]]
+    early: Params | None = None
+
+
+class MinedProblems(NamedTuple):
+    """Problems with their distinct right and wrong solutions, and what sampling them cost.
+
+    Attributes:
+        problems: in their order; includes problems without any solution.
+        drawn: solutions sampled.
+        tokens: tokens sampled; prompts are not counted.
+    """
+
+    problems: tuple[Problem, ...]
+    drawn: int
+    tokens: int
+
+    @property
+    def right(self) -> int:
+        """Number of distinct right solutions."""
+        return sum(len(problem.right) for problem in self.problems)
+
+    @property
+    def wrong(self) -> int:
+        """Number of distinct wrong solutions."""
+        return sum(len(problem.wrong) for problem in self.problems)
+
+
+class Injected(NamedTuple):
+    """Mined problems with step pairs, and what making them took.
+
+    Attributes:
+        problems: as given; those with a right and a wrong solution also have step pairs.
+        pairs: number of step pairs.
+        made: edits tried; none is by a model.
+        unreadable: edits that are proved wrong but left out because the tokenizer cannot write them (a division).
+        kinds: step pairs by type of error.
+    """
+
+    problems: tuple[Problem, ...]
+    pairs: int
+    made: int
+    unreadable: int
+    kinds: dict[str, int]
+
+
+class Measured(NamedTuple):
+    """Graded solutions of N problems: n sampled at temperature 1 and one greedy solution each.
+
+    Attributes:
+        right: `[N, n]` bool.
+        answers: the final answers of the samples; None if a sample has none.
+        kinds: the first error of each sample, as `mtjax.evaluation.transitions.label_answer` names it.
+        greedy_right: `[N]` bool.
+        greedy_kinds: the first error of each greedy solution.
+        confidence: `[N]`, probability of the complete greedy solution at temperature 1.
+    """
+
+    right: np.ndarray
+    answers: list[list[str | None]]
+    kinds: list[list[str]]
+    greedy_right: np.ndarray
+    greedy_kinds: list[str]
+    confidence: np.ndarray
+
+    @property
+    def greedy(self) -> float:
+        """Accuracy of greedy decoding."""
+        return float(self.greedy_right.mean())
 
 
 class Record(NamedTuple):
@@ -37,6 +119,12 @@ class Record(NamedTuple):
     losses: list[float]
     cost: dict[str, int | float]
     seconds: dict[str, float]
+
+    @property
+    def end(self) -> Measured:
+        """The measurement at the end, of an arm that has one."""
+        assert self.measured is not None
+        return self.measured
 
 
 def measured_to_json(measured: Measured | None) -> dict[str, Any] | None:
@@ -62,14 +150,15 @@ def measured_from_json(values: dict[str, Any] | None) -> Measured | None:
     return Measured(**(values | arrays))
 
 
-class Kept:
-    """The folder of one recipe's parts.
+class ResultsFolder:
+    """The results folder of one experiment.
 
     Args:
-        folder: made where absent.
-        settings: everything that the parts depend on; kept as `settings.json`.
+        folder: made if it does not exist.
+        settings: everything that the results depend on; stored as `settings.json`.
 
-    Raises InputError where the folder holds parts made with other settings, and names them.
+    Raises:
+        InputError: the folder holds results of other settings; names those that differ.
     """
 
     def __init__(self, folder: str | pathlib.Path, settings: dict[str, Any]):
@@ -82,14 +171,14 @@ class Kept:
             other = sorted(name for name in have.keys() | settings.keys() if have.get(name) != settings.get(name))
             if other:
                 raise InputError(
-                    f"{self.folder} holds what was made with other settings ({', '.join(other)}): give another "
-                    "--output, or delete the folder"
+                    f"{self.folder} holds results of other settings ({', '.join(other)}); use another --output, or "
+                    "delete the folder"
                 )
         else:
             write_text(file, json.dumps(settings, indent=1))
 
     def part(self, name: str, make: Callable[[], Any]) -> Any:
-        """The JSON of one part: read where it is there, else made and kept, with the seconds that it took."""
+        """The JSON of one part: read if it exists, otherwise made and written, with the seconds that it took."""
         file = self.folder / f"{name}.json"
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -100,13 +189,13 @@ class Kept:
         return kept["part"]
 
     def measured(self, name: str, make: Callable[[], Measured]) -> Measured:
-        """A measurement, made once."""
+        """A measurement."""
         found = measured_from_json(self.part(name, lambda: measured_to_json(make())))
         assert found is not None
         return found
 
     def record(self, name: str, make: Callable[[], Record]) -> Record:
-        """An arm, trained and measured once."""
+        """A trained and measured arm."""
 
         def as_json() -> dict[str, Any]:
             record = make()
@@ -117,33 +206,29 @@ class Kept:
         both = {key: measured_from_json(values[key]) for key in ("measured", "behind_wrong")}
         return Record(**(values | both | {"curve": {int(step): x for step, x in values["curve"].items()}}))
 
-    def start(self, lab: Lab, seed: int) -> Start:
-        """The start model of a seed, trained once."""
-        key = f"start-{seed}"
-        shapes = abstract_state(jax.jit(lab.model.init)(jax.random.key(0)))
-        checkpoints = Checkpoints(self.folder / key)
+    def start(self, model: LanguageModel, name: str, train: Callable[[], Start]) -> Start:
+        """A start model, with its parameters in a checkpoint."""
+        shapes = abstract_state(jax.jit(model.init)(jax.random.key(0)))
+        checkpoints = Checkpoints(self.folder / name)
 
         def make() -> dict[str, Any]:
-            start = train_start(lab, seed)
+            start = train()
             checkpoints.save(start.steps, start.params)
             checkpoints.manager.wait_until_finished()
             return {"steps": start.steps, "stop_rule": start.stop_rule}
 
-        values = self.part(f"{key}/start", make)
+        values = self.part(f"{name}/start", make)
         params = checkpoints.restore(values["steps"], shapes)
         checkpoints.close()
         return Start(params, values["steps"], [(step, share) for step, share in values["stop_rule"]])
 
-    def mined(self, make: Callable[[], Mined]) -> Mined:
-        """The mined problems, sampled once."""
+    def mined(self, make: Callable[[], MinedProblems]) -> MinedProblems:
+        """The mined problems."""
 
         def as_json() -> dict[str, Any]:
             mined = make()
             return mined._asdict() | {"problems": [record_from_problem(problem) for problem in mined.problems]}
 
         values = self.part("mined", as_json)
-        return Mined(**(values | {"problems": _problems(values["problems"])}))
-
-
-def _problems(records: Sequence[dict[str, Any]]) -> tuple[Problem, ...]:
-    return tuple(problem_from_record(record, f"mined[{number}]") for number, record in enumerate(records))
+        problems = (problem_from_record(record, f"mined[{n}]") for n, record in enumerate(values["problems"]))
+        return MinedProblems(**(values | {"problems": tuple(problems)}))
