@@ -1,4 +1,4 @@
-"""What the papers say and what this run shows of it: one interval a claim, and the word that follows from it."""
+"""Claims of the papers, each with the interval that tests it and the result."""
 
 from typing import NamedTuple
 
@@ -9,11 +9,11 @@ from mtjax.reporting.report import Section, Table, section
 
 
 class Claim(NamedTuple):
-    """One claim, and what was measured of it.
+    """One claim and its measurement.
 
     Attributes:
         says: the claim, with its source.
-        measure: which difference would show it by being above 0.
+        measure: the difference that is above 0 if the claim holds.
         interval: that difference.
     """
 
@@ -23,8 +23,12 @@ class Claim(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """ "yes" where the interval lies above 0, "the opposite" below, "not to be told" where it holds 0."""
-        return ("yes" if self.interval.low > 0 else "the opposite") if clear(self.interval) else "not to be told"
+        """ "yes" if the interval is above 0, "the opposite" if below, "no significant difference" if it includes 0."""
+        return (
+            ("yes" if self.interval.low > 0 else "the opposite")
+            if clear(self.interval)
+            else "no significant difference"
+        )
 
 
 def claims_of(found: Findings) -> list[Claim]:
@@ -55,7 +59,7 @@ def claims_section(found: Findings) -> Section:
     """The claims as a table."""
     rows = [(claim.says, claim.measure, claim.interval, claim.shown) for claim in claims_of(found)]
     text = (
-        "Each claim by the difference that would show it, at this size, on this task and with this budget. What the "
-        "papers did was done with models ten thousand times as large."
+        "Each claim is tested by a difference that is above 0 if the claim holds, at this size, on this task and with "
+        "this budget. The papers used models that are ten thousand times as large."
     )
     return section("What was and was not reproduced", text, Table(("claim", "difference", "measured", "shown"), rows))

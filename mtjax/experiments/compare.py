@@ -1,4 +1,4 @@
-"""The comparison: every method from one start on one set of mined problems, its learning rate tuned, at equal cost."""
+"""The comparison: every method from one start model on the same mined problems, each at its best learning rate."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -14,22 +14,22 @@ from mtjax.experiments.tables import pass_from_counts
 from mtjax.registry import plain_settings
 
 FREE = ("methods", "rates", "seeds", "ks", "tune_k", "output")
-"""Settings that may change between a run and its continuation: no arm depends on them."""
+"""Settings that may change when a run is resumed, because no arm depends on them."""
 
 
 class Outcome(NamedTuple):
-    """Everything the report is made of.
+    """The results of the comparison.
 
     Attributes:
         methods: by name.
         begin: the start model.
-        start: what it solves.
-        mined: what it found.
-        injected: the step pairs made of that.
-        tuning: by method and learning rate, the arm that was measured on validation problems.
+        start: its measurement.
+        mined: the solutions it found.
+        injected: the step pairs made from them.
+        tuning: by method and learning rate, the arm measured on validation problems.
         rates: the chosen learning rate of each method.
-        arms: by method, one arm a seed, measured on test problems.
-        seconds: that everything before the arms took.
+        arms: by method, one arm per seed, measured on test problems.
+        seconds: of the stages before the arms.
     """
 
     methods: dict[str, Method]
@@ -44,7 +44,7 @@ class Outcome(NamedTuple):
 
 
 def run(c: Comparison, say: Callable[[str], None] = print) -> Outcome:
-    """Train and measure every arm that is not there yet."""
+    """Train and measure every arm that the results folder does not hold yet."""
     stages, methods = Stages(c, say), methods_of(c)
     kept = ResultsFolder(c.output, {k: v for k, v in plain_settings(c).items() if k not in FREE})
     begin = kept.start(stages.model, f"start-{c.seed}", lambda: stages.train_start(c.seed))
@@ -89,12 +89,12 @@ def validation_pass(record: Record, k: int) -> float:
 
 
 def best_rate(found: Mapping[float, float]) -> float:
-    """The learning rate with the highest value; of equal ones the smallest."""
+    """The learning rate with the highest value; the smallest of equal ones."""
     return max(sorted(found), key=lambda rate: found[rate])
 
 
 def total_seconds(outcome: Outcome) -> dict[str, float]:
-    """Seconds by what was done in them; they are kept with what was done, so that a resumed run has them too."""
+    """Seconds by stage; they are stored with the results, so that a resumed run reports them too."""
     tuning = [record for own in outcome.tuning.values() for record in own.values()]
     arms = [record for own in outcome.arms.values() for record in own]
     add = lambda records, key: float(np.sum([record.seconds[key] for record in records]))

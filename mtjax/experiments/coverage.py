@@ -1,4 +1,4 @@
-"""The phenomenon: cross-entropy on a small training set against DCO, pass@k over training."""
+"""The coverage experiment: cross-entropy against DCO on a small training set, with pass@k over training."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from mtjax.reporting.intervals import Interval, difference_interval, mean_interv
 CROSS_ENTROPY = "cross-entropy"
 
 FREE = ("seeds", "ks", "output")
-"""Settings that may change between a run and its continuation: no arm depends on them."""
+"""Settings that may change when a run is resumed, because no arm depends on them."""
 
 
 def arms_of(n: int) -> dict[str, Method]:
@@ -40,7 +40,7 @@ class Curves(NamedTuple):
     """pass@k over training, for both arms and all seeds on the same held-out problems.
 
     Attributes:
-        starts: by seed, how many samples of each problem the start had right, `[N]`.
+        starts: for each seed, the number of right samples of the start model for each problem, `[N]`.
         arms: by name, one record a seed.
         samples: samples per problem.
         n: that DCO was trained for.
@@ -75,7 +75,7 @@ class Curves(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Everything the report is made of: the curves, by seed the start model and what it solves, and seconds."""
+    """The results: the curves, the start model of each seed with its measurement, and seconds."""
 
     curves: Curves
     begins: list[Start]
@@ -84,7 +84,7 @@ class Outcome(NamedTuple):
 
 
 def run(c: Coverage, say: Callable[[str], None] = print) -> Outcome:
-    """Train and measure every start and every arm that is not there yet."""
+    """Train and measure every start model and arm that the results folder does not hold yet."""
     stages, arms = Stages(c, say), arms_of(c.n)
     kept = ResultsFolder(c.output, {k: v for k, v in plain_settings(c).items() if k not in FREE})
     test = c.test_source.problems().items
@@ -100,7 +100,7 @@ def run(c: Coverage, say: Callable[[str], None] = print) -> Outcome:
             arm = Arm(f"{('nll', 'dco')[number]}-seed{seed}", params, method, problems, seed)
             make = partial(stages.run, arm, test, c.samples, looks=c.looks)
             records[name].append(kept.record(f"arms/{arm.name}", make))
-            say(f"seed {seed}, {name}: {told(records[name][-1], c.ks)}")
+            say(f"seed {seed}, {name}: {curve_text(records[name][-1], c.ks)}")
     curves = Curves([start.right.sum(axis=1).tolist() for start in starts], records, c.samples, c.n)
     seconds = {"train the starts": sum(kept.seconds[f"start-{seed}/start"] for seed in c.seeds)}
     for name, own in records.items():
@@ -108,19 +108,19 @@ def run(c: Coverage, say: Callable[[str], None] = print) -> Outcome:
     return Outcome(curves, begins, starts, seconds)
 
 
-def told(record: Record, ks: Sequence[int]) -> str:
-    """pass@k by step, in a line."""
+def curve_text(record: Record, ks: Sequence[int]) -> str:
+    """pass@k by step, in one line."""
     pairs = lambda right: " / ".join(f"{pass_from_counts(right, record.samples, k).mean():.3f}" for k in ks)
     steps = "; ".join(f"step {step}: {pairs(right)}" for step, right in sorted(record.curve.items()))
     return f"pass@{'/'.join(map(str, ks))} {steps}"
 
 
 def verdict(curves: Curves, k: int) -> str:
-    """What appeared, in sentences that follow the intervals."""
+    """The result in sentences that follow the intervals."""
     first, last, dco = curves.change(CROSS_ENTROPY, 1), curves.change(CROSS_ENTROPY, k), dco_name(curves.n)
     own, ours, single = curves.change(dco, k), curves.difference(k), curves.difference(1)
     appeared = first.low > 0 and last.high < 0
-    told = (
+    changes = (
         f"Under cross-entropy pass@1 {rose_or_fell(first)} ({first}) and pass@{k} {rose_or_fell(last)} ({last}): "
         f"the phenomenon {'appeared' if appeared else 'did not appear'}. "
         f"Under {dco} pass@{k} {rose_or_fell(own)} ({own}). "
@@ -132,4 +132,4 @@ def verdict(curves: Curves, k: int) -> str:
         end = " DCO kept a part of the coverage, not all of it." if own.high < 0 else " DCO kept the coverage."
     elif appeared:
         end = " DCO did not keep the coverage."
-    return f"{told}{compared}{end}"
+    return f"{changes}{compared}{end}"

@@ -1,4 +1,4 @@
-"""The demo: a small model makes mistakes, goes on from them in four ways at equal cost, and is measured."""
+"""The demo: a small model makes mistakes, is trained on them in four ways at equal cost, and is measured."""
 
 import time
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from mtjax.data.tasks import CompletionTask
 from mtjax.experiments.config import Demo, Overfit
-from mtjax.experiments.coverage import Curves, arms_of, told
+from mtjax.experiments.coverage import Curves, arms_of, curve_text
 from mtjax.experiments.methods import MISTAKE, PLAIN, Method, file_name, with_right
 from mtjax.experiments.results import Measured, MinedProblems, Record, Start
 from mtjax.experiments.stages import Arm, Stages
@@ -22,11 +22,11 @@ ARMS: dict[str, Method] = {
     TUNING: Method(MISTAKE, MistakeTuning(1.0), list, (True, False)),
     EQUAL_RIGHT: Method(PLAIN, Nll(), with_right),
 }
-"""The first three see equal forward positions, the last as many right target tokens as mistake tuning."""
+"""The first three train on equal forward positions, the last on as many right target tokens as mistake tuning."""
 
 
 class Outcome(NamedTuple):
-    """Everything the report is made of."""
+    """The results of the demo."""
 
     begin: Start
     start: Measured
@@ -37,7 +37,7 @@ class Outcome(NamedTuple):
 
 
 def run(c: Demo, say: Callable[[str], None] = print) -> Outcome:
-    """Run every stage; InputError when the stop rule is not met within its budget."""
+    """Run every stage; InputError if the stop rule is not met within its budget."""
     clock, seconds = time.perf_counter(), {}
     stages = Stages(c, say)
 
@@ -76,5 +76,5 @@ def overfit_once(stages: Stages, o: Overfit, begin: Start, seed: int) -> Curves:
     for name, method in arms_of(o.n).items():
         arm = Arm(f"small-{file_name(name)}", begin.early, method, problems, seed, steps=o.steps)
         records[name] = [stages.run(arm, test, o.samples, looks=o.looks, full=False)]
-        stages.log(f"small training set, {name}: {told(records[name][0], o.ks)}")
+        stages.log(f"small training set, {name}: {curve_text(records[name][0], o.ks)}")
     return Curves([start], records, o.samples, o.n)

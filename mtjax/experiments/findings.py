@@ -1,4 +1,4 @@
-"""The numbers of one comparison, and what they say in words."""
+"""The numbers of one comparison, and their description in words."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from mtjax.experiments.compare import Outcome
 from mtjax.experiments.config import Comparison
 from mtjax.experiments.methods import RIGHT_ONLY
 from mtjax.experiments.results import Measured
-from mtjax.experiments.tables import better_or_worse, clear, gain, pass_from_counts, passes, votes
+from mtjax.experiments.tables import clear, gain, higher_or_lower, pass_from_counts, passes, votes
 from mtjax.reporting import plots
 from mtjax.reporting.intervals import Interval, difference_interval
 
@@ -34,16 +34,16 @@ class Findings:
 
     @property
     def measured(self) -> dict[str, list[Measured]]:
-        """The same with the start in front."""
+        """The same, with the start model first."""
         return {"start": [self.outcome.start]} | self.arms
 
     def gains(self, k: int) -> dict[str, Interval]:
-        """pass@k of each method less that of right-only training, paired."""
+        """pass@k of each method minus that of right-only training, paired."""
         arms = self.arms
         return {name: gain(runs, arms[RIGHT_ONLY], k) for name, runs in arms.items() if name != RIGHT_ONLY}
 
     def curve(self, name: str, k: int) -> plots.Curve:
-        """pass@k over training, step 0 being the start behind its own prompt."""
+        """pass@k over training; step 0 is the start model with its own prompt."""
         c, records = self.c, self.outcome.arms[name]
         steps = [0, *sorted(records[0].curve)]
         counts = {0: [self.outcome.start.right.sum(axis=1).tolist()]}
@@ -53,7 +53,7 @@ class Findings:
 
     @property
     def prefix(self) -> Interval | None:
-        """pass@1 behind the correct prefix less that behind the incorrect one; None without mistake tuning."""
+        """pass@1 after the correct prefix minus that after the incorrect one; None without mistake tuning."""
         records = [record for own in self.outcome.arms.values() for record in own if record.behind_wrong is not None]
         right = [passes(record.measured.right, 1) for record in records if record.measured is not None]
         wrong = [passes(record.behind_wrong.right, 1) for record in records if record.behind_wrong is not None]
@@ -61,27 +61,29 @@ class Findings:
 
 
 def verdict(found: Findings) -> str:
-    """What the intervals say of each method against right-only training, whoever wins."""
+    """Each method compared with right-only training, in words that follow the intervals."""
     parts = []
     for k in sorted({1, found.k}):
         gains = found.gains(k)
         by: dict[str, list[str]] = {}
         for name, interval in gains.items():
-            by.setdefault(better_or_worse(interval), []).append(f"{name} ({interval})")
-        told = "; ".join(f"{say} it: {', '.join(names)}" for say, names in sorted(by.items()))
+            by.setdefault(higher_or_lower(interval), []).append(f"{name} ({interval})")
+        groups = "; ".join(f"{words} right only: {', '.join(names)}" for words, names in sorted(by.items()))
         won = sum(clear(x) and x.low > 0 for x in gains.values())
-        parts.append(f"pass@{k}: {won} of {len(gains)} methods did better than right-only training. {told}.")
+        parts.append(
+            f"pass@{k}: {won} of {len(gains)} methods are higher than right-only training. In detail, {groups}."
+        )
     return "\n\n".join(parts)
 
 
 def prefix_text(prefix: Interval | None) -> str:
-    """What the gap between the two prefixes of mistake tuning says."""
+    """The gap between the two prefixes of mistake tuning, in words."""
     if prefix is None:
         return "Mistake tuning was not among the methods."
-    learnt = "learnt" if prefix.low > 0 else "did not learn"
+    learnt = "learned" if prefix.low > 0 else "did not learn"
     return (
-        "The same weights decode behind the correct and behind the incorrect prefix. The gap is the evidence that the "
-        f"model tells them apart: mistake tuning {learnt} to, with a difference in pass@1 of {prefix}."
+        "The same weights decode after the correct and after the incorrect prefix. The gap in pass@1 shows whether the "
+        f"model distinguishes them: it {learnt} to, with a difference of {prefix}."
     )
 
 

@@ -1,4 +1,4 @@
-"""The methods that the comparison compares, as a table, and the pairs that two of them are made of."""
+"""The methods of the comparison, as a table."""
 
 import dataclasses
 import re
@@ -65,7 +65,7 @@ def with_both(problems: Sequence[Problem]) -> list[Problem]:
 
 
 def methods_of(c: Comparison) -> dict[str, Method]:
-    """Every method by name, with the settings of `c`; InputError for a name in `c.methods` that there is none of."""
+    """Every method by name, with the settings of `c`; InputError for an unknown name in `c.methods`."""
     both = CompletionTask(polarities="both")
     full = PairTask(full_per_problem=c.full_pairs, step_per_problem=0)
     paired = dataclasses.replace(full, step_per_problem=c.step_pairs)

@@ -100,13 +100,13 @@ class Measured(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One arm: what it solved and what it cost.
+    """One trained arm: its measurements and its cost.
 
     Attributes:
-        curve: by step, how many of its samples were right, `[N]`; `samples` were drawn of each problem.
+        curve: by step, the number of right samples of each problem, `[N]`, out of `samples`.
         samples: samples per problem.
-        measured: everything about the end; None for arms that only serve to choose a learning rate.
-        behind_wrong: the same behind the incorrect prefix; None for arms without prefixes.
+        measured: the measurement at the end; None for arms that only choose a learning rate.
+        behind_wrong: the same after the incorrect prefix; None for arms without prefixes.
         losses: of each step.
         cost: forward positions of policy and reference, target tokens, right target tokens, updates.
         seconds: of training and of measuring, by name.
@@ -139,7 +139,7 @@ def measured_to_json(measured: Measured | None) -> dict[str, Any] | None:
 
 
 def measured_from_json(values: dict[str, Any] | None) -> Measured | None:
-    """What `measured_to_json` made JSON of."""
+    """The inverse of `measured_to_json`."""
     if values is None:
         return None
     arrays = {

@@ -83,7 +83,7 @@ def test_the_results_hold_what_the_page_says(done):
     assert text.count("<img") == 4  # arms, coverage, over training, calibration
     for claim in found["claims"]:
         low, high = claim["interval"][1:3]
-        assert claim["shown"] == ("yes" if low > 0 else "the opposite" if high < 0 else "not to be told")
+        assert claim["shown"] == ("yes" if low > 0 else "the opposite" if high < 0 else "no significant difference")
     assert len(found["claims"]) == 10
     markdown = (page.parent / "report.md").read_text()
     for name in ("arms", "coverage", "over_training", "calibration"):
