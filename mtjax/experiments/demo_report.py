@@ -38,7 +38,8 @@ The learning rate is the same for all arms and was not tuned per arm. Time:
 SMALL = """\
 The start model at the earlier step {early}, when its errors are of many kinds, trained on {o.source.count} problems
 with their exact solutions until it has memorised them ({o.steps} steps at learning rate
-{c.arm_optim.learning_rate:g}): by cross-entropy, and by DCO, whose loss stops raising the probability of answers that {o.n} samples already find.
+{c.arm_optim.learning_rate:g}): by cross-entropy, and by DCO, whose loss stops raising the
+probability of answers that {o.n} samples already find.
 One seed, {o.test_source.count} held-out problems, {o.samples} samples each."""
 
 
