@@ -108,7 +108,6 @@ class Stages:
             batch_size=c.batch_size,
             seed=seed,
             run_dir=str(self.folder / "train" / f"start-{seed}"),
-            overwrite=True,
             tensorboard=False,
             self_check=False,
             chunk=CHUNK,
@@ -139,8 +138,9 @@ class Stages:
         return config
 
     def train(self, config: Config, start: Params | None = None, watch: Watch | None = None) -> Result:
-        """`mtjax.runs.loop.train`; what it prints goes to `train.log` beside the run's folder."""
+        """`mtjax.runs.loop.train` from its first step; what it prints goes to a log file beside the run's folder."""
         folder = pathlib.Path(config.run_dir)
+        shutil.rmtree(folder, ignore_errors=True)  # of a killed run
         folder.parent.mkdir(parents=True, exist_ok=True)
         ended = False
 
