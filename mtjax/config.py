@@ -3,7 +3,9 @@
 import dataclasses
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge, Le
 
 from mtjax.data.batches import DataConfig
 from mtjax.data.sources import AnySource
@@ -12,7 +14,7 @@ from mtjax.errors import InputError
 from mtjax.io.command_line import parse
 from mtjax.io.config_file import SNAPSHOT, module_at, read_module, snapshot
 from mtjax.io.hashing import check_seed
-from mtjax.io.validation import check_types
+from mtjax.io.validation import PositiveInt, check_types
 from mtjax.model.decoder import DecoderConfig
 from mtjax.objectives import OBJECTIVES
 from mtjax.objectives.mistake_tuning import MistakeTuning
@@ -43,16 +45,14 @@ AnyObjective = OBJECTIVES.union()
 class CheckpointConfig:
     """How often a run is saved and how much of it is kept."""
 
-    every: int = 100
+    every: PositiveInt = 100
     """Steps between checkpoints; the last step is always saved."""
-    keep: int = 3
+    keep: PositiveInt = 3
     """Newest checkpoints that stay; the best by held-out loss stays besides."""
     folder: str | None = None
     """Where they go; None is the run's own folder. An address such as `gs://bucket/run` where hosts share no folder."""
 
     def __post_init__(self) -> None:
-        if self.every < 1 or self.keep < 1:
-            raise InputError(f"checkpoint.every={self.every}, keep={self.keep}: expected both at least 1")
         if self.folder == "":
             raise InputError("checkpoint.folder='': expected a folder or an address, or None for the run's own folder")
 
@@ -63,14 +63,10 @@ class HeldOut:
 
     source: AnySource  # type: ignore[valid-type]
     """Where its problems come from; rendered by the run's own task."""
-    every: int = 100
+    every: PositiveInt = 100
     """Steps between measurements."""
-    batches: int = 8
+    batches: PositiveInt = 8
     """Batches of the run's size to measure on, at most one pass."""
-
-    def __post_init__(self) -> None:
-        if self.every < 1 or self.batches < 1:
-            raise InputError(f"held_out.every={self.every}, batches={self.batches}: expected both at least 1")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,13 +95,13 @@ class Config:
     """On which problems pass@k is measured during the run, whatever the objective."""
     self_check: bool = True
     """Look at the first batch of a fresh run, data and losses, and refuse to start where something is wrong."""
-    min_target_share: float = 0.01
+    min_target_share: Annotated[float, Ge(0), Le(1)] = 0.01
     """Least share of the first batch's tokens that must be targets; for the self-check."""
-    steps: int = 1000
+    steps: PositiveInt = 1000
     """Updates in all; may be raised later."""
-    batch_size: int = 32
+    batch_size: PositiveInt = 32
     """Rows per update, over all devices and micro-batches."""
-    micro_batches: int = 1
+    micro_batches: PositiveInt = 1
     """Splits of a batch that run one after another, to save memory."""
     seed: int = 0
     """Of parameters, data order and everything else."""
@@ -117,24 +113,18 @@ class Config:
     """Delete what is in `run_dir` first."""
     export: str | None = None
     """Write a Hugging Face folder here at the end."""
-    log_every: int = 1
+    log_every: PositiveInt = 1
     """Steps between lines of metrics.jsonl."""
     tensorboard: bool = True
     """Write TensorBoard files too."""
-    chunk: int = 128
+    chunk: PositiveInt = 128
     """Positions whose logits exist at a time on a device."""
 
     def __post_init__(self) -> None:
         check_types(self)
-        bad = {n: getattr(self, n) for n in ("steps", "batch_size", "micro_batches", "log_every", "chunk")}
-        bad = {name: value for name, value in bad.items() if value < 1}
-        if bad:
-            raise InputError(f"{bad}: expected at least 1")
         check_seed(self.seed)
         if self.export == "":
             raise InputError("export='': expected the name of a folder, or None")
-        if not 0 <= self.min_target_share <= 1:
-            raise InputError(f"min_target_share={self.min_target_share}: expected a share, 0 to 1")
         task = getattr(self.objective, "task", "any")
         name = OBJECTIVES.name_of(self.objective) or "of your own"
         if task == "any" and self.data.task.sides > 1 and not getattr(self.objective, "by_polarity", False):

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mtjax.experiments.arms import Arm
 from mtjax.experiments.config import Comparison
 from mtjax.experiments.methods import PLAIN, Method, file_name, methods_of
 from mtjax.experiments.results import Injected, Measured, MinedProblems, Record, ResultsFolder, Start
-from mtjax.experiments.stages import Arm, Stages
+from mtjax.experiments.stages import Stages
 from mtjax.experiments.tables import pass_from_counts
 from mtjax.registry import plain_settings
 

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mtjax.experiments.arms import Arm
 from mtjax.experiments.config import Coverage
 from mtjax.experiments.methods import PLAIN, Method
 from mtjax.experiments.results import Measured, Record, ResultsFolder, Start
-from mtjax.experiments.stages import Arm, Stages
+from mtjax.experiments.stages import Stages
 from mtjax.experiments.tables import clear, pass_from_counts, rose_or_fell
 from mtjax.objectives.dco import Dco
 from mtjax.objectives.nll import Nll

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from mtjax.data.tasks import CompletionTask
+from mtjax.experiments.arms import Arm
 from mtjax.experiments.config import Demo, Overfit
 from mtjax.experiments.coverage import Curves, arms_of, curve_text
 from mtjax.experiments.methods import MISTAKE, PLAIN, Method, file_name, with_right
 from mtjax.experiments.results import Measured, MinedProblems, Record, Start
-from mtjax.experiments.stages import Arm, Stages
+from mtjax.experiments.stages import Stages
 from mtjax.objectives.mistake_tuning import MistakeTuning
 from mtjax.objectives.nll import Nll
 

@@ -11,16 +11,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtjax.config import CheckpointConfig, Config
-from mtjax.data.batches import DataConfig
+from mtjax.config import Config
 from mtjax.data.problem import Pair, Problem
-from mtjax.data.sources import InMemory
 from mtjax.data.sources.mined import FILE, Mined, read_mined
 from mtjax.data.sources.mistakes import pair_of
 from mtjax.data.tasks import Task
@@ -29,14 +27,13 @@ from mtjax.errors import ExitCode, InputError
 from mtjax.evaluation.evaluator import evaluate_policy, greedy_of
 from mtjax.evaluation.grading import grade
 from mtjax.evaluation.transitions import label_answer
-from mtjax.experiments.accounting import cost_of, look_steps
+from mtjax.experiments.arms import Arm, arm_config, cost_of, look_steps, start_config
 from mtjax.experiments.config import Setup
-from mtjax.experiments.methods import MISTAKE, PLAIN, Method
+from mtjax.experiments.methods import MISTAKE, PLAIN
 from mtjax.experiments.results import Injected, Measured, MinedProblems, Record, Start
 from mtjax.mistakes.injection import Rules, Yields, inject
 from mtjax.mistakes.mining import MineConfig, MineData
 from mtjax.model.language_model import make_language_model
-from mtjax.objectives.nll import Nll
 from mtjax.runs import mining
 from mtjax.runs.loading import Loaded
 from mtjax.runs.loop import Result, train
@@ -46,29 +43,11 @@ from mtjax.training.alarms import read_log
 from mtjax.types import Params
 
 ANSWER_LENGTH = 64  # tokens; generated problems have shorter solutions
-CHUNK = 1024  # positions whose logits exist at a time: 33 symbols take little room
 ROWS = 512  # solutions that are drawn side by side
 CHECK_SAMPLES = 4  # solutions per problem of the stop rule
 
 Watch = Callable[[int, Params], bool]
 """Called after each step with the parameters; True ends the run."""
-
-
-class Arm(NamedTuple):
-    """One training run of a method: from a start, on some problems, with one seed and learning rate."""
-
-    name: str
-    """Folder of the run, within the folder of the experiment."""
-    start: Params
-    method: Method
-    problems: Sequence[Problem]
-    seed: int
-    rate: float | None = None
-    """Learning rate; None takes that of `arm_optim`."""
-    steps: int | None = None
-    """Updates; None takes `arm_steps`."""
-    right_tokens: float | None = None
-    """Stop at the first step that has seen this many target tokens of right solutions."""
 
 
 class Stages:
@@ -91,52 +70,6 @@ class Stages:
         with contextlib.redirect_stdout(self._terminal):
             self._log(text)
 
-    def start_config(self, seed: int) -> Config:
-        """The training run of the start model; every arm is a change of it."""
-        c = self.c
-        return Config(
-            model=c.model,
-            # A degenerate solution of the model may begin with a symbol that merges with the end of the prompt.
-            data=DataConfig(
-                source=c.start_source, task=PLAIN, tokenizer="arithmetic", boundary="allow",
-                sequence_length=c.sequence_length, max_segments=c.max_segments,
-            ),
-            objective=Nll(),
-            optim=dataclasses.replace(c.optim, schedule_steps=c.optim.schedule_steps or c.start_steps),
-            checkpoint=CheckpointConfig(every=c.start_steps, keep=1),
-            steps=c.start_steps,
-            batch_size=c.batch_size,
-            seed=seed,
-            run_dir=str(self.folder / "train" / f"start-{seed}"),
-            tensorboard=False,
-            self_check=False,
-            chunk=CHUNK,
-        )  # fmt: skip
-
-    def arm_config(self, arm: Arm) -> Config:
-        """The training run of an arm: the start's config with the arm's method, data, learning rate and length.
-
-        A pair has two rows, so a batch holds half as many pairs.
-        """
-        c, base = self.c, self.start_config(arm.seed)
-        steps = c.arm_steps if arm.steps is None else arm.steps
-        optim = c.arm_optim if arm.rate is None else dataclasses.replace(c.arm_optim, learning_rate=arm.rate)
-        source = InMemory(tuple(arm.method.problems(arm.problems)))
-        config = dataclasses.replace(
-            base,
-            data=dataclasses.replace(base.data, source=source, task=arm.method.task),
-            objective=arm.method.objective,
-            optim=dataclasses.replace(optim, schedule_steps=optim.schedule_steps or steps),
-            checkpoint=CheckpointConfig(every=steps, keep=1),
-            steps=steps,
-            batch_size=c.batch_size // arm.method.task.sides,
-            run_dir=str(self.folder / "train" / arm.name),
-        )
-        if arm.right_tokens is not None:
-            enough = cost_of(config, self.tokenizer, arm.right_tokens)["updates"]
-            config = dataclasses.replace(config, steps=int(enough))
-        return config
-
     def train(self, config: Config, start: Params | None = None, watch: Watch | None = None) -> Result:
         """`mtjax.runs.loop.train` from its first step; what it prints goes to a log file beside the run's folder."""
         folder = pathlib.Path(config.run_dir)
@@ -150,7 +83,7 @@ class Stages:
             return ended
 
         with folder.with_name(f"{folder.name}.log").open("w") as out, contextlib.redirect_stdout(out):
-            done = train(config, start=start, programs=self.programs, watch=watched)
+            done = train(config, start=jax.device_get(start), programs=self.programs, watch=watched)
         if done.exit_code == ExitCode.INTERRUPTED:
             raise KeyboardInterrupt
         if not ended and int(done.state.step) < config.steps:
@@ -182,7 +115,7 @@ class Stages:
                 early = jax.tree.map(jnp.copy, params)
             return c.target[0] <= share <= c.target[1]
 
-        done = self.train(self.start_config(seed), watch=watch)
+        done = self.train(start_config(c, seed), watch=watch)
         if not checks or not c.target[0] <= checks[-1][1] <= c.target[1]:
             raise InputError(
                 f"the stop rule was not met: sampled accuracy {checks[-1][1] if checks else None} after "
@@ -290,7 +223,7 @@ class Stages:
         """
         task, prefixes = arm.method.task, arm.method.polarities
         begun, measuring = time.perf_counter(), 0.0
-        config = self.arm_config(arm)
+        config = arm_config(self.c, arm, self.tokenizer)
         at = look_steps(config.steps, looks)
         curve: dict[int, list[int]] = {}
 

@@ -5,7 +5,7 @@ import pytest
 
 from mtjax.errors import InputError
 from mtjax.evaluation.calibration import calibration_error, reliability
-from mtjax.experiments.accounting import count_targets, look_steps
+from mtjax.experiments.arms import count_targets, look_steps
 from mtjax.experiments.coverage import CROSS_ENTROPY, Curves, dco_name, verdict
 from mtjax.experiments.findings import prefix_text
 from mtjax.experiments.results import Measured, Record, measured_from_json, measured_to_json

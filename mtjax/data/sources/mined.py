@@ -10,7 +10,7 @@ One JSON object per line, one line per problem, in the order of the problems:
 import dataclasses
 import pathlib
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from mtjax.data.problem import Problem, Split
 from mtjax.data.sources.base import SOURCES, FileSource
@@ -165,6 +165,11 @@ class Mined(FileSource):
     again cannot be trained on: both are left out. `success_rate` is the share of right samples among those that could
     be judged, duplicates counted.
     """
+
+    example: ClassVar[str] = (
+        '{"schema": 1, "number": 0, "id": "a", "question": "1 + 1 =", "answer": "2", "drawn": 2, "solutions": ['
+        '{"text": "2", "verdict": "right", "answer": "2"}, {"text": "3", "verdict": "wrong", "answer": "3"}]}\n'
+    )
 
     path: str
     """The folder that `mtjax.mine` wrote, or its solutions.jsonl (or .jsonl.gz)."""
