@@ -37,7 +37,7 @@ __all__ = [
     "snapshot",
 ]
 
-AnyObjective = OBJECTIVES.union()
+AnyObjective = OBJECTIVES.setting()
 """Every registered objective, by name, on the command line: `objective:nll`."""
 
 
@@ -61,7 +61,7 @@ class CheckpointConfig:
 class HeldOut:
     """A second source, never trained on, whose loss is measured now and then."""
 
-    source: AnySource  # type: ignore[valid-type]
+    source: AnySource
     """Where its problems come from; rendered by the run's own task."""
     every: PositiveInt = 100
     """Steps between measurements."""
@@ -77,7 +77,7 @@ class Config:
     """A new model of this shape; `vocab_size` is taken from the tokenizer. Unused with `init_from`."""
     data: DataConfig
     """What to train on."""
-    objective: AnyObjective = MistakeTuning()  # type: ignore[valid-type]
+    objective: AnyObjective = MistakeTuning()
     """What to minimise."""
     reference: ReferenceConfig = ReferenceConfig()
     """What the objective compares with, if it needs a reference."""

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 
 import mtjax.config  # noqa: F401  every kind registers
+import mtjax.sampling.aggregation  # noqa: F401
+import mtjax.sampling.search  # noqa: F401
 from mtjax.errors import ExitCode, InputError, entry_point, suggest
 from mtjax.registry import REGISTRIES, paper, summary
 

@@ -24,7 +24,7 @@ from mtjax.types import Batch
 class DataConfig:
     """What to train on, how it becomes text, and how text becomes rows."""
 
-    source: AnySource  # type: ignore[valid-type]
+    source: AnySource
     """Where problems come from."""
     task: AnyTask
     """How a problem becomes text, and which of it counts; must be the task of the objective."""

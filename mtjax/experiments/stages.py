@@ -138,7 +138,8 @@ class Stages:
         """
         folder = self.folder / "mined"
         config = MineConfig(
-            data=MineData(source=source, task=PLAIN), samples=samples, max_new_tokens=ANSWER_LENGTH, seed=self.c.seed,
+            data=MineData(source=source, task=PLAIN),
+            sampling=SamplingConfig(samples=samples, max_new_tokens=ANSWER_LENGTH), seed=self.c.seed,
             output=str(folder), overwrite=True, rows=max(ROWS // samples, 1) * samples,
         )  # fmt: skip
         if mining.run("start model", config, lambda _: None, Loaded(self.model, params, self.tokenizer)):

@@ -198,9 +198,14 @@ def _names(settings: Any, before: str = "") -> Iterator[tuple[str, Any]]:
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         if dataclasses.is_dataclass(value) and not isinstance(value, type) and dataclasses.fields(value):
-            yield from _names(value, f"{before}{field.name}.")
+            yield from _names(value, before if _is_embedded(field) else f"{before}{field.name}.")
         else:  # a dataclass without fields is a choice without settings
             yield before + field.name, value
+
+
+def _is_embedded(field: dataclasses.Field) -> bool:
+    """Whether the options of a part have no prefix: its field is annotated with `tyro.conf.arg(name="")`."""
+    return any(getattr(mark, "name", None) == "" for mark in getattr(field.type, "__metadata__", ()))
 
 
 def _class_names(kind: Any) -> Iterator[tuple[str, Any]]:
@@ -210,7 +215,7 @@ def _class_names(kind: Any) -> Iterator[tuple[str, Any]]:
         made = field.default_factory
         value = field.default if made is dataclasses.MISSING else made()
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            yield from _names(value, f"{field.name}.")
+            yield from _names(value, "" if _is_embedded(field) else f"{field.name}.")
         elif value is not dataclasses.MISSING:
             yield field.name, value
 

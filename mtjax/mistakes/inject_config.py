@@ -13,7 +13,7 @@ from mtjax.mistakes.injection import Rules, Shares
 class InjectConfig:
     """What to inject errors into, and how."""
 
-    source: AnySource  # type: ignore[valid-type]
+    source: AnySource
     """Where the right solutions come from."""
     output: str = "runs/inject"
     """Folder for mistakes.jsonl and manifest.json."""

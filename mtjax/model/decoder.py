@@ -45,6 +45,8 @@ class DecoderConfig:
     """The head is the transposed embedding."""
     qkv_bias: bool = False
     """Biases on query, key and value (Qwen2)."""
+    qk_norm: bool = False
+    """RMSNorm over each head's query and key, before the rotary embedding (Qwen3)."""
     window: int | None = None
     """Sliding window in tokens, the token itself included; None sees everything."""
     window_layers: tuple[bool, ...] | None = None
@@ -97,7 +99,7 @@ class RMSNorm(nn.Module):
     eps: float
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+    def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
         """Normalise the last axis."""
         scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
         wide = x.astype(jnp.float32)
@@ -140,9 +142,10 @@ class Attention(nn.Module):
         """`[B, T, D] -> [B, T, D]`, and the cache with this call's keys and values in it."""
         c = self.config
         dense = lambda name, heads: Dense((c.width,), (heads, c.head_dim), c.init_scale, c.qkv_bias, name=name)(x)
-        query = rope.rotate(dense("query", c.heads), place["cos"], place["sin"])
-        key = rope.rotate(dense("key", c.kv_heads), place["cos"], place["sin"])
-        value = dense("value", c.kv_heads)
+        query, key, value = dense("query", c.heads), dense("key", c.kv_heads), dense("value", c.kv_heads)
+        if c.qk_norm:
+            query, key = RMSNorm(c.norm_eps, name="query_norm")(query), RMSNorm(c.norm_eps, name="key_norm")(key)
+        query, key = (rope.rotate(each, place["cos"], place["sin"]) for each in (query, key))
         query = constrain(query, "batch", "length", "heads", "head_dim")
         if cache is None:
             seen = attention.packed_attention(c, query, key, value, place["segments"], window)

@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 
 from mtjax.errors import InputError
 from mtjax.model.decoder import DecoderConfig
-from mtjax.model.families.base import config_from_json, config_to_json
+from mtjax.model.families import FAMILIES, config_from_json, config_to_json, family_of
 from mtjax.model.families.tensors import hub_tensors, read_params, to_hub
 from mtjax.model.language_model import make_language_model
 from mtjax.types import LanguageModel, Params
@@ -48,11 +48,11 @@ def load(
     >>> model, params = load("my_model")  # doctest: +SKIP
     """
     folder = pathlib.Path(path)
-    config = read_config(folder)
-    if dtype is not None:
-        config = dataclasses.replace(config, dtype=dtype)
-    model = make_language_model(config)
-    return model, read_params(model, _open_tensors(folder), mesh, str(folder))
+    written = _json(folder, "config.json")
+    config = config_from_json(written)
+    table = FAMILIES[written["model_type"]].table(config)
+    model = make_language_model(config if dtype is None else dataclasses.replace(config, dtype=dtype))
+    return model, read_params(model, table, _open_tensors(folder), mesh, str(folder))
 
 
 def read_config(path: str | os.PathLike[str]) -> DecoderConfig:
@@ -150,7 +150,7 @@ def save(
         The folder.
 
     Raises:
-        InputError: the folder holds something else; no Hugging Face family has this shape (`hf_config.family_of`).
+        InputError: the folder holds something else; no Hugging Face family has this shape (`families.family_of`).
     """
     folder = check_place(path, model)
     ids = {} if tokenizer is None else _ids(tokenizer)
@@ -195,7 +195,8 @@ def _write_tensors(
     folder: pathlib.Path | None, model: LanguageModel, params: Params, dtype: np.dtype, file_bytes: int
 ) -> None:
     """Write all tensors, one file in memory at a time; without a folder, only take part in the gathering."""
-    sizes = [(name, array.size * dtype.itemsize) for name, array, _ in hub_tensors(model, params)]
+    table = FAMILIES[family_of(model.config)].table(model.config)
+    sizes = [(name, array.size * dtype.itemsize) for name, array, _ in hub_tensors(table, params, model.config.layers)]
     plan: list[list[str]] = [[]]
     held = 0
     for name, size in sizes:
@@ -204,7 +205,7 @@ def _write_tensors(
             held = 0
         plan[-1].append(name)
         held += size
-    stream = hub_tensors(model, params)
+    stream = hub_tensors(table, params, model.config.layers)
     where: dict[str, str] = {}
     for number, names in enumerate(plan, start=1):
         file = SINGLE if len(plan) == 1 else f"model-{number:05d}-of-{len(plan):05d}.safetensors"

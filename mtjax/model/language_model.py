@@ -20,15 +20,17 @@ def axes_of(config: DecoderConfig) -> dict[str, Any]:
         {"kernel": ("layers", "embed", name, "head_dim")}
         | ({"bias": ("layers", name, "head_dim")} if config.qkv_bias else {})
     )
+    norm = {"scale": ("layers", "norm")}
     layers = {
-        "attention_norm": {"scale": ("layers", "norm")},
+        "attention_norm": norm,
         "attention": {
             "query": heads("heads"),
             "key": heads("kv_heads"),
             "value": heads("kv_heads"),
             "out": {"kernel": ("layers", "heads", "head_dim", "embed")},
-        },
-        "mlp_norm": {"scale": ("layers", "norm")},
+        }
+        | ({"query_norm": norm, "key_norm": norm} if config.qk_norm else {}),
+        "mlp_norm": norm,
         "mlp": {
             "gate": {"kernel": ("layers", "embed", "mlp")},
             "up": {"kernel": ("layers", "embed", "mlp")},

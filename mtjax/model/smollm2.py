@@ -9,6 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from mtjax.io.smollm2_package import gguf_file, read_gguf
+from mtjax.model.families import FAMILIES
 from mtjax.model.families.tensors import InMemory, read_params
 from mtjax.model.language_model import make_language_model
 from mtjax.model.sizes import SIZES
@@ -56,7 +57,7 @@ def load_smollm2(
             values = unpermute(values, config.heads if "attn_q" in tensor.name else config.kv_heads)
         tensors[hub_name(tensor.name)] = InMemory(values)
     model = make_language_model(config if dtype is None else replace(config, dtype=dtype))
-    return model, read_params(model, tensors, mesh, str(file))
+    return model, read_params(model, FAMILIES["llama"].table(config), tensors, mesh, str(file))
 
 
 def hub_name(name: str) -> str:

@@ -1,42 +1,109 @@
-"""DCO: train what N samples will be asked for, so that the model does not become surer than that needs."""
+"""DCO: direct coverage optimisation, a loss for pass@n, and its arithmetic on log-probabilities."""
 
 import dataclasses
 from typing import ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from mtjax.errors import InputError
 from mtjax.objectives import base, sequences
-from mtjax.objectives.coverage import dco_loss, dco_weight
+from mtjax.objectives.numerics import log1mexp, wide
 from mtjax.types import Batch, Mean, Metrics, Policy
 
 __all__ = ["DEAD", "Dco", "dco_code", "dco_loss", "dco_paper", "dco_weight"]
 
 DEAD = 0.1
-"""An example whose weight is below this hardly learns any more: `p > 3.6 / n`. The authors' filter drops it."""
+"""An example with a smaller weight has almost no gradient left: `p > 3.6 / n`. The authors' filter drops it."""
+
+TINY = -12.0
+"""Where `log(n p)` is below this, two terms of the series in `n p` are exact in float32."""
+
+
+def dco_loss(logprob: ArrayLike, n: ArrayLike) -> Float[Array, "..."]:
+    """`-log(1 - (1 - p)^n)` of `logprob = log p`: minus the log-probability that one of n samples is right.
+
+    Elementwise, float32. Computed from log p, so that it is accurate for log p from -1e5 to 0 and n up to 1e6; at n = 1
+    it is exactly `-logprob`. The gradient is `-dco_weight(logprob, n)`, always finite; n gets none.
+
+    >>> round(float(dco_loss(-8.0, 256)), 4)
+    2.4973
+
+    Args:
+        logprob: log-probability of the complete answer in nats (a sum over its tokens, not a mean), any shape. Values
+            above 0 (rounding) count as 0.
+        n: number of samples at test time, > 0; any real number, traced or not, broadcast with `logprob`.
+
+    Source: Chen et al., "Rethinking Fine-Tuning when Scaling Test-Time Compute: Limiting Confidence Improves
+    Mathematical Reasoning", NeurIPS 2025 (arXiv 2502.07154).
+    """
+    return _loss(*_both(logprob, n))
+
+
+def dco_weight(logprob: ArrayLike, n: ArrayLike) -> Float[Array, "..."]:
+    """`F(n, p) = n (1 - p)^(n - 1) p / (1 - (1 - p)^n)`: the factor on the gradient of the cross-entropy.
+
+    Elementwise, float32; 1 at n = 1 and where `n p` is small, 0.58 at `n p = 1`, 0 at p = 1. It gets no gradient.
+
+    >>> round(float(dco_weight(-8.0, 256)), 4)
+    0.9578
+
+    Args and source: as `dco_loss`; `logprob` may be the logarithm of a success rate, -inf for 0.
+    """
+    return jax.lax.stop_gradient(_weight(*_both(logprob, n)))
+
+
+def _both(logprob: ArrayLike, n: ArrayLike) -> tuple[Array, Array]:
+    logprob, n = jnp.broadcast_arrays(wide(logprob), wide(n))
+    return logprob, jax.lax.stop_gradient(n)
+
+
+def _cases(logprob: Array, n: Array) -> tuple[Array, Array]:
+    """Whether the series holds, and `log p` with a harmless value where it does."""
+    series = logprob + jnp.log(n) < TINY
+    return series, jnp.where(series, -1.0, logprob)
+
+
+@jax.custom_jvp
+def _loss(logprob: Array, n: Array) -> Array:
+    series, inner = _cases(logprob, n)
+    small = -(logprob + jnp.log(n)) + (n - 1) * jnp.exp(logprob) / 2
+    loss = jnp.where(series, small, -log1mexp(n * log1mexp(inner)))
+    return jnp.where(n == 1, -logprob, jnp.where(logprob >= 0, 0, loss))
+
+
+def _weight(logprob: Array, n: Array) -> Array:
+    series, inner = _cases(logprob, n)
+    small = 1 - (n - 1) * jnp.exp(jnp.where(series, logprob, -1.0)) / 2
+    log_wrong = log1mexp(inner)
+    weight = n * jnp.exp(inner) * jnp.exp((n - 1) * log_wrong) / -jnp.expm1(n * log_wrong)
+    return jnp.where(n == 1, 1, jnp.where(logprob >= 0, 0, jnp.where(series, small, weight)))
+
+
+_loss.defjvps(lambda tangent, _, logprob, n: -_weight(logprob, n) * tangent, None)
 
 
 @base.OBJECTIVES.register("dco")
 @dataclasses.dataclass(frozen=True)
 class Dco:
-    """Direct coverage optimisation: cross-entropy that stops pushing an example once n samples will find it.
+    """Direct coverage optimisation: a loss for pass@n that stops training answers that n samples already find.
 
     Formula: per example, with log p the sum over its weighted targets and F = `dco_weight`,
 
     - granularity `sequence`: `dco_loss(log p, n)`, whose gradient is `F(n, p)` times the cross-entropy's.
     - `step`: `sum_s dco_loss(log p_s, n)` over the steps s that `step_ids` numbers; n is then the effective N of a
       step, and a proof of k steps needs some n^k samples.
-    - `external`: `F(n, q) * (-log p)` with a given success rate q, for answers behind long reasoning, where log p of
-      one text says little of the answer.
+    - `external`: `F(n, q) * (-log p)` with a given success rate q, for answers after long reasoning, where log p of one
+      text says little about the answer.
 
     With `reduction="token_mean"` it is instead the mean over tokens of F times the cross-entropy, F being a constant:
     what the authors released, and not the gradient of any coverage. The loss is the mean over examples.
 
-    Want it when you will draw many samples and take any right one; pass@1 is meant to suffer. On whole long solutions
-    F is 1 and this is cross-entropy, as the metric `dco_weight` tells: use it on short answers, on steps, or with a
-    success rate.
+    Want it when you will draw many samples and take any right one; pass@1 falls by design. On long complete solutions
+    F is 1 and this is cross-entropy (see the metric `dco_weight`): use it on short answers, on steps, or with a success
+    rate.
 
     Needs `extras["step_ids"]` `[*B, T]` for `step` (int, 0 is no step and not trained) and
     `extras["segment_success_rate"]` `[*B, S]` for `external`. `extras["segment_n"]` `[*B, S]`, where present, is each
@@ -45,8 +112,9 @@ class Dco:
     Metrics: `dco_weight`, the mean of F over examples (or steps), `dead_share` (F below 0.1), `logprob` (nats per
     example), and the histogram `confidence/...` of log p, of steps where F is of steps.
 
-    Source: as `dco_loss`; steps and the gradient's factor as told by the authors' post of 2025-03-07 and their code
-    (`allanraventos/refine`), whose variants are `dco_paper` and `dco_code`.
+    Source: Chen et al., "Rethinking Fine-Tuning when Scaling Test-Time Compute: Limiting Confidence Improves
+    Mathematical Reasoning", NeurIPS 2025 (arXiv 2502.07154); steps and the factor of the gradient follow the authors'
+    post of 2025-03-07 and their code (`allanraventos/refine`), see `dco_paper` and `dco_code`.
     """
 
     task: ClassVar[str] = "any"
@@ -92,9 +160,9 @@ class Dco:
         return sequences.mean_of(loss, ours.live), metrics | sequences.confidence(units.logprob, units.live)
 
     def weights(self, policy: Policy, batch: Batch) -> Float[Array, "*B S"]:
-        """F of each packed example, of its most live step with granularity step; 0 where there is none.
+        """F of each packed example (with granularity step: the largest F of its steps); 0 where there is none.
 
-        What a filter of live examples keeps by: those above `DEAD`.
+        The live filter keeps examples by it.
         """
         batch, steps = self._only_steps(batch)
         scores = policy.scores(batch)

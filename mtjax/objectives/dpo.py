@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from mtjax.errors import InputError, suggest
-from mtjax.objectives import base, pairs, sequences
+from mtjax.objectives import base, sequences
 from mtjax.objectives.numerics import wide
 from mtjax.types import Batch, Mean, Metrics, Policy
 
@@ -94,7 +94,7 @@ class Dpo:
     Shapes: `tokens` `(B, 2, T)`, chosen and rejected; pair k is segment k of both rows. The mean counts pairs. A pair
     of which one side has no target is left out. The shared context has weight 0, and its scores get gradient 0.
 
-    Metrics: see `mtjax.objectives.pairs.pair_metrics`; the reward is `beta logratio`.
+    Metrics: see `mtjax.objectives.sequences.pair_metrics`; the reward is `beta logratio`.
 
     Source: see `dpo_loss`; gamma: Chen et al. 2024 (arXiv 2405.19534); length-normalised: Lambert et al. 2024, eq. 6
     (arXiv 2411.15124), whose settings are `dpo_tulu3()`.
@@ -133,14 +133,14 @@ class Dpo:
         self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: PRNGKeyArray | None = None
     ) -> tuple[Mean, Metrics]:
         """The loss of the batch, and what to watch."""
-        ours = pairs.pair_scores(policy, batch, "dpo")
-        theirs = pairs.reference_pairs(reference, batch, "dpo")
+        ours = sequences.pair_scores(policy, batch, "dpo")
+        theirs = sequences.reference_pairs(reference, batch, "dpo")
         chosen = ours.chosen.logprob - self.gamma * theirs.chosen.logprob
         rejected = ours.rejected.logprob - self.gamma * theirs.rejected.logprob
         if self.length_normalised:
             chosen, rejected = chosen / ours.chosen.length, rejected / ours.rejected.length
         loss = dpo_loss(chosen, rejected, beta=self.beta, label_smoothing=self.label_smoothing, kind=self.kind)
-        metrics = pairs.pair_metrics(ours, self.beta * chosen, self.beta * rejected)
+        metrics = sequences.pair_metrics(ours, self.beta * chosen, self.beta * rejected)
         return sequences.mean_of(loss, ours.live), metrics
 
 

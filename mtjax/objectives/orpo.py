@@ -7,7 +7,7 @@ import jax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from mtjax.objectives import base, pairs, sequences
+from mtjax.objectives import base, sequences
 from mtjax.objectives.numerics import log_odds, wide
 from mtjax.types import Batch, Mean, Metrics, Policy
 
@@ -64,8 +64,8 @@ class Orpo:
         self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: PRNGKeyArray | None = None
     ) -> tuple[Mean, Metrics]:
         """The loss of the batch, and what to watch."""
-        ours = pairs.pair_scores(policy, batch, "orpo")
+        ours = sequences.pair_scores(policy, batch, "orpo")
         chosen, rejected = ours.chosen.mean_logprob, ours.rejected.mean_logprob
         loss = orpo_loss(chosen, rejected, odds_weight=self.odds_weight)
-        metrics = pairs.pair_metrics(ours, log_odds(chosen), log_odds(rejected))
+        metrics = sequences.pair_metrics(ours, log_odds(chosen), log_odds(rejected))
         return sequences.mean_of(loss, ours.live), metrics | {"nll_chosen": sequences.mean_of(-chosen, ours.live)}

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from mtjax.errors import InputError
-from mtjax.objectives import base, pairs, sequences
+from mtjax.objectives import base, sequences
 from mtjax.objectives.dpo import dpo_loss
 from mtjax.objectives.numerics import wide
 from mtjax.types import Batch, Mean, Metrics, Policy
@@ -109,8 +109,8 @@ class Rise:
         self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: PRNGKeyArray | None = None
     ) -> tuple[Mean, Metrics]:
         """The loss of the batch, and what to watch."""
-        ours = pairs.pair_scores(policy, batch, "rise")
-        theirs = pairs.reference_pairs(reference, batch, "rise")
+        ours = sequences.pair_scores(policy, batch, "rise")
+        theirs = sequences.reference_pairs(reference, batch, "rise")
         kind = sequences.segment_extra(batch, "kind", "rise", "use the task 'pair', which says step or full")
         step, live = kind[:, 0] > 0.5, ours.live
         chosen = ours.chosen.logprob - theirs.chosen.logprob
@@ -123,7 +123,7 @@ class Rise:
         weight = jnp.where(live, jnp.where(step, self.step_weight, self.full_weight), 0.0)
         # A weight of 0 must drop a pair even if its loss is infinite.
         total = Mean(jnp.sum(jnp.where(weight != 0, weight * loss, 0)), jnp.sum(weight))
-        metrics = pairs.pair_metrics(ours, self.beta * chosen, self.beta * rejected)
+        metrics = sequences.pair_metrics(ours, self.beta * chosen, self.beta * rejected)
         for name, which in (("step", live & step), ("full", live & ~step)):
             metrics[f"reward_margin_{name}"] = sequences.mean_of(self.beta * (chosen - rejected), which)
             metrics[f"logprob_chosen_{name}"] = sequences.mean_of(ours.chosen.logprob, which)

@@ -7,7 +7,7 @@ import jax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from mtjax.objectives import base, pairs, sequences
+from mtjax.objectives import base, sequences
 from mtjax.objectives.numerics import wide
 from mtjax.types import Batch, Mean, Metrics, Policy
 
@@ -64,7 +64,9 @@ class Simpo:
         self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: PRNGKeyArray | None = None
     ) -> tuple[Mean, Metrics]:
         """The loss of the batch, and what to watch."""
-        ours = pairs.pair_scores(policy, batch, "simpo")
+        ours = sequences.pair_scores(policy, batch, "simpo")
         chosen, rejected = ours.chosen.mean_logprob, ours.rejected.mean_logprob
         loss = simpo_loss(chosen, rejected, beta=self.beta, gamma=self.gamma)
-        return sequences.mean_of(loss, ours.live), pairs.pair_metrics(ours, self.beta * chosen, self.beta * rejected)
+        return sequences.mean_of(loss, ours.live), sequences.pair_metrics(
+            ours, self.beta * chosen, self.beta * rejected
+        )

@@ -1,29 +1,30 @@
-"""The optimizer: settings, and the one optax chain made from them."""
+"""Settings of optimizer and schedule, and the optax chain that is made from them."""
 
 import dataclasses
-from typing import Any
 
-import jax
 import optax
 
 from mtjax.errors import InputError
+from mtjax.optim.optimizers import OPTIMIZERS, AdamW, AnyOptimizer
 from mtjax.optim.schedules import SCHEDULES, AnySchedule, Cosine
 
 
 @dataclasses.dataclass(frozen=True)
 class OptimConfig:
-    """AdamW with clipping, a linear warm-up and a schedule; moments and master parameters are float32."""
+    """Gradient clipping, an optimizer, and its learning rate: a linear warm-up, then a schedule."""
 
     learning_rate: float = 1e-4
     """Peak learning rate, reached after the warm-up."""
     warmup_steps: int = 0
     """Steps of linear warm-up from 0."""
     schedule: AnySchedule = Cosine()
-    """How the learning rate falls after the warm-up; a config file may give the name of one without settings."""
+    """Learning rate after the warm-up. A config file may give the name of one without settings."""
     schedule_steps: int | None = None
-    """The step at which the schedule ends; None takes `steps`. Set it if `steps` may be raised later."""
+    """Step at which the schedule ends; None takes `steps`. Set it if `steps` may be raised later."""
     end_fraction: float = 0.1
-    """Learning rate at the schedule's end and after, as a fraction of the peak; unused when constant."""
+    """Learning rate at the end of the schedule and after, as a fraction of the peak; unused when constant."""
+    optimizer: AnyOptimizer = AdamW()
+    """From gradients to updates. A config file may give the name of one without settings."""
     b1: float = 0.9
     """Decay of the first moment."""
     b2: float = 0.95
@@ -31,13 +32,14 @@ class OptimConfig:
     eps: float = 1e-8
     """Added to the root of the second moment."""
     weight_decay: float = 0.0
-    """Decoupled decay, on matrices only (not on norms and biases)."""
+    """Decoupled weight decay, on matrices only (not on norms and biases)."""
     clip_norm: float = 1.0
     """Largest global gradient norm; 0 does not clip."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.schedule, str):
-            object.__setattr__(self, "schedule", SCHEDULES.find(self.schedule)())
+        for name, registry in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS)):
+            if isinstance(getattr(self, name), str):
+                object.__setattr__(self, name, registry.find(getattr(self, name))())
         if not 0 < self.learning_rate < float("inf"):
             raise InputError(f"optim.learning_rate={self.learning_rate}: expected a positive number, e.g. 1e-4")
         if not 0 <= self.warmup_steps < 2**31 or (self.schedule_steps is not None and self.schedule_steps < 1):
@@ -60,7 +62,7 @@ class OptimConfig:
 def make_schedule(config: OptimConfig, steps: int) -> optax.Schedule:
     """Learning rate by step (from 0): `peak * (step + 1) / warmup` while warming up, then the schedule.
 
-    The first update is not wasted on a rate of 0. After the schedule's end the rate stays at `end_fraction * peak`.
+    The first update thus has a rate above 0. After the end of the schedule the rate stays at `end_fraction * peak`.
     """
     end = config.schedule_steps or steps
     falling = max(end - config.warmup_steps, 1)
@@ -73,21 +75,11 @@ def make_schedule(config: OptimConfig, steps: int) -> optax.Schedule:
     return optax.join_schedules([warmup, after], [config.warmup_steps])
 
 
-def decays(params: Any) -> Any:
-    """Which parameters the weight decay touches: kernels and embeddings, not scales and biases."""
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: getattr(path[-1], "key", None) not in ("scale", "bias"), params
-    )
-
-
 def make_optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformation:
-    """Clip by global norm, then AdamW with the schedule.
+    """Clip by global norm, then the optimizer with the schedule.
 
     Args:
-        steps: the run's length; where the schedule ends unless `schedule_steps` says otherwise.
+        steps: length of the run; the schedule ends there unless `schedule_steps` is set.
     """
-    adamw = optax.adamw(
-        make_schedule(config, steps), config.b1, config.b2, config.eps, weight_decay=config.weight_decay, mask=decays
-    )
     clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
-    return optax.chain(clip, adamw)
+    return optax.chain(clip, config.optimizer(make_schedule(config, steps), config))

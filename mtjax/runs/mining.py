@@ -1,4 +1,4 @@
-"""Mining with a model or a server, from the settings to the files in the output folder."""
+"""A mining job from its settings: problems, policy, results folder, and the loop."""
 
 import contextlib
 import dataclasses
@@ -23,27 +23,26 @@ from mtjax.mistakes.mined_records import mined_mistakes
 from mtjax.mistakes.mining import MineConfig, mine, plain, yield_table
 from mtjax.reporting.report import format_table
 from mtjax.runs.loading import Loaded
-from mtjax.runs.model_or_server import is_run, is_url, load_local
-from mtjax.sampling.config import SamplingConfig
-from mtjax.sampling.local import LocalPolicy, fit_prompts
-from mtjax.sampling.remote import RemotePolicy, chat_or_text
-from mtjax.sampling.samples import Draw
-from mtjax.sampling.server import Server
-
-SERVER_TOKENS = 256
-"""Longest solution of a server where the settings do not say."""
+from mtjax.runs.model_or_server import connect, is_run, is_url, load_local
+from mtjax.sampling.local import LocalSampler, fit_prompts
+from mtjax.sampling.remote import ServerSampler, chat_or_text
+from mtjax.sampling.replies import Refused
+from mtjax.sampling.sampler import Prompt, Sampler
+from mtjax.sampling.search import Independent
 
 
 class Policy(NamedTuple):
-    """A policy that is ready to be asked.
+    """A policy that is ready to solve the problems.
 
     Attributes:
-        draw: gives samples by numbers of problems.
+        sampler: what solutions are drawn from.
+        prompts: one for each problem.
         settings: what its samples depend on, for the manifest.
         about: what else a reader wants to know.
     """
 
-    draw: Draw
+    sampler: Sampler
+    prompts: Sequence[Prompt]
     settings: dict[str, Any]
     about: dict[str, Any]
 
@@ -60,38 +59,40 @@ def run(name: str, config: MineConfig, say: Callable[[str], None] = print, loade
     for note in found.notes:
         say(f"note: {note}")
     golds = check_gold(problems)
-    folder = output_folder(name, config.output)
-    sampling = SamplingConfig(
-        config.temperature, config.top_k, config.top_p, config.max_new_tokens or SERVER_TOKENS, config.samples,
-        config.stop,
-    )  # fmt: skip
-    if config.samples > 1 and config.temperature == 0:
+    if config.output is None and not is_run(name):
+        raise InputError(f"{name!r} is not a run folder, so say where the results go: --output=FOLDER")
+    folder = pathlib.Path(name) / "mined" if config.output is None else pathlib.Path(config.output)
+    folder = folder.expanduser()
+    samples = config.sampling.samples
+    if samples > 1 and config.sampling.temperature == 0:
         say("note: temperature=0 gives every sample of a problem the same text; --samples=1 says as much")
 
     # From whom: a server, or a model on this machine.
     with contextlib.ExitStack() as stack:
         if is_url(name):
-            policy = from_server(name, config, problems, sampling, say)
+            policy = from_server(name, config, problems, say)
         else:
-            policy = from_model(name, config, problems, sampling, loaded, stack)
+            policy = from_model(name, config, problems, loaded, stack)
 
         # Where to: the folder, and what is there already.
         depends = {"problems": len(problems), "content": config.data.source.fingerprint(), "data": plain(config.data)}
         depends |= {"seed": config.seed, **policy.settings}
+        depends |= {} if config.search == Independent() else {"search": plain(config.search)}
         journal = Journal(folder, FILE, len(problems), depends, policy.about, overwrite=config.overwrite)
         stack.callback(journal.close)
         for key in {"mtjax", "jax", "device"} & set(policy.about):
             if (was := journal.before.get(key)) != policy.about[key]:
-                say(f"note: begun with {key} {was}, goes on with {policy.about[key]}: the bytes may differ")
+                say(f"note: begun with {key} {was}, resumed with {policy.about[key]}: the bytes may differ")
         if len(journal):
             say(f"{len(journal):,} of {len(problems):,} problems are there already")
 
         # Draw, check, write.
         stop_asked = stack.enter_context(signals())
-        if not mine(problems, golds, journal, policy.draw, say, stop_asked):
+        draw = lambda numbers, stopped: config.search(policy.sampler, policy.prompts, config.seed, stopped, numbers)
+        if not mine(problems, golds, journal, draw, say, stop_asked):
             say(f"stopped with {len(journal):,} of {len(problems):,} problems; run the same again to go on")
             return ExitCode.INTERRUPTED if stop_asked() == signal.SIGINT else ExitCode.DONE
-    say(format_table(yield_table(read_mined(str(journal.file)), f"{name}: {config.samples} samples a problem")))
+    say(format_table(yield_table(read_mined(str(journal.file)), f"{name}: {samples} samples a problem")))
     say(f"wrote {journal.file}")
     if config.overwrite:
         (folder / "mistakes.jsonl").unlink(missing_ok=True)  # of the solutions that were there before
@@ -102,57 +103,42 @@ def run(name: str, config: MineConfig, say: Callable[[str], None] = print, loade
 
 
 def from_model(
-    name: str,
-    config: MineConfig,
-    problems: Sequence[Problem],
-    sampling: SamplingConfig,
-    loaded: Loaded | None,
-    stack: contextlib.ExitStack,
+    name: str, config: MineConfig, problems: Sequence[Problem], loaded: Loaded | None, stack: contextlib.ExitStack
 ) -> Policy:
     """A model on this machine."""
     (model, params, tokenizer, end_ids, step), depends = load_local(name, config, loaded, stack)
     prompts = fit_prompts(
         model, tokenizer, problems, lambda problem: config.data.task.prompt(problem, None, tokenizer),
-        config.max_new_tokens, skip=config.data.on_error == "skip",
+        config.sampling.max_new_tokens, skip=config.data.on_error == "skip",
     )  # fmt: skip
-    sampling = dataclasses.replace(sampling, max_new_tokens=prompts.max_new_tokens)
-    draw = LocalPolicy(
-        model=model, params=params, tokenizer=tokenizer, end_ids=end_ids, prompts=prompts, sampling=sampling,
-        seed=config.seed, rows=config.rows,
+    sampling = dataclasses.replace(config.sampling, max_new_tokens=prompts.max_new_tokens)
+    sampler = LocalSampler(
+        model=model, params=params, tokenizer=tokenizer, end_ids=end_ids, sampling=sampling, rows=config.rows,
+        length=prompts.length,
     )  # fmt: skip
     about = {
         "model": name, "step": step, "logprob": "the model's own at temperature 1, end token included",
         "mtjax": mtjax.__version__, "jax": jax.__version__, "device": jax.devices()[0].device_kind,
     }  # fmt: skip
-    return Policy(draw, {"decode": plain(sampling), **depends}, about)
+    return Policy(sampler, prompts.ids, {"decode": sampling.to_json(), **depends}, about)
 
 
-def from_server(
-    name: str,
-    config: MineConfig,
-    problems: Sequence[Problem],
-    sampling: SamplingConfig,
-    say: Callable[[str], None],
-) -> Policy:
-    """A server; its weights are not known, so the name of the model stands for them."""
-    chat = config.data.task.is_chat
-    server = Server(name, config.server, chat=chat, say=say)
+def from_server(name: str, config: MineConfig, problems: Sequence[Problem], say: Callable[[str], None]) -> Policy:
+    """A server."""
+    server, depends, about = connect(name, config, say, chat=config.data.task.is_chat)
     tokenizer = None if config.tokenizer is None else load_tokenizer(config.tokenizer)
-    model = server.settle_model()
-    draw = RemotePolicy(
-        server=server, problems=problems, sampling=sampling, seed=config.seed,
-        prompts=lambda problem: chat_or_text(server.api, config.data.task, problem, tokenizer),
-        skip=config.data.on_error == "skip",
-    )  # fmt: skip
-    policy = {"kind": "server", "model": model, "api": server.api, "tokenizer": config.tokenizer}
-    logprob = "what the server lists, summed; whether before or behind the temperature and with the end token, it knows"
+
+    def refusal(number: int, refused: Refused) -> str:
+        if config.data.on_error == "skip":
+            return f"refused by the server: {refused}"
+        raise InputError(
+            f"problem {problems[number].id}: the server refuses it ({refused}); fix it, or set data.on_error=skip"
+        ) from refused
+
+    prompts = [chat_or_text(server.api, config.data.task, problem, tokenizer) for problem in problems]
+    depends["policy"]["tokenizer"] = config.tokenizer
+    logprob = "what the server lists, summed; whether before or after the temperature and with the end token, it knows"
     return Policy(
-        draw, {"policy": policy, "decode": plain(sampling)}, {"model": model, "url": server.base, "logprob": logprob}
-    )
-
-
-def output_folder(name: str, output: str | None, default: str = "mined") -> pathlib.Path:
-    """Where results go: `output`, or a folder within the run; InputError for a model that is no run."""
-    if output is None and not is_run(name):
-        raise InputError(f"{name!r} is no run folder, so say where the results go: --output=FOLDER")
-    return pathlib.Path(name).expanduser() / default if output is None else pathlib.Path(output).expanduser()
+        ServerSampler(server=server, sampling=config.sampling, refusal=refusal), prompts,
+        {**depends, "decode": config.sampling.to_json()}, {**about, "logprob": logprob},
+    )  # fmt: skip

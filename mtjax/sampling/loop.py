@@ -42,25 +42,8 @@ class State(NamedTuple):
     step: Int[Array, ""]
     cache: Any
     hidden: Float[Array, "N D"]
+    decoder: Any
     drawn: Samples
-
-
-def proposal(logits: Float[Array, "N V"], config: SamplingConfig) -> Float[Array, "N V"]:
-    """Log-probabilities that a token is drawn from: tempered, then cut to top_k, then to top_p; temperature > 0.
-
-    Tokens exactly as likely as the last one kept are kept too.
-    """
-    logits = logits / config.temperature
-    if 0 < config.top_k < logits.shape[-1]:
-        least = jax.lax.top_k(logits, config.top_k)[0][:, -1:]
-        logits = jnp.where(logits >= least, logits, -jnp.inf)
-    if config.top_p < 1:
-        ordered = jnp.flip(jnp.sort(logits, axis=-1), axis=-1)
-        probability = jax.nn.softmax(ordered, axis=-1)
-        before = jnp.cumsum(probability, axis=-1) - probability  # mass of the more likely ones
-        least = jnp.min(jnp.where(before < config.top_p, ordered, jnp.inf), axis=-1, keepdims=True)
-        logits = jnp.where(logits >= least, logits, -jnp.inf)
-    return jax.nn.log_softmax(logits, axis=-1)
 
 
 def row_keys(seed: int, problems: Sequence[int] | np.ndarray, samples: Sequence[int] | np.ndarray) -> Key[Array, " N"]:
@@ -74,7 +57,8 @@ def row_keys(seed: int, problems: Sequence[int] | np.ndarray, samples: Sequence[
 def _compiled(functions: tuple[Callable, ...], config: SamplingConfig, end_ids: tuple[int, ...], pad_id: int) -> tuple:
     """Prefill and loop, compiled once per shape; kept by the model's functions, so a second sampler costs nothing."""
     logits_of, init_cache, decode = functions
-    ends, most = jnp.asarray(end_ids, jnp.int32), config.max_new_tokens
+    decoder = config.decoder(config.temperature, config.top_k, config.top_p)
+    ends, most = jnp.asarray(end_ids, jnp.int32), config.longest
 
     @functools.partial(jax.jit, static_argnums=3)
     def start(params: Params, prompts: Array, lengths: Array, samples: int) -> State:
@@ -90,7 +74,9 @@ def _compiled(functions: tuple[Callable, ...], config: SamplingConfig, end_ids: 
         # A prompt of length 0 is a row that only fills the shape: done before it starts.
         done = jnp.repeat(lengths == 0, samples)
         drawn = Samples(empty(pad_id, jnp.int32), rows, empty(0, jnp.float32), empty(0, jnp.float32), done)
-        return State(jnp.int32(0), cache, jnp.repeat(hidden, samples, 0), drawn)
+        vocabulary = jax.eval_shape(logits_of, params, hidden).shape[-1]
+        state = decoder.init(count * samples, vocabulary)
+        return State(jnp.int32(0), cache, jnp.repeat(hidden, samples, 0), state, drawn)
 
     @functools.partial(jax.jit, donate_argnums=4)
     def advance(params: Params, lengths: Array, keys: Key[Array, " N"], until: Array, state: State) -> State:
@@ -99,14 +85,13 @@ def _compiled(functions: tuple[Callable, ...], config: SamplingConfig, end_ids: 
         def body(state: State) -> State:
             drawn, step = state.drawn, state.step
             logits = logits_of(params, state.hidden).astype(jnp.float32)
+            log_probs, decoding = decoder.step(logits, state.decoder)
             if config.temperature == 0:
-                token = jnp.argmax(logits, axis=-1).astype(jnp.int32)
-                drawn_from = jnp.zeros(token.shape)
+                token = jnp.argmax(log_probs, axis=-1).astype(jnp.int32)
             else:
-                log_probs = proposal(logits, config)
                 at_step = jax.vmap(jax.random.fold_in, (0, None))(keys, step)
                 token = jax.vmap(jax.random.categorical)(at_step, log_probs).astype(jnp.int32)
-                drawn_from = jnp.take_along_axis(log_probs, token[:, None], axis=1)[:, 0]
+            drawn_from = jnp.take_along_axis(log_probs, token[:, None], axis=1)[:, 0]
             own = jnp.take_along_axis(jax.nn.log_softmax(logits, axis=-1), token[:, None], axis=1)[:, 0]
             live = ~drawn.finished
             put = lambda array, value, fill: array.at[:, step].set(jnp.where(live, value, fill))
@@ -119,7 +104,7 @@ def _compiled(functions: tuple[Callable, ...], config: SamplingConfig, end_ids: 
             )
             positions = (lengths + step)[:, None]
             hidden, cache = decode(params, state.cache, token[:, None], positions)
-            return State(step + 1, cache, hidden[:, 0], drawn)
+            return State(step + 1, cache, hidden[:, 0], decoder.observe(token, decoding), drawn)
 
         return jax.lax.while_loop(lambda s: (s.step < until) & ~jnp.all(s.drawn.finished), body, state)
 
@@ -174,9 +159,9 @@ def make_sampler(
         keys: Key[Array, "*R"],
     ) -> Samples:
         limit = getattr(model.config, "max_length", None)
-        if limit is not None and prompts.shape[1] + config.max_new_tokens > limit:
+        if limit is not None and prompts.shape[1] + config.longest > limit:
             raise InputError(
-                f"a prompt of {prompts.shape[1]} tokens (padded) and max_new_tokens={config.max_new_tokens} "
+                f"a prompt of {prompts.shape[1]} tokens (padded) and max_new_tokens={config.longest} "
                 f"pass the model's {limit}: shorten the prompt, or lower max_new_tokens"
             )
         lengths = jnp.asarray(lengths, jnp.int32)
@@ -186,7 +171,7 @@ def make_sampler(
         if config.stop and decode is not None:
             state = _stopping(ran, state, config, decode, pad_id)
         else:
-            state = ran(jnp.int32(config.max_new_tokens), state)
+            state = ran(jnp.int32(config.longest), state)
         drawn = state.drawn._replace(finished=state.drawn.finished & (state.drawn.lengths > 0))
         return jax.tree.map(lambda x: x.reshape(*keys.shape, *x.shape[1:]), drawn)
 
@@ -196,8 +181,8 @@ def make_sampler(
 def _stopping(ran: Callable, state: State, config: SamplingConfig, decode: Callable, pad_id: int) -> State:
     """Run in segments; end each row at the first token that completes a stop text, and drop what it drew after."""
     seen, until = 0, 0
-    while until < config.max_new_tokens:
-        until = min(until + STOP_EVERY, config.max_new_tokens)
+    while until < config.longest:
+        until = min(until + STOP_EVERY, config.longest)
         state = ran(jnp.int32(until), state)
         tokens, lengths, logprob, drawn_from, finished = (np.array(x) for x in state.drawn)
         for row in np.flatnonzero(lengths > seen):

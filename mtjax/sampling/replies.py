@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from mtjax.sampling.samples import Drawn
+from mtjax.sampling.sampler import Sample
 
 Optional = Literal["n", "logprobs", "seed"]
 """Parts of a request that can be left out; without `n` there is one sample a request."""
@@ -33,7 +33,7 @@ def trials(refused: Refused, without: frozenset[Optional], n: int) -> Iterator[f
         yield without | frozenset(left)
 
 
-def read_choices(reply: Any, stop: Sequence[str] = ()) -> list[Drawn]:
+def read_choices(reply: Any, stop: Sequence[str] = ()) -> list[Sample]:
     """The samples of a reply of `/v1/completions` or `/v1/chat/completions`, in the order of their `index`.
 
     A sample is finished where `finish_reason` is "stop". Its log-probability is the sum of the numbers that the reply
@@ -48,7 +48,7 @@ def read_choices(reply: Any, stop: Sequence[str] = ()) -> list[Drawn]:
     return [_sample(one, total if isinstance(total, int) else None, stop) for one in choices]
 
 
-def _sample(choice: Mapping[str, Any], total: int | None, stop: Sequence[str]) -> Drawn:
+def _sample(choice: Mapping[str, Any], total: int | None, stop: Sequence[str]) -> Sample:
     message = choice.get("message")
     text = message.get("content") if isinstance(message, Mapping) else choice.get("text")
     if not isinstance(text, str | None) or (not isinstance(message, Mapping) and text is None):
@@ -57,7 +57,7 @@ def _sample(choice: Mapping[str, Any], total: int | None, stop: Sequence[str]) -
     places = [place for place in (text.find(one) for one in stop) if place >= 0]
     numbers = _logprobs(choice.get("logprobs"))
     known = numbers is not None and all(math.isfinite(number) for number in numbers)
-    return Drawn(
+    return Sample(
         text=text[: min(places)] if places else text,
         logprob=math.fsum(numbers) if numbers and known else None,
         tokens=len(numbers) if numbers else total,

@@ -6,18 +6,15 @@ samples are asked for one by one.
 
 import dataclasses
 import urllib.parse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from mtjax.data.problem import Message
 from mtjax.errors import InputError, suggest
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.replies import Optional, Refused, read_choices, trials
-from mtjax.sampling.samples import Drawn
+from mtjax.sampling.sampler import Prompt, Sample
 from mtjax.sampling.transport import Failed, ServerConfig, Stopped, Transport
-
-Prompt = str | Sequence[Message]
-"""A text to continue, or the messages of a chat."""
 
 
 class Server:
@@ -68,13 +65,13 @@ class Server:
 
         return self.transport.send("/models", None, names, min(self.config.retries, 3))
 
-    def draw(self, prompt: Prompt, sampling: SamplingConfig, seed: int) -> list[Drawn]:
+    def draw(self, prompt: Prompt, sampling: SamplingConfig, seed: int) -> list[Sample]:
         """`sampling.samples` answers to a prompt, in as many requests as it takes.
 
         `seed` and the number of the sample make the seed of each request. Raises `Refused` where the server does not
         take this prompt, InputError where it takes none, `Stopped` when the job is over.
         """
-        out: list[Drawn] = []
+        out: list[Sample] = []
         while len(out) < sampling.samples:
             wanted = min(sampling.samples - len(out), self.most or sampling.samples)
             got = self._ask(prompt, sampling, wanted, (seed + 7919 * len(out)) & 0x7FFFFFFF)
@@ -83,7 +80,7 @@ class Server:
             out += got[:wanted]
         return out
 
-    def _ask(self, prompt: Prompt, sampling: SamplingConfig, n: int, seed: int) -> list[Drawn]:
+    def _ask(self, prompt: Prompt, sampling: SamplingConfig, n: int, seed: int) -> list[Sample]:
         """One request; where it is refused, again without what may be the reason."""
         try:
             return self._request(prompt, sampling, n, seed, self.without)
@@ -101,22 +98,22 @@ class Server:
 
     def _request(
         self, prompt: Prompt, sampling: SamplingConfig, n: int, seed: int, without: frozenset[Optional]
-    ) -> list[Drawn]:
+    ) -> list[Sample]:
         chat = self.api == "chat"
         body: dict[str, Any] = {"model": self.settle_model()}
         if isinstance(prompt, str):
             body |= {"messages": [{"role": "user", "content": prompt}]} if chat else {"prompt": prompt}
         elif chat:
-            body |= {"messages": [dataclasses.asdict(message) for message in prompt]}
+            body |= {"messages": [dataclasses.asdict(one) for one in prompt if isinstance(one, Message)]}
         else:
             raise InputError("messages can be asked of a chat only; set --server.api=chat")
-        body |= {"max_tokens": sampling.max_new_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p}
+        body |= {"max_tokens": sampling.longest, "temperature": sampling.temperature, "top_p": sampling.top_p}
         body |= {"top_k": sampling.top_k} if sampling.top_k else {}
         body |= {"stop": list(sampling.stop)} if sampling.stop else {}
         offered: dict[Optional, Any] = {"n": n, "logprobs": True if chat else 1, "seed": seed}
         body |= {name: value for name, value in offered.items() if name not in without}
 
-        def choices(reply: Any) -> list[Drawn]:
+        def choices(reply: Any) -> list[Sample]:
             try:
                 return read_choices(reply, sampling.stop)
             except ValueError as error:

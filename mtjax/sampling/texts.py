@@ -17,8 +17,8 @@ from mtjax.types import LanguageModel, Params
 BUCKET = 32  # prompts are padded to a multiple of this many tokens, so that few shapes are compiled
 
 
-class Sample(NamedTuple):
-    """One answer.
+class TokenSample(NamedTuple):
+    """One answer of a local model, with its tokens.
 
     Attributes:
         text: the answer without its end token, cut in front of a stop text.
@@ -35,6 +35,10 @@ class Sample(NamedTuple):
     finished: bool
 
 
+Sample = TokenSample
+"""Old name, for `evaluation` and `experiments`."""
+
+
 def sample_texts(
     model: LanguageModel,
     params: Params,
@@ -47,7 +51,7 @@ def sample_texts(
     prompt_ids: Sequence[int] | None = None,
     end_ids: Sequence[int] = (),
     prompt_length: int | None = None,
-) -> list[list[Sample]]:
+) -> list[list[TokenSample]]:
     """Draw `config.samples` answers to each prompt; result `[prompt][sample]`.
 
     Prompts are padded to one length; chunks of `rows` rows (fewer only when there are fewer in all) run through one
@@ -86,7 +90,7 @@ def sample_texts(
     numbers = range(len(ids)) if prompt_ids is None else prompt_ids
     work = [(prompt, first) for prompt in range(len(ids)) for first in range(0, config.samples, together)]
     count = min(count, len(work)) if mesh.empty else count
-    out: list[list[Sample]] = [[] for _ in ids]
+    out: list[list[TokenSample]] = [[] for _ in ids]
     for begin in range(0, len(work), count):
         chunk = work[begin : begin + count]
         tokens = np.full((count, length), tokenizer.pad_id, np.int32)
@@ -111,15 +115,15 @@ def _padded_length(model: LanguageModel, ids: list[list[int]], config: SamplingC
         return fixed
     limit = getattr(model.config, "max_length", None)
     rounded = -(-longest // BUCKET) * BUCKET
-    return rounded if limit is None else max(longest, min(rounded, limit - config.max_new_tokens))
+    return rounded if limit is None else max(longest, min(rounded, limit - config.longest))
 
 
-def _sample(drawn: Any, at: tuple[int, int], tokenizer: Any, stop: Sequence[str], ends: Sequence[int]) -> Sample:
+def _sample(drawn: Any, at: tuple[int, int], tokenizer: Any, stop: Sequence[str], ends: Sequence[int]) -> TokenSample:
     tokens = drawn.tokens[at][: drawn.lengths[at]].tolist()
     said = tokens[:-1] if tokens and tokens[-1] in ends else tokens
     text = tokenizer.decode(said)
     places = [place for place in (text.find(one) for one in stop) if place >= 0]
-    return Sample(
+    return TokenSample(
         text=text[: min(places)] if places else text,
         tokens=tuple(tokens),
         logprob=float(drawn.logprob[at].sum(dtype=np.float64)),

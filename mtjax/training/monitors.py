@@ -20,7 +20,7 @@ from mtjax.errors import InputError
 from mtjax.evaluation.coverage import pass_at_k
 from mtjax.evaluation.grading import check_gold, grade
 from mtjax.model.policy import make_policy
-from mtjax.objectives.coverage import dco_weight
+from mtjax.objectives.dco import dco_weight
 from mtjax.objectives.sequences import confidence
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.texts import sample_texts
@@ -36,7 +36,7 @@ LONGEST = 256
 class CoverageConfig:
     """On which problems pass@k is measured during a run, and how."""
 
-    source: AnySource  # type: ignore[valid-type]
+    source: AnySource
     """Where the problems come from, never trained on; their prompts are those of the run's own task."""
     every: int = 200
     """Steps between measurements; one more comes before the first step, and one behind the last."""

@@ -56,6 +56,8 @@ def shapes(config):
         }
         if config["model_type"] == "qwen2":
             block |= {"self_attn.q_proj.bias": (h,), "self_attn.k_proj.bias": (g,), "self_attn.v_proj.bias": (g,)}
+        if config["model_type"] == "qwen3":
+            block |= {f"self_attn.{name}_norm.weight": (k,) for name in "qk"}
         out |= {f"model.layers.{i}.{name}": shape for name, shape in block.items()}
     return out
 

@@ -184,7 +184,7 @@ def test_saving_replaces_a_model_and_nothing_else(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "qwen3"}, "model_type 'qwen3' is not supported; did you mean 'qwen2'"),
+        ({"model_type": "mistal"}, "model_type 'mistal' is not supported; did you mean 'mistral'"),
         ({"model_type": None}, "model_type None"),
         ({"hidden_act": "gelu"}, "hidden_act 'gelu'"),
         ({"mlp_bias": True}, "mlp_bias is true"),

@@ -17,6 +17,7 @@ from tests.model import golden
 
 LLAMA = golden.COMMON | {"model_type": "llama", "tie_word_embeddings": False, "rope_theta": 5e5}
 QWEN = golden.COMMON | {"model_type": "qwen2", "tie_word_embeddings": True, "rope_theta": 1e6, "rms_norm_eps": 1e-6}
+QWEN3 = QWEN | {"model_type": "qwen3", "tie_word_embeddings": False, "head_dim": 16}
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
 LLAMA3 = {
     "rope_type": "llama3",
@@ -47,6 +48,7 @@ FIXTURES = {
         QWEN | SLIDE,
         *(35872, 3.858514, 6.25040, (-0.17413, 0.24162, 0.15481, -0.06662, 0.05129), 310.1391),
     ),
+    "qwen3": (QWEN3, 49568, 3.896433, 4.49175, (0.19282, -0.72062, -0.12150, 0.04577, -0.04056), 303.8562),
     "mistral": (
         LLAMA | {"model_type": "mistral", "rope_theta": 1e4, "sliding_window": 4},
         *(37152, 3.766062, 5.95389, (-1.13257, -0.56743, -0.02851, -1.10596, 0.23462), 311.0894),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mtjax.errors import InputError
-from mtjax.objectives import pairs, sequences
+from mtjax.objectives import sequences
 from mtjax.types import Batch
 from tests.objectives.fakes import FixedPolicy, batch_of
 
@@ -53,9 +53,9 @@ def test_pair_metrics_by_hand():
     # Pair 1: sums -4 over 2 and -3 over 1: worse by the sum, better per token (-2 > -3); margin 0.5 - 0.25.
     # Pair 2: -5 against -5: a tie counts as ranked right; margin -1. Pair 3 has no rejected text, row 4 no pair.
     batch, policy = batch_of(([-1.0, -3.0], [-3.0]), ([-5.0], [-5.0]), ([-6.0], []), ([], []))
-    ours = pairs.pair_scores(policy, batch, "dpo")
+    ours = sequences.pair_scores(policy, batch, "dpo")
     np.testing.assert_array_equal(ours.live[:, 0], [True, True, False, False])
-    metrics = pairs.pair_metrics(
+    metrics = sequences.pair_metrics(
         ours, jnp.array([[0.5], [1.0], [9.0], [9.0]]), jnp.array([[0.25], [2.0], [9.0], [0.0]])
     )
     assert {name: (float(mean.total), float(mean.count)) for name, mean in metrics.items()} == {
@@ -84,14 +84,14 @@ def test_pairs_are_asked_for_by_name():
     with pytest.raises(
         InputError, match=r"'dpo' compares pairs: got tokens of shape \(4, 6\), expected \(B, 2, T\).*'pair'"
     ):
-        pairs.pair_scores(policy, batch, "dpo")
+        sequences.pair_scores(policy, batch, "dpo")
     with pytest.raises(InputError, match=r"'dpo' compares with a reference policy, got None"):
-        pairs.reference_pairs(None, batch, "dpo")
+        sequences.reference_pairs(None, batch, "dpo")
     with pytest.raises(InputError, match=r"needs extras\['segment_polarity'\].*polarities='both'"):
         sequences.is_right(batch, "kto")
 
 
 def test_the_reference_gets_no_gradient():
     batch, policy = batch_of(([-1.0], [-2.0]))
-    total = lambda x: jnp.sum(pairs.reference_pairs(FixedPolicy(x), batch, "dpo").chosen.logprob)
+    total = lambda x: jnp.sum(sequences.reference_pairs(FixedPolicy(x), batch, "dpo").chosen.logprob)
     assert not np.any(jax.grad(total)(policy.logprob))

@@ -17,7 +17,7 @@ from mtjax.registry import import_modules
 
 import_modules(__name__)
 
-AnySource = SOURCES.union()
+AnySource = SOURCES.setting()
 """The type of a setting that holds a source; on the command line `data.source:gsm8k`."""
 
 __all__ = [

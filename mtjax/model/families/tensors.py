@@ -1,4 +1,4 @@
-"""The name table between Hugging Face tensors and our parameters, and the reading of one shard at a time.
+"""Tensors of Hugging Face checkpoints: their names, and reading and writing them shard by shard.
 
 A linear weight is `[out, in]` on the hub and `[in, out]` here, with the heads unfolded; the layers are stacked.
 """
@@ -7,7 +7,7 @@ import dataclasses
 import difflib
 import functools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -23,35 +23,33 @@ HEAD = "lm_head.weight"
 
 
 class Entry(NamedTuple):
-    """One parameter of ours and its name on the hub.
+    """One parameter of ours and its name on the hub."""
 
-    Attributes:
-        path: keys into the parameter tree.
-        name: the hub's name; `{}` stands for the layer, and then our parameter has a leading layer axis.
-        inputs: how many axes (after the layer's) are inputs of a linear map, hence transposed; None: taken as it is.
-    """
-
-    path: tuple[str, ...]
-    name: str
-    inputs: int | None
+    path: tuple[str, ...]  # keys into the parameter tree
+    name: str  # `{}` stands for the number of the layer; the parameter then has a leading layer axis
+    inputs: int | None  # input axes of a linear map, which is transposed (layer axis not counted); None: not linear
 
 
-def name_table(*, tied: bool, qkv_bias: bool) -> list[Entry]:
-    """Every parameter of a Llama-shaped decoder and its name in a Hugging Face checkpoint."""
-    table = [Entry(("embed", "embedding"), "model.embed_tokens.weight", None)]
-    layer = "model.layers.{}."
-    table.append(Entry(("layers", "attention_norm", "scale"), layer + "input_layernorm.weight", None))
-    for ours, theirs in (("query", "q_proj"), ("key", "k_proj"), ("value", "v_proj")):
-        table.append(Entry(("layers", "attention", ours, "kernel"), f"{layer}self_attn.{theirs}.weight", 1))
-        if qkv_bias:
-            table.append(Entry(("layers", "attention", ours, "bias"), f"{layer}self_attn.{theirs}.bias", 0))
-    table.append(Entry(("layers", "attention", "out", "kernel"), layer + "self_attn.o_proj.weight", 2))
-    # The hub's name misleads: this is the norm in front of the MLP.
-    table.append(Entry(("layers", "mlp_norm", "scale"), layer + "post_attention_layernorm.weight", None))
-    for name in ("gate", "up", "down"):
-        table.append(Entry(("layers", "mlp", name, "kernel"), f"{layer}mlp.{name}_proj.weight", 1))
-    table.append(Entry(("final_norm", "scale"), "model.norm.weight", None))
-    return table if tied else [*table, Entry(("head", "kernel"), HEAD, 1)]
+def in_layer(path: str, name: str, inputs: int | None) -> Entry:
+    """The entry of a parameter that every layer has; `path` and `name` leave out what all of them share."""
+    return Entry(("layers", *path.split(".")), "model.layers.{}." + name, inputs)
+
+
+LLAMA_TENSORS = (
+    Entry(("embed", "embedding"), "model.embed_tokens.weight", None),
+    in_layer("attention_norm.scale", "input_layernorm.weight", None),
+    in_layer("attention.query.kernel", "self_attn.q_proj.weight", 1),
+    in_layer("attention.key.kernel", "self_attn.k_proj.weight", 1),
+    in_layer("attention.value.kernel", "self_attn.v_proj.weight", 1),
+    in_layer("attention.out.kernel", "self_attn.o_proj.weight", 2),
+    in_layer("mlp_norm.scale", "post_attention_layernorm.weight", None),  # the norm before the MLP, despite its name
+    in_layer("mlp.gate.kernel", "mlp.gate_proj.weight", 1),
+    in_layer("mlp.up.kernel", "mlp.up_proj.weight", 1),
+    in_layer("mlp.down.kernel", "mlp.down_proj.weight", 1),
+    Entry(("final_norm", "scale"), "model.norm.weight", None),
+    Entry(("head", "kernel"), HEAD, 1),
+)
+"""Every parameter of a Llama decoder; a tied model has no head."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,16 +79,14 @@ def hub_shape(shape: tuple[int, ...], inputs: int | None) -> list[int]:
     return [outs, math.prod(shape[:inputs])] if inputs else [outs]
 
 
-def check_names(found: set[str], table: list[Entry], layers: int, *, tied: bool, where: str) -> None:
+def check_names(found: set[str], table: Sequence[Entry], layers: int, where: str) -> None:
     """Raise InputError unless the checkpoint holds exactly the tensors of the table.
 
-    Rotary buffers of old checkpoints, and a head that a tied model does not use, are no fault.
+    Rotary buffers of old checkpoints are ignored, and so is a head that a tied model does not use.
     """
     wanted = {entry.name.format(layer) for entry in table for layer in range(layers if "{}" in entry.name else 1)}
     missing = sorted(wanted - found)
-    extra = sorted(
-        name for name in found - wanted if not name.endswith("rotary_emb.inv_freq") and not (tied and name == HEAD)
-    )
+    extra = sorted(name for name in found - wanted if not name.endswith("rotary_emb.inv_freq") and name != HEAD)
     if missing == [HEAD]:
         raise InputError(
             f"{where}: {HEAD} is missing, though config.json says tie_word_embeddings is false; set it to true if "
@@ -102,8 +98,8 @@ def check_names(found: set[str], table: list[Entry], layers: int, *, tied: bool,
         raise InputError(f"{where}: '{missing[0]}' is missing; {way_out} ({len(missing)} missing: {_some(missing)})")
     if extra:
         raise InputError(
-            f"{where}: {len(extra)} tensors that config.json has no place for, e.g. {_some(extra)}; expected a decoder "
-            f"of {layers} layers, with biases on q, k, v for qwen2 only: does config.json belong to these weights?"
+            f"{where}: {len(extra)} tensors that config.json has no place for, e.g. {_some(extra)}; expected the "
+            f"tensors of {layers} layers of its model_type: does config.json belong to these weights?"
         )
 
 
@@ -111,23 +107,25 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
-def read_params(model: LanguageModel, tensors: Mapping[str, Any], mesh: Mesh | None, where: str) -> Params:
-    """The parameter tree, float32, each device's part read straight from the tensors that hold it.
+def read_params(
+    model: LanguageModel, table: Sequence[Entry], tensors: Mapping[str, Any], mesh: Mesh | None, where: str
+) -> Params:
+    """The parameter tree in float32. Each device's part is read directly from the tensors that hold it.
 
-    At any time the host holds one device's part of one parameter (one kind of kernel), never the model.
+    The host never holds more than one device's part of one parameter.
 
     Args:
-        model: says shapes and axes; its parameters are not made.
-        tensors: by hub name a safetensors slice, or `InMemory`; only what is asked for is read.
+        model: gives shapes and axes; its parameters are not initialised.
+        table: the tensors of its family (`Family.table`).
+        tensors: by hub name a safetensors slice, or `InMemory`; only what is needed is read.
         mesh: where `mtjax.distributed.sharding.RULES` put the parameters; None: the first device.
-        where: names the checkpoint in errors.
+        where: names the checkpoint in error messages.
 
     Raises:
-        InputError: a missing, unknown or misshapen tensor, one that is no float, a mesh that does not divide the model.
+        InputError: a missing, unknown or misshapen tensor, one that is not a float, or a mesh that does not divide the
+            model.
     """
-    config = model.config
-    table = name_table(tied=config.tied, qkv_bias=config.qkv_bias)
-    check_names(set(tensors), table, config.layers, tied=config.tied, where=where)
+    check_names(set(tensors), table, model.config.layers, where)
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     places = jax.tree.map(lambda _: SingleDeviceSharding(jax.local_devices()[0]), shapes)
     if mesh is not None:
@@ -194,13 +192,12 @@ def _read(tensor: Any, shape: tuple[int, ...], inputs: int | None, index: tuple[
     return np.moveaxis(values, range(outputs), range(-outputs, 0))
 
 
-def hub_tensors(model: LanguageModel, params: Params) -> Iterator[tuple[str, Any, int | None]]:
+def hub_tensors(table: Sequence[Entry], params: Params, layers: int) -> Iterator[tuple[str, Any, int | None]]:
     """Name, parameter slice and `inputs` of every tensor of the checkpoint, layer by layer, lazily."""
-    table = name_table(tied=model.config.tied, qkv_bias=model.config.qkv_bias)
     for entry in table:
         if "{}" not in entry.name:
             yield entry.name, _at(params, entry.path), entry.inputs
-    for layer in range(model.config.layers):
+    for layer in range(layers):
         for entry in table:
             if "{}" in entry.name:
                 yield entry.name.format(layer), _at(params, entry.path)[layer], entry.inputs

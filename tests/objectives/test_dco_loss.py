@@ -1,4 +1,4 @@
-"""DCO's loss and weight: the spec's tables, many digits, the ends, and strategies by enumeration."""
+"""DCO's loss and weight: the spec's tables, many digits, and the ends."""
 
 import itertools
 import math
@@ -9,15 +9,11 @@ import mpmath
 import numpy as np
 import pytest
 
-from mtjax.errors import InputError
-from mtjax.objectives import coverage
-from mtjax.objectives.coverage import strategy_weights
+from mtjax.objectives import dco
 
 # Compiled, as training has them; `test_compiled_equals_plain` has them as they are.
-dco_loss, dco_weight = jax.jit(coverage.dco_loss), jax.jit(coverage.dco_weight)
-whole_rollouts, even_allocation = jax.jit(coverage.whole_rollouts), jax.jit(coverage.even_allocation)
-best_first = jax.jit(coverage.best_first, static_argnums=1)
-slopes = jax.jit(jax.grad(lambda logprob, n: jnp.sum(coverage.dco_loss(logprob, n))))
+dco_loss, dco_weight = jax.jit(dco.dco_loss), jax.jit(dco.dco_weight)
+slopes = jax.jit(jax.grad(lambda logprob, n: jnp.sum(dco.dco_loss(logprob, n))))
 
 POINTS = [-92.1, -20.0, -8.0, -math.log(256), -2.0, -math.log(2)]
 LOSSES = {  # at POINTS; made with many digits (spec, section 1d)
@@ -101,8 +97,8 @@ def test_far_below_it_is_cross_entropy_less_log_n():
 
 def test_compiled_equals_plain():
     logprob, n = jnp.array([-1e5, -20.0, -1.0, 0.0]), jnp.array([[1.0], [256.0]])
-    np.testing.assert_allclose(coverage.dco_loss(logprob, n), dco_loss(logprob, n), rtol=1e-6)
-    np.testing.assert_allclose(coverage.dco_weight(logprob, n), dco_weight(logprob, n), rtol=1e-6)
+    np.testing.assert_allclose(dco.dco_loss(logprob, n), dco_loss(logprob, n), rtol=1e-6)
+    np.testing.assert_allclose(dco.dco_weight(logprob, n), dco_weight(logprob, n), rtol=1e-6)
 
 
 def test_the_gradient_is_minus_the_weight_and_finite_everywhere():
@@ -157,54 +153,3 @@ def test_the_weight_falls_with_p_and_n():
     weights = dco_weight(jnp.linspace(-12, -0.01, 100)[:, None], jnp.array([2.0, 16.0, 256.0]))
     assert np.all(np.diff(weights, axis=0) <= 0)
     assert np.all(np.diff(weights, axis=1) <= 0)
-
-
-weights_of = lambda log_success, steps: jax.jit(lambda x: strategy_weights(log_success, x))(steps)
-STEPS = jnp.log(jnp.array([0.5, 0.1, 0.9]))
-
-
-def test_strategies_by_hand():
-    # Whole attempts: p = 0.045, four of them. Even allocation of 12 tries is the table's N = 4 a step.
-    np.testing.assert_allclose(whole_rollouts(STEPS, 4), math.log(1 - (1 - 0.045) ** 4), rtol=1e-5)
-    np.testing.assert_allclose(even_allocation(STEPS, 12), -(0.0645385 + 1.0674044 + 1.00005e-4), rtol=1e-5)
-    np.testing.assert_allclose(even_allocation(STEPS, 3), math.log(0.045), rtol=1e-6)  # n = L: cross-entropy
-    # Two steps, three tries: both at once, or one failure before either: p q + (1 - p) p q + p (1 - q) q
-    p, q = 0.3, 0.6
-    expected = p * q * (1 + (1 - p) + (1 - q))
-    np.testing.assert_allclose(best_first(jnp.log(jnp.array([p, q])), 3), math.log(expected), rtol=1e-6)
-    np.testing.assert_allclose(best_first(jnp.log(jnp.array([[p]])), 7), [math.log(1 - 0.7**7)], rtol=1e-6)
-
-
-@pytest.mark.parametrize("budget", [3, 5])
-def test_best_first_by_enumeration(budget):
-    """Every sequence of successes and failures in turn."""
-    found = 0.0
-    for outcome in itertools.product([False, True], repeat=budget):
-        at, chance = 0, 1.0
-        for success in outcome:
-            p = float(jnp.exp(STEPS[at])) if at < 3 else None
-            chance *= 0.5 if p is None else p if success else 1 - p
-            at += success and p is not None
-        found += chance * (at == 3)
-    np.testing.assert_allclose(best_first(STEPS, budget), math.log(found), rtol=1e-5)
-
-
-def test_the_weights_of_strategies():
-    np.testing.assert_allclose(
-        weights_of(lambda x: even_allocation(x, 12), STEPS), [0.2666667, 0.8479209, 3.60036e-3], rtol=1e-5
-    )
-    # Whole attempts weigh all steps alike, by F(n, p1 p2 p3); with as many tries as steps best-first is cross-entropy.
-    np.testing.assert_allclose(
-        weights_of(lambda x: whole_rollouts(x, 4), STEPS), [dco_weight(math.log(0.045), 4)] * 3, rtol=1e-5
-    )
-    np.testing.assert_allclose(weights_of(lambda x: best_first(x, 3), STEPS), 1, rtol=1e-5)
-    # By definition (p_t / J) dJ / dp_t, here by differences
-    log_j = lambda x: best_first(x, 6)
-    by_difference = [(log_j(STEPS.at[t].add(0.01)) - log_j(STEPS.at[t].add(-0.01))) / 0.02 for t in range(3)]
-    np.testing.assert_allclose(weights_of(log_j, STEPS), by_difference, rtol=2e-3)
-
-
-def test_a_sure_step_and_a_small_budget():
-    assert np.isfinite(weights_of(lambda x: best_first(x, 4), jnp.array([0.0, -1e5, -1.0]))).all()
-    with pytest.raises(InputError, match="budget=2: expected at least 3"):
-        best_first(STEPS, 2)
