@@ -12,8 +12,7 @@ from mtjax.experiments.coverage import verdict as coverage_verdict
 from mtjax.experiments.coverage_report import coverage_section, numbers_of
 from mtjax.experiments.coverage_report import table_of as table_of_curves
 from mtjax.experiments.demo import RIGHT_ONLY, TUNING, Outcome
-from mtjax.experiments.results import Measured
-from mtjax.experiments.tables import gain, higher_or_lower, passes, passes_by_k, rows_of, stacked_passes, votes
+from mtjax.experiments.tables import ends_of, gain, higher_or_lower, passes_by_k, rows_of, seed_means, stacked_passes
 from mtjax.io.files import write_text
 from mtjax.registry import plain_settings
 from mtjax.reporting import plots
@@ -59,7 +58,7 @@ def write(c: Demo, outcome: Outcome) -> pathlib.Path:
     o = c.overfit
     print(f"\n{verdict}\n\n{format_table(table_of_curves(outcome.overfit, o.ks))}")
     print("\n" + coverage_verdict(outcome.overfit, max(o.ks)))
-    arms = [plots.Arm(name, _intervals(rows, k), seed_means(measured[name], k)) for name, rows in coverage.items()]
+    arms = [plots.Arm(name, ends_of(rows), seed_means(measured[name], k)) for name, rows in coverage.items()]
     picture = plots.arms_plot("arms", arms, ("pass@1", f"pass@{k}", f"maj@{k}"), caption="Each arm; rings are seeds.")
     losses = {
         name: plots.Curve(list(range(1, 1 + len(runs[0].losses))), runs[0].losses)
@@ -110,15 +109,6 @@ def write(c: Demo, outcome: Outcome) -> pathlib.Path:
     return path
 
 
-def seed_means(runs: list[Measured], k: int) -> dict[str, list[float]]:
-    """Each seed's own means."""
-    return {
-        "pass@1": [float(passes(run.right, 1).mean()) for run in runs],
-        f"pass@{k}": [float(passes(run.right, k).mean()) for run in runs],
-        f"maj@{k}": [float(votes(run, k).mean()) for run in runs],
-    }
-
-
 def table_of(outcome: Outcome, coverage: dict[str, list[CoverageRow]], k: int) -> Table:
     """What each arm solves, one row an arm."""
     rows: list[tuple[Any, ...]] = []
@@ -145,10 +135,6 @@ def seen_table(c: Demo, outcome: Outcome) -> Table:
     seeds = tuple(f"pass@1, seed {seed}" for seed in c.seeds)
     columns = ("arm", "forward positions", "right target tokens", *seeds)
     return Table(columns, tuple(rows), "Trained on, mean over seeds; and what each seed solves.")
-
-
-def _intervals(rows: list[CoverageRow], k: int) -> dict[str, Interval]:
-    return {"pass@1": rows[0].pass_at_k, f"pass@{k}": rows[-1].pass_at_k, f"maj@{k}": rows[-1].maj_at_k}
 
 
 def _verdict(prefix: Interval, against: Interval) -> str:

@@ -66,3 +66,18 @@ def rose_or_fell(interval: Interval) -> str:
 def passes_by_k(arms: Mapping[str, Sequence[CoverageRow]]) -> dict[str, dict[int, Interval]]:
     """The interval of pass@k for each k, by the name of the arm; the input of `plots.coverage_plot`."""
     return {arm: {row.k: row.pass_at_k for row in rows} for arm, rows in arms.items()}
+
+
+def seed_means(runs: Sequence[Measured], k: int) -> dict[str, list[float]]:
+    """Each seed's own means."""
+    return {
+        "pass@1": [float(passes(run.right, 1).mean()) for run in runs],
+        f"pass@{k}": [float(passes(run.right, k).mean()) for run in runs],
+        f"maj@{k}": [float(votes(run, k).mean()) for run in runs],
+    }
+
+
+def ends_of(rows: Sequence[CoverageRow]) -> dict[str, Interval]:
+    """The intervals of the smallest and the largest k, by name."""
+    last = rows[-1]
+    return {"pass@1": rows[0].pass_at_k, f"pass@{last.k}": last.pass_at_k, f"maj@{last.k}": last.maj_at_k}
