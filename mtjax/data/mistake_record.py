@@ -11,25 +11,6 @@ from mtjax.io.jsonl import json_of, read_lines
 SCHEMA = 1
 """Version of the JSON form; raised when a field changes its meaning."""
 
-ERROR_TYPES = (
-    "value",
-    "value_series",
-    "operator",
-    "swap",
-    "dropped_term",
-    "substitution",
-    "carry",
-    "unit",
-    "copied_number",
-    "skipped_step",
-    "early_stop",
-    "misread",
-    "other",
-)
-"""Kinds of error: another value; a series of related values; another operator; operands swapped; a term left out; a
-wrong substitution; a dropped carry or borrow; another unit; a number copied wrong; a step left out; an end before the
-answer; words changed so that the question is misread; none of these, or not known."""
-
 Verdict = Literal["proved", "refuted", "unproved"]
 """Of the wrong side: shown wrong by a checker, shown still right, or nothing that a checker can judge."""
 
@@ -65,7 +46,7 @@ class Mistake:
     span: tuple[int, int] | None = None
     """Characters of `wrong_step` that are in error, `start .. end - 1`."""
     error_type: str = "other"
-    """One of `ERROR_TYPES`."""
+    """What kind of error it is: a name from `python -m mtjax.list error_type`, or "other"; readers accept any text."""
     before: str = ""
     """The text that an edit replaced."""
     after: str = ""
@@ -139,7 +120,7 @@ def from_json(record: Any, where: str) -> Mistake:
 
 def _check(name: str, value: Any, where: str) -> None:
     """Refuse a value of another type or outside its choices."""
-    choices = {"kind": ("step", "solution"), "verdict": ("proved", "refuted", "unproved"), "error_type": ERROR_TYPES}
+    choices = {"kind": ("step", "solution"), "verdict": ("proved", "refuted", "unproved")}
     whole = isinstance(value, int) and not isinstance(value, bool)
     fine = {
         "span": isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(x, int) for x in value),

@@ -40,7 +40,7 @@ class Pair:
     kind: Literal["full", "step"] = "full"
     """Whole solutions, or one step of a solution that goes on behind it."""
     error_type: str = ""
-    """What is wrong with the rejected text, one of `mtjax.data.mistake_record.ERROR_TYPES`; "" where nobody said."""
+    """What is wrong with the rejected text, the name of an error type; "" if it is not known."""
 
 
 @dataclasses.dataclass(frozen=True)

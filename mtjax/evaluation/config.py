@@ -19,6 +19,8 @@ class EvaluateConfig:
     """Answers drawn per problem."""
     k: tuple[int, ...] = ()
     """For which k to give pass@k and maj@k, each at most `samples`; empty gives 1 and `samples`."""
+    metrics: tuple[str, ...] = ()
+    """Names of the metrics to compute (`python -m mtjax.list metric`); empty computes all."""
     temperature: float = 1.0
     """Of the samples; the greedy answer is drawn besides."""
     top_k: int = 0

@@ -81,10 +81,9 @@ def split_options(kind: Any, words: Sequence[str], prog: str) -> tuple[Any, list
     """
     said = io.StringIO()
     own = dict(_class_names(kind))
-    for word in words:
-        name, equals, value = word.removeprefix("--").partition("=")
+    for name, equals, value in (word.removeprefix("--").partition("=") for word in words if word.startswith("--")):
         if equals and isinstance(own.get(name), bool) and value.lower() not in ("true", "false"):
-            raise InputError(f"{word}: a switch takes True or False")
+            raise InputError(f"--{name}={value}: a switch takes True or False")
     words = [
         _as_switch(word, own) if word.startswith("--") and word[2:].split("=")[0] in own else word for word in words
     ]
