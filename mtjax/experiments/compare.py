@@ -12,7 +12,6 @@ from mtjax.experiments.methods import PLAIN, Method, file_name, methods_of
 from mtjax.experiments.results import Injected, Measured, MinedProblems, Record, ResultsFolder, Start
 from mtjax.experiments.stages import Stages
 from mtjax.experiments.tables import pass_from_counts
-from mtjax.registry import plain_settings
 
 FREE = ("methods", "rates", "seeds", "ks", "tune_k", "output")
 """Settings that may change when a run is resumed, because no arm depends on them."""
@@ -47,7 +46,7 @@ class Outcome(NamedTuple):
 def run(c: Comparison, say: Callable[[str], None] = print) -> Outcome:
     """Train and measure every arm that the results folder does not hold yet."""
     stages, methods = Stages(c, say), methods_of(c)
-    kept = ResultsFolder(c.output, {k: v for k, v in plain_settings(c).items() if k not in FREE})
+    kept = ResultsFolder.of(c, FREE)
     begin = kept.start(stages.model, f"start-{c.seed}", lambda: stages.train_start(c.seed))
     mined = kept.mined(lambda: stages.mine(begin.params, c.mine_source, c.mine_samples))
     injected = stages.inject(mined.problems, c.step_pairs)

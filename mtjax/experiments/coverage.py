@@ -15,7 +15,6 @@ from mtjax.experiments.stages import Stages
 from mtjax.experiments.tables import clear, pass_from_counts, rose_or_fell
 from mtjax.objectives.dco import Dco
 from mtjax.objectives.nll import Nll
-from mtjax.registry import plain_settings
 from mtjax.reporting.intervals import Interval, difference_interval, mean_interval
 
 CROSS_ENTROPY = "cross-entropy"
@@ -87,7 +86,7 @@ class Outcome(NamedTuple):
 def run(c: Coverage, say: Callable[[str], None] = print) -> Outcome:
     """Train and measure every start model and arm that the results folder does not hold yet."""
     stages, arms = Stages(c, say), arms_of(c.n)
-    kept = ResultsFolder(c.output, {k: v for k, v in plain_settings(c).items() if k not in FREE})
+    kept = ResultsFolder.of(c, FREE)
     test = c.test_source.problems().items
     begins, starts = [], []
     records: dict[str, list[Record]] = {name: [] for name in arms}

@@ -3,7 +3,7 @@
 import json
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +11,10 @@ import numpy as np
 
 from mtjax.data.problem import Problem, problem_from_record, record_from_problem
 from mtjax.errors import InputError
+from mtjax.experiments.config import Setup
 from mtjax.io.files import write_text
+from mtjax.io.journal import flat
+from mtjax.registry import plain_settings
 from mtjax.training.checkpoint import Checkpoints, abstract_state
 from mtjax.types import LanguageModel, Params
 
@@ -156,19 +159,22 @@ class ResultsFolder:
     Args:
         folder: made if it does not exist.
         settings: everything that the results depend on; stored as `settings.json`.
+        defaults: for settings that an older version did not store, the values that they had then.
 
     Raises:
         InputError: the folder holds results of other settings; names those that differ.
     """
 
-    def __init__(self, folder: str | pathlib.Path, settings: dict[str, Any]):
+    def __init__(self, folder: str | pathlib.Path, settings: dict[str, Any], defaults: dict[str, Any] | None = None):
         self.folder = pathlib.Path(folder)
         self.seconds: dict[str, float] = {}  # that each part took when it was made
         self.folder.mkdir(parents=True, exist_ok=True)
         file, settings = self.folder / "settings.json", json.loads(json.dumps(settings))
         if file.exists():
-            have = json.loads(file.read_text())
-            other = sorted(name for name in have.keys() | settings.keys() if have.get(name) != settings.get(name))
+            stored, now = flat(json.loads(file.read_text())), flat(settings)
+            known = flat(json.loads(json.dumps(defaults or {})))
+            before = {name: known.get(name) for name in now} | stored
+            other = sorted(name for name in before if before[name] != now.get(name))
             if other:
                 raise InputError(
                     f"{self.folder} holds results of other settings ({', '.join(other)}); use another --output, or "
@@ -176,6 +182,14 @@ class ResultsFolder:
                 )
         else:
             write_text(file, json.dumps(settings, indent=1))
+
+    @classmethod
+    def of(cls, c: Setup, free: Collection[str]) -> "ResultsFolder":
+        """The results folder of an experiment; the settings named in `free` may change when it is resumed."""
+        settings, defaults = (
+            {name: value for name, value in plain_settings(of).items() if name not in free} for of in (c, type(c)())
+        )
+        return cls(c.output, settings, defaults)
 
     def part(self, name: str, make: Callable[[], Any]) -> Any:
         """The JSON of one part: read if it exists, otherwise made and written, with the seconds that it took."""
