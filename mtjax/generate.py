@@ -1,4 +1,4 @@
-"""`python -m mtjax.generate MODEL "prompt" ...`: ask a model."""
+"""Ask a model: `python -m mtjax.generate MODEL "prompt" ...`."""
 
 import dataclasses
 import sys
@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 import tyro
 
+from mtjax.distributed.hosts import check_one_host
 from mtjax.errors import ExitCode, InputError, entry_point
-from mtjax.io.command_line import parse
+from mtjax.io.command_line import enable_compilation_cache, parse
 from mtjax.io.hashing import check_seed
-from mtjax.runs.compiled import keep_compiled
 from mtjax.sampling.config import EmbeddedSampling, SamplingConfig
 from mtjax.sampling.texts import prompt_text
 
@@ -59,7 +59,8 @@ def generate(settings: Generate) -> int:
     check_seed(settings.seed)
 
     # With what: the model and its tokenizer.
-    keep_compiled()
+    check_one_host()
+    enable_compilation_cache()
     model, params, tokenizer, ends, _ = load_any(
         settings.model, tokenizer=settings.tokenizer, dtype=settings.dtype, step=settings.step
     )

@@ -32,6 +32,8 @@ def run(settings: InjectConfig, log: Callable[[str], None] = print, generate: Ge
     Raises:
         InputError: bad settings, no right solution, or a folder that holds another injection.
     """
+    check_types(settings)
+
     # Problems with a right solution.
     try:
         found = settings.source.problems(settings.on_error)
@@ -101,9 +103,7 @@ def read_settings(argv: Sequence[str]) -> InjectConfig:
         if SOURCES.resolve(name) is None:
             raise InputError(f"unknown source '{name}'; {suggest(name, SOURCES)}")
     kind: Any = tyro.conf.CascadeSubcommandArgs[InjectConfig]
-    settings = config.parse(tyro.MISSING_NONPROP, argv, "python -m mtjax.inject", kind)
-    check_types(settings)
-    return settings
+    return config.parse(tyro.MISSING_NONPROP, argv, "python -m mtjax.inject", kind)
 
 
 @entry_point

@@ -207,6 +207,15 @@ def test_the_page_is_whole_holds_every_token_and_escapes_texts():
     assert sum(tag == "tr" for tag, _ in page.elements) == 2 * (1 + 2)
 
 
+@pytest.mark.parametrize("text", ["<script>alert(1)</script>", "{{ 7 * 7 }} {% x %}", "**a** `b` [c](d)", "&lt;i&gt;"])
+def test_texts_of_a_model_are_not_interpreted(text):
+    found = shown(text_of(token(text), label="chosen"), text_of(token("x", differs=True)), name=text, notes=(text,))
+    page = Outline(to_page(found._replace(title=text, facts=(("model", text),))))
+    assert page.text.count(text) >= 4  # title, fact, name and note
+    assert page.text.count(visible(text)) >= 2  # among the texts and in the table
+    assert text in to_text(found)
+
+
 def test_numbers_that_are_none_do_not_break_the_page():
     odd = text_of(token("a", loss=float("inf")), token("b", loss=float("nan")), token("\ufffd", loss=0.1))
     spans = Outline(to_page(shown(odd))).spans()

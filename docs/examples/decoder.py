@@ -1,34 +1,32 @@
-"""Epsilon sampling: tokens below an absolute probability are never drawn."""
+"""Epsilon sampling: drop tokens below a fixed probability."""
 
 import dataclasses
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+from jaxtyping import Array, Float
 
 from mtjax.sampling.decoders.base import DECODERS, DecoderFunctions, stateless
 from mtjax.sampling.decoders.temperature import proposal
 
 
+def drop_below(log_probs: Float[Array, "N V"], epsilon: float) -> Float[Array, "N V"]:
+    """Log-probabilities of the tokens with `p >= epsilon`, or of the most likely one, normalised again."""
+    most = jnp.max(log_probs, axis=-1, keepdims=True)
+    return jax.nn.log_softmax(jnp.where(log_probs >= jnp.minimum(jnp.log(epsilon), most), log_probs, -jnp.inf), axis=-1)
+
+
 @DECODERS.register("epsilon")
 @dataclasses.dataclass(frozen=True)
 class Epsilon:
-    """Only tokens whose probability is at least `epsilon`; the most likely one always stays.
+    """Only tokens whose probability is at least `epsilon`, after temperature, top-k and top-p.
 
-    Applied after temperature, top-k and top-p.
-
-    Source: Hewitt et al., "Truncation Sampling as Language Model Desmoothing", EMNLP 2022, section 3 (arXiv 2210.15191).
+    Source: Hewitt et al., "Truncation Sampling as Language Model Desmoothing", 2022, section 4 (arXiv 2210.15191).
     """
 
     epsilon: float = 3e-4
-    """Smallest probability of a token that is drawn."""
+    """Smallest probability of a token."""
 
     def __call__(self, temperature: float, top_k: int, top_p: float) -> DecoderFunctions:
-        """See the class."""
-
-        def log_probs(logits: jax.Array) -> jax.Array:
-            before = proposal(logits, temperature, top_k, top_p)
-            kept = (before >= np.log(self.epsilon)) | (before >= jnp.max(before, axis=-1, keepdims=True))
-            return jax.nn.log_softmax(jnp.where(kept, before, -jnp.inf), axis=-1)
-
-        return stateless(log_probs)
+        """`drop_below` after `proposal`."""
+        return stateless(lambda logits: drop_below(proposal(logits, temperature, top_k, top_p), self.epsilon))

@@ -5,8 +5,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
-from mtjax.errors import InputError, suggest
-from mtjax.io.jsonl import json_of, read_lines
+from mtjax.errors import InputError
+from mtjax.io.jsonl import decode, json_of, read_lines
 
 SCHEMA = 1
 """Version of the JSON form; raised when a field changes its meaning."""
@@ -102,36 +102,11 @@ def from_json(record: Any, where: str) -> Mistake:
             f"{where}: schema {record.get('schema')!r}; expected {SCHEMA}: write the file again with this version's "
             "`python -m mtjax.inject` or `mtjax.mine`"
         )
-    values = {name: value for name, value in record.items() if name != "schema"}
-    for name, value in values.items():
-        if name not in FIELDS:
-            raise InputError(f"{where}: unknown key {name!r}: {suggest(name, FIELDS)}")
-        _check(name, value, where)
-    missing = [name for name in NEEDED if name not in values]
-    if missing:
-        raise InputError(f"{where}: no {missing[0]!r} in keys {sorted(values)}; a mistake record needs it")
-    if values.get("span") is not None:
-        values["span"] = tuple(values["span"])
-        start, end = values["span"]
-        if not 0 <= start <= end <= len(values.get("wrong_step", "")):
-            raise InputError(f"{where}: span {start}..{end} is not inside the wrong step's characters; mend the record")
-    return Mistake(**values)
-
-
-def _check(name: str, value: Any, where: str) -> None:
-    """Refuse a value of another type or outside its choices."""
-    choices = {"kind": ("step", "solution"), "verdict": ("proved", "refuted", "unproved")}
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    fine = {
-        "span": isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(x, int) for x in value),
-        "edit_distance": whole,
-        "seed": whole,
-        "decode": isinstance(value, Mapping),
-    }.get(name, isinstance(value, str))
-    if not fine:
-        raise InputError(f"{where}: {name!r} is {value!r:.80}, which is no {FIELDS[name].type}; mend the record")
-    if name in choices and value not in choices[name]:
-        raise InputError(f"{where}: {name} {value!r}: {suggest(value, choices[name])}")
+    mistake = decode({name: value for name, value in record.items() if name != "schema"}, Mistake, where)
+    start, end = mistake.span or (0, 0)
+    if not 0 <= start <= end <= len(mistake.wrong_step):
+        raise InputError(f"{where}: span {start}..{end} is not inside the characters of wrong_step; fix the record")
+    return mistake
 
 
 def read_mistakes(path: str) -> Iterator[Mistake]:

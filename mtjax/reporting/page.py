@@ -2,7 +2,6 @@
 
 import base64
 import functools
-import re
 from typing import Any
 
 import jinja2
@@ -40,6 +39,6 @@ def _templates() -> jinja2.Environment:
         "inline": lambda text: Markup(parser.renderInline(text)),
         "table": lambda table: Markup(parser.render(table_of(table))),
         "data": lambda png: f"data:image/png;base64,{base64.b64encode(png).decode()}",
-        "plain": lambda text: re.sub(r"[`*]", "", text),
+        "plain": lambda text: "".join(part.content for part in parser.parseInline(text)[0].children or ()),
     }
     return found

@@ -237,9 +237,7 @@ def gap_plot(name: str, gaps: Sequence[Gap], *, caption: str = "", axis: str = "
     return _figure(name, caption, draw, height=1.5 + 0.55 * len(gaps))
 
 
-def _lines(
-    axes: Any, curves: Mapping[str, Curve], theme: Theme, first: int, *, markersize: float, **style: Any
-) -> None:
+def _lines(axes: Any, curves: Mapping[str, Curve], theme: Theme, first: int, *, markersize: int, **style: Any) -> None:
     """The curves with their bands, in the colours and markers of the arms from `first` on."""
     for number, (label, curve) in enumerate(curves.items(), start=first):
         color = theme.arms[number % len(theme.arms)]

@@ -4,13 +4,14 @@
 `write_report` as an HTML page, which is the same Markdown inside a template.
 """
 
+import io
 import os
 import pathlib
-import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from rich.cells import cell_len
+from rich.console import Console
 
 from mtjax.errors import InputError
 from mtjax.reporting.intervals import Interval
@@ -88,15 +89,12 @@ def write_report(report: Report, folder: str | os.PathLike[str]) -> pathlib.Path
 
 
 def to_text(report: Report, width: int = 100) -> str:
-    """The report as plain text for a terminal, its paragraphs wrapped to `width` columns; figures as their captions."""
-    blocks = [f"{report.title}\n{'=' * cell_len(report.title)}" if report.title else "", _wrapped(report.lead, width)]
+    """The report as plain text for a terminal, with paragraphs wrapped to `width` columns and figures as captions."""
+    blocks = [_underlined(report.title, "=", width), _plain(report.lead, width)]
     for part in body_sections(report):
-        blocks += [
-            f"{part.heading}\n{'-' * cell_len(part.heading)}" if part.heading else "",
-            _wrapped(part.text, width),
-        ]
+        blocks += [_underlined(part.heading, "-", width), _plain(part.text, width)]
         blocks += [format_table(table) for table in part.tables]
-        blocks += [_wrapped(f"{figure.name}.png: {figure.caption}", width) for figure in part.figures]
+        blocks += [_plain(f"{figure.name}.png: {figure.caption}", width) for figure in part.figures]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
@@ -152,12 +150,18 @@ def show(cell: Cell) -> str:
     return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.3f}"
 
 
-def _wrapped(text: str, width: int) -> str:
-    """Paragraphs and list items, each wrapped."""
-    paragraphs = [block.strip() for block in text.replace("\n- ", "\n\n- ").split("\n\n") if block.strip()]
-    filled = [textwrap.fill(" ".join(block.split()), width, subsequent_indent="  " * (block[:2] == "- "),
-                            break_long_words=False, break_on_hyphens=False) for block in paragraphs]  # fmt: skip
-    return "\n\n".join(filled).replace("\n\n- ", "\n- ")
+def _plain(text: str, width: int) -> str:
+    """Markdown laid out for a terminal without colours."""
+    from rich.markdown import Markdown
+
+    file = io.StringIO()
+    Console(file=file, width=width, force_terminal=False, color_system=None).print(Markdown(text, hyperlinks=False))
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()).strip("\n")
+
+
+def _underlined(heading: str, rule: str, width: int) -> str:
+    text = _plain(heading, width)
+    return f"{text}\n{rule * min(cell_len(text), width)}" if text else ""
 
 
 def _write(path: pathlib.Path, data: bytes) -> None:

@@ -14,18 +14,18 @@ from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.loop import make_sampler, row_keys
 from mtjax.types import LanguageModel, Params
 
-BUCKET = 32  # prompts are padded to a multiple of this many tokens, so that few shapes are compiled
+BUCKET = 32  # prompts are padded to a multiple of this many tokens, which limits the number of compiled shapes
 
 
 class TokenSample(NamedTuple):
     """One answer of a local model, with its tokens.
 
     Attributes:
-        text: the answer without its end token, cut in front of a stop text.
-        tokens: all that was drawn: the end token, or those of the stop text, included.
+        text: the answer without its EOS token, cut before a stop text.
+        tokens: all drawn tokens, including the EOS token or those of the stop text.
         logprob: log-probability (nats) of `tokens` given the prompt, by the model itself at temperature 1.
         proposal_logprob: the same under the distribution that was drawn from; 0 under greedy decoding.
-        finished: ended by itself, and not by `max_new_tokens`.
+        finished: ended by an end token or a stop text, not by `max_new_tokens`.
     """
 
     text: str
@@ -63,13 +63,13 @@ def sample_texts(
         params: its parameters.
         tokenizer: a `mtjax.data.tokenizer.Tokenizer`.
         prompts: texts, or token ids that are taken as they are.
-        config: how to draw.
-        seed: of the draws.
+        config: the sampling settings.
+        seed: random seed for sampling.
         rows: rows of a chunk; on a mesh rounded up to what its rows divide into.
         prompt_ids: number of each prompt in its key; default its place in the list.
-        end_ids: tokens that end an answer, beside the tokenizer's end token.
+        end_ids: tokens that end an answer, besides the tokenizer's EOS token.
         prompt_length: pad to this many tokens, so that several calls share one shape; default the longest prompt,
-            rounded up to a multiple of 32 where the model has room.
+            rounded up to a multiple of 32 if the model has room.
 
     Raises:
         InputError: an empty prompt; a prompt too long for the model or for `prompt_length`.
@@ -133,7 +133,7 @@ def _sample(drawn: Any, at: tuple[int, int], tokenizer: Any, stop: Sequence[str]
 
 
 def prompt_text(tokenizer: Any, prompt: str, raw: bool) -> str:
-    """What the model continues: the prompt as a user's turn of the chat template, or itself where there is none."""
+    """The text to continue: the prompt in the chat template, or as it stands if there is none or `raw` is set."""
     from mtjax.data.problem import Message
 
     if raw or tokenizer.chat_template is None:

@@ -18,6 +18,7 @@ from mtjax.data.mistake_record import read_mistakes, to_lines
 from mtjax.data.problem import Pair, Problem
 from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.errors import InputError
+from mtjax.io.validation import check_types
 from mtjax.mistakes.inject_config import InjectConfig
 from mtjax.mistakes.injection import OUTCOMES, Rules, Shares, inject, usable_solutions, yield_rows
 from mtjax.mistakes.injectors.base import ERROR_TYPES
@@ -194,7 +195,7 @@ def test_two_problems_of_one_name_get_different_ids():
 
 def test_settings_are_checked():
     with pytest.raises(InputError, match="per_problem=0"):
-        InjectConfig(source=Arithmetic(), per_problem=0)
+        check_types(InjectConfig(source=Arithmetic(), per_problem=0))
     with pytest.raises(InputError, match="needs a model"):
         InjectConfig(source=Arithmetic(), editor="self_edit")
     with pytest.raises(InputError, match="editor=rules asks none"):

@@ -1,6 +1,9 @@
 """Reports: text, Markdown and one self-contained HTML page; data that is never read as markup; plots."""
 
+import importlib.resources
+import pathlib
 import re
+import tomllib
 from html.parser import HTMLParser
 
 import numpy as np
@@ -14,6 +17,7 @@ from mtjax.reporting.page import to_html
 from mtjax.reporting.plots import Arm, Curve, Gap, arms_plot, coverage_plot, curves_plot, gap_plot
 from mtjax.reporting.report import Figure, Report, Section, Table, format_table, section, show, to_text, write_report
 
+ROOT = pathlib.Path(__file__).parents[2]
 HALF = Interval(0.5, 0.4, 0.6, 0.95)
 TABLE = Table(("arm", "pass@1", "tokens"), (("start <1>", HALF, 12_000), ("`nll`", 0.25, None)), "Means & intervals.")
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -119,6 +123,13 @@ def test_code_blocks_hold_any_fence_and_cells_any_line_break():
     assert "<td>x↵↵| y</td>" in page
 
 
+def test_templates_are_installed_with_the_package():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert settings["package-data"]["mtjax.reporting"] == ["templates/*"]
+    names = {file.name for file in (importlib.resources.files("mtjax.reporting") / "templates").iterdir()}
+    assert {"page.html", "page.css", "report.html", "batch.html", "batch.css"} <= names
+
+
 def test_markdown_page():
     figure = Figure("arms", PNG, None, "A plot.")
     report = Report("T", [section("One", "The result."), section("Two", "", TABLE, figure)], lead="The result.")
@@ -134,11 +145,17 @@ def test_markdown_page():
 
 
 def test_text_of_a_report_is_wrapped():
-    report = Report("Title", [section("One", "word " * 30 + "\n\n- item\n- item", TABLE)], lead="Lead.")
+    report = Report(
+        "Title",
+        [section("One", "**word** " * 30 + "\n\n- item\n- item\n\n" + code_block("x  y\nz"), TABLE)],
+        lead="Lead.",
+    )
     lines = to_text(report, width=40).splitlines()
     assert lines[:5] == ["Title", "=====", "", "Lead.", ""]
-    assert max(map(len, lines[:14])) <= 40
-    assert lines[lines.index("- item") + 1] == "- item"
+    assert max(map(len, lines[:-6])) <= 40
+    assert "**" not in "".join(lines)
+    assert [line.strip() for line in lines if "x  y" in line or line.strip() == "z"] == ["x  y", "z"]
+    assert [line.strip() for line in lines].count("• item") == 2
     assert lines[-len(format_table(TABLE).splitlines()) :] == format_table(TABLE).splitlines()
 
 

@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Literal
 
 from mtjax.data.problem import Problem, Split
 from mtjax.data.sources.base import SOURCES, FileSource
-from mtjax.errors import InputError, suggest
-from mtjax.io.jsonl import json_of, read_lines
+from mtjax.errors import InputError
+from mtjax.io.jsonl import decode, json_of, read_lines
 
 SCHEMA = 1
 """Version of the lines; raised when a field changes its meaning."""
@@ -23,7 +23,7 @@ SCHEMA = 1
 FILE = "solutions.jsonl"
 """What the file is called in its folder; it is there once all problems are done."""
 
-VERDICTS = ("right", "wrong", "unknown")
+Verdict = Literal["right", "wrong", "unknown"]
 """What the check of the final answer can say; unknown is neither right nor wrong."""
 
 
@@ -33,8 +33,8 @@ class Solution:
 
     text: str
     """The text without its end token, white space as drawn."""
-    verdict: str
-    """One of `VERDICTS`: of the final answer."""
+    verdict: Verdict
+    """Verdict on the final answer."""
     answer: str | None = None
     """The final answer found in the text; None where there is none."""
     count: int = 1
@@ -98,38 +98,7 @@ def from_json(record: Any, where: str) -> MinedProblem:
             "file? If another version wrote it, mine again with `python -m mtjax.mine`"
         )
     values = {name: value for name, value in record.items() if name != "schema"}
-    solutions = values.get("solutions")
-    if not isinstance(solutions, list) or not all(isinstance(solution, Mapping) for solution in solutions):
-        raise InputError(f"{where}: 'solutions' is {solutions!r:.60}; expected a list of objects; mine again")
-    values["solutions"] = tuple(_solution(solution, where) for solution in solutions)
-    return _make(MinedProblem, values, where)
-
-
-def _solution(record: Mapping[str, Any], where: str) -> Solution:
-    made = _make(Solution, record, where)
-    if made.verdict not in VERDICTS:
-        raise InputError(f"{where}: verdict {made.verdict!r}: {suggest(made.verdict, VERDICTS)}")
-    return made
-
-
-_PLAIN = (str, int, bool, str | None, int | None, float | None)
-"""Types of fields that are checked here; solutions are made, and so checked, before."""
-
-
-def _make(kind: type, values: Mapping[str, Any], where: str) -> Any:
-    """`kind(**values)`; InputError for a key that is unknown or missing, and for a value of another type."""
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    for name, value in values.items():
-        if name not in fields:
-            raise InputError(f"{where}: unknown key {name!r}: {suggest(name, fields)}")
-        wanted: Any = fields[name].type
-        fine = isinstance(value, (wanted | int) if wanted == float | None else wanted) if wanted in _PLAIN else True
-        if not fine or (isinstance(value, bool) and wanted is not bool):
-            raise InputError(f"{where}: {name!r} is {value!r:.60}; expected {wanted}; mine again")
-    missing = [name for name, field in fields.items() if field.default is dataclasses.MISSING and name not in values]
-    if missing:
-        raise InputError(f"{where}: no {missing[0]!r} in keys {sorted(values)}; mine again")
-    return kind(**values)
+    return decode(values, MinedProblem, where, "mine again")
 
 
 def solutions_file(path: str) -> str:
