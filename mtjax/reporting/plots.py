@@ -163,7 +163,7 @@ def panels_plot(
         for panel, (title, curves) in zip(axes, panels.items(), strict=True):
             if diagonal:
                 panel.plot([0, 1], [0, 1], color=theme.soft, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-            _lines(panel, curves, theme, first, markersize=5.0, linewidth=1.7)
+            _lines(panel, curves, theme, first, markersize=5, linewidth=1.7)
             panel.set_title(title)
             panel.set_xlabel(x_label)
         axes[0].set_ylabel(y_label)
