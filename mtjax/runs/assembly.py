@@ -70,8 +70,10 @@ class Run(NamedTuple):
     coverage: HeldOutCoverage | None
 
 
-def assemble(config: Config) -> Run:
+def assemble(config: Config, start: Params | None = None, programs: dict[Any, Any] | None = None) -> Run:
     """Every part of the run that `config` describes; nothing is written but caches.
+
+    `start` and `programs` are those of `mtjax.runs.loop.train`.
 
     Raises:
         InputError: bad settings or data, a run folder with another run, hosts that disagree.
@@ -84,6 +86,7 @@ def assemble(config: Config) -> Run:
 
     # Model, optimizer and the state before the first step.
     model, warm, tokenizer = make_model(config, mesh)
+    warm = warm if start is None else start
     hosts.agree({"tokenizer": tokenizer.fingerprint})
     check_mesh(model, mesh, config.data.sequence_length)
     if config.export:
@@ -98,15 +101,19 @@ def assemble(config: Config) -> Run:
     batches = make_batches(
         config.data, tokenizer, batch_size=config.batch_size, seed=config.seed, rows=rows, also=reference.also
     )
-    update = make_train_step(
-        model,
-        config.objective,
-        optimizer,
-        micro_batches=config.micro_batches,
-        mesh=mesh,
-        reference=reference.policy,
-        chunk=config.chunk,
-    )
+    update = None if programs is None else programs.get(program_key(config, model, mesh))
+    if update is None:
+        update = make_train_step(
+            model,
+            config.objective,
+            optimizer,
+            micro_batches=config.micro_batches,
+            mesh=mesh,
+            reference=reference.policy,
+            chunk=config.chunk,
+        )
+        if programs is not None:
+            programs[program_key(config, model, mesh)] = update
     return Run(
         config=config,
         folder=folder,
@@ -122,6 +129,12 @@ def assemble(config: Config) -> Run:
         held_out=make_held_out(config, model, tokenizer, mesh, reference),
         coverage=make_coverage(config, model, tokenizer, mesh),
     )
+
+
+def program_key(config: Config, model: LanguageModel, mesh: Mesh) -> tuple[Any, ...]:
+    """The settings that a training step depends on, as a key; the end of the schedule is in `config.optim`."""
+    shared = (config.objective, config.optim, config.micro_batches, config.reference, config.chunk)
+    return (model.config, mesh, *shared)
 
 
 def facts_of(config: Config) -> dict[str, str]:

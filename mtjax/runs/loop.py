@@ -3,6 +3,7 @@
 import dataclasses
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -25,7 +26,7 @@ from mtjax.training import step as stepping
 from mtjax.training.alarms import Alarms, read_log
 from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of, saved_steps
 from mtjax.training.metrics_log import MetricsLog, Progress, cut_back, flops_per_token, peak_flops
-from mtjax.types import LanguageModel
+from mtjax.types import LanguageModel, Params
 
 MEASURED = {"held_out_loss", "coverage/pass@1"}
 """What is measured now and then, and logged whenever it is."""
@@ -47,14 +48,28 @@ class Result(NamedTuple):
     exit_code: ExitCode
 
 
-def train(config: Config) -> Result:
+def train(
+    config: Config,
+    *,
+    start: Params | None = None,
+    programs: dict[Any, Any] | None = None,
+    watch: Callable[[int, Params], bool] | None = None,
+) -> Result:
     """Run `config` to its last step, or to a signal; resumes what is in `run_dir`.
+
+    Args:
+        config: the settings of the run.
+        start: parameters to start from, in place of `init_from`; pass the same ones again to resume the run.
+        programs: compiled training steps by the settings they depend on. Runs of one process that share this dict
+            compile a step once.
+        watch: called with the step and the parameters after each step; the run is saved and ends if it returns True.
+            The next step overwrites the parameters, so copy what must outlive the call.
 
     Raises:
         InputError: bad settings, data or checkpoint. Nothing has been written then, and nothing deleted.
         NonFiniteLoss: names the step and its examples; the last checkpoint stays as it was.
     """
-    run = assemble(config)
+    run = assemble(config, start, programs)
     config, folder, mesh, model, reference = run.config, run.folder, run.mesh, run.model, run.reference
     state, batches, held_out, coverage = run.state, run.batches, run.held_out, run.coverage
 
@@ -133,6 +148,8 @@ def train(config: Config) -> Result:
                 waiting = (number, values, batch.extras["segment_id"])
                 due = config.held_out is not None and number % config.held_out.every == 0
                 stop = should_stop(number)
+                if watch is not None and watch(number, state.params):
+                    stop = stop or signal.SIGTERM
                 if held_out and (due or number == config.steps):
                     loss = held_out.measure(state.params)
                     waiting = (number, values | {"held_out_loss": loss}, batch.extras["segment_id"])
