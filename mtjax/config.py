@@ -9,6 +9,7 @@ from annotated_types import Ge, Le
 
 from mtjax.data.batches import DataConfig
 from mtjax.data.sources import AnySource
+from mtjax.data.sources.memory import InConfigOnly
 from mtjax.distributed.sharding import MeshSpec
 from mtjax.errors import InputError
 from mtjax.io.command_line import parse
@@ -79,6 +80,8 @@ class Config:
     """What to train on."""
     objective: AnyObjective = MistakeTuning()
     """What to minimise."""
+    regularizers: InConfigOnly = ()
+    """Losses to add to the objective's, such as `(ZLoss(weight=1e-4),)`; `python -m mtjax.list regularizer`."""
     reference: ReferenceConfig = ReferenceConfig()
     """What the objective compares with, if it needs a reference."""
     optim: OptimConfig = OptimConfig()

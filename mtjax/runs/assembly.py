@@ -25,6 +25,7 @@ from mtjax.io.hashing import digest
 from mtjax.model import huggingface
 from mtjax.model.attention import choice_for
 from mtjax.model.language_model import make_language_model
+from mtjax.objectives import with_regularizers
 from mtjax.optim import make_optimizer
 from mtjax.runs.folder import prepare_folder
 from mtjax.runs.loading import load_any
@@ -105,7 +106,7 @@ def assemble(config: Config, start: Params | None = None, programs: dict[Any, An
     if update is None:
         update = make_train_step(
             model,
-            config.objective,
+            with_regularizers(config.objective, config.regularizers),
             optimizer,
             micro_batches=config.micro_batches,
             mesh=mesh,
@@ -133,7 +134,7 @@ def assemble(config: Config, start: Params | None = None, programs: dict[Any, An
 
 def program_key(config: Config, model: LanguageModel, mesh: Mesh) -> tuple[Any, ...]:
     """The settings that a training step depends on, as a key; the end of the schedule is in `config.optim`."""
-    shared = (config.objective, config.optim, config.micro_batches, config.reference, config.chunk)
+    shared = (config.objective, config.regularizers, config.optim, config.micro_batches, config.reference, config.chunk)
     return (model.config, mesh, *shared)
 
 
