@@ -23,22 +23,15 @@ class Generate:
     """`smollm2`, a Hugging Face folder, a hub id (owner/name), or the run folder of a training run."""
     prompts: Annotated[tuple[str, ...], tyro.conf.Positional]
     """One or more prompts; "-" reads one prompt per line from standard input."""
-    sampling: EmbeddedSampling = SamplingConfig(temperature=0.0, max_new_tokens=64)
-    """How answers are drawn."""
-    raw: bool = False
-    """Continue the prompt as it stands, without the chat template."""
-    tokenizer: str | None = None
-    """Tokenizer to use; default the model's own."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type to compute in."""
-    seed: int = 0
-    """Random seed for sampling."""
-    rows: int = 16
-    """Answers drawn side by side."""
+    sampling: EmbeddedSampling = SamplingConfig(temperature=0.0, max_new_tokens=64)  # How answers are drawn.
+    raw: bool = False  # Continue the prompt as it stands, without the chat template.
+    tokenizer: str | None = None  # Tokenizer to use; default the model's own.
+    dtype: Literal["float32", "bfloat16"] = "float32"  # Type to compute in.
+    seed: int = 0  # Random seed for sampling.
+    rows: int = 16  # Answers drawn side by side.
     step: int | Literal["best"] | None = None
     """Checkpoint of a run folder: its step, or "best" by held-out loss; default the newest."""
-    json: bool = False
-    """Print one JSON object per answer: prompt, text, tokens, logprob, finished."""
+    json: bool = False  # Print one JSON object per answer: prompt, text, tokens, logprob, finished.
 
 
 def generate(settings: Generate) -> int:

@@ -25,24 +25,17 @@ from mtjax.planning.topologies import HARDWARE, find_topology
 class PlanConfig:
     """Options of `python -m mtjax.plan`; the other words are overrides of the config, as for `mtjax.train`."""
 
-    topology: str = ""
-    """The machine, such as v5p-64, v5e-256, h100-8 or v5p:4x4x8."""
-    slices: Annotated[int, Ge(1)] = 1
-    """TPU slices of it, joined by the data-centre network."""
+    topology: str = ""  # The machine, such as v5p-64, v5e-256, h100-8 or v5p:4x4x8.
+    slices: Annotated[int, Ge(1)] = 1  # TPU slices of it, joined by the data-centre network.
     level: Literal["fast", "full"] = "fast"
     """fast (a minute: memory, collectives, roofline) or full (minutes: the real peak, the compiler's bound)."""
     phase: Literal["train", "prefill", "decode"] = "train"
     """What to plan: the whole training step, prefill or decoding."""
-    json: str | None = None
-    """Write the report to this file too."""
-    markdown: str | None = None
-    """Write the report to this file instead of the terminal."""
-    lint_limit: Annotated[int, Ge(0)] = 0
-    """Findings that are allowed before the exit code is 4."""
-    search: bool = False
-    """Rank meshes, remat and micro-batches instead."""
-    tries: Annotated[int, Ge(0)] = 8
-    """How many alternatives are compiled, for --search and for what fits."""
+    json: str | None = None  # Write the report to this file too.
+    markdown: str | None = None  # Write the report to this file instead of the terminal.
+    lint_limit: Annotated[int, Ge(0)] = 0  # Findings that are allowed before the exit code is 4.
+    search: bool = False  # Rank meshes, remat and micro-batches instead.
+    tries: Annotated[int, Ge(0)] = 8  # How many alternatives are compiled, for --search and for what fits.
 
 
 def read_options(words: Sequence[str]) -> tuple[PlanConfig, list[str]]:

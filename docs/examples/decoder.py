@@ -24,8 +24,7 @@ class Epsilon:
     Source: Hewitt et al., "Truncation Sampling as Language Model Desmoothing", 2022, section 4 (arXiv 2210.15191).
     """
 
-    epsilon: float = 3e-4
-    """Smallest probability of a token."""
+    epsilon: float = 3e-4  # Smallest probability of a token.
 
     def __call__(self, temperature: float, top_k: int, top_p: float) -> DecoderFunctions:
         """`drop_below` after `proposal`."""

@@ -24,8 +24,7 @@ class Focal:
     task: ClassVar[str] = "any"
     needs_reference: ClassVar[bool] = False
 
-    gamma: float = 2.0
-    """How fast the weight of a sure token falls; 0 is `nll`."""
+    gamma: float = 2.0  # How fast the weight of a sure token falls; 0 is `nll`.
 
     def __call__(self, policy, batch, *, reference=None, key=None):
         """The loss as a sum and a count, and metrics."""

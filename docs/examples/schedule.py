@@ -17,8 +17,7 @@ class WarmupStableDecay:
     Source: Hu et al., "MiniCPM", 2024, section 4 (arXiv 2404.06395), with a linear decay.
     """
 
-    decay: float = 0.1
-    """Share of the steps over which the rate falls; above 0 and at most 1."""
+    decay: float = 0.1  # Share of the steps over which the rate falls; above 0 and at most 1.
 
     def __call__(self, peak: float, steps: int, end: float) -> optax.Schedule:
         """The optax schedule."""

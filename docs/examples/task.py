@@ -19,8 +19,7 @@ class CorrectionTask(Task):
     name: ClassVar[str] = "correction"
     needs: ClassVar[str] = "both right and wrong solutions"
 
-    header: str = "The solution above has a mistake. Corrected:"
-    """The line between the two solutions."""
+    header: str = "The solution above has a mistake. Corrected:"  # The line between the two solutions.
 
     def prompt(self, problem: Problem, polarity: bool | None = None, tokenizer: Tokenizer | None = None) -> str:
         """The question, the first wrong solution and the header."""

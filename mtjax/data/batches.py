@@ -26,18 +26,15 @@ from mtjax.types import Batch
 class DataConfig:
     """What to train on, how it becomes text, and how text becomes rows."""
 
-    source: AnySource
-    """Where problems come from."""
-    task: AnyTask
-    """How a problem becomes text, and which of it counts; must be the task of the objective."""
+    source: AnySource  # Where problems come from.
+    task: AnyTask  # How a problem becomes text, and which of it counts; must be the task of the objective.
     tokenizer: str | None = None
     """The name of a tokenizer: bytes, arithmetic, smollm2, a folder or a hub id; None takes the model's own."""
     sequence_length: int = 1024  # Tokens per row.
     max_segments: int | None = None
     """Most examples in one row; columns of every `segment_...` extra. None: one per 64 tokens, at least 8."""
     pack: bool = True  # Put several examples in one row, which do not see each other. Off: one example per row.
-    on_error: OnError = "raise"
-    """A record that cannot be read: stop with its file and line, or skip and count it."""
+    on_error: OnError = "raise"  # A record that cannot be read: stop with its file and line, or skip and count it.
     truncation: Literal["drop", "left", "keep"] = "drop"
     """An example longer than a row: leave it out, cut the front of its prompt, or cut off its end (and train it)."""
     boundary: Literal["raise", "allow"] = "raise"

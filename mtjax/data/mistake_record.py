@@ -23,50 +23,31 @@ class Mistake:
     white space is part of the fields, so nothing is put between them. Fields that are not known are empty.
     """
 
-    id: str
-    """Names the record; unique in its file."""
+    id: str  # Names the record; unique in its file.
     kind: Literal["step", "solution"]
     """What is to be compared: one step behind a right prefix, or two whole solutions (`prefix` and rests empty)."""
-    problem_id: str
-    """The problem it belongs to; records of one problem share it."""
-    question: str
-    """The text of the problem."""
-    answer: str = ""
-    """The final answer that is right."""
-    prefix: str = ""
-    """The right steps so far, up to and with the header of the step in question."""
-    right_step: str = ""
-    """What would have been right there."""
-    right_rest: str = ""
-    """How the right solution goes on."""
-    wrong_step: str = ""
-    """What was written instead."""
-    wrong_rest: str = ""
-    """How the wrong solution went on."""
-    span: tuple[int, int] | None = None
-    """Characters of `wrong_step` that are in error, `start .. end - 1`."""
+    problem_id: str  # The problem it belongs to; records of one problem share it.
+    question: str  # The text of the problem.
+    answer: str = ""  # The final answer that is right.
+    prefix: str = ""  # The right steps so far, up to and with the header of the step in question.
+    right_step: str = ""  # What would have been right there.
+    right_rest: str = ""  # How the right solution goes on.
+    wrong_step: str = ""  # What was written instead.
+    wrong_rest: str = ""  # How the wrong solution went on.
+    span: tuple[int, int] | None = None  # Characters of `wrong_step` that are in error, `start .. end - 1`.
     error_type: str = "other"
     """What kind of error it is: a name from `python -m mtjax.list error_type`, or "other"; readers accept any text."""
-    before: str = ""
-    """The text that an edit replaced."""
-    after: str = ""
-    """The text that an edit put there."""
-    edit_distance: int | None = None
-    """Levenshtein distance between the two steps."""
-    wrong_answer: str = ""
-    """The final answer of the wrong solution."""
-    verdict: Verdict = "unproved"
-    """What is known of the wrong side."""
-    judge: str = ""
-    """Who gave the verdict, such as "equation", "number", "final answer" or "annotator"."""
+    before: str = ""  # The text that an edit replaced.
+    after: str = ""  # The text that an edit put there.
+    edit_distance: int | None = None  # Levenshtein distance between the two steps.
+    wrong_answer: str = ""  # The final answer of the wrong solution.
+    verdict: Verdict = "unproved"  # What is known of the wrong side.
+    judge: str = ""  # Who gave the verdict, such as "equation", "number", "final answer" or "annotator".
     generator: str = ""
     """What made the wrong side, such as "rules", "self_edit", "sampling", or the data set it comes from."""
-    model: str = ""
-    """Fingerprint of the model that wrote the wrong side, or its name."""
-    decode: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Settings it was decoded with."""
-    seed: int | None = None
-    """Seed it was made with."""
+    model: str = ""  # Fingerprint of the model that wrote the wrong side, or its name.
+    decode: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # Settings it was decoded with.
+    seed: int | None = None  # Seed it was made with.
 
     @property
     def right_solution(self) -> str:

@@ -22,50 +22,35 @@ ROLES = ("system", "user", "assistant")
 class Message:
     """One turn of a conversation."""
 
-    role: str
-    """Who speaks: "system", "user" or "assistant"."""
-    content: str
-    """What is said, without any template around it."""
+    role: str  # Who speaks: "system", "user" or "assistant".
+    content: str  # What is said, without any template around it.
 
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
     """Two texts behind the same one, of which the first is the better."""
 
-    context: str
-    """What both stand behind, after the prompt: "" for whole solutions, the right steps so far for a step."""
-    chosen: str
-    """The better text, white space included."""
-    rejected: str
-    """The worse text."""
-    kind: Literal["full", "step"] = "full"
-    """Whole solutions, or one step of a solution that goes on behind it."""
-    error_type: str = ""
-    """What is wrong with the rejected text, the name of an error type; "" if it is not known."""
+    context: str  # What both stand behind, after the prompt: "" for whole solutions, the right steps so far for a step.
+    chosen: str  # The better text, white space included.
+    rejected: str  # The worse text.
+    kind: Literal["full", "step"] = "full"  # Whole solutions, or one step of a solution that goes on behind it.
+    error_type: str = ""  # What is wrong with the rejected text, the name of an error type; "" if it is not known.
 
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
     """One question with what is known about it; every source gives these and every task renders them."""
 
-    id: str
-    """Names the problem in error messages and logs, such as `train.jsonl:12`."""
-    question: str
-    """The text of the task; of a conversation, its first user message."""
-    answer: str = ""
-    """The final answer alone, such as "18"; empty where it is not known."""
-    right: tuple[str, ...] = ()
-    """Solutions known to be right, each complete with its final answer."""
-    wrong: tuple[str, ...] = ()
-    """Solutions known to be wrong."""
-    messages: tuple[Message, ...] = ()
-    """The conversation, for chat data; empty otherwise."""
-    pairs: tuple[Pair, ...] = ()
-    """Pairs that were made as such, by an annotator or by injection."""
+    id: str  # Names the problem in error messages and logs, such as `train.jsonl:12`.
+    question: str  # The text of the task; of a conversation, its first user message.
+    answer: str = ""  # The final answer alone, such as "18"; empty where it is not known.
+    right: tuple[str, ...] = ()  # Solutions known to be right, each complete with its final answer.
+    wrong: tuple[str, ...] = ()  # Solutions known to be wrong.
+    messages: tuple[Message, ...] = ()  # The conversation, for chat data; empty otherwise.
+    pairs: tuple[Pair, ...] = ()  # Pairs that were made as such, by an annotator or by injection.
     success_rate: float | None = None
     """Share of a model's sampled solutions that were right; None where nobody sampled."""
-    source: str = ""
-    """Where it comes from, such as "gsm8k"."""
+    source: str = ""  # Where it comes from, such as "gsm8k".
 
 
 class Problems(NamedTuple):

@@ -54,7 +54,7 @@ def json_of(line: bytes, where: str) -> Any:
         return value
     except UnicodeEncodeError as error:
         raise InputError(
-            f"{where}: the escape {ascii(error.object[error.start])} is half a character; mend the text"
+            f"{where}: the escape {ascii(error.object[error.start])} is half a character; fix the text"
         ) from error
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: byte {error.start} is not UTF-8; save the file as UTF-8") from error

@@ -93,8 +93,7 @@ class Balance:
 
     sums: dict[str, float] = dataclasses.field(default_factory=dict)
     """What the wrong sides have more of than the right ones, so far."""
-    pairs: int = 0
-    """How many pairs that are."""
+    pairs: int = 0  # How many pairs that are.
 
     def burden(self, change: Mapping[str, float]) -> float:
         """How much an edit adds to what is out of balance: the scalar product with the sums. Lower is better."""

@@ -31,8 +31,7 @@ class MineData:
 
     source: AnySource
     """Where the problems come from; each needs an answer to compare with, or a right solution that states one."""
-    task: AnyTask = CompletionTask()
-    """How a problem becomes a prompt."""
+    task: AnyTask = CompletionTask()  # How a problem becomes a prompt.
     on_error: OnError = "raise"
     """A record that cannot be read, or a prompt that is too long or refused: stop and name it, or skip and count it."""
 
@@ -41,20 +40,16 @@ class MineData:
 class MineConfig:
     """What to mine, from which policy, and how."""
 
-    data: MineData
-    """The problems; of a run or a config file, its training source."""
-    sampling: EmbeddedSampling = SamplingConfig(samples=8, max_new_tokens=None)
-    """How solutions are drawn."""
+    data: MineData  # The problems; of a run or a config file, its training source.
+    sampling: EmbeddedSampling = SamplingConfig(samples=8, max_new_tokens=None)  # How solutions are drawn.
     search: AnySearch = Independent()  # type: ignore[valid-type]
     """Which of the solutions that are drawn are kept."""
-    limit: int | None = None
-    """Use the first so many problems; None takes all."""
+    limit: int | None = None  # Use the first so many problems; None takes all.
     seed: int = 0
     """Random seed for sampling; with a local model on one machine and version, the same seed gives the same bytes."""
     output: str | None = None
     """Folder for the results; None is `mined` in the run folder, and must be said for a model that is no run."""
-    overwrite: bool = False
-    """Delete the results of an earlier job in the output folder first."""
+    overwrite: bool = False  # Delete the results of an earlier job in the output folder first.
     mistakes: bool = False
     """Also write mistakes.jsonl: wrong solutions and first wrong steps as records (`mistakes.mined_records`)."""
     step: int | Literal["best"] | None = None
@@ -63,12 +58,9 @@ class MineConfig:
     """Tokenizer to use; None takes the model's own. With a server, only to render a chat template here."""
     dtype: Literal["float32", "bfloat16"] | None = None
     """Type to compute in; None is float32, or what the run computed in."""
-    mesh: MeshSpec = MeshSpec()
-    """Over which devices."""
-    rows: int = 64
-    """Solutions that a local policy draws side by side; what a kill can cost."""
-    server: ServerConfig = ServerConfig()
-    """How to use a server, if the policy is a URL."""
+    mesh: MeshSpec = MeshSpec()  # Over which devices.
+    rows: int = 64  # Solutions that a local policy draws side by side; what a kill can cost.
+    server: ServerConfig = ServerConfig()  # How to use a server, if the policy is a URL.
 
     def __post_init__(self) -> None:
         least = {"rows": 1, "seed": 0, "limit": 1}

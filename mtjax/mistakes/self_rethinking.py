@@ -51,20 +51,13 @@ NAMES: Mapping[str, tuple[str, str]] = {
 class BlockConfig:
     """Which mistakes the model is shown, and what of them."""
 
-    types: int = 3
-    """Error types to show, drawn at random among those of the records."""
-    per_type: int = 1
-    """Records to show of each, drawn at random."""
-    demonstration: bool = True
-    """Say what was written and what would have been right."""
-    wrong: bool = True
-    """Show the question and the whole wrong solution."""
-    right: bool = True
-    """Show the question and the whole right solution."""
-    longest: int = 1000
-    """Records with a longer question or solution, in characters, are passed over."""
-    seed: int = 0
-    """Of the draw; equal records and seed give the same block."""
+    types: int = 3  # Error types to show, drawn at random among those of the records.
+    per_type: int = 1  # Records to show of each, drawn at random.
+    demonstration: bool = True  # Say what was written and what would have been right.
+    wrong: bool = True  # Show the question and the whole wrong solution.
+    right: bool = True  # Show the question and the whole right solution.
+    longest: int = 1000  # Records with a longer question or solution, in characters, are passed over.
+    seed: int = 0  # Of the draw; equal records and seed give the same block.
 
     def __post_init__(self) -> None:
         for name in ("types", "per_type", "longest"):
@@ -76,8 +69,7 @@ class BlockConfig:
 class Wording:
     """What the model is told, with `{question}`, `{rationale}` and `{mistakes}` for what goes there."""
 
-    solve: str = "{question}\n\nWork this out step by step, and end with the answer.\n"
-    """Asks for the first rationale."""
+    solve: str = "{question}\n\nWork this out step by step, and end with the answer.\n"  # Asks for the first rationale.
     ask: str = (
         "{mistakes}\n\nNow look at this question and a solution of it.\n\nQuestion: {question}\n\nSolution:\n"
         "{rationale}\n\nIs one of the kinds of mistakes shown above in this solution? Begin with the word Yes or the "

@@ -22,48 +22,28 @@ class Report:
     measurement) is not here.
     """
 
-    config: str
-    """The config file and its overrides."""
-    phase: str
-    """train, prefill or decode."""
-    topology: str
-    """As the user said it."""
-    hardware: str
-    """The devices, in words, and where their figures are from."""
-    level: str
-    """fast or full."""
-    versions: str
-    """Of jax and the compiler."""
-    mesh: dict[str, int]
-    """Size of each axis."""
+    config: str  # The config file and its overrides.
+    phase: str  # train, prefill or decode.
+    topology: str  # As the user said it.
+    hardware: str  # The devices, in words, and where their figures are from.
+    level: str  # fast or full.
+    versions: str  # Of jax and the compiler.
+    mesh: dict[str, int]  # Size of each axis.
     wiring: dict[str, str]
     """For each axis larger than 1: the sides of the torus, or the part of the node, that it runs along."""
-    model: str
-    """Its shape, in words."""
-    parameters: int
-    """How many."""
-    batch: str
-    """What one call works on, in words."""
-    tokens: int
-    """Positions that one call computes."""
-    memory: Memory
-    """On one device."""
-    flops: int
-    """Of all devices, one call; counted."""
-    useful_flops: float
-    """The same without recomputation."""
-    collectives: tuple[Row, ...]
-    """The table; empty where the program did not fit."""
-    bound: Bound | None
-    """The roofline; None where the program did not fit."""
-    compiler_seconds: float | None
-    """The compiler's own bound; only at level full, and where there is a clock."""
-    findings: tuple[Finding, ...]
-    """Lint."""
-    advice: str = ""
-    """Where it does not fit: the nearest change that does."""
-    seconds: float = 0.0
-    """CPU time the plan took."""
+    model: str  # Its shape, in words.
+    parameters: int  # How many.
+    batch: str  # What one call works on, in words.
+    tokens: int  # Positions that one call computes.
+    memory: Memory  # On one device.
+    flops: int  # Of all devices, one call; counted.
+    useful_flops: float  # The same without recomputation.
+    collectives: tuple[Row, ...]  # The table; empty where the program did not fit.
+    bound: Bound | None  # The roofline; None where the program did not fit.
+    compiler_seconds: float | None  # The compiler's own bound; only at level full, and where there is a clock.
+    findings: tuple[Finding, ...]  # Lint.
+    advice: str = ""  # Where it does not fit: the nearest change that does.
+    seconds: float = 0.0  # CPU time the plan took.
 
     def exit_code(self, lint_limit: int) -> ExitCode:
         """3 when it does not fit, 4 with more findings than the limit (expected ones not counted), else 0."""

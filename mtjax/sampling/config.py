@@ -17,18 +17,14 @@ MAX_NEW_TOKENS = 256
 class SamplingConfig:
     """How to draw an answer."""
 
-    temperature: float = 1.0
-    """Divides the logits; 0 takes the most likely token every time."""
-    top_k: int = 0
-    """Draw among the k most likely tokens only; 0 draws among all."""
+    temperature: float = 1.0  # Divides the logits; 0 takes the most likely token every time.
+    top_k: int = 0  # Draw among the k most likely tokens only; 0 draws among all.
     top_p: float = 1.0
     """Draw among the fewest tokens whose probability reaches p, after temperature and top_k; 1 draws among all."""
     max_new_tokens: int | None = MAX_NEW_TOKENS
     """Longest answer, in tokens, end token included; None takes 256, or the room that the longest prompt leaves."""
-    samples: int = 1
-    """Answers per prompt."""
-    stop: tuple[str, ...] = ()
-    """Texts that end an answer; the answer is cut before the first."""
+    samples: int = 1  # Answers per prompt.
+    stop: tuple[str, ...] = ()  # Texts that end an answer; the answer is cut before the first.
     decoder: AnyDecoder = Temperature()  # type: ignore[valid-type]
     """How the distribution of the next token is made from the logits, with the settings above."""
 

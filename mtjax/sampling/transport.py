@@ -32,27 +32,19 @@ AGAIN = frozenset({408, 425, 429})
 class ServerConfig:
     """How to use a server; only `model` and `api` may change its answers."""
 
-    model: str | None = None
-    """Name of the model there; None takes the only one that the server lists."""
+    model: str | None = None  # Name of the model there; None takes the only one that the server lists.
     api: Literal["completions", "chat"] | None = None
     """`/v1/completions` continues the rendered prompt, `/v1/chat/completions` leaves the template to the server. None
     takes what the URL ends in, or else chat for data.task:chat_task and completions for the other tasks."""
-    concurrency: int = 16
-    """Number of concurrent requests."""
-    timeout: float = 300.0
-    """Time limit for a complete answer, in seconds."""
-    retries: int = 8
-    """Number of retries of a request before the job stops."""
-    first_wait: float = 1.0
-    """Seconds before the first retry; each further wait is twice as long."""
-    longest_wait: float = 60.0
-    """Upper limit of the doubling wait, in seconds."""
-    patience: float = 900.0
-    """Longest accepted `Retry-After`, in seconds; a longer one stops the job."""
+    concurrency: int = 16  # Number of concurrent requests.
+    timeout: float = 300.0  # Time limit for a complete answer, in seconds.
+    retries: int = 8  # Number of retries of a request before the job stops.
+    first_wait: float = 1.0  # Seconds before the first retry; each further wait is twice as long.
+    longest_wait: float = 60.0  # Upper limit of the doubling wait, in seconds.
+    patience: float = 900.0  # Longest accepted `Retry-After`, in seconds; a longer one stops the job.
     samples_per_request: int | None = None
     """Most samples to ask for in one request (`n`); None asks for all of a problem's."""
-    logprobs: bool = True
-    """Request log-probabilities; a server may still give none."""
+    logprobs: bool = True  # Request log-probabilities; a server may still give none.
     api_key_variable: str = "MTJAX_API_KEY"
     """Environment variable that holds the API key, sent as a bearer token; if it is not set, no key is sent."""
 

@@ -34,8 +34,7 @@ class Decontaminate(Selection):
 
     against: AnySource  # type: ignore[valid-type]
     """Source of the problems that must not occur, such as the test set."""
-    words: int = 13
-    """Length of an n-gram, in words, numbers and signs."""
+    words: int = 13  # Length of an n-gram, in words, numbers and signs.
 
     def __post_init__(self) -> None:
         if self.words < 1:

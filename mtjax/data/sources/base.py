@@ -159,8 +159,7 @@ class FileSource(Source):
 
     example: ClassVar[str]
 
-    path: str
-    """The file; a relative path counts from the working directory."""
+    path: str  # The file; a relative path counts from the working directory.
     split: Split = "all"
     """Which part, by hash of the question: all of it, or train (70 %), validation (10 %) or test (20 %)."""
 

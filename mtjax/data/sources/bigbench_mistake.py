@@ -51,10 +51,8 @@ class BigBenchMistake(FileSource):
         ' "mistake_index": 1}\n'
     )
 
-    path: str
-    """One of its files, such as `multistep_arithmetic.jsonl`."""
-    split: Split = "all"
-    """Which part, by hash of the question."""
+    path: str  # One of its files, such as `multistep_arithmetic.jsonl`.
+    split: Split = "all"  # Which part, by hash of the question.
 
     def parse(self, record: Any, where: str, id: str) -> Problem:
         """One problem per chain; it is right only if its answer is and no step is marked, and wrong otherwise.

@@ -48,10 +48,8 @@ class Gsm8kSolutions(FileSource):
         ' "6b": {"is_correct": false, "solution": "6 + 1 = 8\\nA: 8"}}\n'
     )
 
-    path: str
-    """The file `example_model_solutions.jsonl`."""
-    split: Split = "all"
-    """Which part, by hash of the question."""
+    path: str  # The file `example_model_solutions.jsonl`.
+    split: Split = "all"  # Which part, by hash of the question.
     reference: bool = False
     """Whether the human solution counts as a right one too; without it, 588 of 1,319 questions lack one side."""
 

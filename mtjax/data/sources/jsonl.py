@@ -15,8 +15,7 @@ class Jsonl(FileSource):
 
     example: ClassVar[str] = '{"question": "2 + 2?", "answer": "4", "right": ["4"], "wrong": ["5"]}\n'
 
-    columns: tuple[str, ...] = ()
-    """Keys to take, each `key` or `theirs=ours`; empty takes the record as it is."""
+    columns: tuple[str, ...] = ()  # Keys to take, each `key` or `theirs=ours`; empty takes the record as it is.
 
     def parse(self, record: Any, where: str, id: str) -> Problem:
         """A record in one of the schemas, its keys renamed as `columns` says."""

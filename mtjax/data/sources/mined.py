@@ -31,21 +31,15 @@ Verdict = Literal["right", "wrong", "unknown"]
 class Solution:
     """One distinct solution of a problem, as a policy wrote it."""
 
-    text: str
-    """The text without its end token, white space as drawn."""
-    verdict: Verdict
-    """Verdict on the final answer."""
-    answer: str | None = None
-    """The final answer found in the text; None where there is none."""
-    count: int = 1
-    """How many samples were this text (white space around it not counted)."""
+    text: str  # The text without its end token, white space as drawn.
+    verdict: Verdict  # Verdict on the final answer.
+    answer: str | None = None  # The final answer found in the text; None where there is none.
+    count: int = 1  # How many samples were this text (white space around it not counted).
     logprob: float | None = None
     """Log-probability (nats) of the first of those samples given the prompt, summed over its tokens, the end token
     included: of a local policy the model's own at temperature 1; of a server what it says, or None."""
-    tokens: int | None = None
-    """Tokens of that sample, the end token included; None where a server does not say."""
-    finished: bool = True
-    """Ended by itself; False where the sample was cut at its longest length."""
+    tokens: int | None = None  # Tokens of that sample, the end token included; None where a server does not say.
+    finished: bool = True  # Ended by itself; False where the sample was cut at its longest length.
     readable: bool = True
     """Whether the policy's tokenizer can write the text again; special tokens in the middle may prevent it."""
     first_wrong: int | None = None
@@ -61,22 +55,14 @@ class Solution:
 class MinedProblem:
     """One problem with every distinct solution that was drawn, in the order in which they first came."""
 
-    number: int
-    """Its place among the problems that were mined, from 0."""
-    id: str
-    """The problem's name in its source."""
-    question: str
-    """Its text."""
-    answer: str
-    """The final answer that solutions were compared with."""
-    source: str = ""
-    """Where it comes from."""
-    drawn: int = 0
-    """How many samples were drawn; the counts of the solutions add up to it."""
-    solutions: tuple[Solution, ...] = ()
-    """The distinct solutions."""
-    note: str = ""
-    """Why there are no samples, such as a prompt that is too long; "" where there are."""
+    number: int  # Its place among the problems that were mined, from 0.
+    id: str  # The problem's name in its source.
+    question: str  # Its text.
+    answer: str  # The final answer that solutions were compared with.
+    source: str = ""  # Where it comes from.
+    drawn: int = 0  # How many samples were drawn; the counts of the solutions add up to it.
+    solutions: tuple[Solution, ...] = ()  # The distinct solutions.
+    note: str = ""  # Why there are no samples, such as a prompt that is too long; "" where there are.
 
     def samples(self, verdict: str) -> int:
         """How many samples, duplicates counted, had this verdict."""
@@ -140,10 +126,8 @@ class Mined(FileSource):
         '{"text": "2", "verdict": "right", "answer": "2"}, {"text": "3", "verdict": "wrong", "answer": "3"}]}\n'
     )
 
-    path: str
-    """The folder that `mtjax.mine` wrote, or its solutions.jsonl (or .jsonl.gz)."""
-    split: Split = "all"
-    """Which part, by hash of the question."""
+    path: str  # The folder that `mtjax.mine` wrote, or its solutions.jsonl (or .jsonl.gz).
+    split: Split = "all"  # Which part, by hash of the question.
     flawed: Literal["drop", "right", "wrong"] = "drop"
     """What a right final answer behind an equation that is known to be false counts as."""
     cut: Literal["drop", "wrong"] = "drop"

@@ -53,12 +53,9 @@ class Mistakes(FileSource):
         ' "right_step": "6 + 1 = 7", "wrong_step": "6 + 1 = 8", "error_type": "value", "verdict": "proved"}\n'
     )
 
-    path: str
-    """The JSONL file, plain or `.gz`."""
-    split: Split = "all"
-    """Which part, by hash of the question."""
-    kinds: Kinds = "all"
-    """Which records: of steps, of whole solutions, or both."""
+    path: str  # The JSONL file, plain or `.gz`.
+    split: Split = "all"  # Which part, by hash of the question.
+    kinds: Kinds = "all"  # Which records: of steps, of whole solutions, or both.
     keep_unproved: bool = False
     """Take the records whose wrong side nobody proved wrong, too. One that was refuted is never taken."""
 
