@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def test_a_mesh_gets_the_same_numbers_from_split_files(spec, tmp_path):
     huggingface.save(tmp_path / "one", model, params)
     assert (tmp_path / "split" / huggingface.INDEX).is_file()
     _, placed = huggingface.load(tmp_path / "split", mesh=make_mesh(spec))
-    jax.tree.map(np.testing.assert_array_equal, placed, huggingface.load(tmp_path / "one")[1])
+    chex.assert_trees_all_equal(placed, huggingface.load(tmp_path / "one")[1])
     kernel = placed["layers"]["mlp"]["down"]["kernel"]  # [L, F, D], split by tensor and fsdp
     assert kernel.addressable_shards[0].data.shape == (3, 24 // spec.tensor, 16 // spec.fsdp)
 
@@ -159,7 +160,7 @@ def test_tied_ignores_a_head_and_old_buffers_are_skipped(tmp_path):
     safetensors.numpy.save_file(tensors, tmp_path / "model.safetensors")
     after = huggingface.load(tmp_path)[1]
     assert "head" not in after
-    jax.tree.map(np.testing.assert_array_equal, before, after)
+    chex.assert_trees_all_equal(before, after)
 
 
 def test_end_ids_may_be_one_or_a_list(tmp_path):

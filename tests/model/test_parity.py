@@ -2,6 +2,7 @@
 
 import json
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -135,7 +136,7 @@ def test_export_then_import_gives_equal_bytes(name, tmp_path):
     huggingface.save(tmp_path / "out", model, params)
     again, same = huggingface.load(tmp_path / "out")
     assert again.config == model.config
-    jax.tree.map(np.testing.assert_array_equal, same, params)
+    chex.assert_trees_all_equal(same, params)
     before = golden.tensors(FIXTURES[name][0])
     after = safetensors.numpy.load_file(tmp_path / "out" / "model.safetensors")
     assert before.keys() == after.keys()

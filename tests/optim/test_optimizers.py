@@ -1,5 +1,6 @@
 """What every registered optimizer must obey; AdamW and Lion by hand."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -88,7 +89,7 @@ def test_the_state_of_the_default_is_that_of_version_0_1():
         params = optax.apply_updates(params, updates)
     found, kept = run(config, gradients)
     assert jax.tree.structure(kept) == jax.tree.structure(state)
-    jax.tree.map(np.testing.assert_array_equal, (found, kept), (params, state))
+    chex.assert_trees_all_equal((found, kept), (params, state))
 
 
 def test_lion_by_hand():
