@@ -47,7 +47,7 @@ def command(usage: str, *, options: type | None = None, before: Callable[[], Non
                 print(f"usage: python -m {name} {usage}\n\n{(module.__doc__ or '').strip()}")
                 if options is not None:
                     print()
-                    _print_options(options, f"python -m {name} {usage}")
+                    _print_options(options)
                 return ExitCode.DONE if words else ExitCode.BAD_INPUT
             if before is not None:
                 before()
@@ -59,10 +59,12 @@ def command(usage: str, *, options: type | None = None, before: Callable[[], Non
     return wrap
 
 
-def _print_options(kind: type, prog: str) -> None:
-    """The options of a settings class as tyro explains them."""
-    with contextlib.suppress(SystemExit):
-        tyro.cli(kind, args=["--help"], prog=prog, use_underscores=True, add_help=True)
+def _print_options(kind: type) -> None:
+    """The options of a settings class as tyro explains them, without its usage line."""
+    said = io.StringIO()
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(said):
+        tyro.cli(kind, args=["--help"], use_underscores=True)
+    print(said.getvalue().split("\n\n", 1)[-1], end="")
 
 
 def enable_compilation_cache() -> None:
