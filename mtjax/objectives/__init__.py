@@ -1,8 +1,13 @@
-"""Objectives: what to minimise. One file each, arithmetic only; `base.py` has what all of them share."""
+"""Objectives: what to minimise. One file each, arithmetic only; `base.py` and `sequences.py` have what they share.
+
+Losses that are added to any objective are in `regularizers/`.
+"""
 
 from mtjax.objectives.base import OBJECTIVES
+from mtjax.objectives.regularized import with_regularizers
+from mtjax.objectives.regularizers import REGULARIZERS
 from mtjax.registry import import_modules
 
 import_modules(__name__)
 
-__all__ = ["OBJECTIVES"]
+__all__ = ["OBJECTIVES", "REGULARIZERS", "with_regularizers"]

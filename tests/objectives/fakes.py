@@ -21,8 +21,10 @@ class BigramPolicy:
     table: Any
 
     def _logits(self, batch):
-        before = jnp.concatenate([batch.tokens[..., :1], batch.tokens[..., :-1]], -1)
-        return jax.nn.log_softmax(self.table[before])
+        return jax.nn.log_softmax(self.table[self._before(batch)])
+
+    def _before(self, batch):
+        return jnp.concatenate([batch.tokens[..., :1], batch.tokens[..., :-1]], -1)
 
     def _live(self, batch):
         same = jnp.concatenate(
@@ -38,7 +40,7 @@ class BigramPolicy:
         return TokenScores(*(jnp.where(live, x, 0.0) for x in (logprob, entropy, top)))
 
     def map_logits(self, fn, batch, also=()):
-        flat = [p._logits(batch).reshape(-1, VOCAB) for p in (self, *also)]
+        flat = [p.table[self._before(batch)].reshape(-1, VOCAB) for p in (self, *also)]  # logits, not log-probabilities
         out = fn(tuple(flat) if also else flat[0], batch.tokens.reshape(-1), {})
         live = self._live(batch)
         return jax.tree.map(lambda x: jnp.where(live, x.reshape(batch.tokens.shape), 0), out)

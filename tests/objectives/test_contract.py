@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtjax.objectives import OBJECTIVES
+from mtjax.objectives import OBJECTIVES, REGULARIZERS, with_regularizers
 from mtjax.objectives.dco import Dco, dco_code
 from mtjax.objectives.dpo import Dpo, dpo_tulu3
 from mtjax.objectives.npo import Npo
@@ -33,6 +33,10 @@ CASES = {name: cls() for name, cls in OBJECTIVES.items()} | {
     "dco-external": Dco(n=16.0, granularity="external"),
     "dco-code": dco_code(n=16.0),
 }
+# Each regularizer beside an objective of tokens; all of them beside one of pairs and one with statistics of its own.
+CASES |= {f"nll+{name}": with_regularizers(OBJECTIVES["nll"](), [cls()]) for name, cls in REGULARIZERS.items()}
+EVERY_REGULARIZER = [cls(weight=0.5) for cls in REGULARIZERS.values()]
+CASES |= {f"{name}+all": with_regularizers(OBJECTIVES[name](), EVERY_REGULARIZER) for name in ("dpo", "kto")}
 every_objective = pytest.mark.parametrize("name", sorted(CASES))
 KEY = jax.random.key(0)
 

@@ -30,7 +30,7 @@ SIZES = {
 }
 """Sizes of a decoder and their keys in `config.json`."""
 
-SWITCHES = {"qkv_bias": False, "qk_norm": False}
+SWITCHES: dict[str, Any] = {"qkv_bias": False, "qk_norm": False}
 """Settings of a decoder that the family decides and `config.json` does not mention, with their usual values."""
 
 ORIGINAL = "original_max_position_embeddings"
@@ -84,7 +84,7 @@ def shape(
     layers: int, heads: int, kv_heads: int, width: int, mlp: int, base: DecoderConfig | None = None, **more: Any
 ) -> DecoderConfig:
     """A published size: `base` (default: a `DecoderConfig`) with these sizes and further changes."""
-    sizes = {"layers": layers, "heads": heads, "kv_heads": kv_heads, "width": width, "mlp_width": mlp}
+    sizes: dict[str, Any] = {"layers": layers, "heads": heads, "kv_heads": kv_heads, "width": width, "mlp_width": mlp}
     return dataclasses.replace(base or DecoderConfig(), **sizes, **more)
 
 
@@ -112,7 +112,7 @@ def config_from_json(config: Mapping[str, Any]) -> DecoderConfig:
             f"config.json: hidden_size {width} is no multiple of num_attention_heads {heads}; add head_dim"
         )
     defaults = {"kv_heads": heads, "head_dim": family.head_dim or width // heads}
-    sizes = {name: number(config, key, defaults.get(name)) for name, key in SIZES.items()}
+    sizes: dict[str, Any] = {name: number(config, key, defaults.get(name)) for name, key in SIZES.items()}
     max_length = number(config, "max_position_embeddings", family.max_length)
     theta, scaling = _rotary(config, max_length)
     window, window_layers = family.window(config, sizes["layers"])

@@ -1,11 +1,11 @@
 """Qwen2 and Qwen2.5: the shape of Llama, with biases on query, key and value."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.families.base import FAMILIES, Family, flag, number, shape, sliding_layers
-from mtjax.model.families.tensors import LLAMA_TENSORS, in_layer
+from mtjax.model.families.tensors import LLAMA_TENSORS, Entry, in_layer
 
 QWEN25 = DecoderConfig(head_dim=128, rope_theta=1e6, norm_eps=1e-6, qkv_bias=True, max_length=32768)
 SMALL = {"vocab_size": 151936, "tied": True}
@@ -23,14 +23,14 @@ class Qwen2(Family):
 
     architecture = "Qwen2ForCausalLM"
     max_length = 32768
-    switches: Mapping[str, Any] = {"qkv_bias": True}
-    tensors = (
+    switches: ClassVar[Mapping[str, Any]] = {"qkv_bias": True}
+    tensors: ClassVar[tuple[Entry, ...]] = (
         *LLAMA_TENSORS,
         in_layer("attention.query.bias", "self_attn.q_proj.bias", 0),
         in_layer("attention.key.bias", "self_attn.k_proj.bias", 0),
         in_layer("attention.value.bias", "self_attn.v_proj.bias", 0),
     )
-    sizes: Mapping[str, DecoderConfig] = {
+    sizes: ClassVar[Mapping[str, DecoderConfig]] = {
         "qwen2.5-0.5b": shape(24, 14, 2, 896, 4864, QWEN25, head_dim=64, **SMALL),
         "qwen2.5-1.5b": shape(28, 12, 2, 1536, 8960, QWEN25, **SMALL),
         "qwen2.5-3b": shape(36, 16, 2, 2048, 11008, QWEN25, **SMALL),
