@@ -21,13 +21,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # as many steps a second for the demo's model on two cores. Elsewhere than on Linux it does nothing.
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
-.PHONY: help setup demo compare-tiny test test-slow test-plan plans test-312 lint format clean
+.PHONY: help setup demo compare-tiny test test-slow contracts test-plan plans test-312 lint format clean
 
 help:
 	@echo "make demo          train, mine mistakes, train on them four ways, measure; writes runs/demo/report.html"
 	@echo "make compare-tiny  seven methods at equal cost on a small grid, about 10 minutes"
 	@echo "make test          lint, types and all default tests"
 	@echo "make test-slow     the full products and long runs as well"
+	@echo "make contracts     the contract tests; with CONFIG=my.py also for the classes that this config registers"
 	@echo "make test-plan     plans of large runs for TPUs and GPUs that are not here; installs their compilers (900 MB)"
 	@echo "make plans         the reports in docs/plans, made again"
 	@echo "make test-312      a smoke subset on Python 3.12 with the newest jax"
@@ -55,6 +56,10 @@ test: lint
 
 test-slow: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not plan'
+
+# The contract tests, for every registered name and for the classes that a config file registers.
+contracts: setup
+	$(if $(CONFIG),MTJAX_CONFIG=$(CONFIG)) $(BIN)/python -m pytest -q tests/objectives/test_contract.py tests/data/test_contracts.py tests/optim
 
 # One at a time: each plan compiles on all cores. XLA_FLAGS of tests stay out of the planning process by itself.
 test-plan: setup

@@ -1,7 +1,7 @@
 """Seven ways to learn from one's own mistakes, compared at equal cost.
 
 Command:  python -m mtjax.recipe configs/compare.py
-Machine:  2 CPU cores, about 60 minutes; nothing is downloaded. A killed run goes on where it stopped.
+Machine:  2 CPU cores, about 60 minutes; nothing is downloaded. A killed run resumes.
 Expect:   runs/compare/report.html: pass@1 to pass@32, calibration, errors that went away and appeared, and cost, over
           three seeds, each method at the learning rate that did best on validation problems; one such report is
           docs/recipes/comparison_report.md.

@@ -1,7 +1,7 @@
 """Does cross-entropy lose coverage while pass@1 rises, and does DCO keep it? 500 problems, three seeds.
 
 Command:  python -m mtjax.recipe configs/coverage.py
-Machine:  2 CPU cores, about 11 minutes; nothing is downloaded. A killed run goes on where it stopped.
+Machine:  2 CPU cores, about 11 minutes; nothing is downloaded. A killed run resumes.
 Expect:   runs/coverage/report.html: pass@k over training for both losses. Cross-entropy: pass@1 .28 to .66, pass@32
           .94 to .87; DCO: .37 and .96. docs/recipes/coverage_report.md is one run's report.
 

@@ -3,16 +3,19 @@
 import dataclasses
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge, Le
 
 from mtjax.data.batches import DataConfig
 from mtjax.data.sources import AnySource
+from mtjax.data.sources.memory import InConfigOnly
 from mtjax.distributed.sharding import MeshSpec
 from mtjax.errors import InputError
 from mtjax.io.command_line import parse
 from mtjax.io.config_file import SNAPSHOT, module_at, read_module, snapshot
 from mtjax.io.hashing import check_seed
-from mtjax.io.validation import check_types
+from mtjax.io.validation import PositiveInt, check_types
 from mtjax.model.decoder import DecoderConfig
 from mtjax.objectives import OBJECTIVES
 from mtjax.objectives.mistake_tuning import MistakeTuning
@@ -35,7 +38,7 @@ __all__ = [
     "snapshot",
 ]
 
-AnyObjective = OBJECTIVES.union()
+AnyObjective = OBJECTIVES.setting()
 """Every registered objective, by name, on the command line: `objective:nll`."""
 
 
@@ -43,16 +46,12 @@ AnyObjective = OBJECTIVES.union()
 class CheckpointConfig:
     """How often a run is saved and how much of it is kept."""
 
-    every: int = 100
-    """Steps between checkpoints; the last step is always saved."""
-    keep: int = 3
-    """Newest checkpoints that stay; the best by held-out loss stays besides."""
+    every: PositiveInt = 100  # Steps between checkpoints; the last step is always saved.
+    keep: PositiveInt = 3  # Newest checkpoints that stay; the best by held-out loss stays besides.
     folder: str | None = None
     """Where they go; None is the run's own folder. An address such as `gs://bucket/run` where hosts share no folder."""
 
     def __post_init__(self) -> None:
-        if self.every < 1 or self.keep < 1:
-            raise InputError(f"checkpoint.every={self.every}, keep={self.keep}: expected both at least 1")
         if self.folder == "":
             raise InputError("checkpoint.folder='': expected a folder or an address, or None for the run's own folder")
 
@@ -61,16 +60,9 @@ class CheckpointConfig:
 class HeldOut:
     """A second source, never trained on, whose loss is measured now and then."""
 
-    source: AnySource  # type: ignore[valid-type]
-    """Where its problems come from; rendered by the run's own task."""
-    every: int = 100
-    """Steps between measurements."""
-    batches: int = 8
-    """Batches of the run's size to measure on, at most one pass."""
-
-    def __post_init__(self) -> None:
-        if self.every < 1 or self.batches < 1:
-            raise InputError(f"held_out.every={self.every}, batches={self.batches}: expected both at least 1")
+    source: AnySource  # Where its problems come from; rendered by the run's own task.
+    every: PositiveInt = 100  # Steps between measurements.
+    batches: PositiveInt = 8  # Batches of the run's size to measure on, at most one pass.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,62 +71,40 @@ class Config:
 
     model: DecoderConfig = DecoderConfig()
     """A new model of this shape; `vocab_size` is taken from the tokenizer. Unused with `init_from`."""
-    data: DataConfig
-    """What to train on."""
-    objective: AnyObjective = MistakeTuning()  # type: ignore[valid-type]
-    """What to minimise."""
-    reference: ReferenceConfig = ReferenceConfig()
-    """What the objective compares with, if it needs a reference."""
-    optim: OptimConfig = OptimConfig()
-    """How."""
-    mesh: MeshSpec = MeshSpec()
-    """Over which devices."""
-    checkpoint: CheckpointConfig = CheckpointConfig()
-    """What is kept."""
-    live_filter: LiveFilter | None = None
-    """Train on examples only that the objective says are not learnt yet; for dco."""
-    held_out: HeldOut | None = None
-    """What is measured besides."""
+    data: DataConfig  # Training data.
+    objective: AnyObjective = MistakeTuning()  # Loss to minimise.
+    regularizers: InConfigOnly = ()
+    """Losses to add to the objective's, such as `(ZLoss(weight=1e-4),)`; `python -m mtjax.list regularizer`."""
+    reference: ReferenceConfig = ReferenceConfig()  # Reference model, for objectives that need one.
+    optim: OptimConfig = OptimConfig()  # Optimizer and learning-rate schedule.
+    mesh: MeshSpec = MeshSpec()  # Device mesh.
+    checkpoint: CheckpointConfig = CheckpointConfig()  # How often checkpoints are written, and how many are kept.
+    live_filter: LiveFilter | None = None  # Drop examples that the objective gives little weight, and refill the batch.
+    held_out: HeldOut | None = None  # Source whose loss is measured during training.
     coverage: CoverageConfig | None = None
-    """On which problems pass@k is measured during the run, whatever the objective."""
+    """Source on which pass@k is measured during training, with any objective."""
     self_check: bool = True
-    """Look at the first batch of a fresh run, data and losses, and refuse to start where something is wrong."""
-    min_target_share: float = 0.01
-    """Least share of the first batch's tokens that must be targets; for the self-check."""
-    steps: int = 1000
-    """Updates in all; may be raised later."""
-    batch_size: int = 32
-    """Rows per update, over all devices and micro-batches."""
-    micro_batches: int = 1
-    """Splits of a batch that run one after another, to save memory."""
-    seed: int = 0
-    """Of parameters, data order and everything else."""
-    run_dir: str = "runs/run"
-    """Folder for checkpoints, metrics and the snapshot; a run that is there already goes on."""
+    """Check data and losses of the first batch of a new run, and refuse to start if something is wrong."""
+    min_target_share: Annotated[float, Ge(0), Le(1)] = 0.01
+    """Smallest share of target tokens in the first batch that the self-check accepts."""
+    steps: PositiveInt = 1000  # Number of updates; may be raised later.
+    batch_size: PositiveInt = 32  # Rows per update, over all devices and micro-batches.
+    micro_batches: PositiveInt = 1  # Parts of a batch that are computed one after another, to save memory.
+    seed: int = 0  # Random seed for parameters, data order and everything else.
+    run_dir: str = "runs/run"  # Run folder: checkpoints, metrics, snapshot; an existing run is resumed.
     init_from: str | None = None
     """Warm start: a run folder, a Hugging Face folder, a hub id or `smollm2`. Not a resume: the step is 0."""
-    overwrite: bool = False
-    """Delete what is in `run_dir` first."""
-    export: str | None = None
-    """Write a Hugging Face folder here at the end."""
-    log_every: int = 1
-    """Steps between lines of metrics.jsonl."""
-    tensorboard: bool = True
-    """Write TensorBoard files too."""
-    chunk: int = 128
-    """Positions whose logits exist at a time on a device."""
+    overwrite: bool = False  # Delete the existing run in `run_dir` first.
+    export: str | None = None  # Folder for a Hugging Face export at the end.
+    log_every: PositiveInt = 1  # Steps between two lines of metrics.jsonl.
+    tensorboard: bool = True  # Write TensorBoard files too.
+    chunk: PositiveInt = 128  # Positions whose logits exist at a time on a device.
 
     def __post_init__(self) -> None:
         check_types(self)
-        bad = {n: getattr(self, n) for n in ("steps", "batch_size", "micro_batches", "log_every", "chunk")}
-        bad = {name: value for name, value in bad.items() if value < 1}
-        if bad:
-            raise InputError(f"{bad}: expected at least 1")
         check_seed(self.seed)
         if self.export == "":
             raise InputError("export='': expected the name of a folder, or None")
-        if not 0 <= self.min_target_share <= 1:
-            raise InputError(f"min_target_share={self.min_target_share}: expected a share, 0 to 1")
         task = getattr(self.objective, "task", "any")
         name = OBJECTIVES.name_of(self.objective) or "of your own"
         if task == "any" and self.data.task.sides > 1 and not getattr(self.objective, "by_polarity", False):

@@ -1,4 +1,4 @@
-"""`python -m mtjax.generate MODEL "prompt" ...`: ask a model."""
+"""Ask a model: `python -m mtjax.generate MODEL "prompt" ...`."""
 
 import dataclasses
 import sys
@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 import tyro
 
+from mtjax.distributed.hosts import check_one_host
 from mtjax.errors import ExitCode, InputError, entry_point
-from mtjax.io.command_line import parse
+from mtjax.io.command_line import enable_compilation_cache, parse
 from mtjax.io.hashing import check_seed
-from mtjax.runs.compiled import keep_compiled
-from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.config import EmbeddedSampling, SamplingConfig
 from mtjax.sampling.texts import prompt_text
 
 
@@ -23,32 +23,15 @@ class Generate:
     """`smollm2`, a Hugging Face folder, a hub id (owner/name), or the run folder of a training run."""
     prompts: Annotated[tuple[str, ...], tyro.conf.Positional]
     """One or more prompts; "-" reads one prompt per line from standard input."""
-    temperature: float = 0.0
-    """Divides the logits; 0 takes the most likely token every time."""
-    top_k: int = 0
-    """Draw among the k most likely tokens only; 0 draws among all."""
-    top_p: float = 1.0
-    """Draw among the fewest tokens whose probability reaches p; 1 draws among all."""
-    max_new_tokens: int = 64
-    """Longest answer, in tokens."""
-    samples: int = 1
-    """Answers per prompt; more than one needs a temperature above 0 to differ."""
-    stop: tuple[str, ...] = ()
-    """Texts that end an answer."""
-    raw: bool = False
-    """Continue the prompt as it stands, without the chat template."""
-    tokenizer: str | None = None
-    """Tokenizer to use; default the model's own."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Type to compute in."""
-    seed: int = 0
-    """Of the draws."""
-    rows: int = 16
-    """Answers that are drawn side by side."""
+    sampling: EmbeddedSampling = SamplingConfig(temperature=0.0, max_new_tokens=64)  # How answers are drawn.
+    raw: bool = False  # Continue the prompt as it stands, without the chat template.
+    tokenizer: str | None = None  # Tokenizer to use; default the model's own.
+    dtype: Literal["float32", "bfloat16"] = "float32"  # Type to compute in.
+    seed: int = 0  # Random seed for sampling.
+    rows: int = 16  # Answers drawn side by side.
     step: int | Literal["best"] | None = None
-    """Of a run folder: which checkpoint; "best" by held-out loss, default the newest."""
-    json: bool = False
-    """Print one JSON object per answer: prompt, text, tokens, logprob, finished."""
+    """Checkpoint of a run folder: its step, or "best" by held-out loss; default the newest."""
+    json: bool = False  # Print one JSON object per answer: prompt, text, tokens, logprob, finished.
 
 
 def generate(settings: Generate) -> int:
@@ -58,15 +41,7 @@ def generate(settings: Generate) -> int:
     from mtjax.runs.loading import load_any
     from mtjax.sampling.texts import sample_texts
 
-    # What: the prompts and how to draw.
-    sampling = SamplingConfig(
-        temperature=settings.temperature,
-        top_k=settings.top_k,
-        top_p=settings.top_p,
-        max_new_tokens=settings.max_new_tokens,
-        samples=settings.samples,
-        stop=settings.stop,
-    )
+    # What: the prompts.
     prompts = settings.prompts
     if prompts == ("-",):
         prompts = tuple(line.rstrip("\n") for line in sys.stdin if line.strip())
@@ -77,14 +52,17 @@ def generate(settings: Generate) -> int:
     check_seed(settings.seed)
 
     # With what: the model and its tokenizer.
-    keep_compiled()
+    check_one_host()
+    enable_compilation_cache()
     model, params, tokenizer, ends, _ = load_any(
         settings.model, tokenizer=settings.tokenizer, dtype=settings.dtype, step=settings.step
     )
 
     # Draw and print.
     texts = [prompt_text(tokenizer, prompt, settings.raw) for prompt in prompts]
-    drawn = sample_texts(model, params, tokenizer, texts, sampling, settings.seed, rows=settings.rows, end_ids=ends)
+    drawn = sample_texts(
+        model, params, tokenizer, texts, settings.sampling, settings.seed, rows=settings.rows, end_ids=ends
+    )
     for prompt, samples in zip(prompts, drawn, strict=True):
         for number, sample in enumerate(samples):
             if settings.json:
@@ -100,7 +78,8 @@ def generate(settings: Generate) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit code."""
     words = sys.argv[1:] if argv is None else argv
-    return generate(parse(tyro.MISSING_NONPROP, words, "python -m mtjax.generate", Generate))
+    kind = tyro.conf.CascadeSubcommandArgs[Generate]
+    return generate(parse(tyro.MISSING_NONPROP, words, "python -m mtjax.generate", kind))
 
 
 if __name__ == "__main__":

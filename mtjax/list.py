@@ -1,4 +1,4 @@
-"""What can be chosen by name: `python -m mtjax.list [KIND ...]`.
+"""List what can be chosen by name.
 
 Prints the name of every registered method by kind, such as objective or source, with the first line of its
 docstring and the paper that it comes from.
@@ -8,6 +8,11 @@ import sys
 from collections.abc import Sequence
 
 import mtjax.config  # noqa: F401  every kind registers
+import mtjax.evaluation.metrics  # noqa: F401
+import mtjax.mistakes.error_types  # noqa: F401  with the settings of training, every kind registers
+import mtjax.model.families  # noqa: F401
+import mtjax.sampling.aggregation  # noqa: F401
+import mtjax.sampling.search  # noqa: F401
 from mtjax.errors import ExitCode, InputError, entry_point, suggest
 from mtjax.registry import REGISTRIES, paper, summary
 
@@ -30,14 +35,15 @@ def listing(kinds: Sequence[str]) -> str:
 @entry_point
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit code."""
-    argv = sys.argv[1:] if argv is None else argv
-    if argv and argv[0] in ("-h", "--help"):
-        print(f"{__doc__}\nKIND is one of: {', '.join(sorted(REGISTRIES))}")
+    words = sys.argv[1:] if argv is None else argv
+    if words and words[0] in ("-h", "--help"):
+        print(f"usage: python -m mtjax.list [KIND ...]\n\n{(__doc__ or '').strip()}")
+        print(f"\nKIND is one of: {', '.join(sorted(REGISTRIES))}")
         return ExitCode.DONE
-    for kind in argv:
+    for kind in words:
         if kind not in REGISTRIES:
             raise InputError(f"unknown kind '{kind}': {suggest(kind, REGISTRIES)}")
-    print(listing(argv or sorted(REGISTRIES)), end="")
+    print(listing(words or sorted(REGISTRIES)), end="")
     return ExitCode.DONE
 
 

@@ -2,197 +2,37 @@
 
 MODEL_OR_URL is a run folder, a Hugging Face folder, a hub id, `smollm2`, or the URL of an OpenAI-compatible server. The
 problems are those of a config file, of the run's own snapshot (its training source), or of `data.source:KIND`
-overrides. The output folder gets manifest.json and solutions.jsonl; run again after a kill, it goes on.
+overrides. The output folder gets manifest.json and solutions.jsonl; run again after a kill, the job is resumed.
+
+`python -m mtjax.mine MODEL_OR_URL --help` lists every setting with its value.
 """
 
-import contextlib
-import dataclasses
-import pathlib
-import signal
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
-import jax
-import tyro
-
-import mtjax
-from mtjax import config as settings
-from mtjax.data.mistake_record import to_lines
-from mtjax.data.problem import Problem
-from mtjax.data.sources.mined import FILE, read_mined
-from mtjax.data.tokenizer import load_tokenizer
-from mtjax.distributed.signals import signals
-from mtjax.errors import ExitCode, InputError, entry_point
-from mtjax.evaluation.grading import check_gold
-from mtjax.io.files import write_text
-from mtjax.io.journal import Journal
-from mtjax.mistakes.mined_records import mined_mistakes
-from mtjax.mistakes.mining import MineConfig, MineData, mine, plain, yield_table
-from mtjax.reporting.report import format_table
-from mtjax.runs.compiled import keep_compiled
-from mtjax.runs.loading import Loaded
-from mtjax.runs.model_or_server import check_choices, is_run, is_url, load_local, name_and_file
-from mtjax.sampling.config import SamplingConfig
-from mtjax.sampling.local import LocalPolicy, fit_prompts
-from mtjax.sampling.remote import RemotePolicy, chat_or_text
-from mtjax.sampling.samples import Draw
-from mtjax.sampling.server import Server
-
-SERVER_TOKENS = 256
-"""Longest solution of a server where the settings do not say."""
+from mtjax.config import Config
+from mtjax.distributed.hosts import check_one_host
+from mtjax.io.command_line import command
+from mtjax.mistakes.mining import MineConfig, MineData
+from mtjax.runs import model_or_server
+from mtjax.runs.mining import run
 
 
-class Policy(NamedTuple):
-    """A policy that is ready to be asked.
-
-    Attributes:
-        draw: gives samples by numbers of problems.
-        settings: what its samples depend on, for the manifest.
-        about: what else a reader wants to know.
-    """
-
-    draw: Draw
-    settings: dict[str, Any]
-    about: dict[str, Any]
-
-
-def run(name: str, config: MineConfig, say: Callable[[str], None] = print, loaded: Loaded | None = None) -> ExitCode:
-    """Mine as `config` says with the policy called `name`, or with one that is `loaded` already.
-
-    Raises:
-        InputError: bad settings, problems without answers, a server that refuses, a folder of another job.
-    """
-    # What: the problems, each with an answer to compare with.
-    found = config.data.source.problems(config.data.on_error)
-    problems = list(found.items[: config.limit])
-    for note in found.notes:
-        say(f"note: {note}")
-    golds = check_gold(problems)
-    folder = output_folder(name, config.output)
-    sampling = SamplingConfig(
-        config.temperature, config.top_k, config.top_p, config.max_new_tokens or SERVER_TOKENS, config.samples,
-        config.stop,
-    )  # fmt: skip
-    if config.samples > 1 and config.temperature == 0:
-        say("note: temperature=0 gives every sample of a problem the same text; --samples=1 says as much")
-
-    # From whom: a server, or a model on this machine.
-    with contextlib.ExitStack() as stack:
-        if is_url(name):
-            policy = from_server(name, config, problems, sampling, say)
-        else:
-            policy = from_model(name, config, problems, sampling, loaded, stack)
-
-        # Where to: the folder, and what is there already.
-        depends = {"problems": len(problems), "content": config.data.source.fingerprint(), "data": plain(config.data)}
-        depends |= {"seed": config.seed, **policy.settings}
-        journal = Journal(folder, FILE, len(problems), depends, policy.about, overwrite=config.overwrite)
-        stack.callback(journal.close)
-        for key in {"mtjax", "jax", "device"} & set(policy.about):
-            if (was := journal.before.get(key)) != policy.about[key]:
-                say(f"note: begun with {key} {was}, goes on with {policy.about[key]}: the bytes may differ")
-        if len(journal):
-            say(f"{len(journal):,} of {len(problems):,} problems are there already")
-
-        # Draw, check, write.
-        stop_asked = stack.enter_context(signals())
-        if not mine(problems, golds, journal, policy.draw, say, stop_asked):
-            say(f"stopped with {len(journal):,} of {len(problems):,} problems; run the same again to go on")
-            return ExitCode.INTERRUPTED if stop_asked() == signal.SIGINT else ExitCode.DONE
-    say(format_table(yield_table(read_mined(str(journal.file)), f"{name}: {config.samples} samples a problem")))
-    say(f"wrote {journal.file}")
-    if config.overwrite:
-        (folder / "mistakes.jsonl").unlink(missing_ok=True)  # of the solutions that were there before
-    if config.mistakes:
-        write_text(folder / "mistakes.jsonl", to_lines(mined_mistakes(str(journal.file), seed=config.seed)))
-        say(f"wrote {folder / 'mistakes.jsonl'}")
-    return ExitCode.DONE
-
-
-def from_model(
-    name: str,
-    config: MineConfig,
-    problems: Sequence[Problem],
-    sampling: SamplingConfig,
-    loaded: Loaded | None,
-    stack: contextlib.ExitStack,
-) -> Policy:
-    """A model on this machine."""
-    (model, params, tokenizer, end_ids, step), depends = load_local(name, config, loaded, stack)
-    prompts = fit_prompts(
-        model, tokenizer, problems, lambda problem: config.data.task.prompt(problem, None, tokenizer),
-        config.max_new_tokens, skip=config.data.on_error == "skip",
-    )  # fmt: skip
-    sampling = dataclasses.replace(sampling, max_new_tokens=prompts.max_new_tokens)
-    draw = LocalPolicy(
-        model=model, params=params, tokenizer=tokenizer, end_ids=end_ids, prompts=prompts, sampling=sampling,
-        seed=config.seed, rows=config.rows,
-    )  # fmt: skip
-    about = {
-        "model": name, "step": step, "logprob": "the model's own at temperature 1, end token included",
-        "mtjax": mtjax.__version__, "jax": jax.__version__, "device": jax.devices()[0].device_kind,
-    }  # fmt: skip
-    return Policy(draw, {"decode": plain(sampling), **depends}, about)
-
-
-def from_server(
-    name: str,
-    config: MineConfig,
-    problems: Sequence[Problem],
-    sampling: SamplingConfig,
-    say: Callable[[str], None],
-) -> Policy:
-    """A server; its weights are not known, so the name of the model stands for them."""
-    chat = config.data.task.is_chat
-    server = Server(name, config.server, chat=chat, say=say)
-    tokenizer = None if config.tokenizer is None else load_tokenizer(config.tokenizer)
-    model = server.settle_model()
-    draw = RemotePolicy(
-        server=server, problems=problems, sampling=sampling, seed=config.seed,
-        prompts=lambda problem: chat_or_text(server.api, config.data.task, problem, tokenizer),
-        skip=config.data.on_error == "skip",
-    )  # fmt: skip
-    policy = {"kind": "server", "model": model, "api": server.api, "tokenizer": config.tokenizer}
-    logprob = "what the server lists, summed; whether before or behind the temperature and with the end token, it knows"
-    return Policy(
-        draw, {"policy": policy, "decode": plain(sampling)}, {"model": model, "url": server.base, "logprob": logprob}
-    )
-
-
-def output_folder(name: str, output: str | None, default: str = "mined") -> pathlib.Path:
-    """Where results go: `output`, or a folder within the run; InputError for a model that is no run."""
-    if output is None and not is_run(name):
-        raise InputError(f"{name!r} is no run folder, so say where the results go: --output=FOLDER")
-    return pathlib.Path(name).expanduser() / default if output is None else pathlib.Path(output).expanduser()
+def from_config(trained: Config, tokenizer: str | None) -> MineConfig:
+    """The settings for the training source of a training run's config."""
+    data = MineData(source=trained.data.source, task=trained.data.task, on_error=trained.data.on_error)
+    return MineConfig(data=data, tokenizer=tokenizer)
 
 
 def read_settings(argv: Sequence[str]) -> tuple[str, MineConfig]:
-    """The policy's name and the settings, from the command line; InputError for what it does not understand."""
-    name, file, rest = name_and_file(argv)
-    default: Any = tyro.MISSING_NONPROP
-    if file is not None:
-        trained = settings.read_file(file)
-        # A run knows its tokenizer; with a server it is needed only where the user says so.
-        tokenizer = None if is_url(name) or is_run(name) else trained.data.tokenizer
-        data = MineData(source=trained.data.source, task=trained.data.task, on_error=trained.data.on_error)
-        default = MineConfig(data=data, tokenizer=tokenizer)
-    check_choices(rest, has_source=file is not None)
-    kind = tyro.conf.CascadeSubcommandArgs[MineConfig]
-    return name, settings.parse(default, rest, f"python -m mtjax.mine {name}", kind)
+    """The policy's name and the settings, from the command line; InputError for a word that is not understood."""
+    return model_or_server.read_settings(argv, "mine", MineConfig, from_config)
 
 
-@entry_point
-def main(argv: Sequence[str] | None = None) -> int:
+@command("MODEL_OR_URL [CONFIG] [overrides]", before=check_one_host)
+def main(words: Sequence[str]) -> int:
     """The command; returns the exit code."""
-    argv = sys.argv[1:] if argv is None else argv
-    if not argv or argv[0] in ("-h", "--help"):
-        usage = "usage: python -m mtjax.mine MODEL_OR_URL [CONFIG] [overrides]"
-        print(f"{usage}\n\n{(__doc__ or '').split(chr(10), 2)[2]}")
-        print("`python -m mtjax.mine MODEL_OR_URL --help` lists every setting with its value.")
-        return ExitCode.DONE if argv else ExitCode.BAD_INPUT
-    name, config = read_settings(argv)
-    keep_compiled()
+    name, config = read_settings(words)
     return run(name, config, lambda text: print(text, flush=True))
 
 

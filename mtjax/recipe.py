@@ -1,33 +1,31 @@
-"""Run a recipe: `python -m mtjax.recipe CONFIG [overrides]`; it trains, measures and writes one report."""
+"""Run an experiment: it trains, measures and writes one report.
+
+CONFIG is a Python file with `recipe = Demo(...)`, `Coverage(...)` or `Comparison(...)`, such as configs/demo.py.
+"""
 
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 import tyro
 
 from mtjax.config import parse, read_module
-from mtjax.errors import ExitCode, InputError, entry_point
+from mtjax.distributed.hosts import check_one_host
+from mtjax.errors import ExitCode, InputError
 from mtjax.experiments.recipes import RECIPES
-from mtjax.runs.compiled import keep_compiled
+from mtjax.io.command_line import command
 
 
-@entry_point
-def main(argv: Sequence[str] | None = None) -> int:
+@command("CONFIG [overrides]", before=check_one_host)
+def main(words: list[str]) -> int:
     """The command; returns the exit code."""
-    argv = list(sys.argv[1:] if argv is None else argv)
-    if not argv or argv[0] in ("-h", "--help"):
-        print("usage: python -m mtjax.recipe CONFIG [overrides]\n\nCONFIG is a Python file, such as configs/demo.py")
-        return ExitCode.DONE if argv else ExitCode.BAD_INPUT
-    recipe = getattr(read_module(argv[0]), "recipe", None)
+    recipe = getattr(read_module(words[0]), "recipe", None)
     kind: Any = type(recipe)
     if kind not in RECIPES:
         raise InputError(
-            f"{argv[0]} defines no `recipe = Comparison(...)`, `Coverage(...)` or `Demo(...)`; see configs/"
+            f"{words[0]} defines no `recipe = Comparison(...)`, `Coverage(...)` or `Demo(...)`; see configs/"
         )
     one_level: Any = tyro.conf.CascadeSubcommandArgs
-    recipe = parse(recipe, argv[1:], f"python -m mtjax.recipe {argv[0]}", one_level[kind])
-    keep_compiled()
+    recipe = parse(recipe, words[1:], f"python -m mtjax.recipe {words[0]}", one_level[kind])
     print(f"report: {RECIPES[kind](recipe)}")
     return ExitCode.DONE
 

@@ -105,8 +105,15 @@ class Registry(Mapping[str, Any]):
         entry = entry if inspect.isclass(entry) or inspect.isroutine(entry) else type(entry)
         return next((name for name, known in self._entries.items() if known is entry), None)
 
+    def setting(self) -> Any:
+        """The type of a settings field that holds one of the entries: on the command line, `field:NAME` chooses.
+
+        It is open until the command line is read or settings are checked: `refresh` then puts `union` in its place.
+        """
+        return Annotated[Any, self]
+
     def union(self) -> Any:
-        """The type of a settings field that holds one of the entries: on the command line, `field:NAME` chooses."""
+        """The type of all entries that are registered by now, with their names on the command line."""
         choices = tuple(Annotated[cls, tyro.conf.subcommand(name)] for name, cls in self.items())
         return Annotated[Union[choices], self]  # noqa: UP007
 

@@ -29,6 +29,12 @@ from hypothesis import settings  # noqa: E402
 settings.register_profile("mtjax", max_examples=25, deadline=None, derandomize=True)
 settings.load_profile("mtjax")
 
+# Classes that a config file of your own registers get the contract tests too: `make contracts CONFIG=my.py`.
+if "MTJAX_CONFIG" in os.environ:
+    from mtjax.config import read_module
+
+    read_module(os.environ["MTJAX_CONFIG"])
+
 SHARED = pathlib.Path(__file__).parent.parent.parent / "shared"
 
 

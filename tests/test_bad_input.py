@@ -85,7 +85,7 @@ OVERRIDES = {
     "micro-batches that do not divide": (["--micro_batches=3"], "micro_batches=3"),
     "heads that do not divide": (["--model.heads=3", "--model.kv_heads=2"], "multiple of model.kv_heads=2"),
     "odd head": (["--model.head_dim=7"], "must be even"),
-    "no checkpoint kept": (["--checkpoint.keep=0"], "expected both at least 1"),
+    "no checkpoint kept": (["--checkpoint.keep=0"], "checkpoint.keep=0: expected at least 1"),
     "row too short": (["--data.sequence_length=1"], "sequence_length"),
     "rows shorter than every example": (["--data.sequence_length=8"], "sequence_length"),
     "no segments": (["--data.max_segments=0"], "max_segments"),

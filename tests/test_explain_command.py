@@ -7,39 +7,32 @@ import unicodedata
 
 import numpy as np
 import pytest
+from rich.cells import cell_len
 
 from mtjax import explain, train
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import ExitCode, InputError
-from mtjax.inspection.explanation import (
-    Explanation,
-    Shown,
-    Text,
-    Token,
-    columns_of,
-    differences,
-    parting,
-    token_texts,
-    visible,
-)
+from mtjax.inspection.example_origins import common_prefix
+from mtjax.inspection.explanation import ExampleView, Explanation, TextView, TokenView, differences
 from mtjax.inspection.html import to_page
-from mtjax.inspection.terminal import mark_of, to_text, token_table
+from mtjax.inspection.terminal import to_text
+from mtjax.inspection.token_texts import token_texts, visible
 
 BYTES = load_tokenizer("bytes")
 
 
 def token(text, weight=1.0, loss=0.0, differs=False, target=None, reference=None):
     target = weight != 0 if target is None else target
-    return Token(7, text, float(weight), target, -float(loss), 0.5, reference, differs)
+    return TokenView(7, text, float(weight), target, -float(loss), 0.5, reference, differs)
 
 
 def text_of(*tokens, label=""):
     first = next((place for place, one in enumerate(tokens) if one.differs), None)
-    return Text(label, tokens, first)
+    return TextView(label, tokens, first)
 
 
 def shown(*texts, name="p/full/0", notes=()):
-    return Explanation("A batch", (("model", "none"),), {"loss": 0.25}, (Shown(name, 1, 2, notes, texts),), 0)
+    return Explanation("A batch", (("model", "none"),), {"loss": 0.25}, (ExampleView(name, 1, 2, notes, texts),), 0)
 
 
 def block_of(found, **options):
@@ -57,11 +50,11 @@ def test_white_space_and_odd_characters_are_visible():
     assert visible("\u200b\u00a0\r\u202e\x07\ue000") == "⟨U+200B⟩⍽␍⟨U+202E⟩⟨U+0007⟩⟨U+E000⟩"
     assert visible("\u0301e\u0301") == "◌\u0301e\u0301"  # an accent without its letter, and one with
     assert visible(None) == "…"
-    assert [columns_of(text) for text in ("ab", "漢字", "e\u0301", "", "👩")] == [2, 4, 1, 0, 2]
+    assert [cell_len(text) for text in ("ab", "漢字", "e\u0301", "", "👩")] == [2, 4, 1, 0, 2]
     for code in range(0x3000):
         kind = unicodedata.category(chr(code))
         if kind[0] in "CZ":
-            assert columns_of(visible(chr(code))) > 0, hex(code)
+            assert cell_len(visible(chr(code))) > 0, hex(code)
 
 
 def test_characters_of_several_tokens_stand_at_their_last_one():
@@ -87,8 +80,8 @@ def test_differences_by_hand():
     assert [np.flatnonzero(side).tolist() for side in flags] == [[1], [1, 2, 5]]
     assert not any(side.any() for side in differences([1, 2], [1, 2]))
     # Both texts part at one place, also where one of them has lost a token there: 16 + 5 = 21 and 1 + 5 = 6.
-    assert parting([1, 6, 0, 5], [1, 0, 5]) == parting([1, 0, 5], [1, 6, 0, 5]) == 1
-    assert parting([1, 2], [1, 2, 3]) == 2
+    assert common_prefix([1, 6, 0, 5], [1, 0, 5]) == common_prefix([1, 0, 5], [1, 6, 0, 5]) == 1
+    assert common_prefix([1, 2], [1, 2, 3]) == 2
 
 
 # --- numbers
@@ -108,10 +101,10 @@ def test_sums_of_a_text_by_hand():
 
 
 def test_marks_say_what_a_token_does():
-    marks = [mark_of(token("x", loss=loss)) for loss in (0.0, 0.99, 3.2, 9.5, 44.0, float("inf"), float("nan"))]
+    marks = [token("x", loss=loss).mark for loss in (0.0, 0.99, 3.2, 9.5, 44.0, float("inf"), float("nan"))]
     assert marks == ["0", "0", "3", "9", "9", "?", "?"]
-    assert mark_of(token("x", weight=0.0, loss=3)) == "."
-    assert mark_of(token("x", weight=1.0, target=False)) == "-"
+    assert token("x", weight=0.0, loss=3).mark == "."
+    assert token("x", weight=1.0, target=False).mark == "-"
 
 
 # --- the terminal
@@ -145,7 +138,7 @@ def test_lines_keep_to_the_width_and_colours_change_nothing_else():
     for width in (40, 99, 100, 160):
         plain = to_text(found, width=width)
         block = plain[plain.index("first difference: ") :].splitlines()[1:]
-        assert max(map(columns_of, block)) <= width
+        assert max(map(cell_len, block)) <= width
         assert any(" | " in line for line in block) == (width >= 100)
         coloured = to_text(found, width=width, colour=True)
         assert "\x1b[" in coloured
@@ -155,7 +148,7 @@ def test_lines_keep_to_the_width_and_colours_change_nothing_else():
 
 
 def test_the_table_has_every_token():
-    table = token_table(text_of(token("a\n", loss=2.0, reference=-1.5), token(None, differs=True), label="chosen"))
+    table = text_of(token("a\n", loss=2.0, reference=-1.5), token(None, differs=True), label="chosen").table()
     assert [tuple(row) for row in table.rows] == [
         ("0", "7", "a↵", "1", 2.0, 0.5, 1.5, ""),
         ("1", "7", "…", "1", 0.0, 0.5, 0.0, "!"),
@@ -212,6 +205,15 @@ def test_the_page_is_whole_holds_every_token_and_escapes_texts():
     assert 'First difference: 1 at token 1 against 2" at token 1.' in page.text
     assert "0.25" in page.text
     assert sum(tag == "tr" for tag, _ in page.elements) == 2 * (1 + 2)
+
+
+@pytest.mark.parametrize("text", ["<script>alert(1)</script>", "{{ 7 * 7 }} {% x %}", "**a** `b` [c](d)", "&lt;i&gt;"])
+def test_texts_of_a_model_are_not_interpreted(text):
+    found = shown(text_of(token(text), label="chosen"), text_of(token("x", differs=True)), name=text, notes=(text,))
+    page = Outline(to_page(found._replace(title=text, facts=(("model", text),))))
+    assert page.text.count(text) >= 4  # title, fact, name and note
+    assert page.text.count(visible(text)) >= 2  # among the texts and in the table
+    assert text in to_text(found)
 
 
 def test_numbers_that_are_none_do_not_break_the_page():
@@ -312,10 +314,10 @@ def test_which_checkpoint_is_taken(tmp_path):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--step=x"], "--step=x: expected a whole number"),
+        (["--step=x"], "--step: 'x' is not a whole number"),
         (["--step=0"], "step=0"),
         (["--html"], "--html needs a value"),
-        (["--tokens=maybe"], "--tokens=maybe"),
+        (["--tokens=maybe"], "--tokens=maybe: a switch takes True or False"),
         (["--objective.bata=1"], "--objective.beta"),
         (["--batch_size=12"], "batch_size=12 must be a multiple of the 8 devices"),
     ],
@@ -334,4 +336,6 @@ def test_a_page_without_its_folder_is_refused_before_the_work(file, capsys, monk
 def test_help_lists_the_options(capsys):
     assert explain.main(["--help"]) == 0
     said = capsys.readouterr().out
-    assert all(option in said for option in explain.OPTIONS)
+    options = ("--step", "--checkpoint", "--html", "--examples", "--tokens")
+    assert all(option in said for option in options)
+    assert "overrides" in said

@@ -21,6 +21,7 @@ from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import ExitCode
 from mtjax.inject import main, run
 from mtjax.io.journal import locked
+from mtjax.mistakes.formats import to_trl
 from mtjax.mistakes.inject_config import InjectConfig
 from mtjax.mistakes.injection import OUTCOMES
 from mtjax.mistakes.self_edit import FENCE
@@ -170,8 +171,9 @@ def test_a_kill_at_any_moment_changes_nothing(tmp_path):
     rng = random.Random(0)
     for number in range(2):
         job = start(tmp_path / "killed", count)
-        writing = tmp_path / "killed" / "mistakes.jsonl.writing"
-        while not writing.exists() and job.poll() is None:
+        writing = lambda: [*(tmp_path / "killed").glob(".mistakes.jsonl.*.tmp")]
+        before = len(writing())
+        while len(writing()) == before and job.poll() is None:
             time.sleep(0.005)
         time.sleep(rng.random() * 0.4)  # while it writes, or just behind
         job.send_signal(signal.SIGKILL)
@@ -198,6 +200,17 @@ class Editor:
 def self_edit_settings(folder):
     source = InMemory(tuple(Arithmetic(count=10).problems().items))
     return InjectConfig(source=source, output=str(folder), editor="self_edit", model="scripted", chunk=3, leak=False)
+
+
+def test_pairs_for_trl(tmp_path, capsys):
+    assert main([*SOURCE, f"--output={tmp_path}/a", "--no_leak", "--carry_forward"]) == ExitCode.DONE
+    before = files(tmp_path / "a")
+    assert main([*SOURCE, f"--output={tmp_path}/a", "--no_leak", "--carry_forward", "--format=trl"]) == ExitCode.DONE
+    assert files(tmp_path / "a") == before  # the records do not depend on the format
+    assert f"{tmp_path}/a/trl.jsonl" in capsys.readouterr().out
+    pairs = [json.loads(line) for line in (tmp_path / "a" / "trl.jsonl").read_text().splitlines()]
+    assert pairs == [to_trl(mistake) for mistake in read_mistakes(f"{tmp_path}/a/mistakes.jsonl")]
+    assert all(set(pair) == {"prompt", "chosen", "rejected"} for pair in pairs)
 
 
 def test_self_editing_goes_on_where_it_was_stopped(tmp_path, capsys):

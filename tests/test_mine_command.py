@@ -231,7 +231,7 @@ def test_the_task_chooses_the_interface(tmp_path):
     [
         (["smolm2"], "did you mean 'smollm2'"),
         (["FOLDER", "--output=x"], "say which problems"),
-        (["FOLDER", *PROBLEMS, "data.task:caht_task", "--output=x"], "did you mean 'chat_task'"),
+        (["FOLDER", *PROBLEMS, "data.task:caht_task", "--output=x"], "did you mean 'chat'"),
         (["FOLDER", "data.source:arithmetc", "--output=x"], "did you mean 'arithmetic'"),
         (["FOLDER", *PROBLEMS], "--output=FOLDER"),
         (["FOLDER", *PROBLEMS, "--smaples=3"], "--samples"),
@@ -278,7 +278,7 @@ def test_settings_of_a_config_file_are_its_training_source(folder, tmp_path):
         "config = Config(data=data, held_out=HeldOut(source=Arithmetic(count=7, split='test')))\n"
     )
     name, config = mine.read_settings([folder, str(file), "--samples=4"])
-    assert (name, config.samples, config.data.source.count, config.tokenizer) == (folder, 4, 5, "bytes")
+    assert (name, config.sampling.samples, config.data.source.count, config.tokenizer) == (folder, 4, 5, "bytes")
     assert config.data.task.decode_prefix == "correct"
     _, config = mine.read_settings(["http://h/v1", str(file)])
     assert config.tokenizer is None

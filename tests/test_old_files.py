@@ -185,6 +185,10 @@ def test_the_kept_parts_of_a_comparison_give_the_same_results(old, capsys):
     new, was = (
         json.loads(pathlib.Path(name).read_text()) for name in ("comparison/results.json", "expected/comparison.json")
     )
+    for results in (new, was):  # numbers stay, words may change: docs/decisions/results_keep_numbers_not_words.md
+        results.pop("verdict")
+        for claim in results["claims"]:
+            claim.pop("shown")
     assert_same(new, was)
     assert files("comparison").items() >= before.items()
     assert pathlib.Path("comparison/report.html").exists()

@@ -148,7 +148,7 @@ def test_end_to_end_with_a_folder(folder, data, tmp_path, capsys):
     assert a == b != c
     with pytest.raises(InputError, match="seed was 0, is 1"):
         job(f"--output={tmp_path / 'a'}", "--seed=1")
-    with pytest.raises(InputError, match="tokens; the model's 2048 leave 8 before a reply of 2040: show fewer"):
+    with pytest.raises(InputError, match="tokens; the model's 2048 leave 8 before an answer of 2040: show fewer"):
         job("--max_new_tokens=2040")
 
 

@@ -12,7 +12,9 @@ from mtjax.data.index import Counts, Fit, Index, build_index, join_indices
 from mtjax.data.order import make_order
 from mtjax.data.packing import Rows, first_that_fit, join_rows, pack
 from mtjax.data.problem import OnError, Problems
-from mtjax.data.sources import AnySource, weighted_sources
+from mtjax.data.selection import select, selected_sources
+from mtjax.data.sources import AnySource
+from mtjax.data.sources.memory import InConfigOnly
 from mtjax.data.tasks import AnyTask
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
@@ -24,26 +26,22 @@ from mtjax.types import Batch
 class DataConfig:
     """What to train on, how it becomes text, and how text becomes rows."""
 
-    source: AnySource  # type: ignore[valid-type]
-    """Where problems come from."""
-    task: AnyTask
-    """How a problem becomes text, and which of it counts; must be the task of the objective."""
+    source: AnySource  # Where problems come from.
+    task: AnyTask  # How a problem becomes text, and which of it counts; must be the task of the objective.
     tokenizer: str | None = None
     """The name of a tokenizer: bytes, arithmetic, smollm2, a folder or a hub id; None takes the model's own."""
-    sequence_length: int = 1024
-    """Tokens per row."""
+    sequence_length: int = 1024  # Tokens per row.
     max_segments: int | None = None
     """Most examples in one row; columns of every `segment_...` extra. None: one per 64 tokens, at least 8."""
-    pack: bool = True
-    """Put several examples in one row, which do not see each other. Off: one example per row."""
-    on_error: OnError = "raise"
-    """A record that cannot be read: stop with its file and line, or skip and count it."""
+    pack: bool = True  # Put several examples in one row, which do not see each other. Off: one example per row.
+    on_error: OnError = "raise"  # A record that cannot be read: stop with its file and line, or skip and count it.
     truncation: Literal["drop", "left", "keep"] = "drop"
     """An example longer than a row: leave it out, cut the front of its prompt, or cut off its end (and train it)."""
     boundary: Literal["raise", "allow"] = "raise"
     """A token that lies across the end of the prompt: stop, or train it with the answer."""
-    cache_dir: str | None = None
-    """Folder that keeps the tokenised examples between runs; None keeps nothing."""
+    cache_dir: str | None = None  # Folder that keeps the tokenised examples between runs; None keeps nothing.
+    selections: InConfigOnly = ()
+    """Selections of `mtjax.data.selection`, applied in order to the problems of each source of a mixture."""
 
     @property
     def segments(self) -> int:
@@ -111,12 +109,12 @@ class Batches(NamedTuple):
 
 def problems(config: DataConfig) -> Problems:
     """The problems of the source, for evaluation; decode from `config.task.prompt(problem)`."""
-    return config.source.problems(config.on_error)
+    return select(config.source, config.selections).problems(config.on_error)
 
 
 def fingerprint_of(config: DataConfig, tokenizer: Tokenizer | None = None) -> str:
     """Of all that the batches depend on but the seed and the batch size; files are read, nothing is tokenised."""
-    sources, weights = zip(*weighted_sources(config.source), strict=True)
+    sources, weights = zip(*selected_sources(config.source, config.selections), strict=True)
     return digest(
         [source.fingerprint() for source in sources],
         weights,
@@ -144,8 +142,7 @@ def make_batches(
 
     `rows` asks for some of each batch's B rows, such as one host's (`mtjax.distributed.placement.own_rows`).
     `repeat=False` is one pass for evaluation: every example once, in fixed order, the last batch filled up with empty
-    rows, and InputError
-    beyond it.
+    rows, and InputError beyond it.
 
     `also` gives more numbers per token, by name, such as the log-probs of a reference; they become extras.
 
@@ -156,7 +153,7 @@ def make_batches(
     serves up to about 10^8 tokens on one host, since each host holds all of them.
     """
     _check(config, batch_size, seed)
-    sources, weights = zip(*weighted_sources(config.source), strict=True)
+    sources, weights = zip(*selected_sources(config.source, config.selections), strict=True)
     read = (config.on_error, config.task, tokenizer, _fit(config), config.cache_dir)
     parts = [build_index(source, *read) for source in sources]
     index = join_indices(parts)

@@ -3,9 +3,7 @@
 import array
 import dataclasses
 import json
-import os
 import pathlib
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
@@ -19,6 +17,7 @@ from mtjax.data.sources import Source
 from mtjax.data.tasks import Task
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
+from mtjax.io.files import atomic_file
 from mtjax.io.hashing import digest
 
 
@@ -178,14 +177,8 @@ def _write(path: pathlib.Path, index: Index) -> None:
     arrays = {name: getattr(index, name) for name in ("tokens", "weights", "offsets")}
     for group in ("per_sequence", "per_token"):
         arrays |= {f"{group}.{name}": values for name, values in getattr(index, group).items()}
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, text=np.frombuffer(json.dumps(text).encode(), np.uint8), **arrays)
-        os.replace(temporary, path)
-    except BaseException:
-        pathlib.Path(temporary).unlink(missing_ok=True)
-        raise
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, text=np.frombuffer(json.dumps(text).encode(), np.uint8), **arrays)
 
 
 CHECKED = 64

@@ -5,30 +5,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
-from mtjax.errors import InputError, suggest
-from mtjax.io.jsonl import json_of, read_lines
+from mtjax.errors import InputError
+from mtjax.io.jsonl import decode, json_of, read_lines
 
 SCHEMA = 1
 """Version of the JSON form; raised when a field changes its meaning."""
-
-ERROR_TYPES = (
-    "value",
-    "value_series",
-    "operator",
-    "swap",
-    "dropped_term",
-    "substitution",
-    "carry",
-    "unit",
-    "copied_number",
-    "skipped_step",
-    "early_stop",
-    "misread",
-    "other",
-)
-"""Kinds of error: another value; a series of related values; another operator; operands swapped; a term left out; a
-wrong substitution; a dropped carry or borrow; another unit; a number copied wrong; a step left out; an end before the
-answer; words changed so that the question is misread; none of these, or not known."""
 
 Verdict = Literal["proved", "refuted", "unproved"]
 """Of the wrong side: shown wrong by a checker, shown still right, or nothing that a checker can judge."""
@@ -42,50 +23,31 @@ class Mistake:
     white space is part of the fields, so nothing is put between them. Fields that are not known are empty.
     """
 
-    id: str
-    """Names the record; unique in its file."""
+    id: str  # Names the record; unique in its file.
     kind: Literal["step", "solution"]
     """What is to be compared: one step behind a right prefix, or two whole solutions (`prefix` and rests empty)."""
-    problem_id: str
-    """The problem it belongs to; records of one problem share it."""
-    question: str
-    """The text of the problem."""
-    answer: str = ""
-    """The final answer that is right."""
-    prefix: str = ""
-    """The right steps so far, up to and with the header of the step in question."""
-    right_step: str = ""
-    """What would have been right there."""
-    right_rest: str = ""
-    """How the right solution goes on."""
-    wrong_step: str = ""
-    """What was written instead."""
-    wrong_rest: str = ""
-    """How the wrong solution went on."""
-    span: tuple[int, int] | None = None
-    """Characters of `wrong_step` that are in error, `start .. end - 1`."""
+    problem_id: str  # The problem it belongs to; records of one problem share it.
+    question: str  # The text of the problem.
+    answer: str = ""  # The final answer that is right.
+    prefix: str = ""  # The right steps so far, up to and with the header of the step in question.
+    right_step: str = ""  # What would have been right there.
+    right_rest: str = ""  # How the right solution goes on.
+    wrong_step: str = ""  # What was written instead.
+    wrong_rest: str = ""  # How the wrong solution went on.
+    span: tuple[int, int] | None = None  # Characters of `wrong_step` that are in error, `start .. end - 1`.
     error_type: str = "other"
-    """One of `ERROR_TYPES`."""
-    before: str = ""
-    """The text that an edit replaced."""
-    after: str = ""
-    """The text that an edit put there."""
-    edit_distance: int | None = None
-    """Levenshtein distance between the two steps."""
-    wrong_answer: str = ""
-    """The final answer of the wrong solution."""
-    verdict: Verdict = "unproved"
-    """What is known of the wrong side."""
-    judge: str = ""
-    """Who gave the verdict, such as "equation", "number", "final answer" or "annotator"."""
+    """What kind of error it is: a name from `python -m mtjax.list error_type`, or "other"; readers accept any text."""
+    before: str = ""  # The text that an edit replaced.
+    after: str = ""  # The text that an edit put there.
+    edit_distance: int | None = None  # Levenshtein distance between the two steps.
+    wrong_answer: str = ""  # The final answer of the wrong solution.
+    verdict: Verdict = "unproved"  # What is known of the wrong side.
+    judge: str = ""  # Who gave the verdict, such as "equation", "number", "final answer" or "annotator".
     generator: str = ""
     """What made the wrong side, such as "rules", "self_edit", "sampling", or the data set it comes from."""
-    model: str = ""
-    """Fingerprint of the model that wrote the wrong side, or its name."""
-    decode: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Settings it was decoded with."""
-    seed: int | None = None
-    """Seed it was made with."""
+    model: str = ""  # Fingerprint of the model that wrote the wrong side, or its name.
+    decode: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # Settings it was decoded with.
+    seed: int | None = None  # Seed it was made with.
 
     @property
     def right_solution(self) -> str:
@@ -121,36 +83,11 @@ def from_json(record: Any, where: str) -> Mistake:
             f"{where}: schema {record.get('schema')!r}; expected {SCHEMA}: write the file again with this version's "
             "`python -m mtjax.inject` or `mtjax.mine`"
         )
-    values = {name: value for name, value in record.items() if name != "schema"}
-    for name, value in values.items():
-        if name not in FIELDS:
-            raise InputError(f"{where}: unknown key {name!r}: {suggest(name, FIELDS)}")
-        _check(name, value, where)
-    missing = [name for name in NEEDED if name not in values]
-    if missing:
-        raise InputError(f"{where}: no {missing[0]!r} in keys {sorted(values)}; a mistake record needs it")
-    if values.get("span") is not None:
-        values["span"] = tuple(values["span"])
-        start, end = values["span"]
-        if not 0 <= start <= end <= len(values.get("wrong_step", "")):
-            raise InputError(f"{where}: span {start}..{end} is not inside the wrong step's characters; mend the record")
-    return Mistake(**values)
-
-
-def _check(name: str, value: Any, where: str) -> None:
-    """Refuse a value of another type or outside its choices."""
-    choices = {"kind": ("step", "solution"), "verdict": ("proved", "refuted", "unproved"), "error_type": ERROR_TYPES}
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    fine = {
-        "span": isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(x, int) for x in value),
-        "edit_distance": whole,
-        "seed": whole,
-        "decode": isinstance(value, Mapping),
-    }.get(name, isinstance(value, str))
-    if not fine:
-        raise InputError(f"{where}: {name!r} is {value!r:.80}, which is no {FIELDS[name].type}; mend the record")
-    if name in choices and value not in choices[name]:
-        raise InputError(f"{where}: {name} {value!r}: {suggest(value, choices[name])}")
+    mistake = decode({name: value for name, value in record.items() if name != "schema"}, Mistake, where)
+    start, end = mistake.span or (0, 0)
+    if not 0 <= start <= end <= len(mistake.wrong_step):
+        raise InputError(f"{where}: span {start}..{end} is not inside the characters of wrong_step; fix the record")
+    return mistake
 
 
 def read_mistakes(path: str) -> Iterator[Mistake]:

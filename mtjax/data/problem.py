@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from mtjax.errors import InputError, suggest
+from mtjax.io.jsonl import decode, refuse_unknown
 
 OnError = Literal["raise", "skip"]
 """What a source does with a record it cannot read: raise InputError, or count it and go on."""
@@ -21,50 +22,35 @@ ROLES = ("system", "user", "assistant")
 class Message:
     """One turn of a conversation."""
 
-    role: str
-    """Who speaks: "system", "user" or "assistant"."""
-    content: str
-    """What is said, without any template around it."""
+    role: str  # Who speaks: "system", "user" or "assistant".
+    content: str  # What is said, without any template around it.
 
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
     """Two texts behind the same one, of which the first is the better."""
 
-    context: str
-    """What both stand behind, after the prompt: "" for whole solutions, the right steps so far for a step."""
-    chosen: str
-    """The better text, white space included."""
-    rejected: str
-    """The worse text."""
-    kind: Literal["full", "step"] = "full"
-    """Whole solutions, or one step of a solution that goes on behind it."""
-    error_type: str = ""
-    """What is wrong with the rejected text, one of `mtjax.data.mistake_record.ERROR_TYPES`; "" where nobody said."""
+    context: str  # What both stand behind, after the prompt: "" for whole solutions, the right steps so far for a step.
+    chosen: str  # The better text, white space included.
+    rejected: str  # The worse text.
+    kind: Literal["full", "step"] = "full"  # Whole solutions, or one step of a solution that goes on behind it.
+    error_type: str = ""  # What is wrong with the rejected text, the name of an error type; "" if it is not known.
 
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
     """One question with what is known about it; every source gives these and every task renders them."""
 
-    id: str
-    """Names the problem in error messages and logs, such as `train.jsonl:12`."""
-    question: str
-    """The text of the task; of a conversation, its first user message."""
-    answer: str = ""
-    """The final answer alone, such as "18"; empty where it is not known."""
-    right: tuple[str, ...] = ()
-    """Solutions known to be right, each complete with its final answer."""
-    wrong: tuple[str, ...] = ()
-    """Solutions known to be wrong."""
-    messages: tuple[Message, ...] = ()
-    """The conversation, for chat data; empty otherwise."""
-    pairs: tuple[Pair, ...] = ()
-    """Pairs that were made as such, by an annotator or by injection."""
+    id: str  # Names the problem in error messages and logs, such as `train.jsonl:12`.
+    question: str  # The text of the task; of a conversation, its first user message.
+    answer: str = ""  # The final answer alone, such as "18"; empty where it is not known.
+    right: tuple[str, ...] = ()  # Solutions known to be right, each complete with its final answer.
+    wrong: tuple[str, ...] = ()  # Solutions known to be wrong.
+    messages: tuple[Message, ...] = ()  # The conversation, for chat data; empty otherwise.
+    pairs: tuple[Pair, ...] = ()  # Pairs that were made as such, by an annotator or by injection.
     success_rate: float | None = None
     """Share of a model's sampled solutions that were right; None where nobody sampled."""
-    source: str = ""
-    """Where it comes from, such as "gsm8k"."""
+    source: str = ""  # Where it comes from, such as "gsm8k".
 
 
 class Problems(NamedTuple):
@@ -98,45 +84,53 @@ SCHEMAS: dict[str, tuple[str, ...]] = {
 """
 
 
-def _text(record: Mapping[str, Any], key: str, where: str, default: str | None = None) -> str:
-    value = record.get(key, default)
-    if not isinstance(value, str):
-        raise InputError(f"{where}: {key!r} is {value!r:.80}; expected a string, so put the value in quotes")
-    return value
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Record:
+    id: str = ""
+    source: str = ""
 
 
-def _texts(record: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
-    value = record.get(key, [])
-    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-        raise InputError(f"{where}: {key!r} is {value!r:.80}; expected a list of strings")
-    return tuple(value)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Completion(_Record):
+    prompt: str
+    completion: str
 
 
-def _messages(record: Mapping[str, Any], where: str) -> tuple[Message, ...]:
-    value = record["messages"]
-    if not isinstance(value, list | tuple) or not value:
-        raise InputError(f"{where}: 'messages' is {value!r:.80}; expected a non-empty list of objects")
-    messages = []
-    for turn, item in enumerate(value):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Conversation(_Record):
+    messages: tuple[Message, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Preference(_Record):
+    prompt: str
+    chosen: str
+    rejected: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Solutions(_Record):
+    question: str | None = None
+    prompt: str | None = None
+    answer: str = ""
+    right: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
+    success_rate: float | None = None
+
+
+def _checked(messages: Sequence[Message], where: str) -> tuple[Message, ...]:
+    """The messages of a conversation; InputError for an order or a speaker that no conversation has."""
+    if not messages:
+        raise InputError(f"{where}: 'messages' is []; expected a non-empty list of objects")
+    for turn, message in enumerate(messages):
         here = f"{where}: messages[{turn}]"
-        if not isinstance(item, Mapping):
-            raise InputError(f'{here} is {item!r:.80}; expected {{"role": ..., "content": ...}}')
-        _refuse_unknown(item, ("role", "content"), here)
-        role = _text(item, "role", here)
-        if role not in ROLES:
-            raise InputError(f"{here}: role {role!r}: {suggest(role, ROLES)}")
-        if role == "system" and turn:
+        if message.role not in ROLES:
+            raise InputError(f"{here}: role {message.role!r}: {suggest(message.role, ROLES)}")
+        if message.role == "system" and turn:
             raise InputError(f"{here}: a system message stands only in front; move it there or make it a user's")
-        messages.append(Message(role, _text(item, "content", here)))
     if all(message.role != "user" for message in messages):
         raise InputError(f"{where}: 'messages' has no message of the user; a conversation needs at least one")
     return tuple(messages)
-
-
-def _refuse_unknown(record: Mapping[str, Any], known: Sequence[str], where: str) -> None:
-    for key in record:
-        if key not in known:
-            raise InputError(f"{where}: unknown key {key!r}: {suggest(str(key), known)}")
 
 
 def first_user_message(messages: Sequence[Message]) -> str:
@@ -165,35 +159,30 @@ def problem_from_record(record: Any, where: str, *, id: str = "") -> Problem:
         schema = "preference"
     else:
         schema = "solutions"
-    _refuse_unknown(record, sorted({"id", "source"}.union(*SCHEMAS.values())), where)
-    _refuse_unknown(record, (*SCHEMAS[schema], "id", "source"), where)
-    if schema == "solutions" and not {"question", "prompt"} & set(record):
-        raise InputError(f"{where}: no question in keys {sorted(record)}; expected 'question', 'prompt' or 'messages'")
-    name = _text(record, "id", where, id or where)
-    source = _text(record, "source", where, "")
+    refuse_unknown(record, tuple(sorted({"id", "source"}.union(*SCHEMAS.values()))), where)
+    name = record.get("id", id or where)
     if schema == "messages":
-        messages = _messages(record, where)
-        return Problem(name, first_user_message(messages), messages=messages, source=source)
+        talk = decode(record, _Conversation, where)
+        messages = _checked(talk.messages, where)
+        return Problem(name, first_user_message(messages), messages=messages, source=talk.source)
     if schema == "completion":
-        return Problem(name, _text(record, "prompt", where), right=(_text(record, "completion", where),), source=source)
+        one = decode(record, _Completion, where)
+        return Problem(name, one.prompt, right=(one.completion,), source=one.source)
     if schema == "preference":
-        pair = Pair("", _text(record, "chosen", where), _text(record, "rejected", where))
-        return Problem(name, _text(record, "prompt", where), pairs=(pair,), source=source)
+        pair = decode(record, _Preference, where)
+        return Problem(name, pair.prompt, pairs=(Pair("", pair.chosen, pair.rejected),), source=pair.source)
+    solved = decode(record, _Solutions, where)
     if {"question", "prompt"} <= set(record):
         raise InputError(f"{where}: both 'question' and 'prompt'; give one, they mean the same")
+    question = solved.prompt if solved.question is None else solved.question
+    if question is None:
+        raise InputError(f"{where}: no question in keys {sorted(record)}; expected 'question', 'prompt' or 'messages'")
     if not {"answer", "right", "wrong"} & set(record):
         raise InputError(f"{where}: only a question; add at least one of 'completion', 'answer', 'right', 'wrong'")
-    question = _text(record, "question" if "question" in record else "prompt", where)
-    right, wrong = _texts(record, "right", where), _texts(record, "wrong", where)
-    answer, rate = _text(record, "answer", where, ""), _rate(record, where)
-    return Problem(name, question, answer, right, wrong, source=source, success_rate=rate)
-
-
-def _rate(record: Mapping[str, Any], where: str) -> float | None:
-    value = record.get("success_rate")
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1):
-        raise InputError(f"{where}: 'success_rate' is {value!r:.80}; expected a number from 0 to 1")
-    return None if value is None else float(value)
+    rate = solved.success_rate
+    if rate is not None and not 0 <= rate <= 1:
+        raise InputError(f"{where}: 'success_rate' is {rate}; expected a number from 0 to 1")
+    return Problem(name, question, solved.answer, solved.right, solved.wrong, success_rate=rate, source=solved.source)
 
 
 def record_from_problem(problem: Problem) -> dict[str, Any]:

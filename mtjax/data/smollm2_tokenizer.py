@@ -2,11 +2,9 @@
 
 import json
 import pathlib
-import shutil
-import tempfile
 from typing import Any
 
-from mtjax.io.files import cache_folder
+from mtjax.io.files import atomic_folder, cache_folder
 from mtjax.io.smollm2_package import gguf_file, read_gguf
 
 FORMAT = 1  # raise it when the cached tokenizer folder changes
@@ -23,18 +21,8 @@ def smollm2_tokenizer_folder() -> pathlib.Path:
     folder = cache_folder() / f"smollm2-tokenizer-{FORMAT}-{file.stat().st_size}"
     if (folder / "tokenizer_config.json").is_file():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    with atomic_folder(folder, keep_existing=True) as temporary:
         write_tokenizer(read_gguf(file), temporary)
-        temporary.chmod(0o755)
-        try:
-            temporary.rename(folder)
-        except OSError:
-            if not (folder / "tokenizer_config.json").is_file():  # else another process was first
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 

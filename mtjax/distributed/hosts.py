@@ -247,3 +247,12 @@ def _exit(code: int, line: Line | None) -> None:
         with contextlib.suppress(Exception):
             stream.flush()
     os._exit(code)
+
+
+def check_one_host() -> None:
+    """InputError in one of many processes (`MTJAX_HOSTS`): for commands that run on one host, all but `mtjax.train`."""
+    cluster = read_cluster()
+    if cluster is not None and count() == 1:
+        raise InputError(
+            f"MTJAX_HOSTS={cluster.hosts}, but this command runs on one host; run it by itself, without the launcher"
+        )

@@ -40,16 +40,11 @@ class MeshSpec:
     At most one of the sizes may be -1: it takes the devices that the others leave. See docs/sharding.md.
     """
 
-    data: int = -1
-    """Copies of the whole model; each sees its own rows."""
-    fsdp: int = 1
-    """Ways to split parameters and optimizer state; rows are split over it too."""
-    tensor: int = 1
-    """Ways to split heads, hidden width and vocabulary; must divide the key/value heads."""
-    context: int = 1
-    """Ways to split the time of long rows; parameters and optimizer state are split over it too."""
-    expert: int = 1
-    """No model here has experts yet: until one does, this axis splits rows and state, as `fsdp` does."""
+    data: int = -1  # Copies of the whole model; each sees its own rows.
+    fsdp: int = 1  # Ways to split parameters and optimizer state; rows are split over it too.
+    tensor: int = 1  # Ways to split heads, hidden width and vocabulary; must divide the key/value heads.
+    context: int = 1  # Ways to split the time of long rows; parameters and optimizer state are split over it too.
+    expert: int = 1  # No model here has experts yet: until one does, this axis splits rows and state, as `fsdp` does.
     across_slices: Literal["data", "fsdp"] = "data"
     """Which axis crosses the slow network between TPU slices; a multiple of their number."""
     split_torus: bool = False

@@ -2,44 +2,20 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from mtjax.data.problem import Problem
 from mtjax.data.tasks import Task
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
-from mtjax.evaluation.coverage import coverage_table
-from mtjax.evaluation.grading import Graded, check_gold, grade
-from mtjax.reporting.intervals import Interval, mean_interval
+from mtjax.evaluation.grading import check_gold, grade
+from mtjax.evaluation.metrics import METRICS, Evaluation, MetricSettings
+from mtjax.reporting.intervals import Interval
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.texts import Sample, sample_texts
 from mtjax.types import LanguageModel, Params
-
-
-class Evaluation(NamedTuple):
-    """What one policy does on N problems behind one prompt.
-
-    Attributes:
-        ids: names of the problems.
-        golds: their answers.
-        sampled: n samples of each, checked.
-        finished: whether a sample ended by itself before `max_new_tokens`.
-        greedy: one greedy answer of each (n = 1); None where it was not asked for.
-    """
-
-    ids: list[str]
-    golds: list[str]
-    sampled: Graded
-    finished: Bool[np.ndarray, "N n"]
-    greedy: Graded | None = None
-
-    @property
-    def per_problem(self) -> Float[np.ndarray, " N"]:
-        """Share of right samples of each problem, its pass@1: what a paired comparison of two arms takes."""
-        return self.sampled.right.mean(axis=1)
 
 
 def evaluate_policy(
@@ -95,25 +71,25 @@ def greedy_of(sampling: SamplingConfig) -> SamplingConfig:
     return dataclasses.replace(sampling, temperature=0.0, top_k=0, top_p=1.0, samples=1)
 
 
-def metrics(
-    evaluation: Evaluation, ks: Sequence[int] = (), *, level: float = 0.95, seed: int = 0
-) -> dict[str, Interval]:
-    """Every number with its bootstrap interval over problems, by name.
+def chosen_metrics(names: Sequence[str] = ()) -> list[Any]:
+    """The metrics of these names in the order of tables; all registered ones without names.
 
-    `greedy` (accuracy), `pass@k` and `maj@k` for each k, and the shares of samples that are `unknown`,
-    `without_answer` and `cut` (no end before `max_new_tokens`). An unknown sample counts as not right, so pass@k is a
-    lower bound; `pass@1_if_unknown_right`, there when a sample is unknown, is the upper bound of pass@1.
-
-    Raises InputError for a k beyond the number of samples.
+    Raises:
+        InputError: an unknown name, with the nearest one.
     """
-    interval = lambda values: mean_interval(np.asarray(values, float), level=level, seed=seed)
-    sampled = evaluation.sampled
-    out = {} if evaluation.greedy is None else {"greedy": interval(evaluation.greedy.right[:, 0])}
-    for row in coverage_table(sampled.votes, sampled.right, ks, level=level, seed=seed):
-        out |= {f"pass@{row.k}": row.pass_at_k, f"maj@{row.k}": row.maj_at_k}
-    if sampled.unknown.any():
-        out["pass@1_if_unknown_right"] = interval((sampled.right | sampled.unknown).mean(axis=1))
-    out["unknown"] = interval(sampled.unknown.mean(axis=1))
-    out["without_answer"] = interval(sampled.without_answer.mean(axis=1))
-    out["cut"] = interval((~evaluation.finished).mean(axis=1))
+    made = [(cls.order, name, cls()) for name in names or METRICS for cls in [METRICS.find(name)]]
+    return [metric for _, _, metric in sorted(made, key=lambda entry: entry[:2])]
+
+
+def metrics(
+    evaluation: Evaluation, ks: Sequence[int] = (), *, level: float = 0.95, seed: int = 0, names: Sequence[str] = ()
+) -> dict[str, Interval]:
+    """The numbers of the chosen metrics (all without `names`) with bootstrap intervals over problems, by name.
+
+    Raises InputError for a k beyond the number of samples and for an unknown metric.
+    """
+    settings = MetricSettings(tuple(ks), level, seed)
+    out: dict[str, Interval] = {}
+    for metric in chosen_metrics(names):
+        out |= metric(evaluation, settings)
     return out

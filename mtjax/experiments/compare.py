@@ -1,45 +1,41 @@
-"""The comparison: every method from one start on one set of mined problems, its learning rate tuned, at equal cost."""
+"""The comparison: every method from one start model on the same mined problems, each at its best learning rate."""
 
-import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from mtjax.experiments.arm import Arm
+from mtjax.experiments.arms import Arm
 from mtjax.experiments.config import Comparison
-from mtjax.experiments.kept import Kept, Record
-from mtjax.experiments.lab import Lab, Measured
-from mtjax.experiments.methods import Injected, methods_of, with_step_pairs
-from mtjax.experiments.start import PLAIN, Mined, Start, mine
+from mtjax.experiments.methods import PLAIN, Method, file_name, methods_of
+from mtjax.experiments.results import Injected, Measured, MinedProblems, Record, ResultsFolder, Start
+from mtjax.experiments.stages import Stages
 from mtjax.experiments.tables import pass_from_counts
-from mtjax.experiments.training import Method
-from mtjax.registry import plain_settings
 
 FREE = ("methods", "rates", "seeds", "ks", "tune_k", "output")
-"""Settings that may change between a run and its continuation: no arm depends on them."""
+"""Settings that may change when a run is resumed, because no arm depends on them."""
 
 
 class Outcome(NamedTuple):
-    """Everything the report is made of.
+    """The results of the comparison.
 
     Attributes:
         methods: by name.
         begin: the start model.
-        start: what it solves.
-        mined: what it found.
-        injected: the step pairs made of that.
-        tuning: by method and learning rate, the arm that was measured on validation problems.
+        start: its measurement.
+        mined: the solutions it found.
+        injected: the step pairs made from them.
+        tuning: by method and learning rate, the arm measured on validation problems.
         rates: the chosen learning rate of each method.
-        arms: by method, one arm a seed, measured on test problems.
-        seconds: that everything before the arms took.
+        arms: by method, one arm per seed, measured on test problems.
+        seconds: of the stages before the arms.
     """
 
     methods: dict[str, Method]
     begin: Start
     start: Measured
-    mined: Mined
+    mined: MinedProblems
     injected: Injected
     tuning: dict[str, dict[float, Record]]
     rates: dict[str, float]
@@ -48,26 +44,25 @@ class Outcome(NamedTuple):
 
 
 def run(c: Comparison, say: Callable[[str], None] = print) -> Outcome:
-    """Train and measure every arm that is not there yet."""
-    lab, methods = Lab(c, say), methods_of(c)
-    kept = Kept(c.output, {k: v for k, v in plain_settings(c).items() if k not in FREE})
-    begin = kept.start(lab, c.seed)
-    mined = kept.mined(lambda: mine(lab, begin.params, c.mine_source.problems().items, c.mine_samples))
-    injected = with_step_pairs(lab, mined.problems, c.step_pairs, c.seed)
+    """Train and measure every arm that the results folder does not hold yet."""
+    stages, methods = Stages(c, say), methods_of(c)
+    kept = ResultsFolder.of(c, FREE)
+    begin = kept.start(stages.model, f"start-{c.seed}", lambda: stages.train_start(c.seed))
+    mined = kept.mined(lambda: stages.mine(begin.params, c.mine_source, c.mine_samples))
+    injected = stages.inject(mined.problems, c.step_pairs)
     say(f"injected {injected.pairs} step pairs, each wrong side proved wrong")
     test, validation = c.test_source.problems().items, c.validation_source.problems().items
-    start = kept.measured("start", lambda: lab.measure(begin.params, test, PLAIN, c.samples))
+    start = kept.measured("start", lambda: stages.measure(begin.params, test, PLAIN, c.samples))
     say(f"start: pass@1 {start.right.mean():.3f}, greedy {start.greedy:.3f}")
 
     tuning: dict[str, dict[float, Record]] = {name: {} for name in methods}
     rates = {}
     for name, method in methods.items():
         for rate in c.rates:
-            arm = Arm(lab, begin.params, method, injected.problems, c.tune_seed, rate)
-            tuning[name][rate] = kept.record(
-                f"tuning/{file_name(name)}-{rate:g}",
-                partial(arm.record, validation, c.tune_samples, full=False),
-            )
+            place = f"tuning/{file_name(name)}-{rate:g}"
+            arm = Arm(place, begin.params, method, injected.problems, c.tune_seed, rate)
+            make = partial(stages.run, arm, validation, c.tune_samples, full=False)
+            tuning[name][rate] = kept.record(place, make)
         found = {rate: validation_pass(record, c.tune_k) for rate, record in tuning[name].items()}
         rates[name] = best_rate(found)
         said = ", ".join(f"{rate:g}: {value:.3f}" for rate, value in found.items())
@@ -76,9 +71,9 @@ def run(c: Comparison, say: Callable[[str], None] = print) -> Outcome:
     arms: dict[str, list[Record]] = {name: [] for name in methods}
     for seed in c.seeds:
         for name, method in methods.items():
-            arm = Arm(lab, begin.params, method, injected.problems, seed, rates[name])
-            where = f"arms/{file_name(name)}-{rates[name]:g}-seed{seed}"
-            arms[name].append(kept.record(where, partial(arm.record, test, c.samples, looks=c.looks)))
+            place = f"arms/{file_name(name)}-{rates[name]:g}-seed{seed}"
+            arm = Arm(place, begin.params, method, injected.problems, seed, rates[name])
+            arms[name].append(kept.record(place, partial(stages.run, arm, test, c.samples, looks=c.looks)))
             k = max(c.ks)
             passes = [pass_from_counts(arms[name][-1].curve[c.arm_steps], c.samples, n).mean() for n in (1, k)]
             say(f"{name}, seed {seed}: pass@1 {passes[0]:.3f}, pass@{k} {passes[1]:.3f}")
@@ -94,17 +89,12 @@ def validation_pass(record: Record, k: int) -> float:
 
 
 def best_rate(found: Mapping[float, float]) -> float:
-    """The learning rate with the highest value; of equal ones the smallest."""
+    """The learning rate with the highest value; the smallest of equal ones."""
     return max(sorted(found), key=lambda rate: found[rate])
 
 
-def file_name(method: str) -> str:
-    """A method's name as part of a file's."""
-    return re.sub(r"\W+", "-", method.lower()).strip("-")
-
-
 def total_seconds(outcome: Outcome) -> dict[str, float]:
-    """Seconds by what was done in them; they are kept with what was done, so that a resumed run has them too."""
+    """Seconds by stage; they are stored with the results, so that a resumed run reports them too."""
     tuning = [record for own in outcome.tuning.values() for record in own.values()]
     arms = [record for own in outcome.arms.values() for record in own]
     add = lambda records, key: float(np.sum([record.seconds[key] for record in records]))

@@ -12,8 +12,7 @@ from mtjax.optim import OptimConfig
 class Setup:
     """The start model, what it learns from, and the budget of what goes on from it: part of every recipe."""
 
-    model: DecoderConfig = DecoderConfig(max_length=128)
-    """Shape of the decoder; `vocab_size` is the tokenizer's."""
+    model: DecoderConfig = DecoderConfig(max_length=128)  # Shape of the decoder; `vocab_size` is the tokenizer's.
     start_source: Arithmetic = Arithmetic(count=20_000, split="train", slip_probability=0.5, habit_share=0.8)
     """What the start model imitates; `habit_share` of it drops carries and borrows, which plants a kind of mistake."""
     check_source: Arithmetic = Arithmetic(count=96, seed=2, split="validation")
@@ -24,30 +23,20 @@ class Setup:
     """Of the start model."""
     arm_optim: OptimConfig = OptimConfig(learning_rate=1e-3, warmup_steps=20, schedule="constant", b2=0.98)
     """Of every arm, fresh moments."""
-    batch_size: int = 64
-    """Rows per update; a pair has two."""
-    sequence_length: int = 96
-    """Tokens per row."""
-    max_segments: int = 3
-    """Most examples in a row."""
+    batch_size: int = 64  # Rows per update; a pair has two.
+    sequence_length: int = 96  # Tokens per row.
+    max_segments: int = 3  # Most examples in a row.
     start_steps: int = 900
     """Budget of the start model; the stop rule must hold within it, or the recipe fails and says so."""
-    check_every: int = 50
-    """Steps between looks at the stop rule."""
+    check_every: int = 50  # Steps between looks at the stop rule.
     target: tuple[float, float] = (0.4, 0.7)
     """The stop rule: sampled accuracy (pass@1 at temperature 1) on `check_source` within these bounds."""
-    arm_steps: int = 120
-    """Updates of each arm."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Of the arms; each is trained once per seed."""
-    samples: int = 16
-    """Solutions per test problem, at temperature 1."""
-    ks: tuple[int, ...] = (1, 2, 4, 8)
-    """k of pass@k; at most `samples`."""
-    seed: int = 0
-    """Of the start model and of all sampling."""
-    output: str = "runs/demo"
-    """Folder of the report, its plots and `results.json`."""
+    arm_steps: int = 120  # Updates of each arm.
+    seeds: tuple[int, ...] = (0, 1, 2)  # Of the arms; each is trained once per seed.
+    samples: int = 16  # Solutions per test problem, at temperature 1.
+    ks: tuple[int, ...] = (1, 2, 4, 8)  # k of pass@k; at most `samples`.
+    seed: int = 0  # Of the start model and of all sampling.
+    output: str = "runs/demo"  # Folder of the report, its plots and `results.json`.
 
     def __post_init__(self) -> None:
         low, high = self.target
@@ -74,22 +63,14 @@ class Overfit:
     solutions cure it within 50 steps, and coverage does not fall: measured, pass@1 .43 to .85, pass@32 .96 to .97.
     """
 
-    start_at: float = 0.1
-    """Start at the first look of the stop rule at which sampled accuracy is at least this."""
-    source: Arithmetic = Arithmetic(count=300, seed=5, split="train")
-    """The training set, with exact solutions."""
-    test_source: Arithmetic = Arithmetic(count=192, seed=6, split="test")
-    """Held-out problems."""
-    n: int = 32
-    """Samples that DCO trains for."""
-    steps: int = 120
-    """Updates of each arm."""
-    looks: int = 3
-    """Measurements of pass@k during each arm, the end included."""
-    samples: int = 32
-    """Solutions per held-out problem, at temperature 1."""
-    ks: tuple[int, ...] = (1, 8, 32)
-    """k of pass@k; at most `samples`."""
+    start_at: float = 0.1  # Start at the first look of the stop rule at which sampled accuracy is at least this.
+    source: Arithmetic = Arithmetic(count=300, seed=5, split="train")  # The training set, with exact solutions.
+    test_source: Arithmetic = Arithmetic(count=192, seed=6, split="test")  # Held-out problems.
+    n: int = 32  # Samples that DCO trains for.
+    steps: int = 120  # Updates of each arm.
+    looks: int = 3  # Measurements of pass@k during each arm, the end included.
+    samples: int = 32  # Solutions per held-out problem, at temperature 1.
+    ks: tuple[int, ...] = (1, 8, 32)  # k of pass@k; at most `samples`.
 
     def __post_init__(self) -> None:
         check_ks(self.ks, self.samples, "ks", "samples")
@@ -105,10 +86,8 @@ class Demo(Setup):
 
     mine_source: Arithmetic = Arithmetic(count=800, seed=1, split="train")
     """Problems to mine: the model solves them, the checker says which solutions are right."""
-    mine_samples: int = 4
-    """Solutions drawn per mined problem, at temperature 1."""
-    overfit: Overfit = Overfit()
-    """The coverage picture."""
+    mine_samples: int = 4  # Solutions drawn per mined problem, at temperature 1.
+    overfit: Overfit = Overfit()  # The coverage picture.
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -131,31 +110,21 @@ class Comparison(Setup):
     """Which methods, and in which order; the first is what the others are compared with, and must be "right only"."""
     mine_source: Arithmetic = Arithmetic(count=800, seed=1, split="train")
     """Problems to mine: the model solves them, the checker says which solutions are right."""
-    mine_samples: int = 8
-    """Solutions drawn per mined problem, at temperature 1."""
+    mine_samples: int = 8  # Solutions drawn per mined problem, at temperature 1.
     validation_source: Arithmetic = Arithmetic(count=128, seed=4, split="validation")
     """Problems on which learning rates are chosen; they share no expression with the test problems."""
-    rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3)
-    """The grid of learning rates, the same for every method."""
-    tune_seed: int = 100
-    """Data order of the arms that choose the learning rate; not one of `seeds`."""
-    tune_samples: int = 8
-    """Solutions per validation problem."""
-    tune_k: int = 1
-    """The rate with the highest pass@k on validation problems is taken, for this k."""
-    looks: int = 4
-    """Measurements of pass@k during each arm, the end included."""
-    full_pairs: int = 4
-    """Pairs of whole solutions per problem, at most; for DPO + NLL and RISE."""
-    step_pairs: int = 4
-    """Pairs of steps with an injected error per problem, at most; for RISE."""
-    beta: float = 0.4
-    """Of DPO + NLL and RISE; 0.4 is RISE's released code."""
+    rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3)  # The grid of learning rates, the same for every method.
+    tune_seed: int = 100  # Data order of the arms that choose the learning rate; not one of `seeds`.
+    tune_samples: int = 8  # Solutions per validation problem.
+    tune_k: int = 1  # The rate with the highest pass@k on validation problems is taken, for this k.
+    looks: int = 4  # Measurements of pass@k during each arm, the end included.
+    full_pairs: int = 4  # Pairs of whole solutions per problem, at most; for DPO + NLL and RISE.
+    step_pairs: int = 4  # Pairs of steps with an injected error per problem, at most; for RISE.
+    beta: float = 0.4  # Of DPO + NLL and RISE; 0.4 is RISE's released code.
     nll_weight: float = 0.2
     """Weight of their gated cross-entropy, summed over tokens. RISE's own is not known; half of beta pulls, while the
     gate is open, as hard as DPO does at the reference."""
-    dco_n: int = 32
-    """Samples that DCO trains for; the largest k that is measured makes the two match."""
+    dco_n: int = 32  # Samples that DCO trains for; the largest k that is measured makes the two match.
     unlikelihood_weight: float = 0.001
     """Of the tokens of wrong solutions. Most of those are right ones near p = 1, where -log(1 - p) is steep: measured
     on validation problems after 50 steps, weight 0.1 ends at pass@1 .03, 0.01 at .43 and 0.001 at .60."""
@@ -184,10 +153,8 @@ class Coverage(Setup):
 
     train_source: Arithmetic = Arithmetic(count=500, seed=500, split="train")
     """The small training set, with exact solutions; seed s of `seeds` takes that of source seed `seed + s`."""
-    n: int = 32
-    """Samples that DCO trains for."""
-    looks: int = 5
-    """Measurements of pass@k during each arm, the end included."""
+    n: int = 32  # Samples that DCO trains for.
+    looks: int = 5  # Measurements of pass@k during each arm, the end included.
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,4 +1,4 @@
-"""The phenomenon: cross-entropy on a small training set against DCO, pass@k over training."""
+"""The coverage experiment: cross-entropy against DCO on a small training set, with pass@k over training."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -7,30 +7,26 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mtjax.experiments.arm import Arm
+from mtjax.experiments.arms import Arm
 from mtjax.experiments.config import Coverage
-from mtjax.experiments.kept import Kept, Record
-from mtjax.experiments.lab import Lab, Measured
-from mtjax.experiments.start import PLAIN, Start
+from mtjax.experiments.methods import PLAIN, Method
+from mtjax.experiments.results import Measured, Record, ResultsFolder, Start
+from mtjax.experiments.stages import Stages
 from mtjax.experiments.tables import clear, pass_from_counts, rose_or_fell
-from mtjax.experiments.training import Method
 from mtjax.objectives.dco import Dco
 from mtjax.objectives.nll import Nll
-from mtjax.registry import plain_settings
 from mtjax.reporting.intervals import Interval, difference_interval, mean_interval
-from mtjax.types import Objective
 
 CROSS_ENTROPY = "cross-entropy"
-NLL = Nll()
 
 FREE = ("seeds", "ks", "output")
-"""Settings that may change between a run and its continuation: no arm depends on them."""
+"""Settings that may change when a run is resumed, because no arm depends on them."""
 
 
-def arms_of(n: int, cross_entropy: Objective = NLL) -> dict[str, Method]:
-    """Both arms by name; they differ in the loss alone. `cross_entropy` may be another objective that equals it."""
+def arms_of(n: int) -> dict[str, Method]:
+    """Both arms by name; they differ in the loss alone."""
     return {
-        CROSS_ENTROPY: Method(PLAIN, cross_entropy, list, says="Cross-entropy."),
+        CROSS_ENTROPY: Method(PLAIN, Nll(), list, says="Cross-entropy."),
         dco_name(n): Method(PLAIN, Dco(n=n), list, says=f"The loss of coverage for {n} samples."),
     }
 
@@ -44,7 +40,7 @@ class Curves(NamedTuple):
     """pass@k over training, for both arms and all seeds on the same held-out problems.
 
     Attributes:
-        starts: by seed, how many samples of each problem the start had right, `[N]`.
+        starts: for each seed, the number of right samples of the start model for each problem, `[N]`.
         arms: by name, one record a seed.
         samples: samples per problem.
         n: that DCO was trained for.
@@ -79,7 +75,7 @@ class Curves(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Everything the report is made of: the curves, by seed the start model and what it solves, and seconds."""
+    """The results: the curves, the start model of each seed with its measurement, and seconds."""
 
     curves: Curves
     begins: list[Start]
@@ -88,23 +84,23 @@ class Outcome(NamedTuple):
 
 
 def run(c: Coverage, say: Callable[[str], None] = print) -> Outcome:
-    """Train and measure every start and every arm that is not there yet."""
-    lab, arms = Lab(c, say), arms_of(c.n)
-    kept = Kept(c.output, {k: v for k, v in plain_settings(c).items() if k not in FREE})
+    """Train and measure every start model and arm that the results folder does not hold yet."""
+    stages, arms = Stages(c, say), arms_of(c.n)
+    kept = ResultsFolder.of(c, FREE)
     test = c.test_source.problems().items
     begins, starts = [], []
     records: dict[str, list[Record]] = {name: [] for name in arms}
     for seed in c.seeds:
-        begins.append(kept.start(lab, seed))
+        begins.append(kept.start(stages.model, f"start-{seed}", partial(stages.train_start, seed)))
         params = begins[-1].params
-        starts.append(kept.measured(f"start-{seed}/test", partial(lab.measure, params, test, PLAIN, c.samples)))
+        starts.append(kept.measured(f"start-{seed}/test", partial(stages.measure, params, test, PLAIN, c.samples)))
         problems = dataclasses.replace(c.train_source, seed=c.train_source.seed + seed).problems().items
         say(f"seed {seed}: start at pass@1 {starts[-1].right.mean():.3f}")
         for number, (name, method) in enumerate(arms.items()):
-            arm = Arm(lab, params, method, problems, seed)
-            make = partial(arm.record, test, c.samples, looks=c.looks)
-            records[name].append(kept.record(f"arms/{('nll', 'dco')[number]}-seed{seed}", make))
-            say(f"seed {seed}, {name}: {told(records[name][-1], c.ks)}")
+            arm = Arm(f"{('nll', 'dco')[number]}-seed{seed}", params, method, problems, seed)
+            make = partial(stages.run, arm, test, c.samples, looks=c.looks)
+            records[name].append(kept.record(f"arms/{arm.name}", make))
+            say(f"seed {seed}, {name}: {curve_text(records[name][-1], c.ks)}")
     curves = Curves([start.right.sum(axis=1).tolist() for start in starts], records, c.samples, c.n)
     seconds = {"train the starts": sum(kept.seconds[f"start-{seed}/start"] for seed in c.seeds)}
     for name, own in records.items():
@@ -112,19 +108,19 @@ def run(c: Coverage, say: Callable[[str], None] = print) -> Outcome:
     return Outcome(curves, begins, starts, seconds)
 
 
-def told(record: Record, ks: Sequence[int]) -> str:
-    """pass@k by step, in a line."""
+def curve_text(record: Record, ks: Sequence[int]) -> str:
+    """pass@k by step, in one line."""
     pairs = lambda right: " / ".join(f"{pass_from_counts(right, record.samples, k).mean():.3f}" for k in ks)
     steps = "; ".join(f"step {step}: {pairs(right)}" for step, right in sorted(record.curve.items()))
     return f"pass@{'/'.join(map(str, ks))} {steps}"
 
 
 def verdict(curves: Curves, k: int) -> str:
-    """What appeared, in sentences that follow the intervals."""
+    """The result in sentences that follow the intervals."""
     first, last, dco = curves.change(CROSS_ENTROPY, 1), curves.change(CROSS_ENTROPY, k), dco_name(curves.n)
     own, ours, single = curves.change(dco, k), curves.difference(k), curves.difference(1)
     appeared = first.low > 0 and last.high < 0
-    told = (
+    changes = (
         f"Under cross-entropy pass@1 {rose_or_fell(first)} ({first}) and pass@{k} {rose_or_fell(last)} ({last}): "
         f"the phenomenon {'appeared' if appeared else 'did not appear'}. "
         f"Under {dco} pass@{k} {rose_or_fell(own)} ({own}). "
@@ -136,4 +132,4 @@ def verdict(curves: Curves, k: int) -> str:
         end = " DCO kept a part of the coverage, not all of it." if own.high < 0 else " DCO kept the coverage."
     elif appeared:
         end = " DCO did not keep the coverage."
-    return f"{told}{compared}{end}"
+    return f"{changes}{compared}{end}"

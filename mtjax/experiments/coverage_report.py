@@ -1,4 +1,4 @@
-"""What came out of the small training set: pass@k over training, in the demo and as a recipe of its own."""
+"""Report of training on a small set: pass@k over training, for the demo and for the coverage experiment."""
 
 import json
 import pathlib
@@ -16,14 +16,14 @@ from mtjax.reporting.report import Report, Section, Table, format_table, section
 
 HOW = """\
 For each of the seeds {c.seeds} a start model imitates generated arithmetic ({habit:.0%} of the solutions carry planted
-slips) until its sampled accuracy on problems of the stop rule's own is within {c.target}: {starts}.
+slips) until its sampled accuracy on a separate set of problems is within {c.target}: {starts}.
 
-From each start two arms go on with {c.train_source.count} problems of the seed's own and their exact solutions, for
+From each start, two arms continue on {c.train_source.count} problems of that seed with their exact solutions, for
 {c.arm_steps} steps of {c.batch_size} rows at learning rate {c.arm_optim.learning_rate:g}: {epochs:.0f} passes over the
-set. The arms differ in the loss alone, in data order not at all. pass@k is estimated without bias from {c.samples}
-samples at temperature 1 of each of {c.test_source.count} held-out problems; all arms and seeds meet the same problems.
+set. The arms differ in the loss only; the data order is the same. pass@k is estimated without bias from {c.samples}
+samples at temperature 1 of each of {c.test_source.count} held-out problems; all arms and seeds use the same problems.
 
-The learning rate is one for both arms and was not tuned. DCO's loss is a sum over tokens and cross-entropy's a mean,
+Both arms use the same learning rate, which was not tuned. DCO's loss is a sum over tokens and cross-entropy's a mean,
 but the gradient's norm is clipped and Adam divides by its size, so that the scale matters little. Time:
 
 {seconds}"""
@@ -91,9 +91,9 @@ def write(c: Coverage, outcome: Outcome) -> pathlib.Path:
     seconds = "\n".join(f"- {stage}: {spent:.0f} s" for stage, spent in outcome.seconds.items())
     how = HOW.format(c=c, habit=c.start_source.habit_share, starts=starts, epochs=epochs, seconds=seconds)
     sections = [
-        coverage_section(curves, ks, "What appeared", ""),
+        coverage_section(curves, ks, "Results", ""),
         calibration,
-        section("How it was made", how),
+        section("Protocol", how),
     ]
     folder = pathlib.Path(c.output)
     report = Report("Coverage on a small training set", sections, verdict(curves, max(ks)))

@@ -1,4 +1,4 @@
-"""What came out of the demo: the table on the terminal, one HTML page with plots, and `results.json`."""
+"""Report of the demo: the table on the terminal, one HTML page with plots, and `results.json`."""
 
 import json
 import pathlib
@@ -12,8 +12,7 @@ from mtjax.experiments.coverage import verdict as coverage_verdict
 from mtjax.experiments.coverage_report import coverage_section, numbers_of
 from mtjax.experiments.coverage_report import table_of as table_of_curves
 from mtjax.experiments.demo import RIGHT_ONLY, TUNING, Outcome
-from mtjax.experiments.lab import Measured
-from mtjax.experiments.tables import better_or_worse, gain, passes, passes_by_k, rows_of, stacked_passes, votes
+from mtjax.experiments.tables import ends_of, gain, higher_or_lower, passes_by_k, rows_of, seed_means, stacked_passes
 from mtjax.io.files import write_text
 from mtjax.registry import plain_settings
 from mtjax.reporting import plots
@@ -24,28 +23,29 @@ START = "start"
 
 HOW = """\
 The start model imitates generated arithmetic in which {source.habit_share:.0%} of the solutions drop carries and
-borrows (probability {source.slip_probability} a step): a kind of mistake planted on purpose. It stopped at step
-{o.begin.steps}, when its sampled accuracy on problems of the stop rule's own was within {c.target} ({stop}).
+borrows (probability {source.slip_probability} per step), so that it makes a recognisable kind of mistake. It stopped at
+step {o.begin.steps}, when its sampled accuracy on a separate set of problems was within {c.target} ({stop}).
 
 It then solved {problems} problems {c.mine_samples} times; the exact checker found {o.mined.right} distinct right and
-{o.mined.wrong} wrong solutions. Every arm starts from the same weights and goes through the same compiled step, with
-seeds {c.seeds}. The last arm stops when it has seen as many right target tokens as mistake tuning did.
+{o.mined.wrong} wrong solutions. Every arm is a run of `mtjax.train` from the same weights, with seeds {c.seeds}. The
+last arm stops when it has seen as many target tokens of right solutions as mistake tuning.
 
 The learning rate is the same for all arms and was not tuned per arm. Time:
 
 {seconds}"""
 
 SMALL = """\
-The start model as it was earlier on its way, at step {early} (its errors are of many kinds there), trained on
-{o.source.count} problems with their exact solutions until they are known by heart ({o.steps} steps at learning rate
-{c.arm_optim.learning_rate:g}): by cross-entropy, and by DCO, whose loss no longer pushes what {o.n} samples will find.
+The start model at the earlier step {early}, when its errors are of many kinds, trained on {o.source.count} problems
+with their exact solutions until it has memorised them ({o.steps} steps at learning rate
+{c.arm_optim.learning_rate:g}): by cross-entropy, and by DCO, whose loss stops raising the
+probability of answers that {o.n} samples already find.
 One seed, {o.test_source.count} held-out problems, {o.samples} samples each."""
 
 
 def write(c: Demo, outcome: Outcome) -> pathlib.Path:
     """Print the table; write the page, its PNGs and the numbers; returns the page's path."""
     k = max(c.ks)
-    measured = {START: [outcome.start]} | {name: [r.measured for r in runs] for name, runs in outcome.arms.items()}
+    measured = {START: [outcome.start]} | {name: [r.end for r in runs] for name, runs in outcome.arms.items()}
     coverage = {name: rows_of(runs, c.ks) for name, runs in measured.items()}
     table = table_of(outcome, coverage, k)
     seen = seen_table(c, outcome)
@@ -58,7 +58,7 @@ def write(c: Demo, outcome: Outcome) -> pathlib.Path:
     o = c.overfit
     print(f"\n{verdict}\n\n{format_table(table_of_curves(outcome.overfit, o.ks))}")
     print("\n" + coverage_verdict(outcome.overfit, max(o.ks)))
-    arms = [plots.Arm(name, _intervals(rows, k), seed_means(measured[name], k)) for name, rows in coverage.items()]
+    arms = [plots.Arm(name, ends_of(rows), seed_means(measured[name], k)) for name, rows in coverage.items()]
     picture = plots.arms_plot("arms", arms, ("pass@1", f"pass@{k}", f"maj@{k}"), caption="Each arm; rings are seeds.")
     losses = {
         name: plots.Curve(list(range(1, 1 + len(runs[0].losses))), runs[0].losses)
@@ -70,11 +70,11 @@ def write(c: Demo, outcome: Outcome) -> pathlib.Path:
     early = next(step for step, share in outcome.begin.stop_rule if share >= o.start_at)
     small = SMALL.format(o=o, c=c, early=early)
     sections: list[Section] = [
-        Section("What came out", verdict, (table, seen), (picture,)),
+        Section("Results", verdict, (table, seen), (picture,)),
         section(
-            "Does the prefix work?",
-            "The same weights decode behind the correct and behind the incorrect prefix. The gap is the evidence that "
-            f"the model tells them apart. Difference in pass@1: {prefix}.",
+            "Effect of the prefix",
+            "The same weights decode after the correct and after the incorrect prefix. The gap shows whether the model "
+            f"distinguishes them. Difference in pass@1: {prefix}.",
             figure=plots.gap_plot(
                 "prefix", [plots.Gap(TUNING, *behind)], caption="Filled: correct prefix; hollow: incorrect prefix."
             ),
@@ -90,7 +90,7 @@ def write(c: Demo, outcome: Outcome) -> pathlib.Path:
             figure=plots.curves_plot("loss", losses, x_label="step", y_label="loss, nats per target token", first=1),
         ),
         section(
-            "How it was made",
+            "Protocol",
             HOW.format(c=c, o=outcome, source=c.start_source, stop=stop, seconds=seconds, problems=problems),
         ),
     ]
@@ -109,21 +109,12 @@ def write(c: Demo, outcome: Outcome) -> pathlib.Path:
     return path
 
 
-def seed_means(runs: list[Measured], k: int) -> dict[str, list[float]]:
-    """Each seed's own means."""
-    return {
-        "pass@1": [float(passes(run.right, 1).mean()) for run in runs],
-        f"pass@{k}": [float(passes(run.right, k).mean()) for run in runs],
-        f"maj@{k}": [float(votes(run, k).mean()) for run in runs],
-    }
-
-
 def table_of(outcome: Outcome, coverage: dict[str, list[CoverageRow]], k: int) -> Table:
     """What each arm solves, one row an arm."""
     rows: list[tuple[Any, ...]] = []
     for name, own in coverage.items():
         runs = outcome.arms.get(name, [])
-        greedy = float(np.mean([run.measured.greedy for run in runs])) if runs else outcome.start.greedy
+        greedy = float(np.mean([run.end.greedy for run in runs])) if runs else outcome.start.greedy
         rows.append((name, own[0].pass_at_k, own[-1].pass_at_k, own[-1].maj_at_k, greedy))
     columns = ("arm", "pass@1", f"pass@{k}", f"maj@{k}", "greedy")
     return Table(columns, tuple(rows), "Mean over seeds and problems, with 95 % bootstrap intervals over problems.")
@@ -135,9 +126,9 @@ def seen_table(c: Demo, outcome: Outcome) -> Table:
     rows: list[tuple[Any, ...]] = [
         (
             name,
-            mean(run.positions for run in runs),
-            mean(run.right_tokens for run in runs),
-            *(float(run.measured.right.mean()) for run in runs),
+            mean(run.cost["positions"] for run in runs),
+            mean(run.cost["right_tokens"] for run in runs),
+            *(float(run.end.right.mean()) for run in runs),
         )
         for name, runs in outcome.arms.items()
     ]
@@ -146,14 +137,10 @@ def seen_table(c: Demo, outcome: Outcome) -> Table:
     return Table(columns, tuple(rows), "Trained on, mean over seeds; and what each seed solves.")
 
 
-def _intervals(rows: list[CoverageRow], k: int) -> dict[str, Interval]:
-    return {"pass@1": rows[0].pass_at_k, f"pass@{k}": rows[-1].pass_at_k, f"maj@{k}": rows[-1].maj_at_k}
-
-
 def _verdict(prefix: Interval, against: Interval) -> str:
-    """Two sentences that follow the intervals, whoever they favour."""
-    tells = "learnt" if prefix.low > 0 else "did not learn"
+    """Two sentences that follow the intervals."""
+    learned = "learned" if prefix.low > 0 else "did not learn"
     return (
-        f"Mistake tuning {tells} to tell its prefixes apart (pass@1 correct less incorrect: {prefix}). It is "
-        f"{better_or_worse(against)} right-only training at equal forward positions (pass@1 difference: {against})."
+        f"Mistake tuning {learned} to distinguish its prefixes (pass@1, correct minus incorrect: {prefix}). Its pass@1 "
+        f"is {higher_or_lower(against)} that of right-only training at equal forward positions (difference: {against})."
     )

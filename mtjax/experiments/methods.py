@@ -1,25 +1,54 @@
-"""The methods that the comparison compares, as a table, and the pairs that two of them are made of."""
+"""The methods of the comparison, as a table."""
 
 import dataclasses
-from collections import Counter
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from mtjax.data.problem import Pair, Problem
-from mtjax.data.sources.mistakes import pair_of
-from mtjax.data.tasks import CompletionTask
+from mtjax.data.problem import Problem
+from mtjax.data.tasks import CompletionTask, MistakeTask, Task
 from mtjax.data.tasks.pair import PairTask
 from mtjax.errors import InputError, suggest
 from mtjax.experiments.config import Comparison
-from mtjax.experiments.lab import Lab
-from mtjax.experiments.start import MISTAKE, PLAIN
-from mtjax.experiments.training import Method
-from mtjax.mistakes.injection import Rules, Yields, inject
+from mtjax.objectives.base import OBJECTIVES
 from mtjax.objectives.dco import Dco
 from mtjax.objectives.mistake_tuning import MistakeTuning
 from mtjax.objectives.nll import Nll
 from mtjax.objectives.rise import Rise
 from mtjax.objectives.unlikelihood import Unlikelihood
+from mtjax.types import Objective
+
+PLAIN = CompletionTask()
+"""A question and one solution."""
+
+MISTAKE = MistakeTask(decode_prefix="correct", loss_on="rationale")
+"""A solution after the prefix that says whether it is right."""
+
+
+class Method(NamedTuple):
+    """One way to continue from the start model: what an arm changes in the start's config.
+
+    Attributes:
+        task: how problems become text.
+        objective: what is minimised.
+        problems: selects the problems to train on.
+        polarities: the prefixes to decode after, the method's own first; None for a task without prefixes.
+        says: a description for the report.
+    """
+
+    task: Task
+    objective: Objective
+    problems: Callable[[Sequence[Problem]], Sequence[Problem]]
+    polarities: tuple[bool | None, ...] = (None,)
+    says: str = ""
+
+    @property
+    def objective_name(self) -> str:
+        """The objective with its settings, such as `rise(beta=0.4, ...)`."""
+        settings = dataclasses.asdict(self.objective)  # type: ignore[call-overload]
+        name = OBJECTIVES.name_of(self.objective)
+        return f"{name}({', '.join(f'{key}={value}' for key, value in settings.items())})"
+
 
 RIGHT_ONLY = "right only"
 """The baseline that every other method is compared with."""
@@ -36,7 +65,7 @@ def with_both(problems: Sequence[Problem]) -> list[Problem]:
 
 
 def methods_of(c: Comparison) -> dict[str, Method]:
-    """Every method by name, with the settings of `c`; InputError for a name in `c.methods` that there is none of."""
+    """Every method by name, with the settings of `c`; InputError for an unknown name in `c.methods`."""
     both = CompletionTask(polarities="both")
     full = PairTask(full_per_problem=c.full_pairs, step_per_problem=0)
     paired = dataclasses.replace(full, step_per_problem=c.step_pairs)
@@ -83,40 +112,6 @@ def methods_of(c: Comparison) -> dict[str, Method]:
     return {name: method for name, method in known.items() if name in c.methods}
 
 
-class Injected(NamedTuple):
-    """Mined problems with step pairs, and what making those took.
-
-    Attributes:
-        problems: as given, those with a right and a wrong solution with step pairs besides.
-        pairs: step pairs.
-        made: edits tried; none is by a model.
-        unreadable: proved wrong but left out, since the tokenizer cannot write them (a division).
-        kinds: step pairs by type of error.
-    """
-
-    problems: tuple[Problem, ...]
-    pairs: int
-    made: int
-    unreadable: int
-    kinds: dict[str, int]
-
-
-def with_step_pairs(lab: Lab, problems: Sequence[Problem], per_problem: int, seed: int) -> Injected:
-    """Give each problem up to `per_problem` step pairs: one of its own right steps against an edit proved wrong.
-
-    The edits are those of `mtjax.mistakes.injection` with the seed; only problems that have both a right and a wrong
-    solution get any, as in RISE.
-    """
-    yields: Yields = {}
-    found: dict[str, list[Pair]] = {}
-    unreadable = 0
-    for mistake in inject(with_both(problems), Rules(seed=seed, per_problem=per_problem), yields):
-        pair = pair_of(mistake)
-        if pair is not None and lab.can_be_read(pair.rejected):
-            found.setdefault(mistake.problem_id, []).append(pair)
-        else:
-            unreadable += 1
-    out = tuple(dataclasses.replace(p, pairs=(*p.pairs, *found.get(p.id, ()))) for p in problems)
-    kinds = Counter(pair.error_type for pairs in found.values() for pair in pairs)
-    made = sum(counts["made"] for counts in yields.values())
-    return Injected(out, kinds.total(), made, unreadable, dict(sorted(kinds.items())))
+def file_name(method: str) -> str:
+    """A method's name as part of a file's."""
+    return re.sub(r"\W+", "-", method.lower()).strip("-")

@@ -8,7 +8,7 @@ import numpy as np
 
 from mtjax.evaluation.calibration import calibration_error, reliability
 from mtjax.evaluation.transitions import RIGHT, transitions
-from mtjax.experiments.lab import Measured
+from mtjax.experiments.results import Measured
 from mtjax.reporting.intervals import difference_interval, mean_interval
 from mtjax.reporting.plots import Curve, reliability_plot
 from mtjax.reporting.report import Section, Table, section

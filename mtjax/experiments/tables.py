@@ -1,4 +1,4 @@
-"""From checked samples to numbers with intervals, and from intervals to words."""
+"""Graded samples to numbers with intervals, and intervals to words."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,12 +6,15 @@ import numpy as np
 from jaxtyping import Float
 
 from mtjax.evaluation.coverage import CoverageRow, maj_at_k, pass_at_k
-from mtjax.experiments.lab import Measured
+from mtjax.experiments.results import Measured
 from mtjax.reporting.intervals import Interval, difference_interval, mean_interval
+
+NO_DIFFERENCE = "not significantly different from"
+"""A difference whose interval includes 0, in words."""
 
 
 def passes(right: np.ndarray, k: int) -> Float[np.ndarray, " N"]:
-    """pass@k of each problem, from `[N, n]` verdicts."""
+    """pass@k of each problem, from `[N, n]` grades."""
     return np.asarray(pass_at_k(right.shape[1], right.sum(axis=1), k))
 
 
@@ -42,24 +45,39 @@ def gain(ours: Sequence[Measured], theirs: Sequence[Measured], k: int) -> Interv
 
 
 def clear(interval: Interval) -> bool:
-    """Whether the interval leaves out 0."""
+    """Whether the interval excludes 0."""
     return interval.low > 0 or interval.high < 0
 
 
-def better_or_worse(interval: Interval) -> str:
-    """What an interval of differences says: "better than", "worse than" or "not to be told from".
+def higher_or_lower(interval: Interval) -> str:
+    """An interval of differences in words: "higher than", "lower than" or "not significantly different from".
 
-    >>> better_or_worse(Interval(0.1, -0.1, 0.3, 0.95))
-    'not to be told from'
+    >>> higher_or_lower(Interval(0.1, -0.1, 0.3, 0.95))
+    'not significantly different from'
     """
-    return ("better than" if interval.low > 0 else "worse than") if clear(interval) else "not to be told from"
+    return ("higher than" if interval.low > 0 else "lower than") if clear(interval) else NO_DIFFERENCE
 
 
 def rose_or_fell(interval: Interval) -> str:
-    """What an interval of changes says: "rose", "fell" or "did not clearly change"."""
-    return ("rose" if interval.low > 0 else "fell") if clear(interval) else "did not clearly change"
+    """An interval of changes in words: "rose", "fell" or "did not change significantly"."""
+    return ("rose" if interval.low > 0 else "fell") if clear(interval) else "did not change significantly"
 
 
 def passes_by_k(arms: Mapping[str, Sequence[CoverageRow]]) -> dict[str, dict[int, Interval]]:
-    """The interval of pass@k for each k, by the name of the arm: what `plots.coverage_plot` draws."""
+    """The interval of pass@k for each k, by the name of the arm; the input of `plots.coverage_plot`."""
     return {arm: {row.k: row.pass_at_k for row in rows} for arm, rows in arms.items()}
+
+
+def seed_means(runs: Sequence[Measured], k: int) -> dict[str, list[float]]:
+    """Each seed's own means."""
+    return {
+        "pass@1": [float(passes(run.right, 1).mean()) for run in runs],
+        f"pass@{k}": [float(passes(run.right, k).mean()) for run in runs],
+        f"maj@{k}": [float(votes(run, k).mean()) for run in runs],
+    }
+
+
+def ends_of(rows: Sequence[CoverageRow]) -> dict[str, Interval]:
+    """The intervals of the smallest and the largest k, by name."""
+    last = rows[-1]
+    return {"pass@1": rows[0].pass_at_k, f"pass@{last.k}": last.pass_at_k, f"maj@{last.k}": last.maj_at_k}

@@ -1,20 +1,102 @@
-"""The command line of a dataclass of settings: tyro reads it; what it does not understand gets one plain answer."""
+"""Commands and their settings: tyro reads the words; what it does not understand gets an answer of one line."""
 
 import contextlib
 import dataclasses
+import functools
 import io
+import os
 import pathlib
 import re
+import sys
 import typing
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tyro
 
-from mtjax.errors import InputError, nearest, suggest
+from mtjax.errors import ExitCode, InputError, entry_point, nearest, suggest
+from mtjax.io.files import cache_folder
 from mtjax.io.validation import check_types
 from mtjax.registry import refresh, resolve
+
+Main = Callable[[list[str]], int]
+"""A command: from the words behind its name to the exit code."""
+
+
+def command(usage: str, *, options: type | None = None, before: Callable[[], None] | None = None) -> Callable[..., Any]:
+    """Decorator of the `main(words) -> exit code` of a module that is run with `python -m`.
+
+    It prints usage and the module's docstring for no words (exit code 2) and for `--help`, turns exceptions into one
+    line and an exit code (`errors.entry_point`), and keeps compiled programs on disk.
+
+    Args:
+        usage: what follows the command's name, such as "CONFIG [overrides]".
+        options: settings class of options that the command reads besides; the help lists them.
+        before: called before anything else, such as a check of the environment.
+    """
+
+    def wrap(main: Main) -> Callable[..., int]:
+        @entry_point
+        @functools.wraps(main)
+        def run(argv: Sequence[str] | None = None) -> int:
+            words = list(sys.argv[1:] if argv is None else argv)
+            module = sys.modules[main.__module__]
+            name = module.__spec__.name if module.__spec__ else main.__module__
+            if not words or words[0] in ("-h", "--help"):
+                print(f"usage: python -m {name} {usage}\n\n{(module.__doc__ or '').strip()}")
+                if options is not None:
+                    print()
+                    _print_options(options, f"python -m {name} {usage}")
+                return ExitCode.DONE if words else ExitCode.BAD_INPUT
+            if before is not None:
+                before()
+            enable_compilation_cache()
+            return main(words)
+
+        return run
+
+    return wrap
+
+
+def _print_options(kind: type, prog: str) -> None:
+    """The options of a settings class as tyro explains them."""
+    with contextlib.suppress(SystemExit):
+        tyro.cli(kind, args=["--help"], prog=prog, use_underscores=True, add_help=True)
+
+
+def enable_compilation_cache() -> None:
+    """Keep compiled programs on disk, in mtjax's cache folder unless `JAX_COMPILATION_CACHE_DIR` says otherwise."""
+    import jax
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "jax"))
+
+
+def split_options(kind: Any, words: Sequence[str], prog: str) -> tuple[Any, list[str]]:
+    """The options of a settings class among the words, in any place, and the words that are left over in their order.
+
+    Raises:
+        InputError: an option is missing, or its value is of a wrong type.
+    """
+    said = io.StringIO()
+    own = dict(_class_names(kind))
+    for name, equals, value in (word.removeprefix("--").partition("=") for word in words if word.startswith("--")):
+        if equals and isinstance(own.get(name), bool) and value.lower() not in ("true", "false"):
+            raise InputError(f"--{name}={value}: a switch takes True or False")
+    words = [
+        _as_switch(word, own) if word.startswith("--") and word[2:].split("=")[0] in own else word for word in words
+    ]
+    try:
+        with contextlib.redirect_stderr(said), warnings.catch_warnings(action="ignore"):
+            found, rest = tyro.cli(kind, args=words, prog=prog, use_underscores=True, return_unknown_args=True)
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        answer = _answer(said.getvalue(), words, own)
+        raise InputError(answer or f"the options {list(words)} are not understood; --help lists all") from None
+    check_types(found)
+    return found, list(rest)
 
 
 def parse(default: Any, overrides: Sequence[str], prog: str, kind: Any = None) -> Any:
@@ -41,13 +123,7 @@ def parse(default: Any, overrides: Sequence[str], prog: str, kind: Any = None) -
     else:
         names = dict(_class_names(kind))
 
-    def switch(found: re.Match[str]) -> str:
-        name, last, value = found[1], found[2], found[3]
-        if not isinstance(names.get(name + last, True), bool):
-            return found[0]
-        return f"--{name}{'no_' if value.lower() == 'false' else ''}{last}"
-
-    given = [re.sub(r"^--((?:\w+\.)*)(\w+)=((?i:true|false))$", switch, word) for word in overrides]
+    given = [_as_switch(word, names) for word in overrides]
     given = [_as_choice(word, names) for word in given]
     # tyro wants a choice before the settings of what was chosen.
     chosen = [
@@ -67,6 +143,14 @@ def parse(default: Any, overrides: Sequence[str], prog: str, kind: Any = None) -
         if not answer and chosen and chosen != given:
             parse(default, chosen, prog, kind)  # a misspelt choice is answered best without the settings behind it
         raise InputError(answer or f"the options {given} are not understood; --help lists all") from None
+
+
+def _as_switch(word: str, names: dict[str, Any]) -> str:
+    """A switch as tyro reads it: `--overwrite=True` becomes `--overwrite`, `--data.leak=False` `--data.no_leak`."""
+    found = re.fullmatch(r"--((?:\w+\.)*)(\w+)=((?i:true|false))", word)
+    if not found or not isinstance(names.get(found[1] + found[2], True), bool):
+        return word
+    return f"--{found[1]}{'no_' if found[3].lower() == 'false' else ''}{found[2]}"
 
 
 def _as_choice(word: str, names: dict[str, Any]) -> str:
@@ -113,9 +197,14 @@ def _names(settings: Any, before: str = "") -> Iterator[tuple[str, Any]]:
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         if dataclasses.is_dataclass(value) and not isinstance(value, type) and dataclasses.fields(value):
-            yield from _names(value, f"{before}{field.name}.")
+            yield from _names(value, before if _is_embedded(field) else f"{before}{field.name}.")
         else:  # a dataclass without fields is a choice without settings
             yield before + field.name, value
+
+
+def _is_embedded(field: dataclasses.Field) -> bool:
+    """Whether the options of a part have no prefix: its field is annotated with `tyro.conf.arg(name="")`."""
+    return any(getattr(mark, "name", None) == "" for mark in getattr(field.type, "__metadata__", ()))
 
 
 def _class_names(kind: Any) -> Iterator[tuple[str, Any]]:
@@ -125,7 +214,7 @@ def _class_names(kind: Any) -> Iterator[tuple[str, Any]]:
         made = field.default_factory
         value = field.default if made is dataclasses.MISSING else made()
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            yield from _names(value, f"{field.name}.")
+            yield from _names(value, "" if _is_embedded(field) else f"{field.name}.")
         elif value is not dataclasses.MISSING:
             yield field.name, value
 
@@ -150,6 +239,13 @@ def _answer(said: str, given: Sequence[str], names: dict[str, Any]) -> str:
     text = re.sub(r"invalid literal for int\(\) with base 10: ('.*?')", r"\1 is not a whole number", text)
     text = re.sub(r"could not convert string to float: ('.*?')", r"\1 is not a number", text)
     text = re.sub(r"no type matching (\S+) could be instantiated from \[(.*?)\]\. Got errors:.*", r"\2 is not \1", text)
+    missing = re.match(r"Missing value for argument '(--[\w.]+)'", text)
+    if missing:
+        return f"{missing[1]} needs a value: {missing[1]}=..."
+    choice = re.match(r"invalid choice '(.*?)' for argument '(--[\w.]+)'\. Expected one of \((.*?),?\)", text)
+    if choice:
+        known = re.findall(r"'(.*?)'", choice[3])
+        return f"{choice[2]}={choice[1]}: {suggest(choice[1], known)}"
     parsing = re.match(r"Error parsing --([\w.]+): (.*)", text)
     if parsing:
         instead = f"; it is {names[parsing[1]]!r} without this option" if parsing[1] in names else ""

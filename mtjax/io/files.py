@@ -1,21 +1,90 @@
-"""Files and folders of this machine: writing a file atomically, and the cache folder."""
+"""Files and folders that appear complete or not at all, and the cache folder.
 
+A writer works on a temporary file or folder beside the final one, which is synced to disk and renamed at the end. A
+crash at any moment leaves the old content or the new one.
+"""
+
+import contextlib
 import os
 import pathlib
+import shutil
 import uuid
+from collections.abc import Iterator
 
 from etils import epath
 
 
 def write_text(path: pathlib.Path | epath.Path, text: str) -> None:
-    """Write a small file atomically: to a temporary file beside it, which is then renamed into place."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    """Write a small text file (UTF-8) atomically; an address on an object store works too."""
+    if isinstance(path, pathlib.Path):
+        with atomic_file(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        return
+    temporary_address = path.with_name(_temporary_name(path.name))
+    temporary_address.write_text(text)
+    temporary_address.replace(path)
+
+
+@contextlib.contextmanager
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
+    """The path of a temporary file that becomes `path` when the block ends without an exception.
+
+    The file has the permissions that a new file of this user has. OSError where the folder cannot be written.
+    """
+    path = pathlib.Path(path)
+    temporary = path.with_name(_temporary_name(path.name))
     try:
-        temporary.write_text(text)
+        yield temporary
+        _sync(temporary)
         temporary.replace(path)
-    except BaseException:
+        _sync(path.parent)
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike[str], *, keep_existing: bool = False) -> Iterator[pathlib.Path]:
+    """A temporary folder that becomes `path` when the block ends without an exception.
+
+    A folder that is already at `path` is replaced, and deleted only after the new one is in place. With `keep_existing`
+    it stays and the new one is dropped: for content that any of several processes may make.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary, old = (path.with_name(_temporary_name(path.name)) for _ in range(2))
+    temporary.mkdir()
+    try:
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                _sync(file)
+        if path.exists() and not keep_existing:
+            path.rename(old)
+        try:
+            temporary.rename(path)
+        except OSError:
+            if not (keep_existing and path.is_dir()):
+                raise
+        _sync(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if old.exists() and not path.exists():
+            old.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _temporary_name(name: str) -> str:
+    """A hidden name beside `name` that no other process uses."""
+    return f".{name}.{uuid.uuid4().hex[:8]}.tmp"
+
+
+def _sync(path: pathlib.Path) -> None:
+    """Write what the system still holds in memory of a file or folder to disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def cache_folder() -> pathlib.Path:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mtjax.errors import InputError
-from mtjax.io.files import write_text
+from mtjax.io.files import atomic_file, write_text
 
 MANIFEST = "manifest.json"
 """The file that says what the records of a folder depend on (`settings`) and, for the reader, more (`about`)."""
@@ -96,15 +96,11 @@ class Journal:
             return
         if missing := self.missing():
             raise RuntimeError(f"{len(missing)} of {self.count} records are missing, the first is {missing[0]}")
-        writing = self.file.with_name(self.file.name + ".writing")
-        with self.part.open("rb") as part, writing.open("wb") as out:
+        with self.part.open("rb") as part, atomic_file(self.file) as temporary, temporary.open("wb") as out:
             for number in range(self.count):
                 start, length = self.places[number]
                 part.seek(start)
                 out.write(part.read(length))
-            out.flush()
-            os.fsync(out.fileno())
-        writing.replace(self.file)
         self._out.close()
         self.part.unlink()
 

@@ -1,12 +1,19 @@
-"""JSON lines: reading them, with errors that name the file and the line."""
+"""JSON lines: reading them and decoding their records, with errors that name the file, the line and the key."""
 
+import dataclasses
+import functools
 import gzip
 import json
 import os
 import pathlib
+import re
+import types
+import typing
 import zlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, TypeVar
+
+import msgspec
 
 from mtjax.errors import InputError, suggest
 
@@ -47,10 +54,97 @@ def json_of(line: bytes, where: str) -> Any:
         return value
     except UnicodeEncodeError as error:
         raise InputError(
-            f"{where}: the escape {ascii(error.object[error.start])} is half a character; mend the text"
+            f"{where}: the escape {ascii(error.object[error.start])} is half a character; fix the text"
         ) from error
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
     except (ValueError, RecursionError) as error:
         text = line.decode().strip()
         raise InputError(f"{where}: not JSON ({error}): {text[:60]!r}; expected one object per line") from error
+
+
+Record = TypeVar("Record")
+
+_WORDS = {str: "a string", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}
+
+
+def decode(record: Any, kind: type[Record], where: str, way_out: str = "fix the record") -> Record:
+    """A JSON object as an instance of the dataclass `kind`.
+
+    Types are strict: a boolean is not a number, and text is not converted. A whole number passes as a `float`, a list
+    as a tuple. Unknown keys are refused.
+
+    Args:
+        record: the parsed JSON value.
+        kind: the dataclass.
+        where: file and line, the beginning of every error message.
+        way_out: what the user can do about a bad record.
+
+    Raises:
+        InputError: the record is not an object, or has an unknown or missing key or a value of another type.
+    """
+    fields: dict[str, Any] = _fields(kind)  # type: ignore[arg-type]
+    if not isinstance(record, Mapping):
+        raise InputError(f"{where}: got {record!r:.80}; expected an object with {', '.join(fields)}")
+    refuse_unknown(record, fields, where)
+    for name, part in _parts(kind):  # type: ignore[arg-type]
+        items = record.get(name)
+        for number, item in enumerate(items) if isinstance(items, list | tuple) else ():
+            if isinstance(item, Mapping):
+                refuse_unknown(item, _fields(part), f"{where}: {name}[{number}]")
+    try:
+        return msgspec.convert(record, kind)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{where}: {_explained(str(error), record, kind)}; {way_out}") from error
+
+
+def refuse_unknown(record: Mapping[str, Any], known: Mapping[str, Any] | tuple[str, ...], where: str) -> None:
+    """InputError for the first key of a record that is not among `known`, with the nearest known one."""
+    for key in record:
+        if key not in known:
+            raise InputError(f"{where}: unknown key {key!r}: {suggest(str(key), known)}")
+
+
+@functools.cache
+def _fields(kind: type) -> dict[str, Any]:
+    """Names and types of the fields of a dataclass."""
+    hints = typing.get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+
+
+@functools.cache
+def _parts(kind: type) -> tuple[tuple[str, Any], ...]:
+    """The fields that hold a tuple of another dataclass, with that dataclass."""
+    found = ((name, typing.get_args(hint)) for name, hint in _fields(kind).items())
+    return tuple((name, parts[0]) for name, parts in found if parts and dataclasses.is_dataclass(parts[0]))
+
+
+def _explained(said: str, record: Any, kind: Any) -> str:
+    """What msgspec says of a record, with the value that was found; `$.a[0].b` is the path that it gives."""
+    place = re.search(r"`\$(.*)`$", said)
+    value, hint, name = record, kind, ""
+    for key, number in re.findall(r"\.(\w+)|\[(\d+)\]", place[1] if place else ""):
+        value = value[key or int(number)]
+        if typing.get_origin(hint) is types.UnionType:  # `X | None`
+            hint = typing.get_args(hint)[0]
+        hint = _fields(hint)[key] if key else typing.get_args(hint)[0]
+        name += f".{key}" if key and name else key or f"[{number}]"
+    inside = f"{name}: " if name else ""
+    if missing := re.search(r"missing required field `(\w+)`", said):
+        return f"{inside}no {missing[1]!r} in keys {sorted(map(str, value))}; expected it in every record"
+    if typing.get_origin(hint) is Literal and isinstance(value, str):
+        return f"{name} {value!r}: {suggest(value, typing.get_args(hint))}"
+    before, _, last = name.rpartition(".")
+    shown = f"{before}: {last!r}" if before else name if "[" in name else repr(name)
+    return f"{shown} is {value!r:.80}; expected {_said(hint)}"
+
+
+def _said(hint: Any) -> str:
+    """A type in words."""
+    parts = typing.get_args(hint)
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return " or ".join(map(_said, parts))
+    if typing.get_origin(hint) is tuple:
+        of = _said(parts[0]).removeprefix("a ").removeprefix("an ") + "s"
+        return f"a list of {of}" if parts[1:] == (...,) else f"a list of {len(parts)} {of}"
+    return _WORDS.get(hint, "an object")

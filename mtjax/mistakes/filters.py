@@ -2,12 +2,14 @@ r"""Filters of wrong steps, each a pure function that says whether a pair is spo
 
 from collections.abc import Sequence
 
+from rapidfuzz.distance import Levenshtein
+
 from mtjax.data.tasks.pair import unboxed
 from mtjax.mistakes.text.equations import equations
 from mtjax.mistakes.text.lexer import number_of, numbers_in
 
-__all__ = ["TELL_TALES", "EDIT_TELL_TALES", "box_on_one_side", "identical", "levenshtein", "still_true", "tell_tale"]
-__all__ += ["too_far", "unboxed", "unboxed_pair"]
+__all__ = ["EDIT_TELL_TALES", "TELL_TALES", "box_on_one_side", "first_difference", "identical", "levenshtein"]
+__all__ += ["still_true", "tell_tale", "too_far", "unboxed", "unboxed_pair"]
 
 TELL_TALES = ("a mistake", "Let's correct", "The correct", "Let's reconsider", "python")
 """Phrases that give a solution away (RISE's released code has these and more like them; the rest is not published
@@ -23,32 +25,17 @@ def identical(right: str, wrong: str) -> bool:
 
 
 def levenshtein(a: str, b: str) -> int:
-    """Edit distance: the fewest characters to insert, delete or replace.
+    """Edit distance: the smallest number of characters to insert, delete or replace.
 
     >>> levenshtein("48 / 2 = 24", "48 * 2 = 96")
     3
     """
-    start = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-    a, b = a[start:], b[start:]
-    end = next((i for i, (x, y) in enumerate(zip(a[::-1], b[::-1], strict=False)) if x != y), min(len(a), len(b)))
-    a, b = a[: len(a) - end], b[: len(b) - end]
-    if not a or not b:
-        return max(len(a), len(b))
-    # Myers (1999), "A fast bit-vector algorithm": one row of the table is two integers of len(a) bits, which say where
-    # it rises (up) and falls (down).
-    places: dict[str, int] = {}
-    for i, char in enumerate(a):
-        places[char] = places.get(char, 0) | 1 << i
-    mask, last = (1 << len(a)) - 1, 1 << (len(a) - 1)
-    up, down, distance = mask, 0, len(a)
-    for char in b:
-        equal = places.get(char, 0)
-        across = (((equal & up) + up) ^ up) | equal
-        rises, falls = (down | ~(across | up)) & mask, up & across
-        distance += bool(rises & last) - bool(falls & last)
-        rises, falls = (rises << 1 | 1) & mask, (falls << 1) & mask
-        up, down = (falls | ~(equal | down | rises)) & mask, rises & (equal | down)
-    return distance
+    return Levenshtein.distance(a, b)
+
+
+def first_difference(a: str, b: str) -> int:
+    """The place of the first character in which two texts differ; the shorter length if one begins the other."""
+    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 def too_far(right: str, wrong: str, alpha: int | None) -> bool:

@@ -3,7 +3,7 @@
 import dataclasses
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from mtjax.data.answers import extract_answer, parse_number, same_number
@@ -11,55 +11,12 @@ from mtjax.data.mistake_record import Mistake
 from mtjax.data.problem import Problem
 from mtjax.errors import InputError
 from mtjax.io.hashing import digest
+from mtjax.mistakes.error_types import Shares
 from mtjax.mistakes.filters import EDIT_TELL_TALES, TELL_TALES, box_on_one_side, identical, tell_tale, unboxed_pair
-from mtjax.mistakes.injectors.base import Draft, compared, draw, edited, take_apart, whole_solution
-from mtjax.mistakes.injectors.solution import Worked
+from mtjax.mistakes.injectors.base import compared, draw, edited, whole_solution
+from mtjax.mistakes.injectors.solution import Draft, ParsedSolution, parse_solution
 from mtjax.mistakes.leakage import Balance, difference
-from mtjax.mistakes.verification import judged
-
-
-@dataclasses.dataclass(frozen=True)
-class Shares:
-    """How often each type of error is tried first, in any unit; 0 leaves a type out.
-
-    Wrong results and numbers lead, as they do among natural errors (RISE finds calculation, substitution and omission
-    dominant). Edits that can only shorten a text are rare, so that length says little.
-    """
-
-    value: float = 0.24
-    """Another result or operand."""
-    value_series: float = 0.08
-    """Another operand and what follows from it."""
-    operator: float = 0.11
-    """Another operator."""
-    swap: float = 0.05
-    """Operands swapped."""
-    dropped_term: float = 0.05
-    """A term left out."""
-    substitution: float = 0.11
-    """A number from elsewhere in the problem."""
-    carry: float = 0.12
-    """A carry or borrow forgotten, or one too many."""
-    unit: float = 0.03
-    """A wrong factor between units, or another unit."""
-    copied_number: float = 0.10
-    """A number copied wrong."""
-    skipped_step: float = 0.05
-    """The next step in place of this one."""
-    early_stop: float = 0.02
-    """The answer before it is worked out."""
-    misread: float = 0.04
-    """A word changed, with its operator."""
-
-    def __post_init__(self) -> None:
-        bad = {name: share for name, share in dataclasses.asdict(self).items() if not 0 <= share < float("inf")}
-        if bad or not any(dataclasses.asdict(self).values()):
-            raise InputError(f"shares {bad or 'are all 0'}: expected numbers >= 0, at least one above 0")
-
-    def order(self, rng: random.Random) -> list[str]:
-        """The types in an order drawn without replacement, each time with odds in proportion to the shares."""
-        shares = {name: share for name, share in dataclasses.asdict(self).items() if share > 0}
-        return sorted(shares, key=lambda name: rng.random() ** (1 / shares[name]), reverse=True)
+from mtjax.mistakes.verification import with_verdict
 
 
 class Rules(NamedTuple):
@@ -120,6 +77,18 @@ def usable_solutions(problem: Problem) -> list[tuple[str, str]]:
     return out
 
 
+def solvable(problems: Sequence[Problem]) -> list[str]:
+    """Notes on problems without a right solution to edit.
+
+    Raises:
+        InputError: no problem has one.
+    """
+    without = sum(not usable_solutions(problem) for problem in problems)
+    if without == len(problems):
+        raise InputError(f"none of {len(problems)} problems has a right solution to edit: check the source")
+    return [f"{without:,} of {len(problems):,} problems have no right solution to edit"] if without else []
+
+
 def outcome(mistake: Mistake, alpha: int | None) -> tuple[str, Mistake]:
     """What becomes of an edit: the filter that takes it, or its verdict; and the mistake with the verdict in it.
 
@@ -137,7 +106,7 @@ def outcome(mistake: Mistake, alpha: int | None) -> tuple[str, Mistake]:
         if box_on_one_side(right, wrong):
             return "unparsed", mistake
         mistake = dataclasses.replace(mistake, right_step=right, wrong_step=wrong, **compared(right, wrong))
-    mistake = judged(mistake)
+    mistake = with_verdict(mistake)
     return mistake.verdict, mistake
 
 
@@ -161,22 +130,22 @@ def _of_problem(problem: Problem, rules: Rules, balance: Balance, yields: Yields
     taken: set[tuple[str, str]] = set()
     for number in range(rules.per_problem if solutions else 0):
         text, answer = rng.choice(solutions)
-        worked = take_apart(problem.question, text)
-        found = _one(worked, problem, answer, number, rules, rng, balance, yields, taken)
+        solution = parse_solution(problem.question, text)
+        found = _one(solution, problem, answer, number, rules, rng, balance, yields, taken)
         if found is None:
             return
         taken.add((found.prefix, found.wrong_step))
         yield found
         if rules.carry_forward and found.wrong_answer:  # without one, nobody could say how the solution ends
-            whole = judged(whole_solution(found, id=f"{problem.id}/solution/{number}"))
+            whole = with_verdict(whole_solution(found, id=f"{problem.id}/solution/{number}"))
             if whole.verdict == "proved":
                 yields[found.error_type]["solutions"] += 1
                 yield whole
 
 
 def _one(
-    worked: Worked, problem: Problem, answer: str, number: int, rules: Rules, rng: random.Random, balance: Balance,
-    yields: Yields, taken: set[tuple[str, str]],
+    solution: ParsedSolution, problem: Problem, answer: str, number: int, rules: Rules, rng: random.Random,
+    balance: Balance, yields: Yields, taken: set[tuple[str, str]],
 ) -> Mistake | None:  # fmt: skip
     """One mistake of a solution that is kept; None where no type of error finds one.
 
@@ -184,17 +153,17 @@ def _one(
     """
     for strict in (True, False) if rules.proposals > 1 else (False,):
         for type in rules.shares.order(rng):
-            drafts = draw(worked, type, rng, rules.proposals)
+            drafts = draw(solution, type, rng, rules.proposals)
             ranked = sorted(
-                ((_change(worked, draft, rules.carry_forward), draft) for draft in drafts),
+                ((_change(solution, draft, rules.carry_forward), draft) for draft in drafts),
                 key=lambda pair: balance.burden(pair[0]),
             )
             for change, draft in ranked:
-                known = (worked.text[: draft.start], draft.wrong) in taken
+                known = (solution.text[: draft.start], draft.wrong) in taken
                 if known or (strict and not balance.allows(change)):
                     continue
                 name = f"{problem.id}/step/{number}"
-                record = edited(worked, draft, id=name, problem_id=problem.id, answer=answer, seed=rules.seed)
+                record = edited(solution, draft, id=name, problem_id=problem.id, answer=answer, seed=rules.seed)
                 verdict, record = outcome(record, rules.alpha)
                 yields.setdefault(type, Counter())["made"] += 1
                 yields[type][verdict] += 1
@@ -205,13 +174,13 @@ def _one(
     return None
 
 
-def _change(worked: Worked, draft: Draft, solutions: bool) -> dict[str, float]:
+def _change(solution: ParsedSolution, draft: Draft, solutions: bool) -> dict[str, float]:
     """What an edit adds to the balance: its step, and its whole solution where that will make a pair."""
-    change = difference(worked.text[draft.start : draft.end], draft.wrong)
+    change = difference(solution.text[draft.start : draft.end], draft.wrong)
     if solutions and draft.rest is not None:
-        wrong = worked.text[: draft.start] + draft.wrong + draft.rest
-        if wrong.split()[-1:] != worked.text.split()[-1:]:  # it ends otherwise
-            change |= {f"solution {key}": n for key, n in difference(worked.text, wrong).items()}
+        wrong = solution.text[: draft.start] + draft.wrong + draft.rest
+        if wrong.split()[-1:] != solution.text.split()[-1:]:  # it ends otherwise
+            change |= {f"solution {key}": n for key, n in difference(solution.text, wrong).items()}
     return change
 
 

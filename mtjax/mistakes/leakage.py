@@ -1,4 +1,4 @@
-"""Surface features of texts, a balance that keeps edits from showing in them, and how well they tell pairs apart."""
+"""Leakage of the surface: features of texts, a balance of edits, and how well a classifier tells sides apart."""
 
 import dataclasses
 import math
@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from mtjax.data.mistake_record import Mistake
-from mtjax.io.hashing import unit
+from mtjax.mistakes.filters import first_difference
 
 OPERATORS = "+-*/x×÷=%"
 """Characters that count as operators; other dashes count as "-"."""
@@ -57,11 +57,6 @@ FEATURES = tuple(surface("", 0))
 """Names of the features, in order."""
 
 
-def first_difference(a: str, b: str) -> int:
-    """The place of the first character in which two texts differ; the shorter length where one begins the other."""
-    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-
-
 _WORDS, _DIGIT, _NUMBER = re.compile(r"[A-Za-z]{2,}"), re.compile(r"[0-9]"), re.compile(r"[0-9]+")
 
 
@@ -98,8 +93,7 @@ class Balance:
 
     sums: dict[str, float] = dataclasses.field(default_factory=dict)
     """What the wrong sides have more of than the right ones, so far."""
-    pairs: int = 0
-    """How many pairs that are."""
+    pairs: int = 0  # How many pairs that are.
 
     def burden(self, change: Mapping[str, float]) -> float:
         """How much an edit adds to what is out of balance: the scalar product with the sums. Lower is better."""
@@ -120,15 +114,17 @@ class Balance:
 
 
 FOLDS = 5
-"""Parts of the problems; each is judged by a model of the others."""
+"""Number of folds of cross-validation, by problem."""
 
+RIDGE = 1e-3
+"""Strength of the L2 penalty of the logistic regression, relative to the mean loss."""
 
 LIMIT = 0.6
-"""A single feature should not do better than this."""
+"""Highest share that a single feature should reach."""
 
 
 class Leak(NamedTuple):
-    """How often a classifier is right on problems it has not seen; 0.5 is chance.
+    """Accuracy of a classifier on unseen problems; 0.5 is chance.
 
     Attributes:
         alone: given one text, whether it is chosen or rejected.
@@ -148,75 +144,52 @@ def measure(pairs: Sequence[tuple[str, str, str]], folds: int = FOLDS) -> dict[s
     """The leak of each feature of `mtjax.mistakes.leakage.FEATURES`, and of "all" together.
 
     Args:
-        pairs: (problem, chosen, rejected). Folds are made of whole problems, by hash of their name.
-        folds: how many.
+        pairs: (problem, chosen, rejected). The pairs of one problem are in the same fold.
+        folds: number of folds.
 
     Returns:
-        One `Leak` per feature; empty where fewer than `folds` problems are left to judge.
+        One `Leak` per feature; empty if there are fewer than `folds` problems.
     """
-    if len({group for group, _, _ in pairs}) < folds:
+    from sklearn.feature_extraction import DictVectorizer
+    from sklearn.model_selection import GroupKFold
+
+    groups = [group for group, _, _ in pairs]
+    if len(set(groups)) < folds:
         return {}
-    columns: dict[tuple[str, str], int] = {}
-    rows = [[], []]  # type: list[list[dict[tuple[str, str], float]]]
+    sides: list[list[dict[str, float]]] = [[], []]
     for _, chosen, rejected in pairs:
         place = first_difference(chosen, rejected)
-        for side, text in enumerate((chosen, rejected)):
-            row = {(name, key): n for name, cells in surface(text, place).items() for key, n in cells.items()}
-            rows[side].append(row)
-            for cell in row:
-                columns.setdefault(cell, len(columns))
-    table = np.zeros((2, len(pairs), len(columns)))
-    for side in (0, 1):
-        for number, row in enumerate(rows[side]):
-            table[side, number, [columns[cell] for cell in row]] = list(row.values())
-    fold = np.array([int(unit("leak", group) * folds) for group, _, _ in pairs])
-    out = {}
-    for name in (*FEATURES, "all"):
-        chosen_columns = [n for (feature, _), n in columns.items() if name in (feature, "all")]
-        out[name] = _leak(table[:, :, chosen_columns], fold)
-    return out
+        for side, text in zip(sides, (chosen, rejected), strict=True):
+            cells = surface(text, place).items()
+            side.append({f"{name} {key}": n for name, columns in cells for key, n in columns.items()})
+    vectorizer = DictVectorizer(sparse=False).fit(sides[0] + sides[1])
+    table = np.stack([vectorizer.transform(side) for side in sides])
+    features = np.array([column.partition(" ")[0] for column in vectorizer.get_feature_names_out()])
+    parts = list(GroupKFold(folds).split(groups, groups=groups))
+    return {name: _leak(table[:, :, (features == name) | (name == "all")], parts) for name in (*FEATURES, "all")}
 
 
-def _leak(table: Float[np.ndarray, "2 P K"], fold: Int[np.ndarray, " P"]) -> Leak:
-    if not table.size:  # no text has anything of it
+def _leak(table: Float[np.ndarray, "2 P K"], parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Leak:
+    """The leak of some columns; `parts` are the numbers of the pairs to fit on and to test on, for each fold."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    if not table.size:  # no text has any of these features
         return Leak(0.5, 0.5)
     alone = paired = 0.0
-    for held in np.unique(fold):
-        train, test = table[:, fold != held], table[:, fold == held]
-        both = train.reshape(-1, table.shape[2])
-        mean, scale = both.mean(0), both.std(0)
-        scale[scale == 0] = 1
-        x = np.concatenate([(both - mean) / scale, np.ones((len(both), 1))], 1)
-        labels = np.repeat([0.0, 1.0], train.shape[1])
-        weights = fit(x, labels)
-        score = (test - mean) / scale @ weights[:-1] + weights[-1]
-        alone += _share(-score[0]) + _share(score[1])
-        step = (train[1] - train[0]) / scale
-        direction = fit(step, np.ones(len(step)))
-        paired += 2 * _share((test[1] - test[0]) / scale @ direction)
-    return Leak(alone / (2 * len(fold)), paired / (2 * len(fold)))
+    for train, test in parts:
+        scaler = StandardScaler().fit(np.concatenate(table[:, train]))
+        chosen, rejected = (scaler.transform(side) for side in table)
+        model = LogisticRegression(C=1 / (RIDGE * 2 * len(train)))
+        labels = np.repeat([0, 1], len(train))
+        model.fit(np.concatenate([chosen[train], rejected[train]]), labels)
+        alone += _share(-model.decision_function(chosen[test])) + _share(model.decision_function(rejected[test]))
+        change = rejected - chosen  # a model of pairs has no intercept: exchanging the sides exchanges the labels
+        model.set_params(fit_intercept=False).fit(np.concatenate([-change[train], change[train]]), labels)
+        paired += 2 * _share(model.decision_function(change[test]))
+    return Leak(alone / (2 * table.shape[1]), paired / (2 * table.shape[1]))
 
 
 def _share(score: Float[np.ndarray, " N"]) -> float:
-    """How many scores are positive; those that are 0 up to rounding count half."""
+    """The number of positive scores; scores that are 0 up to rounding count half."""
     return float((score > 1e-9).sum() + 0.5 * (np.abs(score) <= 1e-9).sum())
-
-
-def fit(
-    x: Float[np.ndarray, "N K"], labels: Float[np.ndarray, " N"], ridge: float = 1e-3, steps: int = 30
-) -> Float[np.ndarray, " K"]:
-    """Weights of a logistic regression of `labels` (0 or 1) on `x`, by Newton's method.
-
-    Minimises the mean cross-entropy plus `ridge / 2` times the squared weights; there is no intercept but a column of
-    ones in `x`.
-    """
-    weights = np.zeros(x.shape[1])
-    for _ in range(steps):
-        probability = 0.5 * (1 + np.tanh(x @ weights / 2))
-        gradient = x.T @ (probability - labels) / len(x) + ridge * weights
-        curvature = (x * (probability * (1 - probability))[:, None]).T @ x / len(x) + ridge * np.eye(len(weights))
-        step = np.linalg.solve(curvature, gradient)
-        weights = weights - step
-        if np.abs(step).max(initial=0.0) < 1e-8:
-            break
-    return weights

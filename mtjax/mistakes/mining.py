@@ -1,9 +1,9 @@
-"""Mining: a policy solves problems again and again; every distinct solution is kept with what a checker says of it."""
+"""Mining: draw many solutions of each problem, check them, and keep every distinct solution with its verdict."""
 
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from mtjax.data.answers import check_answer, extract_answer
@@ -16,18 +16,22 @@ from mtjax.distributed.sharding import MeshSpec
 from mtjax.errors import InputError
 from mtjax.io.journal import Journal
 from mtjax.reporting.report import Table
-from mtjax.sampling.samples import Attempt, Draw
+from mtjax.sampling.config import EmbeddedSampling, SamplingConfig
+from mtjax.sampling.sampler import ProblemSamples
+from mtjax.sampling.search import AnySearch, Independent
 from mtjax.sampling.transport import ServerConfig
+
+Draw = Callable[[Sequence[int], Callable[[], Any]], Generator[Sequence[ProblemSamples], None, None]]
+"""`draw(numbers, stopped)`: samples of the problems with these numbers; see `mtjax.sampling.sampler.Sampler.draw`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MineData:
     """Which problems to solve, and what to decode from."""
 
-    source: AnySource  # type: ignore[valid-type]
+    source: AnySource
     """Where the problems come from; each needs an answer to compare with, or a right solution that states one."""
-    task: AnyTask = CompletionTask()
-    """How a problem becomes a prompt."""
+    task: AnyTask = CompletionTask()  # How a problem becomes a prompt.
     on_error: OnError = "raise"
     """A record that cannot be read, or a prompt that is too long or refused: stop and name it, or skip and count it."""
 
@@ -36,28 +40,16 @@ class MineData:
 class MineConfig:
     """What to mine, from which policy, and how."""
 
-    data: MineData
-    """The problems; of a run or a config file, its training source."""
-    samples: int = 8
-    """Solutions drawn per problem."""
-    temperature: float = 1.0
-    """Divides the logits; 0 takes the most likely token every time."""
-    top_k: int = 0
-    """Draw among the k most likely tokens only; 0 draws among all."""
-    top_p: float = 1.0
-    """Draw among the fewest tokens whose probability reaches p; 1 draws among all."""
-    max_new_tokens: int | None = None
-    """Longest solution, in tokens; None takes 256, or what a local model has room for behind the longest prompt."""
-    stop: tuple[str, ...] = ()
-    """Texts that end a solution."""
-    limit: int | None = None
-    """Use the first so many problems; None takes all."""
+    data: MineData  # The problems; of a run or a config file, its training source.
+    sampling: EmbeddedSampling = SamplingConfig(samples=8, max_new_tokens=None)  # How solutions are drawn.
+    search: AnySearch = Independent()  # type: ignore[valid-type]
+    """Which of the solutions that are drawn are kept."""
+    limit: int | None = None  # Use the first so many problems; None takes all.
     seed: int = 0
-    """Of the draws: the same seed gives the same bytes, with a local policy on one machine and version."""
+    """Random seed for sampling; with a local model on one machine and version, the same seed gives the same bytes."""
     output: str | None = None
     """Folder for the results; None is `mined` in the run folder, and must be said for a model that is no run."""
-    overwrite: bool = False
-    """Delete the results of an earlier job in the output folder first."""
+    overwrite: bool = False  # Delete the results of an earlier job in the output folder first.
     mistakes: bool = False
     """Also write mistakes.jsonl: wrong solutions and first wrong steps as records (`mistakes.mined_records`)."""
     step: int | Literal["best"] | None = None
@@ -66,23 +58,20 @@ class MineConfig:
     """Tokenizer to use; None takes the model's own. With a server, only to render a chat template here."""
     dtype: Literal["float32", "bfloat16"] | None = None
     """Type to compute in; None is float32, or what the run computed in."""
-    mesh: MeshSpec = MeshSpec()
-    """Over which devices."""
-    rows: int = 64
-    """Solutions that a local policy draws side by side; what a kill can cost."""
-    server: ServerConfig = ServerConfig()
-    """How to ask a server, where the policy is a URL."""
+    mesh: MeshSpec = MeshSpec()  # Over which devices.
+    rows: int = 64  # Solutions that a local policy draws side by side; what a kill can cost.
+    server: ServerConfig = ServerConfig()  # How to use a server, if the policy is a URL.
 
     def __post_init__(self) -> None:
-        least = {"samples": 1, "rows": 1, "seed": 0, "limit": 1, "max_new_tokens": 1}
+        least = {"rows": 1, "seed": 0, "limit": 1}
         for name, lowest in least.items():
             value = getattr(self, name)
             if value is not None and value < lowest:
-                none = ", or None" if name in ("limit", "max_new_tokens") else ""
+                none = ", or None" if name == "limit" else ""
                 raise InputError(f"{name}={value}: expected at least {lowest}{none}")
 
 
-def checked(problem: Problem, gold: str, attempt: Attempt) -> MinedProblem:
+def checked(problem: Problem, gold: str, attempt: ProblemSamples) -> MinedProblem:
     """The samples of a problem as distinct solutions, each with its verdict; samples that differ in nothing but white
     space around them, and in whether they were cut, are one."""
     arithmetic = parse_question(problem.question) is not None
@@ -93,7 +82,7 @@ def checked(problem: Problem, gold: str, attempt: Attempt) -> MinedProblem:
             found[key] = dataclasses.replace(found[key], count=found[key].count + 1)
             continue
         verdict = check_answer(sample.text, gold).value if sample.text.strip() else "wrong"
-        made = Solution(verdict=verdict, answer=extract_answer(sample.text), **sample._asdict())
+        made = Solution(verdict=verdict, answer=extract_answer(sample.text), **sample._asdict())  # type: ignore[arg-type]
         if arithmetic:
             report = check_steps(problem.question, sample.text)
             first = report.errors[0] if report.errors else None

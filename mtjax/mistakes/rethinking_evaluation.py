@@ -16,6 +16,7 @@ from mtjax.errors import InputError
 from mtjax.mistakes.mined_records import mined_mistakes
 from mtjax.mistakes.self_rethinking import BlockConfig, Generate, Thinking, Wording, prompt_of, rethink
 from mtjax.reporting.intervals import Interval, difference_interval, mean_interval
+from mtjax.sampling.config import EmbeddedSampling, SamplingConfig
 from mtjax.sampling.transport import ServerConfig
 
 
@@ -23,69 +24,50 @@ from mtjax.sampling.transport import ServerConfig
 class RethinkData:
     """Which questions to think about."""
 
-    source: AnySource  # type: ignore[valid-type]
-    """Where the problems come from; each needs an answer to compare with."""
-    on_error: OnError = "raise"
-    """A record that cannot be read: stop with its file and line, or skip and count it."""
+    source: AnySource  # Where the problems come from; each needs an answer to compare with.
+    on_error: OnError = "raise"  # A record that cannot be read: stop with its file and line, or skip and count it.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RethinkConfig:
     """Which questions, which mistakes to show, and how to think."""
 
-    data: RethinkData
-    """The problems; of a run or a config file, its held-out source."""
+    data: RethinkData  # The problems; of a run or a config file, its held-out source.
     mistakes: str = ""
     """A file of mistake records, or a folder of `mtjax.inject` or `mtjax.mine`; must be given. Questions that are also
     asked are left out."""
-    k: int = 1
-    """How often a rationale may be worked out anew; a question takes at most 2 + 2 k calls."""
-    unparsable: Literal["no", "yes"] = "no"
-    """What a reply counts as that begins with neither yes nor no."""
-    block: BlockConfig = BlockConfig()
-    """Which mistakes the model is shown."""
-    wording: Wording = Wording()
-    """What it is told."""
-    temperature: float = 0.0
-    """Divides the logits; 0 takes the most likely token every time."""
-    top_p: float = 1.0
-    """Draw among the fewest tokens whose probability reaches p; 1 draws among all."""
-    max_new_tokens: int = 256
-    """Longest reply, in tokens."""
-    limit: int | None = 200
-    """Use the first so many problems; None takes all."""
-    together: int = 64
-    """Questions in lock step: prompts handed to the model at a time, and what a kill can cost."""
-    seed: int = 0
-    """Of the replies and of the bootstrap; `block.seed` draws the mistakes."""
-    level: float = 0.95
-    """Of the bootstrap intervals."""
+    k: int = 1  # How often a rationale may be worked out anew; a question takes at most 2 + 2 k calls.
+    unparsable: Literal["no", "yes"] = "no"  # What a reply counts as that begins with neither yes nor no.
+    block: BlockConfig = BlockConfig()  # Which mistakes the model is shown.
+    wording: Wording = Wording()  # What it is told.
+    sampling: EmbeddedSampling = SamplingConfig(temperature=0.0)  # How replies are drawn, one for each prompt.
+    limit: int | None = 200  # Use the first so many problems; None takes all.
+    together: int = 64  # Questions in lock step: prompts handed to the model at a time, and what a kill can cost.
+    seed: int = 0  # Random seed for replies and bootstrap; `block.seed` draws the mistakes.
+    level: float = 0.95  # Confidence level of the bootstrap intervals.
     output: str | None = None
     """Folder for rethinking.jsonl and rethinking.json; None is `rethink` in the run folder, or nowhere for a model that
     is no run."""
-    overwrite: bool = False
-    """Delete the results of an earlier job in the output folder first."""
-    raw: bool = False
-    """Continue prompts as they stand, without the model's chat template."""
+    overwrite: bool = False  # Delete the results of an earlier job in the output folder first.
+    raw: bool = False  # Continue prompts as they stand, without the model's chat template.
     step: int | Literal["best"] | None = None
     """Of a run folder: which checkpoint; "best" has the lowest held-out loss, None takes the newest."""
-    tokenizer: str | None = None
-    """Tokenizer to use; None takes the model's own."""
+    tokenizer: str | None = None  # Tokenizer to use; None takes the model's own.
     dtype: Literal["float32", "bfloat16"] | None = None
     """Type to compute in; None is float32, or what the run computed in."""
-    mesh: MeshSpec = MeshSpec()
-    """Over which devices."""
-    rows: int = 16
-    """Replies that a local model draws side by side."""
+    mesh: MeshSpec = MeshSpec()  # Over which devices.
+    rows: int = 16  # Replies that a local model draws side by side.
     server: ServerConfig = ServerConfig()
     """How to ask a server, where the model is a URL; prompts go to its chat unless server.api says otherwise."""
 
     def __post_init__(self) -> None:
-        least = {"k": 0, "limit": 1, "together": 1, "rows": 1, "seed": 0, "max_new_tokens": 1}
+        least = {"k": 0, "limit": 1, "together": 1, "rows": 1, "seed": 0}
         for name, lowest in least.items():
             value = getattr(self, name)
             if value is not None and value < lowest:
                 raise InputError(f"{name}={value}: expected at least {lowest}")
+        if self.sampling.samples != 1:
+            raise InputError(f"samples={self.sampling.samples}: expected 1, because each prompt gets one reply")
         if not 0 < self.level < 1:
             raise InputError(f"level={self.level}: expected a share between 0 and 1, such as 0.95")
 

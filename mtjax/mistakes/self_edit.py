@@ -8,7 +8,10 @@ is ours: the paper's is not in our sources. Decoding is greedy, as there.
 import random
 import re
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from mtjax.data.problem import Message
+from mtjax.mistakes.inject_config import InjectConfig
 
 Generate = Callable[[list[str]], list[str]]
 """From prompts to continuations, closing fence included where the model wrote one."""
@@ -22,7 +25,7 @@ class Template(NamedTuple):
     """One way to ask for an edit.
 
     Attributes:
-        type: the type of error it asks for, one of `mtjax.data.mistake_record.ERROR_TYPES`.
+        type: the registered error type that it asks for.
         instruction: one sentence.
     """
 
@@ -149,3 +152,42 @@ def self_edit(
     if len(outputs) != len(requests):
         raise ValueError(f"generate gave {len(outputs)} texts for {len(requests)} prompts; expected one each")
     return [parse_edit(output) for output in outputs]
+
+
+class Editor(NamedTuple):
+    """The model that edits.
+
+    Attributes:
+        generate: greedy decoding.
+        about: what the edits depend on, such as the model's fingerprint and the decoding settings.
+        render: `(user's turn, prefilled answer) -> prompt`.
+    """
+
+    generate: Generate
+    about: dict[str, Any]
+    render: Callable[[str, str], str] = plain_chat
+
+
+def local_editor(loaded: Any, fingerprint: str, settings: InjectConfig) -> Editor:
+    """A loaded model (`mtjax.runs.loading.load_any`) as an editor; `fingerprint` identifies its parameters."""
+    from mtjax.sampling.config import SamplingConfig
+    from mtjax.sampling.texts import sample_texts
+
+    model, params, tokenizer, end_ids = loaded[:4]
+    # The fences of the prompt come before the answer, so the first fence of the answer closes the edit.
+    sampling = SamplingConfig(temperature=0.0, max_new_tokens=settings.max_new_tokens, stop=(FENCE,))
+
+    def generate(prompts: list[str]) -> list[str]:
+        if not prompts:
+            return []
+        drawn = sample_texts(model, params, tokenizer, prompts, sampling, 0, rows=settings.rows, end_ids=end_ids)
+        return [tokenizer.decode(list(samples[0].tokens)) for samples in drawn]
+
+    def render(user: str, prefill: str) -> str:
+        if tokenizer.chat_template is None:
+            return plain_chat(user, prefill)
+        return tokenizer.render_chat((Message(role="user", content=user),), True) + prefill
+
+    decode = {"temperature": 0.0, "max_new_tokens": settings.max_new_tokens, "prefill": PREFILL}
+    about = {"model": settings.model or "", "fingerprint": fingerprint, "tokenizer": tokenizer.fingerprint}
+    return Editor(generate, {**about, "decode": decode}, render)

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from mtjax.data.mistake_record import ERROR_TYPES, Mistake
+from mtjax.data.mistake_record import Mistake
 from mtjax.errors import InputError
 from mtjax.io.hashing import unit
 
@@ -44,27 +44,20 @@ NAMES: Mapping[str, tuple[str, str]] = {
     "misread": ("misread question", "The question is taken to say something that it does not say."),
     "other": ("other mistake", "The reasoning does not lead to a right answer."),
 }
-"""Name and description, in our words, of each error type of `mtjax.data.mistake_record`."""
+"""Name and description of each error type in prompts; a type that is not listed is called by its own name."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BlockConfig:
     """Which mistakes the model is shown, and what of them."""
 
-    types: int = 3
-    """Error types to show, drawn at random among those of the records."""
-    per_type: int = 1
-    """Records to show of each, drawn at random."""
-    demonstration: bool = True
-    """Say what was written and what would have been right."""
-    wrong: bool = True
-    """Show the question and the whole wrong solution."""
-    right: bool = True
-    """Show the question and the whole right solution."""
-    longest: int = 1000
-    """Records with a longer question or solution, in characters, are passed over."""
-    seed: int = 0
-    """Of the draw; equal records and seed give the same block."""
+    types: int = 3  # Error types to show, drawn at random among those of the records.
+    per_type: int = 1  # Records to show of each, drawn at random.
+    demonstration: bool = True  # Say what was written and what would have been right.
+    wrong: bool = True  # Show the question and the whole wrong solution.
+    right: bool = True  # Show the question and the whole right solution.
+    longest: int = 1000  # Records with a longer question or solution, in characters, are passed over.
+    seed: int = 0  # Of the draw; equal records and seed give the same block.
 
     def __post_init__(self) -> None:
         for name in ("types", "per_type", "longest"):
@@ -76,8 +69,7 @@ class BlockConfig:
 class Wording:
     """What the model is told, with `{question}`, `{rationale}` and `{mistakes}` for what goes there."""
 
-    solve: str = "{question}\n\nWork this out step by step, and end with the answer.\n"
-    """Asks for the first rationale."""
+    solve: str = "{question}\n\nWork this out step by step, and end with the answer.\n"  # Asks for the first rationale.
     ask: str = (
         "{mistakes}\n\nNow look at this question and a solution of it.\n\nQuestion: {question}\n\nSolution:\n"
         "{rationale}\n\nIs one of the kinds of mistakes shown above in this solution? Begin with the word Yes or the "
@@ -137,7 +129,7 @@ def mistake_block(records: Iterable[Mistake], config: BlockConfig = BlockConfig(
     Records that were refuted, are too long or lack what is to be shown are passed over. Raises InputError where none is
     left.
     """
-    drawn: dict[str, list[Mistake]] = {name: [] for name in ERROR_TYPES}
+    drawn: dict[str, list[Mistake]] = {}
     for record in sorted(records, key=lambda one: (unit(config.seed, one.problem_id, one.id), one.problem_id, one.id)):
         texts = [
             record.question,
@@ -146,8 +138,8 @@ def mistake_block(records: Iterable[Mistake], config: BlockConfig = BlockConfig(
         ]
         whole = bool(record.wrong_solution or not config.wrong) and bool(record.right_solution or not config.right)
         if record.verdict != "refuted" and whole and max(map(len, texts)) <= config.longest:
-            drawn[record.error_type].append(record)
-    types = sorted((name for name in drawn if drawn[name]), key=lambda name: unit(config.seed, "type", name))
+            drawn.setdefault(record.error_type, []).append(record)
+    types = sorted(drawn, key=lambda name: unit(config.seed, "type", name))
     if not types:
         raise InputError(
             f"no mistake record can be shown: each is refuted, lacks a side, or is longer than {config.longest} "
@@ -160,7 +152,7 @@ def mistake_block(records: Iterable[Mistake], config: BlockConfig = BlockConfig(
 
 def _shown(error_type: str, records: Sequence[Mistake], config: BlockConfig) -> str:
     """One kind of mistake with its records."""
-    name, description = NAMES[error_type]
+    name, description = NAMES.get(error_type) or (error_type.replace("_", " "), NAMES["other"][1])
     lines = [f"{name.capitalize()}. {description}"]
     for record in records:
         lines += [f"Example: {_demonstration(record)}"] if config.demonstration and _demonstration(record) else []

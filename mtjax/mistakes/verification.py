@@ -68,7 +68,7 @@ def verify(mistake: Mistake) -> Judgement:
     return Judgement("unproved")
 
 
-def judged(mistake: Mistake) -> Mistake:
+def with_verdict(mistake: Mistake) -> Mistake:
     """The mistake with verdict and judge as `verify` has them."""
     verdict, judge = verify(mistake)
     return dataclasses.replace(mistake, verdict=verdict, judge=judge)

@@ -21,46 +21,29 @@ UNROLL_LAYERS = 4  # a loop over so few layers costs more than it saves
 class DecoderConfig:
     """Shape and numerics of a decoder; the defaults are a small one for tests and demos."""
 
-    vocab_size: int = 64
-    """Rows of the embedding, V."""
-    width: int = 64
-    """Width of the residual stream, D."""
-    layers: int = 3
-    """Blocks, L."""
-    heads: int = 4
-    """Query heads, H."""
-    kv_heads: int = 4
-    """Key and value heads, G; divides `heads`."""
-    head_dim: int = 16
-    """Width of a head, K; even. `heads * head_dim` need not equal `width`."""
-    mlp_width: int = 192
-    """Hidden width of the gated MLP, F."""
-    rope_theta: float = 10_000.0
-    """Base of the rotary frequencies."""
-    rope_scaling: rope.RopeScaling | None = None
-    """Stretch of the rotary frequencies, if any."""
-    norm_eps: float = 1e-5
-    """Added to the mean square in RMSNorm."""
-    tied: bool = False
-    """The head is the transposed embedding."""
-    qkv_bias: bool = False
-    """Biases on query, key and value (Qwen2)."""
-    qk_norm: bool = False
-    """RMSNorm over each head's query and key, before the rotary embedding (Qwen3)."""
-    window: int | None = None
-    """Sliding window in tokens, the token itself included; None sees everything."""
-    window_layers: tuple[bool, ...] | None = None
-    """Which layers slide; None means all, when `window` is set."""
-    max_length: int = 2048
-    """Longest sequence it was made for, in tokens."""
+    vocab_size: int = 64  # Rows of the embedding, V.
+    width: int = 64  # Width of the residual stream, D.
+    layers: int = 3  # Blocks, L.
+    heads: int = 4  # Query heads, H.
+    kv_heads: int = 4  # Key and value heads, G; divides `heads`.
+    head_dim: int = 16  # Width of a head, K; even. `heads * head_dim` need not equal `width`.
+    mlp_width: int = 192  # Hidden width of the gated MLP, F.
+    rope_theta: float = 10_000.0  # Base of the rotary frequencies.
+    rope_scaling: rope.RopeScaling | None = None  # Stretch of the rotary frequencies, if any.
+    norm_eps: float = 1e-5  # Added to the mean square in RMSNorm.
+    tied: bool = False  # The head is the transposed embedding.
+    qkv_bias: bool = False  # Biases on query, key and value (Qwen2).
+    qk_norm: bool = False  # RMSNorm over each head's query and key, before the rotary embedding (Qwen3).
+    window: int | None = None  # Sliding window in tokens, the token itself included; None sees everything.
+    window_layers: tuple[bool, ...] | None = None  # Which layers slide; None means all, when `window` is set.
+    max_length: int = 2048  # Longest sequence it was made for, in tokens.
     remat: Literal["none", "full", "dots"] = "none"
     """What the backward pass computes again: nothing, whole blocks, or all but matrix products."""
     attention: Asked = "auto"
     """Kernel of training and scoring: the platform's own (splash on TPU, triton on GPU) where it can, or by name."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of activations and products; parameters, norms, softmax and logits stay float32."""
-    init_scale: float = 0.02
-    """Standard deviation of initial matrices."""
+    init_scale: float = 0.02  # Standard deviation of initial matrices.
 
     def __post_init__(self) -> None:
         sizes = ("vocab_size", "width", "layers", "heads", "kv_heads", "head_dim", "mlp_width", "max_length")

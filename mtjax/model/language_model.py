@@ -1,6 +1,7 @@
 """The decoder behind the function contract: `make_language_model(config)` gives a `LanguageModel`."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -40,8 +41,11 @@ def axes_of(config: DecoderConfig) -> dict[str, Any]:
     return axes if config.tied else axes | {"head": {"kernel": ("embed", "vocab")}}
 
 
+@functools.lru_cache(maxsize=16)
 def make_language_model(config: DecoderConfig) -> LanguageModel:
     """The functions of a decoder with these settings; no parameters are made until `init` is called.
+
+    Equal settings give the same functions, so that programs compiled for one model serve every copy of it.
 
     >>> model = make_language_model(DecoderConfig(vocab_size=32, width=16, layers=2, heads=2, kv_heads=1, head_dim=8))
     >>> params = jax.eval_shape(model.init, jax.random.key(0))

@@ -15,22 +15,15 @@ from mtjax.errors import InputError
 class RopeScaling:
     """How a checkpoint stretches its rotary frequencies beyond the length it was first trained on."""
 
-    kind: Literal["linear", "dynamic", "llama3", "yarn"] = "linear"
-    """Which formula; see `frequencies`."""
-    factor: float = 1.0
-    """How many times longer; at least 1."""
+    kind: Literal["linear", "dynamic", "llama3", "yarn"] = "linear"  # Which formula; see `frequencies`.
+    factor: float = 1.0  # How many times longer; at least 1.
     low_freq_factor: float = 1.0
     """`llama3`: wavelengths above original_length / low_freq_factor are divided by `factor`."""
-    high_freq_factor: float = 4.0
-    """`llama3`: wavelengths below original_length / high_freq_factor are left alone."""
-    original_length: int = 8192
-    """Length in tokens the frequencies were first made for."""
-    beta_fast: float = 32.0
-    """`yarn`: dimensions that turn more often than this over original_length are left alone."""
-    beta_slow: float = 1.0
-    """`yarn`: dimensions that turn less often than this are divided by `factor`."""
-    attention_factor: float | None = None
-    """`yarn`: factor on cos and sin; None takes `0.1 ln(factor) + 1`."""
+    high_freq_factor: float = 4.0  # `llama3`: wavelengths below original_length / high_freq_factor are left alone.
+    original_length: int = 8192  # Length in tokens the frequencies were first made for.
+    beta_fast: float = 32.0  # `yarn`: dimensions that turn more often than this over original_length are left alone.
+    beta_slow: float = 1.0  # `yarn`: dimensions that turn less often than this are divided by `factor`.
+    attention_factor: float | None = None  # `yarn`: factor on cos and sin; None takes `0.1 ln(factor) + 1`.
 
     def __post_init__(self) -> None:
         if not 1 <= self.factor < math.inf or self.original_length < 1:

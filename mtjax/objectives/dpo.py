@@ -105,14 +105,11 @@ class Dpo:
 
     beta: base.Number = 0.1
     """How dearly leaving the reference is paid. 0.1 suits sums; Tülu 3 has 5, for means per token."""
-    kind: Kind = "sigmoid"
-    """Which function of the margin: sigmoid, robust, ipo (beta is its tau) or hinge."""
+    kind: Kind = "sigmoid"  # Which function of the margin: sigmoid, robust, ipo (beta is its tau) or hinge.
     label_smoothing: base.Number = 0.0
     """Share of pairs believed to be the wrong way round: cDPO with sigmoid; robust corrects for it."""
-    length_normalised: bool = False
-    """Divide each log-ratio by its text's own length. Needs a much larger beta."""
-    gamma: base.Number = 1.0
-    """How much of the reference is subtracted: 1 is DPO, 0 does without it."""
+    length_normalised: bool = False  # Divide each log-ratio by its text's own length. Needs a much larger beta.
+    gamma: base.Number = 1.0  # How much of the reference is subtracted: 1 is DPO, 0 does without it.
 
     def __post_init__(self) -> None:
         base.require(self, "beta", above=0, why="0.1 is usual, 5 with length_normalised")

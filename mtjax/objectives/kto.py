@@ -71,12 +71,9 @@ class Kto:
     by_polarity: ClassVar[bool] = True  # tells right from wrong texts, so the sides of a pair too
     needs_reference: ClassVar[bool] = True
 
-    beta: base.Number = 0.1
-    """How soon gains and losses saturate."""
-    right_weight: base.Number = 1.0
-    """How much a right (desirable) text counts."""
-    wrong_weight: base.Number = 1.0
-    """How much a wrong (undesirable) text counts."""
+    beta: base.Number = 0.1  # How soon gains and losses saturate.
+    right_weight: base.Number = 1.0  # How much a right (desirable) text counts.
+    wrong_weight: base.Number = 1.0  # How much a wrong (undesirable) text counts.
 
     def __post_init__(self) -> None:
         base.require(self, "beta", above=0)

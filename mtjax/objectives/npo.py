@@ -55,10 +55,8 @@ class Npo:
     by_polarity: ClassVar[bool] = True  # tells right from wrong texts, so the sides of a pair too
     needs_reference: ClassVar[bool] = True
 
-    beta: base.Number = 0.1
-    """How soon forgetting fades once a text is less likely than under the reference."""
-    nll_weight: base.Number = 0.0
-    """How much a right text's cross-entropy (mean per token) counts beside a wrong text."""
+    beta: base.Number = 0.1  # How soon forgetting fades once a text is less likely than under the reference.
+    nll_weight: base.Number = 0.0  # How much a right text's cross-entropy (mean per token) counts beside a wrong text.
 
     def __post_init__(self) -> None:
         base.require(self, "beta", above=0)

@@ -74,10 +74,8 @@ class Rise:
     task: ClassVar[str] = "pair"
     needs_reference: ClassVar[bool] = True
 
-    beta: base.Number = 0.4
-    """How dearly leaving the reference is paid; 0.4 in the released code."""
-    nll_weight: base.Number = 0.0
-    """The paper's lambda, whose value is not known; 0 is the released code."""
+    beta: base.Number = 0.4  # How dearly leaving the reference is paid; 0.4 in the released code.
+    nll_weight: base.Number = 0.0  # The paper's lambda, whose value is not known; 0 is the released code.
     nll_reduction: Literal["sum", "mean"] = "sum"
     """Cross-entropy of the chosen text: summed over its targets, or their mean."""
     nll_on: Literal["step", "all"] = "step"
@@ -85,10 +83,8 @@ class Rise:
     gate_margin: base.Number = 1e-3
     """Nats by which the chosen text must have become less likely to open the gate; 0 is the paper's formula. Policy and
     reference are compiled apart: where they are equal, r is rounding, and half of all gates would stand open."""
-    step_weight: base.Number = 1.0
-    """How much a step pair counts."""
-    full_weight: base.Number = 1.0
-    """How much a full pair counts."""
+    step_weight: base.Number = 1.0  # How much a step pair counts.
+    full_weight: base.Number = 1.0  # How much a full pair counts.
 
     def __post_init__(self) -> None:
         base.require(self, "beta", above=0)

@@ -51,10 +51,8 @@ class Simpo:
     task: ClassVar[str] = "pair"
     needs_reference: ClassVar[bool] = False
 
-    beta: base.Number = 2.0
-    """Scale of the reward, which is a mean per token: larger than DPO's."""
-    gamma: base.Number = 0.5
-    """Margin between the rewards, before the sigmoid; not divided by beta."""
+    beta: base.Number = 2.0  # Scale of the reward, which is a mean per token: larger than DPO's.
+    gamma: base.Number = 0.5  # Margin between the rewards, before the sigmoid; not divided by beta.
 
     def __post_init__(self) -> None:
         base.require(self, "beta", above=0)

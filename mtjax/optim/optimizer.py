@@ -13,10 +13,8 @@ from mtjax.optim.schedules import SCHEDULES, AnySchedule, Cosine
 class OptimConfig:
     """Gradient clipping, an optimizer, and its learning rate: a linear warm-up, then a schedule."""
 
-    learning_rate: float = 1e-4
-    """Peak learning rate, reached after the warm-up."""
-    warmup_steps: int = 0
-    """Steps of linear warm-up from 0."""
+    learning_rate: float = 1e-4  # Peak learning rate, reached after the warm-up.
+    warmup_steps: int = 0  # Steps of linear warm-up from 0.
     schedule: AnySchedule = Cosine()
     """Learning rate after the warm-up. A config file may give the name of one without settings."""
     schedule_steps: int | None = None
@@ -25,16 +23,11 @@ class OptimConfig:
     """Learning rate at the end of the schedule and after, as a fraction of the peak; unused when constant."""
     optimizer: AnyOptimizer = AdamW()
     """From gradients to updates. A config file may give the name of one without settings."""
-    b1: float = 0.9
-    """Decay of the first moment."""
-    b2: float = 0.95
-    """Decay of the second moment."""
-    eps: float = 1e-8
-    """Added to the root of the second moment."""
-    weight_decay: float = 0.0
-    """Decoupled weight decay, on matrices only (not on norms and biases)."""
-    clip_norm: float = 1.0
-    """Largest global gradient norm; 0 does not clip."""
+    b1: float = 0.9  # Decay of the first moment.
+    b2: float = 0.95  # Decay of the second moment.
+    eps: float = 1e-8  # Added to the root of the second moment.
+    weight_decay: float = 0.0  # Decoupled weight decay, on matrices only (not on norms and biases).
+    clip_norm: float = 1.0  # Largest global gradient norm; 0 does not clip.
 
     def __post_init__(self) -> None:
         for name, registry in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS)):

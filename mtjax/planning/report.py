@@ -9,6 +9,9 @@ from mtjax.planning.bounds import Bound
 from mtjax.planning.collectives import Row
 from mtjax.planning.lint import EXPECTED, MEANING, Finding
 from mtjax.planning.memory import Memory
+from mtjax.reporting.markdown import escape, markdown_of
+from mtjax.reporting.report import Report as Page
+from mtjax.reporting.report import Section, Table, section
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,48 +22,28 @@ class Report:
     measurement) is not here.
     """
 
-    config: str
-    """The config file and its overrides."""
-    phase: str
-    """train, prefill or decode."""
-    topology: str
-    """As the user said it."""
-    hardware: str
-    """The devices, in words, and where their figures are from."""
-    level: str
-    """fast or full."""
-    versions: str
-    """Of jax and the compiler."""
-    mesh: dict[str, int]
-    """Size of each axis."""
+    config: str  # The config file and its overrides.
+    phase: str  # train, prefill or decode.
+    topology: str  # As the user said it.
+    hardware: str  # The devices, in words, and where their figures are from.
+    level: str  # fast or full.
+    versions: str  # Of jax and the compiler.
+    mesh: dict[str, int]  # Size of each axis.
     wiring: dict[str, str]
     """For each axis larger than 1: the sides of the torus, or the part of the node, that it runs along."""
-    model: str
-    """Its shape, in words."""
-    parameters: int
-    """How many."""
-    batch: str
-    """What one call works on, in words."""
-    tokens: int
-    """Positions that one call computes."""
-    memory: Memory
-    """On one device."""
-    flops: int
-    """Of all devices, one call; counted."""
-    useful_flops: float
-    """The same without recomputation."""
-    collectives: tuple[Row, ...]
-    """The table; empty where the program did not fit."""
-    bound: Bound | None
-    """The roofline; None where the program did not fit."""
-    compiler_seconds: float | None
-    """The compiler's own bound; only at level full, and where there is a clock."""
-    findings: tuple[Finding, ...]
-    """Lint."""
-    advice: str = ""
-    """Where it does not fit: the nearest change that does."""
-    seconds: float = 0.0
-    """CPU time the plan took."""
+    model: str  # Its shape, in words.
+    parameters: int  # How many.
+    batch: str  # What one call works on, in words.
+    tokens: int  # Positions that one call computes.
+    memory: Memory  # On one device.
+    flops: int  # Of all devices, one call; counted.
+    useful_flops: float  # The same without recomputation.
+    collectives: tuple[Row, ...]  # The table; empty where the program did not fit.
+    bound: Bound | None  # The roofline; None where the program did not fit.
+    compiler_seconds: float | None  # The compiler's own bound; only at level full, and where there is a clock.
+    findings: tuple[Finding, ...]  # Lint.
+    advice: str = ""  # Where it does not fit: the nearest change that does.
+    seconds: float = 0.0  # CPU time the plan took.
 
     def exit_code(self, lint_limit: int) -> ExitCode:
         """3 when it does not fit, 4 with more findings than the limit (expected ones not counted), else 0."""
@@ -100,6 +83,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
+NOT_COMPILED = "not known: it did not compile"
+
 CANNOT = (
     "Bounds are not predictions: nominal figures, perfect overlap, nothing lost. Not known without the hardware: real "
     "step time, achieved bandwidth, kernels picked by measurement."
@@ -107,10 +92,10 @@ CANNOT = (
 
 
 def to_page(report: Report) -> str:
-    """The whole report."""
-    return (
-        "\n\n".join([_head(report), _memory(report), _work(report), _collectives(report), _lint(report), CANNOT]) + "\n"
-    )
+    """The report as a Markdown page."""
+    sections = [*_memory(report), *_work(report), _collectives(report), _lint(report), Section("", CANNOT)]
+    head = Section("", tables=(_head(report),))
+    return markdown_of(Page(f"{report.phase} on {escape(report.topology)}", [head, *sections]))
 
 
 def size_of(count: float | int) -> str:
@@ -126,14 +111,7 @@ def size_of(count: float | int) -> str:
     raise AssertionError
 
 
-def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, its columns aligned."""
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    line = lambda row: "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
-    return "\n".join([line(head), "|" + "|".join("-" * (width + 2) for width in widths) + "|", *map(line, rows)])
-
-
-def _head(report: Report) -> str:
+def _head(report: Report) -> Table:
     mesh = " x ".join(f"{name} {size}" for name, size in report.mesh.items() if size > 1) or "one device"
     wired = "; ".join(f"{axis} along {where}" for axis, where in report.wiring.items())
     rows = [
@@ -144,92 +122,75 @@ def _head(report: Report) -> str:
         ("batch", report.batch),
         ("compiled by", f"{report.versions}, level {report.level}, {report.seconds:.0f} CPU-seconds"),
     ]
-    return f"# {report.phase} on {report.topology}\n\n" + _rows(("what", "is"), rows)
+    return Table(("what", "is"), rows)
 
 
-def _memory(report: Report) -> str:
-    memory = report.memory
-    verdict = "fits" if memory.fits else "**does not fit**"
-    parts = [(name, size_of(size), f"{size:,}") for name, size in memory.parts.items() if size]
-    total = sum(memory.parts.values())
-    parts.append(("in all", size_of(total), f"{total:,}"))
+def _memory(report: Report) -> list[Section]:
+    memory, total = report.memory, sum(report.memory.parts.values())
+    parts = [(name, size_of(size), f"{size:,}") for name, size in (*memory.parts.items(), ("in all", total)) if size]
+    largest = [(name, size_of(size)) for size, name in memory.largest]
     what = "peak" if report.level == "full" else "peak (a low estimate at this level)"
-    said = (
-        f"## Memory of a device\n\n{what} {size_of(memory.peak)} of {size_of(memory.limit)} "
-        f"({memory.peak / memory.limit:.0%}): {verdict}"
+    text = (
+        f"{what} {size_of(memory.peak)} of {size_of(memory.limit)} ({memory.peak / memory.limit:.0%}): "
+        f"{'fits' if memory.fits else '**does not fit**'}"
     )
-    said += "\n\n" + _rows(("passed in", "size", "bytes, exact"), parts)
-    if memory.largest:
-        said += "\n\n" + _rows(("largest buffers", "size"), [(name, size_of(size)) for size, name in memory.largest])
-    return said + (f"\n\nNearest change that fits: {report.advice}" if report.advice else "")
+    tables = [Table(("passed in", "size", "bytes, exact"), parts)]
+    tables += [Table(("largest buffers", "size"), largest)] if largest else []
+    advice = [Section("", f"Nearest change that fits: {escape(report.advice)}")] if report.advice else []
+    return [Section("Memory of a device", text, tuple(tables)), *advice]
 
 
-def _work(report: Report) -> str:
-    tax = report.flops / report.useful_flops
+def _work(report: Report) -> list[Section]:
     rows = [
         ("FLOPs counted", f"{report.flops:.4g}"),
         ("FLOPs without recomputation", f"{report.useful_flops:.4g}"),
-        ("recomputation tax", f"{tax:.3f}"),
+        ("recomputation tax", f"{report.flops / report.useful_flops:.3f}"),
     ]
-    said = "## Work of a call, all devices\n\n" + _rows(("what", "amount"), rows)
-    if report.bound is None:
-        return said
+    work = section("Work of a call, all devices", table=Table(("what", "amount"), rows))
     bound = report.bound
-    terms = sorted(bound.terms.items(), key=lambda entry: -entry[1])
-    said += "\n\n## Bounds\n\n" + _rows(
-        ("bound", "step time at least", "MFU at most"),
-        [("roofline", _time(bound.seconds), f"{bound.mfu:.1%}")]
-        + (
-            []
-            if report.compiler_seconds is None
-            else [
-                (
-                    "compiler's cycles, collectives and kernels free",
-                    _time(report.compiler_seconds),
-                    f"{bound.mfu * bound.seconds / report.compiler_seconds:.1%}",
-                )
-            ]
-        ),
-    )
-    said += f"\n\nThe roofline is set by: {bound.limited_by}.\n\n"
-    return said + _rows(("busy at least", "time"), [(name, _time(seconds)) for name, seconds in terms])
+    if bound is None:
+        return [work]
+    bounds = [("roofline", bound.seconds)]
+    if report.compiler_seconds is not None:
+        bounds.append(("compiler's cycles, collectives and kernels free", report.compiler_seconds))
+    times = [(name, _time(seconds), f"{bound.mfu * bound.seconds / seconds:.1%}") for name, seconds in bounds]
+    terms = [(name, _time(seconds)) for name, seconds in sorted(bound.terms.items(), key=lambda entry: -entry[1])]
+    return [
+        work,
+        section("Bounds", table=Table(("bound", "step time at least", "MFU at most"), times)),
+        section("", f"The roofline is set by: {bound.limited_by}.", Table(("busy at least", "time"), terms)),
+    ]
 
 
 def _time(seconds: float) -> str:
     return f"{seconds:.3f} s" if seconds >= 1 else f"{seconds * 1e3:.2f} ms"
 
 
-def _collectives(report: Report) -> str:
+def _collectives(report: Report) -> Section:
     if not report.collectives:
-        return "## Collectives\n\nnone" if report.memory.fits else "## Collectives\n\nnot known: it did not compile"
+        return Section("Collectives", "none" if report.memory.fits else NOT_COMPILED)
     rows = [
-        (
-            row.operation,
-            row.axes,
-            str(row.members),
-            "between" if row.across else "within",
-            f"{row.number:,}",
-            size_of(row.bytes),
-        )
+        (row.operation, row.axes, str(row.members), "between" if row.across else "within", f"{row.number:,}",
+         size_of(row.bytes))
         for row in report.collectives
-    ]
+    ]  # fmt: skip
     head = ("collective", "mesh axis", "devices", "slices or nodes", "count", "bytes")
-    return "## Collectives of a device and call\n\n" + _rows(head, rows)
+    return section("Collectives of a device and call", table=Table(head, rows))
 
 
-def _lint(report: Report) -> str:
+def _lint(report: Report) -> Section:
     if not report.findings:
-        return "## Lint\n\nclean" if report.memory.fits else "## Lint\n\nnot known: it did not compile"
+        return Section("Lint", "clean" if report.memory.fits else NOT_COMPILED)
     lines = [
-        f"- **{one.rule}** ({one.number}{', ' + size_of(one.bytes) if one.bytes else ''}): {one.where}. "
+        f"- **{one.rule}** ({one.number}{', ' + size_of(one.bytes) if one.bytes else ''}): {escape(one.where)}. "
         f"{MEANING[one.rule][0].upper()}{MEANING[one.rule][1:]}."
         for one in report.findings
     ]
-    return "## Lint\n\n" + ("" if report.counted else "clean, with what is expected:\n\n") + "\n".join(lines)
+    return Section("Lint", ("" if report.counted else "clean, with what is expected:\n\n") + "\n".join(lines))
 
 
 def search_page(reports: Sequence[Report]) -> str:
-    """Ranked choices, one line each."""
+    """Ranked choices as a Markdown page, one line each."""
     rows = [
         (
             f"{report.bound.mfu:.1%}" if report.bound else "?",
@@ -242,4 +203,4 @@ def search_page(reports: Sequence[Report]) -> str:
         for report in reports
     ]
     head = ("MFU at most", "step at least", "peak memory", "lint", "bound by", "config")
-    return _rows(head, rows) + f"\n\n{CANNOT}\n"
+    return markdown_of(Page("", [section("", table=Table(head, rows)), Section("", CANNOT)]))

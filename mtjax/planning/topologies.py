@@ -31,34 +31,22 @@ SQUARES = {1: (1, 1), 4: (2, 2), 8: (2, 4), 16: (4, 4), 32: (4, 8), 64: (8, 8), 
 class Hardware:
     """One kind of device. Bandwidths and peaks are vendors' nominal figures: nothing here was measured."""
 
-    platform: Literal["tpu", "cuda"]
-    """What the compiler calls it."""
-    memory: float
-    """Bytes that a program may use on a device: on TPU the limit that the compiler applies itself."""
-    peak_flops: float
-    """bf16 FLOP/s of a device, dense."""
-    memory_bandwidth: float
-    """Bytes per second between a device and its memory."""
+    platform: Literal["tpu", "cuda"]  # What the compiler calls it.
+    memory: float  # Bytes that a program may use on a device: on TPU the limit that the compiler applies itself.
+    peak_flops: float  # bf16 FLOP/s of a device, dense.
+    memory_bandwidth: float  # Bytes per second between a device and its memory.
     link_bandwidth: float
     """Bytes per second, one way, of one link to a neighbour on the torus (TPU), or into the node's switch (GPU)."""
     far_bandwidth: float
     """Bytes per second, one way, of a device's share of the network between slices (TPU) or nodes (GPU)."""
-    source: str
-    """Where the figures are from."""
-    compiler_name: str = ""
-    """TPU: how a topology of it begins."""
-    counts_as: int = 1
-    """TPU: what one chip adds to N in the name `v5p-N`."""
-    devices_per_chip: int = 1
-    """TPU: what jax sees of one chip."""
-    sides: int = 3
-    """TPU: of the torus."""
-    clock: float | None = None
-    """TPU: cycles per second, for the compiler's own estimate; public, not measured."""
-    options: tuple[tuple[str, Any], ...] = ()
-    """TPU: more for the compiler."""
-    target: str = ""
-    """GPU: the compiler's description of the card."""
+    source: str  # Where the figures are from.
+    compiler_name: str = ""  # TPU: how a topology of it begins.
+    counts_as: int = 1  # TPU: what one chip adds to N in the name `v5p-N`.
+    devices_per_chip: int = 1  # TPU: what jax sees of one chip.
+    sides: int = 3  # TPU: of the torus.
+    clock: float | None = None  # TPU: cycles per second, for the compiler's own estimate; public, not measured.
+    options: tuple[tuple[str, Any], ...] = ()  # TPU: more for the compiler.
+    target: str = ""  # GPU: the compiler's description of the card.
 
 
 _MEGACORE: tuple[tuple[str, Any], ...] = (("chip_config_name", "megacore"), ("chips_per_host_bounds", (2, 2, 1)))

@@ -1,7 +1,7 @@
-"""The plots of a report: arms with intervals, curves, coverage over k, and the gap between two prefixes.
+"""Plots of a report: arms with intervals, curves, coverage over k, and the gap between two prefixes.
 
-Each function draws its picture twice, for light and dark pages, and returns a `report.Figure`. Colours are Okabe and
-Ito's (tellable apart with any colour vision), and arms also differ by marker. Equal input gives equal bytes.
+Each function draws its picture twice, for light and dark pages, and returns a `report.Figure`. The colours of Okabe and
+Ito are distinct with any colour vision, and arms also differ by marker. Equal input gives equal bytes.
 """
 
 import io
@@ -18,7 +18,7 @@ MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 
 
 class Theme(NamedTuple):
-    """Colours of one kind of page: what is behind, text, lines, and one colour an arm."""
+    """Colours of one kind of page: background, text, lines, and one colour per arm."""
 
     page: str
     ink: str
@@ -55,7 +55,7 @@ class Curve(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """Accuracy of one arm behind the right and behind the wrong prefix."""
+    """Accuracy of one arm after the right and after the wrong prefix."""
 
     label: str
     right: Interval
@@ -65,9 +65,9 @@ class Gap(NamedTuple):
 def arms_plot(
     name: str, arms: Sequence[Arm], metrics: Sequence[str], *, caption: str = "", axis: str = "share of problems"
 ) -> Figure:
-    """A panel for each metric; in it a line for each arm: mean, interval, and a small ring for each seed.
+    """A panel for each metric, with a row for each arm: mean, interval, and a small ring for each seed.
 
-    The first arm is the one to compare with: its mean runs down each panel as a dashed line. Raises InputError for no
+    The mean of the first arm, the baseline, is a dashed line in each panel. Raises InputError for no
     arms, no metrics, or an arm without one of them.
     """
     if not arms or not metrics:
@@ -113,8 +113,8 @@ def curves_plot(
 ) -> Figure:
     """Lines over a common axis, with bands; for training curves and anything over k.
 
-    `log2_x` doubles from tick to tick; `markers` marks the points; `first` is the arm that the first curve has its
-    colour from, so that an arm keeps its colour in a plot that leaves out others. Raises InputError for no curves or
+    `log2_x` doubles from tick to tick; `markers` marks the points; `first` is the number of the arm whose colour the
+    first curve gets, so that an arm keeps its colour in a plot without the others. Raises InputError for no curves or
     for x and y of different lengths.
     """
     if not curves:
@@ -125,12 +125,7 @@ def curves_plot(
 
     def draw(figure: Any, theme: Theme) -> None:
         axes = figure.subplots()
-        for number, (label, curve) in enumerate(curves.items(), start=first):
-            color = theme.arms[number % len(theme.arms)]
-            if curve.low is not None and curve.high is not None:
-                axes.fill_between(curve.x, curve.low, curve.high, color=color, alpha=0.16, linewidth=0)
-            marker = MARKERS[number % len(MARKERS)] if markers else None
-            axes.plot(curve.x, curve.y, color=color, label=label, marker=marker, markersize=6, linewidth=1.8)
+        _lines(axes, curves, theme, first, markersize=6 * markers, linewidth=1.8)
         if log2_x:
             ticks = sorted({x for curve in curves.values() for x in curve.x})
             axes.set_xscale("log", base=2)
@@ -144,6 +139,53 @@ def curves_plot(
     return _figure(name, caption, draw, height=4.2)
 
 
+def panels_plot(
+    name: str,
+    panels: Mapping[str, Mapping[str, Curve]],
+    *,
+    x_label: str,
+    y_label: str,
+    caption: str = "",
+    first: int = 0,
+    diagonal: bool = False,
+) -> Figure:
+    """A panel for each entry, side by side with a common y axis; in each the same arms as lines with their bands.
+
+    `first` is the number of the arm whose colour the first curve gets; `diagonal` draws the line y = x. Raises
+    InputError for no panels, or panels of different arms.
+    """
+    arms = list(next(iter(panels.values()), {}))
+    if not arms or any(list(curves) != arms for curves in panels.values()):
+        raise InputError(f"panels hold {[list(curves) for curves in panels.values()]}: expected the same arms in each")
+
+    def draw(figure: Any, theme: Theme) -> None:
+        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for panel, (title, curves) in zip(axes, panels.items(), strict=True):
+            if diagonal:
+                panel.plot([0, 1], [0, 1], color=theme.soft, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+            _lines(panel, curves, theme, first, markersize=5, linewidth=1.7)
+            panel.set_title(title)
+            panel.set_xlabel(x_label)
+        axes[0].set_ylabel(y_label)
+        lines = axes[0].get_lines()[int(diagonal) :]
+        figure.legend(lines, arms, loc="outside upper left", ncols=4, frameon=False)
+
+    return _figure(name, caption, draw, height=4.4)
+
+
+def reliability_plot(name: str, arms: Mapping[str, Curve], *, caption: str = "", first: int = 0) -> Figure:
+    """Accuracy over confidence in the bins of each arm; the dashed line is perfect calibration."""
+    return panels_plot(
+        name,
+        {"": arms},
+        x_label="confidence: probability of the whole greedy solution",
+        y_label="share right",
+        caption=caption,
+        first=first,
+        diagonal=True,
+    )
+
+
 def interval_curve(points: Mapping[int, Interval]) -> Curve:
     """The means over `x`, with the intervals as band."""
     column = lambda name: [getattr(interval, name) for interval in points.values()]
@@ -151,7 +193,7 @@ def interval_curve(points: Mapping[int, Interval]) -> Curve:
 
 
 def coverage_plot(name: str, arms: Mapping[str, Mapping[int, Interval]], *, caption: str = "") -> Figure:
-    """pass@k over k, one line an arm with its bootstrap band; k doubles from tick to tick.
+    """pass@k over k, one line per arm with its bootstrap band; k doubles from tick to tick.
 
     `arms` gives the interval of pass@k for each k, by the name of the arm.
     """
@@ -162,7 +204,7 @@ def coverage_plot(name: str, arms: Mapping[str, Mapping[int, Interval]], *, capt
 
 
 def gap_plot(name: str, gaps: Sequence[Gap], *, caption: str = "", axis: str = "pass@1") -> Figure:
-    """Each arm behind the right prefix (filled) and behind the wrong one (hollow), joined: the length is the gap.
+    """Accuracy of each arm after the right prefix (filled) and the wrong one (hollow), joined by a line: the gap.
 
     Raises InputError for no arms.
     """
@@ -195,6 +237,16 @@ def gap_plot(name: str, gaps: Sequence[Gap], *, caption: str = "", axis: str = "
     return _figure(name, caption, draw, height=1.5 + 0.55 * len(gaps))
 
 
+def _lines(axes: Any, curves: Mapping[str, Curve], theme: Theme, first: int, *, markersize: int, **style: Any) -> None:
+    """The curves with their bands, in the colours and markers of the arms from `first` on."""
+    for number, (label, curve) in enumerate(curves.items(), start=first):
+        color = theme.arms[number % len(theme.arms)]
+        if curve.low is not None and curve.high is not None:
+            axes.fill_between(curve.x, curve.low, curve.high, color=color, alpha=0.16, linewidth=0)
+        marker = MARKERS[number % len(MARKERS)] if markersize else None
+        axes.plot(curve.x, curve.y, color=color, label=label, marker=marker, markersize=markersize, **style)
+
+
 def _interval(
     axes: Any, interval: Interval, y: float | int, arm: int, theme: Theme, *, marker: str = "", hollow: bool = False
 ) -> None:
@@ -211,7 +263,7 @@ def _figure(name: str, caption: str, draw: Callable[[Any, Theme], None], *, heig
 
 
 def _png(draw: Callable[[Any, Theme], None], theme: Theme, height: float) -> bytes:
-    """Draw on a fresh figure, 9 inches wide, in a style of our own; no date and no version in the file."""
+    """Draw on a new figure, 9 inches wide; the file has no date and no version."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
@@ -226,7 +278,7 @@ def _png(draw: Callable[[Any, Theme], None], theme: Theme, height: float) -> byt
         "ytick.labelcolor": theme.ink, "ytick.left": False, "axes.xmargin": 0.03, "axes.ymargin": 0.08,
     }  # fmt: skip
     with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # the reader's own matplotlibrc must not change the bytes
+        matplotlib.rcdefaults()  # the user's matplotlibrc must not change the bytes
         matplotlib.rcParams.update(style)
         figure = Canvas(figsize=(9, height), dpi=150, layout="constrained")
         FigureCanvasAgg(figure)
@@ -234,54 +286,3 @@ def _png(draw: Callable[[Any, Theme], None], theme: Theme, height: float) -> byt
         file = io.BytesIO()
         figure.savefig(file, format="png", metadata={"Software": None})
     return file.getvalue()
-
-
-def panels_plot(
-    name: str,
-    panels: Mapping[str, Mapping[str, Curve]],
-    *,
-    x_label: str,
-    y_label: str,
-    caption: str = "",
-    first: int = 0,
-    diagonal: bool = False,
-) -> Figure:
-    """A panel for each entry, side by side with a common y axis; in each the same arms as lines with their bands.
-
-    `first` is the arm that the first curve has its colour from; `diagonal` draws the line y = x. Raises InputError for
-    no panels, or panels of different arms.
-    """
-    arms = list(next(iter(panels.values()), {}))
-    if not arms or any(list(curves) != arms for curves in panels.values()):
-        raise InputError(f"panels hold {[list(curves) for curves in panels.values()]}: expected the same arms in each")
-
-    def draw(figure: Any, theme: Theme) -> None:
-        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-        for panel, (title, curves) in zip(axes, panels.items(), strict=True):
-            if diagonal:
-                panel.plot([0, 1], [0, 1], color=theme.soft, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-            for number, curve in enumerate(curves.values(), start=first):
-                color, marker = theme.arms[number % len(theme.arms)], MARKERS[number % len(MARKERS)]
-                if curve.low is not None and curve.high is not None:
-                    panel.fill_between(curve.x, curve.low, curve.high, color=color, alpha=0.16, linewidth=0)
-                panel.plot(curve.x, curve.y, color=color, marker=marker, markersize=5, linewidth=1.7)
-            panel.set_title(title)
-            panel.set_xlabel(x_label)
-        axes[0].set_ylabel(y_label)
-        lines = axes[0].get_lines()[int(diagonal) :]
-        figure.legend(lines, arms, loc="outside upper left", ncols=4, frameon=False)
-
-    return _figure(name, caption, draw, height=4.4)
-
-
-def reliability_plot(name: str, arms: Mapping[str, Curve], *, caption: str = "", first: int = 0) -> Figure:
-    """Accuracy (y) over confidence (x) of each arm's bins; on the dashed line a model is as right as it is sure."""
-    return panels_plot(
-        name,
-        {"": arms},
-        x_label="confidence: probability of the whole greedy solution",
-        y_label="share right",
-        caption=caption,
-        first=first,
-        diagonal=True,
-    )

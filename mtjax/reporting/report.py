@@ -1,53 +1,44 @@
-"""A report: sections of text, tables and figures as one self-contained HTML page, and tables for the terminal."""
+"""A report: sections of text, tables and figures, built once and rendered for a terminal, as Markdown and as HTML.
 
-import base64
-import html
+`format_table` and `to_text` render for a terminal, `mtjax.reporting.markdown.markdown_of` as Markdown and
+`write_report` as an HTML page, which is the same Markdown inside a template.
+"""
+
+import io
 import os
 import pathlib
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from rich.cells import cell_len
+from rich.console import Console
+
 from mtjax.errors import InputError
 from mtjax.reporting.intervals import Interval
-from mtjax.reporting.style import STYLE
 
 Cell = str | int | float | Interval | None
-"""What a table holds; floats show three decimals, an `Interval` its mean and ends, None a dash."""
+"""A value in a table. Strings are data and are never read as markup; see `show` for the others."""
 
 
 class Table(NamedTuple):
-    """Rows of cells under column names; columns that hold numbers only are aligned to the right.
+    """Rows of cells under column names; columns without strings are aligned to the right."""
 
-    Attributes:
-        columns: the names, one a column.
-        rows: one sequence of cells a row, as long as `columns`.
-        caption: a sentence that says what the numbers are; shown above the table.
-    """
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-    caption: str = ""
+    columns: Sequence[str]  # names of the columns, shown as they are
+    rows: Sequence[Sequence[Cell]]  # each as long as `columns`
+    caption: str = ""  # a sentence that says what the numbers are, in Markdown; shown above the table
 
 
 class Figure(NamedTuple):
-    """A picture, drawn for a light page and, where `dark` is given, for a dark one.
+    """A picture for light pages and, optionally, a second one for dark pages."""
 
-    Attributes:
-        name: the stem of the files: `name.png`, `name-dark.png`.
-        light: the bytes of a PNG.
-        dark: the bytes of a PNG for dark pages; None to show the light one there.
-        caption: what is to be seen, in words; also the text for those who cannot see it.
-    """
-
-    name: str
-    light: bytes
-    dark: bytes | None = None
-    caption: str = ""
+    name: str  # stem of the files: `name.png` and `name-dark.png`
+    light: bytes  # a PNG
+    dark: bytes | None = None  # a PNG; None shows the light picture on dark pages too
+    caption: str = ""  # what the picture shows, in Markdown; also its alternative text
 
 
 class Section(NamedTuple):
-    """A part of a report: heading, text, then its tables, then its figures."""
+    """A part of a report: heading, text, tables and figures, in this order. Heading and text may be empty."""
 
     heading: str
     text: str = ""
@@ -56,7 +47,7 @@ class Section(NamedTuple):
 
 
 class Report(NamedTuple):
-    """A title, one paragraph that says the result, and the sections."""
+    """A title, sections, and a lead: one paragraph with the result. Title and lead may be empty."""
 
     title: str
     sections: Sequence[Section]
@@ -66,28 +57,28 @@ class Report(NamedTuple):
 def section(heading: str, text: str = "", table: Table | None = None, figure: Figure | None = None) -> Section:
     """A section with at most one table and one figure.
 
-    `text` is paragraphs parted by blank lines; lines that start with `- ` become a list; `code` and **bold** are
-    marked as here; everything else, HTML too, is shown as it is written.
+    `text` is Markdown. Pass text that is not yours, such as a model's answer, through `markdown.escape` or
+    `markdown.code_block` first. HTML tags in it are shown, not interpreted.
     """
     return Section(heading, text, (table,) if table else (), (figure,) if figure else ())
 
 
 def write_report(report: Report, folder: str | os.PathLike[str]) -> pathlib.Path:
-    """Write `report.html` and its PNGs into `folder` (made where absent); returns the path of the page.
+    """Write `report.html` and its PNGs into `folder`, which is created if needed; returns the path of the page.
 
-    The page holds its style and pictures in itself and asks for nothing from elsewhere; it follows the reader's light
-    or dark setting. Equal reports give equal bytes. Each file is written beside its place and renamed, so a reader
-    never finds half of one. Raises InputError for a row of the wrong length and two figures of one name.
+    The page embeds its style and pictures, loads nothing from the network, and follows the reader's light or dark
+    setting. Equal reports give equal bytes. Each file is written to a temporary file that is then renamed. Raises
+    InputError for a row of the wrong length and for two figures with the same name.
     """
+    from mtjax.reporting.page import to_html  # imports Jinja and markdown-it, which commands without a page do without
+
     folder = pathlib.Path(folder)
     figures = [figure for part in report.sections for figure in part.figures]
     names = [figure.name for figure in figures]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise InputError(
-            f"figures share the name {', '.join(twice)}: their files would overwrite each other; rename one"
-        )
-    page = _page(report).encode()
+        raise InputError(f"figures share the name {', '.join(twice)}: expected one name per figure; rename one")
+    page = to_html(report).encode()
     folder.mkdir(parents=True, exist_ok=True)
     for figure in figures:
         _write(folder / f"{figure.name}.png", figure.light)
@@ -95,6 +86,21 @@ def write_report(report: Report, folder: str | os.PathLike[str]) -> pathlib.Path
             _write(folder / f"{figure.name}-dark.png", figure.dark)
     _write(folder / "report.html", page)
     return folder / "report.html"
+
+
+def to_text(report: Report, width: int = 100) -> str:
+    """The report as plain text for a terminal, with paragraphs wrapped to `width` columns and figures as captions."""
+    blocks = [_underlined(report.title, "=", width), _plain(report.lead, width)]
+    for part in body_sections(report):
+        blocks += [_underlined(part.heading, "-", width), _plain(part.text, width)]
+        blocks += [format_table(table) for table in part.tables]
+        blocks += [_plain(f"{figure.name}.png: {figure.caption}", width) for figure in part.figures]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def body_sections(report: Report) -> list[Section]:
+    """The sections as every rendering shows them: a text that repeats the lead is left out."""
+    return [part._replace(text="") if part.text == report.lead else part for part in report.sections]
 
 
 def format_table(table: Table) -> str:
@@ -106,15 +112,33 @@ def format_table(table: Table) -> str:
     start        0.250
     right only   0.500
     """
-    columns = _columns(table)
-    wide = [max(len(text) for text in column) for column in columns]
-    right = [_numeric(table, i) for i in range(len(columns))]
-    lines = [
-        "  ".join(text.rjust(w) if r else text.ljust(w) for text, w, r in zip(row, wide, right, strict=True)).rstrip()
-        for row in zip(*columns, strict=True)
-    ]
-    rule = "  ".join("-" * width for width in wide)
-    return "\n".join([*([table.caption] if table.caption else []), lines[0], rule, *lines[1:]])
+    lines = aligned(table)
+    rule = "  ".join("-" * cell_len(text) for text in lines[0])
+    text = ["  ".join(line).rstrip() for line in lines]
+    return "\n".join([*([table.caption] if table.caption else []), text[0], rule, *text[1:]])
+
+
+def aligned(table: Table, cells: Sequence[Sequence[str]] | None = None) -> list[list[str]]:
+    """Header and rows as text, padded to the width of their columns; `cells` replaces the text of header and rows.
+
+    Raises InputError for a row of the wrong length.
+    """
+    for row in table.rows:
+        if len(row) != len(table.columns):
+            raise InputError(f"row {list(row)} has {len(row)} cells for {len(table.columns)} columns {table.columns}")
+    cells = [list(table.columns), *([show(cell) for cell in row] for row in table.rows)] if cells is None else cells
+    columns = []
+    for column, right in zip(zip(*cells, strict=True), numeric_columns(table), strict=True):
+        width = max(map(cell_len, column))
+        spaces = [" " * (width - cell_len(text)) for text in column]
+        columns.append([pad + text if right else text + pad for text, pad in zip(column, spaces, strict=True)])
+    return [list(line) for line in zip(*columns, strict=True)]
+
+
+def numeric_columns(table: Table) -> list[bool]:
+    """Which columns hold no strings; they are aligned to the right."""
+    places = range(len(table.columns))
+    return [bool(table.rows) and not any(isinstance(row[place], str) for row in table.rows) for place in places]
 
 
 def show(cell: Cell) -> str:
@@ -126,97 +150,21 @@ def show(cell: Cell) -> str:
     return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.3f}"
 
 
-def _columns(table: Table) -> list[list[str]]:
-    for row in table.rows:
-        if len(row) != len(table.columns):
-            raise InputError(f"row {list(row)} has {len(row)} cells for {len(table.columns)} columns {table.columns}")
-    return [[name, *(show(row[i]) for row in table.rows)] for i, name in enumerate(table.columns)]
+def _plain(text: str, width: int) -> str:
+    """Markdown laid out for a terminal without colours."""
+    from rich.markdown import Markdown
+
+    file = io.StringIO()
+    Console(file=file, width=width, force_terminal=False, color_system=None).print(Markdown(text, hyperlinks=False))
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()).strip("\n")
 
 
-def _numeric(table: Table, column: int) -> bool:
-    return bool(table.rows) and all(not isinstance(row[column], str) for row in table.rows)
+def _underlined(heading: str, rule: str, width: int) -> str:
+    text = _plain(heading, width)
+    return f"{text}\n{rule * min(cell_len(text), width)}" if text else ""
 
 
 def _write(path: pathlib.Path, data: bytes) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     beside.write_bytes(data)
     beside.replace(path)
-
-
-def _inline(text: str) -> str:
-    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
-    return re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", text)
-
-
-def _text(text: str) -> str:
-    blocks = []
-    for block in re.split(r"\n\s*\n", text.strip()) if text.strip() else []:
-        lines = [line.strip() for line in block.splitlines()]
-        if all(line.startswith("- ") for line in lines):
-            blocks.append("<ul>" + "".join(f"<li>{_inline(line[2:])}</li>" for line in lines) + "</ul>")
-        else:
-            blocks.append(f"<p>{_inline(' '.join(lines))}</p>")
-    return "\n".join(blocks)
-
-
-def _cell(cell: Cell) -> str:
-    if isinstance(cell, Interval):
-        return f"{cell.mean:.3f} <small>[{cell.low:.3f}, {cell.high:.3f}]</small>"
-    return _inline(show(cell))
-
-
-def _table(table: Table) -> str:
-    _columns(table)
-    kinds = [' class="number"' if _numeric(table, i) else "" for i in range(len(table.columns))]
-    head = "".join(f'<th scope="col"{kind}>{_inline(n)}</th>' for n, kind in zip(table.columns, kinds, strict=True))
-    body = "\n".join(
-        "<tr>" + "".join(f"<td{kind}>{_cell(cell)}</td>" for cell, kind in zip(row, kinds, strict=True)) + "</tr>"
-        for row in table.rows
-    )
-    caption = f"<caption>{_inline(table.caption)}</caption>" if table.caption else ""
-    return (
-        f'<div class="wide"><table>{caption}\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
-    )
-
-
-def _figure(figure: Figure) -> str:
-    data = lambda png: f"data:image/png;base64,{base64.b64encode(png).decode()}"
-    dark = f'<source media="(prefers-color-scheme: dark)" srcset="{data(figure.dark)}">' if figure.dark else ""
-    alt = html.escape(re.sub(r"[`*]", "", figure.caption or figure.name))
-    picture = f'<picture>{dark}<img src="{data(figure.light)}" alt="{alt}"></picture>'
-    return (
-        f'<figure id="{html.escape(figure.name)}">{picture}<figcaption>{_inline(figure.caption)}</figcaption></figure>'
-    )
-
-
-def _page(report: Report) -> str:
-    anchors = [f"section-{i}" for i in range(1, len(report.sections) + 1)]
-    links = [f'<li><a href="#{a}">{_inline(s.heading)}</a></li>' for a, s in zip(anchors, report.sections, strict=True)]
-    parts = [
-        f'<section id="{anchor}">\n<h2>{_inline(part.heading)}</h2>\n'
-        + "\n".join([_text(part.text), *map(_table, part.tables), *map(_figure, part.figures)])
-        + "\n</section>"
-        for anchor, part in zip(anchors, report.sections, strict=True)
-    ]
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{html.escape(report.title)}</title>
-<style>
-{STYLE}</style>
-</head>
-<body>
-<main>
-<header>
-<h1>{_inline(report.title)}</h1>
-<div class="lead">{_text(report.lead)}</div>
-{"<nav><ol>" + "".join(links) + "</ol></nav>" if len(links) > 2 else ""}
-</header>
-{chr(10).join(parts)}
-</main>
-</body>
-</html>
-"""

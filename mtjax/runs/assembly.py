@@ -1,32 +1,141 @@
-"""The parts of a run, made from its config: the model, what it is compared with, what is measured besides."""
+"""A run made from its config: `assemble` builds every part of it in the order in which they depend on each other."""
 
 import dataclasses
 import json
 import pathlib
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from mtjax.config import Config, flatten
+from mtjax.data.batches import Batches, make_batches
 from mtjax.data.batches import fingerprint_of as fingerprint_of_data
-from mtjax.data.batches import make_batches
 from mtjax.data.index import Index
 from mtjax.data.tokenizer import Tokenizer, load_tokenizer
 from mtjax.distributed import hosts
 from mtjax.distributed.placement import own_rows
-from mtjax.distributed.sharding import ways
+from mtjax.distributed.sharding import make_mesh, ways
 from mtjax.errors import InputError
 from mtjax.io.files import write_text
 from mtjax.io.hashing import digest
+from mtjax.model import huggingface
 from mtjax.model.attention import choice_for
 from mtjax.model.language_model import make_language_model
+from mtjax.objectives import with_regularizers
+from mtjax.optim import make_optimizer
+from mtjax.runs.folder import prepare_folder
 from mtjax.runs.loading import load_any
-from mtjax.training.monitors import HeldOutLoss
+from mtjax.training.live_filter import make_chooser
+from mtjax.training.monitors import HeldOutCoverage, HeldOutLoss
 from mtjax.training.reference import Reference, cached_reference, fingerprint_of, frozen_reference
 from mtjax.training.reference_cache import Cache, make_scorer
+from mtjax.training.step import TrainState, check_rows, init_state, make_train_step
 from mtjax.types import LanguageModel, Params
+
+
+class Run(NamedTuple):
+    """A training run, assembled and not started.
+
+    Attributes:
+        config: its settings, the end of the schedule included.
+        folder: its run folder.
+        mesh: the devices.
+        model: the functions of the model.
+        tokenizer: its tokenizer.
+        state: the state before the first step.
+        seed: the key that every step's key is folded from.
+        reference: what the objective compares with.
+        batches: the training data as packed batches.
+        choose: `(params, step) -> (batch, metrics)`: the batch of a step, after the live filter.
+        update: the training step, see `training.step.make_train_step`.
+        held_out: measures the loss on the held-out source; None without one.
+        coverage: measures pass@k on a held-out source; None without one.
+    """
+
+    config: Config
+    folder: pathlib.Path
+    mesh: Mesh
+    model: LanguageModel
+    tokenizer: Tokenizer
+    state: TrainState
+    seed: jax.Array
+    reference: Reference
+    batches: Batches
+    choose: Callable[[Params, int], Any]
+    update: Callable[..., tuple[TrainState, dict[str, Any]]]
+    held_out: HeldOutLoss | None
+    coverage: HeldOutCoverage | None
+
+
+def assemble(config: Config, start: Params | None = None, programs: dict[Any, Any] | None = None) -> Run:
+    """Every part of the run that `config` describes; nothing is written but caches.
+
+    `start` and `programs` are those of `mtjax.runs.loop.train`.
+
+    Raises:
+        InputError: bad settings or data, a run folder with another run, hosts that disagree.
+    """
+    # Devices and folder. All hosts must agree on them before anything compiles.
+    mesh = make_mesh(config.mesh)
+    hosts.agree(facts_of(config))
+    check_rows(config.batch_size, config.micro_batches, mesh)
+    folder, config = prepare_folder(config)
+
+    # Model, optimizer and the state before the first step.
+    model, warm, tokenizer = make_model(config, mesh)
+    warm = warm if start is None else start
+    hosts.agree({"tokenizer": tokenizer.fingerprint})
+    check_mesh(model, mesh, config.data.sequence_length)
+    if config.export:
+        huggingface.check_place(config.export, model)
+    optimizer = make_optimizer(config.optim, config.steps)
+    seed = jax.random.key(config.seed)
+    state = init_state(model, optimizer, seed, mesh, warm)
+
+    # What the objective compares with, data, monitors, step.
+    reference = make_reference(config, model, state.params, tokenizer, mesh, folder)
+    rows = own_rows(mesh, config.batch_size)
+    batches = make_batches(
+        config.data, tokenizer, batch_size=config.batch_size, seed=config.seed, rows=rows, also=reference.also
+    )
+    update = None if programs is None else programs.get(program_key(config, model, mesh))
+    if update is None:
+        update = make_train_step(
+            model,
+            with_regularizers(config.objective, config.regularizers),
+            optimizer,
+            micro_batches=config.micro_batches,
+            mesh=mesh,
+            reference=reference.policy,
+            chunk=config.chunk,
+        )
+        if programs is not None:
+            programs[program_key(config, model, mesh)] = update
+    return Run(
+        config=config,
+        folder=folder,
+        mesh=mesh,
+        model=model,
+        tokenizer=tokenizer,
+        state=state,
+        seed=seed,
+        reference=reference,
+        batches=batches,
+        choose=make_chooser(config.live_filter, batches, model, config.objective, mesh, config.chunk),
+        update=update,
+        held_out=make_held_out(config, model, tokenizer, mesh, reference),
+        coverage=make_coverage(config, model, tokenizer, mesh),
+    )
+
+
+def program_key(config: Config, model: LanguageModel, mesh: Mesh) -> tuple[Any, ...]:
+    """The settings that a training step depends on, as a key; the end of the schedule is in `config.optim`."""
+    shared = (config.objective, config.regularizers, config.optim, config.micro_batches, config.reference, config.chunk)
+    return (model.config, mesh, *shared)
 
 
 def facts_of(config: Config) -> dict[str, str]:
@@ -157,3 +266,10 @@ def make_held_out(
         also=reference.also_held_out,
     )
     return HeldOutLoss(model, config.objective, batches, config.held_out.batches, mesh, config.chunk, reference)
+
+
+def make_coverage(config: Config, model: LanguageModel, tokenizer: Tokenizer, mesh: Any) -> HeldOutCoverage | None:
+    """What measures pass@k during the run, if the config asks for it."""
+    if config.coverage is None:
+        return None
+    return HeldOutCoverage(config.coverage, model, tokenizer, config.data.task, mesh, config.data.on_error)

@@ -3,6 +3,7 @@
 import dataclasses
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -10,27 +11,22 @@ import numpy as np
 
 from mtjax import config as settings
 from mtjax.config import Config
-from mtjax.data.batches import Batches, make_batches
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.distributed import hosts
-from mtjax.distributed.placement import own_rows, read_whole
-from mtjax.distributed.sharding import make_mesh
+from mtjax.distributed.placement import read_whole
 from mtjax.distributed.signals import stop_poll
 from mtjax.errors import ExitCode, NonFiniteLoss
 from mtjax.inspection.self_check import self_check
 from mtjax.io.files import write_text
 from mtjax.model import huggingface
 from mtjax.model.attention import choice_for
-from mtjax.optim import make_optimizer
-from mtjax.runs.assembly import check_mesh, facts_of, make_held_out, make_model, make_reference
-from mtjax.runs.folder import begin, check_shared, prepare_folder, snapshot_elsewhere
+from mtjax.runs.assembly import Run, assemble
+from mtjax.runs.folder import begin, check_shared, snapshot_elsewhere
 from mtjax.training import step as stepping
 from mtjax.training.alarms import Alarms, read_log
 from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of, saved_steps
-from mtjax.training.live_filter import make_chooser
 from mtjax.training.metrics_log import MetricsLog, Progress, cut_back, flops_per_token, peak_flops
-from mtjax.training.monitors import HeldOutCoverage, HeldOutLoss
-from mtjax.types import LanguageModel
+from mtjax.types import LanguageModel, Params
 
 MEASURED = {"held_out_loss", "coverage/pass@1"}
 """What is measured now and then, and logged whenever it is."""
@@ -52,56 +48,39 @@ class Result(NamedTuple):
     exit_code: ExitCode
 
 
-def train(config: Config) -> Result:
+def train(
+    config: Config,
+    *,
+    start: Params | None = None,
+    programs: dict[Any, Any] | None = None,
+    watch: Callable[[int, Params], bool] | None = None,
+) -> Result:
     """Run `config` to its last step, or to a signal; resumes what is in `run_dir`.
+
+    Args:
+        config: the settings of the run.
+        start: parameters to start from, in place of `init_from`; pass the same ones again to resume the run.
+        programs: compiled training steps by the settings they depend on. Runs of one process that share this dict
+            compile a step once.
+        watch: called with the step and the parameters after each step; the run is saved and ends if it returns True.
+            The next step overwrites the parameters, so copy what must outlive the call.
 
     Raises:
         InputError: bad settings, data or checkpoint. Nothing has been written then, and nothing deleted.
         NonFiniteLoss: names the step and its examples; the last checkpoint stays as it was.
     """
-    # Where: the devices and the folder. All hosts must mean the same before anything compiles.
-    mesh = make_mesh(config.mesh)
-    hosts.agree(facts_of(config))
-    stepping.check_rows(config.batch_size, config.micro_batches, mesh)
-    folder, config = prepare_folder(config)
+    run = assemble(config, start, programs)
+    config, folder, mesh, model, reference = run.config, run.folder, run.mesh, run.model, run.reference
+    state, batches, held_out, coverage = run.state, run.batches, run.held_out, run.coverage
 
-    # What: model, data, objective.
-    model, warm, tokenizer = make_model(config, mesh)
-    hosts.agree({"tokenizer": tokenizer.fingerprint})
-    check_mesh(model, mesh, config.data.sequence_length)
-    if config.export:
-        huggingface.check_place(config.export, model)
-    optimizer = make_optimizer(config.optim, config.steps)
-    seed = jax.random.key(config.seed)
-    state = stepping.init_state(model, optimizer, seed, mesh, warm)
-    reference = make_reference(config, model, state.params, tokenizer, mesh, folder)
-    rows = own_rows(mesh, config.batch_size)
-    batches = make_batches(
-        config.data, tokenizer, batch_size=config.batch_size, seed=config.seed, rows=rows, also=reference.also
-    )
-    held_out = make_held_out(config, model, tokenizer, mesh, reference)
-    coverage = None
-    if config.coverage is not None:
-        coverage = HeldOutCoverage(config.coverage, model, tokenizer, config.data.task, mesh, config.data.on_error)
-    update = stepping.make_train_step(
-        model,
-        config.objective,
-        optimizer,
-        micro_batches=config.micro_batches,
-        mesh=mesh,
-        reference=reference.policy,
-        chunk=config.chunk,
-    )
-    choose = make_chooser(config.live_filter, batches, model, config.objective, mesh, config.chunk)
-
-    # From where: the newest checkpoint, or the start, which is looked at first.
+    # The newest checkpoint, or a fresh start, whose first batch is checked before anything is written.
     places, made_by = folders_of(folder, config.checkpoint.folder), settings.flatten(config.objective, "objective")
     anew = config.overwrite or not hosts.on_first(lambda: saved_steps(places[0]))
     if anew:
-        announce(config, model, mesh, batches, held_out, 0)
+        announce(run, 0)
         if config.self_check:
-            batch = choose(state.params, 0).batch
-            print(self_check(config, model, state.params, tokenizer, batches, batch, reference, mesh), flush=True)
+            batch = run.choose(state.params, 0).batch
+            print(self_check(config, model, state.params, run.tokenizer, batches, batch, reference, mesh), flush=True)
         hosts.barrier()  # a host whose rows are refused stops all
         hosts.on_first(lambda: begin(config))
     check_shared(config)
@@ -110,7 +89,7 @@ def train(config: Config) -> Result:
     found = None if anew else checkpoints.restore_latest(abstract_state(state))
     first, state = found or (0, state)
     if found:
-        announce(config, model, mesh, batches, held_out, first)
+        announce(run, first)
     if hosts.index() == 0:
         for snapshot in filter(None, (folder / "config.py", snapshot_elsewhere(config))):
             write_text(snapshot, settings.snapshot(dataclasses.replace(config, overwrite=False)))
@@ -160,8 +139,8 @@ def train(config: Config) -> Result:
             if coverage and anew:
                 note(0, coverage.measure(state.params), {})
             for number in range(first + 1, config.steps + 1):
-                batch, chosen_by = choose(state.params, number - 1)
-                state, values = update(state, batch, jax.random.fold_in(seed, number), reference.params)
+                batch, chosen_by = run.choose(state.params, number - 1)
+                state, values = run.update(state, batch, jax.random.fold_in(run.seed, number), reference.params)
                 settle()
                 values = values | chosen_by
                 if coverage and coverage.due(number, config.steps):
@@ -169,6 +148,8 @@ def train(config: Config) -> Result:
                 waiting = (number, values, batch.extras["segment_id"])
                 due = config.held_out is not None and number % config.held_out.every == 0
                 stop = should_stop(number)
+                if watch is not None and watch(number, state.params):
+                    stop = stop or signal.SIGTERM
                 if held_out and (due or number == config.steps):
                     loss = held_out.measure(state.params)
                     waiting = (number, values | {"held_out_loss": loss}, batch.extras["segment_id"])
@@ -192,24 +173,23 @@ def train(config: Config) -> Result:
     if exit_code == ExitCode.DONE and config.export and int(state.step) >= config.steps:
         params = state.params if hosts.count() == 1 else read_whole(state.params)
         if hosts.index() == 0:
-            huggingface.save(config.export, model, params, tokenizer=tokenizer)
+            huggingface.save(config.export, model, params, tokenizer=run.tokenizer)
         print(f"exported to {config.export}")
     if int(state.step) < config.steps:
         print(f"stopped  step {int(state.step)} is saved; the same command goes on from there")
-    return Result(state, model, tokenizer, exit_code)
+    return Result(state, model, run.tokenizer, exit_code)
 
 
-def announce(
-    config: Config, model: LanguageModel, mesh: Any, batches: Batches, held_out: HeldOutLoss | None, first: int
-) -> None:
-    """Say what is about to happen."""
+def announce(run: Run, first: int) -> None:
+    """Print devices, model, data and the steps to come."""
+    config, model, mesh = run.config, run.model, run.mesh
     count = sum(np.prod(x.shape) for x in jax.tree.leaves(jax.eval_shape(model.init, jax.random.key(0))))
     kind = jax.devices()[0].device_kind
     of = f" on {hosts.count()} hosts" if hosts.count() > 1 else ""
     print(f"devices  {mesh.size} x {kind}{of}, mesh {dict(mesh.shape)}")
     kernel = choice_for(model.config, config.data.sequence_length, mesh)
     print(f"model    {int(count):,} parameters, {model.config.dtype} compute, {kernel.name} attention ({kernel.why})")
-    for name, data in (("data", batches), ("held out", held_out and held_out.batches)):
+    for name, data in (("data", run.batches), ("held out", run.held_out and run.held_out.batches)):
         if data:
             print(f"{name:<8} {data.report}", *data.report.notes, sep="\n         ")
     what = f"steps {first + 1} to {config.steps}" if first < config.steps else f"all {first} steps are done"

@@ -1,35 +1,30 @@
-"""A local model as the policy that mining asks: in chunks of one fixed shape, drawn again bit for bit after a kill."""
+"""A local model as a sampler: chunks of one fixed shape, so that an interrupted job draws the same bits again."""
 
 import dataclasses
 import math
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
 from mtjax.data.examples import encode_prompt
 from mtjax.data.problem import Problem
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
-from mtjax.sampling.config import SamplingConfig
-from mtjax.sampling.samples import Attempt, Drawn
-from mtjax.sampling.texts import BUCKET, Sample, sample_texts
+from mtjax.sampling.config import MAX_NEW_TOKENS, SamplingConfig
+from mtjax.sampling.sampler import ProblemSamples, Prompt, Sample, Unusable
+from mtjax.sampling.texts import BUCKET, TokenSample, sample_texts
 from mtjax.types import LanguageModel, Params
-
-MAX_NEW_TOKENS = 256
-"""Longest solution where the settings do not say."""
 
 
 class Prompts(NamedTuple):
-    """Prompts as tokens, with room for an answer behind each.
+    """Prompts as tokens, with room for an answer after each.
 
     Attributes:
-        ids: token ids, begin token included; empty for a prompt that cannot be asked.
-        notes: why, by number of the prompt.
+        ids: token ids, BOS token included, or why the prompt is unusable.
         length: tokens that every prompt is padded to.
         max_new_tokens: longest answer.
     """
 
-    ids: list[list[int]]
-    notes: Mapping[int, str]
+    ids: list[list[int] | Unusable]
     length: int
     max_new_tokens: int
 
@@ -43,96 +38,119 @@ def fit_prompts(
     *,
     skip: bool = False,
 ) -> Prompts:
-    """Encode each problem's `prompt(problem)` and see that it fits.
+    """Encode `prompt(problem)` for each problem and check that it fits.
 
     `max_new_tokens` None takes 256, or what the longest prompt leaves.
 
-    Raises InputError naming the first prompt that cannot be made, read or fitted (with `skip` they are noted instead),
-    and where none is left.
+    Raises:
+        InputError: a prompt that cannot be made, encoded or fitted (with `skip` it becomes `Unusable` instead); no
+            usable prompt.
     """
-    ids: list[list[int]] = []
-    notes: dict[int, str] = {}
-    limit = model.config.max_length - (max_new_tokens or 1)
-    for number, problem in enumerate(problems):
+    ids: list[list[int] | Unusable] = []
+    for problem in problems:
+        one: list[int] | Unusable
         try:
-            ids.append(encode_prompt(tokenizer, prompt(problem)))
-            if len(ids[-1]) > limit:
-                raise InputError(
-                    f"its prompt has {len(ids[-1])} tokens; the model's {model.config.max_length} leave "
-                    f"{max(limit, 0)} before an answer of {max_new_tokens or 1}: shorten it, or lower max_new_tokens"
-                )
+            one = encode_prompt(tokenizer, prompt(problem))
+            check_room(model, len(one), max_new_tokens or 1, "its prompt", "shorten it, or lower max_new_tokens")
         except InputError as error:
             if not skip:
                 raise InputError(
                     f"problem {problem.id}: {error} (or skip such problems with data.on_error=skip)"
                 ) from error
-            ids[number:] = [[]]
-            notes[number] = str(error)
-    longest = max((len(one) for one in ids), default=0)
+            one = Unusable(str(error))
+        ids.append(one)
+    longest = max((len(one) for one in ids if not isinstance(one, Unusable)), default=0)
     if not longest:
-        raise InputError(f"no problem can be asked; the first: {next(iter(notes.values()), 'there are none')}")
+        first = next((one.note for one in ids if isinstance(one, Unusable)), "there are none")
+        raise InputError(f"no problem can be asked; the first: {first}")
     new = max_new_tokens or min(MAX_NEW_TOKENS, model.config.max_length - longest)
     length = max(longest, min(-(-longest // BUCKET) * BUCKET, model.config.max_length - new))
-    return Prompts(ids, notes, length, new)
+    return Prompts(ids, length, new)
+
+
+def check_room(model: LanguageModel, tokens: int, new: int, what: str, remedy: str) -> None:
+    """InputError if a prompt of so many tokens leaves the model no room for an answer of `new` tokens."""
+    most = model.config.max_length
+    if tokens + new > most:
+        raise InputError(
+            f"{what} has {tokens} tokens; the model's {most} leave {max(most - new, 0)} before an answer of {new}: "
+            f"{remedy}"
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LocalPolicy:
-    """Draws solutions from a model on this machine; called with numbers of problems, see `mtjax.sampling.samples.Draw`.
+class LocalSampler:
+    """Draws from a model on this machine; a `mtjax.sampling.sampler.Sampler`.
 
-    Problems are taken `max(rows // samples, 1)` at a time, always the same ones together; the last chunk is filled up
-    by asking its last prompt again. So what is drawn for a problem does not depend on where an earlier run was killed.
+    Prompts are taken `max(rows // samples, 1)` at a time, always the same ones together; the last chunk is filled up
+    by asking its last prompt again. So the samples of a prompt do not depend on where an earlier job was killed.
     """
 
     model: LanguageModel
     params: Params
     tokenizer: Tokenizer
-    end_ids: Sequence[int]
-    prompts: Prompts
+    end_ids: Sequence[int]  # tokens that end an answer, besides the tokenizer's EOS token
     sampling: SamplingConfig
-    seed: int
-    rows: int
+    rows: int  # answers drawn side by side
+    length: int | None = None  # tokens that prompts are padded to; None is a power of two times 128 that fits
 
-    def __call__(self, todo: Sequence[int], stopped: Callable[[], Any]) -> Generator[list[Attempt], None, None]:
-        """The chunks that hold one of these numbers, in order; ends early after a chunk when `stopped()`."""
-        count = len(self.prompts.ids)
-        size = min(max(self.rows // self.sampling.samples, 1), count)
-        for chunk in sorted({number // size for number in todo}):
-            numbers = list(range(chunk * size, min((chunk + 1) * size, count)))
-            yield self._draw(numbers, size)
+    def draw(
+        self, prompts: Sequence[Prompt], seed: int, stopped: Callable[[], Any], numbers: Sequence[int] | None = None
+    ) -> Generator[list[ProblemSamples], None, None]:
+        """The chunks that hold one of `numbers`, in order; ends early after a chunk when `stopped()`."""
+        if not prompts:
+            return
+        size = min(max(self.rows // self.sampling.samples, 1), len(prompts))
+        ids = [encode_prompt(self.tokenizer, one) if isinstance(one, str) else one for one in prompts]
+        length = self._length(max((len(one) for one in ids if not isinstance(one, Unusable)), default=1))
+        for chunk in sorted({number // size for number in (range(len(ids)) if numbers is None else numbers)}):
+            yield self._chunk(dict(enumerate(ids[chunk * size : (chunk + 1) * size], chunk * size)), seed, size, length)
             if stopped():
                 return
 
-    def _draw(self, numbers: list[int], size: int) -> list[Attempt]:
-        asked = [number for number in numbers if number not in self.prompts.notes]
-        drawn: dict[int, list[Sample]] = {}
+    def _length(self, longest: int) -> int:
+        """The length to pad to: few different ones, though every call has other prompts."""
+        if self.length is not None:
+            return self.length
+        room = self.model.config.max_length - self.sampling.longest
+        return max(longest, min(room, 128 << ((longest - 1) // 128).bit_length()))
+
+    def _chunk(self, prompts: dict[int, Any], seed: int, size: int, length: int) -> list[ProblemSamples]:
+        """Samples of a few prompts, by number."""
+        asked = [number for number, ids in prompts.items() if not isinstance(ids, Unusable)]
+        drawn: dict[int, list[TokenSample]] = {}
         if asked:
             filled = asked + [asked[-1]] * (size - len(asked))
             found = sample_texts(
-                *(self.model, self.params, self.tokenizer, [self.prompts.ids[number] for number in filled]),
-                *(self.sampling, self.seed),
+                *(self.model, self.params, self.tokenizer, [prompts[number] for number in filled]),
+                *(self.sampling, seed),
                 rows=self.rows,
                 prompt_ids=filled,
                 end_ids=self.end_ids,
-                prompt_length=self.prompts.length,
+                prompt_length=length,
             )
             drawn = dict(zip(asked, found, strict=False))
         return [
-            Attempt(number, [self._as_drawn(one) for one in drawn.get(number, [])], self.prompts.notes.get(number, ""))
-            for number in numbers
+            ProblemSamples(number, [], ids.note)
+            if isinstance(ids, Unusable)
+            else ProblemSamples(number, [as_sample(one, self.tokenizer) for one in drawn[number]])
+            for number, ids in prompts.items()
         ]
 
-    def _as_drawn(self, sample: Sample) -> Drawn:
-        try:
-            # As drawn, and as it is trained on: a text that ends in "Answer: " is another without the space.
-            self.tokenizer.encode(sample.text)
-            self.tokenizer.encode(sample.text.strip())
-        except InputError:
-            readable = False
-        else:
-            readable = True
-        if not math.isfinite(sample.logprob):
-            raise InputError(
-                f"the model gives log-probability {sample.logprob} to its own text: its weights are broken"
-            )
-        return Drawn(sample.text, sample.logprob, len(sample.tokens), sample.finished, readable)
+
+def as_sample(drawn: TokenSample, tokenizer: Tokenizer) -> Sample:
+    """A sample without its tokens; InputError if its log-probability is not finite."""
+    try:
+        # As drawn, and as it is trained on: a text that ends in "Answer: " is another without the space.
+        tokenizer.encode(drawn.text)
+        tokenizer.encode(drawn.text.strip())
+    except InputError:
+        readable = False
+    else:
+        readable = True
+    if not math.isfinite(drawn.logprob):
+        raise InputError(
+            f"the model gives log-probability {drawn.logprob} to its own text: its weights are broken; use another "
+            "checkpoint"
+        )
+    return Sample(drawn.text, drawn.logprob, len(drawn.tokens), drawn.finished, readable)

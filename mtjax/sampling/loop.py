@@ -14,19 +14,19 @@ from mtjax.errors import InputError
 from mtjax.sampling.config import SamplingConfig
 from mtjax.types import LanguageModel, Params
 
-STOP_EVERY = 16  # tokens between two looks of the host at the text, when there are stop strings
+STOP_EVERY = 16  # with stop texts, the host decodes the text after every 16 tokens
 
 
 class Samples(NamedTuple):
-    """What was drawn; M is `max_new_tokens`, N the rows (or `N S`: prompts and samples of each).
+    """Drawn tokens and log-probabilities; M is `max_new_tokens`, N the rows (or `N S`: prompts, samples of each).
 
     Attributes:
-        tokens: ids, the end token included; the pad id from each row's length on.
+        tokens: ids, EOS token included; the pad id from each row's length on.
         lengths: tokens drawn, 0 to M.
         logprob: the model's own log-probability (nats) of each token at temperature 1, equal to `Policy.scores`; 0
             after the end.
         proposal_logprob: its log-probability under the distribution it was drawn from; 0 under greedy decoding.
-        finished: ended by an end token or a stop text, and not by `max_new_tokens`.
+        finished: ended by an end token or a stop text, not by `max_new_tokens`.
     """
 
     tokens: Int[Array, "*N M"]
@@ -37,30 +37,13 @@ class Samples(NamedTuple):
 
 
 class State(NamedTuple):
-    """The loop's state between two segments: what was drawn so far, and what the next token comes from."""
+    """State of the loop: the drawn tokens, and what the next token depends on."""
 
     step: Int[Array, ""]
     cache: Any
     hidden: Float[Array, "N D"]
+    decoder: Any
     drawn: Samples
-
-
-def proposal(logits: Float[Array, "N V"], config: SamplingConfig) -> Float[Array, "N V"]:
-    """Log-probabilities that a token is drawn from: tempered, then cut to top_k, then to top_p; temperature > 0.
-
-    Tokens exactly as likely as the last one kept are kept too.
-    """
-    logits = logits / config.temperature
-    if 0 < config.top_k < logits.shape[-1]:
-        least = jax.lax.top_k(logits, config.top_k)[0][:, -1:]
-        logits = jnp.where(logits >= least, logits, -jnp.inf)
-    if config.top_p < 1:
-        ordered = jnp.flip(jnp.sort(logits, axis=-1), axis=-1)
-        probability = jax.nn.softmax(ordered, axis=-1)
-        before = jnp.cumsum(probability, axis=-1) - probability  # mass of the more likely ones
-        least = jnp.min(jnp.where(before < config.top_p, ordered, jnp.inf), axis=-1, keepdims=True)
-        logits = jnp.where(logits >= least, logits, -jnp.inf)
-    return jax.nn.log_softmax(logits, axis=-1)
 
 
 def row_keys(seed: int, problems: Sequence[int] | np.ndarray, samples: Sequence[int] | np.ndarray) -> Key[Array, " N"]:
@@ -72,13 +55,14 @@ def row_keys(seed: int, problems: Sequence[int] | np.ndarray, samples: Sequence[
 
 @functools.lru_cache(maxsize=16)
 def _compiled(functions: tuple[Callable, ...], config: SamplingConfig, end_ids: tuple[int, ...], pad_id: int) -> tuple:
-    """Prefill and loop, compiled once per shape; kept by the model's functions, so a second sampler costs nothing."""
+    """Prefill and loop, compiled once per shape and cached by the model's functions, so that samplers share them."""
     logits_of, init_cache, decode = functions
-    ends, most = jnp.asarray(end_ids, jnp.int32), config.max_new_tokens
+    decoder = config.decoder(config.temperature, config.top_k, config.top_p)
+    ends, most = jnp.asarray(end_ids, jnp.int32), config.longest
 
     @functools.partial(jax.jit, static_argnums=3)
     def start(params: Params, prompts: Array, lengths: Array, samples: int) -> State:
-        """Read the prompts once, and give every sample its copy of the cache."""
+        """Prefill the prompts once, and copy the cache for every sample."""
         count, longest = prompts.shape
         positions = jnp.broadcast_to(jnp.arange(longest), prompts.shape)
         hidden, cache = decode(params, init_cache(count, longest + most), prompts, positions)
@@ -87,26 +71,27 @@ def _compiled(functions: tuple[Callable, ...], config: SamplingConfig, end_ids: 
         cache = jax.tree.map(lambda x, axis: jnp.repeat(x, samples, axis), cache, axes)
         empty = lambda fill, dtype: jnp.full((count * samples, most), fill, dtype)
         rows = jnp.zeros(count * samples, jnp.int32)
-        # A prompt of length 0 is a row that only fills the shape: done before it starts.
+        # A prompt of length 0 only fills the shape; its rows are finished from the start.
         done = jnp.repeat(lengths == 0, samples)
         drawn = Samples(empty(pad_id, jnp.int32), rows, empty(0, jnp.float32), empty(0, jnp.float32), done)
-        return State(jnp.int32(0), cache, jnp.repeat(hidden, samples, 0), drawn)
+        vocabulary = jax.eval_shape(logits_of, params, hidden).shape[-1]
+        state = decoder.init(count * samples, vocabulary)
+        return State(jnp.int32(0), cache, jnp.repeat(hidden, samples, 0), state, drawn)
 
     @functools.partial(jax.jit, donate_argnums=4)
     def advance(params: Params, lengths: Array, keys: Key[Array, " N"], until: Array, state: State) -> State:
-        """Draw until `until` tokens are there or every row has ended."""
+        """Draw until each row has `until` tokens or has ended."""
 
         def body(state: State) -> State:
             drawn, step = state.drawn, state.step
             logits = logits_of(params, state.hidden).astype(jnp.float32)
+            log_probs, decoding = decoder.step(logits, state.decoder)
             if config.temperature == 0:
-                token = jnp.argmax(logits, axis=-1).astype(jnp.int32)
-                drawn_from = jnp.zeros(token.shape)
+                token = jnp.argmax(log_probs, axis=-1).astype(jnp.int32)
             else:
-                log_probs = proposal(logits, config)
                 at_step = jax.vmap(jax.random.fold_in, (0, None))(keys, step)
                 token = jax.vmap(jax.random.categorical)(at_step, log_probs).astype(jnp.int32)
-                drawn_from = jnp.take_along_axis(log_probs, token[:, None], axis=1)[:, 0]
+            drawn_from = jnp.take_along_axis(log_probs, token[:, None], axis=1)[:, 0]
             own = jnp.take_along_axis(jax.nn.log_softmax(logits, axis=-1), token[:, None], axis=1)[:, 0]
             live = ~drawn.finished
             put = lambda array, value, fill: array.at[:, step].set(jnp.where(live, value, fill))
@@ -119,7 +104,7 @@ def _compiled(functions: tuple[Callable, ...], config: SamplingConfig, end_ids: 
             )
             positions = (lengths + step)[:, None]
             hidden, cache = decode(params, state.cache, token[:, None], positions)
-            return State(step + 1, cache, hidden[:, 0], drawn)
+            return State(step + 1, cache, hidden[:, 0], decoder.observe(token, decoding), drawn)
 
         return jax.lax.while_loop(lambda s: (s.step < until) & ~jnp.all(s.drawn.finished), body, state)
 
@@ -127,7 +112,7 @@ def _compiled(functions: tuple[Callable, ...], config: SamplingConfig, end_ids: 
 
 
 def _row_axes(init_cache: Callable, length: int) -> Any:
-    """Which axis of each cache array is the row: the one that grows with the number of rows."""
+    """The row axis of each cache array: the one that grows with the number of rows."""
     one, two = (jax.eval_shape(functools.partial(init_cache, rows, length)) for rows in (1, 2))
     differ = lambda a, b: next(axis for axis, (m, n) in enumerate(zip(a.shape, b.shape, strict=True)) if m != n)
     return jax.tree.map(differ, one, two)
@@ -144,22 +129,21 @@ def make_sampler(
     """A sampler `sample(params, prompts [N, P], lengths [N], keys) -> Samples`.
 
     Prompts are padded on the right; `keys` is `[N]` for one answer each or `[N, S]` for S answers that share the
-    prefill, and the results have its shape in front. A row depends on its prompt, its key and the shape `(N, S, P)`
-    only. It is compiled once per shape, whichever sampler of the same model and settings asks. A row of length 0 stays
-    empty.
+    prefill, and the leading axes of the results have its shape. A row depends only on its prompt, its key and the shape
+    `(N, S, P)`. Samplers of the same model and settings share one compilation per shape. A row of length 0 stays empty.
 
     Args:
-        model: the decoder; `P + max_new_tokens` must not pass its `max_length`.
+        model: the decoder; `P + max_new_tokens` must not exceed its `max_length`.
         config: how to draw; `samples` is not used here.
         end_ids: tokens that end an answer.
         pad_id: fills the rest of a row.
-        decode: ids to text; needed for stop texts, which the host looks for every 16 tokens.
+        decode: ids to text; required for stop texts, which the host looks for every 16 tokens.
 
     Raises:
         InputError: stop texts without `decode`; a prompt that leaves no room within `max_length`.
     """
     if config.stop and decode is None:
-        raise InputError(f"stop={config.stop}: stop texts need `decode`, the tokenizer's way from ids to text")
+        raise InputError(f"stop={config.stop}: stop texts need `decode`; pass the function from ids to text")
     start, advance = _compiled(
         (model.logits, model.init_cache, model.decode),
         dataclasses.replace(config, samples=1, stop=()),
@@ -174,9 +158,9 @@ def make_sampler(
         keys: Key[Array, "*R"],
     ) -> Samples:
         limit = getattr(model.config, "max_length", None)
-        if limit is not None and prompts.shape[1] + config.max_new_tokens > limit:
+        if limit is not None and prompts.shape[1] + config.longest > limit:
             raise InputError(
-                f"a prompt of {prompts.shape[1]} tokens (padded) and max_new_tokens={config.max_new_tokens} "
+                f"a prompt of {prompts.shape[1]} tokens (padded) and max_new_tokens={config.longest} "
                 f"pass the model's {limit}: shorten the prompt, or lower max_new_tokens"
             )
         lengths = jnp.asarray(lengths, jnp.int32)
@@ -186,7 +170,7 @@ def make_sampler(
         if config.stop and decode is not None:
             state = _stopping(ran, state, config, decode, pad_id)
         else:
-            state = ran(jnp.int32(config.max_new_tokens), state)
+            state = ran(jnp.int32(config.longest), state)
         drawn = state.drawn._replace(finished=state.drawn.finished & (state.drawn.lengths > 0))
         return jax.tree.map(lambda x: x.reshape(*keys.shape, *x.shape[1:]), drawn)
 
@@ -196,8 +180,8 @@ def make_sampler(
 def _stopping(ran: Callable, state: State, config: SamplingConfig, decode: Callable, pad_id: int) -> State:
     """Run in segments; end each row at the first token that completes a stop text, and drop what it drew after."""
     seen, until = 0, 0
-    while until < config.max_new_tokens:
-        until = min(until + STOP_EVERY, config.max_new_tokens)
+    while until < config.longest:
+        until = min(until + STOP_EVERY, config.longest)
         state = ran(jnp.int32(until), state)
         tokens, lengths, logprob, drawn_from, finished = (np.array(x) for x in state.drawn)
         for row in np.flatnonzero(lengths > seen):
@@ -214,7 +198,7 @@ def _stopping(ran: Callable, state: State, config: SamplingConfig, decode: Calla
 
 
 def cut_at_stop(ids: Sequence[int], stop: Sequence[str], decode: Callable[[Sequence[int]], str]) -> int | None:
-    """How many tokens it takes until the text first holds one of the stop texts; None when it never does."""
+    """Number of tokens until the text first holds one of the stop texts; None if it never does."""
     holds = lambda count: any(text in decode(ids[:count]) for text in stop)
     if not stop or not holds(len(ids)):
         return None

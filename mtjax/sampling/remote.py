@@ -1,4 +1,4 @@
-"""A server as the policy that mining asks: problems on many threads, each answered whole or not at all."""
+"""A server as a sampler: prompts on many threads, each answered completely or not at all."""
 
 import dataclasses
 import queue
@@ -12,9 +12,10 @@ from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.io.hashing import digest
 from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.decoders import Temperature
 from mtjax.sampling.replies import Refused
-from mtjax.sampling.samples import Attempt
-from mtjax.sampling.server import Prompt, Server
+from mtjax.sampling.sampler import ProblemSamples, Prompt, Unusable
+from mtjax.sampling.server import Server
 from mtjax.sampling.transport import Stopped
 
 In, Out = TypeVar("In"), TypeVar("Out")
@@ -51,7 +52,7 @@ def in_threads(
 
     running, failure = threads, None
     for number in range(threads):
-        threading.Thread(target=loop, name=f"mine-{number}", daemon=True).start()
+        threading.Thread(target=loop, name=f"sampler-{number}", daemon=True).start()
     try:
         while running:
             try:
@@ -79,7 +80,7 @@ def in_threads(
 
 
 def chat_or_text(api: str, task: Task, problem: Problem, tokenizer: Tokenizer | None) -> Prompt:
-    """What to ask a server: for `completions` the task's prompt; for `chat` messages without any template.
+    """The prompt for a server: for `completions` the task's prompt; for `chat` messages without any template.
 
     A chat gets the conversation up to the assistant's last turn, or else one turn of the user: the question for a chat
     task, and the prompt without white space around it for another.
@@ -96,34 +97,40 @@ def chat_or_text(api: str, task: Task, problem: Problem, tokenizer: Tokenizer | 
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RemotePolicy:
-    """Draws solutions from a server; called with numbers of problems, see `mtjax.sampling.samples.Draw`.
+class ServerSampler:
+    """Draws from a server; a `mtjax.sampling.sampler.Sampler`.
 
-    A problem is handed over when all its samples are there, so a kill costs at most `concurrency` problems, which are
-    asked again. `skip`: note a prompt that the server refuses, instead of stopping.
+    A prompt is handed over when all its samples are there, so a kill costs at most `concurrency` prompts, which are
+    asked again.
     """
 
     server: Server
-    problems: Sequence[Problem]
-    prompts: Callable[[Problem], Prompt]
     sampling: SamplingConfig
-    seed: int
-    skip: bool = False
+    refusal: Callable[[int, Refused], str]  # for a refused prompt: gives a note, or raises InputError to stop
 
-    def __call__(self, todo: Sequence[int], stopped: Callable[[], Any]) -> Generator[list[Attempt], None, None]:
-        """One problem at a time, in the order in which they are answered."""
-        found = in_threads(self._ask, todo, self.server.config.concurrency, self.server.transport.stop, stopped)
-        for _, attempt in found:
-            yield [attempt]
-
-    def _ask(self, number: int) -> Attempt:
-        problem = self.problems[number]
-        seed = int(digest(self.seed, number)[:8], 16) & 0x7FFFFFFF
-        try:
-            return Attempt(number, self.server.draw(self.prompts(problem), self.sampling, seed))
-        except Refused as refused:
-            if self.skip:
-                return Attempt(number, [], f"refused by the server: {refused}")
+    def __post_init__(self) -> None:
+        if self.sampling.decoder != Temperature():
             raise InputError(
-                f"problem {problem.id}: the server refuses it ({refused}); mend it, or set data.on_error=skip"
-            ) from refused
+                f"decoder={self.sampling.decoder}: a server decodes by itself; leave the decoder out, or use a local "
+                "model"
+            )
+
+    def draw(
+        self, prompts: Sequence[Prompt], seed: int, stopped: Callable[[], Any], numbers: Sequence[int] | None = None
+    ) -> Generator[list[ProblemSamples], None, None]:
+        """One prompt at a time, in the order in which they are answered; ends at once when `stopped()`."""
+
+        def ask(number: int) -> ProblemSamples:
+            prompt = prompts[number]
+            if isinstance(prompt, Unusable):
+                return ProblemSamples(number, [], prompt.note)
+            own_seed = int(digest(seed, number)[:8], 16) & 0x7FFFFFFF
+            try:
+                return ProblemSamples(number, self.server.draw(prompt, self.sampling, own_seed))
+            except Refused as refused:
+                return ProblemSamples(number, [], self.refusal(number, refused))
+
+        todo = range(len(prompts)) if numbers is None else numbers
+        threads = min(self.server.config.concurrency, len(todo))
+        for _, samples in in_threads(ask, todo, threads, self.server.transport.stop, stopped):
+            yield [samples]

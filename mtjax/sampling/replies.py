@@ -1,4 +1,4 @@
-"""What an OpenAI-compatible server answers: choices, refusals, and what to leave out after a refusal."""
+"""Replies of OpenAI-compatible servers: samples, refusals, and what to leave out after a refusal."""
 
 import json
 import math
@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from mtjax.sampling.samples import Drawn
+from mtjax.sampling.sampler import Sample
 
 Optional = Literal["n", "logprobs", "seed"]
-"""Parts of a request that can be left out; without `n` there is one sample a request."""
+"""Optional parameters of a request; without `n` there is one sample per request."""
 
 
 class Refused(Exception):
-    """The server will not take a request, however often it is sent: its status and what it said."""
+    """The server refuses a request, and would again: its status and message."""
 
     def __init__(self, status: int, said: str, path: str = ""):
         super().__init__(f"status {status}: {said}")
@@ -21,7 +21,7 @@ class Refused(Exception):
 
 
 def trials(refused: Refused, without: frozenset[Optional], n: int) -> Iterator[frozenset[Optional]]:
-    """What to leave out after a refusal, most likely first: what the server named, each alone, all together."""
+    """Parameters to leave out after a refusal, most likely first: those that the server named, each alone, all."""
     if refused.status not in (400, 413, 422, 501):
         return
     left = [name for name in get_args(Optional) if name not in without and not (name == "n" and n == 1)]
@@ -33,11 +33,11 @@ def trials(refused: Refused, without: frozenset[Optional], n: int) -> Iterator[f
         yield without | frozenset(left)
 
 
-def read_choices(reply: Any, stop: Sequence[str] = ()) -> list[Drawn]:
+def read_choices(reply: Any, stop: Sequence[str] = ()) -> list[Sample]:
     """The samples of a reply of `/v1/completions` or `/v1/chat/completions`, in the order of their `index`.
 
-    A sample is finished where `finish_reason` is "stop". Its log-probability is the sum of the numbers that the reply
-    lists, None where it lists none or one that is not finite. Raises ValueError for a reply that is neither.
+    A sample is finished if `finish_reason` is "stop". Its log-probability is the sum of those that the reply lists, or
+    None if it lists none or one that is not finite. Raises ValueError for any other reply.
     """
     choices = reply.get("choices") if isinstance(reply, Mapping) else None
     if not isinstance(choices, list) or not choices or not all(isinstance(one, Mapping) for one in choices):
@@ -48,7 +48,7 @@ def read_choices(reply: Any, stop: Sequence[str] = ()) -> list[Drawn]:
     return [_sample(one, total if isinstance(total, int) else None, stop) for one in choices]
 
 
-def _sample(choice: Mapping[str, Any], total: int | None, stop: Sequence[str]) -> Drawn:
+def _sample(choice: Mapping[str, Any], total: int | None, stop: Sequence[str]) -> Sample:
     message = choice.get("message")
     text = message.get("content") if isinstance(message, Mapping) else choice.get("text")
     if not isinstance(text, str | None) or (not isinstance(message, Mapping) and text is None):
@@ -57,7 +57,7 @@ def _sample(choice: Mapping[str, Any], total: int | None, stop: Sequence[str]) -
     places = [place for place in (text.find(one) for one in stop) if place >= 0]
     numbers = _logprobs(choice.get("logprobs"))
     known = numbers is not None and all(math.isfinite(number) for number in numbers)
-    return Drawn(
+    return Sample(
         text=text[: min(places)] if places else text,
         logprob=math.fsum(numbers) if numbers and known else None,
         tokens=len(numbers) if numbers else total,
@@ -66,7 +66,7 @@ def _sample(choice: Mapping[str, Any], total: int | None, stop: Sequence[str]) -
 
 
 def _logprobs(found: Any) -> list[float] | None:
-    """The log-probabilities of the tokens, in either of the two forms; None where there are none."""
+    """The log-probabilities of the tokens, in either of the two formats; None if there are none."""
     if not isinstance(found, Mapping):
         return None
     numbers: Any = found.get("token_logprobs")
@@ -78,7 +78,7 @@ def _logprobs(found: Any) -> list[float] | None:
 
 
 def said_in(body: bytes) -> str:
-    """What an error's body says, on one line; "" where it says nothing.
+    """The message in the body of an error, on one line; "" if there is none.
 
     >>> said_in(b'{"error": {"message": "no such model"}}')
     'no such model'

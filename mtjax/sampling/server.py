@@ -1,36 +1,33 @@
-"""An OpenAI-compatible server as a policy: what to ask, and making do with what the server can.
+"""An OpenAI-compatible server: requests, and what to do if it supports only a part of them.
 
-Of `n`, `logprobs` and `seed`, whatever a server refuses is left out from then on; where it ignores `n`, the missing
-samples are asked for one by one.
+Of `n`, `logprobs` and `seed`, what a server refuses is left out from then on; if it ignores `n`, the missing samples
+are requested one by one.
 """
 
 import dataclasses
 import urllib.parse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from mtjax.data.problem import Message
 from mtjax.errors import InputError, suggest
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.replies import Optional, Refused, read_choices, trials
-from mtjax.sampling.samples import Drawn
+from mtjax.sampling.sampler import Prompt, Sample
 from mtjax.sampling.transport import Failed, ServerConfig, Stopped, Transport
-
-Prompt = str | Sequence[Message]
-"""A text to continue, or the messages of a chat."""
 
 
 class Server:
-    """A server and what was learned about it; its methods may be called from many threads.
+    """A server with the restrictions that it has shown so far; its methods may be called from many threads.
 
     Args:
         url: `http(s)://host[:port][/v1[/completions | /chat/completions]]`.
-        config: how to ask.
-        chat: which interface to use where neither URL nor settings say.
-        say: told of failures that may pass.
+        config: model, times, retries and the name of the key's variable.
+        chat: the interface to use if neither URL nor settings say.
+        say: called with a message about failures that may pass.
 
     Raises:
-        InputError: a URL that is none, or that holds a password; later, everything that waiting does not mend.
+        InputError: an invalid URL, or one with a password; later, every failure that a retry does not fix.
     """
 
     def __init__(
@@ -44,8 +41,7 @@ class Server:
         self.most: int | None = config.samples_per_request
 
     def settle_model(self) -> str:
-        """The name of the model; asks the server for its list where the settings do not say. InputError where that
-        does not settle it."""
+        """The name of the model, from the settings or the server's list; InputError unless it lists exactly one."""
         if self.model is None:
             try:
                 names = self.models()
@@ -68,23 +64,23 @@ class Server:
 
         return self.transport.send("/models", None, names, min(self.config.retries, 3))
 
-    def draw(self, prompt: Prompt, sampling: SamplingConfig, seed: int) -> list[Drawn]:
+    def draw(self, prompt: Prompt, sampling: SamplingConfig, seed: int) -> list[Sample]:
         """`sampling.samples` answers to a prompt, in as many requests as it takes.
 
         `seed` and the number of the sample make the seed of each request. Raises `Refused` where the server does not
         take this prompt, InputError where it takes none, `Stopped` when the job is over.
         """
-        out: list[Drawn] = []
+        out: list[Sample] = []
         while len(out) < sampling.samples:
             wanted = min(sampling.samples - len(out), self.most or sampling.samples)
             got = self._ask(prompt, sampling, wanted, (seed + 7919 * len(out)) & 0x7FFFFFFF)
             if len(got) < wanted:
-                self.most = max(len(got), 1)  # it ignores `n`, or knows a limit
+                self.most = max(len(got), 1)  # it ignores `n`, or limits it
             out += got[:wanted]
         return out
 
-    def _ask(self, prompt: Prompt, sampling: SamplingConfig, n: int, seed: int) -> list[Drawn]:
-        """One request; where it is refused, again without what may be the reason."""
+    def _ask(self, prompt: Prompt, sampling: SamplingConfig, n: int, seed: int) -> list[Sample]:
+        """One request; if it is refused, again without the parameters that may be the reason."""
         try:
             return self._request(prompt, sampling, n, seed, self.without)
         except Refused as refused:
@@ -101,22 +97,22 @@ class Server:
 
     def _request(
         self, prompt: Prompt, sampling: SamplingConfig, n: int, seed: int, without: frozenset[Optional]
-    ) -> list[Drawn]:
+    ) -> list[Sample]:
         chat = self.api == "chat"
         body: dict[str, Any] = {"model": self.settle_model()}
         if isinstance(prompt, str):
             body |= {"messages": [{"role": "user", "content": prompt}]} if chat else {"prompt": prompt}
         elif chat:
-            body |= {"messages": [dataclasses.asdict(message) for message in prompt]}
+            body |= {"messages": [dataclasses.asdict(one) for one in prompt if isinstance(one, Message)]}
         else:
             raise InputError("messages can be asked of a chat only; set --server.api=chat")
-        body |= {"max_tokens": sampling.max_new_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p}
+        body |= {"max_tokens": sampling.longest, "temperature": sampling.temperature, "top_p": sampling.top_p}
         body |= {"top_k": sampling.top_k} if sampling.top_k else {}
         body |= {"stop": list(sampling.stop)} if sampling.stop else {}
         offered: dict[Optional, Any] = {"n": n, "logprobs": True if chat else 1, "seed": seed}
         body |= {name: value for name, value in offered.items() if name not in without}
 
-        def choices(reply: Any) -> list[Drawn]:
+        def choices(reply: Any) -> list[Sample]:
             try:
                 return read_choices(reply, sampling.stop)
             except ValueError as error:
@@ -125,7 +121,7 @@ class Server:
         return self.transport.send("/chat/completions" if chat else "/completions", body, choices)
 
     def _explained(self, refused: Refused) -> InputError:
-        """What a refusal of all requests means, and the way out."""
+        """The error for a refusal of all requests: its reason and how to fix it."""
         variable = self.config.api_key_variable
         if refused.status in (401, 403):
             is_set = "the one in it was not accepted" if self.transport.has_key else "it is not set"

@@ -14,18 +14,18 @@ from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.loop import make_sampler, row_keys
 from mtjax.types import LanguageModel, Params
 
-BUCKET = 32  # prompts are padded to a multiple of this many tokens, so that few shapes are compiled
+BUCKET = 32  # prompts are padded to a multiple of this many tokens, which limits the number of compiled shapes
 
 
-class Sample(NamedTuple):
-    """One answer.
+class TokenSample(NamedTuple):
+    """One answer of a local model, with its tokens.
 
     Attributes:
-        text: the answer without its end token, cut in front of a stop text.
-        tokens: all that was drawn: the end token, or those of the stop text, included.
+        text: the answer without its EOS token, cut before a stop text.
+        tokens: all drawn tokens, including the EOS token or those of the stop text.
         logprob: log-probability (nats) of `tokens` given the prompt, by the model itself at temperature 1.
         proposal_logprob: the same under the distribution that was drawn from; 0 under greedy decoding.
-        finished: ended by itself, and not by `max_new_tokens`.
+        finished: ended by an end token or a stop text, not by `max_new_tokens`.
     """
 
     text: str
@@ -33,6 +33,10 @@ class Sample(NamedTuple):
     logprob: float
     proposal_logprob: float
     finished: bool
+
+
+Sample = TokenSample
+"""Old name, for `evaluation` and `experiments`."""
 
 
 def sample_texts(
@@ -47,7 +51,7 @@ def sample_texts(
     prompt_ids: Sequence[int] | None = None,
     end_ids: Sequence[int] = (),
     prompt_length: int | None = None,
-) -> list[list[Sample]]:
+) -> list[list[TokenSample]]:
     """Draw `config.samples` answers to each prompt; result `[prompt][sample]`.
 
     Prompts are padded to one length; chunks of `rows` rows (fewer only when there are fewer in all) run through one
@@ -59,13 +63,13 @@ def sample_texts(
         params: its parameters.
         tokenizer: a `mtjax.data.tokenizer.Tokenizer`.
         prompts: texts, or token ids that are taken as they are.
-        config: how to draw.
-        seed: of the draws.
+        config: the sampling settings.
+        seed: random seed for sampling.
         rows: rows of a chunk; on a mesh rounded up to what its rows divide into.
         prompt_ids: number of each prompt in its key; default its place in the list.
-        end_ids: tokens that end an answer, beside the tokenizer's end token.
+        end_ids: tokens that end an answer, besides the tokenizer's EOS token.
         prompt_length: pad to this many tokens, so that several calls share one shape; default the longest prompt,
-            rounded up to a multiple of 32 where the model has room.
+            rounded up to a multiple of 32 if the model has room.
 
     Raises:
         InputError: an empty prompt; a prompt too long for the model or for `prompt_length`.
@@ -86,7 +90,7 @@ def sample_texts(
     numbers = range(len(ids)) if prompt_ids is None else prompt_ids
     work = [(prompt, first) for prompt in range(len(ids)) for first in range(0, config.samples, together)]
     count = min(count, len(work)) if mesh.empty else count
-    out: list[list[Sample]] = [[] for _ in ids]
+    out: list[list[TokenSample]] = [[] for _ in ids]
     for begin in range(0, len(work), count):
         chunk = work[begin : begin + count]
         tokens = np.full((count, length), tokenizer.pad_id, np.int32)
@@ -111,15 +115,15 @@ def _padded_length(model: LanguageModel, ids: list[list[int]], config: SamplingC
         return fixed
     limit = getattr(model.config, "max_length", None)
     rounded = -(-longest // BUCKET) * BUCKET
-    return rounded if limit is None else max(longest, min(rounded, limit - config.max_new_tokens))
+    return rounded if limit is None else max(longest, min(rounded, limit - config.longest))
 
 
-def _sample(drawn: Any, at: tuple[int, int], tokenizer: Any, stop: Sequence[str], ends: Sequence[int]) -> Sample:
+def _sample(drawn: Any, at: tuple[int, int], tokenizer: Any, stop: Sequence[str], ends: Sequence[int]) -> TokenSample:
     tokens = drawn.tokens[at][: drawn.lengths[at]].tolist()
     said = tokens[:-1] if tokens and tokens[-1] in ends else tokens
     text = tokenizer.decode(said)
     places = [place for place in (text.find(one) for one in stop) if place >= 0]
-    return Sample(
+    return TokenSample(
         text=text[: min(places)] if places else text,
         tokens=tuple(tokens),
         logprob=float(drawn.logprob[at].sum(dtype=np.float64)),
@@ -129,7 +133,7 @@ def _sample(drawn: Any, at: tuple[int, int], tokenizer: Any, stop: Sequence[str]
 
 
 def prompt_text(tokenizer: Any, prompt: str, raw: bool) -> str:
-    """What the model continues: the prompt as a user's turn of the chat template, or itself where there is none."""
+    """The text to continue: the prompt in the chat template, or as it stands if there is none or `raw` is set."""
     from mtjax.data.problem import Message
 
     if raw or tokenizer.chat_template is None:

@@ -1,7 +1,7 @@
-"""JSON over HTTP with patience: requests that are tried again while it may help. Standard library only.
+"""JSON over HTTP with retries, on the standard library only (docs/decisions/a_transport_of_our_own.md).
 
 A request is tried again after a time-out, a broken connection, an answer that cannot be read and the statuses 408, 425,
-429 and 5xx. The wait doubles each time, with jitter, and is at least what `Retry-After` asks.
+429 and 5xx. The wait doubles each time, with jitter, and is at least as long as `Retry-After` asks.
 """
 
 import dataclasses
@@ -30,31 +30,23 @@ AGAIN = frozenset({408, 425, 429})
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ServerConfig:
-    """How to ask a server; nothing here but `model` and `api` may change what it answers."""
+    """How to use a server; only `model` and `api` may change its answers."""
 
-    model: str | None = None
-    """Name of the model there; None takes the only one that the server lists."""
+    model: str | None = None  # Name of the model there; None takes the only one that the server lists.
     api: Literal["completions", "chat"] | None = None
     """`/v1/completions` continues the rendered prompt, `/v1/chat/completions` leaves the template to the server. None
     takes what the URL ends in, or else chat for data.task:chat_task and completions for the other tasks."""
-    concurrency: int = 16
-    """Problems that are asked at a time."""
-    timeout: float = 300.0
-    """Seconds that an answer may take."""
-    retries: int = 8
-    """How often a request is tried again before the job stops."""
-    first_wait: float = 1.0
-    """Seconds before the first of these; each further wait is twice as long."""
-    longest_wait: float = 60.0
-    """Seconds that doubling stops at."""
-    patience: float = 900.0
-    """Longest `Retry-After`, in seconds, that is waited for; a longer one stops the job."""
+    concurrency: int = 16  # Number of concurrent requests.
+    timeout: float = 300.0  # Time limit for a complete answer, in seconds.
+    retries: int = 8  # Number of retries of a request before the job stops.
+    first_wait: float = 1.0  # Seconds before the first retry; each further wait is twice as long.
+    longest_wait: float = 60.0  # Upper limit of the doubling wait, in seconds.
+    patience: float = 900.0  # Longest accepted `Retry-After`, in seconds; a longer one stops the job.
     samples_per_request: int | None = None
     """Most samples to ask for in one request (`n`); None asks for all of a problem's."""
-    logprobs: bool = True
-    """Ask for log-probabilities; a server that has none may give none."""
+    logprobs: bool = True  # Request log-probabilities; a server may still give none.
     api_key_variable: str = "MTJAX_API_KEY"
-    """Environment variable that holds the API key, sent as a bearer token; nothing is sent where it is not set."""
+    """Environment variable that holds the API key, sent as a bearer token; if it is not set, no key is sent."""
 
     def __post_init__(self) -> None:
         least = {"concurrency": 1, "retries": 0, "first_wait": 0, "longest_wait": 0, "patience": 0}
@@ -70,7 +62,7 @@ class ServerConfig:
 
 
 class Stopped(Exception):
-    """The job is over, and a waiting request is given up."""
+    """The job is over; waiting requests are dropped."""
 
 
 class Failed(Exception):
@@ -85,9 +77,9 @@ class Transport:
     """Sends requests to one server; may be called from many threads.
 
     Args:
-        base: the URL in front of every path.
+        base: the URL that every path is appended to.
         config: times, retries and the name of the key's variable.
-        say: told of failures, at most once in ten seconds.
+        say: called with a message about failures, at most once in ten seconds.
 
     Raises:
         InputError: a key that cannot be sent.
@@ -96,7 +88,7 @@ class Transport:
     def __init__(self, base: str, config: ServerConfig, say: Callable[[str], None] = lambda text: None):
         self.base, self.config, self.say = base, config, say
         self.stop = threading.Event()
-        """Set to give up all waiting."""
+        """Set to end all waiting."""
         self._not_before = self._said = 0.0
         self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
         key = os.environ.get(config.api_key_variable, "").strip()
@@ -110,9 +102,9 @@ class Transport:
         self._opener = urllib.request.build_opener(_NoRedirect(), *proxies)
 
     def send(self, path: str, body: Any, read: Callable[[Any], Any], retries: int | None = None) -> Any:
-        """`read(reply)` of a POST of `body`, or of a GET where it is None, tried again while it may help.
+        """`read(reply)` of a POST of `body`, or of a GET where it is None, with retries.
 
-        `read` raises `Failed` for a reply that is none. Raises `Refused` for a status that will not change, InputError
+        `read` raises `Failed` for an invalid reply. Raises `Refused` for a status that will not change, InputError
         when `retries` (default: the settings') are used up, `Stopped` when the job is over.
         """
         retries = self.config.retries if retries is None else retries
@@ -141,10 +133,10 @@ class Transport:
                     self._said = time.monotonic()
                     self.say(f"the server failed ({failure}); trying again in {max(wait, failure.wait or 0):.0f} s")
                 self.stop.wait(wait)
-        raise AssertionError("a loop without end has ended")
+        raise AssertionError("unreachable")
 
     def _once(self, path: str, body: Any) -> Any:
-        """One request and its JSON; `Failed` for what may pass, `Refused` for what will not."""
+        """One request and its JSON; raises `Failed` for a failure that may pass, `Refused` for one that will not."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.base + path, data, self._headers)
         deadline = time.monotonic() + self.config.timeout
@@ -153,8 +145,8 @@ class Transport:
                 parts = []
                 while part := response.read1(1 << 16):
                     parts.append(part)
-                    if time.monotonic() > deadline:  # the socket's own limit is per read: an answer may also trickle
-                        raise TimeoutError(f"no whole answer within {self.config.timeout:g} s")
+                    if time.monotonic() > deadline:  # the socket's own limit is per read
+                        raise TimeoutError(f"no complete answer within {self.config.timeout:g} s")
             return json.loads(b"".join(parts))
         except urllib.error.HTTPError as error:
             with error:
@@ -200,7 +192,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def _is_this_machine(host: str) -> bool:
-    """A proxy of the environment is not asked for these."""
+    """Whether a host is this machine, for which proxies of the environment are not used."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

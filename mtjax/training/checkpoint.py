@@ -134,7 +134,7 @@ class Checkpoints:
         except (ValueError, KeyError, OSError, RuntimeError) as error:
             raise StorageError(
                 f"a checkpoint could not be {what} in {self.folder} ({first_line(error)}); earlier ones stay as they "
-                "were: make room, or mend the storage, and start again"
+                "were: free some space, or fix the storage, and start again"
             ) from error
 
 

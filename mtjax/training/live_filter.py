@@ -26,12 +26,10 @@ class LiveFilter:
     F is below 0.1 is one that 3.6 / n or more of the samples solve.
     """
 
-    threshold: float = 0.1
-    """An example is live while its weight is above this."""
+    threshold: float = 0.1  # An example is live while its weight is above this.
     refill_factor: int = 2
     """Batches of candidates per step; each costs a forward pass. Too few live ones leave rows empty."""
-    warmup_steps: int = 0
-    """First steps without filtering; the authors of DCO took 20."""
+    warmup_steps: int = 0  # First steps without filtering; the authors of DCO took 20.
 
     def __post_init__(self) -> None:
         if not 0 <= self.threshold < 1 or self.refill_factor < 1 or self.warmup_steps < 0:

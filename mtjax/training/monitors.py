@@ -36,24 +36,16 @@ LONGEST = 256
 class CoverageConfig:
     """On which problems pass@k is measured during a run, and how."""
 
-    source: AnySource  # type: ignore[valid-type]
-    """Where the problems come from, never trained on; their prompts are those of the run's own task."""
-    every: int = 200
-    """Steps between measurements; one more comes before the first step, and one behind the last."""
-    samples: int = 16
-    """Answers drawn per problem."""
+    source: AnySource  # Where the problems come from, never trained on; their prompts are those of the run's own task.
+    every: int = 200  # Steps between measurements; one more comes before the first step, and one behind the last.
+    samples: int = 16  # Answers drawn per problem.
     ks: tuple[int, ...] = ()
     """For which k to log pass@k, each at most `samples`; 1 is always among them. Empty gives 1 and `samples`."""
-    max_tokens: int | None = None
-    """Longest answer, in tokens; None takes 256, or as many as the model has room for."""
-    temperature: float = 1.0
-    """Of the samples."""
-    limit: int | None = 100
-    """Use the first so many problems; None takes all."""
-    rows: int = 256
-    """Answers that are drawn side by side."""
-    seed: int = 0
-    """Of the samples: the same at every measurement, so that measurements differ by the model alone."""
+    max_tokens: int | None = None  # Longest answer, in tokens; None takes 256, or as many as the model has room for.
+    temperature: float = 1.0  # Of the samples.
+    limit: int | None = 100  # Use the first so many problems; None takes all.
+    rows: int = 256  # Answers that are drawn side by side.
+    seed: int = 0  # Of the samples: the same at every measurement, so that measurements differ by the model alone.
 
     def __post_init__(self) -> None:
         small = {name: getattr(self, name) for name in ("every", "samples", "rows", "limit", "max_tokens")}

@@ -20,7 +20,7 @@ from mtjax.data.packing import pack
 from mtjax.distributed import hosts
 from mtjax.distributed.placement import own_rows, place_rows, read_whole
 from mtjax.errors import InputError
-from mtjax.io.files import write_text
+from mtjax.io.files import atomic_file, write_text
 from mtjax.model.policy import make_policy
 from mtjax.types import Batch, LanguageModel, Params
 
@@ -86,7 +86,8 @@ class Cache(NamedTuple):
                 some = np.arange(part * PART, min((part + 1) * PART, len(index.ids)))
                 arrays = _one_part(index, some, score, rows, length, pad_id)
                 if builds and not file.exists():
-                    _write_part(file, arrays)
+                    with atomic_file(file) as temporary, temporary.open("wb") as opened:
+                        np.savez(opened, allow_pickle=False, **arrays)
                     print(f"reference  {file.name} of {parts} kept in {self.folder}", flush=True)
         return self._read(index)
 
@@ -177,13 +178,6 @@ def _one_part(
     digests = np.array([list(_token_digest(index, example)) for example in examples.tolist()], np.uint8)
     names = np.array([index.ids[example] for example in examples.tolist()])
     return {"ids": names, "digests": digests, "offsets": offsets, "logprob": out}
-
-
-def _write_part(file: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
-    neighbour = file.with_suffix(f".writing-{hosts.index()}")
-    with neighbour.open("wb") as opened:
-        np.savez(opened, allow_pickle=False, **arrays)
-    neighbour.replace(file)
 
 
 def _token_digest(index: Index, example: int) -> bytes:

@@ -53,7 +53,7 @@ def test_each_schema_by_hand():
         ({"question": "q"}, "only a question"),
         ({"question": "q", "prompt": "p", "answer": "a"}, "both 'question' and 'prompt'"),
         ({"question": "q", "right": "r"}, "'right' is 'r'; expected a list of strings"),
-        ({"completion": "c"}, "'prompt' is None; expected a string"),
+        ({"completion": "c"}, "no 'prompt' in keys ['completion']"),
         ({"messages": []}, "non-empty list"),
         ({"messages": ["hi"]}, "messages[0] is 'hi'"),
         ({"messages": [{"role": "usr", "content": "x"}]}, "did you mean 'user'"),

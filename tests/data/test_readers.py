@@ -5,11 +5,13 @@ import json
 import pytest
 
 from mtjax.data.answers import Verdict, check_answer
-from mtjax.data.problem import in_split
+from mtjax.data.problem import Pair, in_split
 from mtjax.data.sources.bigbench_mistake import BigBenchMistake
 from mtjax.data.sources.cot_error_set import CotErrorSet
 from mtjax.data.sources.gsm8k import Gsm8k, Gsm8kSolutions
+from mtjax.data.sources.rise import Rise
 from mtjax.data.sources.svamp import Svamp
+from mtjax.data.sources.trl import Trl
 from mtjax.errors import InputError
 
 GSM = {"question": "Natalia?", "answer": "She sold 48/2 = <<48/2=24>>24.\nIn all <<48+24=72>>1,072.\n#### 1,072"}
@@ -100,6 +102,40 @@ def test_other_records_are_named(source, record, says, tmp_path):
         source(path).problems()
     assert str(error.value).startswith(f"{path}:1: ")
     assert says in str(error.value)
+
+
+RISE = {
+    "idx": 3,
+    "dataset": "gsm8k",
+    "prompt": "4 * 6?",
+    "initial_reason_steps": "So:",
+    "chosen": " 24",
+    "rejected": " 26",
+}
+RISE |= {"answer": 24}
+
+
+def test_pairs_of_rise(tmp_path):
+    step, full = Rise(save(tmp_path, RISE, RISE | {"initial_reason_steps": ""})).problems().items
+    assert (step.id, step.question, step.answer) == ("gsm8k:3", "4 * 6?", "24")
+    assert step.pairs == (Pair("So:", " 24", " 26", "step"),)
+    assert full.pairs == (Pair("", " 24", " 26", "full"),)
+    with pytest.raises(InputError, match="sample.jsonl:1: no key 'answer'; a RISE pair record has"):
+        Rise(save(tmp_path, {key: RISE[key] for key in list(RISE)[:-1]})).problems()
+
+
+def test_pairs_of_trl(tmp_path):
+    talk = [{"role": "user", "content": "q"}]
+    said = [{"role": "assistant", "content": text} for text in "rw"]
+    records = [
+        {"prompt": "q", "chosen": "r", "rejected": "w"},
+        {"prompt": talk, "chosen": said[:1], "rejected": said[1:]},
+        {"chosen": [*talk, said[0]], "rejected": [*talk, said[1]]},
+    ]
+    problems = Trl(save(tmp_path, *records)).problems().items
+    assert [(p.question, p.pairs) for p in problems] == [("q", (Pair("", "r", "w"),))] * 3
+    with pytest.raises(InputError, match=r"sample.jsonl:1: got \[3\]; expected prompt, chosen and rejected"):
+        Trl(save(tmp_path, [3])).problems()
 
 
 def test_svamp_errors_name_the_record(tmp_path):

@@ -3,17 +3,14 @@
 import numpy as np
 import pytest
 
-from mtjax.data.problem import Problem
 from mtjax.errors import InputError
 from mtjax.evaluation.calibration import calibration_error, reliability
-from mtjax.experiments.arm import look_steps
+from mtjax.experiments.arms import count_targets, look_steps
 from mtjax.experiments.coverage import CROSS_ENTROPY, Curves, dco_name, verdict
 from mtjax.experiments.findings import prefix_text
-from mtjax.experiments.kept import Record, measured_from_json, measured_to_json
-from mtjax.experiments.lab import Measured, is_right
+from mtjax.experiments.results import Measured, Record, measured_from_json, measured_to_json
 from mtjax.experiments.sections import errors_section, labels
-from mtjax.experiments.tables import better_or_worse, gain, passes, rose_or_fell
-from mtjax.experiments.training import count_targets
+from mtjax.experiments.tables import gain, higher_or_lower, passes, rose_or_fell
 from mtjax.reporting.intervals import Interval
 from mtjax.types import Batch
 
@@ -85,9 +82,13 @@ def test_looks_are_spread_and_end_at_the_end():
 
 
 def test_words_follow_the_interval():
-    assert [better_or_worse(x) for x in (ABOVE, BELOW, UNCLEAR)] == ["better than", "worse than", "not to be told from"]
-    assert [rose_or_fell(x) for x in (ABOVE, BELOW, UNCLEAR)] == ["rose", "fell", "did not clearly change"]
-    assert "learnt to" in prefix_text(ABOVE)
+    assert [higher_or_lower(x) for x in (ABOVE, BELOW, UNCLEAR)] == [
+        "higher than",
+        "lower than",
+        "not significantly different from",
+    ]
+    assert [rose_or_fell(x) for x in (ABOVE, BELOW, UNCLEAR)] == ["rose", "fell", "did not change significantly"]
+    assert "it learned to" in prefix_text(ABOVE)
     assert "did not learn to" in prefix_text(UNCLEAR)
 
 
@@ -109,7 +110,7 @@ def test_the_report_says_whether_the_phenomenon_appeared():
     # Start 1 of 2 everywhere: pass@1 .5, pass@2 1. Cross-entropy 2 and 0: pass@1 .5, pass@2 .5.
     fell = curves((1, 1), (2, 0), (1, 1))
     assert fell.change(CROSS_ENTROPY, 2).mean == pytest.approx(-0.5)
-    assert "pass@1 did not clearly change" in verdict(fell, 2)
+    assert "pass@1 did not change significantly" in verdict(fell, 2)
     assert "pass@2 fell" in verdict(fell, 2)
     assert "did not appear" in verdict(fell, 2)
     # Start 1 and 0 (pass@1 .25, pass@2 .5); cross-entropy 2 and 0: .5 and .5.
@@ -139,9 +140,3 @@ def test_a_measurement_survives_json():
     for ours, theirs in zip(one, again, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert measured_from_json(measured_to_json(None)) is None
-
-
-def test_the_checker_judges_by_the_question():
-    problem = Problem("p", "2 + 3 =", "5")
-    assert is_right(problem, "Step 1: 2 + 3 = 5\nAnswer: 5")
-    assert not is_right(problem, "Step 1: 2 + 3 = 6\nAnswer: 6")

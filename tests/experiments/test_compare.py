@@ -9,8 +9,10 @@ import pytest
 from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.errors import InputError
 from mtjax.experiments import compare, compare_report
-from mtjax.experiments.compare import best_rate, file_name
+from mtjax.experiments.compare import best_rate
 from mtjax.experiments.config import METHODS, Comparison
+from mtjax.experiments.methods import file_name
+from mtjax.experiments.stages import Stages
 from tests.experiments.tiny import EASY, SETUP
 
 
@@ -81,7 +83,7 @@ def test_the_results_hold_what_the_page_says(done):
     assert text.count("<img") == 4  # arms, coverage, over training, calibration
     for claim in found["claims"]:
         low, high = claim["interval"][1:3]
-        assert claim["shown"] == ("yes" if low > 0 else "the opposite" if high < 0 else "not to be told")
+        assert claim["shown"] == ("yes" if low > 0 else "the opposite" if high < 0 else "no significant difference")
     assert len(found["claims"]) == 10
     markdown = (page.parent / "report.md").read_text()
     for name in ("arms", "coverage", "over_training", "calibration"):
@@ -113,7 +115,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(done, tmp_path):
 def test_a_finished_run_is_read_not_repeated(done, monkeypatch):
     settings, _, page = done
     before, text = (page.parent / "results.json").read_bytes(), page.read_bytes()
-    monkeypatch.setattr(compare.Arm, "record", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(Stages, "train", lambda *_, **__: pytest.fail("trained again"))
     compare_report.write(settings, compare.run(settings))
     assert (page.parent / "results.json").read_bytes() == before
     assert page.read_bytes() == text

@@ -59,7 +59,7 @@ def test_both_arms_from_a_start_of_each_seed_whatever_kills_them(tmp_path, monke
         with pytest.raises(KeyboardInterrupt):
             coverage.run(again)
     kept = sorted(path.name for path in (tmp_path / "killed" / "arms").iterdir())
-    assert kept == ["dco-seed0.json.writing", "nll-seed0.json"]
+    assert [name for name in kept if name.endswith(".json")] == ["nll-seed0.json"]
     resumed = json.loads((coverage_report.write(again, coverage.run(again)).parent / "results.json").read_text())
     for numbers in (found, resumed):
         numbers["settings"].pop("output")

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
+from mtjax.data.answers import Verdict, check_answer
 from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.errors import InputError
 from mtjax.experiments import demo
 from mtjax.experiments.config import Demo, Overfit
 from mtjax.experiments.demo_report import write
-from mtjax.experiments.lab import is_right
 from tests.experiments.tiny import EASY, SETUP
 
 
@@ -34,7 +34,7 @@ def tiny(folder, **changes):
 def test_end_to_end_with_equal_budgets(tmp_path, capsys):
     settings = tiny(tmp_path / "report")
     outcome = demo.run(settings)
-    positions = {name: [run.positions for run in runs] for name, runs in outcome.arms.items()}
+    positions = {name: [run.cost["positions"] for run in runs] for name, runs in outcome.arms.items()}
     equal = 4 * 16 * 96  # steps, rows, positions of a row
     for name in ("right only", "right and wrong, no prefix", "mistake tuning"):
         assert positions[name] == [equal, equal]
@@ -42,14 +42,15 @@ def test_end_to_end_with_equal_budgets(tmp_path, capsys):
         outcome.arms["mistake tuning"], outcome.arms["right only, equal right tokens"], strict=True
     ):
         # The control stops at the first step that reaches the goal, so it is over by less than a step's worth.
-        step = control.right_tokens / len(control.losses)
-        assert tuning.right_tokens <= control.right_tokens + 1e-6 or len(control.losses) == 4
-        assert control.right_tokens - tuning.right_tokens < 2 * step
+        goal, seen = tuning.cost["right_tokens"], control.cost["right_tokens"]
+        assert control.cost["updates"] == len(control.losses)
+        assert goal <= seen + 1e-6 or len(control.losses) == 4
+        assert seen - goal < 2 * seen / len(control.losses)
     assert all(run.behind_wrong is not None for run in outcome.arms["mistake tuning"])
     # What was mined is what the checker says.
     for problem in outcome.mined.problems:
-        assert all(is_right(problem, text) for text in problem.right)
-        assert not any(is_right(problem, text) for text in problem.wrong)
+        assert all(check_answer(text, problem.answer) is Verdict.RIGHT for text in problem.right)
+        assert all(check_answer(text, problem.answer) is Verdict.WRONG for text in problem.wrong)
     page = write(settings, outcome)
     text = page.read_text()
     assert "<img" in text

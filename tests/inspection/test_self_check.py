@@ -21,7 +21,7 @@ from mtjax.data.tokenizer import load_tokenizer
 from mtjax.distributed.sharding import MeshSpec, make_mesh
 from mtjax.errors import ExitCode, InputError
 from mtjax.inspection import batch_checks, self_check
-from mtjax.inspection.batch_view import Look, look, pieces
+from mtjax.inspection.batch_view import BatchScores, score_batch, unpack_batch
 from mtjax.model.decoder import DecoderConfig
 from mtjax.objectives.dco import Dco
 from mtjax.objectives.dpo import Dpo
@@ -71,7 +71,7 @@ def parts_of(task, problems=FULL, tokenizer=BYTES, **settings):
     """The sequences of one pass."""
     data = DataConfig(source=InMemory(tuple(problems)), task=task, **{"sequence_length": 64} | settings)
     batches = make_batches(data, tokenizer, batch_size=32, seed=0, repeat=False)
-    return pieces(batches.batch_at(0), batches.ids)
+    return unpack_batch(batches.batch_at(0), batches.ids)
 
 
 def changed(part, **arrays):
@@ -79,15 +79,15 @@ def changed(part, **arrays):
 
 
 def refused(finding, *words):
-    assert finding.refusal, finding
+    assert finding.error, finding
     for word in words:
-        assert word in finding.refusal
+        assert word in finding.error
 
 
 # --- the sequences of a batch
 
 
-def test_pieces_are_the_examples_as_they_were_packed():
+def test_sequences_are_the_examples_as_they_were_packed():
     parts = parts_of(PairTask(), STEPS[:1])
     chosen, rejected = parts[:2]
     assert (chosen.name, chosen.at, rejected.at, chosen.column) == (rejected.name, (0, 0), (0, 1), 0)
@@ -106,7 +106,7 @@ def test_pieces_are_the_examples_as_they_were_packed():
 
 def test_weights_must_be_finite():
     parts = parts_of(CompletionTask())
-    assert not batch_checks.check_weights(parts).refusal
+    assert not batch_checks.check_weights(parts).error
     weights = parts[3].weights.copy()
     weights[-2] = np.nan
     parts[3] = changed(parts[3], weights=weights)
@@ -116,7 +116,7 @@ def test_weights_must_be_finite():
 def test_enough_tokens_must_be_targets_and_some_of_every_text():
     parts = parts_of(CompletionTask())
     share = sum(part.targets.sum() for part in parts) / sum(len(part.tokens) for part in parts)
-    assert not batch_checks.check_targets(parts, float(share)).refusal
+    assert not batch_checks.check_targets(parts, float(share)).error
     refused(batch_checks.check_targets(parts, float(share) + 0.01), "lower --min_target_share", repr(parts[0].name))
     # A weight on the first token alone reaches no loss.
     parts[2] = changed(parts[2], weights=np.eye(1, len(parts[2].tokens))[0])
@@ -125,64 +125,64 @@ def test_enough_tokens_must_be_targets_and_some_of_every_text():
 
 def test_the_prompt_must_not_be_trained_unless_asked():
     parts = parts_of(CompletionTask())
-    assert not batch_checks.check_prompts(parts, CompletionTask(), BYTES).refusal
+    assert not batch_checks.check_prompts(parts, CompletionTask(), BYTES).error
     parts[1] = changed(parts[1], weights=np.r_[0, np.ones(len(parts[1].tokens) - 1)])  # all but the begin token
     refused(batch_checks.check_prompts(parts, CompletionTask(), BYTES), repr(parts[1].name), "its prompt too")
     asked = MistakeTask(decode_prefix="correct", loss_on="all")
-    assert "asks" in batch_checks.check_prompts(parts_of(asked), asked, BYTES).said
+    assert "asks" in batch_checks.check_prompts(parts_of(asked), asked, BYTES).message
     # Plain text without a prompt is no mistake.
     bare = CompletionTask(template="{question}")
     texts = parts_of(bare, [Problem("t", "", right=("text",))])
-    assert not batch_checks.check_prompts(texts, bare, BYTES).refusal
+    assert not batch_checks.check_prompts(texts, bare, BYTES).error
 
 
 def test_nothing_may_be_cut_off_unless_asked():
     task = CompletionTask()
     parts = parts_of(task)
     check = lambda truncation, count=0: batch_checks.check_whole(parts, task, BYTES, truncation, count)
-    assert check("drop").said == "nothing shortened"
+    assert check("drop").message == "nothing shortened"
     refused(check("drop", 2), "2 examples were shortened", "data.truncation='drop'")
     parts[0] = changed(parts[0], tokens=parts[0].tokens[:-1], weights=parts[0].weights[:-1])
     for truncation in ("drop", "left"):
         refused(check(truncation), repr(parts[0].name), "no end token", "set data.truncation='keep'")
-    assert "1 of 16 texts here have lost their end" in check("keep", 5).said
+    assert "1 of 16 texts here have lost their end" in check("keep", 5).message
     long = [Problem("long", "q", right=("word " * 30,))]
     kept = parts_of(task, long, truncation="keep")
-    assert "1 of 1 texts" in batch_checks.check_whole(kept, task, BYTES, "keep", 1).said
+    assert "1 of 1 texts" in batch_checks.check_whole(kept, task, BYTES, "keep", 1).message
 
 
 def test_the_end_token_must_be_trained_and_stand_in_no_step():
     parts = parts_of(CompletionTask())
-    assert batch_checks.check_ends(parts, CompletionTask(), BYTES).said == "trained in 16 of 16 texts"
+    assert batch_checks.check_ends(parts, CompletionTask(), BYTES).message == "trained in 16 of 16 texts"
     weights = np.r_[parts[5].weights[:-1], 0]
     parts[5] = changed(parts[5], weights=weights)
     refused(batch_checks.check_ends(parts, CompletionTask(), BYTES), repr(parts[5].name), "would not learn to stop")
     pairs = parts_of(PairTask(), STEPS)
     found = batch_checks.check_ends(pairs, PairTask(), BYTES)
-    assert re.fullmatch(r"trained in \d+ of \d+ texts; \d+ go on", found.said)
+    assert re.fullmatch(r"trained in \d+ of \d+ texts; \d+ go on", found.message)
     step = next(number for number, part in enumerate(pairs) if part.extras["kind"] == 1)
     pairs[step] = changed(pairs[step], tokens=np.r_[pairs[step].tokens[:-1], BYTES.end_id])
     refused(batch_checks.check_ends(pairs, PairTask(), BYTES), repr(pairs[step].name), "is not to be ended")
     twice = parts_of(CompletionTask(), [Problem("p", "q", right=("yes<|end|>",))])  # as some data brings it
     refused(batch_checks.check_ends(twice, CompletionTask(), BYTES), "'p/right/0'", "before its end", "take it out")
     none = parts_of(PairTask(end="none"), FULL)
-    assert batch_checks.check_ends(none, PairTask(end="none"), BYTES).said == "none, and none is due"
+    assert batch_checks.check_ends(none, PairTask(end="none"), BYTES).message == "none, and none is due"
 
 
 def test_chats_end_in_trained_end_tokens():
     turns = (Message("user", "hi"), Message("assistant", "hello")) * 2  # each turn of the assistant's has its own
     parts = parts_of(ChatTask(), [Problem("c", "hi", messages=turns)])
     assert (parts[0].tokens[parts[0].targets] == BYTES.end_id).sum() == 2
-    assert batch_checks.check_ends(parts, ChatTask(), BYTES).said == "trained in 1 of 1 texts"
-    assert not batch_checks.check_prompts(parts, ChatTask(), BYTES).refusal
+    assert batch_checks.check_ends(parts, ChatTask(), BYTES).message == "trained in 1 of 1 texts"
+    assert not batch_checks.check_prompts(parts, ChatTask(), BYTES).error
 
 
 def test_the_begin_token_stands_once():
-    assert "as the tokenizer wants" in batch_checks.check_begins(parts_of(CompletionTask()), ARITHMETIC).said
-    assert batch_checks.check_begins(parts_of(CompletionTask()), BYTES).said == "once in front of 16 texts"
+    assert "as the tokenizer wants" in batch_checks.check_begins(parts_of(CompletionTask()), ARITHMETIC).message
+    assert batch_checks.check_begins(parts_of(CompletionTask()), BYTES).message == "once in front of 16 texts"
     # One in the template replaces the tokenizer's own; two are two.
     once = parts_of(CompletionTask(template="<|bos|>{question}\n"))
-    assert not batch_checks.check_begins(once, BYTES).refusal
+    assert not batch_checks.check_begins(once, BYTES).error
     twice = parts_of(CompletionTask(template="<|bos|><|bos|>{question}\n"))
     refused(batch_checks.check_begins(twice, BYTES), repr(twice[0].name), "two begin tokens")
     once[0] = changed(once[0], tokens=once[0].tokens[1:], weights=once[0].weights[1:])
@@ -191,7 +191,7 @@ def test_the_begin_token_stands_once():
 
 def test_chosen_and_rejected_must_differ():
     parts = parts_of(PairTask())
-    assert batch_checks.check_pairs(parts).said == f"chosen and rejected differ in all {len(parts) // 2}"
+    assert batch_checks.check_pairs(parts).message == f"chosen and rejected differ in all {len(parts) // 2}"
     parts[3] = parts[2]._replace(at=parts[3].at)
     refused(batch_checks.check_pairs(parts), repr(parts[2].name), "same targets")
 
@@ -253,16 +253,16 @@ def test_a_reference_that_is_not_the_start_is_refused(tmp_path):
 def test_how_far_apart_policy_and_reference_may_be(gap, precise, fine):
     parts = parts_of(CompletionTask(), FULL[:2])
     shape = (len({part.at for part in parts}), 64)
-    scores = TokenScores(*(np.full(shape, -1.0, np.float32) for _ in range(3)))
+    policy = TokenScores(*(np.full(shape, -1.0, np.float32) for _ in range(3)))
     reference = np.full(shape, -1.0 - gap, np.float32)
-    seen = Look(scores, reference, {"own": Mean(np.float32(1), np.float32(1))}, {})
-    finding = self_check.check_reference(seen, parts, ReferenceConfig(), precise)
-    assert bool(finding.refusal) != fine
+    scores = BatchScores(policy, reference, {"own": Mean(np.float32(1), np.float32(1))}, {})
+    finding = self_check.check_reference(scores, parts, ReferenceConfig(), precise)
+    assert bool(finding.error) != fine
     # One token that is far off shows in the largest difference, and hardly in the mean.
     reference = np.full(shape, -1.0, np.float32)
     reference[0, 3] += 0.1
-    one = self_check.check_reference(seen._replace(reference=reference), parts, ReferenceConfig(), precise)
-    assert bool(one.refusal) == precise
+    one = self_check.check_reference(scores._replace(reference=reference), parts, ReferenceConfig(), precise)
+    assert bool(one.error) == precise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -321,10 +321,10 @@ def test_scores_are_computed_once(tmp_path):
     batch = make_batches(config.data, tokenizer, batch_size=4, seed=0).batch_at(0)
     calls = []
     counted = model._replace(hidden=lambda *args: calls.append(1) or model.hidden(*args))
-    seen = look(counted, params, batch, {"own": config.objective, "again": Dco(n=1)})
+    scores = score_batch(counted, params, batch, {"own": config.objective, "again": Dco(n=1)})
     assert len(calls) == 1
-    assert float(seen.losses["own"].value) < float(seen.losses["again"].value)
-    assert jnp.isfinite(seen.scores.entropy).all()
+    assert float(scores.losses["own"].value) < float(scores.losses["again"].value)
+    assert jnp.isfinite(scores.policy.entropy).all()
 
 
 # --- through the command

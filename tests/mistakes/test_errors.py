@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtjax.data.arithmetic_checker import check_steps
-from mtjax.data.mistake_record import ERROR_TYPES
 from mtjax.data.sources.arithmetic import Arithmetic
-from mtjax.mistakes.injectors.base import INJECTORS, changed_span, draw, edited, take_apart, whole_solution
-from mtjax.mistakes.injectors.numbers import carry_slips, perturbed
+from mtjax.mistakes.injectors.base import ERROR_TYPES, changed_span, draw, edited, whole_solution
+from mtjax.mistakes.injectors.carry import carry_slips
+from mtjax.mistakes.injectors.numbers import perturbed
+from mtjax.mistakes.injectors.solution import parse_solution
 from mtjax.mistakes.text.equations import equations
 from mtjax.mistakes.text.steps import split_steps
 from mtjax.mistakes.verification import verify
@@ -27,9 +28,9 @@ TERMS = ("She has 12, 30 and 41 pens, and lost 5.", "So 12 + 30 + 41 - 5 = 78 pe
 
 def edits(type, given, tries=300):
     """What an injector makes of a solution: {wrong step: (right step, how the solution ends)}."""
-    worked = take_apart(*given)
-    found = draw(worked, type, random.Random(type), tries)
-    return {d.wrong: (worked.text[d.start : d.end], d.rest) for d in found}
+    solution = parse_solution(*given)
+    found = draw(solution, type, random.Random(type), tries)
+    return {d.wrong: (solution.text[d.start : d.end], d.rest) for d in found}
 
 
 def test_steps_of_both_forms():
@@ -148,7 +149,7 @@ def test_misread_words_take_their_operator_along():
 
 
 def test_calculator_marks_say_what_stands_beside_them():
-    for type in INJECTORS:
+    for type in ERROR_TYPES:
         for wrong, (_, rest) in edits(type, MARKED, 25).items():
             for equation in equations(wrong + (rest or "")):
                 mark = (wrong + (rest or ""))[equation.mark[0] + 2 : equation.mark[1] - 2]
@@ -170,14 +171,13 @@ def test_perturbed_numbers_are_written_alike(seed, text):
         assert "," in new or value < 1000 or "," not in text
 
 
-@pytest.mark.parametrize("type", sorted(INJECTORS))
+@pytest.mark.parametrize("type", sorted(ERROR_TYPES))
 def test_every_edit_is_one_step_of_the_solution(type):
-    assert type in ERROR_TYPES
     for given_ in (GSM, MARKED, ARITHMETIC, TERMS):
-        worked = take_apart(*given_)
-        for draft in draw(worked, type, random.Random(0), 20):
-            m = edited(worked, draft, id="m", problem_id="p", answer=given_[1].split()[-1])
-            assert m.right_solution == worked.text
+        solution = parse_solution(*given_)
+        for draft in draw(solution, type, random.Random(0), 20):
+            m = edited(solution, draft, id="m", problem_id="p", answer=given_[1].split()[-1])
+            assert m.right_solution == solution.text
             assert m.wrong_step != m.right_step
             assert "\n" not in m.wrong_step
             start, end = m.span
@@ -199,15 +199,15 @@ def test_the_oracle_of_generated_arithmetic_agrees():
     for number, problem in enumerate(
         Arithmetic(count=12, seed=5, operators=("+", "-", "*"), max_value=400).problems().items
     ):
-        worked = take_apart(problem.question, problem.right[0])
-        assert worked.expressions
-        for type in INJECTORS:
-            for draft in draw(worked, type, random.Random(number), 3):
-                m = edited(worked, draft, id="m", problem_id="p", answer=problem.answer)
+        solution = parse_solution(problem.question, problem.right[0])
+        assert solution.expressions
+        for type in ERROR_TYPES:
+            for draft in draw(solution, type, random.Random(number), 3):
+                m = edited(solution, draft, id="m", problem_id="p", answer=problem.answer)
                 if verify(m).verdict != "proved":
                     continue
                 report = check_steps(m.question, m.wrong_solution)
-                steps = [s.start if type != "early_stop" else s.line for s in worked.steps]
+                steps = [s.start if type != "early_stop" else s.line for s in solution.steps]
                 assert report.first_wrong == steps.index(len(m.prefix))
                 if m.wrong_answer and not report.answer_right:
                     whole = whole_solution(m, id="w")

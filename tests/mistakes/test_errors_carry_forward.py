@@ -6,7 +6,7 @@ from fractions import Fraction
 import pytest
 
 from mtjax.mistakes.injectors.propagation import Flow, rewrite, write_number
-from mtjax.mistakes.injectors.solution import follow_edit, take_apart
+from mtjax.mistakes.injectors.solution import follow_edit, parse_solution
 from mtjax.mistakes.text.equations import equations
 
 
@@ -83,15 +83,15 @@ def test_marks_follow_only_where_they_say_the_same():
 
 
 def test_an_edit_of_somebody_else_is_followed():
-    worked = take_apart("Ann has 48 pens.", "Half is 48/2 = 24.\nSo 24 + 3 = 27.\n#### 27")
-    assert follow_edit(worked, 0, "Half is 48/2 = 26.") == "\nSo 26 + 3 = 29.\n#### 29"
-    assert follow_edit(worked, 0, "Half is 48/2.") is None
-    assert follow_edit(worked, 2, "#### 28") is None
+    solution = parse_solution("Ann has 48 pens.", "Half is 48/2 = 24.\nSo 24 + 3 = 27.\n#### 27")
+    assert follow_edit(solution, 0, "Half is 48/2 = 26.") == "\nSo 26 + 3 = 29.\n#### 29"
+    assert follow_edit(solution, 0, "Half is 48/2.") is None
+    assert follow_edit(solution, 2, "#### 28") is None
 
 
 def test_limits_come_from_the_problem():
-    worked = take_apart("Ann has 5 pens.", "She has 5+4 = 9.\n#### 9")
-    assert worked.digits == 1
-    assert dataclasses.replace(worked.flow({}, 0)).digits == 1
-    assert not worked.commas
-    assert take_apart("Ann has 1,000 pens.", "5*200 = 1,000").commas
+    solution = parse_solution("Ann has 5 pens.", "She has 5+4 = 9.\n#### 9")
+    assert solution.digits == 1
+    assert dataclasses.replace(solution.flow({}, 0)).digits == 1
+    assert not solution.commas
+    assert parse_solution("Ann has 1,000 pens.", "5*200 = 1,000").commas

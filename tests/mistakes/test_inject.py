@@ -18,9 +18,10 @@ from mtjax.data.mistake_record import read_mistakes, to_lines
 from mtjax.data.problem import Pair, Problem
 from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.errors import InputError
+from mtjax.io.validation import check_types
 from mtjax.mistakes.inject_config import InjectConfig
 from mtjax.mistakes.injection import OUTCOMES, Rules, Shares, inject, usable_solutions, yield_rows
-from mtjax.mistakes.injectors.base import INJECTORS
+from mtjax.mistakes.injectors.base import ERROR_TYPES
 from mtjax.mistakes.leakage import LIMIT, measure, pairs_in
 from mtjax.mistakes.verification import verify
 
@@ -151,10 +152,10 @@ def test_several_of_one_problem_differ(generated):
 
 
 def test_prose_of_every_kind():
-    even = Shares(**dict.fromkeys(INJECTORS, 1.0))
+    even = Shares(**dict.fromkeys(ERROR_TYPES, 1.0))
     mistakes, yields = run(PROSE, per_problem=12, shares=even, carry_forward=True, keep_unproved=True, proposals=3)
     steps = [m for m in mistakes if m.kind == "step"]
-    assert {m.error_type for m in steps} >= set(INJECTORS) - {"early_stop", "misread"}
+    assert {m.error_type for m in steps} >= set(ERROR_TYPES) - {"early_stop", "misread"}
     assert {m.verdict for m in mistakes} == {"proved", "unproved"}
     assert sum(counts["unproved"] for counts in yields.values()) > 0
     for m in mistakes:
@@ -165,14 +166,14 @@ def test_prose_of_every_kind():
 
 
 def test_shares_filters_and_limits(generated):
-    only = dataclasses.replace(Shares(**dict.fromkeys(INJECTORS, 0.0) | {"carry": 1.0}))
+    only = dataclasses.replace(Shares(**dict.fromkeys(ERROR_TYPES, 0.0) | {"carry": 1.0}))
     assert {m.error_type for m in run(generated[:30], shares=only)[0]} == {"carry"}
     assert all(m.edit_distance < 2 for m in run(generated[:50], alpha=2)[0])
     with pytest.raises(InputError, match="are all 0"):
-        Shares(**dict.fromkeys(INJECTORS, 0.0))
+        Shares(**dict.fromkeys(ERROR_TYPES, 0.0))
     with pytest.raises(InputError, match="expected numbers >= 0"):
         Shares(value=-1.0)
-    assert set(dataclasses.asdict(Shares())) == set(INJECTORS)
+    assert set(dataclasses.asdict(Shares())) == set(ERROR_TYPES)
 
 
 def test_which_solutions_are_edited():
@@ -194,7 +195,7 @@ def test_two_problems_of_one_name_get_different_ids():
 
 def test_settings_are_checked():
     with pytest.raises(InputError, match="per_problem=0"):
-        InjectConfig(source=Arithmetic(), per_problem=0)
+        check_types(InjectConfig(source=Arithmetic(), per_problem=0))
     with pytest.raises(InputError, match="needs a model"):
         InjectConfig(source=Arithmetic(), editor="self_edit")
     with pytest.raises(InputError, match="editor=rules asks none"):

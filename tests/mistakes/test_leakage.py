@@ -2,10 +2,10 @@
 
 import random
 
-import numpy as np
 import pytest
 
-from mtjax.mistakes.leakage import FEATURES, Balance, difference, first_difference, fit, measure, surface
+from mtjax.mistakes.filters import first_difference
+from mtjax.mistakes.leakage import FEATURES, Balance, difference, measure, surface
 
 
 def pairs(make, count=1000):
@@ -59,18 +59,6 @@ def test_parity_leaks_through_the_last_digit():
 
 def test_too_few_problems_cannot_be_judged():
     assert measure([("a", "x", "y")] * 10) == {}
-
-
-def test_logistic_regression_by_hand():
-    # One column: 3 of 4 labels are 1 at x = 1, 1 of 4 at x = -1; without a ridge, p = 3/4 there: weight ln 3.
-    x = np.array([[1.0]] * 4 + [[-1.0]] * 4)
-    labels = np.array([1, 1, 1, 0, 0, 0, 0, 1.0])
-    assert fit(x, labels, ridge=0.0)[0] == pytest.approx(np.log(3), abs=1e-6)
-    # A ridge draws it to 0: at its optimum the gradient vanishes.
-    weight = fit(x, labels, ridge=0.1)
-    gradient = x.T @ (1 / (1 + np.exp(-x @ weight)) - labels) / 8 + 0.1 * weight
-    assert np.abs(gradient).max() < 1e-8
-    assert 0 < weight[0] < np.log(3)
 
 
 def test_features_by_hand():

@@ -19,9 +19,9 @@ from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.model.policy import make_policy
 from mtjax.sampling.config import SamplingConfig
-from mtjax.sampling.local import LocalPolicy, fit_prompts
-from mtjax.sampling.samples import Attempt, Drawn
-from mtjax.sampling.texts import Sample
+from mtjax.sampling.local import LocalSampler, as_sample, fit_prompts
+from mtjax.sampling.sampler import ProblemSamples, Sample, Unusable
+from mtjax.sampling.texts import TokenSample
 from mtjax.types import Batch
 
 TOKENIZER = load_tokenizer("arithmetic")
@@ -47,20 +47,29 @@ def model():
     return made, made.init(jax.random.key(1))
 
 
-def policy(model, *, seed=0, samples=3, rows=6, temperature=1.0, stop=(), problems=PROBLEMS, max_new_tokens=6):
+class Policy:
+    """A sampler with its prompts and its seed, as `mine` calls it."""
+
+    def __init__(self, sampler, prompts, seed):
+        self.sampler, self.prompts, self.seed = sampler, prompts, seed
+
+    def __call__(self, numbers, stopped):
+        return self.sampler.draw(self.prompts.ids, self.seed, stopped, numbers)
+
+
+def policy(model, *, seed=0, samples=3, rows=6, temperature=1.0, stop=(), problems=PROBLEMS, max_new_tokens=6, **more):
     made, params = model
-    prompts = fit_prompts(made, TOKENIZER, problems, TASK.prompt, max_new_tokens)
-    sampling = SamplingConfig(temperature=temperature, max_new_tokens=max_new_tokens, samples=samples, stop=stop)
-    return LocalPolicy(
+    prompts = fit_prompts(made, TOKENIZER, problems, TASK.prompt, max_new_tokens, **more)
+    sampler = LocalSampler(
         model=made,
         params=params,
         tokenizer=TOKENIZER,
         end_ids=(),
-        prompts=prompts,
-        sampling=sampling,
-        seed=seed,
+        sampling=SamplingConfig(temperature=temperature, max_new_tokens=max_new_tokens, samples=samples, stop=stop),
         rows=rows,
+        length=prompts.length,
     )
+    return Policy(sampler, prompts, seed)
 
 
 def journal(folder, count=None, **settings):
@@ -87,9 +96,19 @@ def test_samples_become_distinct_solutions_with_verdicts():
         "Step 1: 12 + 7 = 18\nStep 2: 18 - 5 = 13\nAnswer: 13",
     )
     lucky = "Step 1: 12 + 7 = 18\nStep 2: 18 - 5 = 14\nAnswer: 14"
-    samples = [Drawn(right, -1.0, 20), Drawn(wrong, -2.0, 20), Drawn(right + "\n", -9.0, 21), Drawn(right, -1.0, 20)]
-    samples += [Drawn(right, -3.0, 20, finished=False), Drawn(lucky), Drawn("Answer: 3 hours 20 minutes"), Drawn(" ")]
-    mined = checked(problem, "14", Attempt(5, samples))
+    samples = [
+        Sample(right, -1.0, 20),
+        Sample(wrong, -2.0, 20),
+        Sample(right + "\n", -9.0, 21),
+        Sample(right, -1.0, 20),
+    ]
+    samples += [
+        Sample(right, -3.0, 20, finished=False),
+        Sample(lucky),
+        Sample("Answer: 3 hours 20 minutes"),
+        Sample(" "),
+    ]
+    mined = checked(problem, "14", ProblemSamples(5, samples))
     assert (mined.number, mined.id, mined.drawn) == (5, "p", 8)
     assert sum(solution.count for solution in mined.solutions) == 8
     a, b, cut, c, unknown, empty = mined.solutions
@@ -101,7 +120,7 @@ def test_samples_become_distinct_solutions_with_verdicts():
 
 
 def test_other_problems_have_no_step_checker():
-    mined = checked(Problem("p", "How many?", "3"), "3", Attempt(0, [Drawn("1 + 1 = 5\n#### 3")]))
+    mined = checked(Problem("p", "How many?", "3"), "3", ProblemSamples(0, [Sample("1 + 1 = 5\n#### 3")]))
     assert (mined.solutions[0].verdict, mined.solutions[0].first_wrong, mined.solutions[0].untrue) == (
         "right",
         None,
@@ -172,9 +191,9 @@ def test_logprob_is_the_models_own_at_temperature_one_end_token_included(model):
     np.testing.assert_allclose(own, expected, atol=1e-4)
 
 
-def test_a_text_is_readable_if_it_can_be_trained_on(model):
+def test_a_text_is_readable_if_it_can_be_trained_on():
     """This tokenizer has "Answer: " with its space as one token, and texts are stripped before they are trained on."""
-    as_drawn = lambda text: policy(model)._as_drawn(Sample(text, (1, 2), -1.0, -1.0, True)).readable
+    as_drawn = lambda text: as_sample(TokenSample(text, (1, 2), -1.0, -1.0, True), TOKENIZER).readable
     assert as_drawn("Step 1: 5 + 3 = 8\nAnswer: 8")
     assert not as_drawn("Step 1: 5 + 3 = 8\nAnswer: ")
     assert not as_drawn("hello")
@@ -244,7 +263,7 @@ def test_records_come_in_any_order_and_more_than_once(tmp_path):
 
     def draw(todo, stopped):
         for number in numbers:
-            yield [Attempt(number, [Drawn(f"Answer: {next(texts)}")])]
+            yield [ProblemSamples(number, [Sample(f"Answer: {next(texts)}")])]
 
     done, _ = run(tmp_path / "m", draw)
     assert done
@@ -255,7 +274,7 @@ def test_records_come_in_any_order_and_more_than_once(tmp_path):
 
 def test_a_failing_policy_keeps_what_it_gave(tmp_path):
     def draw(todo, stopped):
-        yield [Attempt(number, [Drawn("Answer: 1")]) for number in todo[:4]]
+        yield [ProblemSamples(number, [Sample("Answer: 1")]) for number in todo[:4]]
         raise InputError("the server is gone")
 
     with pytest.raises(InputError, match="gone"):
@@ -287,11 +306,9 @@ def test_prompts_that_do_not_fit_are_named_or_noted(model):
     with pytest.raises(InputError, match="no problem can be asked"):
         fit_prompts(model[0], TOKENIZER, [strange], TASK.prompt, 6, skip=True)
     prompts = fit_prompts(model[0], TOKENIZER, problems, TASK.prompt, None, skip=True)
-    assert sorted(prompts.notes) == [1, 2]
-    assert prompts.ids[1:] == [[], []]
+    assert [isinstance(ids, Unusable) for ids in prompts.ids] == [False, True, True]
     assert prompts.length + prompts.max_new_tokens <= 64
-    draw = policy(model, problems=PROBLEMS[:1])
-    draw = LocalPolicy(**{**vars(draw), "prompts": prompts._replace(max_new_tokens=6)})
+    draw = policy(model, problems=problems, skip=True)
     attempts = [attempt for batch in draw([0, 1, 2], lambda: False) for attempt in batch]
     assert [len(attempt.samples) for attempt in attempts] == [3, 0, 0]
     assert "tokens" in attempts[1].note
@@ -304,6 +321,9 @@ def test_settings_are_checked_and_plain():
     config = MineConfig(data=MineData(source=Arithmetic(count=3)))
     assert json.dumps(plain(config))
     assert plain(config.data)["source"]["kind"] == "Arithmetic"
-    for name, value in {"samples": 0, "rows": 0, "seed": -1, "limit": 0, "max_new_tokens": 0}.items():
+    for name, value in {"rows": 0, "seed": -1, "limit": 0}.items():
         with pytest.raises(InputError, match=f"{name}={value}: expected at least"):
             MineConfig(data=config.data, **{name: value})
+    for name in ("samples", "max_new_tokens"):
+        with pytest.raises(InputError, match=f"{name}=0: expected at least 1"):
+            SamplingConfig(**{name: 0})

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtjax.data.mistake_record import ERROR_TYPES, Mistake
+from mtjax.data.mistake_record import Mistake
 from mtjax.errors import InputError
+from mtjax.mistakes.injectors.base import ERROR_TYPES, in_order
 from mtjax.mistakes.self_rethinking import (
     NAMES,
     BlockConfig,
@@ -198,7 +199,7 @@ def test_the_block_by_hand():
 
 
 def test_the_draw_depends_on_the_seed_and_not_on_the_order():
-    records = [record(n, ERROR_TYPES[n % 5]) for n in range(50)]
+    records = [record(n, in_order()[n % 5]) for n in range(50)]
     config = BlockConfig(types=2, per_type=3)
     block = mistake_block(records, config)
     shuffled = records[:]
@@ -225,4 +226,5 @@ def test_what_cannot_be_shown_is_passed_over():
 
 
 def test_every_error_type_has_a_name():
-    assert set(NAMES) == set(ERROR_TYPES)
+    assert set(NAMES) == {*ERROR_TYPES, "other"}
+    assert "Rounding error. " in mistake_block([record(1, "rounding_error")])  # a type of another package

@@ -225,4 +225,4 @@ def test_metrics_are_means(name):
 def test_it_says_what_it_is(name):
     text = CASES[name].__doc__
     assert "Formula:" in text
-    assert "Want it" in text
+    assert "Use it" in text or "Want it" in text

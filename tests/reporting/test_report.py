@@ -1,6 +1,9 @@
-"""The report: one self-contained page, the same bytes every time; tables as text; plots that are pictures."""
+"""Reports: text, Markdown and one self-contained HTML page; data that is never read as markup; plots."""
 
+import importlib.resources
+import pathlib
 import re
+import tomllib
 from html.parser import HTMLParser
 
 import numpy as np
@@ -9,9 +12,12 @@ import pytest
 from mtjax.errors import InputError
 from mtjax.evaluation.coverage import coverage_table
 from mtjax.reporting.intervals import Interval
+from mtjax.reporting.markdown import code_block, escape, markdown_of
+from mtjax.reporting.page import to_html
 from mtjax.reporting.plots import Arm, Curve, Gap, arms_plot, coverage_plot, curves_plot, gap_plot
-from mtjax.reporting.report import Figure, Report, Table, format_table, section, show, write_report
+from mtjax.reporting.report import Figure, Report, Section, Table, format_table, section, show, to_text, write_report
 
+ROOT = pathlib.Path(__file__).parents[2]
 HALF = Interval(0.5, 0.4, 0.6, 0.95)
 TABLE = Table(("arm", "pass@1", "tokens"), (("start <1>", HALF, 12_000), ("`nll`", 0.25, None)), "Means & intervals.")
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -22,16 +28,18 @@ class Tags(HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.open, self.fetched, self.seen = [], [], []
+        self.open, self.fetched, self.texts = [], [], []
 
     def handle_starttag(self, tag, attrs):
-        self.seen.append(tag)
         if tag not in {"meta", "img", "source"}:
             self.open.append(tag)
         self.fetched += [value for name, value in attrs if name in {"src", "srcset", "href"}]
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
 
 
 def test_page_is_well_formed_and_asks_for_nothing(tmp_path):
@@ -50,10 +58,11 @@ def test_page_is_well_formed_and_asks_for_nothing(tmp_path):
     assert not re.search(r"url\(|@import|<script|http", page)
     assert "Title &amp; &lt;tag&gt;" in page
     assert "start &lt;1&gt;" in page
-    assert "0.500 <small>[0.400, 0.600]</small>" in page
-    assert "<p>Two lines <strong>bold</strong>.</p>" in page
-    assert "<ul><li>a</li><li>b &lt;i&gt;</li></ul>" in page
-    assert 'alt="A &quot;plot&quot; of arms."' in page
+    assert re.search(r'<td style="text-align:right">0.500 \[0.400, 0.600\]</td>', page)
+    assert "<td>`nll`</td>" in page  # a cell is data
+    assert "<p>Two\nlines <strong>bold</strong>.</p>" in page
+    assert "<li>a</li>\n<li>b &lt;i&gt;</li>" in page
+    assert 'alt="A &#34;plot&#34; of arms."' in page
     files = {file.name: file.read_bytes() for file in path.parent.iterdir()}
     assert files == {"report.html": page.encode(), "arms.png": PNG + b"light", "arms-dark.png": PNG + b"dark"}
 
@@ -69,6 +78,85 @@ def test_tables_as_text():
     assert [show(cell) for cell in (1234.5, -1, "x", None)] == ["1,234.500", "-1", "x", "–"]
     with pytest.raises(InputError, match="1 cells for 2 columns"):
         format_table(Table(("a", "b"), (("x",),)))
+
+    assert format_table(Table(("t", "n"), (("漢", 1), ("ab", 2)))).splitlines()[2:] == ["漢  1", "ab  2"]
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "**bold** *it* __under__ _u_ ~~gone~~ `code`",
+    "[link](javascript:alert(1)) ![x](http://a/b.png) <http://a.b>",
+    "[x]: http://a.b",
+    "a | b \\| c \\",
+    "&lt;b&gt; &amp; &#60;",
+    "$x$ and $5",
+    "# heading",
+    "- item",
+    "> quote",
+    "1. one",
+    "---",
+    "===",
+    "pass_at_k, 3 * 4 < 5 > 2",
+    "</td></table><img src=x onerror=alert(1)>",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_data_is_never_read_as_markup(text):
+    """Neither in a cell, nor in a sentence or a block that was escaped, whatever the model wrote."""
+    report = Report(
+        "t", [Section("", escape(text)), section("s", code_block(text), Table(("name", text), ((text, 1),)))]
+    )
+    tags = Tags()
+    page = to_html(report)
+    tags.feed(page)
+    body = page.split("</header>")[1]
+    assert not re.search(r"<(script|strong|em|del|a|img|h1|ul|ol|blockquote|hr)\b", body)
+    expected = " ".join(text.split())
+    assert [" ".join(found.split()) for found in tags.texts].count(expected) == 4, tags.texts
+    assert text in to_text(report)
+
+
+def test_code_blocks_hold_any_fence_and_cells_any_line_break():
+    page = to_html(Report("t", [section("s", code_block("a\n```\n<b>\n"), Table(("a",), (("x\n\n| y",),)))]))
+    assert "<pre><code>a\n```\n&lt;b&gt;\n\n</code></pre>" in page
+    assert "<td>x↵↵| y</td>" in page
+
+
+def test_templates_are_installed_with_the_package():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert settings["package-data"]["mtjax.reporting"] == ["templates/*"]
+    names = {file.name for file in (importlib.resources.files("mtjax.reporting") / "templates").iterdir()}
+    assert {"page.html", "page.css", "report.html", "batch.html", "batch.css"} <= names
+
+
+def test_markdown_page():
+    figure = Figure("arms", PNG, None, "A plot.")
+    report = Report("T", [section("One", "The result."), section("Two", "", TABLE, figure)], lead="The result.")
+    assert markdown_of(report, "pictures/demo").splitlines() == [
+        *("# T", "", "The result.", "", "## One", "", "## Two", "", "Means & intervals.", ""),
+        "| arm       |               pass@1 | tokens |",
+        "|-----------|---------------------:|-------:|",
+        "| start <1> | 0.500 [0.400, 0.600] | 12,000 |",
+        "| \\`nll\\`   |                0.250 |      – |",
+        *("", "![A plot.](pictures/demo/arms.png)"),
+    ]
+    assert to_html(report).count("The result.") == 1
+
+
+def test_text_of_a_report_is_wrapped():
+    report = Report(
+        "Title",
+        [section("One", "**word** " * 30 + "\n\n- item\n- item\n\n" + code_block("x  y\nz"), TABLE)],
+        lead="Lead.",
+    )
+    lines = to_text(report, width=40).splitlines()
+    assert lines[:5] == ["Title", "=====", "", "Lead.", ""]
+    assert max(map(len, lines[:-6])) <= 40
+    assert "**" not in "".join(lines)
+    assert [line.strip() for line in lines if "x  y" in line or line.strip() == "z"] == ["x  y", "z"]
+    assert [line.strip() for line in lines].count("• item") == 2
+    assert lines[-len(format_table(TABLE).splitlines()) :] == format_table(TABLE).splitlines()
 
 
 def test_figures_may_not_share_a_name(tmp_path):

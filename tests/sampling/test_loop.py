@@ -18,7 +18,8 @@ from mtjax.model.language_model import make_language_model
 from mtjax.model.policy import make_policy
 from mtjax.sampling import loop
 from mtjax.sampling.config import SamplingConfig
-from mtjax.sampling.loop import cut_at_stop, make_sampler, proposal, row_keys
+from mtjax.sampling.decoders import proposal
+from mtjax.sampling.loop import cut_at_stop, make_sampler, row_keys
 from mtjax.sampling.texts import sample_texts
 from mtjax.types import Batch
 from tests.model import golden
@@ -82,23 +83,23 @@ def test_the_proposal_by_hand():
     """Probabilities .5 .25 .15 .1: top_k 2 leaves 2/3 1/3; top_p .6 leaves the same (.5 < .6, .5 + .25 >= .6)."""
     logits = jnp.log(jnp.array([[0.25, 0.5, 0.1, 0.15]]))
     expected = [[1 / 3, 2 / 3, 0, 0]]
-    np.testing.assert_allclose(jnp.exp(proposal(logits, SamplingConfig(top_k=2))), expected, atol=1e-6)
-    np.testing.assert_allclose(jnp.exp(proposal(logits, SamplingConfig(top_p=0.6))), expected, atol=1e-6)
+    np.testing.assert_allclose(jnp.exp(proposal(logits, top_k=2)), expected, atol=1e-6)
+    np.testing.assert_allclose(jnp.exp(proposal(logits, top_p=0.6)), expected, atol=1e-6)
     # Temperature 1/2 squares: .0625 .25 .01 .0225, sum .345; the largest is .7246 >= .6 and stays alone.
-    np.testing.assert_allclose(jnp.exp(proposal(logits, SamplingConfig(0.5, top_p=0.6))), [[0, 1, 0, 0]], atol=1e-6)
-    np.testing.assert_allclose(jnp.exp(proposal(logits, SamplingConfig())), jnp.exp(logits), atol=1e-6)
+    np.testing.assert_allclose(jnp.exp(proposal(logits, 0.5, top_p=0.6)), [[0, 1, 0, 0]], atol=1e-6)
+    np.testing.assert_allclose(jnp.exp(proposal(logits)), jnp.exp(logits), atol=1e-6)
 
 
 @given(seed=st.integers(0, 99), top_p=st.floats(0.05, 0.99), top_k=st.integers(1, 9))
 def test_the_proposal_keeps_the_fewest_tokens_that_reach_p(seed, top_p, top_k):
     logits = 2 * jax.random.normal(jax.random.key(seed), (1, 9))
-    kept = np.asarray(proposal(logits, SamplingConfig(top_p=top_p)))[0] > -np.inf
+    kept = np.asarray(proposal(logits, top_p=top_p))[0] > -np.inf
     probability = np.asarray(jax.nn.softmax(logits))[0]
     order = np.argsort(-probability)
     assert kept[order[: kept.sum()]].all()
     assert probability[kept].sum() >= top_p - 1e-5
     assert probability[kept].sum() - probability[kept].min() < top_p + 1e-5
-    assert np.isfinite(np.asarray(proposal(logits, SamplingConfig(top_k=top_k)))).sum() == top_k
+    assert np.isfinite(np.asarray(proposal(logits, top_k=top_k))).sum() == top_k
 
 
 def test_frequencies_follow_the_proposal(small):
@@ -108,7 +109,7 @@ def test_frequencies_follow_the_proposal(small):
     out = draw(small, config, [[3, 4]], keys=row_keys(3, [0] * n, np.arange(n))[None], width=2)
     model, params = small
     hidden = model.hidden(params, jnp.array([[3, 4]]), jnp.ones((1, 2), jnp.int32))[:, -1]
-    expected = np.exp(np.asarray(proposal(model.logits(params, hidden), config)))[0]
+    expected = np.exp(np.asarray(proposal(model.logits(params, hidden), temperature=1.3, top_k=6)))[0]
     found = np.bincount(out.tokens.ravel(), minlength=V) / n
     assert (np.abs(found - expected) <= 5 * np.sqrt(expected * (1 - expected) / n)).all()
     np.testing.assert_allclose(np.exp(out.proposal_logprob).ravel(), expected[out.tokens.ravel()], rtol=1e-4)

@@ -10,8 +10,8 @@ from mtjax.data.problem import Message, Problem
 from mtjax.data.tasks import ChatTask, CompletionTask
 from mtjax.errors import InputError
 from mtjax.sampling.config import SamplingConfig
-from mtjax.sampling.remote import RemotePolicy, chat_or_text, in_threads
-from mtjax.sampling.samples import Attempt, Drawn
+from mtjax.sampling.remote import ServerSampler, chat_or_text, in_threads
+from mtjax.sampling.sampler import ProblemSamples, Sample
 from mtjax.sampling.server import Server
 from mtjax.sampling.transport import ServerConfig
 from tests.sampling.fake_server import FakeServer, error, slowly
@@ -27,15 +27,25 @@ def texts(drawn):
 PROBLEMS = [Problem(f"p{n}", f"{n}?", str(n)) for n in range(20)]
 
 
+class Policy:
+    """A sampler with its prompts, as `mine` calls it."""
+
+    def __init__(self, url, skip, options):
+        self.server = Server(url, ServerConfig(**{**QUICK, "model": "tiny", "concurrency": 4, **options}))
+        self.sampler = ServerSampler(server=self.server, sampling=THREE, refusal=self.refusal)
+        self.skip = skip
+
+    def refusal(self, number, refused):
+        if self.skip:
+            return str(refused)
+        raise InputError(f"problem {PROBLEMS[number].id}: the server refuses it ({refused})")
+
+    def __call__(self, numbers, stopped):
+        return self.sampler.draw([problem.question for problem in PROBLEMS], 0, stopped, numbers)
+
+
 def policy(url, *, skip=False, **options):
-    return RemotePolicy(
-        server=Server(url, ServerConfig(**{**QUICK, "model": "tiny", "concurrency": 4, **options})),
-        problems=PROBLEMS,
-        prompts=lambda problem: problem.question,
-        sampling=THREE,
-        seed=0,
-        skip=skip,
-    )
+    return Policy(url, skip, options)
 
 
 def test_every_problem_once_at_most_four_at_a_time():
@@ -127,4 +137,4 @@ def test_prompts_of_both_interfaces():
 
 
 def test_an_attempt_can_be_written():
-    assert json.dumps(Attempt(0, [Drawn("a")]))
+    assert json.dumps(ProblemSamples(0, [Sample("a")]))

@@ -9,7 +9,7 @@ from mtjax.data.problem import Message
 from mtjax.errors import InputError
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.replies import Refused, read_choices, said_in, trials
-from mtjax.sampling.samples import Drawn
+from mtjax.sampling.sampler import Sample
 from mtjax.sampling.server import Server, split_url
 from mtjax.sampling.transport import ServerConfig, back_off, retry_after
 from tests.sampling.fake_server import FakeServer, Reply, error
@@ -44,11 +44,11 @@ def test_completions_and_chat_by_hand():
     with fake.running() as url:
         asked = server(url)
         drawn = asked.draw("hi", THREE, seed=5)
-        assert drawn == [Drawn(f"hi#{i}", -2.5, 5, True) for i in range(3)]  # 5 tokens at -0.5 each
+        assert drawn == [Sample(f"hi#{i}", -2.5, 5, True) for i in range(3)]  # 5 tokens at -0.5 each
         chatting = server(url + "/chat/completions")
         sampling = SamplingConfig(samples=1, temperature=0.5, top_p=0.9, top_k=7, max_new_tokens=9, stop=("#",))
         drawn = chatting.draw([Message("system", "be brief"), Message("user", "hi")], sampling, seed=5)
-    assert drawn == [Drawn("system:be brief|user:hi", -0.5 * 26, 26, True)]  # cut in front of the stop text
+    assert drawn == [Sample("system:be brief|user:hi", -0.5 * 26, 26, True)]  # cut in front of the stop text
     models, plain, _, chat = fake.requests
     assert models == ("/v1/models", None)
     limits = {"max_tokens": 9, "temperature": 1.0, "top_p": 1.0}
@@ -62,13 +62,13 @@ def test_completions_and_chat_by_hand():
 
 def test_replies_in_all_their_forms():
     reply = {"choices": [{"text": "a", "finish_reason": "length", "index": 1}, {"text": "b", "finish_reason": "stop"}]}
-    assert read_choices(reply) == [Drawn("b"), Drawn("a", finished=False)]
+    assert read_choices(reply) == [Sample("b"), Sample("a", finished=False)]
     one = lambda **choice: read_choices({"choices": [choice], "usage": {"completion_tokens": 4}})[0]
-    assert one(text="a") == Drawn("a", None, 4, False)
-    assert one(message={"content": None}, finish_reason="stop") == Drawn("", None, 4)
-    assert one(text="a", logprobs={"token_logprobs": [-1.0, None]}) == Drawn("a", None, 2, False)
-    assert one(text="a", logprobs={"token_logprobs": []}) == Drawn("a", None, 4, False)
-    assert one(text="a", logprobs={"content": [{"logprob": -1}, {"logprob": -2.5}]}) == Drawn("a", -3.5, 2, False)
+    assert one(text="a") == Sample("a", None, 4, False)
+    assert one(message={"content": None}, finish_reason="stop") == Sample("", None, 4)
+    assert one(text="a", logprobs={"token_logprobs": [-1.0, None]}) == Sample("a", None, 2, False)
+    assert one(text="a", logprobs={"token_logprobs": []}) == Sample("a", None, 4, False)
+    assert one(text="a", logprobs={"content": [{"logprob": -1}, {"logprob": -2.5}]}) == Sample("a", -3.5, 2, False)
     for bad in (None, [], {}, {"choices": []}, {"choices": [3]}, {"choices": [{}]}, {"choices": [{"text": 3}]}):
         with pytest.raises(ValueError, match="without"):
             read_choices(bad)

@@ -11,13 +11,15 @@ from mtjax.data.sources.memory import InMemory
 from mtjax.data.sources.mined import Mined
 from mtjax.data.sources.mistakes import Mistakes
 from mtjax.data.sources.mixture import Mixture, weighted_sources
+from mtjax.data.sources.rise import Rise
 from mtjax.data.sources.svamp import Svamp
 from mtjax.data.sources.tfds import Tfds
+from mtjax.data.sources.trl import Trl
 from mtjax.registry import import_modules
 
 import_modules(__name__)
 
-AnySource = SOURCES.union()
+AnySource = SOURCES.setting()
 """The type of a setting that holds a source; on the command line `data.source:gsm8k`."""
 
 __all__ = [
@@ -35,8 +37,10 @@ __all__ = [
     "Mined",
     "Mistakes",
     "Mixture",
+    "Rise",
     "Source",
     "Svamp",
     "Tfds",
+    "Trl",
     "weighted_sources",
 ]

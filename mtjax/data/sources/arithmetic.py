@@ -34,28 +34,18 @@ class Arithmetic(Source):
     Splits have no expression in common, whatever the seeds. The same expression may come twice within one.
     """
 
-    count: int = 10_000
-    """How many problems."""
-    seed: int = 0
-    """Another seed, other problems."""
+    count: int = 10_000  # How many problems.
+    seed: int = 0  # Another seed, other problems.
     split: Split = "all"
     """Which expressions to draw from: all, or by hash train (70 %), validation (10 %) or test (20 %)."""
-    start: int = 0
-    """Number of the first problem."""
-    min_operands: int = 3
-    """Fewest numbers in a problem, at least 2."""
-    max_operands: int = 4
-    """Most numbers in a problem, at most 10."""
-    low: int = 1
-    """Smallest number in a problem."""
-    high: int = 20
-    """Largest number in a problem."""
-    operators: tuple[Operator, ...] = ("+", "-")
-    """What stands between the numbers."""
-    min_value: int = 0
-    """Smallest value that a step may give."""
-    max_value: int = 99
-    """Largest value that a step may give."""
+    start: int = 0  # Number of the first problem.
+    min_operands: int = 3  # Fewest numbers in a problem, at least 2.
+    max_operands: int = 4  # Most numbers in a problem, at most 10.
+    low: int = 1  # Smallest number in a problem.
+    high: int = 20  # Largest number in a problem.
+    operators: tuple[Operator, ...] = ("+", "-")  # What stands between the numbers.
+    min_value: int = 0  # Smallest value that a step may give.
+    max_value: int = 99  # Largest value that a step may give.
     slip_probability: float = 0.0
     """Chance per step that a carry or borrow is dropped in the wrong solution; 0 gives no wrong solutions, and a
     problem in which nothing slipped, or two slips cancelled, has none either."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from mtjax.data.problem import OnError, Problem, Problems, Split, in_split
 from mtjax.errors import InputError, suggest
@@ -151,11 +151,15 @@ class Source:
 class FileSource(Source):
     """A source of one file; a subclass says what one record of it is.
 
-    A subclass needs `parse`. Files other than JSON lines need `records` too.
+    A subclass needs `parse`, and an `example` for its contract tests. Files other than JSON lines need `records` too.
+
+    Attributes:
+        example: the text of a small file in the source's format, with at least one problem.
     """
 
-    path: str
-    """The file; a relative path counts from the working directory."""
+    example: ClassVar[str]
+
+    path: str  # The file; a relative path counts from the working directory.
     split: Split = "all"
     """Which part, by hash of the question: all of it, or train (70 %), validation (10 %) or test (20 %)."""
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from mtjax.data.problem import Problem, Split
 from mtjax.data.sources.base import SOURCES, FileSource, field_of
@@ -46,10 +46,13 @@ def _trace(record: Any, where: str, id: str) -> Trace:
 class BigBenchMistake(FileSource):
     """BIG-Bench Mistake: real chains of thought with the place of the first mistake (Tyen et al., 2024)."""
 
-    path: str
-    """One of its files, such as `multistep_arithmetic.jsonl`."""
-    split: Split = "all"
-    """Which part, by hash of the question."""
+    example: ClassVar[str] = (
+        '{"input": "1 + 2 * 3 =", "steps": ["2 * 3 = 6.", "1 + 6 = 8."], "answer": "8", "target": "7",'
+        ' "mistake_index": 1}\n'
+    )
+
+    path: str  # One of its files, such as `multistep_arithmetic.jsonl`.
+    split: Split = "all"  # Which part, by hash of the question.
 
     def parse(self, record: Any, where: str, id: str) -> Problem:
         """One problem per chain; it is right only if its answer is and no step is marked, and wrong otherwise.

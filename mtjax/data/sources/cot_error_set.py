@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from mtjax.data.problem import Problem
 from mtjax.data.sources.base import SOURCES, FileSource, field_of
@@ -25,6 +25,10 @@ class CotErrorSet(FileSource):
     Field names follow the paper's table (question, correct reference, incorrect rationale); what it says of the cause
     (error cause, error name, error type) is not part of a `Problem` and is left out.
     """
+
+    example: ClassVar[str] = (
+        '{"question": "2 + 2?", "correct_reference": "It is 4.", "incorrect_rationale": "It is 5."}\n'
+    )
 
     def parse(self, record: Any, where: str, id: str) -> Problem:
         """One right and one wrong solution; there is no separate final answer."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from mtjax.data.problem import Problem, Split
 from mtjax.data.sources.base import SOURCES, FileSource, field_of, final_answer
@@ -23,6 +23,8 @@ class Gsm8k(FileSource):
     Source: Cobbe et al., "Training Verifiers to Solve Math Word Problems", 2021 (arXiv 2110.14168).
     """
 
+    example: ClassVar[str] = '{"question": "6 + 1?", "answer": "6 + 1 = <<6+1=7>>7\\n#### 7"}\n'
+
     def parse(self, record: Any, where: str, id: str) -> Problem:
         """The human solution, without calculator marks, is the right one."""
         solution = strip_marks(field_of(record, "answer", str, where))
@@ -41,10 +43,13 @@ class Gsm8kSolutions(FileSource):
     Source: Cobbe et al., "Training Verifiers to Solve Math Word Problems", 2021 (arXiv 2110.14168).
     """
 
-    path: str
-    """The file `example_model_solutions.jsonl`."""
-    split: Split = "all"
-    """Which part, by hash of the question."""
+    example: ClassVar[str] = (
+        '{"question": "6 + 1?", "ground_truth": "6 + 1 = 7\\nA: 7",'
+        ' "6b": {"is_correct": false, "solution": "6 + 1 = 8\\nA: 8"}}\n'
+    )
+
+    path: str  # The file `example_model_solutions.jsonl`.
+    split: Split = "all"  # Which part, by hash of the question.
     reference: bool = False
     """Whether the human solution counts as a right one too; without it, 588 of 1,319 questions lack one side."""
 

@@ -13,16 +13,12 @@ from mtjax.errors import InputError
 class Hub(Source):
     """A data set that `datasets.load_dataset` can load: an id of the Hugging Face hub or a local folder."""
 
-    path: str
-    """The id (`openai/gsm8k`) or the folder."""
-    subset: str | None = None
-    """Its configuration, such as "main"; None where there is only one."""
-    part: str = "train"
-    """Its own split, such as "train" or "test"."""
+    path: str  # The id (`openai/gsm8k`) or the folder.
+    subset: str | None = None  # Its configuration, such as "main"; None where there is only one.
+    part: str = "train"  # Its own split, such as "train" or "test".
     columns: tuple[str, ...] = ()
     """Columns to take, each `key` or `theirs=ours`; the result is a record in one of the schemas. Empty takes all."""
-    split: Split = "all"
-    """Which part of those, by hash of the question."""
+    split: Split = "all"  # Which part of those, by hash of the question.
 
     def problems(self, on_error: OnError = "raise") -> Problems:
         """The problems, read lazily; InputError without the package `datasets`, without network, or for a bad name."""

@@ -1,7 +1,7 @@
 """JSON lines as a source."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 from mtjax.data.problem import Problem, problem_from_record
 from mtjax.data.sources.base import SOURCES, FileSource, rename_keys
@@ -13,8 +13,9 @@ from mtjax.errors import InputError
 class Jsonl(FileSource):
     """One record per line in a schema of `mtjax.data.problem.SCHEMAS`; plain text or gzip (`.gz`)."""
 
-    columns: tuple[str, ...] = ()
-    """Keys to take, each `key` or `theirs=ours`; empty takes the record as it is."""
+    example: ClassVar[str] = '{"question": "2 + 2?", "answer": "4", "right": ["4"], "wrong": ["5"]}\n'
+
+    columns: tuple[str, ...] = ()  # Keys to take, each `key` or `theirs=ours`; empty takes the record as it is.
 
     def parse(self, record: Any, where: str, id: str) -> Problem:
         """A record in one of the schemas, its keys renamed as `columns` says."""

@@ -32,10 +32,8 @@ InConfigOnly = Annotated[
 class InMemory(Source):
     """Problems, or records in one of the schemas, that a config or a program already holds."""
 
-    items: InConfigOnly = ()
-    """`Problem`s or records (dicts)."""
-    split: Split = "all"
-    """Which part, by hash of the question."""
+    items: InConfigOnly = ()  # `Problem`s or records (dicts).
+    split: Split = "all"  # Which part, by hash of the question.
 
     def problems(self, on_error: OnError = "raise") -> Problems:
         """The problems in order; records without an id are called `memory[0]`, `memory[1]`, ..."""

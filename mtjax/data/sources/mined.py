@@ -10,12 +10,12 @@ One JSON object per line, one line per problem, in the order of the problems:
 import dataclasses
 import pathlib
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from mtjax.data.problem import Problem, Split
 from mtjax.data.sources.base import SOURCES, FileSource
-from mtjax.errors import InputError, suggest
-from mtjax.io.jsonl import json_of, read_lines
+from mtjax.errors import InputError
+from mtjax.io.jsonl import decode, json_of, read_lines
 
 SCHEMA = 1
 """Version of the lines; raised when a field changes its meaning."""
@@ -23,7 +23,7 @@ SCHEMA = 1
 FILE = "solutions.jsonl"
 """What the file is called in its folder; it is there once all problems are done."""
 
-VERDICTS = ("right", "wrong", "unknown")
+Verdict = Literal["right", "wrong", "unknown"]
 """What the check of the final answer can say; unknown is neither right nor wrong."""
 
 
@@ -31,21 +31,15 @@ VERDICTS = ("right", "wrong", "unknown")
 class Solution:
     """One distinct solution of a problem, as a policy wrote it."""
 
-    text: str
-    """The text without its end token, white space as drawn."""
-    verdict: str
-    """One of `VERDICTS`: of the final answer."""
-    answer: str | None = None
-    """The final answer found in the text; None where there is none."""
-    count: int = 1
-    """How many samples were this text (white space around it not counted)."""
+    text: str  # The text without its end token, white space as drawn.
+    verdict: Verdict  # Verdict on the final answer.
+    answer: str | None = None  # The final answer found in the text; None where there is none.
+    count: int = 1  # How many samples were this text (white space around it not counted).
     logprob: float | None = None
     """Log-probability (nats) of the first of those samples given the prompt, summed over its tokens, the end token
     included: of a local policy the model's own at temperature 1; of a server what it says, or None."""
-    tokens: int | None = None
-    """Tokens of that sample, the end token included; None where a server does not say."""
-    finished: bool = True
-    """Ended by itself; False where the sample was cut at its longest length."""
+    tokens: int | None = None  # Tokens of that sample, the end token included; None where a server does not say.
+    finished: bool = True  # Ended by itself; False where the sample was cut at its longest length.
     readable: bool = True
     """Whether the policy's tokenizer can write the text again; special tokens in the middle may prevent it."""
     first_wrong: int | None = None
@@ -61,22 +55,14 @@ class Solution:
 class MinedProblem:
     """One problem with every distinct solution that was drawn, in the order in which they first came."""
 
-    number: int
-    """Its place among the problems that were mined, from 0."""
-    id: str
-    """The problem's name in its source."""
-    question: str
-    """Its text."""
-    answer: str
-    """The final answer that solutions were compared with."""
-    source: str = ""
-    """Where it comes from."""
-    drawn: int = 0
-    """How many samples were drawn; the counts of the solutions add up to it."""
-    solutions: tuple[Solution, ...] = ()
-    """The distinct solutions."""
-    note: str = ""
-    """Why there are no samples, such as a prompt that is too long; "" where there are."""
+    number: int  # Its place among the problems that were mined, from 0.
+    id: str  # The problem's name in its source.
+    question: str  # Its text.
+    answer: str  # The final answer that solutions were compared with.
+    source: str = ""  # Where it comes from.
+    drawn: int = 0  # How many samples were drawn; the counts of the solutions add up to it.
+    solutions: tuple[Solution, ...] = ()  # The distinct solutions.
+    note: str = ""  # Why there are no samples, such as a prompt that is too long; "" where there are.
 
     def samples(self, verdict: str) -> int:
         """How many samples, duplicates counted, had this verdict."""
@@ -98,38 +84,7 @@ def from_json(record: Any, where: str) -> MinedProblem:
             "file? If another version wrote it, mine again with `python -m mtjax.mine`"
         )
     values = {name: value for name, value in record.items() if name != "schema"}
-    solutions = values.get("solutions")
-    if not isinstance(solutions, list) or not all(isinstance(solution, Mapping) for solution in solutions):
-        raise InputError(f"{where}: 'solutions' is {solutions!r:.60}; expected a list of objects; mine again")
-    values["solutions"] = tuple(_solution(solution, where) for solution in solutions)
-    return _make(MinedProblem, values, where)
-
-
-def _solution(record: Mapping[str, Any], where: str) -> Solution:
-    made = _make(Solution, record, where)
-    if made.verdict not in VERDICTS:
-        raise InputError(f"{where}: verdict {made.verdict!r}: {suggest(made.verdict, VERDICTS)}")
-    return made
-
-
-_PLAIN = (str, int, bool, str | None, int | None, float | None)
-"""Types of fields that are checked here; solutions are made, and so checked, before."""
-
-
-def _make(kind: type, values: Mapping[str, Any], where: str) -> Any:
-    """`kind(**values)`; InputError for a key that is unknown or missing, and for a value of another type."""
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    for name, value in values.items():
-        if name not in fields:
-            raise InputError(f"{where}: unknown key {name!r}: {suggest(name, fields)}")
-        wanted: Any = fields[name].type
-        fine = isinstance(value, (wanted | int) if wanted == float | None else wanted) if wanted in _PLAIN else True
-        if not fine or (isinstance(value, bool) and wanted is not bool):
-            raise InputError(f"{where}: {name!r} is {value!r:.60}; expected {wanted}; mine again")
-    missing = [name for name, field in fields.items() if field.default is dataclasses.MISSING and name not in values]
-    if missing:
-        raise InputError(f"{where}: no {missing[0]!r} in keys {sorted(values)}; mine again")
-    return kind(**values)
+    return decode(values, MinedProblem, where, "mine again")
 
 
 def solutions_file(path: str) -> str:
@@ -166,10 +121,13 @@ class Mined(FileSource):
     be judged, duplicates counted.
     """
 
-    path: str
-    """The folder that `mtjax.mine` wrote, or its solutions.jsonl (or .jsonl.gz)."""
-    split: Split = "all"
-    """Which part, by hash of the question."""
+    example: ClassVar[str] = (
+        '{"schema": 1, "number": 0, "id": "a", "question": "1 + 1 =", "answer": "2", "drawn": 2, "solutions": ['
+        '{"text": "2", "verdict": "right", "answer": "2"}, {"text": "3", "verdict": "wrong", "answer": "3"}]}\n'
+    )
+
+    path: str  # The folder that `mtjax.mine` wrote, or its solutions.jsonl (or .jsonl.gz).
+    split: Split = "all"  # Which part, by hash of the question.
     flawed: Literal["drop", "right", "wrong"] = "drop"
     """What a right final answer behind an equation that is known to be false counts as."""
     cut: Literal["drop", "wrong"] = "drop"

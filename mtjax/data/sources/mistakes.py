@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Literal
+from typing import ClassVar, Literal
 
 from mtjax.data.mistake_record import Mistake, from_json
 from mtjax.data.problem import OnError, Pair, Problem, Problems, Split, in_split
@@ -48,12 +48,14 @@ def pairs_of(mistakes: Iterable[Mistake]) -> list[Problem]:
 class Mistakes(FileSource):
     """A file of mistake records, as `python -m mtjax.inject` and `mtjax.mine` write them: problems with pairs."""
 
-    path: str
-    """The JSONL file, plain or `.gz`."""
-    split: Split = "all"
-    """Which part, by hash of the question."""
-    kinds: Kinds = "all"
-    """Which records: of steps, of whole solutions, or both."""
+    example: ClassVar[str] = (
+        '{"schema": 1, "id": "a/step/0", "kind": "step", "problem_id": "a", "question": "6 + 1 =", "answer": "7",'
+        ' "right_step": "6 + 1 = 7", "wrong_step": "6 + 1 = 8", "error_type": "value", "verdict": "proved"}\n'
+    )
+
+    path: str  # The JSONL file, plain or `.gz`.
+    split: Split = "all"  # Which part, by hash of the question.
+    kinds: Kinds = "all"  # Which records: of steps, of whole solutions, or both.
     keep_unproved: bool = False
     """Take the records whose wrong side nobody proved wrong, too. One that was refuted is never taken."""
 

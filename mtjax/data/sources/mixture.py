@@ -19,10 +19,8 @@ class Mixture(Source):
     InputError for no sources, another number of weights, and weights that are not positive and finite.
     """
 
-    sources: InConfigOnly
-    """The sources."""
-    weights: tuple[float, ...] = ()
-    """The odds, one per source, in any unit; empty gives each source the same."""
+    sources: InConfigOnly  # The sources.
+    weights: tuple[float, ...] = ()  # The odds, one per source, in any unit; empty gives each source the same.
 
     def __post_init__(self) -> None:
         """Check sources and weights at once: a mixture is written by hand."""

@@ -6,7 +6,7 @@ import functools
 import json
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from mtjax.data.problem import Problem
 from mtjax.data.sources.base import SOURCES, FileSource, field_of
@@ -26,6 +26,10 @@ class Svamp(FileSource):
     Source: Patel et al., "Are NLP Models really able to Solve Simple Math Word Problems?", NAACL 2021
     (arXiv 2103.07191).
     """
+
+    example: ClassVar[str] = (
+        '[{"ID": "chal-1", "Body": "A pack costs 76 dollars.", "Question": "How much are 2?", "Answer": 152.0}]'
+    )
 
     def records(self) -> Iterator[tuple[str, str, Callable[[], Any]]]:
         """The entries of the list."""

@@ -39,14 +39,11 @@ def _record(row: dict[str, Any], columns: tuple[str, ...]) -> dict[str, Any]:
 class Tfds(Source):
     """A prepared TFDS data set in ArrayRecord files, read by `tfds.data_source` with random access."""
 
-    folder: str
-    """The version folder (it holds `dataset_info.json`), such as the one `build_tfds` returns."""
-    part: str = "train"
-    """Its own split."""
+    folder: str  # The version folder (it holds `dataset_info.json`), such as the one `build_tfds` returns.
+    part: str = "train"  # Its own split.
     columns: tuple[str, ...] = ()
     """Features to take, each `key` or `theirs=ours`; the result is a record in one of the schemas. Empty takes all."""
-    split: Split = "all"
-    """Which part of those, by hash of the question."""
+    split: Split = "all"  # Which part of those, by hash of the question.
 
     def problems(self, on_error: OnError = "raise") -> Problems:
         """The problems, read lazily; InputError for a folder that holds no such data set or part."""

@@ -19,7 +19,7 @@ from mtjax.registry import import_modules
 
 import_modules(__name__)
 
-AnyTask = TASKS.union()
+AnyTask = TASKS.setting()
 """The type of a setting that holds a task; on the command line `data.task:completion`."""
 
 __all__ = [

@@ -26,8 +26,7 @@ class ChatTask(Task):
     is_chat: ClassVar[bool] = True
     many_ends: ClassVar[bool] = True
 
-    system: str = ""
-    """System message put in front of conversations that have none; "" leaves it to the template."""
+    system: str = ""  # System message put in front of conversations that have none; "" leaves it to the template.
 
     def _conversations(self, problem: Problem) -> list[tuple[str, list[Message]]]:
         found = [("chat", list(problem.messages))] if problem.messages else []

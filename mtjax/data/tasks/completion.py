@@ -37,12 +37,10 @@ class CompletionTask(Task):
     name: ClassVar[str] = "completion"
     needs: ClassVar[str] = "a completion or right solutions"
 
-    template: str = PLAIN
-    """Text around the question, with `{question}` once; should end in a line break."""
+    template: str = PLAIN  # Text around the question, with `{question}` once; should end in a line break.
     polarities: Literal["right", "both"] = "right"
     """Which solutions to train on: right ones, or right and wrong ones alike."""
-    wrong_per_right: float | None = None
-    """With both: wrong solutions per right one of a problem; None takes all."""
+    wrong_per_right: float | None = None  # With both: wrong solutions per right one of a problem; None takes all.
     strip: bool = True
     """Cut white space around questions and solutions, which would move token boundaries. Off: text as it is."""
     steps: bool = False

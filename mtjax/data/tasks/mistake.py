@@ -30,19 +30,15 @@ class MistakeTask(Task):
 
     decode_prefix: Literal["correct", "incorrect"]
     """Which prefix stands in front of the answer when decoding; say "correct" unless you study mistakes."""
-    correct_prefix: str = "[CORRECT RATIONALE]"
-    """Stands before right rationales."""
-    incorrect_prefix: str = "[INCORRECT RATIONALE]"
-    """Stands before wrong rationales."""
+    correct_prefix: str = "[CORRECT RATIONALE]"  # Stands before right rationales.
+    incorrect_prefix: str = "[INCORRECT RATIONALE]"  # Stands before wrong rationales.
     prefix_in: Literal["prompt", "target"] = "target"
     """Where it stands: right behind the question, or in front of the rationale, behind the template."""
     loss_on: Literal["all", "prefix+rationale", "rationale"] = "all"
     """Which tokens are targets: all text, the prefix's and rationale's own characters, or the rationale's. The end
     token always is."""
-    template: str = PLAIN
-    """Text around the question, with `{question}` once; should end in a line break."""
-    wrong_per_right: float | None = None
-    """Wrong rationales per right one of a problem; None takes all."""
+    template: str = PLAIN  # Text around the question, with `{question}` once; should end in a line break.
+    wrong_per_right: float | None = None  # Wrong rationales per right one of a problem; None takes all.
 
     def __post_init__(self) -> None:
         check_template(self.template)

@@ -36,12 +36,9 @@ class PairTask(Task):
     sides: ClassVar[int] = 2
     needs: ClassVar[str] = "pairs, or both right and wrong solutions"
 
-    template: str = PLAIN
-    """Text around the question, with `{question}` once; should end in a line break."""
-    full_per_problem: int | None = 1
-    """Full pairs to take of a problem; 0 for none, None for all."""
-    step_per_problem: int | None = 1
-    """Step pairs to take of a problem; RISE takes 1 (Qwen2) or 3 (Llama 3.1)."""
+    template: str = PLAIN  # Text around the question, with `{question}` once; should end in a line break.
+    full_per_problem: int | None = 1  # Full pairs to take of a problem; 0 for none, None for all.
+    step_per_problem: int | None = 1  # Step pairs to take of a problem; RISE takes 1 (Qwen2) or 3 (Llama 3.1).
     end: Literal["full", "none"] = "full"
     """Which pairs are closed by the end token: full ones, or (as RISE's released code does) none."""
     unbox: bool = False

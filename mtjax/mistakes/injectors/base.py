@@ -1,4 +1,4 @@
-"""The rule editor: one typed error in one step of a right solution, drawn by a seeded generator."""
+"""The contract of an error type, its registry, and the record that an edit becomes."""
 
 import random
 from collections.abc import Callable
@@ -6,38 +6,67 @@ from typing import Any
 
 from mtjax.data.answers import extract_answer
 from mtjax.data.mistake_record import Mistake
-from mtjax.mistakes.filters import levenshtein
-from mtjax.mistakes.injectors.numbers import NUMBER_ERRORS
-from mtjax.mistakes.injectors.solution import Draft, Worked, take_apart
-from mtjax.mistakes.injectors.wording import TEXT_ERRORS
+from mtjax.errors import suggest
+from mtjax.mistakes.filters import first_difference, levenshtein
+from mtjax.mistakes.injectors.solution import Draft, ParsedSolution
+from mtjax.registry import Registry
 
-INJECTORS: dict[str, Callable[[Worked, random.Random], Draft | None]] = NUMBER_ERRORS | TEXT_ERRORS
-"""Every injector by its type: `(solution, generator) -> draft`, None where a draw finds no place."""
+Injector = Callable[[ParsedSolution, random.Random], Draft | None]
+"""An error type: `(solution, generator) -> draft`, or None if this draw finds no place for the error."""
 
-__all__ = ["INJECTORS", "Draft", "Worked", "compared", "draw", "edited", "take_apart", "whole_solution"]
+ERROR_TYPES = Registry("error_type", requires=("share", "order"), settings=False)
+"""Every error type by name. `in_order` lists them in the order in which a seed draws them."""
+
+OTHER = "other"
+"""The error type of a mistake that nobody classified."""
 
 
-def draw(worked: Worked, type: str, rng: random.Random, tries: int) -> list[Draft]:
+def error_type(name: str, share: float = 0.0, order: int | None = None) -> Callable[[Injector], Injector]:
+    """Decorator that registers a function as an error type.
+
+    The first line of its docstring is the description in `--help` and in `python -m mtjax.list error_type`.
+
+    Args:
+        name: name of the type in records, tables and options (`--shares.NAME`).
+        share: default odds that the type is tried first. With 0, the default, the type is used only when its share is
+            set, and the default settings give the same records as without it.
+        order: position in the order in which types are drawn. Types without one follow in alphabetical order, so that
+            a new type does not change what a seed gives.
+    """
+
+    def register(injector: Injector) -> Injector:
+        vars(injector).update(share=share, order=order)
+        return ERROR_TYPES.register(name)(injector)
+
+    return register
+
+
+def in_order() -> list[str]:
+    """The names of all error types in the order in which a seed draws them."""
+    place = lambda name: ERROR_TYPES[name].order
+    return sorted(ERROR_TYPES, key=lambda name: (place(name) is None, place(name) or 0, name))
+
+
+def draw(solution: ParsedSolution, type: str, rng: random.Random, tries: int) -> list[Draft]:
     """Different edits of one type, at most one per try, in the order they were drawn."""
-    drafts = (INJECTORS[type](worked, rng) for _ in range(tries))
+    drafts = (ERROR_TYPES[type](solution, rng) for _ in range(tries))
     found = {(draft.start, draft.end, draft.wrong): draft for draft in drafts if draft is not None}
-    return [draft for draft in found.values() if worked.text[draft.start : draft.end] != draft.wrong]
+    return [draft for draft in found.values() if solution.text[draft.start : draft.end] != draft.wrong]
 
 
 def changed_span(right: str, wrong: str) -> tuple[int, int, int, int]:
-    """The stretch in which two texts differ, widened to whole numbers and words: start and end in each.
+    """Where two texts differ, widened to complete numbers and words: start and end in each.
 
     >>> changed_span("48/2 = 24 clips", "48/2 = 25 clips")
     (7, 9, 7, 9)
     """
-    start = next((i for i, (a, b) in enumerate(zip(right, wrong, strict=False)) if a != b), min(len(right), len(wrong)))
+    start = first_difference(right, wrong)
     while start and _joined(right, start) | _joined(wrong, start):
         start -= 1
-    most = min(len(right), len(wrong)) - start
-    behind = next((i for i in range(most) if right[-1 - i] != wrong[-1 - i]), most)
-    while behind and (_joined(right, len(right) - behind) or _joined(wrong, len(wrong) - behind)):
-        behind -= 1
-    return start, len(right) - behind, start, len(wrong) - behind
+    same = first_difference(right[start:][::-1], wrong[start:][::-1])
+    while same and (_joined(right, len(right) - same) or _joined(wrong, len(wrong) - same)):
+        same -= 1
+    return start, len(right) - same, start, len(wrong) - same
 
 
 def _joined(text: str, place: int) -> bool:
@@ -57,26 +86,31 @@ def compared(right: str, wrong: str) -> dict[str, Any]:
 
 
 def edited(
-    worked: Worked, draft: Draft, *, id: str, problem_id: str, answer: str, generator: str = "rules",
+    solution: ParsedSolution, draft: Draft, *, id: str, problem_id: str, answer: str, generator: str = "rules",
     seed: int | None = None,
 ) -> Mistake:  # fmt: skip
-    """The step mistake that a draft is, not judged yet.
+    """The step mistake of a draft, without a verdict.
 
-    `wrong_rest` and `wrong_answer` say where the error leads; they are empty where that cannot be said.
+    `wrong_rest` and `wrong_answer` hold what follows from the error; they are empty if that is not known.
+
+    Raises:
+        ValueError: the draft has an error type that is not registered.
     """
-    right = worked.text[draft.start : draft.end]
+    if draft.type != OTHER and draft.type not in ERROR_TYPES:
+        raise ValueError(f"unknown error type {draft.type!r}: {suggest(draft.type, ERROR_TYPES)}")
+    right = solution.text[draft.start : draft.end]
     rest = draft.rest or ""
     ends = bool(rest.strip()) or draft.rest == ""
-    wrong = worked.text[: draft.start] + draft.wrong + rest
+    wrong = solution.text[: draft.start] + draft.wrong + rest
     return Mistake(
         id=id,
         kind="step",
         problem_id=problem_id,
-        question=worked.question,
+        question=solution.question,
         answer=answer,
-        prefix=worked.text[: draft.start],
+        prefix=solution.text[: draft.start],
         right_step=right,
-        right_rest=worked.text[draft.end :],
+        right_rest=solution.text[draft.end :],
         wrong_step=draft.wrong,
         wrong_rest=rest,
         error_type=draft.type,
@@ -88,7 +122,7 @@ def edited(
 
 
 def whole_solution(step: Mistake, *, id: str) -> Mistake:
-    """The pair of whole solutions that a step mistake leads to; span and edit distance are those of the solutions."""
+    """The pair of complete solutions that a step mistake leads to; span and edit distance refer to the solutions."""
     offset = len(step.prefix)
     start, end = step.span or (0, len(step.wrong_step))
     return Mistake(

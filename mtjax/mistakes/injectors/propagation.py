@@ -108,14 +108,10 @@ class Flow:
     change in turn. Where it is not certain that a number means the changed one, the flow ends.
     """
 
-    changes: dict[Fraction, Fraction]
-    """Old value to new value."""
-    unsure: set[Fraction]
-    """Values that stand elsewhere too: of these, a later number may be meant either way."""
-    digits: int
-    """Most digits that a number may have before its point."""
-    commas: bool = False
-    """Whether the solution writes thousands separators."""
+    changes: dict[Fraction, Fraction]  # Old value to new value.
+    unsure: set[Fraction]  # Values that stand elsewhere too: of these, a later number may be meant either way.
+    digits: int  # Most digits that a number may have before its point.
+    commas: bool = False  # Whether the solution writes thousands separators.
     latest: dict[Fraction, Fraction] = dataclasses.field(default_factory=dict)
     """What the latest equation with a result of this old value gives now."""
 

@@ -11,7 +11,7 @@ from mtjax.mistakes.text.lexer import Token, number_of, numbers_in
 from mtjax.mistakes.text.steps import StepSpan, split_steps
 
 
-class Worked(NamedTuple):
+class ParsedSolution(NamedTuple):
     """A right solution, taken apart.
 
     Attributes:
@@ -62,7 +62,7 @@ class Draft(NamedTuple):
     """A wrong step in place of a right one, before anybody judged it.
 
     Attributes:
-        type: the type of error, one of `mtjax.data.mistake_record.ERROR_TYPES`.
+        type: the name of a registered error type, or "other".
         start: where the right step starts in the solution; what stands before is the prefix.
         end: one behind its last character.
         wrong: the wrong step.
@@ -76,7 +76,7 @@ class Draft(NamedTuple):
     rest: str | None
 
 
-def take_apart(question: str, solution: str) -> Worked:
+def parse_solution(question: str, solution: str) -> ParsedSolution:
     """A solution with its steps, numbers and equations."""
     steps = split_steps(solution)
     found = [[e for e in equations(solution[s.start : s.end]) if e.true] for s in steps]
@@ -88,17 +88,17 @@ def take_apart(question: str, solution: str) -> Worked:
         for step in exact_steps(expression):
             left.append(expression)
             expression = expression.after(step.value)
-    return Worked(
+    return ParsedSolution(
         question, solution, steps, found, numbers, known_numbers(question), max(sizes, default=1), tuple(left)
     )
 
 
-def exact_rest(worked: Worked, k: int, expression: Expression) -> str | None:
+def exact_rest(solution: ParsedSolution, k: int, expression: Expression) -> str | None:
     """How generated arithmetic goes on with step k (from 0) on this expression; None where a value does not fit."""
     if not expression.operators:
         return f"\nAnswer: {expression.operands[0]}"
     steps = exact_steps(expression)
-    if not all(0 <= step.value < 10**worked.digits for step in steps):
+    if not all(0 <= step.value < 10**solution.digits for step in steps):
         return None
     lines = solution_text(steps).split("\n")
     body = [f"Step {k + n}: {line.partition(': ')[2]}" for n, line in enumerate(lines[:-1], 1)]
@@ -106,65 +106,67 @@ def exact_rest(worked: Worked, k: int, expression: Expression) -> str | None:
 
 
 def change_equation(
-    worked: Worked, k: int, equation: Equation, edits: list[tuple[int, int, str]], right: str | None = None,
+    solution: ParsedSolution, k: int, equation: Equation, edits: list[tuple[int, int, str]], right: str | None = None,
     *, recompute: bool = False,
 ) -> tuple[str, str | None] | None:  # fmt: skip
     """Step k with one equation changed, and how the solution goes on; None where the step would not read well.
 
     Args:
-        worked: the solution.
+        solution: the solution.
         k: number of the step, from 0.
         equation: one of its true equations.
         edits: `(start, end, new)` on the equation's left side.
         right: a new number on its right.
         recompute: take the number on the right from the changed left side.
     """
-    text, step = worked.step_text(k), worked.steps[k]
+    text, step = solution.step_text(k), solution.steps[k]
     new = rewrite(text, equation, edits, right)
     if recompute and new is not None:
         reading = readings(equation)
         value = new[1].values[reading[0]] if reading else None
         if reading is None or value is None:
             return None
-        right = write_number(value * reading[1], equation.right.text, digits=worked.digits, commas="," in worked.text)
+        right = write_number(
+            value * reading[1], equation.right.text, digits=solution.digits, commas="," in solution.text
+        )
         new = rewrite(text, equation, edits, right) if right is not None else None
     if new is None:
         return None
     old, value = equation.value, new[1].value
     if value == old:
-        return text[: equation.start] + new[0] + text[equation.end :], worked.text[step.end :]
+        return text[: equation.start] + new[0] + text[equation.end :], solution.text[step.end :]
     if any(number_of(token) == old for token in numbers_in(text[: equation.start])):
         return None  # the result is told before it is worked out
-    flow = worked.flow({old: value}, step.start + equation.right.start)
+    flow = solution.flow({old: value}, step.start + equation.right.start)
     flow.latest[old] = value
     tail = flow.advance(text[equation.end :])
     if tail is None:
         return None
     wrong = text[: equation.start] + new[0] + tail
-    return wrong, rest_after(worked, k, wrong, flow)
+    return wrong, rest_after(solution, k, wrong, flow)
 
 
-def rest_after(worked: Worked, k: int, wrong: str, flow: Flow) -> str | None:
+def rest_after(solution: ParsedSolution, k: int, wrong: str, flow: Flow) -> str | None:
     """How the solution goes on behind a wrong step k; None where that cannot be said."""
-    if not worked.expressions or k >= len(worked.expressions):
-        return flow.advance(worked.text[worked.steps[k].end :])
+    if not solution.expressions or k >= len(solution.expressions):
+        return flow.advance(solution.text[solution.steps[k].end :])
     found = equations(wrong)
     if not found or found[-1].value.denominator != 1:
         return None
-    return exact_rest(worked, k + 1, worked.expressions[k].after(int(found[-1].value)))
+    return exact_rest(solution, k + 1, solution.expressions[k].after(int(found[-1].value)))
 
 
-def follow_edit(worked: Worked, k: int, wrong: str) -> str | None:
+def follow_edit(solution: ParsedSolution, k: int, wrong: str) -> str | None:
     """How the solution goes on behind a step that somebody else rewrote; None where that cannot be said.
 
     The rewritten step must have as many equations as the right one; results that differ are carried on.
     """
-    before, after = equations(worked.step_text(k)), equations(wrong)
+    before, after = equations(solution.step_text(k)), equations(wrong)
     if len(before) != len(after) or not before:
         return None
-    flow = worked.flow({}, worked.steps[k].start + before[0].right.start)
+    flow = solution.flow({}, solution.steps[k].start + before[0].right.start)
     for old, new in zip(before, after, strict=True):
         if not old.true:
             return None
         flow.note(old.value, new.value)
-    return rest_after(worked, k, wrong, flow)
+    return rest_after(solution, k, wrong, flow)

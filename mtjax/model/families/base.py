@@ -16,7 +16,7 @@ from mtjax.model.families.tensors import LLAMA_TENSORS, Entry
 from mtjax.model.rope import RopeScaling
 from mtjax.registry import Registry
 
-FAMILIES = Registry("model family", requires=("architecture", "max_length"), settings=False)
+FAMILIES = Registry("model_family", requires=("architecture", "max_length"), settings=False)
 """Every family by its `model_type` in `config.json`."""
 
 SIZES = {

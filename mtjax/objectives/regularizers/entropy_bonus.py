@@ -38,8 +38,7 @@ class EntropyBonus:
     1701.06548).
     """
 
-    weight: base.Number = 0.01
-    """Factor on the mean entropy."""
+    weight: base.Number = 0.01  # Factor on the mean entropy.
 
     def __post_init__(self) -> None:
         base.require(self, "weight", at_least=0)

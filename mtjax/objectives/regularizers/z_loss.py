@@ -33,8 +33,7 @@ class ZLoss:
     Source: Chowdhery et al., "PaLM: Scaling Language Modeling with Pathways", JMLR 2023, section 5 (arXiv 2204.02311).
     """
 
-    weight: base.Number = 1e-4
-    """Factor on the mean; 1e-4 in the paper."""
+    weight: base.Number = 1e-4  # Factor on the mean; 1e-4 in the paper.
 
     def __post_init__(self) -> None:
         base.require(self, "weight", at_least=0)

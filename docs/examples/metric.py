@@ -1,0 +1,28 @@
+"""Agreement: how often the samples of a problem say the same, right or wrong."""
+
+import dataclasses
+from collections import Counter
+from typing import ClassVar
+
+from mtjax.evaluation.metrics.base import METRICS, Evaluation, MetricSettings
+from mtjax.reporting.intervals import Interval
+
+
+@METRICS.register("agreement")
+@dataclasses.dataclass(frozen=True)
+class Agreement:
+    """Share of a problem's samples that give its most frequent answer; samples without an answer agree with none.
+
+    Returns: `agreement`.
+    """
+
+    needs_greedy: ClassVar[bool] = False
+    order: ClassVar[int] = 30
+
+    def __call__(self, evaluation: Evaluation, settings: MetricSettings) -> dict[str, Interval]:
+        """See the class."""
+        shares = []
+        for row in evaluation.sampled.votes:
+            counts = Counter(vote for vote in row if vote is not None)
+            shares.append(max(counts.values(), default=0) / len(row))
+        return {"agreement": settings.interval(shares)}

@@ -1,0 +1,256 @@
+"""The stages of an experiment: train, mine, inject and evaluate, called in one process with shared compiled programs.
+
+This is the only module of the room that calls other parts of mtjax to do work; the rest arranges and reports.
+"""
+
+import contextlib
+import dataclasses
+import pathlib
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mtjax.config import Config
+from mtjax.data.problem import Pair, Problem
+from mtjax.data.sources.mined import FILE, Mined, read_mined
+from mtjax.data.sources.mistakes import pair_of
+from mtjax.data.tasks import Task
+from mtjax.data.tokenizer import load_tokenizer
+from mtjax.errors import ExitCode, InputError
+from mtjax.evaluation.evaluator import evaluate_policy, greedy_of
+from mtjax.evaluation.grading import grade
+from mtjax.evaluation.transitions import label_answer
+from mtjax.experiments.arms import Arm, arm_config, cost_of, look_steps, start_config
+from mtjax.experiments.config import Setup
+from mtjax.experiments.methods import MISTAKE, PLAIN
+from mtjax.experiments.results import Injected, Measured, MinedProblems, Record, Start
+from mtjax.mistakes.injection import Rules, Yields, inject
+from mtjax.mistakes.mining import MineConfig, MineData
+from mtjax.model.language_model import make_language_model
+from mtjax.runs import mining
+from mtjax.runs.loading import Loaded
+from mtjax.runs.loop import Result, train
+from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.texts import sample_texts
+from mtjax.training.alarms import read_log
+from mtjax.types import Params
+
+ANSWER_LENGTH = 64  # tokens; generated problems have shorter solutions
+ROWS = 512  # solutions that are drawn side by side
+CHECK_SAMPLES = 4  # solutions per problem of the stop rule
+
+Watch = Callable[[int, Params], bool]
+"""Called after each step with the parameters; True ends the run."""
+
+
+class Stages:
+    """The stages of one experiment, with everything that they share.
+
+    Args:
+        c: the settings of the experiment.
+        log: prints a line of progress.
+    """
+
+    def __init__(self, c: Setup, log: Callable[[str], None] = print):
+        self.c, self._log, self._terminal = c, log, sys.stdout
+        self.folder = pathlib.Path(c.output)
+        self.tokenizer = load_tokenizer("arithmetic")
+        self.model = make_language_model(dataclasses.replace(c.model, vocab_size=self.tokenizer.vocab_size))
+        self.programs: dict[Any, Any] = {}
+
+    def log(self, text: str) -> None:
+        """Print a line of progress, also while the output of a training run goes to its log file."""
+        with contextlib.redirect_stdout(self._terminal):
+            self._log(text)
+
+    def train(self, config: Config, start: Params | None = None, watch: Watch | None = None) -> Result:
+        """`mtjax.runs.loop.train` from its first step; what it prints goes to a log file beside the run's folder."""
+        folder = pathlib.Path(config.run_dir)
+        shutil.rmtree(folder, ignore_errors=True)  # of a killed run
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        ended = False
+
+        def watched(step: int, params: Params) -> bool:
+            nonlocal ended
+            ended = watch is not None and watch(step, params)
+            return ended
+
+        with folder.with_name(f"{folder.name}.log").open("w") as out, contextlib.redirect_stdout(out):
+            done = train(config, start=jax.device_get(start), programs=self.programs, watch=watched)
+        if done.exit_code == ExitCode.INTERRUPTED:
+            raise KeyboardInterrupt
+        if not ended and int(done.state.step) < config.steps:
+            sys.exit(done.exit_code)  # SIGTERM
+        return done
+
+    def train_start(self, seed: int, early_at: float | None = None) -> Start:
+        """Train the start model until the stop rule holds.
+
+        Args:
+            seed: seed of the parameters and of the data order.
+            early_at: also return the parameters at the first check with at least this sampled accuracy.
+
+        Raises:
+            InputError: the stop rule did not hold within `start_steps`.
+        """
+        c, problems = self.c, self.c.check_source.problems().items
+        checks: list[tuple[int, float]] = []
+        early = None
+
+        def watch(step: int, params: Params) -> bool:
+            nonlocal early
+            if step % c.check_every:
+                return False
+            share = float(self.right(params, problems, PLAIN, CHECK_SAMPLES).mean())
+            checks.append((step, share))
+            self.log(f"start step {step}: sampled accuracy {share:.3f}")
+            if early is None and early_at is not None and share >= early_at:
+                early = jax.tree.map(jnp.copy, params)
+            return c.target[0] <= share <= c.target[1]
+
+        done = self.train(start_config(c, seed), watch=watch)
+        if not checks or not c.target[0] <= checks[-1][1] <= c.target[1]:
+            raise InputError(
+                f"the stop rule was not met: sampled accuracy {checks[-1][1] if checks else None} after "
+                f"{c.start_steps} steps, expected {c.target[0]} to {c.target[1]}; raise --start_steps, or lower "
+                "--check_every if it stepped over the bounds"
+            )
+        return Start(self.separate_prefixes(done.state.params), int(done.state.step), checks, early)
+
+    def separate_prefixes(self, params: Params) -> Params:
+        """Give the two prefix tokens, which the start model never saw, different embeddings of the usual size."""
+        table = params["embed"]["embedding"]
+        ids = [self.tokenizer.encode(text).ids[0] for text in (MISTAKE.correct_prefix, MISTAKE.incorrect_prefix)]
+        drawn = jax.random.normal(jax.random.key(self.c.seed + 1), (2, table.shape[1])) * jnp.std(table)
+        return {**params, "embed": {"embedding": table.at[jnp.array(ids)].set(drawn)}}
+
+    def mine(self, params: Params, source: Any, samples: int) -> MinedProblems:
+        """`mtjax.runs.mining.run` with the model; the distinct right and wrong solutions, as its checker judges them.
+
+        Solutions that were cut at the longest length count as what their answer is.
+        """
+        folder = self.folder / "mined"
+        config = MineConfig(
+            data=MineData(source=source, task=PLAIN),
+            sampling=SamplingConfig(samples=samples, max_new_tokens=ANSWER_LENGTH), seed=self.c.seed,
+            output=str(folder), overwrite=True, rows=max(ROWS // samples, 1) * samples,
+        )  # fmt: skip
+        if mining.run("start model", config, lambda _: None, Loaded(self.model, params, self.tokenizer)):
+            raise KeyboardInterrupt
+        problems = Mined(str(folder), flawed="right", cut="wrong").problems().items
+        records = list(read_mined(str(folder / FILE)))
+        tokens = sum((s.tokens or 0) * s.count for record in records for s in record.solutions)
+        mined = MinedProblems(tuple(problems), sum(record.drawn for record in records), tokens)
+        self.log(f"mined {len(problems)} problems: {mined.right} right and {mined.wrong} wrong distinct solutions")
+        return mined
+
+    def inject(self, problems: Sequence[Problem], per_problem: int) -> Injected:
+        """`mtjax.mistakes.injection.inject`: up to `per_problem` step pairs for each problem.
+
+        Only problems with both a right and a wrong solution get any, as in RISE.
+        """
+        yields: Yields = {}
+        found: dict[str, list[Pair]] = {}
+        unreadable = 0
+        both = [problem for problem in problems if problem.right and problem.wrong]
+        for mistake in inject(both, Rules(seed=self.c.seed, per_problem=per_problem), yields):
+            pair = pair_of(mistake)
+            if pair is not None and self._readable(pair.rejected):
+                found.setdefault(mistake.problem_id, []).append(pair)
+            else:
+                unreadable += 1
+        out = tuple(dataclasses.replace(p, pairs=(*p.pairs, *found.get(p.id, ()))) for p in problems)
+        kinds = Counter(pair.error_type for pairs in found.values() for pair in pairs)
+        made = sum(counts["made"] for counts in yields.values())
+        return Injected(out, kinds.total(), made, unreadable, dict(sorted(kinds.items())))
+
+    def _readable(self, text: str) -> bool:
+        try:
+            self.tokenizer.encode(text)
+        except InputError:
+            return False
+        return True
+
+    def right(
+        self, params: Params, problems: Sequence[Problem], task: Task, samples: int, polarity: bool | None = None
+    ) -> np.ndarray:
+        """`[N, n]` bool: which of n sampled solutions of each problem are right."""
+        return self._sampled(params, problems, task, samples, polarity).right
+
+    def _sampled(
+        self, params: Params, problems: Sequence[Problem], task: Task, samples: int, polarity: bool | None
+    ) -> Any:
+        return evaluate_policy(
+            self.model, jax.device_put(params, jax.devices()[0]), self.tokenizer, problems, task,
+            SamplingConfig(max_new_tokens=ANSWER_LENGTH, samples=samples), polarity=polarity, greedy=False,
+            seed=self.c.seed, rows=max(ROWS // samples, 1) * samples,
+        ).sampled  # fmt: skip
+
+    def measure(
+        self, params: Params, problems: Sequence[Problem], task: Task, samples: int, polarity: bool | None = None
+    ) -> Measured:
+        """Evaluate sampled solutions and the greedy one, with its probability."""
+        sampled = self._sampled(params, problems, task, samples, polarity)
+        prompts = [task.prompt(problem, polarity) for problem in problems]
+        greedy = greedy_of(SamplingConfig(max_new_tokens=ANSWER_LENGTH))
+        params = jax.device_put(params, jax.devices()[0])
+        best = sample_texts(self.model, params, self.tokenizer, prompts, greedy, self.c.seed, rows=ROWS)
+        once = grade([[sample.text for sample in row] for row in best], [problem.answer for problem in problems])
+        labels = lambda graded: [
+            [label_answer(problem.question, text) for text in texts]
+            for problem, texts in zip(problems, graded.texts, strict=True)
+        ]
+        return Measured(
+            sampled.right,
+            sampled.answers,
+            labels(sampled),
+            once.right[:, 0],
+            [row[0] for row in labels(once)],
+            np.exp([row[0].logprob for row in best]),
+        )
+
+    def run(self, arm: Arm, problems: Sequence[Problem], samples: int, *, looks: int = 1, full: bool = True) -> Record:
+        """Train an arm; count the right ones of `samples` solutions of each problem at `looks` evenly spaced steps.
+
+        With `full`, everything is measured at the end, after each of the method's prefixes; otherwise the files of the
+        run are deleted.
+        """
+        task, prefixes = arm.method.task, arm.method.polarities
+        begun, measuring = time.perf_counter(), 0.0
+        config = arm_config(self.c, arm, self.tokenizer)
+        at = look_steps(config.steps, looks)
+        curve: dict[int, list[int]] = {}
+
+        def watch(step: int, params: Params) -> bool:
+            nonlocal measuring
+            if step in at[:-1]:
+                since = time.perf_counter()
+                curve[step] = self.right(params, problems, task, samples, prefixes[0]).sum(axis=1).tolist()
+                measuring += time.perf_counter() - since
+            return False
+
+        done = self.train(config, arm.start, watch)
+        since = time.perf_counter()
+        training = since - begun - measuring
+        found = [self.measure(done.state.params, problems, task, samples, own) for own in prefixes] if full else []
+        right = found[0].right if full else self.right(done.state.params, problems, task, samples, prefixes[0])
+        measuring += time.perf_counter() - since
+        losses = [line["loss"] for line in read_log(pathlib.Path(config.run_dir))]
+        if not full:
+            shutil.rmtree(config.run_dir)
+        return Record(
+            curve=curve | {config.steps: right.sum(axis=1).tolist()},
+            samples=samples,
+            measured=found[0] if found else None,
+            behind_wrong=found[1] if found[1:] else None,
+            losses=losses,
+            cost=cost_of(config, self.tokenizer),
+            seconds={"train": training, "measure": measuring},
+        )

@@ -1,0 +1,177 @@
+"""Evaluation of a loaded model: sample, check, score, and the files and tables of what was found."""
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+
+from mtjax.data.batches import make_batches
+from mtjax.data.examples import encode_prompt
+from mtjax.data.problem import Problem
+from mtjax.data.sources import InMemory
+from mtjax.distributed.sharding import ways
+from mtjax.errors import InputError
+from mtjax.evaluation.config import EvaluateConfig
+from mtjax.evaluation.evaluator import Evaluation, chosen_metrics, evaluate_policy, metrics
+from mtjax.evaluation.grading import Graded
+from mtjax.evaluation.likelihood import held_out_loss, make_scorer
+from mtjax.io.files import write_text
+from mtjax.model.policy import make_policy
+from mtjax.reporting.intervals import Interval, difference_interval
+from mtjax.reporting.report import Table
+from mtjax.runs.loading import Loaded
+from mtjax.sampling.config import SamplingConfig
+from mtjax.training.step import place_batch
+
+BATCH = 16
+"""Rows scored at a time for the likelihood (rounded up to what the mesh divides)."""
+
+MAX_NEW_TOKENS = 256
+"""Longest answer where the settings do not say."""
+
+
+class Outcome(NamedTuple):
+    """All that an evaluation found.
+
+    Attributes:
+        evaluations: by prompt: "plain", or "right" and "wrong" for the two prefixes of a mistake task.
+        numbers: the metrics of each, with intervals.
+        gap: right minus wrong prefix in pass@1, paired over problems; None without prefixes.
+        likelihood: nats per token and per answer, of right and (as `..._wrong`) of wrong answers; may be empty.
+        notes: what a reader must know besides.
+    """
+
+    evaluations: dict[str, Evaluation]
+    numbers: dict[str, dict[str, Interval]]
+    gap: Interval | None
+    likelihood: dict[str, Interval]
+    notes: list[str]
+
+
+def evaluate(loaded: Loaded, config: EvaluateConfig, mesh: Any = None) -> Outcome:
+    """Sample, check and score a loaded model; on `mesh`, whose parameters it has, where given.
+
+    Raises:
+        InputError: no problems, none with an answer, prompts that leave no room, other bad settings.
+    """
+    model, params, tokenizer, end_ids = loaded[:4]
+    found = config.data.source.problems(config.data.on_error)
+    problems = list(found.items[: config.limit])
+    notes = [f"skipped {found.skipped:,} records that could not be read"] if found.skipped else []
+    if not problems:
+        raise InputError("there are no problems to evaluate on: check data.source and its split")
+    task = config.data.task
+    prefixes = dict(task.prefixes)
+    prompts = [task.prompt(problem, polarity, tokenizer) for polarity in prefixes.values() for problem in problems]
+    longest = max(len(encode_prompt(tokenizer, prompt)) for prompt in prompts)
+    room = model.config.max_length - longest
+    if room < 1:
+        raise InputError(f"a prompt has {longest} tokens, the model room for {model.config.max_length}: shorten them")
+    wanted = config.max_new_tokens or min(MAX_NEW_TOKENS, room)
+    sampling = SamplingConfig(
+        config.temperature, config.top_k, config.top_p, wanted, samples=config.samples, stop=config.stop
+    )
+    greedy = any(metric.needs_greedy for metric in chosen_metrics(config.metrics))
+    evaluations = {}
+    with _on(mesh):
+        likelihood = _likelihood(loaded, config, problems, mesh, notes)  # first: bad data is found before the long part
+        for name, polarity in prefixes.items():
+            evaluations[name] = evaluate_policy(
+                model, params, tokenizer, problems, task, sampling,
+                polarity=polarity, seed=config.seed, rows=config.rows, end_ids=end_ids, greedy=greedy,
+            )  # fmt: skip
+    options: dict[str, Any] = {"level": config.level, "seed": config.seed, "names": config.metrics}
+    numbers = {name: metrics(evaluation, config.ks, **options) for name, evaluation in evaluations.items()}
+    gap = None
+    if len(evaluations) == 2:
+        pair = (evaluations["right"].per_problem, evaluations["wrong"].per_problem)
+        gap = difference_interval(*pair, level=config.level, seed=config.seed)
+    for name, evaluation in evaluations.items():
+        right, unknown = evaluation.sampled.right.mean(), evaluation.sampled.unknown.mean()
+        if unknown > 0:
+            notes.append(
+                f"{unknown:.1%} of the samples ({name} prompt) could not be decided; they count as not right, so "
+                f"pass@1 lies between {right:.3f} and {right + unknown:.3f}"
+            )
+    return Outcome(evaluations, numbers, gap, likelihood, notes)
+
+
+def _likelihood(
+    loaded: Loaded, config: EvaluateConfig, problems: list[Problem], mesh: Any, notes: list[str]
+) -> dict[str, Interval]:
+    """Nats of the problems' own solutions, as the task renders and weighs them; empty where there are none."""
+    if not any(config.data.task.render(problem, loaded.tokenizer) for problem in problems):
+        notes.append("the problems have no solutions, so there are no nats per token")
+        return {}
+    data = dataclasses.replace(config.data, source=InMemory(tuple(problems)), cache_dir=None)
+    split = ways(mesh, "batch")
+    batches = make_batches(data, loaded.tokenizer, batch_size=-(-BATCH // split) * split, seed=0, repeat=False)
+    score = make_scorer(lambda params: make_policy(loaded.model, params))
+    steps = (place_batch(batches.batch_at(n), mesh) for n in range(batches.steps_per_epoch))
+    found = held_out_loss(score, loaded.params, steps)
+    lost = {name: number for name, number in batches.report.counts._asdict().items() if number}
+    if lost:
+        notes.append(f"of the solutions scored for nats per token: {lost}")
+    out: dict[str, Interval] = {}
+    for polarity, suffix in ((1, ""), (0, "_wrong")):
+        if len(found.only(polarity).ids):
+            intervals = found.only(polarity).intervals(level=config.level, seed=config.seed)
+            out |= {name + suffix: interval for name, interval in intervals.items()}
+    return out
+
+
+def _on(mesh: Any) -> Any:
+    return contextlib.nullcontext() if mesh is None else jax.set_mesh(mesh)
+
+
+def table_of(outcome: Outcome, caption: str) -> Table:
+    """The metrics as rows; a column per prefix and one for the gap."""
+    titles = {"plain": "value", "right": "right prefix", "wrong": "wrong prefix"}
+    names = list(dict.fromkeys(name for numbers in outcome.numbers.values() for name in numbers))
+    columns = ["metric", *(titles[prompt] for prompt in outcome.numbers), *(["gap"] if outcome.gap else [])]
+    rows: list[list[Any]] = []
+    for name in names:
+        values = [numbers.get(name) for numbers in outcome.numbers.values()]
+        rows.append([name, *values, *([outcome.gap if name == "pass@1" else None] if outcome.gap else [])])
+    for name in ("nats_per_token", "nats_per_answer"):
+        values = [outcome.likelihood.get(name), outcome.likelihood.get(name + "_wrong")]
+        if len(outcome.numbers) == 2 and any(values):  # wrong answers are scored behind the wrong prefix
+            rows.append([name, *values, None])
+        elif any(values):
+            rows += [[name + end, value] for end, value in zip(("", "_wrong"), values, strict=True) if value]
+    return Table(columns, rows, caption)
+
+
+def save(outcome: Outcome, about: dict[str, Any], folder: pathlib.Path) -> None:
+    """Write `evaluation.json` (all numbers) and `samples.jsonl` (every text with its verdict), each whole or not."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for prompt, evaluation in outcome.evaluations.items():
+        graded: list[tuple[str, Graded]] = [("sample", evaluation.sampled)]
+        graded += [("greedy", evaluation.greedy)] if evaluation.greedy else []
+        for kind, found in graded:
+            for problem, gold, *row in zip(evaluation.ids, evaluation.golds, *found, strict=True):
+                for number, (text, answer, verdict) in enumerate(zip(*row, strict=True)):
+                    known = {"problem": problem, "prompt": prompt, "kind": kind, "number": number, "gold": gold}
+                    lines.append(json.dumps({**known, "answer": answer, "verdict": verdict.value, "text": text}))
+    as_dict = lambda intervals: {name: interval._asdict() for name, interval in intervals.items()}
+    numbers = {
+        **about,
+        "metrics": {prompt: as_dict(intervals) for prompt, intervals in outcome.numbers.items()},
+        "gap": outcome.gap and outcome.gap._asdict(),
+        "likelihood": as_dict(outcome.likelihood),
+        "notes": outcome.notes,
+    }
+    write_text(folder / "samples.jsonl", "".join(line + "\n" for line in lines))
+    write_text(folder / "evaluation.json", json.dumps(numbers, indent=2) + "\n")
+
+
+def settings_as_json(value: Any) -> Any:
+    """Settings as JSON holds them, each dataclass with its name."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: settings_as_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {"kind": type(value).__name__, **fields}
+    return [settings_as_json(item) for item in value] if isinstance(value, tuple | list) else value

@@ -1,0 +1,144 @@
+"""A mining job from its settings: problems, policy, results folder, and the loop."""
+
+import contextlib
+import dataclasses
+import pathlib
+import signal
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+import mtjax
+from mtjax.data.mistake_record import to_lines
+from mtjax.data.problem import Problem
+from mtjax.data.sources.mined import FILE, read_mined
+from mtjax.data.tokenizer import load_tokenizer
+from mtjax.distributed.signals import signals
+from mtjax.errors import ExitCode, InputError
+from mtjax.evaluation.grading import check_gold
+from mtjax.io.files import write_text
+from mtjax.io.journal import Journal
+from mtjax.mistakes.mined_records import mined_mistakes
+from mtjax.mistakes.mining import MineConfig, mine, plain, yield_table
+from mtjax.reporting.report import format_table
+from mtjax.runs.loading import Loaded
+from mtjax.runs.model_or_server import connect, is_run, is_url, load_local
+from mtjax.sampling.local import LocalSampler, fit_prompts
+from mtjax.sampling.remote import ServerSampler, chat_or_text
+from mtjax.sampling.replies import Refused
+from mtjax.sampling.sampler import Prompt, Sampler
+from mtjax.sampling.search import Independent
+
+
+class Policy(NamedTuple):
+    """A policy that is ready to solve the problems.
+
+    Attributes:
+        sampler: what solutions are drawn from.
+        prompts: one for each problem.
+        settings: what its samples depend on, for the manifest.
+        about: what else a reader wants to know.
+    """
+
+    sampler: Sampler
+    prompts: Sequence[Prompt]
+    settings: dict[str, Any]
+    about: dict[str, Any]
+
+
+def run(name: str, config: MineConfig, say: Callable[[str], None] = print, loaded: Loaded | None = None) -> ExitCode:
+    """Mine as `config` says with the policy called `name`, or with one that is `loaded` already.
+
+    Raises:
+        InputError: bad settings, problems without answers, a server that refuses, a folder of another job.
+    """
+    # What: the problems, each with an answer to compare with.
+    found = config.data.source.problems(config.data.on_error)
+    problems = list(found.items[: config.limit])
+    for note in found.notes:
+        say(f"note: {note}")
+    golds = check_gold(problems)
+    if config.output is None and not is_run(name):
+        raise InputError(f"{name!r} is not a run folder, so say where the results go: --output=FOLDER")
+    folder = pathlib.Path(name) / "mined" if config.output is None else pathlib.Path(config.output)
+    folder = folder.expanduser()
+    samples = config.sampling.samples
+    if samples > 1 and config.sampling.temperature == 0:
+        say("note: temperature=0 gives every sample of a problem the same text; --samples=1 says as much")
+
+    # From whom: a server, or a model on this machine.
+    with contextlib.ExitStack() as stack:
+        if is_url(name):
+            policy = from_server(name, config, problems, say)
+        else:
+            policy = from_model(name, config, problems, loaded, stack)
+
+        # Where to: the folder, and what is there already.
+        depends = {"problems": len(problems), "content": config.data.source.fingerprint(), "data": plain(config.data)}
+        depends |= {"seed": config.seed, **policy.settings}
+        depends |= {} if config.search == Independent() else {"search": plain(config.search)}
+        journal = Journal(folder, FILE, len(problems), depends, policy.about, overwrite=config.overwrite)
+        stack.callback(journal.close)
+        for key in {"mtjax", "jax", "device"} & set(policy.about):
+            if (was := journal.before.get(key)) != policy.about[key]:
+                say(f"note: begun with {key} {was}, resumed with {policy.about[key]}: the bytes may differ")
+        if len(journal):
+            say(f"{len(journal):,} of {len(problems):,} problems are there already")
+
+        # Draw, check, write.
+        stop_asked = stack.enter_context(signals())
+        draw = lambda numbers, stopped: config.search(policy.sampler, policy.prompts, config.seed, stopped, numbers)
+        if not mine(problems, golds, journal, draw, say, stop_asked):
+            say(f"stopped with {len(journal):,} of {len(problems):,} problems; run the same again to go on")
+            return ExitCode.INTERRUPTED if stop_asked() == signal.SIGINT else ExitCode.DONE
+    say(format_table(yield_table(read_mined(str(journal.file)), f"{name}: {samples} samples a problem")))
+    say(f"wrote {journal.file}")
+    if config.overwrite:
+        (folder / "mistakes.jsonl").unlink(missing_ok=True)  # of the solutions that were there before
+    if config.mistakes:
+        write_text(folder / "mistakes.jsonl", to_lines(mined_mistakes(str(journal.file), seed=config.seed)))
+        say(f"wrote {folder / 'mistakes.jsonl'}")
+    return ExitCode.DONE
+
+
+def from_model(
+    name: str, config: MineConfig, problems: Sequence[Problem], loaded: Loaded | None, stack: contextlib.ExitStack
+) -> Policy:
+    """A model on this machine."""
+    (model, params, tokenizer, end_ids, step), depends = load_local(name, config, loaded, stack)
+    prompts = fit_prompts(
+        model, tokenizer, problems, lambda problem: config.data.task.prompt(problem, None, tokenizer),
+        config.sampling.max_new_tokens, skip=config.data.on_error == "skip",
+    )  # fmt: skip
+    sampling = dataclasses.replace(config.sampling, max_new_tokens=prompts.max_new_tokens)
+    sampler = LocalSampler(
+        model=model, params=params, tokenizer=tokenizer, end_ids=end_ids, sampling=sampling, rows=config.rows,
+        length=prompts.length,
+    )  # fmt: skip
+    about = {
+        "model": name, "step": step, "logprob": "the model's own at temperature 1, end token included",
+        "mtjax": mtjax.__version__, "jax": jax.__version__, "device": jax.devices()[0].device_kind,
+    }  # fmt: skip
+    return Policy(sampler, prompts.ids, {"decode": sampling.to_json(), **depends}, about)
+
+
+def from_server(name: str, config: MineConfig, problems: Sequence[Problem], say: Callable[[str], None]) -> Policy:
+    """A server."""
+    server, depends, about = connect(name, config, say, chat=config.data.task.is_chat)
+    tokenizer = None if config.tokenizer is None else load_tokenizer(config.tokenizer)
+
+    def refusal(number: int, refused: Refused) -> str:
+        if config.data.on_error == "skip":
+            return f"refused by the server: {refused}"
+        raise InputError(
+            f"problem {problems[number].id}: the server refuses it ({refused}); fix it, or set data.on_error=skip"
+        ) from refused
+
+    prompts = [chat_or_text(server.api, config.data.task, problem, tokenizer) for problem in problems]
+    depends["policy"]["tokenizer"] = config.tokenizer
+    logprob = "what the server lists, summed; whether before or after the temperature and with the end token, it knows"
+    return Policy(
+        ServerSampler(server=server, sampling=config.sampling, refusal=refusal), prompts,
+        {**depends, "decode": config.sampling.to_json()}, {**about, "logprob": logprob},
+    )  # fmt: skip

@@ -1,0 +1,66 @@
+"""The contract of a selection, for every registered one, and selections in a data configuration."""
+
+import dataclasses
+
+import pytest
+
+from mtjax.data.batches import DataConfig, fingerprint_of, make_batches
+from mtjax.data.problem import Problem
+from mtjax.data.selection import SELECTIONS, Decontaminate, Deduplicate, Selection
+from mtjax.data.selection.decontaminate import ngrams
+from mtjax.data.sources import InMemory
+from mtjax.data.tasks import CompletionTask
+from mtjax.data.tokenizer import load_tokenizer
+from mtjax.errors import InputError
+
+QUESTIONS = ("3 + 4 =", "3 - 4 =", "How many?", "how  many", "3 + 4", "", "?", "", " ".join(map(str, range(20))))
+PROBLEMS = [Problem(f"p{n}", question, "1", ("1",)) for n, question in enumerate(QUESTIONS)]
+TEST_SET = InMemory(
+    (Problem("t", " ".join(map(str, range(2, 30))), "1", ("1",)), Problem("u", "how many", "1", ("1",)))
+)
+EXAMPLES = {"deduplicate": Deduplicate(), "decontaminate": Decontaminate(TEST_SET)}
+
+
+@pytest.mark.parametrize("name", SELECTIONS)
+def test_the_contract(name):
+    selection = EXAMPLES[name]
+    assert isinstance(selection, Selection)
+    kept, notes = selection(PROBLEMS, 3)
+    assert kept == selection(PROBLEMS, 3).items  # the same key gives the same result
+    assert selection(kept, 3) == (kept, ())  # idempotent, and nothing to report the second time
+    assert kept == [problem for problem in PROBLEMS if problem in kept]  # order kept, nothing added
+    assert f"{name} dropped {len(PROBLEMS) - len(kept)} of {len(PROBLEMS)} problems" in notes[0]
+    assert selection([], 3).items == []
+    assert selection.fingerprint() == selection.fingerprint()
+
+
+def test_deduplicate_by_hand():
+    assert [p.id for p in Deduplicate()(PROBLEMS, 0).items] == ["p0", "p1", "p2", "p4", "p5", "p6", "p8"]
+
+
+def test_decontaminate_by_hand():
+    assert [p.id for p in Decontaminate(TEST_SET)(PROBLEMS, 0).items] == ["p0", "p1", "p4", "p5", "p6", "p7"]
+    assert "p8" in [p.id for p in Decontaminate(TEST_SET, words=19)(PROBLEMS, 0).items]
+    assert list(ngrams("One two.", 13)) == [("one", "two")]
+    assert Decontaminate(TEST_SET).fingerprint() != Decontaminate(TEST_SET, words=12).fingerprint()
+    assert Decontaminate(TEST_SET).fingerprint() != Decontaminate(InMemory((PROBLEMS[0],))).fingerprint()
+    with pytest.raises(InputError, match="words=0: expected at least 1"):
+        Decontaminate(TEST_SET, words=0)
+
+
+def test_selections_of_a_data_configuration():
+    tokenizer = load_tokenizer("bytes")
+    plain = DataConfig(source=InMemory(tuple(PROBLEMS)), task=CompletionTask(), sequence_length=128)
+    config = dataclasses.replace(plain, selections=(Deduplicate(), Decontaminate(TEST_SET)))
+    batches = make_batches(config, tokenizer, batch_size=1, seed=0)
+    assert [name.split("/")[0] for name in batches.ids] == ["p0", "p1", "p4", "p5", "p6"]
+    assert len(batches.report.notes) == 2
+    prints = {fingerprint_of(dataclasses.replace(plain, selections=chosen)) for chosen in ((), (Deduplicate(),))}
+    assert len(prints | {fingerprint_of(config)}) == 3
+    assert fingerprint_of(plain) in prints
+    some = InMemory(tuple(PROBLEMS[:5]))
+    all_gone = dataclasses.replace(plain, source=some, selections=(Decontaminate(some),))
+    with pytest.raises(InputError, match="data.selections leave no problem"):
+        make_batches(all_gone, tokenizer, batch_size=1, seed=0)
+    with pytest.raises(InputError, match="expected selections"):
+        fingerprint_of(dataclasses.replace(plain, selections=("deduplicate",)))
