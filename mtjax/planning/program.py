@@ -24,6 +24,7 @@ from mtjax.model import huggingface
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.model.sizes import SIZES
+from mtjax.objectives import with_regularizers
 from mtjax.optim import make_optimizer
 from mtjax.planning.flops import dot_flops, model_flops
 from mtjax.runs.assembly import check_mesh
@@ -103,9 +104,10 @@ def _train(config: Config, model: LanguageModel, mesh: Mesh) -> Planned:
         policy = frozen_reference(reference, config.chunk)
     elif getattr(config.objective, "needs_reference", False):
         policy = cached_reference
+    objective = with_regularizers(config.objective, config.regularizers)
     program = stepping.make_step_program(
         model,
-        config.objective,
+        objective,
         optimizer,
         micro_batches=config.micro_batches,
         mesh=mesh,
@@ -116,7 +118,7 @@ def _train(config: Config, model: LanguageModel, mesh: Mesh) -> Planned:
         program, mesh, shape.windows, like, batch, jax.eval_shape(lambda: jax.random.key(0)), other
     )
     tokens, length = math.prod(batch.tokens.shape), batch.tokens.shape[-1]
-    gathers = hasattr(config.objective, "statistics")
+    gathers = hasattr(objective, "statistics")
     useful = model_flops(shape, params, tokens, length, 3 + gathers)
     if compared is not None:
         useful += model_flops(compared, other, tokens, length, 1 + gathers)

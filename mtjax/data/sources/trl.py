@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from mtjax.data.problem import Pair, Problem
 from mtjax.data.sources.base import SOURCES, FileSource, field_of
@@ -18,6 +18,8 @@ class Trl(FileSource):
     `python -m mtjax.inject --format=trl` writes such files. In a conversation the last message is the answer; `prompt`
     is one user message, and may be left out if both conversations begin with it.
     """
+
+    example: ClassVar[str] = '{"prompt": "6 + 1?", "chosen": "It is 7.", "rejected": "It is 8."}\n'
 
     def parse(self, record: Any, where: str, id: str) -> Problem:
         """A pair of complete solutions."""
