@@ -32,7 +32,7 @@ class Decontaminate(Selection):
     Source: Brown et al., "Language Models are Few-Shot Learners", 2020 (arXiv 2005.14165), appendix C (13-grams).
     """
 
-    against: AnySource  # type: ignore[valid-type]
+    against: AnySource
     """Source of the problems that must not occur, such as the test set."""
     words: int = 13  # Length of an n-gram, in words, numbers and signs.
 
