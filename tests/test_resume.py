@@ -14,6 +14,7 @@ import pytest
 from mtjax import config as settings
 from mtjax import train
 from mtjax.errors import ExitCode
+from mtjax.runs import assembly
 
 TINY = "configs/tiny.py"
 QUICK = ["--batch_size=4", "--data.source.count=60", "--held_out.source.count=30", "--held_out.every=4"]
@@ -108,7 +109,7 @@ def test_the_snapshot_reruns_the_run(tmp_path):
 
 def test_an_exploding_run_names_step_and_examples_and_keeps_its_checkpoint(tmp_path, capsys, monkeypatch):
     folder = tmp_path / "run"
-    make = train.stepping.make_train_step
+    make = assembly.make_train_step
 
     def poisoned(*args, **kwargs):
         step = make(*args, **kwargs)
@@ -120,7 +121,7 @@ def test_an_exploding_run_names_step_and_examples_and_keeps_its_checkpoint(tmp_p
 
         return run
 
-    monkeypatch.setattr(train.stepping, "make_train_step", poisoned)
+    monkeypatch.setattr(assembly, "make_train_step", poisoned)
     assert run_here(folder, "--steps=6", "--batch_size=8") == ExitCode.NON_FINITE
     said = capsys.readouterr().err
     assert "step 5: loss=nan" in said

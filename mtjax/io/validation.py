@@ -61,7 +61,8 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin in (Union, types.UnionType):
         own = dataclasses.is_dataclass(value) and not isinstance(value, type)
         own = own and not type(value).__module__.startswith("mtjax.")
-        return any(_fits(value, part) for part in parts) or (own and any(map(dataclasses.is_dataclass, parts)))
+        bare = (get_args(part)[0] if get_origin(part) is Annotated else part for part in parts)
+        return any(_fits(value, part) for part in parts) or (own and any(map(dataclasses.is_dataclass, bare)))
     if origin is tuple:
         if not isinstance(value, tuple | list):
             return False
