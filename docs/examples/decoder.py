@@ -11,7 +11,7 @@ from mtjax.sampling.decoders.temperature import proposal
 
 
 def drop_below(log_probs: Float[Array, "N V"], epsilon: float) -> Float[Array, "N V"]:
-    """Log-probabilities of the tokens with `p >= epsilon`, or of the most likely one, normalised again."""
+    """Renormalised log-probabilities of the tokens with `p >= epsilon`; the most likely token is always kept."""
     most = jnp.max(log_probs, axis=-1, keepdims=True)
     return jax.nn.log_softmax(jnp.where(log_probs >= jnp.minimum(jnp.log(epsilon), most), log_probs, -jnp.inf), axis=-1)
 
@@ -19,7 +19,7 @@ def drop_below(log_probs: Float[Array, "N V"], epsilon: float) -> Float[Array, "
 @DECODERS.register("epsilon")
 @dataclasses.dataclass(frozen=True)
 class Epsilon:
-    """Only tokens whose probability is at least `epsilon`, after temperature, top-k and top-p.
+    """Keep only tokens whose probability is at least `epsilon`, after temperature, top-k and top-p.
 
     Source: Hewitt et al., "Truncation Sampling as Language Model Desmoothing", 2022, section 4 (arXiv 2210.15191).
     """

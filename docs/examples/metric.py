@@ -1,4 +1,4 @@
-"""Agreement: how often the samples of a problem say the same, right or wrong."""
+"""Agreement: how often the samples of a problem give the same answer, right or wrong."""
 
 import dataclasses
 from collections import Counter
@@ -11,7 +11,7 @@ from mtjax.reporting.intervals import Interval
 @METRICS.register("agreement")
 @dataclasses.dataclass(frozen=True)
 class Agreement:
-    """Share of a problem's samples that give its most frequent answer; samples without an answer agree with none.
+    """Share of a problem's samples that give its most frequent answer. Samples without an answer count as disagreeing.
 
     Returns: `agreement`.
     """
@@ -20,7 +20,7 @@ class Agreement:
     order: ClassVar[int] = 30
 
     def __call__(self, evaluation: Evaluation, settings: MetricSettings) -> dict[str, Interval]:
-        """See the class."""
+        """Compute the metric."""
         shares = []
         for row in evaluation.sampled.votes:
             counts = Counter(vote for vote in row if vote is not None)

@@ -1,4 +1,4 @@
-"""Focal loss: tokens that the model is already sure of count less."""
+"""Focal loss: tokens that the model already predicts with high probability get a lower weight."""
 
 import dataclasses
 from typing import ClassVar
@@ -12,11 +12,11 @@ from mtjax.objectives import base
 @base.OBJECTIVES.register("focal")
 @dataclasses.dataclass(frozen=True)
 class Focal:
-    """Cross-entropy with easy tokens turned down.
+    """Cross-entropy that down-weights easy tokens.
 
-    Formula: `L = -sum_t w_t (1 - p_t)^gamma log p_t / sum_t w_t`, the factor under stop-gradient.
+    Formula: `L = -sum_t w_t (1 - p_t)^gamma log p_t / sum_t w_t`, without a gradient through the factor.
 
-    Use it when most tokens are learnt and their small losses add up to more than those of the rest.
+    Use it when the model has learned most tokens, and their small losses add up to more than those of the others.
 
     Source: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017 (arXiv 1708.02002), applied to tokens.
     """
@@ -24,7 +24,7 @@ class Focal:
     task: ClassVar[str] = "any"
     needs_reference: ClassVar[bool] = False
 
-    gamma: float = 2.0  # How fast the weight of a sure token falls; 0 is `nll`.
+    gamma: float = 2.0  # Strength of the down-weighting; 0 is `nll`.
 
     def __call__(self, policy, batch, *, reference=None, key=None):
         """The loss as a sum and a count, and metrics."""

@@ -1,4 +1,4 @@
-"""Warm-up, stable, decay: the peak for most of the run, then a short fall."""
+"""Warm-up, stable, decay: a constant learning rate for most of the run, then a short decay."""
 
 import dataclasses
 
@@ -10,14 +10,14 @@ from mtjax.optim.schedules.base import SCHEDULES
 @SCHEDULES.register("wsd")
 @dataclasses.dataclass(frozen=True)
 class WarmupStableDecay:
-    """Constant at the peak, then a straight line to the end value over the last part of the run.
+    """Constant at the peak, then linear decay to the end value over the last part of the run.
 
-    Use it when a run may be prolonged: only the last part depends on the number of steps.
+    Use it when a run may be extended later: only the last part depends on the number of steps.
 
     Source: Hu et al., "MiniCPM", 2024, section 4 (arXiv 2404.06395), with a linear decay.
     """
 
-    decay: float = 0.1  # Share of the steps over which the rate falls; above 0 and at most 1.
+    decay: float = 0.1  # Share of the steps in the decay phase; above 0 and at most 1.
 
     def __call__(self, peak: float, steps: int, end: float) -> optax.Schedule:
         """The optax schedule."""

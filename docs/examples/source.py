@@ -1,4 +1,4 @@
-"""Flash cards: one line per card, `front` and `back`."""
+"""Flash cards: one JSON object per line, with the keys `front` and `back`."""
 
 import dataclasses
 from typing import Any, ClassVar
@@ -10,7 +10,7 @@ from mtjax.data.sources.base import SOURCES, FileSource, field_of
 @SOURCES.register("flash_cards")
 @dataclasses.dataclass(frozen=True)
 class FlashCards(FileSource):
-    """Flash cards: the front is the question, the back its answer and only right solution."""
+    """Flash cards: the front is the question; the back is its answer and its only right solution."""
 
     example: ClassVar[str] = '{"front": "7 * 8", "back": "56"}\n'
 

@@ -1,4 +1,4 @@
-"""Correction: a model reads a wrong solution and writes a right one."""
+"""Correction: the model reads a wrong solution and writes a right one."""
 
 import dataclasses
 from typing import ClassVar
