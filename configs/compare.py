@@ -1,13 +1,13 @@
-"""Seven ways to learn from one's own mistakes, compared at equal cost.
+"""Comparison of seven ways to learn from one's own mistakes, at equal cost.
 
 Command:  python -m mtjax.recipe configs/compare.py
-Machine:  2 CPU cores, about 60 minutes; nothing is downloaded. A killed run resumes.
-Expect:   runs/compare/report.html: pass@1 to pass@32, calibration, errors that went away and appeared, and cost, over
-          three seeds, each method at the learning rate that did best on validation problems; one such report is
+Machine:  2 CPU cores, about 60 minutes. Nothing is downloaded. A killed run resumes.
+Expect:   runs/compare/report.html with pass@1 to pass@32, calibration, errors that disappeared and appeared, and cost,
+          over three seeds. Each method uses the learning rate that was best on validation problems. An example is
           docs/recipes/comparison_report.md.
 
-Same start, same mined problems, equal forward positions; the start model has a recognisable kind of mistake planted, as
-in `demo.py`.
+All methods use the same start model, the same mined problems and the same number of forward positions. The start model
+is trained to make a recognisable kind of mistake, as in `demo.py`.
 """
 
 from mtjax.data.sources.arithmetic import Arithmetic

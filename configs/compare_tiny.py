@@ -1,8 +1,9 @@
 """The comparison on a small grid: every method, three seeds, two learning rates, few updates.
 
-Command:  make compare-tiny     (or python -m mtjax.recipe configs/compare_tiny.py)
-Machine:  2 CPU cores, 8 to 10 minutes; nothing is downloaded.
-Expect:   the report of `compare.py` with wider intervals; the arms see 100 updates of 160.
+Command:  make compare-tiny
+          This is the same as python -m mtjax.recipe configs/compare_tiny.py
+Machine:  2 CPU cores, 8 to 10 minutes. Nothing is downloaded.
+Expect:   the report of `compare.py` with wider intervals. The arms train for 100 updates instead of 160.
 """
 
 import dataclasses

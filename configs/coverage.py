@@ -1,12 +1,13 @@
-"""Does cross-entropy lose coverage while pass@1 rises, and does DCO keep it? 500 problems, three seeds.
+"""Coverage experiment: does cross-entropy lose coverage while pass@1 rises, and does DCO keep it?
 
 Command:  python -m mtjax.recipe configs/coverage.py
-Machine:  2 CPU cores, about 11 minutes; nothing is downloaded. A killed run resumes.
-Expect:   runs/coverage/report.html: pass@k over training for both losses. Cross-entropy: pass@1 .28 to .66, pass@32
-          .94 to .87; DCO: .37 and .96. docs/recipes/coverage_report.md is one run's report.
+Machine:  2 CPU cores, about 11 minutes. Nothing is downloaded. A killed run resumes.
+Expect:   runs/coverage/report.html with pass@k over training for both losses. Cross-entropy: pass@1 .28 to .66, pass@32
+          .94 to .87. DCO: .37 and .96. An example is docs/recipes/coverage_report.md.
 
-Each seed has a start model, a training set and a data order of its own. Nothing is planted: the start imitates exact
-solutions until it is right in about a third of its samples, so that its errors are of every kind.
+There are 500 training problems and three seeds. Each seed has its own start model, training set and data order. No
+mistakes are planted: the start model is trained on exact solutions until about a third of its samples are right, so
+that it makes errors of every kind.
 """
 
 from mtjax.data.sources.arithmetic import Arithmetic

@@ -1,11 +1,11 @@
-"""SmolLM2-135M-Instruct on GSM8K by mistake tuning: right and wrong solutions of real models, told apart by a prefix.
+"""Mistake tuning of SmolLM2-135M-Instruct on right and wrong GSM8K solutions that other models wrote.
 
 Command:  python -m mtjax.train configs/gsm8k_smollm2_mistake.py
-Machine:  as for `gsm8k_smollm2_nll.py`, from which only task, objective and folder differ.
-Expect:   the loss falls from 1.3 to about 0.8 nats a token over the 20 steps (noisy: two rows a step).
+Machine:  as for `gsm8k_smollm2_nll.py`. Only the task, the objective and the run folder differ from that config.
+Expect:   the loss falls from 1.3 to about 0.8 nats per token in 20 steps (noisy, because a step has two rows).
 
-The premise of the method is the model's *own* mistakes; these are other models', since one of 135M parameters is right
-too rarely to mine.
+The method presupposes the model's *own* mistakes. This config uses those of other models, because a model of 135M
+parameters is right too rarely for mining.
 """
 
 import dataclasses

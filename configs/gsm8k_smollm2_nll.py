@@ -1,13 +1,13 @@
-"""SmolLM2-135M-Instruct on GSM8K, fine-tuned on right solutions: the baseline of `gsm8k_smollm2_mistake.py`.
+"""Fine-tuning of SmolLM2-135M-Instruct on right GSM8K solutions: the baseline of `gsm8k_smollm2_mistake.py`.
 
 Command:  python -m mtjax.train configs/gsm8k_smollm2_nll.py
-Machine:  starts on 2 CPU cores (about 4.3 s a step of 512 tokens); a real run wants one GPU or TPU, --batch_size=64 and
-          --steps=500.
-Expect:   the loss falls over the 20 steps; accuracy does not move in so few.
+Machine:  2 CPU cores for a short run (about 4.3 s per step of 512 tokens). A full run needs one GPU or TPU,
+          --batch_size=64 and --steps=500.
+Expect:   the loss falls over the 20 steps. Accuracy does not change in so few steps.
 
-The solutions are real ones that four models gave to GSM8K *test* questions (Cobbe et al. 2021, MIT licence). They are
-split by question: train here on `split="train"`, report accuracy on `split="test"` only.
-Put the file anywhere and say so: --data.source.path=... --held_out.source.path=...
+The data are solutions that four models gave to GSM8K *test* questions (Cobbe et al. 2021, MIT licence). They are split
+by question: train on `split="train"` and report accuracy on `split="test"` only. If the file is not at the path below,
+pass --data.source.path=... and --held_out.source.path=...
 """
 
 from mtjax.config import CheckpointConfig, Config, HeldOut

@@ -1,15 +1,17 @@
-"""SmolLM2-135M-Instruct on GSM8K by RISE: real right and wrong solutions, and right steps with a planted error.
+"""RISE of SmolLM2-135M-Instruct on GSM8K: pairs of real solutions, and pairs of steps with an injected error.
 
 Command:  python -m mtjax.inject --output=runs/gsm8k_errors source:gsm8k-solutions \
               --source.path=../shared/data/gsm8k/example_model_solutions.jsonl --source.split=train
           python -m mtjax.train configs/gsm8k_smollm2_rise.py
-Machine:  starts on 2 CPU cores (two models and two sides: some four times a step of `gsm8k_smollm2_nll.py`); a real
-          run wants one GPU or TPU, --batch_size=64 and --steps=500. `--reference.kind=cached` halves the memory.
-Expect:   the loss starts at log 2 = 0.693 and falls; rows of 1,024 hold some eight pairs and waste less than a tenth.
+Machine:  2 CPU cores for a short run. A step takes about four times as long as in `gsm8k_smollm2_nll.py`, because there
+          are two models and two sides. A full run needs one GPU or TPU, --batch_size=64 and --steps=500.
+          `--reference.kind=cached` halves the memory.
+Expect:   the loss starts at log 2 = 0.693 and falls. A row of 1,024 tokens holds about eight pairs, and less than a
+          tenth of it is empty.
 
-What is the paper's and what is ours stands in `docs/recipes/rise.md`. The premise is the model's own solutions and its
-own edits (`--editor=self_edit --model=...`); these are other models' solutions and our rules, since a model of 135M
-parameters is right too rarely.
+`docs/recipes/rise.md` explains which settings are the paper's. The method presupposes the model's own solutions and
+edits (`--editor=self_edit --model=...`). This config uses solutions of other models and rule-based edits, because a
+model of 135M parameters is right too rarely.
 """
 
 import dataclasses
@@ -29,7 +31,7 @@ config = dataclasses.replace(
     data=dataclasses.replace(
         parent.data,
         source=Mixture((Mistakes("runs/gsm8k_errors/mistakes.jsonl"), parent.data.source)),
-        # White space of real solutions may lie across the edge of a step; such a token is trained with the step.
+        # A token of white space may begin before a step and end inside it; it is trained with the step.
         task=PairTask(template=QUESTION_ANSWER),
         boundary="allow",
         sequence_length=1024,

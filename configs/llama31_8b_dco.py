@@ -1,15 +1,15 @@
-"""Llama 3.1 8B by DCO: problems that 64 samples solve often count little, by the success rate of mined samples.
+"""DCO of Llama 3.1 8B: problems that many of 64 samples solve get a small weight.
 
-Command:  python -m mtjax.mine meta-llama/Llama-3.1-8B --samples=64 --output=runs/llama31_8b_mined \
-              source:gsm8k --source.path=data/gsm8k/train.jsonl
+Command:  python -m mtjax.mine meta-llama/Llama-3.1-8B configs/llama31_8b_nll.py --samples=64 \
+              --output=runs/llama31_8b_mined
           python -m mtjax.train configs/llama31_8b_dco.py
 Machine:  as for `llama31_8b_nll.py`: TPU v5p-64, v5e-256 or 32 x H100.
-Time:     not measured. docs/plans/llama31_8b_dco_*.md have bounds.
-Expect:   memory as in the plan; `dco_weight` is 1 for problems never solved and near 0 for those mostly solved. Measure
-          pass@k: at k = 1 DCO is meant to lose.
+Time:     not measured. docs/plans/llama31_8b_dco_*.md give bounds.
+Expect:   memory as in the plan. `dco_weight` is 1 for problems that no sample solves, and near 0 for those that most
+          samples solve. Measure pass@k: DCO is expected to be lower at k = 1.
 
-A chain of thought has so small a probability that F of the text itself is 1 and DCO is cross-entropy; F is therefore of
-the problem's sampled success rate (`granularity="external"`), as in the released code.
+A chain of thought has such a small probability that F of the text is 1, so DCO of the text would be cross-entropy. This
+config therefore uses F of the problem's sampled success rate (`granularity="external"`), as the released code does.
 """
 
 import dataclasses

@@ -1,14 +1,15 @@
-"""Llama 3.1 8B by mistake tuning on its own right and wrong solutions, told apart by a prefix.
+"""Mistake tuning of Llama 3.1 8B on its own right and wrong solutions.
 
-Command:  python -m mtjax.mine meta-llama/Llama-3.1-8B --samples=16 --output=runs/llama31_8b_mined \
-              source:gsm8k --source.path=data/gsm8k/train.jsonl
+Command:  python -m mtjax.mine meta-llama/Llama-3.1-8B configs/llama31_8b_nll.py --samples=16 \
+              --output=runs/llama31_8b_mined
           python -m mtjax.train configs/llama31_8b_mistake.py
 Machine:  as for `llama31_8b_nll.py`: TPU v5p-64, v5e-256 or 32 x H100.
-Time:     not measured. docs/plans/llama31_8b_mistake_*.md have bounds.
-Expect:   memory as in the plan. Loss and accuracy are not known here; a replication by others (LEMMA, table 6) has 68.9
-          on GSM8K for LLaMA3-8B with mistakes of a stronger model, the weakest of its group.
+Time:     not measured. docs/plans/llama31_8b_mistake_*.md give bounds.
+Expect:   memory as in the plan. Loss and accuracy have not been measured. A replication by others (LEMMA, table 6)
+          reports 68.9 on GSM8K for LLaMA3-8B with mistakes of a stronger model, the lowest value of its group.
 
-The paper tuned Flan-T5 at 1e-4 and says neither batch size nor epochs; a decoder of 8B parameters needs less.
+The paper tuned Flan-T5 with learning rate 1e-4, and states neither batch size nor epochs. A decoder of 8B parameters
+needs a lower learning rate.
 """
 
 import dataclasses

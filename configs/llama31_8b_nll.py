@@ -1,13 +1,14 @@
-"""Llama 3.1 8B on GSM8K by cross-entropy: the parent of the 8B configs, for a TPU slice or a few GPU nodes.
+"""Fine-tuning of Llama 3.1 8B on GSM8K with cross-entropy: the parent of the other 8B configs.
 
 Command:  python -m mtjax.train configs/llama31_8b_nll.py
-Machine:  TPU v5p-64 (32 chips). TPU v5e-256: --batch_size=256. 32 x H100: as it is. Plan first:
+Machine:  TPU v5p-64 (32 chips). TPU v5e-256: add --batch_size=256. 32 x H100: no change. Plan the run first:
           python -m mtjax.plan configs/llama31_8b_nll.py --topology v5p-64
-Time:     not measured: no accelerator was at hand. docs/plans/llama31_8b_nll_*.md have bounds.
-Expect:   memory as in the plan. Loss and accuracy are not known here: nobody has run this.
+Time:     not measured, because no accelerator was available. docs/plans/llama31_8b_nll_*.md give bounds.
+Expect:   memory as in the plan. Loss and accuracy are unknown, because this config has not been run.
 
-GSM8K's `train.jsonl` is at data/gsm8k/, or say --data.source.path=...; the weights come from the hub (gated), or from a
-folder: --init_from=... Ours: everything; a learning rate of 1e-5 over 3 epochs is usual for a model of this size.
+Put GSM8K's `train.jsonl` into data/gsm8k/, or pass --data.source.path=... The weights are loaded from the Hugging Face
+hub (gated), or from a folder with --init_from=... All settings are ours. A learning rate of 1e-5 over 3 epochs is usual
+for a model of this size.
 """
 
 from mtjax.config import CheckpointConfig, Config

@@ -1,17 +1,18 @@
-"""Llama 3.1 8B Instruct by RISE: whole solutions, and right steps with a planted error, against a frozen reference.
+"""RISE of Llama 3.1 8B Instruct: pairs of complete solutions, and pairs of steps with an injected error.
 
-Command:  python -m mtjax.mine meta-llama/Llama-3.1-8B-Instruct --samples=5 --output=runs/llama31_8b_mined \
-              source:gsm8k --source.path=data/gsm8k/train.jsonl
+Command:  python -m mtjax.mine meta-llama/Llama-3.1-8B-Instruct configs/llama31_8b_nll.py --samples=5 \
+              --output=runs/llama31_8b_mined
           python -m mtjax.inject --output=runs/llama31_8b_errors source:mined --source.path=runs/llama31_8b_mined \
-              --editor=self_edit --model=meta-llama/Llama-3.1-8B-Instruct
+              --editor=self_edit --model=meta-llama/Llama-3.1-8B-Instruct --per_problem=3
           python -m mtjax.train configs/llama31_8b_rise.py
-Machine:  TPU v5p-64 (32 chips). TPU v5e-256: --batch_size=256.
-Time:     not measured. docs/plans/llama31_8b_rise_*.md have bounds.
-Expect:   the self-check prints a loss of log 2 = 0.693. The paper has GSM8K 84.0 -> 87.9 and MATH 48.3 -> 51.0.
+Machine:  TPU v5p-64 (32 chips). TPU v5e-256: add --batch_size=256.
+Time:     not measured. docs/plans/llama31_8b_rise_*.md give bounds.
+Expect:   the self-check prints a loss of log 2 = 0.693. The paper reports GSM8K 84.0 -> 87.9 and MATH 48.3 -> 51.0.
 
-The paper's: 5 samples a problem, 3 step pairs a problem, learning rate 5e-7 with a cosine, 8 epochs. Deviations: GSM8K
-instead of MATH and GSM8K; beta and lambda are not known (0.4 is the code's beta, 0.05 recalled); 64 packed rows of
-2,048 tokens are some 400 pairs a step, where the code has 128: more rows keep 32 chips busy.
+From the paper: 5 samples and 3 step pairs per problem, a learning rate of 5e-7 with a cosine schedule, and 8 epochs.
+Deviations: the problems are GSM8K instead of MATH and GSM8K. Beta and lambda are unknown; 0.4 is the beta of the code,
+and 0.05 is recalled. A step has 64 packed rows of 2,048 tokens, which are about 400 pairs, to keep 32 chips busy; the
+code has 128 pairs.
 """
 
 import dataclasses

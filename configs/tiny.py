@@ -1,8 +1,8 @@
-"""Mistake tuning on generated arithmetic, small enough to watch.
+"""Mistake tuning on generated arithmetic, in less than a minute on a CPU.
 
 Command:  python -m mtjax.train configs/tiny.py --run_dir=runs/tiny --steps=60
 Machine:  2 CPU cores, well under a minute.
-Expect:   the loss falls from 3.69 to about 1.52 nats a token in 60 steps; run it again with more --steps to go on.
+Expect:   the loss falls from 3.69 to about 1.52 nats per token in 60 steps. To resume, run it again with more --steps.
 """
 
 from mtjax.config import CheckpointConfig, Config, HeldOut
@@ -13,7 +13,7 @@ from mtjax.model.decoder import DecoderConfig
 from mtjax.objectives.mistake_tuning import MistakeTuning
 from mtjax.optim import OptimConfig
 
-problems = {"slip_probability": 0.5}  # a wrong solution drops carries and borrows, half of them
+problems = {"slip_probability": 0.5}  # wrong solutions drop a carry or borrow with probability 0.5
 
 config = Config(
     model=DecoderConfig(width=32, layers=2, heads=2, kv_heads=1, head_dim=16, mlp_width=96, max_length=128),

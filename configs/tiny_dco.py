@@ -1,11 +1,13 @@
-"""DCO on generated arithmetic: stop pushing a solution once 8 samples will find it; in seconds on a CPU.
+"""DCO for 8 samples on generated arithmetic, in seconds on a CPU.
 
 Command:  python -m mtjax.train configs/tiny_dco.py
 Machine:  2 CPU cores, seconds.
-Expect:   the metric `dco_weight` is 1 for 30 steps, where DCO is cross-entropy, and falls to 0.73 at step 80, 0.30 at
-          step 100 and 0.03 at step 200, as solutions of two small numbers become likely. With those of
-          `configs/tiny.py`, more than twice as long, it is still 1.000 after 60 steps. Compare with `objective:nll` at
-          a --run_dir of its own; `configs/coverage.py` measures what that does to pass@k.
+Expect:   the metric `dco_weight` is 1 for 30 steps, during which DCO equals cross-entropy. It then falls, as the short
+          solutions become likely: to 0.73 at step 80, 0.30 at step 100 and 0.03 at step 200.
+
+The problems have two small numbers, so that their solutions are short. The solutions of `configs/tiny.py` are more than
+twice as long; with them, `dco_weight` is still 1.000 after 60 steps. For comparison, run `objective:nll` with another
+--run_dir. `configs/coverage.py` measures the effect on pass@k.
 """
 
 import dataclasses

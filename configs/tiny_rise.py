@@ -1,11 +1,11 @@
-"""RISE on generated arithmetic: full pairs and steps with a planted error, in seconds on a CPU.
+"""RISE on generated arithmetic: full pairs and step pairs with an injected error, in seconds on a CPU.
 
 Command:  python -m mtjax.train configs/tiny.py --run_dir=runs/tiny --steps=120
           python -m mtjax.inject --output=runs/tiny_errors source:arithmetic --source.count=1000 --source.split=train
           python -m mtjax.train configs/tiny_rise.py
-Machine:  2 CPU cores, seconds each.
-Expect:   the loss starts at log 2 = 0.693 (the self-check says so); ranking accuracy 0.65 over the first ten steps and
-          0.77 over the last ten; the displacement alarm at step 20, where chosen texts lose probability too.
+Machine:  2 CPU cores, seconds for each command.
+Expect:   the self-check prints a loss of log 2 = 0.693. Ranking accuracy is 0.65 over the first ten steps and 0.77 over
+          the last ten. The displacement alarm starts at step 20, because chosen texts lose probability too.
 """
 
 import dataclasses
@@ -24,16 +24,15 @@ config = dataclasses.replace(
     init_from="runs/tiny",
     data=dataclasses.replace(
         parent.data,
-        # Half step pairs from injection, half full pairs of a right and a wrong solution.
+        # Half of the examples are step pairs from injection, half are full pairs of a right and a wrong solution.
         source=Mixture((Mistakes("runs/tiny_errors/mistakes.jsonl"), parent.data.source)),
-        task=PairTask(
-            template="{question}\n[CORRECT RATIONALE]\n"
-        ),  # the start was mistake-tuned: behind its right prefix
-        boundary="allow",  # this tokenizer's "Step 2: " is one token, the step's own text begins inside it
+        # The start model was mistake-tuned, so its prompt ends with the prefix of right solutions.
+        task=PairTask(template="{question}\n[CORRECT RATIONALE]\n"),
+        boundary="allow",  # the tokenizer encodes "Step 2: " as one token, and the text of the step begins inside it
         sequence_length=128,
         max_segments=8,
     ),
-    # The paper's beta and lambda are not known: 0.1 and 0.05 are ours.
+    # The paper's beta and lambda are unknown. These values are ours.
     objective=rise_paper(beta=0.1, nll_weight=0.05),
     optim=OptimConfig(learning_rate=1e-3, warmup_steps=10, schedule="constant"),
     held_out=None,

@@ -1,6 +1,6 @@
-# An image with mtjax for NVIDIA GPUs, or for TPUs with EXTRA=tpu.
+# A container image with mtjax for NVIDIA GPUs, or for TPUs with --build-arg EXTRA=tpu.
 #
-# Needs:    docker; on the machine that runs it the NVIDIA driver (525 or newer) and its container toolkit.
+# Needs:    docker; on the machine that runs the image, the NVIDIA driver (525 or newer) and its container toolkit.
 # Command:  docker build -f launch/gpu.Dockerfile -t mtjax .
 #           docker run --gpus=all --network=host -v "$PWD/runs:/mtjax/runs" mtjax python -m mtjax.train configs/tiny.py
 # Expect:   devices  8 x NVIDIA H100 80GB HBM3, mesh {...}

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Several hosts as processes of this machine: to try a launch, or one process per group of devices.
+# Several hosts as processes on this machine, to test a launch or to run one process per group of devices.
 #
-# Needs:    mtjax, as `make setup` installs it in .venv (else in the python that `python` finds, or PYTHON=...).
-#           Traffic stays on 127.0.0.1.
+# Needs:    mtjax in .venv, where `make setup` installs it; otherwise in the interpreter `python` or PYTHON=...
+#           All traffic stays on 127.0.0.1.
 # Command:  launch/local.sh --hosts 2 --devices 4 -- configs/tiny.py --mesh.data=2 --mesh.fsdp=4
-#           --devices N simulates N CPU devices a process; --supervise starts all again when one dies; --dry-run says
-#           what would run.
-# Expect:   host 0's lines, such as
+#           --devices N simulates N CPU devices per process. --supervise restarts all processes when one dies.
+#           --dry-run prints the commands without running them.
+# Expect:   the output of host 0, such as
 #             devices  8 x cpu on 2 hosts, mesh {'data': 2, 'fsdp': 4, ...}
 #             step 1/60  loss 3.6898 ...
-#           Exit code: that of the first host that failed, or 0. SIGTERM and Ctrl-C save on all hosts and end.
+#           The exit code is that of the first host that failed, or 0. On SIGTERM and Ctrl-C all hosts save and exit.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 hosts=2 devices='' supervise=() dry=''
@@ -29,7 +29,7 @@ while [[ $# -gt 0 ]]; do
 done
 [[ $# -gt 0 ]] || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 2; }
 
-# Two ports side by side that nobody listens on: the hosts' line, and JAX's service behind it.
+# Two adjacent free ports: one for mtjax's connection between hosts, the next for JAX's distributed service.
 is_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 port=$((20000 + RANDOM % 12000))
 while is_taken "$port" || is_taken $((port + 1)); do port=$((20000 + RANDOM % 12000)); done

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# A Slurm job: one process a node, all of the node's GPUs.
+# A Slurm job with one process per node, which uses all GPUs of the node.
 #
-# Needs:    a cluster with Slurm; mtjax installed (`pip install '.[cuda]'`) in an environment that every node sees, and
-#           active when the job is submitted; a run_dir on a file system that all nodes share.
+# Needs:    a cluster with Slurm; mtjax installed (`pip install '.[cuda]'`) in an environment that every node can access
+#           and that is active when you submit the job; a run_dir on a file system that all nodes share.
 # Command:  sbatch --nodes=4 --gpus-per-node=8 launch/slurm.sh CONFIG --run_dir=/shared/run ...
-#           From the folder of the repository. DRY_RUN=1 launch/slurm.sh CONFIG says what would run.
+#           Run it in the root folder of the repository. DRY_RUN=1 launch/slurm.sh CONFIG prints the command instead.
 # Expect:   in slurm-<job>.out
 #             devices  32 x NVIDIA H100 80GB HBM3 on 4 hosts, mesh {...}
-#           SIGTERM comes two minutes before the time limit: the run saves on all nodes and ends with 0; submit the same
-#           line again and it goes on. A lost process is started again by launch/supervise.sh; a lost node requeues the
-#           job.
+#           Slurm sends SIGTERM two minutes before the time limit. All nodes then save, and the job exits with code 0;
+#           submit the same command again to resume. launch/supervise.sh restarts a lost process. If a node is lost,
+#           Slurm requeues the job.
 #SBATCH --job-name=mtjax
 #SBATCH --ntasks-per-node=1
 #SBATCH --signal=TERM@120
@@ -24,9 +24,9 @@ else
   first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 fi
 export MTJAX_HOSTS=${SLURM_JOB_NUM_NODES:-1}
-# Ports that differ between jobs which share a node, below those that Linux gives to callers.
+# Jobs that share a node need different ports. These are below the range of ephemeral ports on Linux.
 export MTJAX_COORDINATOR=$first:$((20000 + ${SLURM_JOB_ID:-0} % 6000 * 2))
-# Each task learns its own number from srun.
+# srun gives each task its number in SLURM_PROCID.
 # shellcheck disable=SC2016  # the variables are the task's
 task='MTJAX_HOST=$SLURM_PROCID exec bash launch/supervise.sh python -m mtjax.train "$@"'
 command=(srun --kill-on-bad-exit=0 bash -c "$task" mtjax "$@")

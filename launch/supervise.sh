@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# Run one host's process, and start it again when a host was lost.
+# Run the process of one host, and restart it after a host was lost.
 #
-# Needs:    bash. Every host runs this around the same command; the other launchers of this folder do.
+# Needs:    bash. Every host runs this script with the same command. The other launchers in this folder do so.
 # Command:  launch/supervise.sh [--restarts N] python -m mtjax.train CONFIG ...
-# Expect:   nothing of its own, until a process ends otherwise than by itself:
+# Expect:   no output of the script, unless a process ends with an error:
 #             supervise: exit code 137; start 2 of 21 in 2 s
-#           All hosts end within the heartbeat when one is lost (code 6), so all are started again, meet at the roll
-#           call, and go on from the last whole checkpoint.
+#           When one host is lost, all others exit within the heartbeat (code 6). They all restart, connect again, and
+#           resume from the last complete checkpoint.
 #
-# It gives up at once on what another start cannot mend, with the code: 0 done, 2 bad input, 3 does not fit, 4 lint,
-# 5 non-finite loss, 7 storage, 126 and 127 no such command, 130 Ctrl-C; and after N starts (20) of which none ran for ten minutes.
-# SIGTERM is passed on, and is the end; so is Ctrl-C, as a SIGTERM, with code 130.
+# The script does not restart after exit codes that a restart cannot change: 0 done, 2 invalid input, 3 does not fit,
+# 4 lint, 5 non-finite loss, 7 storage, 126 and 127 command not found, 130 Ctrl-C. It also stops after N restarts
+# (default 20) without a process that ran for ten minutes. It exits with the code of the last process.
+# SIGTERM is forwarded to the process, which is then not restarted. Ctrl-C is forwarded as SIGTERM, with exit code 130.
 set -u
 restarts=20
 if [[ ${1-} == --restarts ]]; then
@@ -35,7 +36,7 @@ while true; do
   "$@" &
   child=$!
   [[ -z $stopping ]] || kill -TERM "$child" 2>/dev/null
-  # A signal ends `wait` early: ask again until the child is gone.
+  # A signal interrupts `wait`: repeat it until the child has exited.
   while true; do
     wait "$child"
     code=$?

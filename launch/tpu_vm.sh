@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
-# A Cloud TPU slice: one process on each of its virtual machines.
+# A Cloud TPU slice, with one process on each of its virtual machines.
 #
-# Needs:    gcloud, signed in; a TPU VM that is up, such as
+# Needs:    gcloud, signed in; a running TPU VM, for example
 #             gcloud compute tpus tpu-vm create NAME --zone=ZONE --accelerator-type=v5p-64 --version=v2-alpha-tpuv5
-#           with this repository in ~/mtjax on every worker and `pip install '.[tpu]'` done there:
+#           This command copies the repository to ~/mtjax on every worker and runs `pip install '.[tpu]'` there:
 #             launch/tpu_vm.sh NAME ZONE --install
-#           and checkpoints where all workers can write: --checkpoint.folder=gs://BUCKET/RUN.
+#           All workers must be able to write to the checkpoint folder.
 # Command:  launch/tpu_vm.sh NAME ZONE CONFIG --checkpoint.folder=gs://BUCKET/RUN ...
-#           DRY_RUN=1 launch/tpu_vm.sh ... says what would run. It stays connected; run it in tmux, or with nohup.
-# Expect:   of worker 0
+#           DRY_RUN=1 launch/tpu_vm.sh ... prints the command instead. The script stays connected, so run it in tmux or
+#           with nohup.
+# Expect:   from worker 0
 #             devices  32 x TPU v5 on 8 hosts, mesh {...}
-#           A lost process is started again on its worker by launch/supervise.sh. After a preemption create the slice
-#           anew and give the same command: the run goes on from the bucket.
+#           launch/supervise.sh restarts a lost process on its worker. After a preemption, create the slice again and
+#           run the same command: the run resumes from the bucket.
 set -eu
 [[ $# -gt 2 ]] || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 2; }
 name=$1 zone=$2
@@ -31,7 +32,7 @@ if [[ $1 == --install ]]; then
   "${make[@]}" && "${run[@]}" && exec "${then[@]}"
 fi
 
-# A worker learns from its metadata which one it is, and where the first one is.
+# The metadata server gives each worker its number and the address of the first worker.
 # shellcheck disable=SC2016  # the variables are the worker's
 where='
 about() { curl -sf -H "Metadata-Flavor: Google" "http://metadata.google.internal/computeMetadata/v1/instance/attributes/$1"; }
