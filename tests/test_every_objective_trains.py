@@ -1,4 +1,4 @@
-"""Every objective from config to run folder on eight devices: two steps, a resume, kept log-probs of a reference."""
+"""Every objective from config to run folder: a resume, kept log-probs of a reference. On one device; test_mesh_trains.py has eight."""
 
 import dataclasses
 import json
@@ -10,7 +10,6 @@ from mtjax.config import CheckpointConfig, Config, HeldOut
 from mtjax.data.batches import DataConfig
 from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.data.tasks import CompletionTask, MistakeTask, PairTask
-from mtjax.distributed.sharding import MeshSpec
 from mtjax.errors import ExitCode, InputError
 from mtjax.model.decoder import DecoderConfig
 from mtjax.objectives import OBJECTIVES
@@ -21,6 +20,7 @@ from mtjax.runs.loading import load_any
 from mtjax.runs.loop import train
 from mtjax.training.reference import ReferenceConfig
 
+pytestmark = pytest.mark.usefixtures("one_device")
 SOURCE = Arithmetic(count=60, split="train", slip_probability=0.8)
 TASKS = {"any": CompletionTask(polarities="both"), "mistake": MistakeTask(decode_prefix="correct"), "pair": PairTask()}
 
@@ -34,7 +34,6 @@ def config(objective, folder, **settings):
         data=data,
         objective=objective,
         optim=OptimConfig(learning_rate=1e-2, schedule="constant"),
-        mesh=MeshSpec(data=2, fsdp=2, context=2),
         checkpoint=CheckpointConfig(every=1),
         held_out=HeldOut(source=dataclasses.replace(SOURCE, split="test", count=20), every=2, batches=1),
         batch_size=16,
@@ -57,12 +56,16 @@ EVERY = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) f
 
 @pytest.mark.parametrize("name", EVERY)
 def test_an_objective_trains_resumes_and_is_measured(name, tmp_path):
-    objective = OBJECTIVES[name]()
-    through, broken = tmp_path / "through", tmp_path / "broken"
-    whole = train(config(objective, through, steps=3))
+    trains_resumes_and_is_measured(OBJECTIVES[name](), tmp_path)
+
+
+def trains_resumes_and_is_measured(objective, folder, **settings):
+    through, broken = folder / "through", folder / "broken"
+    programs = {}
+    whole = train(config(objective, through, steps=3, **settings), programs=programs)
     assert whole.exit_code == ExitCode.DONE
-    train(config(objective, broken, steps=2))
-    train(config(objective, broken, steps=3))
+    train(config(objective, broken, steps=2, **settings), programs=programs)
+    train(config(objective, broken, steps=3, **settings), programs=programs)
     assert lines(through)[2]["loss"] == lines(broken)[2]["loss"]  # bit for bit
     assert lines(through) != lines(broken)[:2]
     assert all(np.isfinite(value) for line in lines(through) for value in line.values())
@@ -102,9 +105,9 @@ def test_a_live_filter_trains_and_resumes(tmp_path):
 
     settings = {"live_filter": LiveFilter(threshold=0.5)}
     through, broken = tmp_path / "through", tmp_path / "broken"
-    train(config(Dco(n=64), through, steps=3, **settings))
-    train(config(Dco(n=64), broken, steps=2, **settings))
-    train(config(Dco(n=64), broken, steps=3, **settings))
+    programs = {}
+    for folder, steps in ((through, 3), (broken, 2), (broken, 3)):
+        train(config(Dco(n=64), folder, steps=steps, **settings), programs=programs)
     assert lines(through)[2]["loss"] == lines(broken)[2]["loss"]
     assert 0 < lines(through)[0]["live_share"] <= 1
 

@@ -17,6 +17,7 @@ import pytest
 from mtjax.config import Config, load, read_file
 
 FILES = pathlib.Path(__file__).parent / "fixtures" / "v0_1"
+pytestmark = pytest.mark.usefixtures("one_device")
 MINE = ["--data.source.count=40", "--samples=4", "--max_new_tokens=24", "--rows=8"]
 """How `mined` and, with --seed=1, `unfinished` were made."""
 

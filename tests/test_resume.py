@@ -17,6 +17,7 @@ from mtjax.errors import ExitCode
 from mtjax.runs import assembly
 
 TINY = "configs/tiny.py"
+pytestmark = pytest.mark.usefixtures("one_device")
 QUICK = ["--batch_size=4", "--data.source.count=60", "--held_out.source.count=30", "--held_out.every=4"]
 QUICK += ["--checkpoint.every=3", "--checkpoint.keep=9", "--no_tensorboard", "--model.width=16"]
 
@@ -80,7 +81,7 @@ def test_sigterm_saves_and_ends_with_0_and_ctrl_c_with_130(tmp_path):
 
 
 def run_here(folder, *more):
-    return train.main([TINY, f"--run_dir={folder}", *QUICK, "--mesh.data=1", "--mesh.fsdp=8", *more])
+    return train.main([TINY, f"--run_dir={folder}", *QUICK, *more])
 
 
 def test_steps_may_be_raised_and_other_settings_are_refused(tmp_path, capsys):

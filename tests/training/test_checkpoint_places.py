@@ -13,7 +13,7 @@ from mtjax.training import checkpoint
 
 SMALL = ["configs/tiny.py", "--model.width=16", "--model.layers=1", "--data.source.count=40", "--batch_size=8"]
 SMALL += ["--held_out.source.count=20", "--held_out.batches=1", "--no_tensorboard", "--no_self_check"]
-SMALL += ["--mesh.data=1", "--mesh.fsdp=8"]
+pytestmark = pytest.mark.usefixtures("one_device")
 
 
 def test_an_address_reaches_orbax_as_it_is(monkeypatch, tmp_path):
