@@ -20,12 +20,11 @@ class Mistake:
     """One mistake, with the right text beside it.
 
     The wrong solution reads `prefix + wrong_step + wrong_rest`, the right one `prefix + right_step + right_rest`; all
-    white space is part of the fields, so nothing is put between them. Fields that are not known are empty.
+    white space is part of the fields, so nothing is put between them. Unknown fields are empty.
     """
 
     id: str  # Names the record; unique in its file.
-    kind: Literal["step", "solution"]
-    """What is to be compared: one step behind a right prefix, or two whole solutions (`prefix` and rests empty)."""
+    kind: Literal["step", "solution"]  # One step after a right prefix, or two whole solutions (`prefix`, rests empty).
     problem_id: str  # The problem it belongs to; records of one problem share it.
     question: str  # The text of the problem.
     answer: str = ""  # The final answer that is right.
@@ -43,41 +42,38 @@ class Mistake:
     wrong_answer: str = ""  # The final answer of the wrong solution.
     verdict: Verdict = "unproved"  # What is known of the wrong side.
     judge: str = ""  # Who gave the verdict, such as "equation", "number", "final answer" or "annotator".
-    generator: str = ""
-    """What made the wrong side, such as "rules", "self_edit", "sampling", or the data set it comes from."""
+    generator: str = ""  # What made the wrong side: "rules", "self_edit", "sampling", or the data set it comes from.
     model: str = ""  # Fingerprint of the model that wrote the wrong side, or its name.
     decode: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # Settings it was decoded with.
     seed: int | None = None  # Seed it was made with.
 
     @property
     def right_solution(self) -> str:
-        """The whole right solution."""
+        """The complete right solution."""
         return self.prefix + self.right_step + self.right_rest
 
     @property
     def wrong_solution(self) -> str:
-        """The whole wrong solution."""
+        """The complete wrong solution."""
         return self.prefix + self.wrong_step + self.wrong_rest
 
 
-FIELDS = {field.name: field for field in dataclasses.fields(Mistake)}
-"""The fields of a record by name."""
-
-NEEDED = ("id", "kind", "problem_id", "question")
-"""The fields that every record has."""
+_NEEDED = ("id", "kind", "problem_id", "question")  # every record has them
 
 
 def to_json(mistake: Mistake) -> dict[str, Any]:
     """The record as a JSON object: `{"schema": 1, ...}`, keys in the order of the fields, empty ones left out unless
     every record has them."""
-    kept = {name: getattr(mistake, name) for name in FIELDS}
-    return {"schema": SCHEMA} | {n: value for n, value in kept.items() if n in NEEDED or value not in ("", None, {})}
+    values = ((field.name, getattr(mistake, field.name)) for field in dataclasses.fields(mistake))
+    return {"schema": SCHEMA} | {name: v for name, v in values if name in _NEEDED or v not in ("", None, {})}
 
 
 def from_json(record: Any, where: str) -> Mistake:
     """The record that `to_json` wrote; InputError, opened by `where`, for anything else."""
     if not isinstance(record, Mapping):
-        raise InputError(f"{where}: got {record!r:.80}; expected a mistake record, an object with {sorted(FIELDS)}")
+        raise InputError(
+            f"{where}: got {record!r:.80}; expected a mistake record, an object with {', '.join(_NEEDED)}, ..."
+        )
     if record.get("schema") != SCHEMA:
         raise InputError(
             f"{where}: schema {record.get('schema')!r}; expected {SCHEMA}: write the file again with this version's "

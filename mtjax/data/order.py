@@ -41,7 +41,7 @@ def make_order(
 
     @functools.lru_cache(maxsize=2)
     def block_order(block: int) -> tuple[np.ndarray, np.ndarray]:
-        """For each place of the block its source, and how many places of that source stand before it in the block."""
+        """For each place of the block its source, and how many places of that source come before it in the block."""
         source = owners[random_order(WINDOW, seed, MIX, block)] if len(row_counts) > 1 else owners
         rank = np.zeros(WINDOW, np.int64)
         for number, count in enumerate(per_block):
@@ -59,8 +59,7 @@ def make_order(
             here = blocks == block
             sources, ranks = block_order(int(block))
             source[here], rank[here] = sources[inside[here]], ranks[inside[here]]
-        own_place = blocks * per_block[source] + rank
-        epoch, within = np.divmod(own_place, np.asarray(row_counts)[source])
+        epoch, within = np.divmod(blocks * per_block[source] + rank, np.asarray(row_counts)[source])
         rows = np.zeros_like(places)
         for number, count in np.unique(np.stack([source, epoch], axis=1), axis=0):
             here = (source == number) & (epoch == count)

@@ -14,14 +14,9 @@ WINDOW = 4096
 
 
 class Rows(NamedTuple):
-    """Which examples share which row.
+    """Which examples share which row: row r holds `members[offsets[r]:offsets[r + 1]]`."""
 
-    Attributes:
-        members: example numbers, row after row; each example exactly once.
-        offsets: row r holds `members[offsets[r]:offsets[r + 1]]`; one entry more than there are rows.
-    """
-
-    members: Int[np.ndarray, " n"]
+    members: Int[np.ndarray, " n"]  # example numbers, row after row; each example at most once
     offsets: Int[np.ndarray, " rows_and_one"]
 
     @property
@@ -80,7 +75,11 @@ def first_that_fit(lengths: Int[np.ndarray, "n sides"], row_length: int, max_seg
             few, packed = tried, found
         else:
             many = tried
-    members = np.array([position for row in packed for position in row], np.int64)
+    return _rows(packed)
+
+
+def _rows(packed: Sequence[Sequence[int]]) -> Rows:
+    members = np.array([member for row in packed for member in row], np.int64)
     return Rows(members, np.cumsum([0, *map(len, packed)]))
 
 
@@ -95,21 +94,21 @@ def pack(
     if len(lengths) and int(lengths.max()) > row_length:
         raise InputError(f"an example of {int(lengths.max())} tokens does not fit a row of {row_length}; shorten it")
     order = random_order(len(lengths), *key)
-    if max_segments == 1:
+    if max_segments == 1 or not len(order):
         return Rows(first + order, np.arange(len(order) + 1))
-    members: list[np.ndarray] = []
-    counts: list[int] = []
+    parts = []
     for start in range(0, len(order), WINDOW):
         window = order[start : start + WINDOW]
-        rows = best_fit(lengths[window], row_length, max_segments)
-        members.append(window[[position for row in rows for position in row]])
-        counts.extend(map(len, rows))
-    offsets = np.cumsum([0, *counts])
-    return Rows(first + np.concatenate(members or [order]), offsets)
+        rows = _rows(best_fit(lengths[window], row_length, max_segments))
+        parts.append(rows._replace(members=first + window[rows.members]))
+    return join_rows(parts)
 
 
 def join_rows(parts: Sequence[Rows]) -> Rows:
     """The rows of all parts, in their order."""
-    starts = np.cumsum([0, *(len(part.members) for part in parts)])
-    offsets = [part.offsets[:-1] + start for part, start in zip(parts, starts, strict=False)]
-    return Rows(np.concatenate([part.members for part in parts]), np.concatenate([*offsets, starts[-1:]]))
+    return Rows(np.concatenate([part.members for part in parts]), join_offsets([part.offsets for part in parts]))
+
+
+def join_offsets(parts: Sequence[Int[np.ndarray, " _"]]) -> Int[np.ndarray, " n_and_one"]:
+    """The offsets of arrays that are laid one after the other."""
+    return np.cumsum(np.concatenate([[0], *map(np.diff, parts)]))

@@ -3,60 +3,110 @@
 import hashlib
 import os
 import pathlib
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from mtjax.data import vocabularies
 from mtjax.data.problem import Message
 from mtjax.errors import InputError, suggest
 
 BUILT_IN = ("bytes", "arithmetic", "smollm2")
 """The names that `load_tokenizer` knows without a folder."""
 
+PAD, BOS, END = "<|pad|>", "<|bos|>", "<|end|>"
+"""The special tokens of the bytes and arithmetic tokenizers; in a text, each is one token."""
+
+UNKNOWN = "<|unknown|>"
+"""Stands in the arithmetic vocabulary for what it does not hold; encoding such a text is refused."""
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'] + ': ' + message['content'] }}"
+    "{{ '<|end|>' if message['role'] == 'assistant' }}{{ '\\n' }}{% endfor %}"
+    "{{ 'assistant: ' if add_generation_prompt }}"
+)
+"""The chat template of the bytes tokenizer: `role: content` per line, an assistant's turn closed by the end token."""
+
+ARITHMETIC_SYMBOLS = (
+    *"0123456789",
+    *(f" {operator} " for operator in "+-*="),
+    " =",
+    *"+-*=: \n",
+    "Step ",
+    "Step 1: ",
+    *(f"\nStep {step}: " for step in range(2, 10)),
+    "Answer: ",
+    "\nAnswer: ",
+    "[CORRECT RATIONALE]",
+    "[INCORRECT RATIONALE]",
+)
+"""Digits, and everything between them in generated arithmetic, each one token with its white space; the longest wins.
+
+`"\\nStep 1: "` is not one: the first step opens the answer, and a token across the border of prompt and answer would
+make the prompt's tokens depend on what follows.
+"""
+
 
 class Encoding(NamedTuple):
-    """The tokens of one text.
+    """The tokens of one text."""
 
-    Attributes:
-        ids: token ids; no special token is added, but special tokens written in the text become themselves.
-        offsets: per token the characters `[start, end)` it came from. They cover the text without a gap, in order;
-            tokens that share one character (its bytes) share its span.
-    """
-
-    ids: list[int]
+    ids: list[int]  # no special token is added, but special tokens written in the text become themselves
     offsets: list[tuple[int, int]]
+    """Per token the characters `[start, end)` it came from. They cover the text without a gap, in order; tokens that
+    share one character (its bytes) share its span."""
 
 
 class Tokenizer(NamedTuple):
-    """A tokenizer as plain functions.
+    """A tokenizer as plain functions."""
 
-    Attributes:
-        name: what it was loaded by.
-        vocab_size: number of ids, special ones included; a model may have more rows than that.
-        pad_id: fills rows; may equal `end_id`, since masks come from spans and never from ids.
-        bos_id: the token that this tokenizer wants in front of a text, None when it wants none. A rendered chat
-            may hold it already: add it only where the first id differs.
-        end_id: ends an answer; it is trained, and stops sampling.
-        encode: `text -> Encoding`. InputError for a character that the vocabulary does not hold.
-        decode: `ids -> text`, special tokens included; `decode(encode(text).ids) == text` for byte-level vocabularies
-            and for arithmetic.
-        save: `folder -> None`; writes what `transformers.AutoTokenizer` reads, chat template included.
-        render_chat: `(messages, add_generation_prompt) -> text`; InputError without a chat template.
-        chat_template: the Jinja template, None where there is none.
-        fingerprint: sha256 (hex) of vocabulary, rules and template.
-    """
-
-    name: str
-    vocab_size: int
-    pad_id: int
+    name: str  # what it was loaded by
+    vocab_size: int  # number of ids, special ones included; a model may have more rows than that
+    pad_id: int  # fills rows; may equal `end_id`, since masks come from spans and never from ids
     bos_id: int | None
-    end_id: int
-    encode: Callable[[str], Encoding]
+    """The token that this tokenizer wants at the start of a text, None if it wants none. A rendered chat may hold it
+    already: add it only where the first id differs."""
+    end_id: int  # ends an answer; it is trained, and stops sampling
+    encode: Callable[[str], Encoding]  # InputError for a character that the vocabulary does not hold
     decode: Callable[[Sequence[int]], str]
-    save: Callable[[str | pathlib.Path], None]
+    """Ids to text, special tokens included. `decode(encode(text).ids) == text` for byte-level vocabularies and for
+    arithmetic."""
+    save: Callable[[str | pathlib.Path], None]  # to a folder that `transformers.AutoTokenizer` reads
     render_chat: Callable[[Sequence[Message], bool], str]
-    chat_template: str | None
-    fingerprint: str
+    """`(messages, add_generation_prompt) -> text`; InputError without a chat template."""
+    chat_template: str | None  # in Jinja
+    fingerprint: str  # sha256 (hex) of vocabulary, rules and template
+
+
+def byte_alphabet() -> list[str]:
+    """The printable character that stands for each byte in a byte-level vocabulary, as in GPT-2."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAC + 1), *range(0xAE, 0xFF + 1)]
+    others = {byte: chr(256 + rank) for rank, byte in enumerate(b for b in range(256) if b not in printable)}
+    return [others.get(byte, chr(byte)) for byte in range(256)]
+
+
+def bytes_tokenizer() -> Any:
+    """A `tokenizers.Tokenizer` of UTF-8 bytes: ids 0..255, then pad 256, bos 257, end 258."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+
+    tokenizer = Tokenizer(models.BPE(vocab={char: byte for byte, char in enumerate(byte_alphabet())}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([PAD, BOS, END])
+    tokenizer.post_processor = processors.TemplateProcessing(f"{BOS} $A", special_tokens=[(BOS, 257)])
+    return tokenizer
+
+
+def arithmetic_tokenizer() -> Any:
+    """A `tokenizers.Tokenizer` of `ARITHMETIC_SYMBOLS`, then unknown, pad and end; there is no bos."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+
+    vocabulary = {symbol: number for number, symbol in enumerate((*ARITHMETIC_SYMBOLS, UNKNOWN))}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    longest_first = sorted(ARITHMETIC_SYMBOLS, key=len, reverse=True)
+    pattern = "|".join(re.escape(symbol).replace("\\\n", "\\n").replace("\\ ", " ") for symbol in longest_first)
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.add_special_tokens([PAD, END])
+    return tokenizer
 
 
 def load_tokenizer(name: str) -> Tokenizer:
@@ -65,47 +115,45 @@ def load_tokenizer(name: str) -> Tokenizer:
     Raises InputError for a name that is none of these, a folder without a tokenizer, a hub that cannot be reached, and
     a tokenizer without fast backend (which alone gives offsets) or without end token.
     """
-    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # it is told in vain that torch is absent
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # torch is not needed
     from transformers import PreTrainedTokenizerFast
 
     if name == "bytes":
-        fast = PreTrainedTokenizerFast(
-            tokenizer_object=vocabularies.bytes_tokenizer(),
-            pad_token=vocabularies.PAD,
-            bos_token=vocabularies.BOS,
-            eos_token=vocabularies.END,
-            chat_template=vocabularies.CHAT_TEMPLATE,
-        )
-        return _from_transformers(name, fast)
-    if name == "arithmetic":
-        fast = PreTrainedTokenizerFast(
-            tokenizer_object=vocabularies.arithmetic_tokenizer(),
-            pad_token=vocabularies.PAD,
-            eos_token=vocabularies.END,
-            unk_token=vocabularies.UNKNOWN,
-        )
-        return _from_transformers(name, fast)
-    if name == "smollm2":
+        special = {"bos_token": BOS, "chat_template": CHAT_TEMPLATE}
+        fast = PreTrainedTokenizerFast(tokenizer_object=bytes_tokenizer(), pad_token=PAD, eos_token=END, **special)
+    elif name == "arithmetic":
+        made = arithmetic_tokenizer()
+        fast = PreTrainedTokenizerFast(tokenizer_object=made, pad_token=PAD, eos_token=END, unk_token=UNKNOWN)
+    elif name == "smollm2":
         from mtjax.data.smollm2_tokenizer import smollm2_tokenizer_folder
 
-        return _from_transformers(name, _auto(str(smollm2_tokenizer_folder()), name))
-    return _from_transformers(name, _auto(name, name))
+        fast = _auto(str(smollm2_tokenizer_folder()), name)
+    else:
+        fast = _auto(name, name)
+    return _from_transformers(name, fast)
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or its kind."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _auto(place: str, name: str) -> Any:
     """AutoTokenizer on a folder or a hub id, with one clear sentence for each way it can fail."""
     from transformers import AutoTokenizer
 
-    if not pathlib.Path(place).is_dir() and name.count("/") != 1:
-        raise InputError(f"tokenizer {name!r} is no folder, hub id (owner/name) or built-in: {suggest(name, BUILT_IN)}")
+    is_folder = pathlib.Path(place).is_dir()
+    if not is_folder and name.count("/") != 1:
+        raise InputError(
+            f"tokenizer {name!r} is not a folder, hub id (owner/name) or built-in: {suggest(name, BUILT_IN)}"
+        )
     try:
         return AutoTokenizer.from_pretrained(place)
     except Exception as error:  # transformers raises many kinds, from OSError to KeyError, for a bad folder
-        if pathlib.Path(place).is_dir():
+        way_out = f"'{name}' is not a folder here, and the hub did not give it: check the id and the network"
+        if is_folder:
             way_out = "expected a folder with tokenizer.json and tokenizer_config.json; save the tokenizer there"
-        else:
-            way_out = f"'{name}' is no folder here, and the hub did not give it: check the id and the network"
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = first_line(error)
         raise InputError(f"tokenizer {name!r} cannot be loaded: {way_out} ({reason:.200})") from error
 
 
@@ -118,7 +166,7 @@ def _from_transformers(name: str, fast: Any) -> Tokenizer:
     backend.no_truncation()
     backend.no_padding()
     # Only our arithmetic vocabulary leaves characters out; others spell what they do not know in bytes or as <unk>.
-    unknown = fast.unk_token_id if fast.unk_token == vocabularies.UNKNOWN else None
+    unknown = fast.unk_token_id if fast.unk_token == UNKNOWN else None
 
     def encode(text: str) -> Encoding:
         encoded = backend.encode(text, add_special_tokens=False)

@@ -2,10 +2,10 @@
 
 import dataclasses
 import itertools
-import re
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
+from mtjax.data.answers import unboxed
 from mtjax.data.problem import Pair, Problem
 from mtjax.data.tasks.base import PLAIN, TASKS, Rendered, Span, Task, check_template, fill
 from mtjax.data.tokenizer import Tokenizer
@@ -14,8 +14,6 @@ from mtjax.io.hashing import unit
 
 KINDS = {"full": 0.0, "step": 1.0}
 """How the kind of a pair stands in `segment_kind`."""
-
-_BOXED = re.compile(r"\\boxed\s*\{")
 
 
 @TASKS.register("pair")
@@ -107,23 +105,3 @@ def choose_pairs(problem: Problem, full: int | None, step: int | None) -> list[t
 def _some(id: str, pairs: Sequence[tuple[str, Pair]], count: int | None) -> list[tuple[str, Pair]]:
     drawn = sorted(pairs, key=lambda named: unit(id, named[0])) if count is not None else pairs
     return list(drawn[:count])
-
-
-def unboxed(text: str) -> str:
-    r"""The text with every `\boxed{...}` replaced by its content; one without closing brace is left.
-
-    >>> unboxed(r"so \boxed{\frac{1}{2}}.")
-    'so \\frac{1}{2}.'
-    """
-    found = _BOXED.search(text)
-    while found:
-        depth, end = 1, found.end()
-        while end < len(text) and depth:
-            depth += {"{": 1, "}": -1}.get(text[end], 0)
-            end += 1
-        if depth:
-            found = _BOXED.search(text, found.end())
-            continue
-        text = text[: found.start()] + text[found.end() : end - 1] + text[end:]
-        found = _BOXED.search(text, found.start())
-    return text
