@@ -2,12 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Int
 
+from mtjax.data.examples import Boundary, Truncation
 from mtjax.data.index import Counts, Fit, Index, build_index, join_indices
 from mtjax.data.order import make_order
 from mtjax.data.packing import Rows, first_that_fit, join_rows, pack
@@ -35,10 +36,9 @@ class DataConfig:
     """Most examples in one row; columns of every `segment_...` extra. None: one per 64 tokens, at least 8."""
     pack: bool = True  # Put several examples in one row, which do not see each other. Off: one example per row.
     on_error: OnError = "raise"  # A record that cannot be read: stop with its file and line, or skip and count it.
-    truncation: Literal["drop", "left", "keep"] = "drop"
+    truncation: Truncation = "drop"
     """An example longer than a row: leave it out, cut the front of its prompt, or cut off its end (and train it)."""
-    boundary: Literal["raise", "allow"] = "raise"
-    """A token that lies across the end of the prompt: stop, or train it with the answer."""
+    boundary: Boundary = "raise"  # A token that lies across the end of the prompt: stop, or train it with the answer.
     cache_dir: str | None = None  # Folder that keeps the tokenised examples between runs; None keeps nothing.
     selections: InConfigOnly = ()
     """Selections of `mtjax.data.selection`, applied in order to the problems of each source of a mixture."""
@@ -50,24 +50,15 @@ class DataConfig:
 
 
 class Report(NamedTuple):
-    """What the data came to; `str` gives one line.
+    """What the data came to; `str` gives one line."""
 
-    Attributes:
-        examples, rows: after packing, in one epoch of each source.
-        counts: what was skipped, shortened or left out on the way.
-        tokens: of all examples, padding not counted.
-        target_share: share of them that count (weights other than 0; first tokens, never predicted, do not count).
-        packing_efficiency: share of row positions that hold a token; pairs have two rows.
-        notes: sentences of the sources, such as the first record skipped.
-    """
-
-    examples: int
-    rows: int
-    counts: Counts
-    tokens: int
-    target_share: float
-    packing_efficiency: float
-    notes: tuple[str, ...]
+    examples: int  # after packing, in one epoch of each source
+    rows: int  # of that epoch
+    counts: Counts  # what was skipped, shortened or left out on the way
+    tokens: int  # of all examples, padding not counted
+    target_share: float  # share of them that count: weights other than 0, and not first, which is never predicted
+    packing_efficiency: float  # share of row positions that hold a token; pairs have two rows
+    notes: tuple[str, ...]  # sentences of the sources, such as the first record skipped
 
     def __str__(self) -> str:
         """One line for the terminal."""
@@ -79,32 +70,24 @@ class Report(NamedTuple):
 
 
 class Batches(NamedTuple):
-    """The data of a run as functions of the step.
-
-    Attributes:
-        batch_at: `step -> Batch` of NumPy arrays: tokens int32, weights float32, segments int32, all [B, T] ([B, 2, T]
-            of pairs), and extras `segment_id` int32 [B, S] (number of the example, -1 empty), `segment_polarity`
-            float32 [B, S] (1 right, 0 wrong, 1 where neither) and what the task adds. Any order of steps gives the same
-            batches. With `rows`, B is the slice's length.
-        ids_at: `step -> names` of the examples in that batch, row by row.
-        window_at: `(step, factor) -> Batch` of `factor` batches, one behind the other, none of whose rows another
-            step's window has within an epoch: candidates to choose from.
-        repack: `(example numbers) -> (Batch, share of empty rows)` of the first of those examples that fit in as many
-            rows as a batch has.
-        ids: name of each example, by the number that `segment_id` holds.
-        steps_per_epoch: steps until every row has been seen (of one source; of a mixture, rows over batch size).
-        report: what the data came to.
-        fingerprint: of everything the batches depend on but the seed and the batch size.
-    """
+    """The data of a run as functions of the step."""
 
     batch_at: Callable[[int], Batch]
-    ids_at: Callable[[int], list[str]]
+    """`step -> Batch` of NumPy arrays: tokens int32, weights float32, segments int32, all [B, T] ([B, 2, T] of pairs),
+    and extras `segment_id` int32 [B, S] (number of the example, -1 empty), `segment_polarity` float32 [B, S] (1 right,
+    0 wrong, 1 where neither) and what the task adds. Any order of steps gives the same batches. With `rows`, B is the
+    slice's length."""
+    ids_at: Callable[[int], list[str]]  # `step -> names` of the examples in that batch, row by row
     window_at: Callable[[int, int], Batch]
+    """`(step, factor) -> Batch` of `factor` batches, one after the other, none of whose rows another step's window has
+    within an epoch: candidates to choose from."""
     repack: Callable[[Int[np.ndarray, " n"]], tuple[Batch, float]]
-    ids: Sequence[str]
-    steps_per_epoch: int
-    report: Report
-    fingerprint: str
+    """`(example numbers) -> (Batch, share of empty rows)` of the first of those examples that fit in as many rows as a
+    batch has."""
+    ids: Sequence[str]  # name of each example, by the number that `segment_id` holds
+    steps_per_epoch: int  # steps until every row has been seen (of one source; of a mixture, rows over batch size)
+    report: Report  # what the data came to
+    fingerprint: str  # of everything the batches depend on but the seed and the batch size
 
 
 def problems(config: DataConfig) -> Problems:
@@ -122,6 +105,10 @@ def fingerprint_of(config: DataConfig, tokenizer: Tokenizer | None = None) -> st
         (type(config.task).__name__, config.task, _fit(config), config.segments, config.pack),
         None if tokenizer is None else tokenizer.fingerprint,
     )
+
+
+def _fit(config: DataConfig) -> Fit:
+    return Fit(config.sequence_length, config.truncation, config.boundary)
 
 
 def make_batches(
@@ -152,22 +139,24 @@ def make_batches(
     Memory: 8 bytes a token and about 100 an example; tokenising is one process, some 10,000 examples a second. That
     serves up to about 10^8 tokens on one host, since each host holds all of them.
     """
-    _check(config, batch_size, seed)
+    for name, value, least in (
+        ("batch_size", batch_size, 1),
+        ("data.max_segments", config.segments, 1),
+        ("data.sequence_length", config.sequence_length, 2),
+        ("seed", seed, 0),
+    ):
+        if value < least:
+            raise InputError(f"{name}={value}: expected a number of at least {least}; raise it")
     sources, weights = zip(*selected_sources(config.source, config.selections), strict=True)
     read = (config.on_error, config.task, tokenizer, _fit(config), config.cache_dir)
     parts = [build_index(source, *read) for source in sources]
     index = join_indices(parts)
     if also is not None:
         index = index._replace(per_token=index.per_token | dict(also(index)))
+    length, segments = config.sequence_length, config.segments if config.pack else 1
     first = np.cumsum([0, *(len(part.ids) for part in parts)])
     packed = [
-        pack(
-            part.lengths,
-            row_length=config.sequence_length,
-            max_segments=config.segments if config.pack else 1,
-            key=(seed, number),
-            first=int(first[number]),
-        )
+        pack(part.lengths, row_length=length, max_segments=segments, key=(seed, number), first=int(first[number]))
         for number, part in enumerate(parts)
     ]
     joined = join_rows(packed)
@@ -178,7 +167,7 @@ def make_batches(
     wanted = np.arange(batch_size)[rows if rows is not None else slice(None)]
 
     def assembled(packed: Rows, rows: Int[np.ndarray, " B"]) -> Batch:
-        return assemble(index, packed, rows, config.sequence_length, config.segments, tokenizer.pad_id)
+        return assemble(index, packed, rows, length, config.segments, tokenizer.pad_id)
 
     def rows_of(step: int) -> Int[np.ndarray, " B"]:
         places = step * batch_size + wanted
@@ -188,26 +177,25 @@ def make_batches(
             raise InputError(f"step {step}: expected 0 to {steps_per_epoch - 1}, the steps of one pass")
         return np.where(places < joined.number, places, -1)
 
-    def batch_at(step: int) -> Batch:
-        return assembled(joined, rows_of(step))
-
-    def ids_at(step: int) -> list[str]:
-        return [index.ids[example] for example in members_of(joined, rows_of(step))[0]]
-
     def window_at(step: int, factor: int) -> Batch:
         firsts = (step * factor + np.arange(factor)) * batch_size
         return assembled(joined, order((firsts[:, None] + wanted).ravel()))
 
     def repack(examples: Int[np.ndarray, " n"]) -> tuple[Batch, float]:
-        segments = config.segments if config.pack else 1
-        found = first_that_fit(index.lengths[examples], config.sequence_length, segments, batch_size)
+        found = first_that_fit(index.lengths[examples], length, segments, batch_size)
         chosen = Rows(examples[found.members], found.offsets)
         batch = assembled(chosen, np.where(wanted < chosen.number, wanted, -1))
         return batch, 1 - chosen.number / batch_size
 
-    report = _report(index, joined, config.sequence_length)
     return Batches(
-        batch_at, ids_at, window_at, repack, index.ids, steps_per_epoch, report, fingerprint_of(config, tokenizer)
+        batch_at=lambda step: assembled(joined, rows_of(step)),
+        ids_at=lambda step: [index.ids[example] for example in members_of(joined, rows_of(step))[0]],
+        window_at=window_at,
+        repack=repack,
+        ids=index.ids,
+        steps_per_epoch=steps_per_epoch,
+        report=_report(index, joined, length),
+        fingerprint=fingerprint_of(config, tokenizer),
     )
 
 
@@ -265,21 +253,6 @@ def _one_side(index: Index, members: tuple, side: int, shape: tuple[int, int, in
     extras |= {name: per_token(values[taken]) for name, values in index.per_token.items()}
     tokens, weights = per_token(index.tokens[taken], pad_id), per_token(index.weights[taken])
     return Batch(tokens, weights, per_token(np.repeat(column + 1, size).astype(np.int32)), extras)
-
-
-def _fit(config: DataConfig) -> Fit:
-    return Fit(config.sequence_length, config.truncation, config.boundary)
-
-
-def _check(config: DataConfig, batch_size: int, seed: int) -> None:
-    for name, value, least in (
-        ("batch_size", batch_size, 1),
-        ("data.max_segments", config.segments, 1),
-        ("data.sequence_length", config.sequence_length, 2),
-        ("seed", seed, 0),
-    ):
-        if value < least:
-            raise InputError(f"{name}={value}: expected a number of at least {least}; raise it")
 
 
 def _report(index: Index, packed: Rows, length: int) -> Report:

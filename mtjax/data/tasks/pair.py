@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from mtjax.data.answers import unboxed
@@ -19,11 +19,11 @@ KINDS = {"full": 0.0, "step": 1.0}
 @TASKS.register("pair")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PairTask(Task):
-    """Chosen and rejected behind the same prompt: what the DPO family and RISE train on.
+    """Chosen and rejected after the same prompt: what the DPO family and RISE train on.
 
     Formula: both sides read `template(question) + context + text`, weight 1 on the text alone, so that the shared part
     is shared token by token. Full pairs are whole solutions: those the problem brings, and every right solution with
-    every wrong one. Step pairs are one step behind the right steps before it; they come from injection
+    every wrong one. Step pairs are one step after the right steps before it; they come from injection
     (`python -m mtjax.inject`).
 
     Which pairs of a problem are taken depends on its id alone. Pairs with equal sides are dropped and counted; an end
@@ -58,35 +58,23 @@ class PairTask(Task):
     def render(self, problem: Problem, tokenizer: Tokenizer | None = None) -> list[Rendered]:
         """Two sequences per pair, chosen and rejected in turn."""
         prompt = self.prompt(problem)
-        return [
-            side
-            for name, pair in choose_pairs(problem, self.full_per_problem, self.step_per_problem)
-            for side in self._sides(prompt, name, pair)
-        ]
+        rendered = []
+        for name, pair in choose_pairs(problem, self.full_per_problem, self.step_per_problem):
+            context, texts = pair.context, (pair.chosen, pair.rejected)
+            if pair.kind == "full" and not context:
+                texts = (pair.chosen.strip(), pair.rejected.strip())
+            if self.unbox:
+                context, texts = unboxed(context), (unboxed(texts[0]), unboxed(texts[1]))
+            start = len(prompt) + len(context)
+            for text, polarity in zip(texts, (1.0, 0.0), strict=True):
+                extras = {"polarity": polarity, "kind": KINDS[pair.kind]}
+                span = Span(start, start + len(text), 1.0)
+                rendered.append(Rendered(name, prompt + context + text, (span,), start, self.ends(extras), extras))
+        return rendered
 
     def ends(self, extras: Mapping[str, float]) -> bool:
         """Full pairs are closed by the end token, unless `end` says none; a step of a solution is not."""
         return self.end == "full" and extras.get("kind", KINDS["full"]) == KINDS["full"]
-
-    def _sides(self, prompt: str, name: str, pair: Pair) -> list[Rendered]:
-        texts = (pair.chosen, pair.rejected)
-        if pair.kind == "full" and not pair.context:
-            texts = (pair.chosen.strip(), pair.rejected.strip())
-        context, ends = pair.context, pair.kind == "full" and self.end == "full"
-        if self.unbox:
-            context, texts = unboxed(context), (unboxed(texts[0]), unboxed(texts[1]))
-        start = len(prompt) + len(context)
-        return [
-            Rendered(
-                name,
-                prompt + context + text,
-                (Span(start, start + len(text), 1.0),),
-                start,
-                ends,
-                {"polarity": polarity, "kind": KINDS[pair.kind]},
-            )
-            for text, polarity in zip(texts, (1.0, 0.0), strict=True)
-        ]
 
 
 def choose_pairs(problem: Problem, full: int | None, step: int | None) -> list[tuple[str, Pair]]:
@@ -96,12 +84,11 @@ def choose_pairs(problem: Problem, full: int | None, step: int | None) -> list[t
     depends on the problem's id alone, so that every run and every host agree.
     """
     products = (Pair("", right, wrong) for right, wrong in itertools.product(problem.right, problem.wrong))
-    named: dict[str, list[tuple[str, Pair]]] = {"full": [], "step": []}
-    for pair in (*problem.pairs, *products):
-        named[pair.kind].append((f"{pair.kind}/{len(named[pair.kind])}", pair))
-    return _some(problem.id, named["full"], full) + _some(problem.id, named["step"], step)
-
-
-def _some(id: str, pairs: Sequence[tuple[str, Pair]], count: int | None) -> list[tuple[str, Pair]]:
-    drawn = sorted(pairs, key=lambda named: unit(id, named[0])) if count is not None else pairs
-    return list(drawn[:count])
+    pairs = [*problem.pairs, *products]
+    chosen = []
+    for kind, count in (("full", full), ("step", step)):
+        named = [(f"{kind}/{n}", pair) for n, pair in enumerate(pair for pair in pairs if pair.kind == kind)]
+        if count is not None:
+            named = sorted(named, key=lambda item: unit(problem.id, item[0]))[:count]
+        chosen += named
+    return chosen
