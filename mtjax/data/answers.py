@@ -8,8 +8,7 @@ from fractions import Fraction
 from mtjax.data.math_worker import MathWorker
 from mtjax.errors import InputError
 
-LONGEST = 400
-"""Longer texts than this are not read as a number."""
+LONGEST = 400  # Longer texts than this are not read as a number.
 
 _UNSIGNED = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
 _PLAIN = re.compile(rf"{_UNSIGNED}(?:[eE][-+]?[0-9]{{1,3}})?")

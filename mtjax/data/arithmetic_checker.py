@@ -6,15 +6,9 @@ from typing import Literal, NamedTuple
 from mtjax.data.expressions import Expression, Step, apply, dropped_carry, exact_steps, parse_question, solution_text
 
 StepErrorKind = Literal["question", "format", "operand", "operator", "calculation", "missing", "extra", "answer"]
-"""What can be wrong with a step.
-
-- format: the line cannot be read.
-- operand, operator: another one than the question and the steps so far give.
-- calculation: the equation, as written, is false.
-- missing, extra: a line.
-- answer: not the value of the last step.
-- question: not generated arithmetic; nothing is checked.
-"""
+"""What is wrong with a step: the line cannot be read (format); its operand or operator is another than the question and
+the steps so far give; its equation is false (calculation); it is missing or extra; the answer is not the value of the
+last step; or the question is not generated arithmetic, and nothing is checked."""
 
 
 class StepError(NamedTuple):

@@ -10,8 +10,7 @@ from jaxtyping import Int
 
 from mtjax.data.examples import Boundary, Truncation
 from mtjax.data.index import Counts, Fit, Index, build_index, join_indices
-from mtjax.data.order import make_order
-from mtjax.data.packing import Rows, first_that_fit, join_rows, pack
+from mtjax.data.packing import Rows, first_that_fit, join_rows, make_order, pack
 from mtjax.data.problem import OnError, Problems
 from mtjax.data.selection import select, selected_sources
 from mtjax.data.sources import AnySource
@@ -29,19 +28,15 @@ class DataConfig:
 
     source: AnySource  # Where problems come from.
     task: AnyTask  # How a problem becomes text, and which of it counts; must be the task of the objective.
-    tokenizer: str | None = None
-    """The name of a tokenizer: bytes, arithmetic, smollm2, a folder or a hub id; None takes the model's own."""
+    tokenizer: str | None = None  # Name of one (bytes, arithmetic, smollm2), folder or hub id; None: the model's own.
     sequence_length: int = 1024  # Tokens per row.
-    max_segments: int | None = None
-    """Most examples in one row; columns of every `segment_...` extra. None: one per 64 tokens, at least 8."""
+    max_segments: int | None = None  # Most examples in one row. None: one per 64 tokens, at least 8.
     pack: bool = True  # Put several examples in one row, which do not see each other. Off: one example per row.
     on_error: OnError = "raise"  # A record that cannot be read: stop with its file and line, or skip and count it.
-    truncation: Truncation = "drop"
-    """An example longer than a row: leave it out, cut the front of its prompt, or cut off its end (and train it)."""
+    truncation: Truncation = "drop"  # An example longer than a row: leave it out, or cut its prompt's front or its end.
     boundary: Boundary = "raise"  # A token that lies across the end of the prompt: stop, or train it with the answer.
     cache_dir: str | None = None  # Folder that keeps the tokenised examples between runs; None keeps nothing.
-    selections: InConfigOnly = ()
-    """Selections of `mtjax.data.selection`, applied in order to the problems of each source of a mixture."""
+    selections: InConfigOnly = ()  # Of `mtjax.data.selection`, applied in order to each source of a mixture.
 
     @property
     def segments(self) -> int:
@@ -61,7 +56,6 @@ class Report(NamedTuple):
     notes: tuple[str, ...]  # sentences of the sources, such as the first record skipped
 
     def __str__(self) -> str:
-        """One line for the terminal."""
         left_out = ", ".join(f"{number:,} {name}" for name, number in self.counts._asdict().items() if number)
         return (
             f"{self.examples:,} examples in {self.rows:,} rows ({self.packing_efficiency:.1%} full), "
@@ -124,8 +118,8 @@ def make_batches(
     """Read, tokenise and pack everything once; then batch n costs a gather.
 
     Rows are packed once. Each epoch of a source goes through its rows in an order of its own, and epochs follow each
-    other without a gap: batch n holds places n * B .. n * B + B - 1 of that stream (`mtjax.data.order`). The weights of
-    a mixture are shares of examples.
+    other without a gap: batch n holds places n * B .. n * B + B - 1 of that stream (`mtjax.data.packing`). The
+    weights of a mixture are shares of examples.
 
     `rows` asks for some of each batch's B rows, such as one host's (`mtjax.distributed.placement.own_rows`).
     `repeat=False` is one pass for evaluation: every example once, in fixed order, the last batch filled up with empty
@@ -199,20 +193,12 @@ def make_batches(
     )
 
 
-def members_of(
-    packed: Rows, rows: Int[np.ndarray, " B"]
-) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
-    """The examples in these rows, one after the other, with the place of the row in `rows` and the column in the row.
-
-    Row -1 is empty.
-    """
+def members_of(packed: Rows, rows: Int[np.ndarray, " B"]) -> tuple[Int[np.ndarray, " n"], ...]:
+    """The examples in these rows, each with the place of its row in `rows` and its column in it. Row -1 is empty."""
     counts = np.where(rows >= 0, packed.offsets[rows + 1] - packed.offsets[rows], 0)
     column = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return (
-        packed.members[np.repeat(packed.offsets[rows], counts) + column],
-        np.repeat(np.arange(len(rows)), counts),
-        column,
-    )
+    members = packed.members[np.repeat(packed.offsets[rows], counts) + column]
+    return members, np.repeat(np.arange(len(rows)), counts), column
 
 
 def assemble(index: Index, packed: Rows, rows: Int[np.ndarray, " B"], length: int, segments: int, pad_id: int) -> Batch:
@@ -220,51 +206,40 @@ def assemble(index: Index, packed: Rows, rows: Int[np.ndarray, " B"], length: in
 
     Sides fill up apart: segment k of the rejected side may start elsewhere than segment k of the chosen one.
     """
-    members = members_of(packed, rows)
-    sides = [_one_side(index, members, side, (len(rows), length, segments), pad_id) for side in range(index.sides)]
+    member, row, column = members_of(packed, rows)
+
+    def one_side(side: int) -> Batch:
+        sequence = member * index.sides + side
+        size = index.offsets[sequence + 1] - index.offsets[sequence]
+        before = np.cumsum(size) - size  # tokens of this batch that come before each example
+        row_start = before[np.arange(len(member)) - column]
+        inside = np.arange(size.sum()) - np.repeat(before, size)
+        place = np.repeat(row * length + before - row_start, size) + inside
+        taken = np.repeat(index.offsets[sequence], size) + inside
+
+        def per_token(values: np.ndarray, fill: int = 0) -> np.ndarray:
+            out = np.full(len(rows) * length, fill, values.dtype)
+            out[place] = values
+            return out.reshape(len(rows), length)
+
+        def per_segment(values: np.ndarray, fill: int) -> np.ndarray:
+            out = np.full((len(rows), segments), fill, values.dtype)
+            out[row, column] = values
+            return out
+
+        extras = {"segment_id": per_segment(member.astype(np.int32), -1)}
+        for name, values in index.per_sequence.items():
+            extras[f"segment_{name}"] = per_segment(values[sequence], 1 if name == "polarity" else 0)
+        extras |= {name: per_token(values[taken]) for name, values in index.per_token.items()}
+        tokens, weights = per_token(index.tokens[taken], pad_id), per_token(index.weights[taken])
+        return Batch(tokens, weights, per_token(np.repeat(column + 1, size).astype(np.int32)), extras)
+
+    sides = [one_side(side) for side in range(index.sides)]
     return sides[0] if index.sides == 1 else jax.tree.map(lambda *x: np.stack(x, axis=1), *sides)
-
-
-def _one_side(index: Index, members: tuple, side: int, shape: tuple[int, int, int], pad_id: int) -> Batch:
-    """The `[rows, length]` arrays of one side, and its extras."""
-    member, row, column = members
-    rows, length, segments = shape
-    sequence = member * index.sides + side
-    size = index.offsets[sequence + 1] - index.offsets[sequence]
-    before = np.cumsum(size) - size  # tokens of this batch that stand before each example
-    row_start = before[np.arange(len(member)) - column]
-    inside = np.arange(size.sum()) - np.repeat(before, size)
-    place = np.repeat(row * length + before - row_start, size) + inside
-    taken = np.repeat(index.offsets[sequence], size) + inside
-
-    def per_token(values: np.ndarray, fill: float | int = 0) -> np.ndarray:
-        out = np.full(rows * length, fill, values.dtype)
-        out[place] = values
-        return out.reshape(rows, length)
-
-    def per_segment(values: np.ndarray, fill: float | int) -> np.ndarray:
-        out = np.full((rows, segments), fill, values.dtype)
-        out[row, column] = values
-        return out
-
-    extras = {"segment_id": per_segment(member.astype(np.int32), -1)}
-    for name, values in index.per_sequence.items():
-        extras[f"segment_{name}"] = per_segment(values[sequence], 1 if name == "polarity" else 0)
-    extras |= {name: per_token(values[taken]) for name, values in index.per_token.items()}
-    tokens, weights = per_token(index.tokens[taken], pad_id), per_token(index.weights[taken])
-    return Batch(tokens, weights, per_token(np.repeat(column + 1, size).astype(np.int32)), extras)
 
 
 def _report(index: Index, packed: Rows, length: int) -> Report:
     counted = index.weights != 0
     counted[index.offsets[:-1]] = False
-    tokens = len(index.tokens)
-    return Report(
-        examples=len(index.ids),
-        rows=packed.number,
-        counts=index.counts,
-        tokens=tokens,
-        target_share=float(counted.mean()),
-        packing_efficiency=tokens / (packed.number * index.sides * length),
-        notes=index.notes,
-    )
+    tokens, full = len(index.tokens), len(index.tokens) / (packed.number * index.sides * length)
+    return Report(len(index.ids), packed.number, index.counts, tokens, float(counted.mean()), full, index.notes)

@@ -72,7 +72,9 @@ def make_example(rendered: Rendered, id: str, tokenizer: Tokenizer, *, boundary:
     steps = np.searchsorted(rendered.steps or (), offsets[:, 0], side="right")
     if _needs_bos(tokenizer, encoding.ids):
         tokens, weights, steps = (
-            np.insert(values, 0, first) for values, first in ((tokens, tokenizer.bos_id), (weights, 0), (steps, 0))
+            np.insert(tokens, 0, tokenizer.bos_id or 0),
+            np.insert(weights, 0, 0),
+            np.insert(steps, 0, 0),
         )
         prompt_tokens += 1
     if rendered.ends:
@@ -94,8 +96,7 @@ def encode_prompt(tokenizer: Any, text: str) -> list[int]:
     Raises InputError if there are none.
     """
     ids = list(tokenizer.encode(text).ids)
-    if tokenizer.bos_id is not None and _needs_bos(tokenizer, ids):
-        ids.insert(0, tokenizer.bos_id)
+    ids = [tokenizer.bos_id, *ids] if _needs_bos(tokenizer, ids) else ids
     if not ids:
         raise InputError("a prompt is empty, and this tokenizer has no begin token: there is nothing to continue")
     return ids
@@ -118,39 +119,27 @@ def _boundary_error(id: str, why: str) -> InputError:
     )
 
 
-def shorten(example: Example, length: int, policy: Truncation, bos_id: int | None) -> Example | None:
-    """The example in at most `length` tokens, or None where that would spoil it.
+def shorten(sides: Sequence[Example], length: int, policy: Truncation, bos_id: int | None) -> list[Example] | None:
+    """The sides of an example in at most `length` tokens each, or None if one would be spoilt.
 
-    "drop" gives None for every longer one. "left" cuts the prompt at its front, keeping a begin token; None where the
-    answer alone does not fit. "keep" cuts the end off, answer and end token with it.
+    "drop" gives None if a side is longer. "left" cuts as many tokens off the front of every side's prompt as the
+    longest needs, so what they share stays shared, and keeps a begin token; None if an answer alone does not fit.
+    "keep" cuts the ends off, answer and end token with them.
     """
-    excess = len(example.tokens) - length
+    excess = max(len(side.tokens) for side in sides) - length
     if excess <= 0:
-        return example
-    # One token of the prompt stays, or the answer's first token would have nothing to be predicted from.
-    first = 1 if bos_id is not None and example.tokens[0] == bos_id else 0
-    kept, prompt_tokens = np.arange(length), min(example.prompt_tokens, length)
-    if policy != "keep":
-        if policy == "drop" or excess > example.prompt_tokens - max(first, 1):
-            return None
-        kept, prompt_tokens = np.r_[0:first, first + excess : len(example.tokens)], example.prompt_tokens - excess
-    return example._replace(
-        tokens=example.tokens[kept],
-        weights=example.weights[kept],
-        prompt_tokens=prompt_tokens,
-        per_token={name: values[kept] for name, values in example.per_token.items()},
-    )
-
-
-def shorten_sides(
-    sides: Sequence[Example], length: int, policy: Truncation, bos_id: int | None
-) -> list[Example] | None:
-    """All sides of an example in at most `length` tokens each, or None if one would be spoilt.
-
-    "left" cuts the same tokens off every side, as many as the longest needs: what they share stays shared.
-    """
-    excess = max(0, *(len(side.tokens) - length for side in sides))
-    lengths = (len(side.tokens) - excess if policy == "left" else length for side in sides)
-    cut = [shorten(side, most, policy, bos_id) for side, most in zip(sides, lengths, strict=True)]
-    kept = [side for side in cut if side is not None]
-    return kept if len(kept) == len(cut) else None
+        return list(sides)
+    if policy == "drop":
+        return None
+    cut = []
+    for side in sides:
+        kept, prompt_tokens = np.arange(len(side.tokens))[:length], min(side.prompt_tokens, length)
+        if policy == "left":
+            # One token of the prompt stays, or the answer's first token would have nothing to be predicted from.
+            first = int(bos_id is not None and side.tokens[0] == bos_id)
+            if excess > side.prompt_tokens - max(first, 1):
+                return None
+            kept, prompt_tokens = np.r_[0:first, first + excess : len(side.tokens)], side.prompt_tokens - excess
+        per_token = {name: values[kept] for name, values in side.per_token.items()}
+        cut.append(Example(side.id, side.tokens[kept], side.weights[kept], prompt_tokens, side.extras, per_token))
+    return cut

@@ -89,18 +89,14 @@ def solution_text(steps: list[Step]) -> str:
 
 
 def dropped_carry(left: int, operator: str, right: int) -> int:
-    """The value when every carry or borrow is forgotten: 12 + 19 -> 21, 31 - 19 -> 22; products are exact.
+    """The value when every carry or borrow is forgotten: 12 + 19 -> 21, 31 - 19 -> 22.
 
-    Each digit is worked out alone, modulo 10. Needs both numbers non-negative, and `right <= left` for a difference;
-    otherwise exact.
+    Each digit is worked out alone, modulo 10. Exact for products, a negative number, and a difference below 0.
     """
     if operator == "*" or min(left, right) < 0 or (operator == "-" and right > left):
         return apply(left, operator, right)
-    value, place, sign = 0, 1, 1 if operator == "+" else -1
-    while place <= max(left, right):
-        value += (left // place + sign * (right // place)) % 10 * place
-        place *= 10
-    return value
+    places = (10**k for k in range(len(str(max(left, right)))))
+    return sum(apply(left // place % 10, operator, right // place % 10) % 10 * place for place in places)
 
 
 def slipped_steps(

@@ -7,12 +7,12 @@ import json
 import pathlib
 import zipfile
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from mtjax.data.examples import Boundary, Truncation, check_boundary, make_example, shorten_sides
+from mtjax.data.examples import Boundary, Truncation, check_boundary, make_example, shorten
 from mtjax.data.packing import join_offsets
 from mtjax.data.problem import OnError, Problems
 from mtjax.data.sources import Source
@@ -22,11 +22,9 @@ from mtjax.errors import InputError
 from mtjax.io.files import atomic_file
 from mtjax.io.hashing import digest
 
-CHECKED = 64
-"""Examples per source whose prompt is tokenised a second time, alone, to see that it has the same ids."""
+CHECKED = 64  # Examples per source whose prompt is tokenised a second time, alone, to see that it has the same ids.
 
-FORMAT = 2
-"""Raised when the same input gives another index than before, so that old files are not read."""
+FORMAT = 2  # Raised when the same input gives another index than before, so that old files are not read.
 
 
 class Counts(NamedTuple):
@@ -117,13 +115,13 @@ def build_index(
 def _read(path: pathlib.Path) -> Index:
     # Opened here: np.load leaves the file open when it is damaged.
     with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-        arrays: dict[str, dict[str, np.ndarray]] = {"": {}, "per_sequence": {}, "per_token": {}}
+        arrays: dict[str, Any] = {"": {}, "per_sequence": {}, "per_token": {}}
         for name in file.files:
             group, _, own = name.rpartition(".")
             arrays[group][own] = file[name]
-    text = json.loads(arrays[""].pop("text").tobytes().decode())
-    text |= {"counts": Counts(**text["counts"]), "notes": tuple(text["notes"])}
-    return Index(**arrays.pop(""), **arrays, **text)
+    arrays |= arrays.pop("")
+    arrays |= json.loads(arrays.pop("text").tobytes().decode())
+    return Index(**arrays)._replace(counts=Counts(**arrays["counts"]), notes=tuple(arrays["notes"]))
 
 
 def _write(path: pathlib.Path, index: Index) -> None:
@@ -152,7 +150,7 @@ def _build(problems: Problems, task: Task, tokenizer: Tokenizer, fit: Fit) -> In
                 for text, side in zip(texts, full, strict=True):
                     check_boundary(text, side, tokenizer)
             made += 1
-            example = shorten_sides(full, fit.sequence_length, fit.truncation, tokenizer.bos_id)
+            example = shorten(full, fit.sequence_length, fit.truncation, tokenizer.bos_id)
             if example is None:
                 count["dropped"] += 1
                 continue

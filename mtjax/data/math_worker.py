@@ -1,8 +1,7 @@
 """Mathematics other than plain numbers: math-verify in a process of its own, which may be slow, hang or die.
 
 math-verify takes 2 to 1,300 ms a case, times itself by signals (which raise outside a main thread), and counts its own
-time-outs as "not equal". Here only our time limit applies: when it passes, the process is killed, the answer is None,
-and the next question gets a new process.
+time-outs as "not equal". Here only our limit applies: then the process is killed, and the next question starts another.
 """
 
 import atexit

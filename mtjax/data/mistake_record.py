@@ -8,11 +8,9 @@ from typing import Any, Literal
 from mtjax.errors import InputError
 from mtjax.io.jsonl import decode, json_of, read_lines
 
-SCHEMA = 1
-"""Version of the JSON form; raised when a field changes its meaning."""
+SCHEMA = 1  # Version of the JSON form; raised when a field changes its meaning.
 
-Verdict = Literal["proved", "refuted", "unproved"]
-"""Of the wrong side: shown wrong by a checker, shown still right, or nothing that a checker can judge."""
+Verdict = Literal["proved", "refuted", "unproved"]  # The wrong side is shown wrong, is shown still right, or neither.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,8 +32,7 @@ class Mistake:
     wrong_step: str = ""  # What was written instead.
     wrong_rest: str = ""  # How the wrong solution went on.
     span: tuple[int, int] | None = None  # Characters of `wrong_step` that are in error, `start .. end - 1`.
-    error_type: str = "other"
-    """What kind of error it is: a name from `python -m mtjax.list error_type`, or "other"; readers accept any text."""
+    error_type: str = "other"  # A name from `python -m mtjax.list error_type`, or "other"; readers accept any text.
     before: str = ""  # The text that an edit replaced.
     after: str = ""  # The text that an edit put there.
     edit_distance: int | None = None  # Levenshtein distance between the two steps.
@@ -62,8 +59,7 @@ _NEEDED = ("id", "kind", "problem_id", "question")  # every record has them
 
 
 def to_json(mistake: Mistake) -> dict[str, Any]:
-    """The record as a JSON object: `{"schema": 1, ...}`, keys in the order of the fields, empty ones left out unless
-    every record has them."""
+    """The record as a JSON object `{"schema": 1, ...}`: keys in the order of the fields, most empty ones left out."""
     values = ((field.name, getattr(mistake, field.name)) for field in dataclasses.fields(mistake))
     return {"schema": SCHEMA} | {name: v for name, v in values if name in _NEEDED or v not in ("", None, {})}
 

@@ -8,14 +8,11 @@ from typing import Any, Literal, NamedTuple
 from mtjax.errors import InputError, suggest
 from mtjax.io.jsonl import decode, refuse_unknown
 
-OnError = Literal["raise", "skip"]
-"""What a source does with a record it cannot read: raise InputError, or count it and go on."""
-
-Split = Literal["all", "train", "validation", "test"]
-"""Which part of a source: all of it, or one of three parts with no question in common, see `in_split`."""
-
-ROLES = ("system", "user", "assistant")
-"""The speakers of a conversation; a system message stands only in front."""
+OnError = Literal["raise", "skip"]  # A record that a source cannot read: raise InputError, or count it and go on.
+Split = Literal[
+    "all", "train", "validation", "test"
+]  # All, or one of three parts without a common question (`SHARES`).
+ROLES = ("system", "user", "assistant")  # The speakers of a conversation; a system message stands only at the start.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,12 +25,12 @@ class Message:
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """Two texts behind the same one, of which the first is the better."""
+    """Two continuations of the same text, of which the first is the better."""
 
-    context: str  # What both stand behind, after the prompt: "" for whole solutions, the right steps so far for a step.
+    context: str  # What both follow, after the prompt: "" for full solutions, the right steps so far for a step.
     chosen: str  # The better text, white space included.
     rejected: str  # The worse text.
-    kind: Literal["full", "step"] = "full"  # Whole solutions, or one step of a solution that goes on behind it.
+    kind: Literal["full", "step"] = "full"  # Full solutions, or one step of a solution that goes on after it.
     error_type: str = ""  # What is wrong with the rejected text, the name of an error type; "" if it is not known.
 
 
@@ -48,8 +45,7 @@ class Problem:
     wrong: tuple[str, ...] = ()  # Solutions known to be wrong.
     messages: tuple[Message, ...] = ()  # The conversation, for chat data; empty otherwise.
     pairs: tuple[Pair, ...] = ()  # Pairs that were made as such, by an annotator or by injection.
-    success_rate: float | None = None
-    """Share of a model's sampled solutions that were right; None where nobody sampled."""
+    success_rate: float | None = None  # Share of a model's sampled solutions that were right; None if not sampled.
     source: str = ""  # Where it comes from, such as "gsm8k".
 
 
@@ -71,9 +67,8 @@ SCHEMAS: dict[str, tuple[str, ...]] = {
 
 - completion: `{"prompt": str, "completion": str}`; the completion is taken to be right.
 - messages: `{"messages": [{"role": "system" | "user" | "assistant", "content": str}, ...]}`.
-- solutions: `{"question" (or "prompt"): str, "answer": str, "right": [str, ...], "wrong": [str, ...]}`; all but the
-  question may be left out, but not all of answer, right and wrong. `success_rate` is the share of samples that were
-  right, 0 to 1.
+- solutions: `{"question" (or "prompt"): str, "answer": str, "right": [str, ...], "wrong": [str, ...]}` with the
+  question and one of the others; `success_rate` is the share of samples that were right, 0 to 1.
 - preference: `{"prompt": str, "chosen": str, "rejected": str}`, the convention of TRL.
 """
 
@@ -121,7 +116,7 @@ def problem_from_record(record: Any, where: str, *, id: str = "") -> Problem:
     """
     if not isinstance(record, Mapping):
         raise InputError(
-            f'{where}: got {record!r:.80}; expected an object such as {{"prompt": ..., "completion": ...}}'
+            f'{where}: got {record!r:.80}; expected an object, such as {{"question": ..., "right": [...]}}'
         )
     refuse_unknown(record, tuple(sorted({"id", "source"}.union(*SCHEMAS.values()))), where)
     keys = set(record)
@@ -137,7 +132,8 @@ def problem_from_record(record: Any, where: str, *, id: str = "") -> Problem:
     if schema == "solutions" and not {"answer", "right", "wrong"} & keys:
         raise InputError(f"{where}: only a question; add at least one of 'completion', 'answer', 'right', 'wrong'")
     found = decode(record, _Record, where)
-    question, right, pairs, rate = found.question or found.prompt, found.right, (), found.success_rate
+    question, right, rate = found.question or found.prompt, found.right, found.success_rate
+    pairs: tuple[Pair, ...] = ()
     if schema == "messages":
         _check_conversation(found.messages, where)
         question = next(message.content for message in found.messages if message.role == "user")

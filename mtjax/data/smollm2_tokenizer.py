@@ -9,13 +9,12 @@ from mtjax.io.smollm2_package import gguf_file, read_gguf
 
 FORMAT = 1  # raise it when the cached tokenizer folder changes
 SPECIAL = 3  # token_type of a special token in GGUF
-MAX_LENGTH = 8192  # tokens that the model was trained for
 
 
 def smollm2_tokenizer_folder() -> pathlib.Path:
     """A folder with SmolLM2's `tokenizer.json` and chat template, made from the GGUF fields once and cached.
 
-    It appears whole or not at all, so two processes may make it at once. InputError where the package is absent.
+    It is written atomically, so two processes may make it at once. InputError if the package is absent.
     """
     file = gguf_file()
     folder = cache_folder() / f"smollm2-tokenizer-{FORMAT}-{file.stat().st_size}"
@@ -44,13 +43,11 @@ def write_tokenizer(reader: Any, folder: pathlib.Path) -> None:
     special = [token for token, kind in zip(tokens, field("ggml.token_type"), strict=True) if kind == SPECIAL]
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
     tokenizer.save(str(folder / "tokenizer.json"))
+    kinds = {"bos": "bos", "eos": "eos", "pad": "padding", "unk": "unknown"}
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": tokens[field("ggml.bos_token_id")],
-        "eos_token": tokens[field("ggml.eos_token_id")],
-        "pad_token": tokens[field("ggml.padding_token_id")],
-        "unk_token": tokens[field("ggml.unknown_token_id")],
-        "model_max_length": MAX_LENGTH,
+        **{f"{ours}_token": tokens[field(f"ggml.{theirs}_token_id")] for ours, theirs in kinds.items()},
+        "model_max_length": 8192,  # that the model was trained for
         "clean_up_tokenization_spaces": False,
         "chat_template": field("chat_template"),
     }

@@ -1,5 +1,6 @@
 """Text to token ids with character offsets, and back: bytes, arithmetic symbols, and any Hugging Face tokenizer."""
 
+import dataclasses
 import hashlib
 import os
 import pathlib
@@ -10,14 +11,9 @@ from typing import Any, NamedTuple
 from mtjax.data.problem import Message
 from mtjax.errors import InputError, suggest
 
-BUILT_IN = ("bytes", "arithmetic", "smollm2")
-"""The names that `load_tokenizer` knows without a folder."""
-
-PAD, BOS, END = "<|pad|>", "<|bos|>", "<|end|>"
-"""The special tokens of the bytes and arithmetic tokenizers; in a text, each is one token."""
-
-UNKNOWN = "<|unknown|>"
-"""Stands in the arithmetic vocabulary for what it does not hold; encoding such a text is refused."""
+BUILT_IN = ("bytes", "arithmetic", "smollm2")  # The names that `load_tokenizer` knows without a folder.
+PAD, BOS, END = "<|pad|>", "<|bos|>", "<|end|>"  # Special tokens of the bytes and arithmetic tokenizers.
+UNKNOWN = "<|unknown|>"  # What the arithmetic vocabulary does not hold; encoding such a text is refused.
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ message['role'] + ': ' + message['content'] }}"
@@ -61,17 +57,13 @@ class Tokenizer(NamedTuple):
     name: str  # what it was loaded by
     vocab_size: int  # number of ids, special ones included; a model may have more rows than that
     pad_id: int  # fills rows; may equal `end_id`, since masks come from spans and never from ids
-    bos_id: int | None
-    """The token that this tokenizer wants at the start of a text, None if it wants none. A rendered chat may hold it
-    already: add it only where the first id differs."""
+    bos_id: int | None  # wanted at the start of a text, None if not; a rendered chat may hold it already
     end_id: int  # ends an answer; it is trained, and stops sampling
     encode: Callable[[str], Encoding]  # InputError for a character that the vocabulary does not hold
     decode: Callable[[Sequence[int]], str]
-    """Ids to text, special tokens included. `decode(encode(text).ids) == text` for byte-level vocabularies and for
-    arithmetic."""
+    """Special tokens included; `decode(encode(text).ids) == text` for byte-level vocabularies and for arithmetic."""
     save: Callable[[str | pathlib.Path], None]  # to a folder that `transformers.AutoTokenizer` reads
-    render_chat: Callable[[Sequence[Message], bool], str]
-    """`(messages, add_generation_prompt) -> text`; InputError without a chat template."""
+    render_chat: Callable[[Sequence[Message], bool], str]  # with generation prompt or not; InputError without template
     chat_template: str | None  # in Jinja
     fingerprint: str  # sha256 (hex) of vocabulary, rules and template
 
@@ -153,8 +145,7 @@ def _auto(place: str, name: str) -> Any:
         way_out = f"'{name}' is not a folder here, and the hub did not give it: check the id and the network"
         if is_folder:
             way_out = "expected a folder with tokenizer.json and tokenizer_config.json; save the tokenizer there"
-        reason = first_line(error)
-        raise InputError(f"tokenizer {name!r} cannot be loaded: {way_out} ({reason:.200})") from error
+        raise InputError(f"tokenizer {name!r} cannot be loaded: {way_out} ({first_line(error):.200})") from error
 
 
 def _from_transformers(name: str, fast: Any) -> Tokenizer:
@@ -183,19 +174,12 @@ def _from_transformers(name: str, fast: Any) -> Tokenizer:
             )
         return Encoding(list(encoded.ids), offsets)
 
-    def decode(ids: Sequence[int]) -> str:
-        return backend.decode([int(i) for i in ids], skip_special_tokens=False)
-
-    def save(folder: str | pathlib.Path) -> None:
-        pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
-        fast.save_pretrained(str(folder))
-
     def render_chat(messages: Sequence[Message], add_generation_prompt: bool) -> str:
         if fast.chat_template is None:
             raise InputError(
                 f"tokenizer {name!r} has no chat template; use data.task completion, or a tokenizer of a chat model"
             )
-        turns = [{"role": message.role, "content": message.content} for message in messages]
+        turns = [dataclasses.asdict(message) for message in messages]
         try:
             return fast.apply_chat_template(turns, tokenize=False, add_generation_prompt=add_generation_prompt)
         except Exception as error:  # whatever the template's own raise_exception or a missing field gives
@@ -203,20 +187,18 @@ def _from_transformers(name: str, fast: Any) -> Tokenizer:
             raise InputError(f"the chat template of {name!r} refuses a conversation of {roles}: {error}") from error
 
     wants_bos = fast.bos_token_id is not None and fast("a")["input_ids"][:1] == [fast.bos_token_id]
-    pad = fast.eos_token_id if fast.pad_token_id is None else fast.pad_token_id
-    rules = backend.to_str() + "\0" + str(fast.chat_template)
     return Tokenizer(
         name=name,
         vocab_size=len(fast),
-        pad_id=pad,
+        pad_id=fast.eos_token_id if fast.pad_token_id is None else fast.pad_token_id,
         bos_id=fast.bos_token_id if wants_bos else None,
         end_id=fast.eos_token_id,
         encode=encode,
-        decode=decode,
-        save=save,
+        decode=lambda ids: backend.decode([int(i) for i in ids], skip_special_tokens=False),
+        save=lambda folder: fast.save_pretrained(str(folder)),
         render_chat=render_chat,
         chat_template=fast.chat_template,
-        fingerprint=hashlib.sha256(rules.encode()).hexdigest(),
+        fingerprint=hashlib.sha256(f"{backend.to_str()}\0{fast.chat_template}".encode()).hexdigest(),
     )
 
 

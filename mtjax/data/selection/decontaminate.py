@@ -32,8 +32,7 @@ class Decontaminate(Selection):
     Source: Brown et al., "Language Models are Few-Shot Learners", 2020 (arXiv 2005.14165), appendix C (13-grams).
     """
 
-    against: AnySource
-    """Source of the problems that must not occur, such as the test set."""
+    against: AnySource  # Source of the problems that must not occur, such as the test set.
     words: int = 13  # Length of an n-gram, in words, numbers and signs.
 
     def __post_init__(self) -> None:
@@ -44,9 +43,7 @@ class Decontaminate(Selection):
         """The problems that share no n-gram with `against`."""
         seen = {gram for other in self.against.problems().items for gram in ngrams(other.question, self.words)}
         kept = [problem for problem in problems if seen.isdisjoint(ngrams(problem.question, self.words))]
-        dropped = len(problems) - len(kept)
-        note = f"decontaminate dropped {dropped:,} of {len(problems):,} problems: {self.words}-gram overlap"
-        return Selected(kept, (note,) if dropped else ())
+        return self.keep(kept, problems, f"{self.words}-gram overlap")
 
     def fingerprint(self) -> str:
         """Digest of the n-gram length and of the other source's content."""

@@ -32,6 +32,4 @@ class Deduplicate(Selection):
         first: dict[str, Problem] = {}
         for problem in problems:
             first.setdefault(normalized(problem.question) or problem.question, problem)
-        dropped = len(problems) - len(first)
-        notes = (f"deduplicate dropped {dropped:,} of {len(problems):,} problems: same question",) if dropped else ()
-        return Selected(list(first.values()), notes)
+        return self.keep(list(first.values()), problems, "same question")

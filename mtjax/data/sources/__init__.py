@@ -20,5 +20,4 @@ from mtjax.registry import import_modules
 
 import_modules(__name__)
 
-AnySource = SOURCES.setting()
-"""The type of a setting that holds a source; on the command line `data.source:gsm8k`."""
+AnySource = SOURCES.setting()  # The type of a setting that holds a source; on the command line `data.source:gsm8k`.

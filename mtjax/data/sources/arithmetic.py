@@ -39,8 +39,7 @@ class Arithmetic(Source):
 
     count: PositiveInt = 10_000  # How many problems.
     seed: int = 0  # Another seed, other problems.
-    split: Split = "all"
-    """Which expressions to draw from: all, or by hash train (70 %), validation (10 %) or test (20 %)."""
+    split: Split = "all"  # Expressions to draw from, by hash: all, train (70 %), validation (10 %) or test (20 %).
     start: int = 0  # Number of the first problem.
     min_operands: Annotated[int, Ge(2)] = 3  # Fewest numbers in a problem.
     max_operands: Annotated[int, Le(10)] = 4  # Most numbers in a problem.

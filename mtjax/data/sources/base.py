@@ -29,8 +29,7 @@ class Source:
         raise NotImplementedError
 
 
-SOURCES = Registry("source", requires=("problems", "fingerprint"))
-"""Every source by name."""
+SOURCES = Registry("source", requires=("problems", "fingerprint"))  # Every source by name.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +42,7 @@ class FileSource(Source):
     example: ClassVar[str]  # the text of a small file in the source's format, with at least one problem
 
     path: str  # The file; a relative path counts from the working directory.
-    split: Split = "all"
-    """Which part, by hash of the question: all of it, or train (70 %), validation (10 %) or test (20 %)."""
+    split: Split = "all"  # Which part, by hash of the question: all, train (70 %), validation (10 %) or test (20 %).
 
     def parse(self, record: Any, where: str, id: str) -> Problem:
         """The problem that a record describes; InputError for a record of another form.
@@ -65,11 +63,10 @@ class FileSource(Source):
 
     def problems(self, on_error: OnError = "raise") -> Problems:
         """The problems of the split, in the order of the file."""
+        return collect(self._read, self.records(), self.file(), on_error, self.split)
 
-        def read(record: Any, where: str, id: str) -> Problem:
-            return self.parse(json_of(record, where) if isinstance(record, bytes) else record, where, id)
-
-        return collect(read, self.records(), self.file(), on_error, self.split)
+    def _read(self, record: Any, where: str, id: str) -> Problem:
+        return self.parse(json_of(record, where) if isinstance(record, bytes) else record, where, id)
 
     def fingerprint(self) -> str:
         """sha256 of settings and file bytes; the same wherever the file lies."""
@@ -117,11 +114,9 @@ class LazyProblems(Sequence[Problem]):
     rows: Any  # has `len` and `[]`
 
     def __len__(self) -> int:
-        """How many rows there are."""
         return len(self.rows)
 
     def __getitem__(self, index: Any) -> Any:
-        """The problem at an index, or a list of them for a slice."""
         numbers = range(len(self.rows))[index]
         return [self[n] for n in numbers] if isinstance(numbers, range) else self.make(numbers, self.rows[numbers])
 

@@ -27,9 +27,9 @@ def _trace(record: Any, where: str, id: str) -> Trace:
         raise InputError(f"{where}: 'steps' is {steps!r:.80}; expected a list of strings")
     if mistake is not None and not 0 <= mistake < len(steps):
         raise InputError(f"{where}: 'mistake_index' is {mistake}; expected null or 0..{len(steps) - 1}")
-    text = ("\n".join(steps),)
-    sides = (text, ()) if mistake is None and answer.strip() == target.strip() else ((), text)
-    problem = Problem(id, field_of(record, "input", str, where), target, *sides, source="bigbench_mistake")
+    text, good = ("\n".join(steps),), mistake is None and answer.strip() == target.strip()
+    right, wrong = (text, ()) if good else ((), text)
+    problem = Problem(id, field_of(record, "input", str, where), target, right, wrong, source="bigbench_mistake")
     return Trace(problem, tuple(steps), answer, mistake)
 
 

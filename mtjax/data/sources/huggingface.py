@@ -17,8 +17,9 @@ class Hub(Source):
     path: str  # The id (`openai/gsm8k`) or the folder.
     subset: str | None = None  # Its configuration, such as "main"; None where there is only one.
     part: str = "train"  # Its own split, such as "train" or "test".
-    columns: tuple[str, ...] = ()
-    """Columns to take, each `key` or `theirs=ours`; the result is a record in one of the schemas. Empty takes all."""
+    columns: tuple[
+        str, ...
+    ] = ()  # Columns to take, each `key` or `theirs=ours`, as a record in a schema; empty takes all.
     split: Split = "all"  # Which part of those, by hash of the question.
 
     def problems(self, on_error: OnError = "raise") -> Problems:

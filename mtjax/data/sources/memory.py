@@ -13,17 +13,14 @@ def _not_here(words: list[str]) -> Any:
     raise ValueError(f"{words}: problems and sources are written in a config file, not on the command line")
 
 
-InConfigOnly = Annotated[
-    tuple[Any, ...],
-    tyro.constructors.PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="(in a config file)",
-        instance_from_str=_not_here,
-        is_instance=lambda value: isinstance(value, tuple | list),
-        str_from_instance=lambda value: [f"{len(value)} given in the config file"],
-    ),
-]
-"""A tuple of anything, which the command line can keep but not write."""
+_IN_CONFIG_ONLY = tyro.constructors.PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="(in a config file)",
+    instance_from_str=_not_here,
+    is_instance=lambda value: isinstance(value, tuple | list),
+    str_from_instance=lambda value: [f"{len(value)} given in the config file"],
+)
+InConfigOnly = Annotated[tuple[Any, ...], _IN_CONFIG_ONLY]  # A tuple that the command line can keep but not write.
 
 
 @SOURCES.register("memory")

@@ -17,14 +17,11 @@ from mtjax.data.sources.base import SOURCES, FileSource
 from mtjax.errors import InputError
 from mtjax.io.jsonl import decode, json_of
 
-SCHEMA = 1
-"""Version of the lines; raised when a field changes its meaning."""
+SCHEMA = 1  # Version of the lines; raised when a field changes its meaning.
 
-FILE = "solutions.jsonl"
-"""What the file is called in its folder; it is there once all problems are done."""
+FILE = "solutions.jsonl"  # What the file is called in its folder; it is there once all problems are done.
 
-Verdict = Literal["right", "wrong", "unknown"]
-"""What the check of the final answer can say; unknown is neither right nor wrong."""
+Verdict = Literal["right", "wrong", "unknown"]  # Of the final answer; unknown is neither right nor wrong.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,9 +38,9 @@ class Solution:
     tokens: int | None = None  # Tokens of that sample, the end token included; None if a server does not say.
     finished: bool = True  # Ended by itself; False if the sample was cut at its longest length.
     readable: bool = True  # The policy's tokenizer can write it again; special tokens in the middle may prevent that.
-    first_wrong: int | None = None
-    """0-based number of the first step that the checker of generated arithmetic does not accept; None if it accepts
-    all, and for other problems."""
+    first_wrong: int | None = (
+        None  # First step (from 0) that the checker of generated arithmetic refuses; None if none.
+    )
     error: str = ""  # The `mtjax.data.arithmetic_checker.StepErrorKind` of that step; "" if all are accepted.
     untrue: bool = False  # An equation is false or the answer is not the last value: more than another form or order.
 
@@ -119,10 +116,10 @@ class Mined(FileSource):
 
     path: str  # The folder that `mtjax.mine` wrote, or its solutions.jsonl (or .jsonl.gz).
     split: Split = "all"  # Which part, by hash of the question.
-    flawed: Literal["drop", "right", "wrong"] = "drop"
-    """What a right final answer behind an equation that is known to be false counts as."""
-    cut: Literal["drop", "wrong"] = "drop"
-    """What a solution that was cut at its longest length counts as: nothing, or, where its answer is wrong, wrong."""
+    flawed: Literal["drop", "right", "wrong"] = (
+        "drop"  # What a right answer after an equation known to be false counts as.
+    )
+    cut: Literal["drop", "wrong"] = "drop"  # What a wrong solution counts as that was cut at its longest length.
     solved_below: float | None = None
     """Leave out problems solved in this share of their samples or more, as DCO's released code does at 0.1."""
 

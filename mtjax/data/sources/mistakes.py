@@ -9,8 +9,7 @@ from mtjax.data.problem import OnError, Pair, Problem, Problems, Split
 from mtjax.data.sources.base import SOURCES, FileSource, collect, nonempty
 from mtjax.io.jsonl import json_of
 
-Kinds = Literal["all", "step", "solution"]
-"""Which records to take: both kinds, single steps, or complete solutions."""
+Kinds = Literal["all", "step", "solution"]  # Which records to take: both kinds, single steps, or complete solutions.
 
 
 def pair_of(mistake: Mistake) -> Pair | None:
@@ -50,8 +49,7 @@ class Mistakes(FileSource):
     path: str  # The JSONL file, plain or `.gz`.
     split: Split = "all"  # Which part, by hash of the question.
     kinds: Kinds = "all"  # Which records: of steps, of complete solutions, or both.
-    keep_unproved: bool = False
-    """Take the records whose wrong side nobody proved wrong, too. One that was refuted is never taken."""
+    keep_unproved: bool = False  # Take records whose wrong side nobody proved wrong, too; refuted ones are never taken.
 
     def problems(self, on_error: OnError = "raise") -> Problems:
         """The problems of the split with their pairs; InputError at a bad record, unless such are skipped."""

@@ -15,7 +15,7 @@ from mtjax.errors import InputError
 class Mixture(Source):
     """Several sources, of which each example picks one with the given odds.
 
-    The picks are seeded quotas (`mtjax.data.order`), so they need no history. Raises InputError for no sources,
+    The picks are seeded quotas (`mtjax.data.packing`), so they need no history. Raises InputError for no sources,
     another number of weights, and weights that are not positive and finite.
     """
 

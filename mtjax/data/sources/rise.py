@@ -8,7 +8,6 @@ from mtjax.data.sources.base import SOURCES, FileSource, field_of
 from mtjax.errors import InputError
 
 RISE_KEYS = ("idx", "dataset", "prompt", "initial_reason_steps", "chosen", "rejected", "answer")
-"""Keys of a RISE pair record; records of steps also have `step` and `last_step`."""
 
 
 @SOURCES.register("rise")

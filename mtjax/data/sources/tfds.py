@@ -41,8 +41,7 @@ class Tfds(Source):
 
     folder: str  # The version folder (it holds `dataset_info.json`), such as the one `build_tfds` returns.
     part: str = "train"  # Its own split.
-    columns: tuple[str, ...] = ()
-    """Features to take, each `key` or `theirs=ours`; the result is a record in one of the schemas. Empty takes all."""
+    columns: tuple[str, ...] = ()  # Features to take, each `key` or `theirs=ours`, as a record in a schema; empty: all.
     split: Split = "all"  # Which part of those, by hash of the question.
 
     def problems(self, on_error: OnError = "raise") -> Problems:

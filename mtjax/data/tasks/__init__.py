@@ -10,5 +10,4 @@ from mtjax.registry import import_modules
 
 import_modules(__name__)
 
-AnyTask = TASKS.setting()
-"""The type of a setting that holds a task; on the command line `data.task:completion`."""
+AnyTask = TASKS.setting()  # The type of a setting that holds a task; on the command line `data.task:completion`.

@@ -13,25 +13,10 @@ from mtjax.errors import InputError
 from mtjax.io.hashing import unit
 from mtjax.registry import Registry
 
-PLAIN = "{question}\n"
-"""The question on a line (or lines) of its own; every tokenizer of the project can write it."""
-
-QUESTION_ANSWER = "Question: {question}\nAnswer:\n"
-"""For base models: a question and an answer, each named."""
-
-CHATML = "<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
-"""For SmolLM2-Instruct and Qwen2: one user turn, without a system message."""
-
+PLAIN = "{question}\n"  # The question on a line (or lines) of its own; every tokenizer of the project can write it.
+QUESTION_ANSWER = "Question: {question}\nAnswer:\n"  # For base models: a question and an answer, each named.
+CHATML = "<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"  # One user turn, for SmolLM2 and Qwen2.
 _SLOT = "{question}"
-
-
-def check_template(template: str) -> None:
-    """Raise InputError unless the template has its one `{question}`."""
-    if template.count(_SLOT) != 1:
-        raise InputError(
-            f"template {template!r}: expected the text {_SLOT} exactly once, found {template.count(_SLOT)}; "
-            f"write for example {PLAIN!r}"
-        )
 
 
 def fill(template: str, question: str) -> str:
@@ -90,15 +75,24 @@ class Task:
     is_chat: ClassVar[bool] = False  # whether the text comes from the tokenizer's chat template
     many_ends: ClassVar[bool] = False  # whether several end tokens of one text may be targets, as in a conversation
 
+    def __post_init__(self) -> None:
+        template = getattr(self, "template", PLAIN)
+        if template.count(_SLOT) != 1:
+            raise InputError(
+                f"template {template!r}: expected the text {_SLOT} exactly once, found {template.count(_SLOT)}; "
+                f"write for example {PLAIN!r}"
+            )
+
     def prompt(self, problem: Problem, polarity: bool | None = None, tokenizer: Tokenizer | None = None) -> str:
         """The text to decode from: exactly what stands before the answer in training.
 
-        `polarity` asks for the prompt of right (True) or wrong (False) answers where a task has both.
+        `polarity` asks for the prompt of right (True) or wrong (False) answers, if a task has both. By default, the
+        task's `template` (text with `{question}` once) holding the question.
         """
-        raise NotImplementedError
+        return fill(self.template, problem.question.strip())  # type: ignore[attr-defined]
 
     def render(self, problem: Problem, tokenizer: Tokenizer | None = None) -> list[Rendered]:
-        """The sequences to train on, side after side and example after example; empty where the problem has none."""
+        """The sequences to train on, side after side and example after example; empty if the problem has none."""
         raise NotImplementedError
 
     def opening(self) -> tuple[Message, ...]:
@@ -110,5 +104,4 @@ class Task:
         return True
 
 
-TASKS = Registry("task", requires=("name", "sides", "needs", "prompt", "render"))
-"""Every task by name."""
+TASKS = Registry("task", requires=("name", "sides", "needs", "prompt", "render"))  # Every task by name.

@@ -5,7 +5,7 @@ import re
 from typing import ClassVar, Literal
 
 from mtjax.data.problem import Problem
-from mtjax.data.tasks.base import PLAIN, TASKS, Rendered, Span, Task, check_template, choose_solutions, fill
+from mtjax.data.tasks.base import PLAIN, TASKS, Rendered, Span, Task, choose_solutions, fill
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 
@@ -40,16 +40,13 @@ class CompletionTask(Task):
     template: str = PLAIN  # Text around the question, with `{question}` once; should end in a line break.
     polarities: Literal["right", "both"] = "right"  # Train on right solutions, or on right and wrong ones alike.
     wrong_per_right: float | None = None  # With both: wrong solutions per right one of a problem; None takes all.
-    strip: bool = True
-    """Cut white space around questions and solutions, which would move token boundaries. Off: text as it is."""
-    steps: bool = False
-    """Number the steps of each solution (`step_ids`, see `step_starts`), for dco with granularity "step"."""
+    strip: bool = True  # Cut white space around questions and solutions, which would move token boundaries.
+    steps: bool = (
+        False  # Number the steps of each solution (`step_ids`, `step_starts`), for dco with granularity "step".
+    )
     success_rate: bool = False
     """Carry the share of the problem's samples that were right (`segment_success_rate`), for dco with granularity
     "external"; a problem that does not know it is an error."""
-
-    def __post_init__(self) -> None:
-        check_template(self.template)
 
     def prompt(self, problem: Problem, polarity: bool | None = None, tokenizer: Tokenizer | None = None) -> str:
         """The text to decode from; a completion has no polarity."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from mtjax.data.problem import Problem
-from mtjax.data.tasks.base import PLAIN, TASKS, Rendered, Span, Task, check_template, choose_solutions, fill
+from mtjax.data.tasks.base import PLAIN, TASKS, Rendered, Span, Task, choose_solutions, fill
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 
@@ -28,12 +28,10 @@ class MistakeTask(Task):
     needs: ClassVar[str] = "right or wrong solutions"
     prefixes: ClassVar[Mapping[str, bool | None]] = {"right": True, "wrong": False}
 
-    decode_prefix: Literal["correct", "incorrect"]
-    """Which prefix stands before the answer when decoding; say "correct" unless you study mistakes."""
+    decode_prefix: Literal["correct", "incorrect"]  # Before the answer when decoding; "incorrect" to study mistakes.
     correct_prefix: str = "[CORRECT RATIONALE]"  # Stands before right rationales.
     incorrect_prefix: str = "[INCORRECT RATIONALE]"  # Stands before wrong rationales.
-    prefix_in: Literal["prompt", "target"] = "target"
-    """Where it stands: just after the question, or before the rationale, after the template."""
+    prefix_in: Literal["prompt", "target"] = "target"  # Just after the question, or after the template.
     loss_on: Literal["all", "prefix+rationale", "rationale"] = "all"
     """Which tokens are targets: all text, the prefix's and rationale's own characters, or the rationale's. The end
     token always is."""
@@ -41,7 +39,7 @@ class MistakeTask(Task):
     wrong_per_right: float | None = None  # Wrong rationales per right one of a problem; None takes all.
 
     def __post_init__(self) -> None:
-        check_template(self.template)
+        super().__post_init__()
         if not self.correct_prefix or self.correct_prefix == self.incorrect_prefix or not self.incorrect_prefix:
             raise InputError(
                 f"prefixes {self.correct_prefix!r} and {self.incorrect_prefix!r}: expected two different texts; to "

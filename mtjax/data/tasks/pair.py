@@ -7,13 +7,12 @@ from typing import ClassVar, Literal
 
 from mtjax.data.answers import unboxed
 from mtjax.data.problem import Pair, Problem
-from mtjax.data.tasks.base import PLAIN, TASKS, Rendered, Span, Task, check_template, fill
+from mtjax.data.tasks.base import PLAIN, TASKS, Rendered, Span, Task
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.io.hashing import unit
 
-KINDS = {"full": 0.0, "step": 1.0}
-"""How the kind of a pair stands in `segment_kind`."""
+KINDS = {"full": 0.0, "step": 1.0}  # How the kind of a pair stands in `segment_kind`.
 
 
 @TASKS.register("pair")
@@ -37,23 +36,17 @@ class PairTask(Task):
     template: str = PLAIN  # Text around the question, with `{question}` once; should end in a line break.
     full_per_problem: int | None = 1  # Full pairs to take of a problem; 0 for none, None for all.
     step_per_problem: int | None = 1  # Step pairs to take of a problem; RISE takes 1 (Qwen2) or 3 (Llama 3.1).
-    end: Literal["full", "none"] = "full"
-    """Which pairs are closed by the end token: full ones, or (as RISE's released code does) none."""
-    unbox: bool = False
-    r"""Unwrap every `\boxed{...}`, on both sides alike: unwrapped on one side only, the box gives the answer away."""
+    end: Literal["full", "none"] = "full"  # Pairs closed by the end token: full ones, or (as RISE's code does) none.
+    unbox: bool = False  # Unwrap every `\boxed{...}` on both sides: a box on one side only gives the answer away.
 
     def __post_init__(self) -> None:
-        check_template(self.template)
+        super().__post_init__()
         for name in ("full_per_problem", "step_per_problem"):
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise InputError(f"task.{name}={value}: expected a number >= 0, or None for all pairs")
         if self.full_per_problem == 0 and self.step_per_problem == 0:
             raise InputError("task.full_per_problem and task.step_per_problem are both 0: no pair is left; raise one")
-
-    def prompt(self, problem: Problem, polarity: bool | None = None, tokenizer: Tokenizer | None = None) -> str:
-        """The text to decode from; a pair has no polarity to ask for."""
-        return fill(self.template, problem.question.strip())
 
     def render(self, problem: Problem, tokenizer: Tokenizer | None = None) -> list[Rendered]:
         """Two sequences per pair, chosen and rejected in turn."""
