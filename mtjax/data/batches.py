@@ -212,27 +212,27 @@ def assemble(index: Index, packed: Rows, rows: Int[np.ndarray, " B"], length: in
         sequence = member * index.sides + side
         size = index.offsets[sequence + 1] - index.offsets[sequence]
         before = np.cumsum(size) - size  # tokens of this batch that come before each example
-        row_start = before[np.arange(len(member)) - column]
         inside = np.arange(size.sum()) - np.repeat(before, size)
-        place = np.repeat(row * length + before - row_start, size) + inside
+        start = before - before[np.arange(len(member)) - column]  # of each example in its row
+        by_token = np.repeat(row, size), np.repeat(start, size) + inside
         taken = np.repeat(index.offsets[sequence], size) + inside
 
-        def per_token(values: np.ndarray, fill: int = 0) -> np.ndarray:
-            out = np.full(len(rows) * length, fill, values.dtype)
-            out[place] = values
-            return out.reshape(len(rows), length)
-
-        def per_segment(values: np.ndarray, fill: int) -> np.ndarray:
-            out = np.full((len(rows), segments), fill, values.dtype)
-            out[row, column] = values
+        def spread(values: np.ndarray, places: tuple[np.ndarray, np.ndarray], width: int, fill: int = 0) -> np.ndarray:
+            out = np.full((len(rows), width), fill, values.dtype)
+            out[places] = values
             return out
 
-        extras = {"segment_id": per_segment(member.astype(np.int32), -1)}
+        extras = {"segment_id": spread(member.astype(np.int32), (row, column), segments, -1)}
         for name, values in index.per_sequence.items():
-            extras[f"segment_{name}"] = per_segment(values[sequence], 1 if name == "polarity" else 0)
-        extras |= {name: per_token(values[taken]) for name, values in index.per_token.items()}
-        tokens, weights = per_token(index.tokens[taken], pad_id), per_token(index.weights[taken])
-        return Batch(tokens, weights, per_token(np.repeat(column + 1, size).astype(np.int32)), extras)
+            fill = 1 if name == "polarity" else 0
+            extras[f"segment_{name}"] = spread(values[sequence], (row, column), segments, fill)
+        extras |= {name: spread(values[taken], by_token, length) for name, values in index.per_token.items()}
+        return Batch(
+            tokens=spread(index.tokens[taken], by_token, length, pad_id),
+            weights=spread(index.weights[taken], by_token, length),
+            segments=spread(np.repeat(column + 1, size).astype(np.int32), by_token, length),
+            extras=extras,
+        )
 
     sides = [one_side(side) for side in range(index.sides)]
     return sides[0] if index.sides == 1 else jax.tree.map(lambda *x: np.stack(x, axis=1), *sides)

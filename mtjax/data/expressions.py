@@ -25,7 +25,6 @@ class Step(NamedTuple):
     value: int
 
     def __str__(self) -> str:
-        """The equation as text."""
         return f"{self.left} {self.operator} {self.right} = {self.value}"
 
 

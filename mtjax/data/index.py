@@ -188,16 +188,17 @@ def _build(problems: Problems, task: Task, tokenizer: Tokenizer, fit: Fit) -> In
 
 
 def _nothing_left(problems: int, counts: Counts, task: Task, fit: Fit) -> str:
-    if counts.dropped:
-        way_out = f"they are longer than data.sequence_length={fit.sequence_length}: raise it, or set data.truncation"
-    elif counts.identical:
-        way_out = "both sides of every pair are the same text; look at how the pairs were made"
-    elif counts.targetless:
-        way_out = "no token of theirs is a target: solutions are empty, or data.truncation cuts them off"
-    elif counts.unused:
-        way_out = f"the task '{task.name}' finds nothing in them: it needs {task.needs}"
-    else:
-        way_out = "the source is empty; check its path and split"
+    reasons = (
+        (
+            counts.dropped,
+            f"they are longer than data.sequence_length={fit.sequence_length}: raise it, or set data.truncation",
+        ),
+        (counts.identical, "both sides of every pair are the same text; look at how the pairs were made"),
+        (counts.targetless, "no token of theirs is a target: solutions are empty, or data.truncation cuts them off"),
+        (counts.unused, f"the task '{task.name}' finds nothing in them: it needs {task.needs}"),
+        (True, "the source is empty; check its path and split"),
+    )
+    way_out = next(text for count, text in reasons if count)
     return (
         f"0 of {problems} problems gave an example to train on ({counts.skipped} unreadable, {counts.unused} unused, "
         f"{counts.dropped} too long, {counts.targetless} without target): {way_out}"

@@ -12,13 +12,13 @@ import subprocess
 import sys
 import threading
 
+START_SECONDS = 120.0  # that the process may take to import math-verify, about 2 s on a quiet machine
+
 
 class MathWorker:
     """Asks one worker process, started at the first question and stopped at exit, whether two answers are equal."""
 
-    def __init__(self, start_seconds: float = 120.0):
-        """`start_seconds`: how long the process may take to import math-verify (about 2 s on a quiet machine)."""
-        self._start_seconds = start_seconds
+    def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self.starts = 0
@@ -58,7 +58,7 @@ class MathWorker:
                 stderr=subprocess.DEVNULL,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
             )
-        self._reply(self._start_seconds)
+        self._reply(START_SECONDS)
 
     def _reply(self, seconds: float) -> bool | None:
         if not self._pipe.poll(seconds):

@@ -9,9 +9,7 @@ from mtjax.errors import InputError, suggest
 from mtjax.io.jsonl import decode, refuse_unknown
 
 OnError = Literal["raise", "skip"]  # A record that a source cannot read: raise InputError, or count it and go on.
-Split = Literal[
-    "all", "train", "validation", "test"
-]  # All, or one of three parts without a common question (`SHARES`).
+Split = Literal["all", "train", "validation", "test"]  # Everything, or one of three parts without common questions.
 ROLES = ("system", "user", "assistant")  # The speakers of a conversation; a system message stands only at the start.
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import os
 import pathlib
 import re
@@ -10,9 +11,13 @@ from typing import Any, NamedTuple
 
 from mtjax.data.problem import Message
 from mtjax.errors import InputError, suggest
+from mtjax.io.files import atomic_folder, cache_folder
+from mtjax.io.smollm2_package import gguf_file, read_gguf
 
 BUILT_IN = ("bytes", "arithmetic", "smollm2")  # The names that `load_tokenizer` knows without a folder.
 PAD, BOS, END = "<|pad|>", "<|bos|>", "<|end|>"  # Special tokens of the bytes and arithmetic tokenizers.
+SMOLLM2_FORMAT = 1  # Raised when the cached tokenizer folder changes.
+GGUF_SPECIAL = 3  # `token_type` of a special token.
 UNKNOWN = "<|unknown|>"  # What the arithmetic vocabulary does not hold; encoding such a text is refused.
 
 CHAT_TEMPLATE = (
@@ -101,6 +106,49 @@ def arithmetic_tokenizer() -> Any:
     return tokenizer
 
 
+def smollm2_tokenizer_folder() -> pathlib.Path:
+    """A folder with SmolLM2's `tokenizer.json` and chat template, made from the GGUF fields once and cached.
+
+    It is written atomically, so two processes may make it at once. InputError if the package is absent.
+    """
+    file = gguf_file()
+    folder = cache_folder() / f"smollm2-tokenizer-{SMOLLM2_FORMAT}-{file.stat().st_size}"
+    if (folder / "tokenizer_config.json").is_file():
+        return folder
+    with atomic_folder(folder, keep_existing=True) as temporary:
+        write_tokenizer(read_gguf(file), temporary)
+    return folder
+
+
+def write_tokenizer(reader: Any, folder: pathlib.Path) -> None:
+    """Write the byte-pair tokenizer in a GGUF file as a Hugging Face tokenizer folder.
+
+    Digits are split one by one before the byte-level rule; conversions that drop this give other ids for numbers.
+    """
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+    field = lambda name: reader.fields[f"tokenizer.{name}"].contents()
+    tokens = field("ggml.tokens")
+    merges = [tuple(pair.split(" ")) for pair in field("ggml.merges")]
+    tokenizer = Tokenizer(models.BPE({token: number for number, token in enumerate(tokens)}, merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    special = [token for token, kind in zip(tokens, field("ggml.token_type"), strict=True) if kind == GGUF_SPECIAL]
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    kinds = {"bos": "bos", "eos": "eos", "pad": "padding", "unk": "unknown"}
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        **{f"{ours}_token": tokens[field(f"ggml.{theirs}_token_id")] for ours, theirs in kinds.items()},
+        "model_max_length": 8192,  # that the model was trained for
+        "clean_up_tokenization_spaces": False,
+        "chat_template": field("chat_template"),
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
 def load_tokenizer(name: str) -> Tokenizer:
     """The tokenizer called "bytes", "arithmetic" or "smollm2", in a local folder, or of a hub id (`owner/name`).
 
@@ -117,8 +165,6 @@ def load_tokenizer(name: str) -> Tokenizer:
         made = arithmetic_tokenizer()
         fast = PreTrainedTokenizerFast(tokenizer_object=made, pad_token=PAD, eos_token=END, unk_token=UNKNOWN)
     elif name == "smollm2":
-        from mtjax.data.smollm2_tokenizer import smollm2_tokenizer_folder
-
         fast = _auto(str(smollm2_tokenizer_folder()), name)
     else:
         fast = _auto(name, name)

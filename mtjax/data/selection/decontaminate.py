@@ -40,11 +40,9 @@ class Decontaminate(Selection):
             raise InputError(f"words={self.words}: expected at least 1")
 
     def __call__(self, problems: Sequence[Problem], key: int) -> Selected:
-        """The problems that share no n-gram with `against`."""
         seen = {gram for other in self.against.problems().items for gram in ngrams(other.question, self.words)}
         kept = [problem for problem in problems if seen.isdisjoint(ngrams(problem.question, self.words))]
         return self.keep(kept, problems, f"{self.words}-gram overlap")
 
     def fingerprint(self) -> str:
-        """Digest of the n-gram length and of the other source's content."""
         return digest(type(self).__name__, self.words, self.against.fingerprint())

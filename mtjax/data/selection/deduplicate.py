@@ -28,7 +28,6 @@ class Deduplicate(Selection):
     """
 
     def __call__(self, problems: Sequence[Problem], key: int) -> Selected:
-        """The first problem of each normalised question."""
         first: dict[str, Problem] = {}
         for problem in problems:
             first.setdefault(normalized(problem.question) or problem.question, problem)

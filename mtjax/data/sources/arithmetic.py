@@ -105,5 +105,4 @@ class Arithmetic(Source):
         return Problems(items, 0, (habit,) if self.habit_share else ())
 
     def fingerprint(self) -> str:
-        """sha256 of the settings."""
         return fingerprint_of(self)

@@ -17,10 +17,9 @@ class Source:
     """What every source is: a frozen dataclass with these two methods. A source of one file is a `FileSource`."""
 
     def problems(self, on_error: OnError = "raise") -> Problems:
-        """The problems in a fixed order.
+        """The problems in a fixed order; InputError if there are none.
 
-        A record that cannot be read is an InputError, or is left out and counted with `on_error="skip"`. InputError
-        where there are no problems.
+        A record that cannot be read is an InputError, or is left out and counted with `on_error="skip"`.
         """
         raise NotImplementedError
 
@@ -62,7 +61,6 @@ class FileSource(Source):
             yield line, f"{self.file()}:{number}", f"{name}:{number}"
 
     def problems(self, on_error: OnError = "raise") -> Problems:
-        """The problems of the split, in the order of the file."""
         return collect(self._read, self.records(), self.file(), on_error, self.split)
 
     def _read(self, record: Any, where: str, id: str) -> Problem:

@@ -17,5 +17,4 @@ class Jsonl(FileSource):
     columns: tuple[str, ...] = ()  # Keys to take, each `key` or `theirs=ours`; empty takes the record as it is.
 
     def parse(self, record: Any, where: str, id: str) -> Problem:
-        """A record in one of the schemas, its keys renamed as `columns` says."""
         return problem_from_record(rename_keys(record, self.columns, where), where, id=id)

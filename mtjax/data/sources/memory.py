@@ -40,5 +40,4 @@ class InMemory(Source):
         return collect(make, enumerate(self.items), "memory", on_error, self.split)
 
     def fingerprint(self) -> str:
-        """sha256 of settings and content."""
         return fingerprint_of(self, "items", content=problem_digests(self.problems("skip").items))

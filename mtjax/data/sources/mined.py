@@ -18,9 +18,7 @@ from mtjax.errors import InputError
 from mtjax.io.jsonl import decode, json_of
 
 SCHEMA = 1  # Version of the lines; raised when a field changes its meaning.
-
 FILE = "solutions.jsonl"  # What the file is called in its folder; it is there once all problems are done.
-
 Verdict = Literal["right", "wrong", "unknown"]  # Of the final answer; unknown is neither right nor wrong.
 
 
@@ -38,9 +36,7 @@ class Solution:
     tokens: int | None = None  # Tokens of that sample, the end token included; None if a server does not say.
     finished: bool = True  # Ended by itself; False if the sample was cut at its longest length.
     readable: bool = True  # The policy's tokenizer can write it again; special tokens in the middle may prevent that.
-    first_wrong: int | None = (
-        None  # First step (from 0) that the checker of generated arithmetic refuses; None if none.
-    )
+    first_wrong: int | None = None  # First step (from 0) that the arithmetic checker refuses; None if it accepts all.
     error: str = ""  # The `mtjax.data.arithmetic_checker.StepErrorKind` of that step; "" if all are accepted.
     untrue: bool = False  # An equation is false or the answer is not the last value: more than another form or order.
 
@@ -116,9 +112,7 @@ class Mined(FileSource):
 
     path: str  # The folder that `mtjax.mine` wrote, or its solutions.jsonl (or .jsonl.gz).
     split: Split = "all"  # Which part, by hash of the question.
-    flawed: Literal["drop", "right", "wrong"] = (
-        "drop"  # What a right answer after an equation known to be false counts as.
-    )
+    flawed: Literal["drop", "right", "wrong"] = "drop"  # What a right answer after a false equation counts as.
     cut: Literal["drop", "wrong"] = "drop"  # What a wrong solution counts as that was cut at its longest length.
     solved_below: float | None = None
     """Leave out problems solved in this share of their samples or more, as DCO's released code does at 0.1."""
@@ -128,11 +122,9 @@ class Mined(FileSource):
             raise InputError(f"source.solved_below={self.solved_below}: expected a share, above 0 and at most 1")
 
     def file(self) -> str:
-        """The file of solutions, in the folder or itself."""
         return solutions_file(self.path)
 
     def parse(self, record: Any, where: str, id: str) -> Problem:
-        """One mined problem; those without any solution are problems too."""
         return self.problem_of(from_json(record, where))
 
     def problem_of(self, mined: MinedProblem) -> Problem:

@@ -52,7 +52,6 @@ class Mistakes(FileSource):
     keep_unproved: bool = False  # Take records whose wrong side nobody proved wrong, too; refuted ones are never taken.
 
     def problems(self, on_error: OnError = "raise") -> Problems:
-        """The problems of the split with their pairs; InputError at a bad record, unless such are skipped."""
         read = lambda line, where, id: from_json(json_of(line, where), where)
         found = collect(read, self.records(), self.path, on_error, self.split)
         mistakes: Sequence[Any] = found.items

@@ -49,7 +49,6 @@ class Mixture(Source):
         return Problems(items, sum(part.skipped for part in parts), notes)
 
     def fingerprint(self) -> str:
-        """sha256 of the shares and the sources' fingerprints."""
         parts = [repr(self.shares), *(source.fingerprint() for source in self.sources)]
         return fingerprint_of(self, "sources", "weights", content=map(str.encode, parts))
 

@@ -27,7 +27,6 @@ class Svamp(FileSource):
     )
 
     def records(self) -> Iterator[tuple[Any, str, str]]:
-        """The entries of the list."""
         file = existing_file(self.path)
         records = json_of(file.read_bytes(), self.path)
         if not isinstance(records, list):

@@ -70,7 +70,6 @@ class Tfds(Source):
         return problems_of_rows(make, rows, self.folder, on_error, self.split)
 
     def fingerprint(self) -> str:
-        """sha256 of settings and of every file of the folder."""
         files = sorted(pathlib.Path(self.folder).iterdir())
         return fingerprint_of(self, "folder", content=(f"{f.name}\0".encode() + f.read_bytes() for f in files))
 

@@ -20,7 +20,6 @@ class Trl(FileSource):
     example: ClassVar[str] = '{"prompt": "6 + 1?", "chosen": "It is 7.", "rejected": "It is 8."}\n'
 
     def parse(self, record: Any, where: str, id: str) -> Problem:
-        """A pair of complete solutions."""
         if not isinstance(record, dict) or not {"chosen", "rejected"} <= record.keys():
             raise InputError(f"{where}: got {record!r:.80}; expected prompt, chosen and rejected")
         sides = ("chosen", "rejected")

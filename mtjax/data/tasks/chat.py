@@ -29,7 +29,6 @@ class ChatTask(Task):
     system: str = ""  # System message at the start of conversations that have none; "" leaves it to the template.
 
     def opening(self) -> tuple[Message, ...]:
-        """The system message, if there is one."""
         return (Message("system", self.system),) if self.system else ()
 
     def _conversations(self, problem: Problem) -> list[tuple[str, list[Message]]]:

@@ -49,11 +49,9 @@ class CompletionTask(Task):
     "external"; a problem that does not know it is an error."""
 
     def prompt(self, problem: Problem, polarity: bool | None = None, tokenizer: Tokenizer | None = None) -> str:
-        """The text to decode from; a completion has no polarity."""
         return fill(self.template, problem.question.strip() if self.strip else problem.question)
 
     def render(self, problem: Problem, tokenizer: Tokenizer | None = None) -> list[Rendered]:
-        """One sequence per solution."""
         prompt, rate = self.prompt(problem), {}
         rendered = []
         for name, solution, right in choose_solutions(problem, self.wrong_per_right):

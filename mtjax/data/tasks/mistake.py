@@ -63,7 +63,6 @@ class MistakeTask(Task):
         return f"{fill(self.template, question)}{prefix}\n"
 
     def render(self, problem: Problem, tokenizer: Tokenizer | None = None) -> list[Rendered]:
-        """One sequence per rationale."""
         rendered = []
         for name, rationale, right in choose_solutions(problem, self.wrong_per_right):
             prompt, prefix = self.prompt(problem, right), self.correct_prefix if right else self.incorrect_prefix
