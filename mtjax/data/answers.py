@@ -53,8 +53,8 @@ def parse_number(text: str) -> tuple[Fraction, bool] | None:
 def same_number(a: tuple[Fraction, bool], b: tuple[Fraction, bool]) -> bool:
     """Exact equality of two `parse_number` results.
 
-    If only one is a percentage, both readings of the other count: `50%` equals `0.5`, and it equals `50`, since gold
-    answers often leave the sign out ("what percentage ...?").
+    If only one is a percentage, both readings of the other count, since gold answers often leave the sign out: `50%`
+    equals `0.5` and `50`.
     """
     if a[1] == b[1]:
         return a[0] == b[0]

@@ -36,8 +36,7 @@ def check_steps(question: str, solution: str) -> StepReport:
     """Check a solution of generated arithmetic line by line; never raises, whatever the texts.
 
     Each step must carry on from the values *written* so far, with the right operands and operator in the usual order,
-    and its equation must be true; the steps must be as many as the operators, and the answer line must repeat the last
-    value.
+    and its equation must be true. There must be as many steps as operators, and the answer must be the last value.
     """
     expression = parse_question(question)
     if expression is None:

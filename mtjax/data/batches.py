@@ -204,7 +204,7 @@ def members_of(packed: Rows, rows: Int[np.ndarray, " B"]) -> tuple[Int[np.ndarra
 def assemble(index: Index, packed: Rows, rows: Int[np.ndarray, " B"], length: int, segments: int, pad_id: int) -> Batch:
     """The rows as one batch: examples stand from the left without gaps, numbered from 1; the rest is padding.
 
-    Sides fill up apart: segment k of the rejected side may start elsewhere than segment k of the chosen one.
+    Segment k of the rejected side may start elsewhere than segment k of the chosen one.
     """
     member, row, column = members_of(packed, rows)
 

@@ -91,10 +91,7 @@ def _needs_bos(tokenizer: Any, ids: Sequence[int]) -> bool:
 
 
 def encode_prompt(tokenizer: Any, text: str) -> list[int]:
-    """The ids to decode from: those that stand before the answer in training, begin token included.
-
-    Raises InputError if there are none.
-    """
+    """The ids to decode from, as before the answer in training, begin token included; InputError if there are none."""
     ids = list(tokenizer.encode(text).ids)
     ids = [tokenizer.bos_id, *ids] if _needs_bos(tokenizer, ids) else ids
     if not ids:
@@ -103,10 +100,7 @@ def encode_prompt(tokenizer: Any, text: str) -> list[int]:
 
 
 def check_boundary(rendered: Rendered, example: Example, tokenizer: Tokenizer) -> None:
-    """Raise InputError unless the prompt alone has the ids it has before the answer.
-
-    A tokenizer may look ahead: "x \\n" at the end of a text and before a letter can differ.
-    """
+    """InputError unless the prompt alone has the ids it has before the answer: some tokenizers look ahead."""
     alone = encode_prompt(tokenizer, rendered.text[: rendered.prompt_end]) if rendered.prompt_end else []
     if alone != example.tokens[: len(alone)].tolist():
         raise _boundary_error(example.id, "its ids differ when it stands alone")

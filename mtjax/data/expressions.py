@@ -88,9 +88,9 @@ def solution_text(steps: list[Step]) -> str:
 
 
 def dropped_carry(left: int, operator: str, right: int) -> int:
-    """The value when every carry or borrow is forgotten: 12 + 19 -> 21, 31 - 19 -> 22.
+    """The value when every carry or borrow is forgotten: 12 + 19 -> 21, 31 - 19 -> 22, digit by digit, modulo 10.
 
-    Each digit is worked out alone, modulo 10. Exact for products, a negative number, and a difference below 0.
+    Exact for products, with a negative number, and for a difference below 0.
     """
     if operator == "*" or min(left, right) < 0 or (operator == "-" and right > left):
         return apply(left, operator, right)
@@ -120,10 +120,7 @@ def slipped_steps(
 
 
 def carry_slip(question: str, rng: random.Random, probability: float = 0.5, *, low: int = 0, high: int = 99) -> str:
-    """A solution of `question` with dropped carries (`slipped_steps`) as text. It may be right by luck.
-
-    Raises InputError for a question that is not in the form of this module.
-    """
+    """`slipped_steps` of a question as text, which may be right by luck; InputError for a question of another form."""
     expression = parse_question(question)
     if expression is None:
         raise InputError(f"question {question!r:.80} is not generated arithmetic; expected the form '12 + 7 - 5 ='")

@@ -23,7 +23,6 @@ from mtjax.io.files import atomic_file
 from mtjax.io.hashing import digest
 
 CHECKED = 64  # Examples per source whose prompt is tokenised a second time, alone, to see that it has the same ids.
-
 FORMAT = 2  # Raised when the same input gives another index than before, so that old files are not read.
 
 
@@ -189,10 +188,7 @@ def _build(problems: Problems, task: Task, tokenizer: Tokenizer, fit: Fit) -> In
 
 def _nothing_left(problems: int, counts: Counts, task: Task, fit: Fit) -> str:
     reasons = (
-        (
-            counts.dropped,
-            f"they are longer than data.sequence_length={fit.sequence_length}: raise it, or set data.truncation",
-        ),
+        (counts.dropped, f"longer than data.sequence_length={fit.sequence_length}: raise it, or set data.truncation"),
         (counts.identical, "both sides of every pair are the same text; look at how the pairs were made"),
         (counts.targetless, "no token of theirs is a target: solutions are empty, or data.truncation cuts them off"),
         (counts.unused, f"the task '{task.name}' finds nothing in them: it needs {task.needs}"),

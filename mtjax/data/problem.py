@@ -148,8 +148,7 @@ def problem_from_record(record: Any, where: str, *, id: str = "") -> Problem:
 def record_from_problem(problem: Problem) -> dict[str, Any]:
     """The record that `problem_from_record` turns back into this problem; keys of empty fields are left out.
 
-    Raises InputError for a problem that has both a conversation and solutions, or several pairs, or one with a context:
-    no schema holds them.
+    InputError for what no schema holds: both a conversation and solutions, several pairs, or one with a context.
     """
     solved = problem.right or problem.wrong
     if problem.pairs:

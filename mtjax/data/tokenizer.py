@@ -107,10 +107,7 @@ def arithmetic_tokenizer() -> Any:
 
 
 def smollm2_tokenizer_folder() -> pathlib.Path:
-    """A folder with SmolLM2's `tokenizer.json` and chat template, made from the GGUF fields once and cached.
-
-    It is written atomically, so two processes may make it at once. InputError if the package is absent.
-    """
+    """A folder with SmolLM2's tokenizer, made once from its package and cached; InputError if the package is absent."""
     file = gguf_file()
     folder = cache_folder() / f"smollm2-tokenizer-{SMOLLM2_FORMAT}-{file.stat().st_size}"
     if (folder / "tokenizer_config.json").is_file():
@@ -121,10 +118,7 @@ def smollm2_tokenizer_folder() -> pathlib.Path:
 
 
 def write_tokenizer(reader: Any, folder: pathlib.Path) -> None:
-    """Write the byte-pair tokenizer in a GGUF file as a Hugging Face tokenizer folder.
-
-    Digits are split one by one before the byte-level rule; conversions that drop this give other ids for numbers.
-    """
+    """Write the tokenizer in a GGUF file as a Hugging Face folder. Digits are split first, or numbers get other ids."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
     field = lambda name: reader.fields[f"tokenizer.{name}"].contents()

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtjax.data.expressions import dropped_carry, exact_steps, solution_text
-from mtjax.data.sources.arithmetic import Arithmetic, Expression, carry_slip, check_steps, parse_question
+from mtjax.data.arithmetic_checker import check_steps
+from mtjax.data.expressions import Expression, carry_slip, dropped_carry, exact_steps, parse_question, solution_text
+from mtjax.data.sources import Arithmetic
 from mtjax.errors import InputError
 
 QUESTION = "12 + 7 - 5 ="

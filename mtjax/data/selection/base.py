@@ -21,13 +21,10 @@ class Selected(NamedTuple):
 
 
 class Selection:
-    """Base class of selections: frozen dataclasses that are called with problems.
-
-    Selecting twice gives what selecting once gives, and the same key gives the same result.
-    """
+    """Base class of selections: frozen dataclasses that are called with problems."""
 
     def __call__(self, problems: Sequence[Problem], key: int) -> Selected:
-        """The problems to keep. `key` seeds whatever is drawn."""
+        """The problems to keep; selecting again keeps all of them. `key` seeds whatever is drawn."""
         raise NotImplementedError
 
     def fingerprint(self) -> str:

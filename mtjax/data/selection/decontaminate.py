@@ -27,7 +27,7 @@ def ngrams(text: str, words: int) -> Iterator[tuple[str, ...]]:
 class Decontaminate(Selection):
     """Drop problems whose question shares an n-gram of words with a question of another source.
 
-    A question with fewer words than an n-gram counts as shared only if it is equal to the other one.
+    A question with fewer words than an n-gram must be equal to the other one.
 
     Source: Brown et al., "Language Models are Few-Shot Learners", 2020 (arXiv 2005.14165), appendix C (13-grams).
     """

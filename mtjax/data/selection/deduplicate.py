@@ -22,10 +22,7 @@ def normalized(text: str) -> str:
 @SELECTIONS.register("deduplicate")
 @dataclasses.dataclass(frozen=True)
 class Deduplicate(Selection):
-    """Keep the first problem of each question; case, punctuation and white space do not count.
-
-    Problems whose question has no words, numbers or signs are compared by their text.
-    """
+    """Keep the first problem of each question; case, punctuation and white space do not count."""
 
     def __call__(self, problems: Sequence[Problem], key: int) -> Selected:
         first: dict[str, Problem] = {}

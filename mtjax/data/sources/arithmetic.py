@@ -1,7 +1,6 @@
 """Generated arithmetic as a source: problems without end, right solutions in steps, one recognisable kind of mistake.
 
-The toy task of the specs (core-methods 11.2). The texts are those of `mtjax.data.expressions`, the exact checker is
-`mtjax.data.arithmetic_checker`; what users of generated arithmetic need of both is imported here too.
+The toy task of the specs (core-methods 11.2).
 """
 
 import dataclasses
@@ -11,17 +10,13 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le, Lt
 
-from mtjax.data.arithmetic_checker import StepError, StepReport, check_steps
-from mtjax.data.expressions import Expression, carry_slip, exact_steps, parse_question, slipped_steps, solution_text
+from mtjax.data.expressions import Expression, exact_steps, slipped_steps, solution_text
 from mtjax.data.problem import OnError, Problem, Problems, Split, in_split
 from mtjax.data.sources.base import SOURCES, Source, fingerprint_of
 from mtjax.errors import InputError
 from mtjax.io.validation import PositiveInt, check_types
 
-__all__ = ["Arithmetic", "Expression", "StepError", "StepReport", "carry_slip", "check_steps", "parse_question"]
-
 Share = Annotated[float, Ge(0), Le(1)]
-
 _TRIES = 10_000
 
 

@@ -17,10 +17,7 @@ class Source:
     """What every source is: a frozen dataclass with these two methods. A source of one file is a `FileSource`."""
 
     def problems(self, on_error: OnError = "raise") -> Problems:
-        """The problems in a fixed order; InputError if there are none.
-
-        A record that cannot be read is an InputError, or is left out and counted with `on_error="skip"`.
-        """
+        """The problems in a fixed order; InputError if there are none. Records that cannot be read: `on_error`."""
         raise NotImplementedError
 
     def fingerprint(self) -> str:
@@ -33,10 +30,7 @@ SOURCES = Registry("source", requires=("problems", "fingerprint"))  # Every sour
 
 @dataclasses.dataclass(frozen=True)
 class FileSource(Source):
-    """A source of one file; a subclass says what one record of it is.
-
-    A subclass needs `parse`, and an `example` for its contract tests. Files other than JSON lines need `records` too.
-    """
+    """A source of one file. A subclass needs `parse`, an `example`, and `records` for files other than JSON lines."""
 
     example: ClassVar[str]  # the text of a small file in the source's format, with at least one problem
 
@@ -44,9 +38,9 @@ class FileSource(Source):
     split: Split = "all"  # Which part, by hash of the question: all, train (70 %), validation (10 %) or test (20 %).
 
     def parse(self, record: Any, where: str, id: str) -> Problem:
-        """The problem that a record describes; InputError for a record of another form.
+        """The problem that a record describes; InputError, opened by `where` (path and line), for another form.
 
-        `where` opens error messages (path and line); `id` names a problem whose record has no name of its own.
+        `id` names a problem whose record has no name of its own.
         """
         raise NotImplementedError
 
@@ -75,10 +69,9 @@ class FileSource(Source):
 def collect(
     make: Callable[..., Any], rows: Iterable[tuple[Any, ...]], name: str, on_error: OnError, split: Split
 ) -> Problems:
-    """The problems (or records with a question) of one split among `make(*row)`.
+    """The problems (or records with a question) of one split among `make(*row)`; InputError if there are none.
 
-    Raises InputError for the first bad row, unless such are skipped: then they are counted, and the first is noted.
-    Raises InputError if nothing is left.
+    The first bad row raises InputError, unless such are skipped: then they are counted, and the first is noted.
     """
     items, skipped, first = [], 0, ""
     for row in rows:

@@ -48,10 +48,7 @@ class BigBenchMistake(FileSource):
     )
 
     def parse(self, record: Any, where: str, id: str) -> Problem:
-        """One problem per chain; it is right only if its answer is and no step is marked, and wrong otherwise.
-
-        A right final answer can hold a mistake, and a wrong one can have none marked: both count as wrong.
-        """
+        """One problem per chain, right only if its answer is and no step is marked: either can be wrong alone."""
         return _trace(record, where, id).problem
 
     def traces(self) -> Iterator[Trace]:

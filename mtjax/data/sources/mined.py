@@ -1,10 +1,6 @@
 """Mined solutions: the file that `python -m mtjax.mine` writes, and that file as a source of problems.
 
-One JSON object per line, one line per problem, in the order of the problems:
-
-    {"schema": 1, "number": 0, "id": "...", "question": "...", "answer": "14", "source": "arithmetic", "drawn": 8,
-     "solutions": [{"text": "...", "verdict": "wrong", "answer": "24", "count": 3, "logprob": -2.5, "tokens": 17,
-                    "finished": true, "readable": true, "first_wrong": 1, "error": "calculation", "untrue": true}]}
+One line per problem, in order: the JSON object of a `MinedProblem` with `"schema": 1`.
 """
 
 import dataclasses

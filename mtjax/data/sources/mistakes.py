@@ -23,10 +23,7 @@ def pair_of(mistake: Mistake) -> Pair | None:
 
 
 def pairs_of(mistakes: Iterable[Mistake]) -> list[Problem]:
-    """One problem per problem id and question, in the order they first come, with the pairs of its records.
-
-    Records without a pair (`pair_of`) are left out; so are problems that keep none.
-    """
+    """One problem per problem id and question, in order of appearance, with the pairs (`pair_of`) of its records."""
     problems: dict[tuple[str, str], Problem] = {}
     for mistake in mistakes:
         if pair := pair_of(mistake):

@@ -79,9 +79,8 @@ def build_tfds(
 ) -> str:
     """Build a TFDS data set in ArrayRecord files from a JSONL file, in the order of its lines; return its folder.
 
-    Its one part is "train"; its features are id, question, answer, right, wrong, messages and source, empty where a
-    record has none. Raises InputError as `Jsonl` does, for a name that is not lower case letters, digits and `_`, and
-    where a data set of that name is there already (TFDS would silently keep the old one).
+    Its one part is "train"; its features are id, question, answer, right, wrong, messages and source. Raises InputError
+    as `Jsonl` does, for a name that is not lower case letters, digits and `_`, and if a data set of that name exists.
     """
     import tensorflow_datasets as tfds
     from etils import epath

@@ -1,7 +1,4 @@
-"""The contract of a task, and what tasks share: templates, target spans, and the choice of solutions.
-
-A task turns a problem into the text that a model sees, and says which of its characters are targets.
-"""
+"""The contract of a task, and what tasks share: templates, target spans, and the choice of solutions."""
 
 import math
 from collections.abc import Mapping
@@ -65,7 +62,10 @@ class Rendered(NamedTuple):
 
 
 class Task:
-    """What every task is: a frozen dataclass with these attributes and two methods. Only a chat uses the tokenizer."""
+    """A task turns a problem into the text that a model sees, and says which of its characters are targets.
+
+    It is a frozen dataclass with these attributes and two methods. Only a chat uses the tokenizer.
+    """
 
     name: ClassVar[str]  # its registered name; an objective names the task that it needs
     sides: ClassVar[int] = 1  # sequences of one example: 1, or 2 for chosen and rejected

@@ -41,9 +41,7 @@ class CompletionTask(Task):
     polarities: Literal["right", "both"] = "right"  # Train on right solutions, or on right and wrong ones alike.
     wrong_per_right: float | None = None  # With both: wrong solutions per right one of a problem; None takes all.
     strip: bool = True  # Cut white space around questions and solutions, which would move token boundaries.
-    steps: bool = (
-        False  # Number the steps of each solution (`step_ids`, `step_starts`), for dco with granularity "step".
-    )
+    steps: bool = False  # Number the steps of each solution (`step_ids`), for dco with granularity "step".
     success_rate: bool = False
     """Carry the share of the problem's samples that were right (`segment_success_rate`), for dco with granularity
     "external"; a problem that does not know it is an error."""

@@ -52,10 +52,7 @@ class MistakeTask(Task):
         return self.loss_on == "all"
 
     def prompt(self, problem: Problem, polarity: bool | None = None, tokenizer: Tokenizer | None = None) -> str:
-        """The text to decode from: everything before the rationale, prefix included.
-
-        `polarity` True or False asks for the correct or incorrect prefix; None for `decode_prefix`.
-        """
+        """Everything before the rationale; `polarity` True or False asks for that prefix, None for `decode_prefix`."""
         correct = self.decode_prefix == "correct" if polarity is None else polarity
         question, prefix = problem.question.strip(), self.correct_prefix if correct else self.incorrect_prefix
         if self.prefix_in == "prompt":

@@ -21,7 +21,7 @@ class PairTask(Task):
     """Chosen and rejected after the same prompt: what the DPO family and RISE train on.
 
     Formula: both sides read `template(question) + context + text`, weight 1 on the text alone, so that the shared part
-    is shared token by token. Full pairs are whole solutions: those the problem brings, and every right solution with
+    is shared token by token. Full pairs are complete solutions: those the problem brings, and every right solution with
     every wrong one. Step pairs are one step after the right steps before it; they come from injection
     (`python -m mtjax.inject`).
 
