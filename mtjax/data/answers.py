@@ -8,13 +8,86 @@ from fractions import Fraction
 from mtjax.data.math_worker import MathWorker
 from mtjax.errors import InputError
 
+LONGEST = 400  # Longer texts than this are not read as a number.
 
-class Verdict(enum.Enum):
-    """What is known of an answer; unknown is neither right nor wrong and must be counted apart."""
+_UNSIGNED = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
+_PLAIN = re.compile(rf"{_UNSIGNED}(?:[eE][-+]?[0-9]{{1,3}})?")
+_FRACTION = re.compile(rf"(?:([0-9]+) (?=[0-9]+ ?/ ?[0-9]+$))?({_UNSIGNED}) ?/ ?([-+]?{_UNSIGNED})")
+_LATEX_FRACTION = re.compile(r"\\[dt]?frac *(?:\{([^{}]*)\} *\{([^{}]*)\}|([0-9]) *([0-9]))")
+_SIGNED = rf"[-+−]?[$€£¥]? ?(?:[0-9]+ [0-9]+/[0-9]+|{_UNSIGNED}(?: ?/ ?{_UNSIGNED})?)"
 
-    RIGHT = "right"
-    WRONG = "wrong"
-    UNKNOWN = "unknown"
+NUMBER_IN_TEXT = re.compile(rf"(?<![\w.,/]){_SIGNED}(?:[eE][-+]?[0-9]{{1,3}}\b)? ?%?")
+"""A number within running text, with sign, currency and percent sign; after a digit or letter, no sign is read."""
+
+
+def parse_number(text: str) -> tuple[Fraction, bool] | None:
+    """The exact value of a number and whether it is a percentage (then the value is still out of 100); else None.
+
+    Reads `-1,234.50`, `1e3`, `3/4`, `1 1/2`, `$12`, `50%`, `\\frac{1}{2}` and the same in `$...$`. Thousands
+    separators must stand every three digits. No float is used.
+
+    >>> parse_number("1 1/2"), parse_number("1,00")
+    ((Fraction(3, 2), False), None)
+    """
+    if len(text) > LONGEST:
+        return None
+    text = text.strip().replace("−", "-").replace("\\$", "$").replace("\\%", "%").replace("{,}", ",")
+    text = re.sub(r"\\[,!; ]", "", text).replace("\\left", "").replace("\\right", "")
+    if len(text) > 2 and text.startswith("$") and text.endswith("$"):
+        text = text[1:-1].strip()
+    text = _LATEX_FRACTION.sub(lambda match: f" {match[1] or match[3]}/{match[2] or match[4]}", text)
+    text = re.sub(r"^([-+]?) ?[$€£¥]? ?([-+]?) ?(.*?)\.?$", r"\1\2\3", text.strip(), flags=re.DOTALL).strip()
+    percent = text.endswith("%")
+    text = text.removesuffix("%").strip()
+    sign = -1 if text.startswith("-") else 1
+    text = text[1:].strip() if text[:1] in ("-", "+") else text
+    if _PLAIN.fullmatch(text):
+        return sign * Fraction(text.replace(",", "")), percent
+    match = _FRACTION.fullmatch(text)
+    if match is None:
+        return None
+    whole, top, bottom = (Fraction((part or "0").replace(",", "")) for part in match.groups())
+    return None if bottom == 0 else (sign * (whole + top / bottom), percent)
+
+
+def same_number(a: tuple[Fraction, bool], b: tuple[Fraction, bool]) -> bool:
+    """Exact equality of two `parse_number` results.
+
+    If only one is a percentage, both readings of the other count, since gold answers often leave the sign out: `50%`
+    equals `0.5` and `50`.
+    """
+    if a[1] == b[1]:
+        return a[0] == b[0]
+    percent, plain = (a[0], b[0]) if a[1] else (b[0], a[0])
+    return plain in (percent, percent / 100)
+
+
+_BOX = re.compile(r"\\boxed\s*\{")
+
+
+def _closing_brace(text: str, start: int) -> int | None:
+    """Where the brace closes that was opened just before `start`; None if it never does."""
+    depth = 1
+    for end in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[end], 0)
+        if depth == 0:
+            return end
+    return None
+
+
+def unboxed(text: str) -> str:
+    r"""The text with every `\boxed{...}` replaced by its content; one without closing brace is left.
+
+    >>> unboxed(r"so \boxed{\frac{1}{2}}.")
+    'so \\frac{1}{2}.'
+    """
+    place = 0
+    while box := _BOX.search(text, place):
+        end = _closing_brace(text, box.end())
+        place = box.end() if end is None else box.start()
+        if end is not None:
+            text = text[: box.start()] + text[box.end() : end] + text[end + 1 :]
+    return text
 
 
 _FORMS = (
@@ -22,20 +95,6 @@ _FORMS = (
     re.compile(r"^[ \t*]*(?:final )?(?:a|answer)[ \t*]*:[ \t*]*(?P<answer>[^\n]+)", re.IGNORECASE | re.MULTILINE),
     re.compile(r"answer is:?[ \t]*(?P<answer>[^\n]+?)(?=\.(?:\s|$)|\n|$)", re.IGNORECASE),
 )
-_WORD = re.compile(r"(?<!\\)\b[^\W\d_]{2,}\b")
-_CHOICE = re.compile(r"\(?(?P<letter>[A-Z])\)(?=\W|$)|(?P<bare>[A-Z])\.?$")
-_MATHS = re.compile(r"[0-9\\^√π]|[A-Za-z)] *[+*/=] *[A-Za-z(]")
-
-
-def _boxed(text: str) -> tuple[int, str] | None:
-    """Place and content of the last `\\boxed{...}`, whose braces may nest."""
-    for start in reversed([match.end() for match in re.finditer(r"\\boxed *\{", text)]):
-        depth = 1
-        for end in range(start, len(text)):
-            depth += {"{": 1, "}": -1}.get(text[end], 0)
-            if depth == 0:
-                return start, text[start:end]
-    return None
 
 
 def _tidy(answer: str) -> str:
@@ -47,15 +106,15 @@ def _tidy(answer: str) -> str:
 
 
 def stated_answer(text: str) -> str | None:
-    """The answer that a text states in so many words, the last one if several; None where it states none.
+    """The answer that a text states in so many words, the last one if several; None if it states none.
 
     Forms: `#### 18`, a line `A: 18` or `Answer: 18`, `\\boxed{18}`, `The answer is 18.`
     """
     found = [(match.start("answer"), match["answer"]) for form in _FORMS for match in form.finditer(text)]
-    boxed = _boxed(text)
+    starts = [match.end() for match in _BOX.finditer(text)]
+    boxes = [(start, text[start:end]) for start in starts if (end := _closing_brace(text, start)) is not None]
     # A box within a stated answer, as in "the answer is $\boxed{18}$", starts later and so wins.
-    answers = [(place, _tidy(answer)) for place, answer in [*found, *([boxed] if boxed else [])]]
-    answers = [(place, answer) for place, answer in answers if answer]
+    answers = [(place, tidy) for place, answer in [*found, *boxes[-1:]] if (tidy := _tidy(answer))]
     return max(answers)[1] if answers else None
 
 
@@ -66,10 +125,21 @@ def extract_answer(text: str) -> str | None:
     ('19', '$18')
     """
     stated = stated_answer(text)
-    if stated is not None:
-        return stated
-    numbers = NUMBER_IN_TEXT.findall(text)
-    return numbers[-1].strip() if numbers else None
+    numbers = NUMBER_IN_TEXT.findall(text) if stated is None else ()
+    return numbers[-1].strip() if numbers else stated
+
+
+class Verdict(enum.Enum):
+    """What is known of an answer; unknown is neither right nor wrong and must be counted apart."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    UNKNOWN = "unknown"
+
+
+_WORD = re.compile(r"(?<!\\)\b[^\W\d_]{2,}\b")
+_CHOICE = re.compile(r"\(?(?P<letter>[A-Z])\)(?=\W|$)|(?P<bare>[A-Z])\.?$")
+_MATHS = re.compile(r"[0-9\\^√π]|[A-Za-z)] *[+*/=] *[A-Za-z(]")
 
 
 @functools.cache
@@ -77,29 +147,25 @@ def _worker() -> MathWorker:
     return MathWorker()
 
 
-def _words(text: str) -> str:
-    return " ".join(text.casefold().split())
-
-
 def _numbers(answer: str) -> list[tuple[Fraction, bool]]:
-    """The number that an answer is, or the numbers within its words; none where it is other mathematics."""
-    whole = parse_number(answer) or parse_number(answer.rpartition("=")[2])
-    if whole is not None:
-        return [whole]
+    """The number that an answer is, or the numbers within its words; none for other mathematics."""
+    alone = parse_number(answer) or parse_number(answer.rpartition("=")[2])
+    if alone is not None:
+        return [alone]
     if not _WORD.search(answer) or "\\" in answer:
         return []
-    inside = [parse_number(match) for match in NUMBER_IN_TEXT.findall(answer)]
+    inside = map(parse_number, NUMBER_IN_TEXT.findall(answer))
     return [number for number in inside if number is not None]
 
 
 def check_answer(candidate: str, gold: str, *, seconds: float = 10.0) -> Verdict:
     """Whether a solution, or an answer alone, gives the gold answer.
 
-    Numbers are compared exactly (`mtjax.data.answers`): `1/2` equals `0.5`, `1,000` equals `1000.0`, and 0.333 is
-    not 1/3. Words around the candidate's one number are passed over (`18 eggs a day`); of an equation its right side
-    counts; a sentence with several numbers, such as `3 hours 20 minutes`, is UNKNOWN. Letters of choices, `(B)` or
-    `B`, and words must be the same but for case and white space. Other mathematics goes to math-verify in a worker
-    process, and is UNKNOWN when that takes more than `seconds` or cannot read one side. No answer at all is WRONG.
+    Numbers are compared exactly: `1/2` equals `0.5`, `1,000` equals `1000.0`, and 0.333 is not 1/3. Words around the
+    candidate's one number are ignored (`18 eggs a day`); of an equation its right side counts; a sentence with several
+    numbers, such as `3 hours 20 minutes`, is UNKNOWN. Letters of choices, `(B)` or `B`, and words must be the same
+    except for case and white space. Other mathematics goes to math-verify in a worker process, and is UNKNOWN if that
+    takes more than `seconds` or cannot read one side. No answer at all is WRONG.
 
     Raises InputError for an empty gold answer.
 
@@ -118,98 +184,17 @@ def check_answer(candidate: str, gold: str, *, seconds: float = 10.0) -> Verdict
         answer = short if alone else extract_answer(candidate)
     if not answer:
         return Verdict.WRONG
-    if number is not None:
-        given = _numbers(answer)
-        if len(given) == 1:
-            return Verdict.RIGHT if same_number(given[0], number) else Verdict.WRONG
-        if len(given) > 1:
-            return Verdict.UNKNOWN
-    if _words(answer) == _words(truth):
-        return Verdict.RIGHT
-    letter = _CHOICE.fullmatch(truth)
-    if letter:
+    given = _numbers(answer) if number is not None else []
+    equal: bool | None
+    if number is not None and given:
+        equal = same_number(given[0], number) if len(given) == 1 else None
+    elif answer.casefold().split() == truth.casefold().split():
+        equal = True
+    elif letter := _CHOICE.fullmatch(truth):
         chosen = _CHOICE.match(answer)
-        same = chosen is not None and (chosen["letter"] or chosen["bare"]) == (letter["letter"] or letter["bare"])
-        return Verdict.RIGHT if same else Verdict.WRONG
-    if not (_MATHS.search(truth) and _MATHS.search(answer)):
-        return Verdict.WRONG
-    equal = _worker().equal(truth, answer, seconds)
-    return Verdict.UNKNOWN if equal is None else (Verdict.RIGHT if equal else Verdict.WRONG)
-
-
-_UNSIGNED = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
-
-
-_PLAIN = re.compile(rf"{_UNSIGNED}(?:[eE][-+]?[0-9]{{1,3}})?")
-
-
-_FRACTION = re.compile(rf"({_UNSIGNED}) ?/ ?([-+]?{_UNSIGNED})")
-
-
-_MIXED = re.compile(r"([0-9]+) ([0-9]+) ?/ ?([0-9]+)")
-
-
-_LATEX_FRACTION = re.compile(r"\\[dt]?frac *\{([^{}]*)\} *\{([^{}]*)\}")
-
-
-_LATEX_SHORT_FRACTION = re.compile(r"\\[dt]?frac *([0-9]) *([0-9])")
-
-
-LONGEST = 400
-"""Longer texts than this are not read as a number."""
-
-
-_SIGNED = rf"[-+−]?[$€£¥]? ?(?:[0-9]+ [0-9]+/[0-9]+|{_UNSIGNED}(?: ?/ ?{_UNSIGNED})?)"
-
-
-NUMBER_IN_TEXT = re.compile(rf"(?<![\w.,/]){_SIGNED}(?:[eE][-+]?[0-9]{{1,3}}\b)? ?%?")
-"""A number within running text, with sign, currency and percent sign; a sign right behind a digit or letter is none."""
-
-
-def parse_number(text: str) -> tuple[Fraction, bool] | None:
-    """The exact value of a number and whether it is a percentage (then the value is still out of 100); else None.
-
-    Reads `-1,234.50`, `1e3`, `3/4`, `1 1/2`, `$12`, `50%`, `\\frac{1}{2}` and the same in `$...$`. Thousands
-    separators must stand every three digits. There are no floats on the way.
-
-    >>> parse_number("1 1/2"), parse_number("1,00")
-    ((Fraction(3, 2), False), None)
-    """
-    if len(text) > LONGEST:
-        return None
-    text = text.strip().replace("−", "-").replace("\\$", "$").replace("\\%", "%").replace("{,}", ",")
-    text = re.sub(r"\\[,!; ]", "", text).replace("\\left", "").replace("\\right", "")
-    if len(text) > 2 and text.startswith("$") and text.endswith("$"):
-        text = text[1:-1].strip()
-    text = _LATEX_SHORT_FRACTION.sub(r" \1/\2", _LATEX_FRACTION.sub(r" \1/\2", text))
-    text = re.sub(r"^([-+]?) ?[$€£¥]? ?([-+]?) ?(.*?)\.?$", r"\1\2\3", text.strip(), flags=re.DOTALL).strip()
-    percent = text.endswith("%")
-    text = text.removesuffix("%").strip()
-    sign = -1 if text.startswith("-") else 1
-    text = text[1:].strip() if text[:1] in ("-", "+") else text
-    value = _unsigned(text)
-    return None if value is None else (sign * value, percent)
-
-
-def _unsigned(text: str) -> Fraction | None:
-    if _PLAIN.fullmatch(text):
-        return Fraction(text.replace(",", ""))
-    if match := _MIXED.fullmatch(text):
-        whole, top, bottom = (Fraction(part) for part in match.groups())
-        return None if bottom == 0 else whole + top / bottom
-    if match := _FRACTION.fullmatch(text):
-        top, bottom = (Fraction(part.replace(",", "")) for part in match.groups())
-        return None if bottom == 0 else top / bottom
-    return None
-
-
-def same_number(a: tuple[Fraction, bool], b: tuple[Fraction, bool]) -> bool:
-    """Exact equality of two `parse_number` results.
-
-    Where one alone is a percentage, both readings of the other count: `50%` equals `0.5`, and it equals `50`, since
-    gold answers often leave the sign out ("what percentage ...?").
-    """
-    if a[1] == b[1]:
-        return a[0] == b[0]
-    percent, plain = (a[0], b[0]) if a[1] else (b[0], a[0])
-    return plain in (percent, percent / 100)
+        equal = chosen is not None and (chosen["letter"] or chosen["bare"]) == (letter["letter"] or letter["bare"])
+    elif _MATHS.search(truth) and _MATHS.search(answer):
+        equal = _worker().equal(truth, answer, seconds)
+    else:
+        equal = False
+    return Verdict.UNKNOWN if equal is None else Verdict.RIGHT if equal else Verdict.WRONG

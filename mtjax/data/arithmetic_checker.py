@@ -3,41 +3,29 @@
 import re
 from typing import Literal, NamedTuple
 
-from mtjax.data.expressions import Expression, apply, dropped_carry, exact_steps, parse_question, solution_text
+from mtjax.data.expressions import Expression, Step, apply, dropped_carry, exact_steps, parse_question, solution_text
 
 StepErrorKind = Literal["question", "format", "operand", "operator", "calculation", "missing", "extra", "answer"]
+"""What is wrong with a step: the line cannot be read (format); its operand or operator is another than the question and
+the steps so far give; its equation is false (calculation); it is missing or extra; the answer is not the value of the
+last step; or the question is not generated arithmetic, and nothing is checked."""
 
 
 class StepError(NamedTuple):
-    """What is wrong with one step.
+    """One error in a step."""
 
-    Attributes:
-        step: 0-based number of the step; the answer counts as the step after the last one that is needed.
-        kind: "format" (the line cannot be read), "operand" or "operator" (another one than the question and the steps
-            so far give), "calculation" (the equation, as written, is false), "missing" or "extra" (a line), "answer"
-            (not the value of the last step), "question" (not generated arithmetic; nothing is checked).
-        found: the line.
-        expected: what should stand there, given the lines before; "" where nothing should.
-    """
-
-    step: int
+    step: int  # 0-based; the answer counts as the step after the last one that is needed
     kind: StepErrorKind
-    found: str
-    expected: str
+    found: str  # the line
+    expected: str  # what should stand there, given the lines before; "" where nothing should
 
 
 class StepReport(NamedTuple):
-    """What the checker says of one solution.
+    """The result of checking one solution."""
 
-    Attributes:
-        first_wrong: 0-based number of the first step with an error; None where there is none.
-        answer_right: whether the answer line gives the value of the question, however it came about.
-        errors: all errors in order. A wrong value that later steps follow through is one error, not several.
-    """
-
-    first_wrong: int | None
-    answer_right: bool
-    errors: tuple[StepError, ...]
+    first_wrong: int | None  # 0-based number of the first step with an error; None if there is none
+    answer_right: bool  # whether the answer line gives the value of the question, however it came about
+    errors: tuple[StepError, ...]  # in order; a wrong value that later steps follow through is one error
 
 
 _STEP = re.compile(r"Step ([0-9]{1,3}): (-?[0-9]{1,18}) ([-+*]) (-?[0-9]{1,18}) = (-?[0-9]{1,18})")
@@ -48,68 +36,50 @@ def check_steps(question: str, solution: str) -> StepReport:
     """Check a solution of generated arithmetic line by line; never raises, whatever the texts.
 
     Each step must carry on from the values *written* so far, with the right operands and operator in the usual order,
-    and its equation must be true; the steps must be as many as the operators, and the answer line must repeat the last
-    value.
+    and its equation must be true. There must be as many steps as operators, and the answer must be the last value.
     """
     expression = parse_question(question)
     if expression is None:
         return StepReport(0, False, (StepError(0, "question", question, "12 + 7 - 5 ="),))
-    truth = exact_steps(expression)[-1].value
-    count = len(expression.operators)
+    truth, count = exact_steps(expression)[-1].value, len(expression.operators)
     lines = [line.rstrip() for line in solution.strip().split("\n")]
-    answers = [number for number, line in enumerate(lines) if line.startswith("Answer")]
-    body = lines[: answers[0]] if answers else lines
-    tail = lines[answers[0] :] if answers else []
+    end = next((number for number, line in enumerate(lines) if line.startswith("Answer")), len(lines))
+    body, tail = lines[:end], lines[end:]
     errors: list[StepError] = []
-    for k, line in enumerate(body[:count]):
-        found, expression = _check_step(k, line, expression)
-        errors += found
-    for k in range(len(body), count):
-        errors.append(StepError(k, "missing", "", _expected(k, expression)))
-        expression = expression.after(_value(expression))
+    for k in range(count):
+        line, right = body[k] if k < len(body) else "", expression.step
+        step = _read_step(k, line)
+        unread: StepErrorKind = "format" if k < len(body) else "missing"
+        kinds = [unread] if step is None else _wrong_parts(step, right)
+        errors += [StepError(k, kind, line, f"Step {k + 1}: {right}") for kind in kinds]
+        expression = expression.after(right.value if step is None else step.value)
     errors += [StepError(count, "extra", line, "") for line in body[count:]]
     expected = f"Answer: {expression.operands[0]}"
-    match = _ANSWER.fullmatch(tail[0]) if tail else None
-    if match is None:
+    answer = _ANSWER.fullmatch(tail[0]) if tail else None
+    if answer is None:
         errors.append(StepError(count, "format" if tail else "missing", tail[0] if tail else "", expected))
-    elif int(match[1]) != expression.operands[0]:
+    elif int(answer[1]) != expression.operands[0]:
         errors.append(StepError(count, "answer", tail[0], expected))
     errors += [StepError(count, "extra", line, "") for line in tail[1:]]
-    right = match is not None and int(match[1]) == truth
-    return StepReport(errors[0].step if errors else None, right, tuple(errors))
+    right_answer = answer is not None and int(answer[1]) == truth
+    return StepReport(errors[0].step if errors else None, right_answer, tuple(errors))
 
 
-def _value(expression: Expression) -> int:
-    i = expression.next_step
-    return apply(expression.operands[i], expression.operators[i], expression.operands[i + 1])
-
-
-def _expected(k: int, expression: Expression) -> str:
-    i = expression.next_step
-    left, operator, right = expression.operands[i], expression.operators[i], expression.operands[i + 1]
-    return f"Step {k + 1}: {left} {operator} {right} = {_value(expression)}"
-
-
-def _check_step(k: int, line: str, expression: Expression) -> tuple[list[StepError], Expression]:
-    """The errors of line k, and the expression that is left after the value it wrote (or should have)."""
-    expected = _expected(k, expression)
+def _read_step(k: int, line: str) -> Step | None:
+    """The equation on the line of step k (from 0); None if the line has another form or number."""
     match = _STEP.fullmatch(line)
     if match is None or int(match[1]) != k + 1:
-        return [StepError(k, "format", line, expected)], expression.after(_value(expression))
-    i = expression.next_step
-    left, operator, right, value = int(match[2]), match[3], int(match[4]), int(match[5])
-    errors = []
-    if (left, right) != (expression.operands[i], expression.operands[i + 1]):
-        errors.append(StepError(k, "operand", line, expected))
-    if operator != expression.operators[i]:
-        errors.append(StepError(k, "operator", line, expected))
-    if value != apply(left, operator, right):
-        errors.append(StepError(k, "calculation", line, expected))
-    return errors, expression.after(value)
+        return None
+    return Step(int(match[2]), match[3], int(match[4]), int(match[5]))
 
 
-_LINE = re.compile(r"(Step [0-9]+: |Answer: )(.*)", re.DOTALL)
-_EQUATION = re.compile(r"(-?[0-9]+) ([-+*]) (-?[0-9]+) = (-?[0-9]+)")
+def _wrong_parts(step: Step, right: Step) -> list[StepErrorKind]:
+    wrong: dict[StepErrorKind, bool] = {
+        "operand": (step.left, step.right) != (right.left, right.right),
+        "operator": step.operator != right.operator,
+        "calculation": step.value != apply(step.left, step.operator, step.right),
+    }
+    return [kind for kind, found in wrong.items() if found]
 
 
 class WrongStep(NamedTuple):
@@ -134,63 +104,50 @@ def first_wrong_step(question: str, solution: str) -> WrongStep | None:
     ("number"), or an operator that stands before neither of its numbers ("operator"); or an answer that is not the
     value ("final answer"). A true step in another order than the checker's, or one it cannot read, is not proved wrong.
     """
-    expression = parse_question(question)
-    report = check_steps(question, solution)
-    if expression is None or report.first_wrong is None:
+    expression, report = parse_question(question), check_steps(question, solution)
+    k = report.first_wrong
+    if expression is None or k is None:
         return None
-    number = report.first_wrong
-    kinds = {error.kind for error in report.errors if error.step == number}
+    kinds = {error.kind for error in report.errors if error.step == k}
+    if not kinds <= {"operand", "operator", "calculation", "answer"}:
+        return None
     lines, exact = solution.strip().split("\n"), solution_text(exact_steps(expression)).split("\n")
-    found = _LINE.fullmatch(lines[number].rstrip()) if number < len(lines) else None
-    expected = _LINE.fullmatch(exact[number]) if number < len(exact) else None
-    if found is None or expected is None or not kinds <= {"operand", "operator", "calculation", "answer"}:
-        return None
-    proof = ("copied_number", "final answer") if kinds == {"answer"} else _proof(expression, number, found[2])
+    line = lines[k].rstrip()
+    step = _read_step(k, line)
+    proof = ("copied_number", "final answer") if step is None else _proof(expression, k, step)
     if proof is None:
         return None
-    start = sum(len(line) + 1 for line in lines[:number])
-    span, before, after = _difference(expected[2], found[2])
+    (header, _, wrong), right = line.partition(": "), exact[k].partition(": ")[2]
+    words = zip(re.finditer(r"\S+", right), re.finditer(r"\S+", wrong), strict=True)
+    differ = [(a, b) for a, b in words if a[0] != b[0]]
+    before, after = (slice(first.start(), last.end()) for first, last in zip(differ[0], differ[-1], strict=True))
+    start = sum(len(line) + 1 for line in lines[:k])
     return WrongStep(
-        prefix=solution.strip()[:start] + found[1],
-        right_step=expected[2],
-        right_rest="".join(f"\n{line}" for line in exact[number + 1 :]),
-        wrong_step=found[2],
-        wrong_rest=solution.strip()[start + len(found[0]) :],
-        span=span,
-        before=before,
-        after=after,
+        prefix=f"{solution.strip()[:start]}{header}: ",
+        right_step=right,
+        right_rest="".join(f"\n{line}" for line in exact[k + 1 :]),
+        wrong_step=wrong,
+        wrong_rest=solution.strip()[start + len(line) :],
+        span=(after.start, after.stop),
+        before=right[before],
+        after=wrong[after],
         error_type=proof[0],
         judge=proof[1],
     )
 
 
-def _proof(expression: Expression, number: int, step: str) -> tuple[str, str] | None:
-    """Error type and judge of a step that is proved wrong, behind `number` right steps; None where it is not."""
-    match = _EQUATION.fullmatch(step)
-    if match is None:
-        return None
-    left, operator, right, value = int(match[1]), match[2], int(match[3]), int(match[4])
+def _proof(expression: Expression, k: int, step: Step) -> tuple[str, str] | None:
+    """Error type and judge of a step that is proved wrong after k right steps; None if it is not."""
+    left, operator, right, value = step
     if value != apply(left, operator, right):
         return "carry" if value == dropped_carry(left, operator, right) else "value", "equation"
-    given, signed = set(expression.operands), _signed(expression)
-    for done in exact_steps(expression)[:number]:
-        expression = expression.after(done.value)
-        given, signed = given | set(expression.operands), signed | _signed(expression)
-    if not {left, right} <= given:
+    states = [expression]
+    for done in exact_steps(expression)[:k]:
+        states.append(states[-1].after(done.value))
+    # Each number so far with the operator before it; the first has a plus.
+    signed = {pair for state in states for pair in zip(("+", *state.operators), state.operands, strict=True)}
+    if not {left, right} <= {number for _, number in signed}:
         return "copied_number", "number"
     if (operator, right) in signed or (operator != "-" and (operator, left) in signed):
         return None
     return "operator", "operator"
-
-
-def _signed(expression: Expression) -> set[tuple[str, int]]:
-    """Each number with the operator in front of it; the first has a plus."""
-    return set(zip(("+", *expression.operators), expression.operands, strict=True))
-
-
-def _difference(right: str, wrong: str) -> tuple[tuple[int, int], str, str]:
-    """Where the words of two steps first and last differ: the span in `wrong`, and both texts there."""
-    words = [list(re.finditer(r"\S+", text)) for text in (right, wrong)]
-    differ = [i for i, (a, b) in enumerate(zip(*words, strict=True)) if a[0] != b[0]]
-    (start, end), (a, b) = ((side[differ[0]].start(), side[differ[-1]].end()) for side in reversed(words))
-    return (start, end), right[a:b], wrong[start:end]

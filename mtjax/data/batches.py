@@ -2,15 +2,15 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Int
 
+from mtjax.data.examples import Boundary, Truncation
 from mtjax.data.index import Counts, Fit, Index, build_index, join_indices
-from mtjax.data.order import make_order
-from mtjax.data.packing import Rows, first_that_fit, join_rows, pack
+from mtjax.data.packing import Rows, first_that_fit, join_rows, make_order, pack
 from mtjax.data.problem import OnError, Problems
 from mtjax.data.selection import select, selected_sources
 from mtjax.data.sources import AnySource
@@ -28,20 +28,15 @@ class DataConfig:
 
     source: AnySource  # Where problems come from.
     task: AnyTask  # How a problem becomes text, and which of it counts; must be the task of the objective.
-    tokenizer: str | None = None
-    """The name of a tokenizer: bytes, arithmetic, smollm2, a folder or a hub id; None takes the model's own."""
+    tokenizer: str | None = None  # Name of one (bytes, arithmetic, smollm2), folder or hub id; None: the model's own.
     sequence_length: int = 1024  # Tokens per row.
-    max_segments: int | None = None
-    """Most examples in one row; columns of every `segment_...` extra. None: one per 64 tokens, at least 8."""
+    max_segments: int | None = None  # Most examples in one row. None: one per 64 tokens, at least 8.
     pack: bool = True  # Put several examples in one row, which do not see each other. Off: one example per row.
     on_error: OnError = "raise"  # A record that cannot be read: stop with its file and line, or skip and count it.
-    truncation: Literal["drop", "left", "keep"] = "drop"
-    """An example longer than a row: leave it out, cut the front of its prompt, or cut off its end (and train it)."""
-    boundary: Literal["raise", "allow"] = "raise"
-    """A token that lies across the end of the prompt: stop, or train it with the answer."""
+    truncation: Truncation = "drop"  # An example longer than a row: leave it out, or cut its prompt's front or its end.
+    boundary: Boundary = "raise"  # A token that lies across the end of the prompt: stop, or train it with the answer.
     cache_dir: str | None = None  # Folder that keeps the tokenised examples between runs; None keeps nothing.
-    selections: InConfigOnly = ()
-    """Selections of `mtjax.data.selection`, applied in order to the problems of each source of a mixture."""
+    selections: InConfigOnly = ()  # Of `mtjax.data.selection`, applied in order to each source of a mixture.
 
     @property
     def segments(self) -> int:
@@ -50,27 +45,17 @@ class DataConfig:
 
 
 class Report(NamedTuple):
-    """What the data came to; `str` gives one line.
+    """What the data came to; `str` gives one line."""
 
-    Attributes:
-        examples, rows: after packing, in one epoch of each source.
-        counts: what was skipped, shortened or left out on the way.
-        tokens: of all examples, padding not counted.
-        target_share: share of them that count (weights other than 0; first tokens, never predicted, do not count).
-        packing_efficiency: share of row positions that hold a token; pairs have two rows.
-        notes: sentences of the sources, such as the first record skipped.
-    """
-
-    examples: int
-    rows: int
-    counts: Counts
-    tokens: int
-    target_share: float
-    packing_efficiency: float
-    notes: tuple[str, ...]
+    examples: int  # after packing, in one epoch of each source
+    rows: int  # of that epoch
+    counts: Counts  # what was skipped, shortened or left out on the way
+    tokens: int  # of all examples, padding not counted
+    target_share: float  # share of them that count: weights other than 0, and not first, which is never predicted
+    packing_efficiency: float  # share of row positions that hold a token; pairs have two rows
+    notes: tuple[str, ...]  # sentences of the sources, such as the first record skipped
 
     def __str__(self) -> str:
-        """One line for the terminal."""
         left_out = ", ".join(f"{number:,} {name}" for name, number in self.counts._asdict().items() if number)
         return (
             f"{self.examples:,} examples in {self.rows:,} rows ({self.packing_efficiency:.1%} full), "
@@ -79,32 +64,24 @@ class Report(NamedTuple):
 
 
 class Batches(NamedTuple):
-    """The data of a run as functions of the step.
-
-    Attributes:
-        batch_at: `step -> Batch` of NumPy arrays: tokens int32, weights float32, segments int32, all [B, T] ([B, 2, T]
-            of pairs), and extras `segment_id` int32 [B, S] (number of the example, -1 empty), `segment_polarity`
-            float32 [B, S] (1 right, 0 wrong, 1 where neither) and what the task adds. Any order of steps gives the same
-            batches. With `rows`, B is the slice's length.
-        ids_at: `step -> names` of the examples in that batch, row by row.
-        window_at: `(step, factor) -> Batch` of `factor` batches, one behind the other, none of whose rows another
-            step's window has within an epoch: candidates to choose from.
-        repack: `(example numbers) -> (Batch, share of empty rows)` of the first of those examples that fit in as many
-            rows as a batch has.
-        ids: name of each example, by the number that `segment_id` holds.
-        steps_per_epoch: steps until every row has been seen (of one source; of a mixture, rows over batch size).
-        report: what the data came to.
-        fingerprint: of everything the batches depend on but the seed and the batch size.
-    """
+    """The data of a run as functions of the step."""
 
     batch_at: Callable[[int], Batch]
-    ids_at: Callable[[int], list[str]]
+    """`step -> Batch` of NumPy arrays: tokens int32, weights float32, segments int32, all [B, T] ([B, 2, T] of pairs),
+    and extras `segment_id` int32 [B, S] (number of the example, -1 empty), `segment_polarity` float32 [B, S] (1 right,
+    0 wrong, 1 where neither) and what the task adds. Any order of steps gives the same batches. With `rows`, B is the
+    slice's length."""
+    ids_at: Callable[[int], list[str]]  # `step -> names` of the examples in that batch, row by row
     window_at: Callable[[int, int], Batch]
+    """`(step, factor) -> Batch` of `factor` batches, one after the other, none of whose rows another step's window has
+    within an epoch: candidates to choose from."""
     repack: Callable[[Int[np.ndarray, " n"]], tuple[Batch, float]]
-    ids: Sequence[str]
-    steps_per_epoch: int
-    report: Report
-    fingerprint: str
+    """`(example numbers) -> (Batch, share of empty rows)` of the first of those examples that fit in as many rows as a
+    batch has."""
+    ids: Sequence[str]  # name of each example, by the number that `segment_id` holds
+    steps_per_epoch: int  # steps until every row has been seen (of one source; of a mixture, rows over batch size)
+    report: Report  # what the data came to
+    fingerprint: str  # of everything the batches depend on but the seed and the batch size
 
 
 def problems(config: DataConfig) -> Problems:
@@ -124,6 +101,10 @@ def fingerprint_of(config: DataConfig, tokenizer: Tokenizer | None = None) -> st
     )
 
 
+def _fit(config: DataConfig) -> Fit:
+    return Fit(config.sequence_length, config.truncation, config.boundary)
+
+
 def make_batches(
     config: DataConfig,
     tokenizer: Tokenizer,
@@ -137,8 +118,8 @@ def make_batches(
     """Read, tokenise and pack everything once; then batch n costs a gather.
 
     Rows are packed once. Each epoch of a source goes through its rows in an order of its own, and epochs follow each
-    other without a gap: batch n holds places n * B .. n * B + B - 1 of that stream (`mtjax.data.order`). The weights of
-    a mixture are shares of examples.
+    other without a gap: batch n holds places n * B .. n * B + B - 1 of that stream (`mtjax.data.packing`). The
+    weights of a mixture are shares of examples.
 
     `rows` asks for some of each batch's B rows, such as one host's (`mtjax.distributed.placement.own_rows`).
     `repeat=False` is one pass for evaluation: every example once, in fixed order, the last batch filled up with empty
@@ -152,22 +133,24 @@ def make_batches(
     Memory: 8 bytes a token and about 100 an example; tokenising is one process, some 10,000 examples a second. That
     serves up to about 10^8 tokens on one host, since each host holds all of them.
     """
-    _check(config, batch_size, seed)
+    for name, value, least in (
+        ("batch_size", batch_size, 1),
+        ("data.max_segments", config.segments, 1),
+        ("data.sequence_length", config.sequence_length, 2),
+        ("seed", seed, 0),
+    ):
+        if value < least:
+            raise InputError(f"{name}={value}: expected a number of at least {least}; raise it")
     sources, weights = zip(*selected_sources(config.source, config.selections), strict=True)
     read = (config.on_error, config.task, tokenizer, _fit(config), config.cache_dir)
     parts = [build_index(source, *read) for source in sources]
     index = join_indices(parts)
     if also is not None:
         index = index._replace(per_token=index.per_token | dict(also(index)))
+    length, segments = config.sequence_length, config.segments if config.pack else 1
     first = np.cumsum([0, *(len(part.ids) for part in parts)])
     packed = [
-        pack(
-            part.lengths,
-            row_length=config.sequence_length,
-            max_segments=config.segments if config.pack else 1,
-            key=(seed, number),
-            first=int(first[number]),
-        )
+        pack(part.lengths, row_length=length, max_segments=segments, key=(seed, number), first=int(first[number]))
         for number, part in enumerate(parts)
     ]
     joined = join_rows(packed)
@@ -178,7 +161,7 @@ def make_batches(
     wanted = np.arange(batch_size)[rows if rows is not None else slice(None)]
 
     def assembled(packed: Rows, rows: Int[np.ndarray, " B"]) -> Batch:
-        return assemble(index, packed, rows, config.sequence_length, config.segments, tokenizer.pad_id)
+        return assemble(index, packed, rows, length, config.segments, tokenizer.pad_id)
 
     def rows_of(step: int) -> Int[np.ndarray, " B"]:
         places = step * batch_size + wanted
@@ -188,110 +171,75 @@ def make_batches(
             raise InputError(f"step {step}: expected 0 to {steps_per_epoch - 1}, the steps of one pass")
         return np.where(places < joined.number, places, -1)
 
-    def batch_at(step: int) -> Batch:
-        return assembled(joined, rows_of(step))
-
-    def ids_at(step: int) -> list[str]:
-        return [index.ids[example] for example in members_of(joined, rows_of(step))[0]]
-
     def window_at(step: int, factor: int) -> Batch:
         firsts = (step * factor + np.arange(factor)) * batch_size
         return assembled(joined, order((firsts[:, None] + wanted).ravel()))
 
     def repack(examples: Int[np.ndarray, " n"]) -> tuple[Batch, float]:
-        segments = config.segments if config.pack else 1
-        found = first_that_fit(index.lengths[examples], config.sequence_length, segments, batch_size)
+        found = first_that_fit(index.lengths[examples], length, segments, batch_size)
         chosen = Rows(examples[found.members], found.offsets)
         batch = assembled(chosen, np.where(wanted < chosen.number, wanted, -1))
         return batch, 1 - chosen.number / batch_size
 
-    report = _report(index, joined, config.sequence_length)
     return Batches(
-        batch_at, ids_at, window_at, repack, index.ids, steps_per_epoch, report, fingerprint_of(config, tokenizer)
+        batch_at=lambda step: assembled(joined, rows_of(step)),
+        ids_at=lambda step: [index.ids[example] for example in members_of(joined, rows_of(step))[0]],
+        window_at=window_at,
+        repack=repack,
+        ids=index.ids,
+        steps_per_epoch=steps_per_epoch,
+        report=_report(index, joined, length),
+        fingerprint=fingerprint_of(config, tokenizer),
     )
 
 
-def members_of(
-    packed: Rows, rows: Int[np.ndarray, " B"]
-) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
-    """The examples in these rows, one after the other, with the place of the row in `rows` and the column in the row.
-
-    Row -1 is empty.
-    """
+def members_of(packed: Rows, rows: Int[np.ndarray, " B"]) -> tuple[Int[np.ndarray, " n"], ...]:
+    """The examples in these rows, each with the place of its row in `rows` and its column in it. Row -1 is empty."""
     counts = np.where(rows >= 0, packed.offsets[rows + 1] - packed.offsets[rows], 0)
     column = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return (
-        packed.members[np.repeat(packed.offsets[rows], counts) + column],
-        np.repeat(np.arange(len(rows)), counts),
-        column,
-    )
+    members = packed.members[np.repeat(packed.offsets[rows], counts) + column]
+    return members, np.repeat(np.arange(len(rows)), counts), column
 
 
 def assemble(index: Index, packed: Rows, rows: Int[np.ndarray, " B"], length: int, segments: int, pad_id: int) -> Batch:
     """The rows as one batch: examples stand from the left without gaps, numbered from 1; the rest is padding.
 
-    Sides fill up apart: segment k of the rejected side may start elsewhere than segment k of the chosen one.
+    Segment k of the rejected side may start elsewhere than segment k of the chosen one.
     """
-    members = members_of(packed, rows)
-    sides = [_one_side(index, members, side, (len(rows), length, segments), pad_id) for side in range(index.sides)]
+    member, row, column = members_of(packed, rows)
+
+    def one_side(side: int) -> Batch:
+        sequence = member * index.sides + side
+        size = index.offsets[sequence + 1] - index.offsets[sequence]
+        before = np.cumsum(size) - size  # tokens of this batch that come before each example
+        inside = np.arange(size.sum()) - np.repeat(before, size)
+        start = before - before[np.arange(len(member)) - column]  # of each example in its row
+        by_token = np.repeat(row, size), np.repeat(start, size) + inside
+        taken = np.repeat(index.offsets[sequence], size) + inside
+
+        def spread(values: np.ndarray, places: tuple[np.ndarray, np.ndarray], width: int, fill: int = 0) -> np.ndarray:
+            out = np.full((len(rows), width), fill, values.dtype)
+            out[places] = values
+            return out
+
+        extras = {"segment_id": spread(member.astype(np.int32), (row, column), segments, -1)}
+        for name, values in index.per_sequence.items():
+            fill = 1 if name == "polarity" else 0
+            extras[f"segment_{name}"] = spread(values[sequence], (row, column), segments, fill)
+        extras |= {name: spread(values[taken], by_token, length) for name, values in index.per_token.items()}
+        return Batch(
+            tokens=spread(index.tokens[taken], by_token, length, pad_id),
+            weights=spread(index.weights[taken], by_token, length),
+            segments=spread(np.repeat(column + 1, size).astype(np.int32), by_token, length),
+            extras=extras,
+        )
+
+    sides = [one_side(side) for side in range(index.sides)]
     return sides[0] if index.sides == 1 else jax.tree.map(lambda *x: np.stack(x, axis=1), *sides)
-
-
-def _one_side(index: Index, members: tuple, side: int, shape: tuple[int, int, int], pad_id: int) -> Batch:
-    """The `[rows, length]` arrays of one side, and its extras."""
-    member, row, column = members
-    rows, length, segments = shape
-    sequence = member * index.sides + side
-    size = index.offsets[sequence + 1] - index.offsets[sequence]
-    before = np.cumsum(size) - size  # tokens of this batch that stand before each example
-    row_start = before[np.arange(len(member)) - column]
-    inside = np.arange(size.sum()) - np.repeat(before, size)
-    place = np.repeat(row * length + before - row_start, size) + inside
-    taken = np.repeat(index.offsets[sequence], size) + inside
-
-    def per_token(values: np.ndarray, fill: float | int = 0) -> np.ndarray:
-        out = np.full(rows * length, fill, values.dtype)
-        out[place] = values
-        return out.reshape(rows, length)
-
-    def per_segment(values: np.ndarray, fill: float | int) -> np.ndarray:
-        out = np.full((rows, segments), fill, values.dtype)
-        out[row, column] = values
-        return out
-
-    extras = {"segment_id": per_segment(member.astype(np.int32), -1)}
-    for name, values in index.per_sequence.items():
-        extras[f"segment_{name}"] = per_segment(values[sequence], 1 if name == "polarity" else 0)
-    extras |= {name: per_token(values[taken]) for name, values in index.per_token.items()}
-    tokens, weights = per_token(index.tokens[taken], pad_id), per_token(index.weights[taken])
-    return Batch(tokens, weights, per_token(np.repeat(column + 1, size).astype(np.int32)), extras)
-
-
-def _fit(config: DataConfig) -> Fit:
-    return Fit(config.sequence_length, config.truncation, config.boundary)
-
-
-def _check(config: DataConfig, batch_size: int, seed: int) -> None:
-    for name, value, least in (
-        ("batch_size", batch_size, 1),
-        ("data.max_segments", config.segments, 1),
-        ("data.sequence_length", config.sequence_length, 2),
-        ("seed", seed, 0),
-    ):
-        if value < least:
-            raise InputError(f"{name}={value}: expected a number of at least {least}; raise it")
 
 
 def _report(index: Index, packed: Rows, length: int) -> Report:
     counted = index.weights != 0
     counted[index.offsets[:-1]] = False
-    tokens = len(index.tokens)
-    return Report(
-        examples=len(index.ids),
-        rows=packed.number,
-        counts=index.counts,
-        tokens=tokens,
-        target_share=float(counted.mean()),
-        packing_efficiency=tokens / (packed.number * index.sides * length),
-        notes=index.notes,
-    )
+    tokens, full = len(index.tokens), len(index.tokens) / (packed.number * index.sides * length)
+    return Report(len(index.ids), packed.number, index.counts, tokens, float(counted.mean()), full, index.notes)

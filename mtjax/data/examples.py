@@ -10,25 +10,22 @@ from mtjax.data.tasks.base import Rendered
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 
+Truncation = Literal["drop", "left", "keep"]
+"""An example longer than a row: leave it out, cut the front of its prompt, or cut off its end (and train it)."""
+
+Boundary = Literal["raise", "allow"]
+"""A token that lies across the end of the prompt: stop, or train it with the answer."""
+
 
 class Example(NamedTuple):
-    """One sequence as numbers.
+    """One sequence as numbers."""
 
-    Attributes:
-        id: "problem/rendering", such as "gsm8k-17/right/0"; names the example in messages.
-        tokens: ids, begin and end token included.
-        weights: how much each token counts as a target. The first token is never predicted, so its weight is not used.
-        prompt_tokens: how many tokens stand before the answer, begin token included.
-        extras: numbers about the whole sequence, such as "polarity": 1 right, 0 wrong.
-        per_token: integers per token, such as "step_ids": the number of the step, from 1, or 0 in front of the first.
-    """
-
-    id: str
-    tokens: Int[np.ndarray, " n"]
-    weights: Float[np.ndarray, " n"]
-    prompt_tokens: int
-    extras: Mapping[str, float]
-    per_token: Mapping[str, np.ndarray]
+    id: str  # "problem/rendering", such as "gsm8k-17/right/0"; names the example in messages
+    tokens: Int[np.ndarray, " n"]  # ids, begin and end token included
+    weights: Float[np.ndarray, " n"]  # of each token as a target; the first is never predicted, its weight not used
+    prompt_tokens: int  # how many tokens stand before the answer, begin token included
+    extras: Mapping[str, float]  # numbers about the sequence, such as "polarity": 1 right, 0 wrong
+    per_token: Mapping[str, np.ndarray]  # integers per token, such as "step_ids": from 1, or 0 before the first step
 
     @property
     def target(self) -> float:
@@ -40,24 +37,22 @@ def token_weights(rendered: Rendered, offsets: Int[np.ndarray, "n 2"]) -> Float[
     """The weight of each token: that of the target characters it contains.
 
     A token that straddles the edge of a target belongs to it: any one of its characters decides, and of several targets
-    the last. A token without characters has weight 0. Nothing is searched for; spans and offsets are all there is.
+    the last. A token without characters has weight 0.
     """
     by_character = np.zeros(len(rendered.text), np.float32)
     for span in rendered.spans:
         by_character[span.start : span.end] = span.weight
+    if not len(by_character):
+        return np.zeros(len(offsets), np.float32)
     # last[c]: the last target character at or before c. A token holds a target if its last one is not before its start.
     last = np.maximum.accumulate(np.where(by_character != 0, np.arange(len(by_character)), -1))
     start, end = offsets[:, 0], offsets[:, 1]
-    if not len(last):
-        return np.zeros(len(offsets), np.float32)
     nearest = last[np.maximum(end - 1, 0)]
     return np.where((end > start) & (nearest >= start), by_character[nearest], np.float32(0)).astype(np.float32)
 
 
-def make_example(
-    rendered: Rendered, id: str, tokenizer: Tokenizer, *, boundary: Literal["raise", "allow"] = "raise"
-) -> Example:
-    """Tokenise a rendering: the joint text once, begin token in front unless the text has it, end token behind.
+def make_example(rendered: Rendered, id: str, tokenizer: Tokenizer, *, boundary: Boundary = "raise") -> Example:
+    """Tokenise a rendering: the joint text once, begin token before it unless the text has it, end token after it.
 
     `id` names the problem. With `boundary="raise"`, a token that lies across the end of the prompt raises InputError:
     decoding starts there and would not see the ids that training saw. With "allow" such a token is a target.
@@ -75,9 +70,13 @@ def make_example(
         raise _boundary_error(id, f"the token {rendered.text[start:end]!r} lies across it")
     prompt_tokens = int(np.sum(offsets[:, 1] <= rendered.prompt_end))
     steps = np.searchsorted(rendered.steps or (), offsets[:, 0], side="right")
-    if needs_bos(tokenizer, encoding.ids):
-        tokens, weights = np.insert(tokens, 0, tokenizer.bos_id or 0), np.insert(weights, 0, 0)
-        steps, prompt_tokens = np.insert(steps, 0, 0), prompt_tokens + 1
+    if _needs_bos(tokenizer, encoding.ids):
+        tokens, weights, steps = (
+            np.insert(tokens, 0, tokenizer.bos_id or 0),
+            np.insert(weights, 0, 0),
+            np.insert(steps, 0, 0),
+        )
+        prompt_tokens += 1
     if rendered.ends:
         tokens, weights = np.append(tokens, tokenizer.end_id), np.append(weights, 1)
         steps = np.append(steps, len(rendered.steps or ()))
@@ -86,75 +85,25 @@ def make_example(
     return Example(name, tokens.astype(np.int32), weights.astype(np.float32), prompt_tokens, rendered.extras, per_token)
 
 
-def needs_bos(tokenizer: Any, ids: list[int]) -> bool:
-    """Whether a begin token goes in front: the tokenizer has one, and the text does not start with it already."""
+def _needs_bos(tokenizer: Any, ids: Sequence[int]) -> bool:
+    """Whether a begin token goes before a text: the tokenizer has one, and the text does not start with it already."""
     return tokenizer.bos_id is not None and (not ids or ids[0] != tokenizer.bos_id)
 
 
 def encode_prompt(tokenizer: Any, text: str) -> list[int]:
-    """The ids to decode from: those that stand before the answer in training, begin token included.
-
-    Raises InputError where there are none.
-    """
+    """The ids to decode from, as before the answer in training, begin token included; InputError if there are none."""
     ids = list(tokenizer.encode(text).ids)
-    ids = [tokenizer.bos_id, *ids] if tokenizer.bos_id is not None and needs_bos(tokenizer, ids) else ids
+    ids = [tokenizer.bos_id, *ids] if _needs_bos(tokenizer, ids) else ids
     if not ids:
         raise InputError("a prompt is empty, and this tokenizer has no begin token: there is nothing to continue")
     return ids
 
 
 def check_boundary(rendered: Rendered, example: Example, tokenizer: Tokenizer) -> None:
-    """Raise InputError unless the prompt alone has the ids it has in front of the answer.
-
-    A tokenizer may look ahead: "x \\n" at the end of a text and in front of a letter can differ.
-    """
+    """InputError unless the prompt alone has the ids it has before the answer: some tokenizers look ahead."""
     alone = encode_prompt(tokenizer, rendered.text[: rendered.prompt_end]) if rendered.prompt_end else []
     if alone != example.tokens[: len(alone)].tolist():
         raise _boundary_error(example.id, "its ids differ when it stands alone")
-
-
-def shorten(
-    example: Example, length: int, policy: Literal["drop", "left", "keep"], bos_id: int | None
-) -> Example | None:
-    """The example in at most `length` tokens, or None where that would spoil it.
-
-    "drop" gives None for every longer one. "left" cuts the prompt at its front, keeping a begin token; None where the
-    answer alone does not fit. "keep" cuts the end off, answer and end token with it.
-    """
-    excess = len(example.tokens) - length
-    if excess <= 0:
-        return example
-    if policy == "keep":
-        return _only(example, np.arange(length), min(example.prompt_tokens, length))
-    first = 1 if bos_id is not None and example.tokens[0] == bos_id else 0
-    # One token of the prompt stays, or the answer's first token would have nothing to be predicted from.
-    if policy == "drop" or excess > example.prompt_tokens - max(first, 1):
-        return None
-    return _only(example, np.r_[0:first, first + excess : len(example.tokens)], example.prompt_tokens - excess)
-
-
-def shorten_sides(
-    sides: Sequence[Example], length: int, policy: Literal["drop", "left", "keep"], bos_id: int | None
-) -> tuple[Example, ...] | None:
-    """All sides of an example in at most `length` tokens each, or None where one would be spoilt.
-
-    "left" cuts the same tokens off every side, as many as the longest needs: what they share stays shared.
-    """
-    excess = max(len(side.tokens) for side in sides) - length
-    if excess <= 0:
-        return tuple(sides)
-    room = [len(side.tokens) - excess if policy == "left" else length for side in sides]
-    cut = [shorten(side, own, policy, bos_id) for side, own in zip(sides, room, strict=True)]
-    return None if any(side is None for side in cut) else tuple(side for side in cut if side is not None)
-
-
-def _only(example: Example, keep: Int[np.ndarray, " m"], prompt_tokens: int) -> Example:
-    return example._replace(
-        tokens=example.tokens[keep],
-        weights=example.weights[keep],
-        prompt_tokens=prompt_tokens,
-        per_token={name: values[keep] for name, values in example.per_token.items()},
-    )
 
 
 def _boundary_error(id: str, why: str) -> InputError:
@@ -162,3 +111,29 @@ def _boundary_error(id: str, why: str) -> InputError:
         f"example {id}: a token must end where the prompt ends, but {why}, so decoding would not see what training "
         "saw; end the template in a line break with no space before it, or set data.boundary='allow'"
     )
+
+
+def shorten(sides: Sequence[Example], length: int, policy: Truncation, bos_id: int | None) -> list[Example] | None:
+    """The sides of an example in at most `length` tokens each, or None if one would be spoilt.
+
+    "drop" gives None if a side is longer. "left" cuts as many tokens off the front of every side's prompt as the
+    longest needs, so what they share stays shared, and keeps a begin token; None if an answer alone does not fit.
+    "keep" cuts the ends off, answer and end token with them.
+    """
+    excess = max(len(side.tokens) for side in sides) - length
+    if excess <= 0:
+        return list(sides)
+    if policy == "drop":
+        return None
+    cut = []
+    for side in sides:
+        kept, prompt_tokens = np.arange(len(side.tokens))[:length], min(side.prompt_tokens, length)
+        if policy == "left":
+            # One token of the prompt stays, or the answer's first token would have nothing to be predicted from.
+            first = int(bos_id is not None and side.tokens[0] == bos_id)
+            if excess > side.prompt_tokens - max(first, 1):
+                return None
+            kept, prompt_tokens = np.r_[0:first, first + excess : len(side.tokens)], side.prompt_tokens - excess
+        per_token = {name: values[kept] for name, values in side.per_token.items()}
+        cut.append(Example(side.id, side.tokens[kept], side.weights[kept], prompt_tokens, side.extras, per_token))
+    return cut

@@ -16,16 +16,23 @@ from typing import NamedTuple
 from mtjax.errors import InputError
 
 
+class Step(NamedTuple):
+    """One equation `left operator right = value`, true or not."""
+
+    left: int
+    operator: str
+    right: int
+    value: int
+
+    def __str__(self) -> str:
+        return f"{self.left} {self.operator} {self.right} = {self.value}"
+
+
 class Expression(NamedTuple):
-    """Numbers with an operator between each two.
+    """Numbers with an operator between each two."""
 
-    Attributes:
-        operands: the numbers, at least one.
-        operators: "+", "-" or "*", one fewer than operands.
-    """
-
-    operands: tuple[int, ...]
-    operators: tuple[str, ...]
+    operands: tuple[int, ...]  # at least one
+    operators: tuple[str, ...]  # "+", "-" or "*", one fewer than operands
 
     @property
     def question(self) -> str:
@@ -35,24 +42,21 @@ class Expression(NamedTuple):
 
     @property
     def next_step(self) -> int:
-        """The operator to work out next: the first product, or else the first of all."""
+        """The number of the operator to work out next: the first product, or else the first of all."""
         return self.operators.index("*") if "*" in self.operators else 0
+
+    @property
+    def step(self) -> Step:
+        """The next step, exact."""
+        i = self.next_step
+        left, operator, right = self.operands[i], self.operators[i], self.operands[i + 1]
+        return Step(left, operator, right, apply(left, operator, right))
 
     def after(self, value: int) -> "Expression":
         """What is left when the next step has given `value`."""
         i = self.next_step
-        return Expression(
-            (*self.operands[:i], value, *self.operands[i + 2 :]), (*self.operators[:i], *self.operators[i + 1 :])
-        )
-
-
-class Step(NamedTuple):
-    """One equation `left operator right = value`, true or not."""
-
-    left: int
-    operator: str
-    right: int
-    value: int
+        operands = (*self.operands[:i], value, *self.operands[i + 2 :])
+        return Expression(operands, (*self.operators[:i], *self.operators[i + 1 :]))
 
 
 def apply(left: int, operator: str, right: int) -> int:
@@ -72,61 +76,51 @@ def exact_steps(expression: Expression) -> list[Step]:
     """The true steps from an expression to its value."""
     steps = []
     while expression.operators:
-        i = expression.next_step
-        left, operator, right = expression.operands[i], expression.operators[i], expression.operands[i + 1]
-        steps.append(Step(left, operator, right, apply(left, operator, right)))
+        steps.append(expression.step)
         expression = expression.after(steps[-1].value)
     return steps
 
 
 def solution_text(steps: list[Step]) -> str:
-    """Steps and the answer, the value of the last one, as text."""
-    lines = [f"Step {k}: {s.left} {s.operator} {s.right} = {s.value}" for k, s in enumerate(steps, 1)]
+    """Steps and the answer, which is the value of the last one, as text."""
+    lines = [f"Step {k}: {step}" for k, step in enumerate(steps, 1)]
     return "\n".join([*lines, f"Answer: {steps[-1].value}"])
 
 
 def dropped_carry(left: int, operator: str, right: int) -> int:
-    """The value when every carry or borrow is forgotten: 12 + 19 -> 21, 31 - 19 -> 22; products are exact.
+    """The value when every carry or borrow is forgotten: 12 + 19 -> 21, 31 - 19 -> 22, digit by digit, modulo 10.
 
-    Each digit is worked out alone, modulo 10. Needs both numbers non-negative, and `right <= left` for a difference;
-    otherwise exact.
+    Exact for products, with a negative number, and for a difference below 0.
     """
     if operator == "*" or min(left, right) < 0 or (operator == "-" and right > left):
         return apply(left, operator, right)
-    value, place, sign = 0, 1, 1 if operator == "+" else -1
-    while place <= max(left, right):
-        value += (left // place + sign * (right // place)) % 10 * place
-        place *= 10
-    return value
+    places = (10**k for k in range(len(str(max(left, right)))))
+    return sum(apply(left // place % 10, operator, right // place % 10) % 10 * place for place in places)
 
 
 def slipped_steps(
     expression: Expression, rng: random.Random, probability: float, *, low: int = 0, high: int = 99
 ) -> list[Step]:
-    """Steps in which each carry or borrow is dropped with this probability, and followed through in later steps.
+    """Steps in which each carry or borrow is dropped with this probability; later steps go on from the wrong value.
 
     A slip that would later leave `low..high` is not made. One number is drawn per step whether it can slip or not, so
     the steps of two probabilities share their draws.
     """
     steps = []
     while expression.operators:
-        i = expression.next_step
-        left, operator, right = expression.operands[i], expression.operators[i], expression.operands[i + 1]
-        value = apply(left, operator, right)
+        step = expression.step
         if rng.random() < probability:
-            slipped = dropped_carry(left, operator, right)
-            later = [step.value for step in exact_steps(expression.after(slipped))]
-            value = slipped if all(low <= v <= high for v in (slipped, *later)) else value
-        steps.append(Step(left, operator, right, value))
-        expression = expression.after(value)
+            slipped = dropped_carry(step.left, step.operator, step.right)
+            later = [after.value for after in exact_steps(expression.after(slipped))]
+            if all(low <= value <= high for value in (slipped, *later)):
+                step = step._replace(value=slipped)
+        steps.append(step)
+        expression = expression.after(step.value)
     return steps
 
 
 def carry_slip(question: str, rng: random.Random, probability: float = 0.5, *, low: int = 0, high: int = 99) -> str:
-    """A solution of `question` with dropped carries: `slipped_steps` as text. It may be right by luck.
-
-    Raises InputError when the question is not in the form of this module.
-    """
+    """`slipped_steps` of a question as text, which may be right by luck; InputError for a question of another form."""
     expression = parse_question(question)
     if expression is None:
         raise InputError(f"question {question!r:.80} is not generated arithmetic; expected the form '12 + 7 - 5 ='")

@@ -8,11 +8,9 @@ from typing import Any, Literal
 from mtjax.errors import InputError
 from mtjax.io.jsonl import decode, json_of, read_lines
 
-SCHEMA = 1
-"""Version of the JSON form; raised when a field changes its meaning."""
+SCHEMA = 1  # Version of the JSON form; raised when a field changes its meaning.
 
-Verdict = Literal["proved", "refuted", "unproved"]
-"""Of the wrong side: shown wrong by a checker, shown still right, or nothing that a checker can judge."""
+Verdict = Literal["proved", "refuted", "unproved"]  # The wrong side is shown wrong, is shown still right, or neither.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,12 +18,11 @@ class Mistake:
     """One mistake, with the right text beside it.
 
     The wrong solution reads `prefix + wrong_step + wrong_rest`, the right one `prefix + right_step + right_rest`; all
-    white space is part of the fields, so nothing is put between them. Fields that are not known are empty.
+    white space is part of the fields, so nothing is put between them. Unknown fields are empty.
     """
 
     id: str  # Names the record; unique in its file.
-    kind: Literal["step", "solution"]
-    """What is to be compared: one step behind a right prefix, or two whole solutions (`prefix` and rests empty)."""
+    kind: Literal["step", "solution"]  # One step after a right prefix, or two whole solutions (`prefix`, rests empty).
     problem_id: str  # The problem it belongs to; records of one problem share it.
     question: str  # The text of the problem.
     answer: str = ""  # The final answer that is right.
@@ -35,49 +32,44 @@ class Mistake:
     wrong_step: str = ""  # What was written instead.
     wrong_rest: str = ""  # How the wrong solution went on.
     span: tuple[int, int] | None = None  # Characters of `wrong_step` that are in error, `start .. end - 1`.
-    error_type: str = "other"
-    """What kind of error it is: a name from `python -m mtjax.list error_type`, or "other"; readers accept any text."""
+    error_type: str = "other"  # A name from `python -m mtjax.list error_type`, or "other"; readers accept any text.
     before: str = ""  # The text that an edit replaced.
     after: str = ""  # The text that an edit put there.
     edit_distance: int | None = None  # Levenshtein distance between the two steps.
     wrong_answer: str = ""  # The final answer of the wrong solution.
     verdict: Verdict = "unproved"  # What is known of the wrong side.
     judge: str = ""  # Who gave the verdict, such as "equation", "number", "final answer" or "annotator".
-    generator: str = ""
-    """What made the wrong side, such as "rules", "self_edit", "sampling", or the data set it comes from."""
+    generator: str = ""  # What made the wrong side: "rules", "self_edit", "sampling", or the data set it comes from.
     model: str = ""  # Fingerprint of the model that wrote the wrong side, or its name.
     decode: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # Settings it was decoded with.
     seed: int | None = None  # Seed it was made with.
 
     @property
     def right_solution(self) -> str:
-        """The whole right solution."""
+        """The complete right solution."""
         return self.prefix + self.right_step + self.right_rest
 
     @property
     def wrong_solution(self) -> str:
-        """The whole wrong solution."""
+        """The complete wrong solution."""
         return self.prefix + self.wrong_step + self.wrong_rest
 
 
-FIELDS = {field.name: field for field in dataclasses.fields(Mistake)}
-"""The fields of a record by name."""
-
-NEEDED = ("id", "kind", "problem_id", "question")
-"""The fields that every record has."""
+_NEEDED = ("id", "kind", "problem_id", "question")  # every record has them
 
 
 def to_json(mistake: Mistake) -> dict[str, Any]:
-    """The record as a JSON object: `{"schema": 1, ...}`, keys in the order of the fields, empty ones left out unless
-    every record has them."""
-    kept = {name: getattr(mistake, name) for name in FIELDS}
-    return {"schema": SCHEMA} | {n: value for n, value in kept.items() if n in NEEDED or value not in ("", None, {})}
+    """The record as a JSON object `{"schema": 1, ...}`: keys in the order of the fields, most empty ones left out."""
+    values = ((field.name, getattr(mistake, field.name)) for field in dataclasses.fields(mistake))
+    return {"schema": SCHEMA} | {name: v for name, v in values if name in _NEEDED or v not in ("", None, {})}
 
 
 def from_json(record: Any, where: str) -> Mistake:
     """The record that `to_json` wrote; InputError, opened by `where`, for anything else."""
     if not isinstance(record, Mapping):
-        raise InputError(f"{where}: got {record!r:.80}; expected a mistake record, an object with {sorted(FIELDS)}")
+        raise InputError(
+            f"{where}: got {record!r:.80}; expected a mistake record, an object with {', '.join(_NEEDED)}, ..."
+        )
     if record.get("schema") != SCHEMA:
         raise InputError(
             f"{where}: schema {record.get('schema')!r}; expected {SCHEMA}: write the file again with this version's "

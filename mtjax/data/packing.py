@@ -1,27 +1,22 @@
-"""Packing: several examples in one row, so that little of a row is padding."""
+"""Packing: several examples in one row, so that little of a row is padding; and the order in which rows come."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from mtjax.errors import InputError
 from mtjax.io.hashing import random_order
 
-WINDOW = 4096
-"""Examples that are packed together: enough for rows to be nearly full, few enough to cost milliseconds."""
+WINDOW = 4096  # Examples that are packed together: enough for rows to be nearly full, few enough to cost milliseconds.
 
 
 class Rows(NamedTuple):
-    """Which examples share which row.
+    """Which examples share which row: row r holds `members[offsets[r]:offsets[r + 1]]`."""
 
-    Attributes:
-        members: example numbers, row after row; each example exactly once.
-        offsets: row r holds `members[offsets[r]:offsets[r + 1]]`; one entry more than there are rows.
-    """
-
-    members: Int[np.ndarray, " n"]
+    members: Int[np.ndarray, " n"]  # example numbers, row after row; each example at most once
     offsets: Int[np.ndarray, " rows_and_one"]
 
     @property
@@ -80,7 +75,11 @@ def first_that_fit(lengths: Int[np.ndarray, "n sides"], row_length: int, max_seg
             few, packed = tried, found
         else:
             many = tried
-    members = np.array([position for row in packed for position in row], np.int64)
+    return _rows(packed)
+
+
+def _rows(packed: Sequence[Sequence[int]]) -> Rows:
+    members = np.array([member for row in packed for member in row], np.int64)
     return Rows(members, np.cumsum([0, *map(len, packed)]))
 
 
@@ -95,21 +94,81 @@ def pack(
     if len(lengths) and int(lengths.max()) > row_length:
         raise InputError(f"an example of {int(lengths.max())} tokens does not fit a row of {row_length}; shorten it")
     order = random_order(len(lengths), *key)
-    if max_segments == 1:
+    if max_segments == 1 or not len(order):
         return Rows(first + order, np.arange(len(order) + 1))
-    members: list[np.ndarray] = []
-    counts: list[int] = []
+    parts = []
     for start in range(0, len(order), WINDOW):
         window = order[start : start + WINDOW]
-        rows = best_fit(lengths[window], row_length, max_segments)
-        members.append(window[[position for row in rows for position in row]])
-        counts.extend(map(len, rows))
-    offsets = np.cumsum([0, *counts])
-    return Rows(first + np.concatenate(members or [order]), offsets)
+        rows = _rows(best_fit(lengths[window], row_length, max_segments))
+        parts.append(rows._replace(members=first + window[rows.members]))
+    return join_rows(parts)
 
 
 def join_rows(parts: Sequence[Rows]) -> Rows:
     """The rows of all parts, in their order."""
-    starts = np.cumsum([0, *(len(part.members) for part in parts)])
-    offsets = [part.offsets[:-1] + start for part, start in zip(parts, starts, strict=False)]
-    return Rows(np.concatenate([part.members for part in parts]), np.concatenate([*offsets, starts[-1:]]))
+    return Rows(np.concatenate([part.members for part in parts]), join_offsets([part.offsets for part in parts]))
+
+
+def join_offsets(parts: Sequence[Int[np.ndarray, " _"]]) -> Int[np.ndarray, " n_and_one"]:
+    """The offsets of arrays that are laid one after the other."""
+    return np.cumsum(np.concatenate([[0], *map(np.diff, parts)]))
+
+
+SHUFFLE, MIX = 1, 2  # keep the keys of different draws apart
+
+
+def quotas(shares: Float[np.ndarray, " sources"], size: int) -> Int[np.ndarray, " sources"]:
+    """Whole numbers near `shares * size` that add up to `size`, each at least 1 (largest remainders first)."""
+    exact = shares / shares.sum() * size
+    counts = np.maximum(np.floor(exact).astype(np.int64), 1)
+    while (excess := int(counts.sum()) - size) > 0:
+        counts[np.argmax(counts)] -= excess
+    for source in np.argsort(np.floor(exact) - exact, kind="stable")[: size - int(counts.sum())]:
+        counts[source] += 1
+    return counts
+
+
+def make_order(
+    row_counts: Sequence[int], shares: Float[np.ndarray, " sources"], seed: int
+) -> Callable[[Int[np.ndarray, " n"]], Int[np.ndarray, " n"]]:
+    """The endless stream of rows: `places -> rows`, any places in any order.
+
+    Rows are numbered source after source. The stream comes in blocks of `WINDOW` places; of each block every source
+    has the same number of places (its share, to 1 / `WINDOW`), at places drawn from (seed, block). So the k-th place of
+    a source is known without looking back. A source of R rows goes through all of them in places 0 .. R - 1 of its own,
+    then through all again in another order, drawn from (seed, source, epoch); epochs follow each other without a gap.
+
+    At most one block and a few epochs' orders are kept in memory.
+    """
+    first = np.cumsum([0, *row_counts])
+    per_block = quotas(shares, WINDOW)
+    owners = np.repeat(np.arange(len(row_counts)), per_block)
+
+    @functools.lru_cache(maxsize=2)
+    def block_order(block: int) -> tuple[np.ndarray, np.ndarray]:
+        """For each place of the block its source, and how many places of that source come before it in the block."""
+        source = owners[random_order(WINDOW, seed, MIX, block)] if len(row_counts) > 1 else owners
+        rank = np.zeros(WINDOW, np.int64)
+        for number, count in enumerate(per_block):
+            rank[source == number] = np.arange(count)
+        return source, rank
+
+    @functools.lru_cache(maxsize=2 + 2 * len(row_counts))
+    def epoch_order(source: int, epoch: int) -> np.ndarray:
+        return random_order(row_counts[source], seed, SHUFFLE, source, epoch)
+
+    def rows_at(places: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+        blocks, inside = np.divmod(places, WINDOW)
+        source, rank = np.zeros_like(places), np.zeros_like(places)
+        for block in np.unique(blocks):
+            here = blocks == block
+            sources, ranks = block_order(int(block))
+            source[here], rank[here] = sources[inside[here]], ranks[inside[here]]
+        epoch, within = np.divmod(blocks * per_block[source] + rank, np.asarray(row_counts)[source])
+        rows = np.zeros_like(places)
+        for number, count in np.unique(np.stack([source, epoch], axis=1), axis=0):
+            here = (source == number) & (epoch == count)
+            rows[here] = first[number] + epoch_order(int(number), int(count))[within[here]]
+        return rows
+
+    return rows_at

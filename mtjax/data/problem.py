@@ -8,14 +8,9 @@ from typing import Any, Literal, NamedTuple
 from mtjax.errors import InputError, suggest
 from mtjax.io.jsonl import decode, refuse_unknown
 
-OnError = Literal["raise", "skip"]
-"""What a source does with a record it cannot read: raise InputError, or count it and go on."""
-
-Split = Literal["all", "train", "validation", "test"]
-"""Which part of a source: all of it, or one of three parts with no question in common, see `in_split`."""
-
-ROLES = ("system", "user", "assistant")
-"""The speakers of a conversation; a system message stands only in front."""
+OnError = Literal["raise", "skip"]  # A record that a source cannot read: raise InputError, or count it and go on.
+Split = Literal["all", "train", "validation", "test"]  # Everything, or one of three parts without common questions.
+ROLES = ("system", "user", "assistant")  # The speakers of a conversation; a system message stands only at the start.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,12 +23,12 @@ class Message:
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """Two texts behind the same one, of which the first is the better."""
+    """Two continuations of the same text, of which the first is the better."""
 
-    context: str  # What both stand behind, after the prompt: "" for whole solutions, the right steps so far for a step.
+    context: str  # What both follow, after the prompt: "" for full solutions, the right steps so far for a step.
     chosen: str  # The better text, white space included.
     rejected: str  # The worse text.
-    kind: Literal["full", "step"] = "full"  # Whole solutions, or one step of a solution that goes on behind it.
+    kind: Literal["full", "step"] = "full"  # Full solutions, or one step of a solution that goes on after it.
     error_type: str = ""  # What is wrong with the rejected text, the name of an error type; "" if it is not known.
 
 
@@ -48,23 +43,16 @@ class Problem:
     wrong: tuple[str, ...] = ()  # Solutions known to be wrong.
     messages: tuple[Message, ...] = ()  # The conversation, for chat data; empty otherwise.
     pairs: tuple[Pair, ...] = ()  # Pairs that were made as such, by an annotator or by injection.
-    success_rate: float | None = None
-    """Share of a model's sampled solutions that were right; None where nobody sampled."""
+    success_rate: float | None = None  # Share of a model's sampled solutions that were right; None if not sampled.
     source: str = ""  # Where it comes from, such as "gsm8k".
 
 
 class Problems(NamedTuple):
-    """What a source gives.
+    """What a source gives."""
 
-    Attributes:
-        items: the problems; a sequence with random access, which may read lazily.
-        skipped: how many records were left out because they could not be read (`on_error="skip"`).
-        notes: one sentence per kind of thing the user should know, such as the first record skipped and why.
-    """
-
-    items: Sequence[Problem]
-    skipped: int = 0
-    notes: tuple[str, ...] = ()
+    items: Sequence[Problem]  # random access, which may read lazily
+    skipped: int = 0  # how many records were left out because they could not be read (`on_error="skip"`)
+    notes: tuple[str, ...] = ()  # one sentence per thing the user should know, such as the first record skipped and why
 
 
 SCHEMAS: dict[str, tuple[str, ...]] = {
@@ -77,49 +65,32 @@ SCHEMAS: dict[str, tuple[str, ...]] = {
 
 - completion: `{"prompt": str, "completion": str}`; the completion is taken to be right.
 - messages: `{"messages": [{"role": "system" | "user" | "assistant", "content": str}, ...]}`.
-- solutions: `{"question" (or "prompt"): str, "answer": str, "right": [str, ...], "wrong": [str, ...]}`; all but the
-  question may be left out, but not all of answer, right and wrong. `success_rate` is the share of samples that were
-  right, 0 to 1.
+- solutions: `{"question" (or "prompt"): str, "answer": str, "right": [str, ...], "wrong": [str, ...]}` with the
+  question and one of the others; `success_rate` is the share of samples that were right, 0 to 1.
 - preference: `{"prompt": str, "chosen": str, "rejected": str}`, the convention of TRL.
 """
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Record:
+    """The keys of all schemas."""
+
     id: str = ""
     source: str = ""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Completion(_Record):
-    prompt: str
-    completion: str
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Conversation(_Record):
-    messages: tuple[Message, ...]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Preference(_Record):
-    prompt: str
-    chosen: str
-    rejected: str
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Solutions(_Record):
-    question: str | None = None
-    prompt: str | None = None
+    prompt: str = ""
+    completion: str = ""
+    messages: tuple[Message, ...] = ()
+    chosen: str = ""
+    rejected: str = ""
+    question: str = ""
     answer: str = ""
     right: tuple[str, ...] = ()
     wrong: tuple[str, ...] = ()
     success_rate: float | None = None
 
 
-def _checked(messages: Sequence[Message], where: str) -> tuple[Message, ...]:
-    """The messages of a conversation; InputError for an order or a speaker that no conversation has."""
+def _check_conversation(messages: Sequence[Message], where: str) -> None:
+    """InputError for an order or a speaker that no conversation has."""
     if not messages:
         raise InputError(f"{where}: 'messages' is []; expected a non-empty list of objects")
     for turn, message in enumerate(messages):
@@ -130,12 +101,6 @@ def _checked(messages: Sequence[Message], where: str) -> tuple[Message, ...]:
             raise InputError(f"{here}: a system message stands only in front; move it there or make it a user's")
     if all(message.role != "user" for message in messages):
         raise InputError(f"{where}: 'messages' has no message of the user; a conversation needs at least one")
-    return tuple(messages)
-
-
-def first_user_message(messages: Sequence[Message]) -> str:
-    """What a conversation counts as its question: the first user message, "" where there is none."""
-    return next((message.content for message in messages if message.role == "user"), "")
 
 
 def problem_from_record(record: Any, where: str, *, id: str = "") -> Problem:
@@ -149,70 +114,63 @@ def problem_from_record(record: Any, where: str, *, id: str = "") -> Problem:
     """
     if not isinstance(record, Mapping):
         raise InputError(
-            f'{where}: got {record!r:.80}; expected an object such as {{"prompt": ..., "completion": ...}}'
+            f'{where}: got {record!r:.80}; expected an object, such as {{"question": ..., "right": [...]}}'
         )
-    if "messages" in record:
-        schema = "messages"
-    elif "completion" in record:
-        schema = "completion"
-    elif {"chosen", "rejected"} & set(record):
-        schema = "preference"
-    else:
-        schema = "solutions"
     refuse_unknown(record, tuple(sorted({"id", "source"}.union(*SCHEMAS.values()))), where)
-    name = record.get("id", id or where)
-    if schema == "messages":
-        talk = decode(record, _Conversation, where)
-        messages = _checked(talk.messages, where)
-        return Problem(name, first_user_message(messages), messages=messages, source=talk.source)
-    if schema == "completion":
-        one = decode(record, _Completion, where)
-        return Problem(name, one.prompt, right=(one.completion,), source=one.source)
-    if schema == "preference":
-        pair = decode(record, _Preference, where)
-        return Problem(name, pair.prompt, pairs=(Pair("", pair.chosen, pair.rejected),), source=pair.source)
-    solved = decode(record, _Solutions, where)
-    if {"question", "prompt"} <= set(record):
+    keys = set(record)
+    marks = {"messages": "messages", "completion": "completion", "chosen": "preference", "rejected": "preference"}
+    schema = next((name for mark, name in marks.items() if mark in keys), "solutions")
+    refuse_unknown(record, ("id", "source", *SCHEMAS[schema]), where)
+    if schema != "solutions" and (missing := set(SCHEMAS[schema]) - keys):
+        raise InputError(f"{where}: no {min(missing)!r} in keys {sorted(keys)}; a {schema} record needs it: add it")
+    if {"question", "prompt"} <= keys:
         raise InputError(f"{where}: both 'question' and 'prompt'; give one, they mean the same")
-    question = solved.prompt if solved.question is None else solved.question
-    if question is None:
-        raise InputError(f"{where}: no question in keys {sorted(record)}; expected 'question', 'prompt' or 'messages'")
-    if not {"answer", "right", "wrong"} & set(record):
+    if not {"question", "prompt", "messages"} & keys:
+        raise InputError(f"{where}: no question in keys {sorted(keys)}; expected 'question', 'prompt' or 'messages'")
+    if schema == "solutions" and not {"answer", "right", "wrong"} & keys:
         raise InputError(f"{where}: only a question; add at least one of 'completion', 'answer', 'right', 'wrong'")
-    rate = solved.success_rate
+    found = decode(record, _Record, where)
+    question, right, rate = found.question or found.prompt, found.right, found.success_rate
+    pairs: tuple[Pair, ...] = ()
+    if schema == "messages":
+        _check_conversation(found.messages, where)
+        question = next(message.content for message in found.messages if message.role == "user")
+    elif schema == "completion":
+        right = (found.completion,)
+    elif schema == "preference":
+        pairs = (Pair("", found.chosen, found.rejected),)
     if rate is not None and not 0 <= rate <= 1:
         raise InputError(f"{where}: 'success_rate' is {rate}; expected a number from 0 to 1")
-    return Problem(name, question, solved.answer, solved.right, solved.wrong, success_rate=rate, source=solved.source)
+    name = record.get("id", id or where)
+    return Problem(name, question, found.answer, right, found.wrong, found.messages, pairs, rate, found.source)
 
 
 def record_from_problem(problem: Problem) -> dict[str, Any]:
     """The record that `problem_from_record` turns back into this problem; keys of empty fields are left out.
 
-    Raises InputError for a problem that has both a conversation and solutions, or several pairs, or one with a context:
-    no schema holds them.
+    InputError for what no schema holds: both a conversation and solutions, several pairs, or one with a context.
     """
-    record: dict[str, Any] = {"id": problem.id}
+    solved = problem.right or problem.wrong
     if problem.pairs:
-        if len(problem.pairs) > 1 or problem.pairs[0].context or problem.right or problem.wrong or problem.messages:
+        pair = problem.pairs[0]
+        if len(problem.pairs) > 1 or pair.context or solved or problem.messages:
             raise InputError(
                 f"problem {problem.id!r} has {len(problem.pairs)} pairs; a record holds one without context, and "
                 "nothing else: keep mistakes as `mtjax.data.mistake_record` files"
             )
-        record |= {"prompt": problem.question, "chosen": problem.pairs[0].chosen}
-        return record | {"rejected": problem.pairs[0].rejected} | ({"source": problem.source} if problem.source else {})
-    if problem.messages:
-        if problem.answer or problem.right or problem.wrong:
+        record: dict[str, Any] = {"prompt": problem.question, "chosen": pair.chosen, "rejected": pair.rejected}
+    elif problem.messages:
+        if problem.answer or solved:
             raise InputError(
                 f"problem {problem.id!r} has both messages and an answer or solutions; no record schema holds both, "
                 "so write the solutions as assistant messages"
             )
-        record["messages"] = [dataclasses.asdict(message) for message in problem.messages]
+        record = {"messages": [dataclasses.asdict(message) for message in problem.messages]}
     else:
-        record |= {"question": problem.question, "answer": problem.answer}
-        record |= {"right": list(problem.right)} if problem.right else {}
-        record |= {"wrong": list(problem.wrong)} if problem.wrong else {}
+        record = {"question": problem.question, "answer": problem.answer}
+        record |= {name: list(texts) for name in ("right", "wrong") if (texts := getattr(problem, name))}
         record |= {} if problem.success_rate is None else {"success_rate": problem.success_rate}
-    return record | ({"source": problem.source} if problem.source else {})
+    return {"id": problem.id} | record | ({"source": problem.source} if problem.source else {})
 
 
 SHARES: dict[Split, tuple[float, float]] = {

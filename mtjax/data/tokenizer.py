@@ -1,62 +1,146 @@
 """Text to token ids with character offsets, and back: bytes, arithmetic symbols, and any Hugging Face tokenizer."""
 
+import dataclasses
 import hashlib
+import json
 import os
 import pathlib
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from mtjax.data import vocabularies
 from mtjax.data.problem import Message
 from mtjax.errors import InputError, suggest
+from mtjax.io.files import atomic_folder, cache_folder
+from mtjax.io.smollm2_package import gguf_file, read_gguf
 
-BUILT_IN = ("bytes", "arithmetic", "smollm2")
-"""The names that `load_tokenizer` knows without a folder."""
+BUILT_IN = ("bytes", "arithmetic", "smollm2")  # The names that `load_tokenizer` knows without a folder.
+PAD, BOS, END = "<|pad|>", "<|bos|>", "<|end|>"  # Special tokens of the bytes and arithmetic tokenizers.
+SMOLLM2_FORMAT = 1  # Raised when the cached tokenizer folder changes.
+GGUF_SPECIAL = 3  # `token_type` of a special token.
+UNKNOWN = "<|unknown|>"  # What the arithmetic vocabulary does not hold; encoding such a text is refused.
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'] + ': ' + message['content'] }}"
+    "{{ '<|end|>' if message['role'] == 'assistant' }}{{ '\\n' }}{% endfor %}"
+    "{{ 'assistant: ' if add_generation_prompt }}"
+)
+"""The chat template of the bytes tokenizer: `role: content` per line, an assistant's turn closed by the end token."""
+
+ARITHMETIC_SYMBOLS = (
+    *"0123456789",
+    *(f" {operator} " for operator in "+-*="),
+    " =",
+    *"+-*=: \n",
+    "Step ",
+    "Step 1: ",
+    *(f"\nStep {step}: " for step in range(2, 10)),
+    "Answer: ",
+    "\nAnswer: ",
+    "[CORRECT RATIONALE]",
+    "[INCORRECT RATIONALE]",
+)
+"""Digits, and everything between them in generated arithmetic, each one token with its white space; the longest wins.
+
+`"\\nStep 1: "` is not one: the first step opens the answer, and a token across the border of prompt and answer would
+make the prompt's tokens depend on what follows.
+"""
 
 
 class Encoding(NamedTuple):
-    """The tokens of one text.
+    """The tokens of one text."""
 
-    Attributes:
-        ids: token ids; no special token is added, but special tokens written in the text become themselves.
-        offsets: per token the characters `[start, end)` it came from. They cover the text without a gap, in order;
-            tokens that share one character (its bytes) share its span.
-    """
-
-    ids: list[int]
+    ids: list[int]  # no special token is added, but special tokens written in the text become themselves
     offsets: list[tuple[int, int]]
+    """Per token the characters `[start, end)` it came from. They cover the text without a gap, in order; tokens that
+    share one character (its bytes) share its span."""
 
 
 class Tokenizer(NamedTuple):
-    """A tokenizer as plain functions.
+    """A tokenizer as plain functions."""
 
-    Attributes:
-        name: what it was loaded by.
-        vocab_size: number of ids, special ones included; a model may have more rows than that.
-        pad_id: fills rows; may equal `end_id`, since masks come from spans and never from ids.
-        bos_id: the token that this tokenizer wants in front of a text, None when it wants none. A rendered chat
-            may hold it already: add it only where the first id differs.
-        end_id: ends an answer; it is trained, and stops sampling.
-        encode: `text -> Encoding`. InputError for a character that the vocabulary does not hold.
-        decode: `ids -> text`, special tokens included; `decode(encode(text).ids) == text` for byte-level vocabularies
-            and for arithmetic.
-        save: `folder -> None`; writes what `transformers.AutoTokenizer` reads, chat template included.
-        render_chat: `(messages, add_generation_prompt) -> text`; InputError without a chat template.
-        chat_template: the Jinja template, None where there is none.
-        fingerprint: sha256 (hex) of vocabulary, rules and template.
-    """
-
-    name: str
-    vocab_size: int
-    pad_id: int
-    bos_id: int | None
-    end_id: int
-    encode: Callable[[str], Encoding]
+    name: str  # what it was loaded by
+    vocab_size: int  # number of ids, special ones included; a model may have more rows than that
+    pad_id: int  # fills rows; may equal `end_id`, since masks come from spans and never from ids
+    bos_id: int | None  # wanted at the start of a text, None if not; a rendered chat may hold it already
+    end_id: int  # ends an answer; it is trained, and stops sampling
+    encode: Callable[[str], Encoding]  # InputError for a character that the vocabulary does not hold
     decode: Callable[[Sequence[int]], str]
-    save: Callable[[str | pathlib.Path], None]
-    render_chat: Callable[[Sequence[Message], bool], str]
-    chat_template: str | None
-    fingerprint: str
+    """Special tokens included; `decode(encode(text).ids) == text` for byte-level vocabularies and for arithmetic."""
+    save: Callable[[str | pathlib.Path], None]  # to a folder that `transformers.AutoTokenizer` reads
+    render_chat: Callable[[Sequence[Message], bool], str]  # with generation prompt or not; InputError without template
+    chat_template: str | None  # in Jinja
+    fingerprint: str  # sha256 (hex) of vocabulary, rules and template
+
+
+def byte_alphabet() -> list[str]:
+    """The printable character that stands for each byte in a byte-level vocabulary, as in GPT-2."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAC + 1), *range(0xAE, 0xFF + 1)]
+    others = {byte: chr(256 + rank) for rank, byte in enumerate(b for b in range(256) if b not in printable)}
+    return [others.get(byte, chr(byte)) for byte in range(256)]
+
+
+def bytes_tokenizer() -> Any:
+    """A `tokenizers.Tokenizer` of UTF-8 bytes: ids 0..255, then pad 256, bos 257, end 258."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+
+    tokenizer = Tokenizer(models.BPE(vocab={char: byte for byte, char in enumerate(byte_alphabet())}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([PAD, BOS, END])
+    tokenizer.post_processor = processors.TemplateProcessing(f"{BOS} $A", special_tokens=[(BOS, 257)])
+    return tokenizer
+
+
+def arithmetic_tokenizer() -> Any:
+    """A `tokenizers.Tokenizer` of `ARITHMETIC_SYMBOLS`, then unknown, pad and end; there is no bos."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+
+    vocabulary = {symbol: number for number, symbol in enumerate((*ARITHMETIC_SYMBOLS, UNKNOWN))}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    longest_first = sorted(ARITHMETIC_SYMBOLS, key=len, reverse=True)
+    pattern = "|".join(re.escape(symbol).replace("\\\n", "\\n").replace("\\ ", " ") for symbol in longest_first)
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.add_special_tokens([PAD, END])
+    return tokenizer
+
+
+def smollm2_tokenizer_folder() -> pathlib.Path:
+    """A folder with SmolLM2's tokenizer, made once from its package and cached; InputError if the package is absent."""
+    file = gguf_file()
+    folder = cache_folder() / f"smollm2-tokenizer-{SMOLLM2_FORMAT}-{file.stat().st_size}"
+    if (folder / "tokenizer_config.json").is_file():
+        return folder
+    with atomic_folder(folder, keep_existing=True) as temporary:
+        write_tokenizer(read_gguf(file), temporary)
+    return folder
+
+
+def write_tokenizer(reader: Any, folder: pathlib.Path) -> None:
+    """Write the tokenizer in a GGUF file as a Hugging Face folder. Digits are split first, or numbers get other ids."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+    field = lambda name: reader.fields[f"tokenizer.{name}"].contents()
+    tokens = field("ggml.tokens")
+    merges = [tuple(pair.split(" ")) for pair in field("ggml.merges")]
+    tokenizer = Tokenizer(models.BPE({token: number for number, token in enumerate(tokens)}, merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    special = [token for token, kind in zip(tokens, field("ggml.token_type"), strict=True) if kind == GGUF_SPECIAL]
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    kinds = {"bos": "bos", "eos": "eos", "pad": "padding", "unk": "unknown"}
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        **{f"{ours}_token": tokens[field(f"ggml.{theirs}_token_id")] for ours, theirs in kinds.items()},
+        "model_max_length": 8192,  # that the model was trained for
+        "clean_up_tokenization_spaces": False,
+        "chat_template": field("chat_template"),
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def load_tokenizer(name: str) -> Tokenizer:
@@ -65,48 +149,43 @@ def load_tokenizer(name: str) -> Tokenizer:
     Raises InputError for a name that is none of these, a folder without a tokenizer, a hub that cannot be reached, and
     a tokenizer without fast backend (which alone gives offsets) or without end token.
     """
-    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # it is told in vain that torch is absent
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # torch is not needed
     from transformers import PreTrainedTokenizerFast
 
     if name == "bytes":
-        fast = PreTrainedTokenizerFast(
-            tokenizer_object=vocabularies.bytes_tokenizer(),
-            pad_token=vocabularies.PAD,
-            bos_token=vocabularies.BOS,
-            eos_token=vocabularies.END,
-            chat_template=vocabularies.CHAT_TEMPLATE,
-        )
-        return _from_transformers(name, fast)
-    if name == "arithmetic":
-        fast = PreTrainedTokenizerFast(
-            tokenizer_object=vocabularies.arithmetic_tokenizer(),
-            pad_token=vocabularies.PAD,
-            eos_token=vocabularies.END,
-            unk_token=vocabularies.UNKNOWN,
-        )
-        return _from_transformers(name, fast)
-    if name == "smollm2":
-        from mtjax.data.smollm2_tokenizer import smollm2_tokenizer_folder
+        special = {"bos_token": BOS, "chat_template": CHAT_TEMPLATE}
+        fast = PreTrainedTokenizerFast(tokenizer_object=bytes_tokenizer(), pad_token=PAD, eos_token=END, **special)
+    elif name == "arithmetic":
+        made = arithmetic_tokenizer()
+        fast = PreTrainedTokenizerFast(tokenizer_object=made, pad_token=PAD, eos_token=END, unk_token=UNKNOWN)
+    elif name == "smollm2":
+        fast = _auto(str(smollm2_tokenizer_folder()), name)
+    else:
+        fast = _auto(name, name)
+    return _from_transformers(name, fast)
 
-        return _from_transformers(name, _auto(str(smollm2_tokenizer_folder()), name))
-    return _from_transformers(name, _auto(name, name))
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or its kind."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _auto(place: str, name: str) -> Any:
     """AutoTokenizer on a folder or a hub id, with one clear sentence for each way it can fail."""
     from transformers import AutoTokenizer
 
-    if not pathlib.Path(place).is_dir() and name.count("/") != 1:
-        raise InputError(f"tokenizer {name!r} is no folder, hub id (owner/name) or built-in: {suggest(name, BUILT_IN)}")
+    is_folder = pathlib.Path(place).is_dir()
+    if not is_folder and name.count("/") != 1:
+        raise InputError(
+            f"tokenizer {name!r} is not a folder, hub id (owner/name) or built-in: {suggest(name, BUILT_IN)}"
+        )
     try:
         return AutoTokenizer.from_pretrained(place)
     except Exception as error:  # transformers raises many kinds, from OSError to KeyError, for a bad folder
-        if pathlib.Path(place).is_dir():
+        way_out = f"'{name}' is not a folder here, and the hub did not give it: check the id and the network"
+        if is_folder:
             way_out = "expected a folder with tokenizer.json and tokenizer_config.json; save the tokenizer there"
-        else:
-            way_out = f"'{name}' is no folder here, and the hub did not give it: check the id and the network"
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"tokenizer {name!r} cannot be loaded: {way_out} ({reason:.200})") from error
+        raise InputError(f"tokenizer {name!r} cannot be loaded: {way_out} ({first_line(error):.200})") from error
 
 
 def _from_transformers(name: str, fast: Any) -> Tokenizer:
@@ -118,7 +197,7 @@ def _from_transformers(name: str, fast: Any) -> Tokenizer:
     backend.no_truncation()
     backend.no_padding()
     # Only our arithmetic vocabulary leaves characters out; others spell what they do not know in bytes or as <unk>.
-    unknown = fast.unk_token_id if fast.unk_token == vocabularies.UNKNOWN else None
+    unknown = fast.unk_token_id if fast.unk_token == UNKNOWN else None
 
     def encode(text: str) -> Encoding:
         encoded = backend.encode(text, add_special_tokens=False)
@@ -135,19 +214,12 @@ def _from_transformers(name: str, fast: Any) -> Tokenizer:
             )
         return Encoding(list(encoded.ids), offsets)
 
-    def decode(ids: Sequence[int]) -> str:
-        return backend.decode([int(i) for i in ids], skip_special_tokens=False)
-
-    def save(folder: str | pathlib.Path) -> None:
-        pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
-        fast.save_pretrained(str(folder))
-
     def render_chat(messages: Sequence[Message], add_generation_prompt: bool) -> str:
         if fast.chat_template is None:
             raise InputError(
                 f"tokenizer {name!r} has no chat template; use data.task completion, or a tokenizer of a chat model"
             )
-        turns = [{"role": message.role, "content": message.content} for message in messages]
+        turns = [dataclasses.asdict(message) for message in messages]
         try:
             return fast.apply_chat_template(turns, tokenize=False, add_generation_prompt=add_generation_prompt)
         except Exception as error:  # whatever the template's own raise_exception or a missing field gives
@@ -155,20 +227,18 @@ def _from_transformers(name: str, fast: Any) -> Tokenizer:
             raise InputError(f"the chat template of {name!r} refuses a conversation of {roles}: {error}") from error
 
     wants_bos = fast.bos_token_id is not None and fast("a")["input_ids"][:1] == [fast.bos_token_id]
-    pad = fast.eos_token_id if fast.pad_token_id is None else fast.pad_token_id
-    rules = backend.to_str() + "\0" + str(fast.chat_template)
     return Tokenizer(
         name=name,
         vocab_size=len(fast),
-        pad_id=pad,
+        pad_id=fast.eos_token_id if fast.pad_token_id is None else fast.pad_token_id,
         bos_id=fast.bos_token_id if wants_bos else None,
         end_id=fast.eos_token_id,
         encode=encode,
-        decode=decode,
-        save=save,
+        decode=lambda ids: backend.decode([int(i) for i in ids], skip_special_tokens=False),
+        save=lambda folder: fast.save_pretrained(str(folder)),
         render_chat=render_chat,
         chat_template=fast.chat_template,
-        fingerprint=hashlib.sha256(rules.encode()).hexdigest(),
+        fingerprint=hashlib.sha256(f"{backend.to_str()}\0{fast.chat_template}".encode()).hexdigest(),
     )
 
 

@@ -104,21 +104,21 @@ LONG = Example("p", np.array([BOS, 1, 2, 3, 7, 8, 9], np.int32), np.array([0, 0,
 
 
 def test_truncation():
-    assert shorten(LONG, 7, "drop", BOS) is LONG
-    assert shorten(LONG, 6, "drop", BOS) is None
+    assert shorten([LONG], 7, "drop", BOS) == [LONG]
+    assert shorten([LONG], 6, "drop", BOS) is None
     # the front of the prompt goes, the begin token stays
-    left = shorten(LONG, 5, "left", BOS)
+    (left,) = shorten([LONG], 5, "left", BOS)
     assert left.tokens.tolist() == [BOS, 3, 7, 8, 9]
     assert left.weights.tolist() == [0, 0, 1, 1, 1]
     assert left.prompt_tokens == 2
-    assert shorten(LONG, 4, "left", BOS).tokens.tolist() == [BOS, 7, 8, 9]
-    assert shorten(LONG, 3, "left", BOS) is None
+    assert shorten([LONG], 4, "left", BOS)[0].tokens.tolist() == [BOS, 7, 8, 9]
+    assert shorten([LONG], 3, "left", BOS) is None
     # without a begin token one token of the prompt stays
-    assert shorten(LONG, 4, "left", None).tokens.tolist() == [3, 7, 8, 9]
-    kept = shorten(LONG, 5, "keep", BOS)
+    assert shorten([LONG], 4, "left", None)[0].tokens.tolist() == [3, 7, 8, 9]
+    (kept,) = shorten([LONG], 5, "keep", BOS)
     assert kept.tokens.tolist() == [BOS, 1, 2, 3, 7]
     assert kept.target == 1
-    assert shorten(LONG, 4, "keep", BOS).target == 0
+    assert shorten([LONG], 4, "keep", BOS)[0].target == 0
 
 
 def test_a_text_that_the_tokenizer_cannot_spell_is_named():

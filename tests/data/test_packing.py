@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtjax.data.order import make_order, quotas
-from mtjax.data.packing import WINDOW, best_fit, join_rows, pack
+from mtjax.data.packing import WINDOW, best_fit, join_rows, make_order, pack, quotas
 from mtjax.errors import InputError
 
 LENGTHS = st.lists(st.integers(1, 10), max_size=60)

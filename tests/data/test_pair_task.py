@@ -137,8 +137,7 @@ import numpy as np
 from mtjax.data.batches import DataConfig, make_batches
 from mtjax.data.tasks.pair import PairTask
 from mtjax.data.tasks.base import QUESTION_ANSWER
-from mtjax.data.sources.cot_error_set import Gsm8kSolutions
-from mtjax.data.sources import Mistakes, Mixture
+from mtjax.data.sources import Gsm8kSolutions, Mistakes, Mixture
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.inject import run
 from mtjax.mistakes.inject_config import InjectConfig

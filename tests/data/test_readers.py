@@ -85,7 +85,7 @@ def test_cot_error_set_in_both_spellings(tmp_path):
 @pytest.mark.parametrize(
     ("source", "record", "says"),
     [
-        (Gsm8k, {"question": "q", "answer": "no mark"}, "no final answer behind '####'"),
+        (Gsm8k, {"question": "q", "answer": "no mark"}, "no final answer after '####'"),
         (Gsm8k, {"quest": "q", "answer": "#### 1"}, "no key 'question'"),
         (Gsm8k, [1], "expected an object"),
         (Gsm8kSolutions, GSM, "no key 'ground_truth'"),

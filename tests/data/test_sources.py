@@ -8,7 +8,7 @@ import pathlib
 import pytest
 
 from mtjax.data.problem import Problem, in_split
-from mtjax.data.sources import SOURCES, Arithmetic, Hub, InMemory, Jsonl, Mixture
+from mtjax.data.sources import Arithmetic, Hub, InMemory, Jsonl, Mixture
 from mtjax.errors import InputError
 
 RECORDS = [
@@ -156,10 +156,3 @@ def test_hub_without_its_package(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)
     with pytest.raises(InputError, match=r"pip install 'mtjax\[hub\]'"):
         Hub("owner/name").problems()
-
-
-def test_every_source_has_both_methods_and_documented_settings():
-    for name, source in SOURCES.items():
-        assert callable(source.problems), name
-        assert callable(source.fingerprint), name
-        assert dataclasses.is_dataclass(source), name

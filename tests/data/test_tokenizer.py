@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtjax.data import tokenizer as tk
-from mtjax.data import vocabularies
 from mtjax.data.problem import Message
 from mtjax.errors import InputError
 
@@ -25,7 +24,7 @@ def bpe():
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    vocabulary = {char: byte for byte, char in enumerate(vocabularies.byte_alphabet())} | {"Ġ1": 256, "=Ġ1": 257}
+    vocabulary = {char: byte for byte, char in enumerate(tk.byte_alphabet())} | {"Ġ1": 256, "=Ġ1": 257}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[("Ġ", "1"), ("=", "Ġ1")]))
     tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(False, False, False), decoders.ByteLevel()
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=True)
@@ -75,7 +74,7 @@ def test_by_hand():
     assert len(load("arithmetic").encode("[INCORRECT RATIONALE]").ids) == 1
 
 
-@given(st.lists(st.sampled_from(vocabularies.ARITHMETIC_SYMBOLS), max_size=20).map("".join))
+@given(st.lists(st.sampled_from(tk.ARITHMETIC_SYMBOLS), max_size=20).map("".join))
 def test_arithmetic_round_trips_whatever_its_symbols_spell(text):
     check_offsets(load("arithmetic"), text)
 
@@ -112,7 +111,7 @@ def test_chat_spans_of_the_bytes_template_by_hand():
 def with_template(template):
     from transformers import PreTrainedTokenizerFast
 
-    backend = vocabularies.bytes_tokenizer()
+    backend = tk.bytes_tokenizer()
     fast = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|end|>", chat_template=template)
     return tk._from_transformers("templated", fast)
 

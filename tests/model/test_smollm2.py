@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtjax.data import smollm2_tokenizer
 from mtjax.data.problem import Message
-from mtjax.data.tokenizer import load_tokenizer
+from mtjax.data.tokenizer import load_tokenizer, smollm2_tokenizer_folder
 from mtjax.errors import InputError
 from mtjax.io import smollm2_package
 from mtjax.model import catalog, huggingface, smollm2
@@ -79,10 +78,10 @@ def test_the_real_model_survives_export_and_prefers_its_own_answer(tmp_path):
 @pytest.mark.slow
 def test_the_tokenizer_folder_is_made_once(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    folder = smollm2_tokenizer.smollm2_tokenizer_folder()
+    folder = smollm2_tokenizer_folder()
     assert folder.is_relative_to(tmp_path)
     before = (folder / "tokenizer.json").stat().st_mtime_ns
-    assert smollm2_tokenizer.smollm2_tokenizer_folder() == folder
+    assert smollm2_tokenizer_folder() == folder
     assert (folder / "tokenizer.json").stat().st_mtime_ns == before
     assert [entry.name for entry in folder.parent.iterdir()] == [folder.name]
 

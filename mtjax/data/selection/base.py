@@ -10,39 +10,35 @@ from mtjax.errors import InputError
 from mtjax.io.hashing import digest
 from mtjax.registry import Registry
 
+KEY = 0  # The key of selections in training data: the same for every seed, so that runs share the tokenised data.
+
 
 class Selected(NamedTuple):
-    """The result of a selection.
+    """The result of a selection."""
 
-    Attributes:
-        items: the problems that are kept, in the order in which they came.
-        notes: one sentence for each kind of thing to report, such as how many problems were dropped and why.
-    """
-
-    items: list[Problem]
-    notes: tuple[str, ...] = ()
+    items: list[Problem]  # the problems that are kept, in the order in which they came
+    notes: tuple[str, ...] = ()  # sentences to report, such as how many problems were dropped and why
 
 
 class Selection:
-    """Base class of selections: frozen dataclasses that are called with problems.
-
-    Selecting twice gives what selecting once gives, and the same key gives the same result.
-    """
+    """Base class of selections: frozen dataclasses that are called with problems."""
 
     def __call__(self, problems: Sequence[Problem], key: int) -> Selected:
-        """The problems to keep. `key` seeds whatever is drawn."""
+        """The problems to keep; selecting again keeps all of them. `key` seeds whatever is drawn."""
         raise NotImplementedError
 
     def fingerprint(self) -> str:
         """A digest (hex) of all that the result depends on, apart from the problems and the key."""
         return digest(type(self).__name__, self)
 
+    def keep(self, items: list[Problem], problems: Sequence[Problem], why: str) -> Selected:
+        """The result that keeps `items` of `problems`, with a note that says why others are dropped, if any are."""
+        dropped, name = len(problems) - len(items), SELECTIONS.name_of(self)
+        note = f"{name} dropped {dropped:,} of {len(problems):,} problems: {why}"
+        return Selected(items, (note,) if dropped else ())
 
-SELECTIONS = Registry("selection", requires=("__call__", "fingerprint"))
-"""Every selection by name."""
 
-KEY = 0
-"""The key of selections in training data: the same for every seed, so that runs share the tokenised data."""
+SELECTIONS = Registry("selection", requires=("__call__", "fingerprint"))  # Every selection by name.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,27 +47,21 @@ class _SelectedSource(Source):
     selections: tuple[Any, ...]
 
     def problems(self, on_error: OnError = "raise") -> Problems:
-        """The problems of the source that every selection keeps, with their notes."""
         found = self.source.problems(on_error)
         items, notes = found.items, list(found.notes)
         for selection in self.selections:
-            items, said = selection(items, KEY)
-            notes += said
+            items, more = selection(items, KEY)
+            notes += more
         if not items:
             raise InputError(f"data.selections leave no problem ({'; '.join(notes)}); remove a selection")
         return Problems(items, found.skipped, tuple(notes))
 
     def fingerprint(self) -> str:
-        """Digest of the source and the selections."""
         return digest(self.source.fingerprint(), [selection.fingerprint() for selection in self.selections])
 
 
 def select(source: Any, selections: Sequence[Any]) -> Any:
-    """The source with selections applied in order; the source itself without any.
-
-    Raises:
-        InputError: something in `selections` is not a selection.
-    """
+    """The source with selections applied in order; the source itself without any. InputError for other objects."""
     for selection in selections:
         if not isinstance(selection, Selection):
             raise InputError(

@@ -27,13 +27,12 @@ def ngrams(text: str, words: int) -> Iterator[tuple[str, ...]]:
 class Decontaminate(Selection):
     """Drop problems whose question shares an n-gram of words with a question of another source.
 
-    A question with fewer words than an n-gram counts as shared only if it is equal to the other one.
+    A question with fewer words than an n-gram must be equal to the other one.
 
     Source: Brown et al., "Language Models are Few-Shot Learners", 2020 (arXiv 2005.14165), appendix C (13-grams).
     """
 
-    against: AnySource
-    """Source of the problems that must not occur, such as the test set."""
+    against: AnySource  # Source of the problems that must not occur, such as the test set.
     words: int = 13  # Length of an n-gram, in words, numbers and signs.
 
     def __post_init__(self) -> None:
@@ -41,13 +40,9 @@ class Decontaminate(Selection):
             raise InputError(f"words={self.words}: expected at least 1")
 
     def __call__(self, problems: Sequence[Problem], key: int) -> Selected:
-        """The problems that share no n-gram with `against`."""
         seen = {gram for other in self.against.problems().items for gram in ngrams(other.question, self.words)}
         kept = [problem for problem in problems if seen.isdisjoint(ngrams(problem.question, self.words))]
-        dropped = len(problems) - len(kept)
-        note = f"decontaminate dropped {dropped:,} of {len(problems):,} problems: {self.words}-gram overlap"
-        return Selected(kept, (note,) if dropped else ())
+        return self.keep(kept, problems, f"{self.words}-gram overlap")
 
     def fingerprint(self) -> str:
-        """Digest of the n-gram length and of the other source's content."""
         return digest(type(self).__name__, self.words, self.against.fingerprint())

@@ -22,16 +22,10 @@ def normalized(text: str) -> str:
 @SELECTIONS.register("deduplicate")
 @dataclasses.dataclass(frozen=True)
 class Deduplicate(Selection):
-    """Keep the first problem of each question; case, punctuation and white space do not count.
-
-    Problems whose question has no words, numbers or signs are compared by their text.
-    """
+    """Keep the first problem of each question; case, punctuation and white space do not count."""
 
     def __call__(self, problems: Sequence[Problem], key: int) -> Selected:
-        """The first problem of each normalised question."""
         first: dict[str, Problem] = {}
         for problem in problems:
             first.setdefault(normalized(problem.question) or problem.question, problem)
-        dropped = len(problems) - len(first)
-        notes = (f"deduplicate dropped {dropped:,} of {len(problems):,} problems: same question",) if dropped else ()
-        return Selected(list(first.values()), notes)
+        return self.keep(list(first.values()), problems, "same question")

@@ -1,5 +1,6 @@
 """Where problems come from: one file per source."""
 
+# ruff: noqa: F401  (names that users import from here)
 from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.data.sources.base import SOURCES, FileSource, Source
 from mtjax.data.sources.bigbench_mistake import BigBenchMistake
@@ -19,28 +20,4 @@ from mtjax.registry import import_modules
 
 import_modules(__name__)
 
-AnySource = SOURCES.setting()
-"""The type of a setting that holds a source; on the command line `data.source:gsm8k`."""
-
-__all__ = [
-    "SOURCES",
-    "AnySource",
-    "Arithmetic",
-    "BigBenchMistake",
-    "CotErrorSet",
-    "FileSource",
-    "Gsm8k",
-    "Gsm8kSolutions",
-    "Hub",
-    "InMemory",
-    "Jsonl",
-    "Mined",
-    "Mistakes",
-    "Mixture",
-    "Rise",
-    "Source",
-    "Svamp",
-    "Tfds",
-    "Trl",
-    "weighted_sources",
-]
+AnySource = SOURCES.setting()  # The type of a setting that holds a source; on the command line `data.source:gsm8k`.

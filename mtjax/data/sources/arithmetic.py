@@ -1,24 +1,22 @@
 """Generated arithmetic as a source: problems without end, right solutions in steps, one recognisable kind of mistake.
 
-The toy task of the specs (core-methods 11.2). The texts are those of `mtjax.data.expressions`, the exact checker is
-`mtjax.data.arithmetic_checker`; what users of generated arithmetic need of both is imported here too.
+The toy task of the specs (core-methods 11.2).
 """
 
 import dataclasses
 import hashlib
 import random
-from typing import Literal
+from typing import Annotated, Literal
 
-from mtjax.data.arithmetic_checker import StepError, StepReport, check_steps
-from mtjax.data.expressions import Expression, carry_slip, exact_steps, parse_question, slipped_steps, solution_text
+from annotated_types import Ge, Le, Lt
+
+from mtjax.data.expressions import Expression, exact_steps, slipped_steps, solution_text
 from mtjax.data.problem import OnError, Problem, Problems, Split, in_split
-from mtjax.data.sources.base import SOURCES, Source, nonempty, settings_digest
+from mtjax.data.sources.base import SOURCES, Source, fingerprint_of
 from mtjax.errors import InputError
+from mtjax.io.validation import PositiveInt, check_types
 
-__all__ = ["Arithmetic", "Expression", "StepError", "StepReport", "carry_slip", "check_steps", "parse_question"]
-
-Operator = Literal["+", "-", "*"]
-
+Share = Annotated[float, Ge(0), Le(1)]
 _TRIES = 10_000
 
 
@@ -34,22 +32,21 @@ class Arithmetic(Source):
     Splits have no expression in common, whatever the seeds. The same expression may come twice within one.
     """
 
-    count: int = 10_000  # How many problems.
+    count: PositiveInt = 10_000  # How many problems.
     seed: int = 0  # Another seed, other problems.
-    split: Split = "all"
-    """Which expressions to draw from: all, or by hash train (70 %), validation (10 %) or test (20 %)."""
+    split: Split = "all"  # Expressions to draw from, by hash: all, train (70 %), validation (10 %) or test (20 %).
     start: int = 0  # Number of the first problem.
-    min_operands: int = 3  # Fewest numbers in a problem, at least 2.
-    max_operands: int = 4  # Most numbers in a problem, at most 10.
-    low: int = 1  # Smallest number in a problem.
-    high: int = 20  # Largest number in a problem.
-    operators: tuple[Operator, ...] = ("+", "-")  # What stands between the numbers.
-    min_value: int = 0  # Smallest value that a step may give.
-    max_value: int = 99  # Largest value that a step may give.
-    slip_probability: float = 0.0
+    min_operands: Annotated[int, Ge(2)] = 3  # Fewest numbers in a problem.
+    max_operands: Annotated[int, Le(10)] = 4  # Most numbers in a problem.
+    low: Annotated[int, Ge(0)] = 1  # Smallest number in a problem.
+    high: Annotated[int, Lt(10**8)] = 20  # Largest number in a problem.
+    operators: tuple[Literal["+", "-", "*"], ...] = ("+", "-")  # What stands between the numbers.
+    min_value: Annotated[int, Ge(0)] = 0  # Smallest value that a step may give.
+    max_value: Annotated[int, Lt(10**9)] = 99  # Largest value that a step may give.
+    slip_probability: Share = 0.0
     """Chance per step that a carry or borrow is dropped in the wrong solution; 0 gives no wrong solutions, and a
     problem in which nothing slipped, or two slips cancelled, has none either."""
-    habit_share: float = 0.0
+    habit_share: Share = 0.0
     """Share of problems whose one solution to imitate is a slipped one (`slip_probability`) although it stands under
     `right`: plants a habit of mistakes in a model that is to learn from them later, and is good for nothing else."""
 
@@ -76,44 +73,31 @@ class Arithmetic(Source):
         if self.slip_probability > 0:
             rng = _rng("slip", self.seed, number)
             habit = rng.random() < self.habit_share
-            bounds = {"low": self.min_value, "high": self.max_value}
-            slipped = slipped_steps(drawn, rng, self.slip_probability, **bounds)
+            slipped = slipped_steps(drawn, rng, self.slip_probability, low=self.min_value, high=self.max_value)
             if habit:
                 right = solution_text(slipped)
             elif slipped[-1].value != exact[-1].value:
                 wrong = solution_text(slipped)
-        name = f"arithmetic[{self.seed}:{number}]"
-        return Problem(
-            name, drawn.question, str(exact[-1].value), (right,), (wrong,) if wrong else (), source="arithmetic"
-        )
+        name, sides = f"arithmetic[{self.seed}:{number}]", ((right,), (wrong,) if wrong else ())
+        return Problem(name, drawn.question, str(exact[-1].value), *sides, source="arithmetic")
 
     def problems(self, on_error: OnError = "raise") -> Problems:
         """Problems `start` to `start + count - 1`; InputError for settings that cannot be met."""
-        self._check()
+        check_types(self, "Arithmetic")
+        for least, most in (("min_operands", "max_operands"), ("low", "high"), ("min_value", "max_value")):
+            if getattr(self, least) > getattr(self, most):
+                raise InputError(
+                    f"Arithmetic.{least} is {getattr(self, least)!r}; expected at most {most}, {getattr(self, most)!r}"
+                )
+        if not self.operators:
+            raise InputError('Arithmetic.operators is (); expected some of "+", "-", "*"')
+        if self.habit_share and not self.slip_probability:
+            raise InputError(
+                f"Arithmetic.habit_share is {self.habit_share!r}; expected 0 unless slip_probability is set"
+            )
         items = [self.problem(number) for number in range(self.start, self.start + self.count)]
         habit = f"{self.habit_share:.0%} of the solutions to imitate carry planted slips (habit_share)"
-        return nonempty(Problems(items, 0, (habit,) if self.habit_share else ()), "arithmetic", self.split)
+        return Problems(items, 0, (habit,) if self.habit_share else ())
 
     def fingerprint(self) -> str:
-        """sha256 of the settings."""
-        return settings_digest(self).hexdigest()
-
-    def _check(self) -> None:
-        rules = {
-            "count": (self.count >= 1, "at least 1"),
-            "min_operands": (self.min_operands >= 2, "at least 2"),
-            "max_operands": (self.min_operands <= self.max_operands <= 10, f"{self.min_operands} to 10"),
-            "low": (0 <= self.low <= self.high, f"0 to high ({self.high})"),
-            "high": (self.high < 10**8, "less than 10^8"),
-            "operators": (set(self.operators) <= set("+-*") and bool(self.operators), 'some of "+", "-", "*"'),
-            "min_value": (0 <= self.min_value <= self.max_value, f"0 to max_value ({self.max_value})"),
-            "max_value": (self.max_value < 10**9, "less than 10^9"),
-            "slip_probability": (0 <= self.slip_probability <= 1, "0 to 1"),
-            "habit_share": (
-                0 <= self.habit_share <= (1 if self.slip_probability else 0),
-                "0 to 1, and 0 unless slip_probability is set",
-            ),
-        }
-        for name, (fine, expected) in rules.items():
-            if not fine:
-                raise InputError(f"Arithmetic.{name} is {getattr(self, name)!r}; expected {expected}")
+        return fingerprint_of(self)

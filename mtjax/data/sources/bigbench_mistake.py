@@ -4,26 +4,19 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
 
-from mtjax.data.problem import Problem, Split
+from mtjax.data.problem import Problem
 from mtjax.data.sources.base import SOURCES, FileSource, field_of
 from mtjax.errors import InputError
-from mtjax.io.jsonl import json_of, read_lines
+from mtjax.io.jsonl import json_of
 
 
 class Trace(NamedTuple):
-    """One chain of thought of BIG-Bench Mistake.
+    """One chain of thought of BIG-Bench Mistake."""
 
-    Attributes:
-        problem: question, true answer, and the whole chain as its right or wrong solution.
-        steps: the chain's steps.
-        answer: the answer the chain arrives at; "" where it arrives at none.
-        first_wrong: 0-based number of the first wrong step; None where no step is marked.
-    """
-
-    problem: Problem
-    steps: tuple[str, ...]
-    answer: str
-    first_wrong: int | None
+    problem: Problem  # question, true answer, and the complete chain as its right or wrong solution
+    steps: tuple[str, ...]  # the chain's steps
+    answer: str  # the answer the chain arrives at; "" if it arrives at none
+    first_wrong: int | None  # 0-based number of the first wrong step; None if no step is marked
 
 
 def _trace(record: Any, where: str, id: str) -> Trace:
@@ -34,35 +27,31 @@ def _trace(record: Any, where: str, id: str) -> Trace:
         raise InputError(f"{where}: 'steps' is {steps!r:.80}; expected a list of strings")
     if mistake is not None and not 0 <= mistake < len(steps):
         raise InputError(f"{where}: 'mistake_index' is {mistake}; expected null or 0..{len(steps) - 1}")
-    text = ("\n".join(steps),)
-    good = mistake is None and answer.strip() == target.strip()
-    question = field_of(record, "input", str, where)
-    problem = Problem(id, question, target, text if good else (), () if good else text, source="bigbench_mistake")
+    text, good = ("\n".join(steps),), mistake is None and answer.strip() == target.strip()
+    right, wrong = (text, ()) if good else ((), text)
+    problem = Problem(id, field_of(record, "input", str, where), target, right, wrong, source="bigbench_mistake")
     return Trace(problem, tuple(steps), answer, mistake)
 
 
 @SOURCES.register("bigbench_mistake")
 @dataclasses.dataclass(frozen=True)
 class BigBenchMistake(FileSource):
-    """BIG-Bench Mistake: real chains of thought with the place of the first mistake (Tyen et al., 2024)."""
+    """BIG-Bench Mistake (such as `multistep_arithmetic.jsonl`): chains of thought with the place of the first mistake.
+
+    Source: Tyen et al., "LLMs cannot find reasoning errors, but can correct them given the error location", 2024
+    (arXiv 2311.08516).
+    """
 
     example: ClassVar[str] = (
         '{"input": "1 + 2 * 3 =", "steps": ["2 * 3 = 6.", "1 + 6 = 8."], "answer": "8", "target": "7",'
         ' "mistake_index": 1}\n'
     )
 
-    path: str  # One of its files, such as `multistep_arithmetic.jsonl`.
-    split: Split = "all"  # Which part, by hash of the question.
-
     def parse(self, record: Any, where: str, id: str) -> Problem:
-        """One problem per chain; it is right only if its answer is and no step is marked, and wrong otherwise.
-
-        A right final answer can hold a mistake, and a wrong one can have none marked: both count as wrong.
-        """
+        """One problem per chain, right only if its answer is and no step is marked: either can be wrong alone."""
         return _trace(record, where, id).problem
 
     def traces(self) -> Iterator[Trace]:
         """The chains of all splits, with their steps and the first wrong one; InputError at a bad record."""
-        for number, line in read_lines(self.path):
-            where = f"{self.path}:{number}"
+        for line, where, _ in self.records():
             yield _trace(json_of(line, where), where, where)

@@ -1,7 +1,6 @@
 """CoTErrorSet: questions with a human rationale and the wrong rationale of a model."""
 
 import dataclasses
-import json
 import re
 from typing import Any, ClassVar
 
@@ -9,12 +8,12 @@ from mtjax.data.problem import Problem
 from mtjax.data.sources.base import SOURCES, FileSource, field_of
 from mtjax.errors import InputError
 
-COT_ERROR_KEYS = {
-    "question": ("question", "input"),
-    "right": ("correct_reference", "correct_rationale", "reference"),
-    "wrong": ("incorrect_rationale", "incorrect_reference"),
-}
-"""Where `CotErrorSet` finds its three fields; case, spaces and hyphens of a key do not matter."""
+COT_ERROR_KEYS = (
+    ("question", "input"),
+    ("correct_reference", "correct_rationale", "reference"),
+    ("incorrect_rationale", "incorrect_reference"),
+)
+"""The keys of question, right and wrong rationale; case, spaces and hyphens of a key do not matter."""
 
 
 @SOURCES.register("cot_error_set")
@@ -33,10 +32,8 @@ class CotErrorSet(FileSource):
     def parse(self, record: Any, where: str, id: str) -> Problem:
         """One right and one wrong solution; there is no separate final answer."""
         if not isinstance(record, dict):
-            raise InputError(f"{where}: got {json.dumps(record):.80}; expected an object")
+            raise InputError(f"{where}: got {record!r:.80}; expected an object")
         plain = {re.sub(r"[ -]", "_", str(key).lower()): value for key, value in record.items()}
-        found = {}
-        for ours, names in COT_ERROR_KEYS.items():
-            key = next((name for name in names if name in plain), names[0])
-            found[ours] = field_of(plain, key, str, where)
-        return Problem(id, found["question"], right=(found["right"],), wrong=(found["wrong"],), source="cot_error_set")
+        keys = (next((name for name in names if name in plain), names[0]) for names in COT_ERROR_KEYS)
+        question, right, wrong = (field_of(plain, key, str, where) for key in keys)
+        return Problem(id, question, right=(right,), wrong=(wrong,), source="cot_error_set")

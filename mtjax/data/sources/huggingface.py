@@ -1,10 +1,11 @@
-"""Data sets of the Hugging Face hub as a source (optional extra `hub`), and problems read only when asked for."""
+"""Data sets of the Hugging Face hub as a source (optional extra `hub`)."""
 
 import dataclasses
 from typing import Any
 
 from mtjax.data.problem import OnError, Problem, Problems, Split, problem_from_record
-from mtjax.data.sources.base import SOURCES, Source, content_digest, problems_of_rows, rename_keys, settings_digest
+from mtjax.data.sources.base import SOURCES, Source, fingerprint_of, problem_digests, problems_of_rows, rename_keys
+from mtjax.data.tokenizer import first_line
 from mtjax.errors import InputError
 
 
@@ -16,8 +17,9 @@ class Hub(Source):
     path: str  # The id (`openai/gsm8k`) or the folder.
     subset: str | None = None  # Its configuration, such as "main"; None where there is only one.
     part: str = "train"  # Its own split, such as "train" or "test".
-    columns: tuple[str, ...] = ()
-    """Columns to take, each `key` or `theirs=ours`; the result is a record in one of the schemas. Empty takes all."""
+    columns: tuple[
+        str, ...
+    ] = ()  # Columns to take, each `key` or `theirs=ours`, as a record in a schema; empty takes all.
     split: Split = "all"  # Which part of those, by hash of the question.
 
     def problems(self, on_error: OnError = "raise") -> Problems:
@@ -31,20 +33,19 @@ class Hub(Source):
         try:
             rows = datasets.load_dataset(self.path, self.subset, split=self.part)
         except Exception as error:  # datasets raises many kinds: no network, no such set, no such split
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise InputError(
-                f"data set {self.path!r} (subset {self.subset!r}, part {self.part!r}) cannot be loaded: {reason:.200}; "
-                "check the names and the network, or give a local folder"
+                f"data set {self.path!r} (subset {self.subset!r}, part {self.part!r}) cannot be loaded: "
+                f"{first_line(error):.200}; check the names and the network, or give a local folder"
             ) from error
 
-        def make(row: Any, number: int) -> Problem:
-            name = f"{self.path}[{number}]"
+        def make(number: int, row: Any) -> Problem:
+            where = f"{self.path}[{number}]"
             # A column is there for every row; what a row leaves out is None.
-            given = {key: value for key, value in rename_keys(dict(row), self.columns).items() if value is not None}
-            return problem_from_record(given, name)
+            record = rename_keys(dict(row), self.columns, where)
+            return problem_from_record({key: value for key, value in record.items() if value is not None}, where)
 
-        return problems_of_rows(rows, make, self.path, on_error, self.split)
+        return problems_of_rows(make, rows, self.path, on_error, self.split)
 
     def fingerprint(self) -> str:
-        """sha256 of settings and content; reads the whole set once."""
-        return content_digest(settings_digest(self), self.problems("skip").items)
+        """sha256 of settings and content; reads the entire set once."""
+        return fingerprint_of(self, content=problem_digests(self.problems("skip").items))

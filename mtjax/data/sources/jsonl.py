@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 from mtjax.data.problem import Problem, problem_from_record
 from mtjax.data.sources.base import SOURCES, FileSource, rename_keys
-from mtjax.errors import InputError
 
 
 @SOURCES.register("jsonl")
@@ -18,12 +17,4 @@ class Jsonl(FileSource):
     columns: tuple[str, ...] = ()  # Keys to take, each `key` or `theirs=ours`; empty takes the record as it is.
 
     def parse(self, record: Any, where: str, id: str) -> Problem:
-        """A record in one of the schemas, its keys renamed as `columns` says."""
-        return problem_from_record(_renamed(record, self.columns, where), where, id=id)
-
-
-def _renamed(record: Any, columns: tuple[str, ...], where: str) -> Any:
-    try:
-        return rename_keys(record, columns)
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from error
+        return problem_from_record(rename_keys(record, self.columns, where), where, id=id)

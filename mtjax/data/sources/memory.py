@@ -6,25 +6,21 @@ from typing import Annotated, Any
 import tyro
 
 from mtjax.data.problem import OnError, Problem, Problems, Split, problem_from_record
-from mtjax.data.sources.base import SOURCES, Source, content_digest, nonempty, settings_digest
-from mtjax.data.sources.base import collect as _collect
+from mtjax.data.sources.base import SOURCES, Source, collect, fingerprint_of, problem_digests
 
 
 def _not_here(words: list[str]) -> Any:
     raise ValueError(f"{words}: problems and sources are written in a config file, not on the command line")
 
 
-InConfigOnly = Annotated[
-    tuple[Any, ...],
-    tyro.constructors.PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="(in a config file)",
-        instance_from_str=_not_here,
-        is_instance=lambda value: isinstance(value, tuple | list),
-        str_from_instance=lambda value: [f"{len(value)} given in the config file"],
-    ),
-]
-"""A tuple of anything, which the command line can keep but not write."""
+_IN_CONFIG_ONLY = tyro.constructors.PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="(in a config file)",
+    instance_from_str=_not_here,
+    is_instance=lambda value: isinstance(value, tuple | list),
+    str_from_instance=lambda value: [f"{len(value)} given in the config file"],
+)
+InConfigOnly = Annotated[tuple[Any, ...], _IN_CONFIG_ONLY]  # A tuple that the command line can keep but not write.
 
 
 @SOURCES.register("memory")
@@ -38,13 +34,10 @@ class InMemory(Source):
     def problems(self, on_error: OnError = "raise") -> Problems:
         """The problems in order; records without an id are called `memory[0]`, `memory[1]`, ..."""
 
-        def make(number: int) -> Problem:
-            item = self.items[number]
+        def make(number: int, item: Any) -> Problem:
             return item if isinstance(item, Problem) else problem_from_record(item, f"memory[{number}]")
 
-        attempts = ((lambda number=number: make(number)) for number in range(len(self.items)))
-        return nonempty(_collect(attempts, on_error, self.split), "memory", self.split)
+        return collect(make, enumerate(self.items), "memory", on_error, self.split)
 
     def fingerprint(self) -> str:
-        """sha256 of settings and content."""
-        return content_digest(settings_digest(self, "items"), self.problems("skip").items)
+        return fingerprint_of(self, "items", content=problem_digests(self.problems("skip").items))

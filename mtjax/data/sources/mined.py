@@ -1,10 +1,6 @@
 """Mined solutions: the file that `python -m mtjax.mine` writes, and that file as a source of problems.
 
-One JSON object per line, one line per problem, in the order of the problems:
-
-    {"schema": 1, "number": 0, "id": "...", "question": "...", "answer": "14", "source": "arithmetic", "drawn": 8,
-     "solutions": [{"text": "...", "verdict": "wrong", "answer": "24", "count": 3, "logprob": -2.5, "tokens": 17,
-                    "finished": true, "readable": true, "first_wrong": 1, "error": "calculation", "untrue": true}]}
+One line per problem, in order: the JSON object of a `MinedProblem` with `"schema": 1`.
 """
 
 import dataclasses
@@ -15,16 +11,11 @@ from typing import Any, ClassVar, Literal
 from mtjax.data.problem import Problem, Split
 from mtjax.data.sources.base import SOURCES, FileSource
 from mtjax.errors import InputError
-from mtjax.io.jsonl import decode, json_of, read_lines
+from mtjax.io.jsonl import decode, json_of
 
-SCHEMA = 1
-"""Version of the lines; raised when a field changes its meaning."""
-
-FILE = "solutions.jsonl"
-"""What the file is called in its folder; it is there once all problems are done."""
-
-Verdict = Literal["right", "wrong", "unknown"]
-"""What the check of the final answer can say; unknown is neither right nor wrong."""
+SCHEMA = 1  # Version of the lines; raised when a field changes its meaning.
+FILE = "solutions.jsonl"  # What the file is called in its folder; it is there once all problems are done.
+Verdict = Literal["right", "wrong", "unknown"]  # Of the final answer; unknown is neither right nor wrong.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,22 +24,17 @@ class Solution:
 
     text: str  # The text without its end token, white space as drawn.
     verdict: Verdict  # Verdict on the final answer.
-    answer: str | None = None  # The final answer found in the text; None where there is none.
+    answer: str | None = None  # The final answer found in the text; None if there is none.
     count: int = 1  # How many samples were this text (white space around it not counted).
     logprob: float | None = None
     """Log-probability (nats) of the first of those samples given the prompt, summed over its tokens, the end token
     included: of a local policy the model's own at temperature 1; of a server what it says, or None."""
-    tokens: int | None = None  # Tokens of that sample, the end token included; None where a server does not say.
-    finished: bool = True  # Ended by itself; False where the sample was cut at its longest length.
-    readable: bool = True
-    """Whether the policy's tokenizer can write the text again; special tokens in the middle may prevent it."""
-    first_wrong: int | None = None
-    """0-based number of the first step that the checker of generated arithmetic does not accept; None where it accepts
-    all, and for other problems."""
-    error: str = ""
-    """What that checker says of this step, a `mtjax.data.arithmetic_checker.StepErrorKind`; "" where it accepts all."""
-    untrue: bool = False
-    """Whether an equation is false or the answer is not the last value: more than another form or order of steps."""
+    tokens: int | None = None  # Tokens of that sample, the end token included; None if a server does not say.
+    finished: bool = True  # Ended by itself; False if the sample was cut at its longest length.
+    readable: bool = True  # The policy's tokenizer can write it again; special tokens in the middle may prevent that.
+    first_wrong: int | None = None  # First step (from 0) that the arithmetic checker refuses; None if it accepts all.
+    error: str = ""  # The `mtjax.data.arithmetic_checker.StepErrorKind` of that step; "" if all are accepted.
+    untrue: bool = False  # An equation is false or the answer is not the last value: more than another form or order.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,8 +57,7 @@ class MinedProblem:
 
 def to_json(problem: MinedProblem) -> dict[str, Any]:
     """The JSON object of one line; keys in a fixed order, so that equal problems give equal bytes."""
-    solutions = [dataclasses.asdict(solution) for solution in problem.solutions]
-    return {"schema": SCHEMA} | dataclasses.asdict(problem) | {"solutions": solutions}
+    return {"schema": SCHEMA} | dataclasses.asdict(problem)
 
 
 def from_json(record: Any, where: str) -> MinedProblem:
@@ -88,26 +73,21 @@ def from_json(record: Any, where: str) -> MinedProblem:
 
 
 def solutions_file(path: str) -> str:
-    """The file of mined solutions that a path means: itself, or the one in the folder; InputError until it is whole."""
+    """The file of mined solutions that a path means: itself, or the one in the folder; InputError if incomplete."""
     folder = pathlib.Path(path)
     if not folder.is_dir():
         return path
-    if not (folder / FILE).is_file():
-        started = (folder / "manifest.json").is_file()
-        why = (
-            "mining has not finished there: run the same `python -m mtjax.mine` again"
-            if started
-            else "mine there first"
-        )
-        raise InputError(f"folder '{path}' has no {FILE}; {why}")
-    return str(folder / FILE)
+    if (folder / FILE).is_file():
+        return str(folder / FILE)
+    why = "mine there first"
+    if (folder / "manifest.json").is_file():
+        why = "mining has not finished there: run the same `python -m mtjax.mine` again"
+    raise InputError(f"folder '{path}' has no {FILE}; {why}")
 
 
 def read_mined(path: str) -> Iterator[MinedProblem]:
     """The problems of a folder or file of mined solutions, one by one; InputError naming the line of a bad one."""
-    file = solutions_file(path)
-    for number, line in read_lines(file):
-        where = f"{file}:{number}"
+    for line, where, _ in Mined(path).records():
         yield from_json(json_of(line, where), where)
 
 
@@ -128,10 +108,8 @@ class Mined(FileSource):
 
     path: str  # The folder that `mtjax.mine` wrote, or its solutions.jsonl (or .jsonl.gz).
     split: Split = "all"  # Which part, by hash of the question.
-    flawed: Literal["drop", "right", "wrong"] = "drop"
-    """What a right final answer behind an equation that is known to be false counts as."""
-    cut: Literal["drop", "wrong"] = "drop"
-    """What a solution that was cut at its longest length counts as: nothing, or, where its answer is wrong, wrong."""
+    flawed: Literal["drop", "right", "wrong"] = "drop"  # What a right answer after a false equation counts as.
+    cut: Literal["drop", "wrong"] = "drop"  # What a wrong solution counts as that was cut at its longest length.
     solved_below: float | None = None
     """Leave out problems solved in this share of their samples or more, as DCO's released code does at 0.1."""
 
@@ -140,11 +118,9 @@ class Mined(FileSource):
             raise InputError(f"source.solved_below={self.solved_below}: expected a share, above 0 and at most 1")
 
     def file(self) -> str:
-        """The file of solutions, in the folder or itself."""
         return solutions_file(self.path)
 
     def parse(self, record: Any, where: str, id: str) -> Problem:
-        """One mined problem; those without any solution are problems too."""
         return self.problem_of(from_json(record, where))
 
     def problem_of(self, mined: MinedProblem) -> Problem:
@@ -156,15 +132,8 @@ class Mined(FileSource):
         rate = right / (right + wrong) if right + wrong else None
         if self.solved_below is not None and (rate is None or rate >= self.solved_below):
             sides = {"right": [], "wrong": []}
-        return Problem(
-            mined.id,
-            mined.question,
-            mined.answer,
-            tuple(sides["right"]),
-            tuple(sides["wrong"]),
-            success_rate=rate,
-            source=mined.source,
-        )
+        texts = (tuple(sides["right"]), tuple(sides["wrong"]))
+        return Problem(mined.id, mined.question, mined.answer, *texts, success_rate=rate, source=mined.source)
 
     def side_of(self, solution: Solution) -> str:
         """What a solution counts as: "right", "wrong", or "unknown" or "drop" for neither."""

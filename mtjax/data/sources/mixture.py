@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 from mtjax.data.problem import OnError, Problems
-from mtjax.data.sources.base import SOURCES, Source, settings_digest
+from mtjax.data.sources.base import SOURCES, Source, fingerprint_of
 from mtjax.data.sources.memory import InConfigOnly
 from mtjax.errors import InputError
 
@@ -15,24 +15,25 @@ from mtjax.errors import InputError
 class Mixture(Source):
     """Several sources, of which each example picks one with the given odds.
 
-    The picks are seeded quotas (`mtjax.data.order`), so they need no history. Raises
-    InputError for no sources, another number of weights, and weights that are not positive and finite.
+    The picks are seeded quotas (`mtjax.data.packing`), so they need no history. Raises InputError for no sources,
+    another number of weights, and weights that are not positive and finite.
     """
 
     sources: InConfigOnly  # The sources.
     weights: tuple[float, ...] = ()  # The odds, one per source, in any unit; empty gives each source the same.
 
     def __post_init__(self) -> None:
-        """Check sources and weights at once: a mixture is written by hand."""
         if not self.sources:
             raise InputError("Mixture has no sources; give at least one")
         if self.weights and len(self.weights) != len(self.sources):
             raise InputError(
                 f"Mixture has {len(self.sources)} sources and {len(self.weights)} weights; give one weight per source"
             )
-        bad = [weight for weight in self.weights if not (math.isfinite(weight) and weight > 0)]
-        if bad:
-            raise InputError(f"Mixture weight {bad[0]}: expected a positive number; leave out a source to give it none")
+        for weight in self.weights:
+            if not 0 < weight < math.inf:
+                raise InputError(
+                    f"Mixture weight {weight}: expected a positive number; leave out a source to give it none"
+                )
 
     @property
     def shares(self) -> tuple[float, ...]:
@@ -44,17 +45,12 @@ class Mixture(Source):
         """The problems of all sources, one source after the other: weights do not matter here."""
         parts = [source.problems(on_error) for source in self.sources]
         items = [problem for part in parts for problem in part.items]
-        return Problems(
-            items, sum(part.skipped for part in parts), tuple(note for part in parts for note in part.notes)
-        )
+        notes = tuple(note for part in parts for note in part.notes)
+        return Problems(items, sum(part.skipped for part in parts), notes)
 
     def fingerprint(self) -> str:
-        """sha256 of the shares and the sources' fingerprints."""
-        digest = settings_digest(self, "sources", "weights")
-        digest.update(repr(self.shares).encode())
-        for source in self.sources:
-            digest.update(source.fingerprint().encode())
-        return digest.hexdigest()
+        parts = [repr(self.shares), *(source.fingerprint() for source in self.sources)]
+        return fingerprint_of(self, "sources", "weights", content=map(str.encode, parts))
 
 
 def weighted_sources(source: Any, weight: float = 1.0) -> list[tuple[Any, float]]:

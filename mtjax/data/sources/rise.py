@@ -8,7 +8,6 @@ from mtjax.data.sources.base import SOURCES, FileSource, field_of
 from mtjax.errors import InputError
 
 RISE_KEYS = ("idx", "dataset", "prompt", "initial_reason_steps", "chosen", "rejected", "answer")
-"""Keys of a RISE pair record; records of steps also have `step` and `last_step`."""
 
 
 @SOURCES.register("rise")
@@ -29,13 +28,11 @@ class Rise(FileSource):
 
     def parse(self, record: Any, where: str, id: str) -> Problem:
         """A pair of complete solutions if `initial_reason_steps` is empty, else of a step after these."""
-        prefix, chosen, rejected = (
-            field_of(record, key, str, where) for key in ("initial_reason_steps", "chosen", "rejected")
-        )
-        missing = [key for key in ("idx", "dataset", "answer") if key not in record]
+        texts = ("initial_reason_steps", "chosen", "rejected", "prompt")
+        prefix, chosen, rejected, question = (field_of(record, key, str, where) for key in texts)
+        missing = [key for key in RISE_KEYS if key not in record]
         if missing:
             raise InputError(f"{where}: no key {missing[0]!r}; a RISE pair record has {', '.join(RISE_KEYS)}")
         pair = Pair(prefix, chosen, rejected, "step" if prefix else "full")
         name = f"{record['dataset']}:{record['idx']}"
-        question = field_of(record, "prompt", str, where)
         return Problem(name, question, str(record["answer"]), pairs=(pair,), source="rise")

@@ -2,20 +2,15 @@
 
 import dataclasses
 import decimal
-import functools
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from mtjax.data.problem import Problem
 from mtjax.data.sources.base import SOURCES, FileSource, field_of
 from mtjax.errors import InputError
 from mtjax.io.jsonl import existing_file, json_of
-
-
-def _given(record: Any) -> Any:
-    return record
 
 
 @SOURCES.register("svamp")
@@ -31,23 +26,22 @@ class Svamp(FileSource):
         '[{"ID": "chal-1", "Body": "A pack costs 76 dollars.", "Question": "How much are 2?", "Answer": 152.0}]'
     )
 
-    def records(self) -> Iterator[tuple[str, str, Callable[[], Any]]]:
-        """The entries of the list."""
+    def records(self) -> Iterator[tuple[Any, str, str]]:
         file = existing_file(self.path)
         records = json_of(file.read_bytes(), self.path)
         if not isinstance(records, list):
             raise InputError(f"{self.path}: got {type(records).__name__}; expected one JSON list of records")
         for number, record in enumerate(records):
-            yield f"{self.path}: record {number}", f"{file.name}[{number}]", functools.partial(_given, record)
+            yield record, f"{self.path}: record {number}", f"{file.name}[{number}]"
 
     def parse(self, record: Any, where: str, id: str) -> Problem:
         """The question is body and question, joined by ", " where the body does not end a sentence."""
         body = field_of(record, "Body", str, where).strip()
-        question = body + (" " if body.endswith((".", "?", "!", ",")) else ", ")
-        question += field_of(record, "Question", str, where).strip()
-        said = field_of(record, "Answer", (int, float), where)
-        if isinstance(said, bool) or not math.isfinite(said):
-            raise InputError(f"{where}: 'Answer' is {json.dumps(said)}; expected a number")
-        value = decimal.Decimal(str(said))
+        gap = " " if body.endswith((".", "?", "!", ",")) else ", "
+        question = body + gap + field_of(record, "Question", str, where).strip()
+        given = field_of(record, "Answer", (int, float), where)
+        if isinstance(given, bool) or not math.isfinite(given):
+            raise InputError(f"{where}: 'Answer' is {json.dumps(given)}; expected a number")
+        value = decimal.Decimal(str(given))
         answer = str(int(value)) if value == value.to_integral_value() else str(value)
         return Problem(str(record.get("ID", id)), question, answer, source="svamp")

@@ -5,7 +5,7 @@ import pathlib
 from typing import Any
 
 from mtjax.data.problem import OnError, Problem, Problems, Split, problem_from_record, record_from_problem
-from mtjax.data.sources.base import SOURCES, Source, problems_of_rows, rename_keys, settings_digest
+from mtjax.data.sources.base import SOURCES, Source, fingerprint_of, problems_of_rows, rename_keys
 from mtjax.data.sources.jsonl import Jsonl
 from mtjax.errors import InputError, suggest
 
@@ -21,8 +21,8 @@ def _native(value: Any) -> Any:
     return [_native(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _record(row: dict[str, Any], columns: tuple[str, ...]) -> dict[str, Any]:
-    record = rename_keys(_native(row), columns)
+def _record(row: dict[str, Any], columns: tuple[str, ...], where: str) -> dict[str, Any]:
+    record = rename_keys(_native(row), columns, where)
     turns = record.get("messages")
     if isinstance(turns, dict):
         pairs = zip(turns["role"], turns["content"], strict=True)
@@ -41,8 +41,7 @@ class Tfds(Source):
 
     folder: str  # The version folder (it holds `dataset_info.json`), such as the one `build_tfds` returns.
     part: str = "train"  # Its own split.
-    columns: tuple[str, ...] = ()
-    """Features to take, each `key` or `theirs=ours`; the result is a record in one of the schemas. Empty takes all."""
+    columns: tuple[str, ...] = ()  # Features to take, each `key` or `theirs=ours`, as a record in a schema; empty: all.
     split: Split = "all"  # Which part of those, by hash of the question.
 
     def problems(self, on_error: OnError = "raise") -> Problems:
@@ -64,18 +63,15 @@ class Tfds(Source):
                 f"'{self.folder}' is not in ArrayRecord files ({error}); prepare it with file_format='array_record'"
             ) from error
 
-        def make(row: Any, number: int) -> Problem:
-            name = f"{pathlib.Path(self.folder).parent.name}/{self.part}[{number}]"
-            return problem_from_record(_record(row, self.columns), name)
+        def make(number: int, row: Any) -> Problem:
+            where = f"{pathlib.Path(self.folder).parent.name}/{self.part}[{number}]"
+            return problem_from_record(_record(row, self.columns, where), where)
 
-        return problems_of_rows(rows, make, self.folder, on_error, self.split)
+        return problems_of_rows(make, rows, self.folder, on_error, self.split)
 
     def fingerprint(self) -> str:
-        """sha256 of settings and of every file of the folder."""
-        digest = settings_digest(self, "folder")
-        for file in sorted(pathlib.Path(self.folder).iterdir()):
-            digest.update(file.name.encode() + b"\0" + file.read_bytes())
-        return digest.hexdigest()
+        files = sorted(pathlib.Path(self.folder).iterdir())
+        return fingerprint_of(self, "folder", content=(f"{f.name}\0".encode() + f.read_bytes() for f in files))
 
 
 def build_tfds(
@@ -83,24 +79,23 @@ def build_tfds(
 ) -> str:
     """Build a TFDS data set in ArrayRecord files from a JSONL file, in the order of its lines; return its folder.
 
-    Its one part is "train"; its features are id, question, answer, right, wrong, messages and source, empty where a
-    record has none. Raises InputError as `Jsonl` does, for a name that is not lower case letters, digits and `_`, and
-    where a data set of that name is there already (TFDS would silently keep the old one).
+    Its one part is "train"; its features are id, question, answer, right, wrong, messages and source. Raises InputError
+    as `Jsonl` does, for a name that is not lower case letters, digits and `_`, and if a data set of that name exists.
     """
     import tensorflow_datasets as tfds
     from etils import epath
 
     if not (name.isidentifier() and name == name.lower()):
         raise InputError(f"data set name {name!r}: expected lower case letters, digits and '_', such as 'problems'")
-    if (pathlib.Path(folder) / name).exists():
-        raise InputError(
-            f"'{pathlib.Path(folder) / name}' is there already; remove it, or choose another folder or name"
-        )
+    there = pathlib.Path(folder) / name
+    if there.exists():
+        raise InputError(f"'{there}' is there already; remove it, or choose another folder or name")
     problems = Jsonl(jsonl, split).problems(on_error).items
-    texts = {key: tfds.features.Text() for key in ("id", "question", "answer", "source")}
-    turn = {"role": tfds.features.Text(), "content": tfds.features.Text()}
-    lists = {key: tfds.features.Sequence(tfds.features.Text()) for key in ("right", "wrong")}
-    features = texts | lists | {"messages": tfds.features.Sequence(turn)}
+    text = tfds.features.Text()
+    features = dict.fromkeys(("id", "question", "answer", "source"), text)
+    features |= dict.fromkeys(("right", "wrong"), tfds.features.Sequence(text))
+    features["messages"] = tfds.features.Sequence({"role": text, "content": text})
+    empty = {"question": "", "answer": "", "source": "", "right": [], "wrong": [], "messages": []}
 
     class Problems(tfds.core.GeneratorBasedBuilder):
         """The records of one JSONL file."""
@@ -117,9 +112,7 @@ def build_tfds(
             return {"train": self._generate_examples()}
 
         def _generate_examples(self):
-            for number, problem in enumerate(problems):
-                record = {"question": "", "answer": "", "source": "", "right": [], "wrong": [], "messages": []}
-                yield number, record | record_from_problem(problem)
+            return ((number, empty | record_from_problem(problem)) for number, problem in enumerate(problems))
 
     # TFDS would look for the file and the README of the class, which needs importlib_resources (undeclared in 4.9.10).
     Problems.name = Problems.__module__ = name

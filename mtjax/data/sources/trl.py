@@ -1,8 +1,6 @@
 """Preference records in TRL's format as a source."""
 
 import dataclasses
-import json
-from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from mtjax.data.problem import Pair, Problem
@@ -22,31 +20,31 @@ class Trl(FileSource):
     example: ClassVar[str] = '{"prompt": "6 + 1?", "chosen": "It is 7.", "rejected": "It is 8."}\n'
 
     def parse(self, record: Any, where: str, id: str) -> Problem:
-        """A pair of complete solutions."""
-        if not isinstance(record, Mapping) or not {"chosen", "rejected"} <= record.keys():
-            found = json.dumps(record, default=str)
-            raise InputError(f"{where}: got {found:.80}; expected prompt, chosen and rejected")
+        if not isinstance(record, dict) or not {"chosen", "rejected"} <= record.keys():
+            raise InputError(f"{where}: got {record!r:.80}; expected prompt, chosen and rejected")
+        sides = ("chosen", "rejected")
         if isinstance(record["chosen"], str):
-            prompt, chosen, rejected = (field_of(record, key, str, where) for key in ("prompt", "chosen", "rejected"))
+            prompt, *answers = (field_of(record, key, str, where) for key in ("prompt", *sides))
         else:
-            prompt, chosen, rejected = _conversation(record, where)
-        return Problem(id, prompt, pairs=(Pair("", chosen, rejected),), source="trl")
+            opening = _messages(record.get("prompt", []), where)
+            chosen, rejected = (_dialogue([*opening, *_messages(record[side], where)], where) for side in sides)
+            if chosen[0] != rejected[0]:
+                raise InputError(f"{where}: chosen and rejected answer different questions; expected one question")
+            prompt, answers = chosen[0], [chosen[1], rejected[1]]
+        return Problem(id, prompt, pairs=(Pair("", *answers),), source="trl")
 
 
-def _conversation(record: Any, where: str) -> tuple[str, str, str]:
-    """Prompt, chosen and rejected texts of a conversational record."""
-    opening = _messages(record.get("prompt", []), where)
-    sides = [[*opening, *_messages(record[key], where)] for key in ("chosen", "rejected")]
-    for side in sides:
-        if [role for role, _ in side] != ["user", "assistant"]:
-            roles = ", ".join(role for role, _ in side) or "nobody"
-            raise InputError(f"{where}: messages of {roles}; expected one of the user, then the answer")
-    if sides[0][0] != sides[1][0]:
-        raise InputError(f"{where}: chosen and rejected answer different questions; expected one question")
-    return sides[0][0][1], sides[0][1][1], sides[1][1][1]
-
-
-def _messages(value: Any, where: str) -> Sequence[tuple[str, str]]:
+def _messages(value: Any, where: str) -> list[tuple[str, str]]:
+    """Role and content of each message."""
     if not isinstance(value, list | tuple):
         raise InputError(f"{where}: got {value!r:.80}; expected a list of messages")
     return [(field_of(message, "role", str, where), field_of(message, "content", str, where)) for message in value]
+
+
+def _dialogue(messages: list[tuple[str, str]], where: str) -> list[str]:
+    """The question and the answer of a conversation of one turn."""
+    roles = [role for role, _ in messages]
+    if roles != ["user", "assistant"]:
+        found = ", ".join(roles) or "nobody"
+        raise InputError(f"{where}: messages of {found}; expected one of the user, then the answer")
+    return [content for _, content in messages]

@@ -1,10 +1,6 @@
-"""The contract of a task, and what tasks share: templates, target spans, and the choice of solutions.
-
-A task turns a problem into the text that a model sees, and says which of its characters are targets.
-"""
+"""The contract of a task, and what tasks share: templates, target spans, and the choice of solutions."""
 
 import math
-import re
 from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
@@ -14,6 +10,17 @@ from mtjax.errors import InputError
 from mtjax.io.hashing import unit
 from mtjax.registry import Registry
 
+PLAIN = "{question}\n"  # The question on a line (or lines) of its own; every tokenizer of the project can write it.
+QUESTION_ANSWER = "Question: {question}\nAnswer:\n"  # For base models: a question and an answer, each named.
+CHATML = "<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"  # One user turn, for SmolLM2 and Qwen2.
+_SLOT = "{question}"
+
+
+def fill(template: str, question: str) -> str:
+    """The template with the question in its slot. Other braces stay as they are, so LaTeX needs no escapes."""
+    before, after = template.split(_SLOT)
+    return before + question + after
+
 
 def choose_solutions(problem: Problem, wrong_per_right: float | None) -> list[tuple[str, str, bool]]:
     """The solutions to train on, as (name, text, is right): all right ones, and `wrong_per_right` wrong ones for each.
@@ -22,62 +29,16 @@ def choose_solutions(problem: Problem, wrong_per_right: float | None) -> list[tu
     if there are fewer; a fraction is rounded up or down with the chance it stands for. Which ones, and the rounding,
     depend on the problem's id alone, so every run and every host agree. Raises InputError for a negative ratio.
     """
-    names = [f"wrong/{number}" for number in range(len(problem.wrong))]
-    if wrong_per_right is not None:
-        if not 0 <= wrong_per_right < math.inf:
-            raise InputError(f"task.wrong_per_right={wrong_per_right}: expected a number >= 0, or None for all")
-        share = wrong_per_right * len(problem.right)
-        take = math.floor(share) + (unit(problem.id, "rounding") < share % 1)
-        names = sorted(names, key=lambda name: unit(problem.id, name))[:take]
-    kept = set(names)
     right = [(f"right/{number}", text, True) for number, text in enumerate(problem.right)]
     wrong = [(f"wrong/{number}", text, False) for number, text in enumerate(problem.wrong)]
-    return right + [solution for solution in wrong if solution[0] in kept]
-
-
-def step_starts(text: str, start: int) -> tuple[int, ...]:
-    """Where the steps of a solution start that fills `text` from `start` on.
-
-    Steps are what `Step 1:`, `Step 2:`, ... and `Answer:` open at the start of a line; without such headers every line
-    that is not blank is a step. The first one starts at `start` in any case.
-
-    >>> step_starts("Q\nStep 1: a\nb\nStep 2: c", 2)
-    (2, 12)
-    """
-    headers = [match.start() for match in re.finditer(r"^(Step \d+|Answer):", text, re.MULTILINE)]
-    if not any(mark >= start for mark in headers):
-        headers = [match.start() for match in re.finditer(r"^(?=\S)", text, re.MULTILINE)]
-    return (start, *(mark for mark in headers if mark > start))
-
-
-PLAIN = "{question}\n"
-"""The question on a line (or lines) of its own; every tokenizer of the project can write it."""
-
-
-QUESTION_ANSWER = "Question: {question}\nAnswer:\n"
-"""For base models: a question and an answer, each named."""
-
-
-CHATML = "<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
-"""For SmolLM2-Instruct and Qwen2: one user turn, without a system message."""
-
-
-SLOT = "{question}"
-
-
-def check_template(template: str) -> None:
-    """Raise InputError unless the template has its one `{question}`."""
-    if template.count(SLOT) != 1:
-        raise InputError(
-            f"template {template!r}: expected the text {SLOT} exactly once, found {template.count(SLOT)}; "
-            f"write for example {PLAIN!r}"
-        )
-
-
-def fill(template: str, question: str) -> str:
-    """The template with the question in its slot. Other braces stay as they are, so LaTeX needs no escapes."""
-    before, after = template.split(SLOT)
-    return before + question + after
+    if wrong_per_right is None:
+        return right + wrong
+    if not 0 <= wrong_per_right < math.inf:
+        raise InputError(f"task.wrong_per_right={wrong_per_right}: expected a number >= 0, or None for all")
+    share = wrong_per_right * len(right)
+    take = math.floor(share) + (unit(problem.id, "rounding") < share % 1)
+    kept = sorted(wrong, key=lambda solution: unit(problem.id, solution[0]))[:take]
+    return right + [solution for solution in wrong if solution in kept]
 
 
 class Span(NamedTuple):
@@ -89,59 +50,53 @@ class Span(NamedTuple):
 
 
 class Rendered(NamedTuple):
-    """One sequence to train on, as text.
+    """One sequence to train on, as text."""
 
-    Attributes:
-        name: which rendering of the problem this is, such as "right/0"; unique within the problem.
-        text: everything but the begin and end tokens, which the tokenizer's ids stand for.
-        spans: the targets; characters outside all spans have weight 0.
-        prompt_end: decoding starts behind `text[:prompt_end]`, so a token must end there.
-        ends: whether the end token follows the text; where it does, it is trained with weight 1.
-        extras: numbers about the whole sequence, such as "polarity": 1 right, 0 wrong.
-        steps: where the steps of the answer start, ascending, for objectives that look at steps; None where none does.
-    """
-
-    name: str
-    text: str
-    spans: tuple[Span, ...]
-    prompt_end: int
-    ends: bool
-    extras: Mapping[str, float]
-    steps: tuple[int, ...] | None = None
+    name: str  # which rendering of the problem this is, such as "right/0"; unique within the problem
+    text: str  # everything but the begin and end tokens, which the tokenizer's ids stand for
+    spans: tuple[Span, ...]  # the targets; characters outside all spans have weight 0
+    prompt_end: int  # decoding starts after `text[:prompt_end]`, so a token must end there
+    ends: bool  # whether the end token follows the text; if so, it is trained with weight 1
+    extras: Mapping[str, float]  # numbers about the sequence, such as "polarity": 1 right, 0 wrong
+    steps: tuple[int, ...] | None = None  # where the answer's steps start, ascending, for objectives that look at steps
 
 
 class Task:
-    """What every task is: a frozen dataclass with these attributes and two methods.
+    """A task turns a problem into the text that a model sees, and says which of its characters are targets.
 
-    Attributes:
-        name: its registered name; an objective names the task that it needs.
-        sides: sequences of one example: 1, or 2 for chosen and rejected.
-        needs: what a problem must have for it, as a noun phrase for error messages, such as "right solutions".
-        prefixes: prompts to evaluate, as `{name in reports: polarity passed to prompt}`.
-        is_chat: whether the text comes from the tokenizer's chat template.
-        many_ends: whether several end tokens of one text may be targets, as in a conversation.
+    It is a frozen dataclass with these attributes and two methods. Only a chat uses the tokenizer.
     """
 
-    name: ClassVar[str]
-    sides: ClassVar[int] = 1
-    needs: ClassVar[str]
+    name: ClassVar[str]  # its registered name; an objective names the task that it needs
+    sides: ClassVar[int] = 1  # sequences of one example: 1, or 2 for chosen and rejected
+    needs: ClassVar[str]  # what a problem must have, as a noun phrase for error messages, such as "right solutions"
     prefixes: ClassVar[Mapping[str, bool | None]] = {"plain": None}
-    is_chat: ClassVar[bool] = False
-    many_ends: ClassVar[bool] = False
+    """Prompts to evaluate, as `{name in reports: polarity passed to prompt}`."""
+    is_chat: ClassVar[bool] = False  # whether the text comes from the tokenizer's chat template
+    many_ends: ClassVar[bool] = False  # whether several end tokens of one text may be targets, as in a conversation
+
+    def __post_init__(self) -> None:
+        template = getattr(self, "template", PLAIN)
+        if template.count(_SLOT) != 1:
+            raise InputError(
+                f"template {template!r}: expected the text {_SLOT} exactly once, found {template.count(_SLOT)}; "
+                f"write for example {PLAIN!r}"
+            )
 
     def prompt(self, problem: Problem, polarity: bool | None = None, tokenizer: Tokenizer | None = None) -> str:
         """The text to decode from: exactly what stands before the answer in training.
 
-        `polarity` asks for the prompt of right (True) or wrong (False) answers where a task has both.
+        `polarity` asks for the prompt of right (True) or wrong (False) answers, if a task has both. By default, the
+        task's `template` (text with `{question}` once) holding the question.
         """
-        raise NotImplementedError
+        return fill(self.template, problem.question.strip())  # type: ignore[attr-defined]
 
     def render(self, problem: Problem, tokenizer: Tokenizer | None = None) -> list[Rendered]:
-        """The sequences to train on, side after side and example after example; empty where the problem has none."""
+        """The sequences to train on, side after side and example after example; empty if the problem has none."""
         raise NotImplementedError
 
     def opening(self) -> tuple[Message, ...]:
-        """Messages to put in front of a conversation that has no system message."""
+        """Messages to put at the start of a conversation that has no system message."""
         return ()
 
     def ends(self, extras: Mapping[str, float]) -> bool:
@@ -149,5 +104,4 @@ class Task:
         return True
 
 
-TASKS = Registry("task", requires=("name", "sides", "needs", "prompt", "render"))
-"""Every task by name."""
+TASKS = Registry("task", requires=("name", "sides", "needs", "prompt", "render"))  # Every task by name.

@@ -14,9 +14,9 @@ from mtjax.errors import InputError
 class ChatTask(Task):
     """Conversations in the tokenizer's chat template: targets are what the assistant says, turn by turn.
 
-    Each assistant turn counts from behind its header to the token that closes it, that one included, so the model
-    learns to stop. White space the template puts behind the closing token does not count. Where the template closes
-    turns without the tokenizer's end token, that is added after the last turn.
+    Each assistant turn counts from the end of its header to the token that closes it, that one included, so the model
+    learns to stop. White space the template puts after the closing token does not count. If the template closes turns
+    without the tokenizer's end token, that is added after the last turn.
 
     A problem without messages becomes a user turn with the question and an assistant turn per right solution.
     """
@@ -26,30 +26,31 @@ class ChatTask(Task):
     is_chat: ClassVar[bool] = True
     many_ends: ClassVar[bool] = True
 
-    system: str = ""  # System message put in front of conversations that have none; "" leaves it to the template.
-
-    def _conversations(self, problem: Problem) -> list[tuple[str, list[Message]]]:
-        found = [("chat", list(problem.messages))] if problem.messages else []
-        if not found:
-            user = Message("user", problem.question)
-            found = [
-                (f"right/{number}", [user, Message("assistant", text)]) for number, text in enumerate(problem.right)
-            ] or [("chat", [user])]
-        return [(name, self._with_system(messages)) for name, messages in found]
-
-    def _with_system(self, messages: list[Message]) -> list[Message]:
-        has_own = bool(messages) and messages[0].role == "system"
-        return messages if has_own else [*self.opening(), *messages]
+    system: str = ""  # System message at the start of conversations that have none; "" leaves it to the template.
 
     def opening(self) -> tuple[Message, ...]:
-        """The system message, if there is one."""
         return (Message("system", self.system),) if self.system else ()
+
+    def _conversations(self, problem: Problem) -> list[tuple[str, list[Message]]]:
+        """Conversations by name, each with a system message and cut after its last assistant turn, if it has one."""
+        found = [("chat", problem.messages or (Message("user", problem.question),))]
+        if not problem.messages and problem.right:
+            found = [
+                (f"right/{number}", (*found[0][1], Message("assistant", text)))
+                for number, text in enumerate(problem.right)
+            ]
+        conversations = []
+        for name, messages in found:
+            turns = [*(() if messages[0].role == "system" else self.opening()), *messages]
+            last = max((turn for turn, message in enumerate(turns) if message.role == "assistant"), default=len(turns))
+            conversations.append((name, turns[: last + 1]))
+        return conversations
 
     def prompt(self, problem: Problem, polarity: bool | None = None, tokenizer: Tokenizer | None = None) -> str:
         """The conversation up to the last assistant turn, and that turn's header."""
         messages = self._conversations(problem)[0][1]
-        last = _last_assistant(messages)
-        return _with_template(tokenizer).render_chat(messages if last is None else messages[:last], True)
+        before = messages[:-1] if messages[-1].role == "assistant" else messages
+        return _with_template(tokenizer).render_chat(before, True)
 
     def render(self, problem: Problem, tokenizer: Tokenizer | None = None) -> list[Rendered]:
         """One sequence per conversation that has an assistant turn."""
@@ -57,19 +58,13 @@ class ChatTask(Task):
         closing = tokenizer.decode([tokenizer.end_id])
         rendered = []
         for name, messages in self._conversations(problem):
-            last = _last_assistant(messages)
-            if last is None:
-                continue
-            text, turns = render_chat_spans(tokenizer, messages[: last + 1])
-            spans = tuple(Span(start, end, 1.0) for start, end in turns)
-            start, end = turns[-1]
-            ends = not text[start:end].endswith(closing)
-            rendered.append(Rendered(name, text[:end], spans, start, ends, {"polarity": 1.0}))
+            if messages[-1].role == "assistant":
+                text, turns = render_chat_spans(tokenizer, messages)
+                start, end = turns[-1]
+                spans = tuple(Span(*turn, 1.0) for turn in turns)
+                ends = not text[start:end].endswith(closing)
+                rendered.append(Rendered(name, text[:end], spans, start, ends, {"polarity": 1.0}))
         return rendered
-
-
-def _last_assistant(messages: list[Message]) -> int | None:
-    return max((turn for turn, message in enumerate(messages) if message.role == "assistant"), default=None)
 
 
 def _with_template(tokenizer: Tokenizer | None) -> Tokenizer:

@@ -1,28 +1,28 @@
-"""Tasks: from a problem to the text a model sees, and which of its characters count.
-
-A task is a frozen dataclass with a `name` (objectives ask for it), how many `sides` an example has,
-`render(problem, tokenizer) -> list[Rendered]` for training (side after side, example after example) and
-`prompt(problem, polarity, tokenizer) -> str` for decoding: exactly the text that stands before the answer in training.
-Only a chat needs the tokenizer, for its template.
-"""
+"""Prompts and completions as a task."""
 
 import dataclasses
+import re
 from typing import ClassVar, Literal
 
 from mtjax.data.problem import Problem
-from mtjax.data.tasks.base import (
-    PLAIN,
-    TASKS,
-    Rendered,
-    Span,
-    Task,
-    check_template,
-    choose_solutions,
-    fill,
-    step_starts,
-)
+from mtjax.data.tasks.base import PLAIN, TASKS, Rendered, Span, Task, choose_solutions, fill
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
+
+
+def step_starts(text: str, start: int) -> tuple[int, ...]:
+    """Where the steps of a solution start that fills `text` from `start` on.
+
+    Steps are what `Step 1:`, `Step 2:`, ... and `Answer:` open at the start of a line; without such headers every line
+    that is not blank is a step. The first one starts at `start` in any case.
+
+    >>> step_starts("Q\\nStep 1: a\\nb\\nStep 2: c", 2)
+    (2, 12)
+    """
+    headers = [match.start() for match in re.finditer(r"^(Step \d+|Answer):", text, re.MULTILINE)]
+    if not any(mark >= start for mark in headers):
+        headers = [match.start() for match in re.finditer(r"^(?=\S)", text, re.MULTILINE)]
+    return (start, *(mark for mark in headers if mark > start))
 
 
 @TASKS.register("completion")
@@ -38,41 +38,32 @@ class CompletionTask(Task):
     needs: ClassVar[str] = "a completion or right solutions"
 
     template: str = PLAIN  # Text around the question, with `{question}` once; should end in a line break.
-    polarities: Literal["right", "both"] = "right"
-    """Which solutions to train on: right ones, or right and wrong ones alike."""
+    polarities: Literal["right", "both"] = "right"  # Train on right solutions, or on right and wrong ones alike.
     wrong_per_right: float | None = None  # With both: wrong solutions per right one of a problem; None takes all.
-    strip: bool = True
-    """Cut white space around questions and solutions, which would move token boundaries. Off: text as it is."""
-    steps: bool = False
-    """Number the steps of each solution (`step_ids`, see `step_starts`), for dco with granularity "step"."""
+    strip: bool = True  # Cut white space around questions and solutions, which would move token boundaries.
+    steps: bool = False  # Number the steps of each solution (`step_ids`), for dco with granularity "step".
     success_rate: bool = False
     """Carry the share of the problem's samples that were right (`segment_success_rate`), for dco with granularity
     "external"; a problem that does not know it is an error."""
 
-    def __post_init__(self) -> None:
-        check_template(self.template)
-
     def prompt(self, problem: Problem, polarity: bool | None = None, tokenizer: Tokenizer | None = None) -> str:
-        """The text to decode from; a completion has no polarity."""
         return fill(self.template, problem.question.strip() if self.strip else problem.question)
 
     def render(self, problem: Problem, tokenizer: Tokenizer | None = None) -> list[Rendered]:
-        """One sequence per solution."""
-        prompt = self.prompt(problem)
+        prompt, rate = self.prompt(problem), {}
         rendered = []
         for name, solution, right in choose_solutions(problem, self.wrong_per_right):
-            if right or self.polarities == "both":
-                text = prompt + (solution.strip() if self.strip else solution)
-                spans = (Span(len(prompt), len(text), 1.0),)
-                extras = {"polarity": float(right)} | self._rate(problem)
-                steps = step_starts(text, len(prompt)) if self.steps else None
-                rendered.append(Rendered(name, text, spans, len(prompt), True, extras, steps))
+            if not right and self.polarities == "right":
+                continue
+            if self.success_rate:
+                if problem.success_rate is None:
+                    raise InputError(
+                        f"problem {problem.id} has no success rate; sample it with `python -m mtjax.mine` first, or "
+                        "set task.success_rate=False"
+                    )
+                rate = {"success_rate": problem.success_rate}
+            text = prompt + (solution.strip() if self.strip else solution)
+            spans = (Span(len(prompt), len(text), 1.0),)
+            steps = step_starts(text, len(prompt)) if self.steps else None
+            rendered.append(Rendered(name, text, spans, len(prompt), True, {"polarity": float(right)} | rate, steps))
         return rendered
-
-    def _rate(self, problem: Problem) -> dict[str, float]:
-        if self.success_rate and problem.success_rate is None:
-            raise InputError(
-                f"problem {problem.id} has no success rate; sample it with `python -m mtjax.mine` first, or set "
-                "task.success_rate=False"
-            )
-        return {"success_rate": problem.success_rate} if problem.success_rate is not None and self.success_rate else {}

@@ -2,30 +2,27 @@
 
 import dataclasses
 import itertools
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
+from mtjax.data.answers import unboxed
 from mtjax.data.problem import Pair, Problem
-from mtjax.data.tasks.base import PLAIN, TASKS, Rendered, Span, Task, check_template, fill
+from mtjax.data.tasks.base import PLAIN, TASKS, Rendered, Span, Task
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.io.hashing import unit
 
-KINDS = {"full": 0.0, "step": 1.0}
-"""How the kind of a pair stands in `segment_kind`."""
-
-_BOXED = re.compile(r"\\boxed\s*\{")
+KINDS = {"full": 0.0, "step": 1.0}  # How the kind of a pair stands in `segment_kind`.
 
 
 @TASKS.register("pair")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PairTask(Task):
-    """Chosen and rejected behind the same prompt: what the DPO family and RISE train on.
+    """Chosen and rejected after the same prompt: what the DPO family and RISE train on.
 
     Formula: both sides read `template(question) + context + text`, weight 1 on the text alone, so that the shared part
-    is shared token by token. Full pairs are whole solutions: those the problem brings, and every right solution with
-    every wrong one. Step pairs are one step behind the right steps before it; they come from injection
+    is shared token by token. Full pairs are complete solutions: those the problem brings, and every right solution with
+    every wrong one. Step pairs are one step after the right steps before it; they come from injection
     (`python -m mtjax.inject`).
 
     Which pairs of a problem are taken depends on its id alone. Pairs with equal sides are dropped and counted; an end
@@ -39,13 +36,11 @@ class PairTask(Task):
     template: str = PLAIN  # Text around the question, with `{question}` once; should end in a line break.
     full_per_problem: int | None = 1  # Full pairs to take of a problem; 0 for none, None for all.
     step_per_problem: int | None = 1  # Step pairs to take of a problem; RISE takes 1 (Qwen2) or 3 (Llama 3.1).
-    end: Literal["full", "none"] = "full"
-    """Which pairs are closed by the end token: full ones, or (as RISE's released code does) none."""
-    unbox: bool = False
-    r"""Unwrap every `\boxed{...}`, on both sides alike: unwrapped on one side only, the box gives the answer away."""
+    end: Literal["full", "none"] = "full"  # Pairs closed by the end token: full ones, or (as RISE's code does) none.
+    unbox: bool = False  # Unwrap every `\boxed{...}` on both sides: a box on one side only gives the answer away.
 
     def __post_init__(self) -> None:
-        check_template(self.template)
+        super().__post_init__()
         for name in ("full_per_problem", "step_per_problem"):
             value = getattr(self, name)
             if value is not None and value < 0:
@@ -53,42 +48,26 @@ class PairTask(Task):
         if self.full_per_problem == 0 and self.step_per_problem == 0:
             raise InputError("task.full_per_problem and task.step_per_problem are both 0: no pair is left; raise one")
 
-    def prompt(self, problem: Problem, polarity: bool | None = None, tokenizer: Tokenizer | None = None) -> str:
-        """The text to decode from; a pair has no polarity to ask for."""
-        return fill(self.template, problem.question.strip())
-
     def render(self, problem: Problem, tokenizer: Tokenizer | None = None) -> list[Rendered]:
         """Two sequences per pair, chosen and rejected in turn."""
         prompt = self.prompt(problem)
-        return [
-            side
-            for name, pair in choose_pairs(problem, self.full_per_problem, self.step_per_problem)
-            for side in self._sides(prompt, name, pair)
-        ]
+        rendered = []
+        for name, pair in choose_pairs(problem, self.full_per_problem, self.step_per_problem):
+            context, texts = pair.context, (pair.chosen, pair.rejected)
+            if pair.kind == "full" and not context:
+                texts = (pair.chosen.strip(), pair.rejected.strip())
+            if self.unbox:
+                context, texts = unboxed(context), (unboxed(texts[0]), unboxed(texts[1]))
+            start = len(prompt) + len(context)
+            for text, polarity in zip(texts, (1.0, 0.0), strict=True):
+                extras = {"polarity": polarity, "kind": KINDS[pair.kind]}
+                span = Span(start, start + len(text), 1.0)
+                rendered.append(Rendered(name, prompt + context + text, (span,), start, self.ends(extras), extras))
+        return rendered
 
     def ends(self, extras: Mapping[str, float]) -> bool:
         """Full pairs are closed by the end token, unless `end` says none; a step of a solution is not."""
         return self.end == "full" and extras.get("kind", KINDS["full"]) == KINDS["full"]
-
-    def _sides(self, prompt: str, name: str, pair: Pair) -> list[Rendered]:
-        texts = (pair.chosen, pair.rejected)
-        if pair.kind == "full" and not pair.context:
-            texts = (pair.chosen.strip(), pair.rejected.strip())
-        context, ends = pair.context, pair.kind == "full" and self.end == "full"
-        if self.unbox:
-            context, texts = unboxed(context), (unboxed(texts[0]), unboxed(texts[1]))
-        start = len(prompt) + len(context)
-        return [
-            Rendered(
-                name,
-                prompt + context + text,
-                (Span(start, start + len(text), 1.0),),
-                start,
-                ends,
-                {"polarity": polarity, "kind": KINDS[pair.kind]},
-            )
-            for text, polarity in zip(texts, (1.0, 0.0), strict=True)
-        ]
 
 
 def choose_pairs(problem: Problem, full: int | None, step: int | None) -> list[tuple[str, Pair]]:
@@ -98,32 +77,11 @@ def choose_pairs(problem: Problem, full: int | None, step: int | None) -> list[t
     depends on the problem's id alone, so that every run and every host agree.
     """
     products = (Pair("", right, wrong) for right, wrong in itertools.product(problem.right, problem.wrong))
-    named: dict[str, list[tuple[str, Pair]]] = {"full": [], "step": []}
-    for pair in (*problem.pairs, *products):
-        named[pair.kind].append((f"{pair.kind}/{len(named[pair.kind])}", pair))
-    return _some(problem.id, named["full"], full) + _some(problem.id, named["step"], step)
-
-
-def _some(id: str, pairs: Sequence[tuple[str, Pair]], count: int | None) -> list[tuple[str, Pair]]:
-    drawn = sorted(pairs, key=lambda named: unit(id, named[0])) if count is not None else pairs
-    return list(drawn[:count])
-
-
-def unboxed(text: str) -> str:
-    r"""The text with every `\boxed{...}` replaced by its content; one without closing brace is left.
-
-    >>> unboxed(r"so \boxed{\frac{1}{2}}.")
-    'so \\frac{1}{2}.'
-    """
-    found = _BOXED.search(text)
-    while found:
-        depth, end = 1, found.end()
-        while end < len(text) and depth:
-            depth += {"{": 1, "}": -1}.get(text[end], 0)
-            end += 1
-        if depth:
-            found = _BOXED.search(text, found.end())
-            continue
-        text = text[: found.start()] + text[found.end() : end - 1] + text[end:]
-        found = _BOXED.search(text, found.start())
-    return text
+    pairs = [*problem.pairs, *products]
+    chosen = []
+    for kind, count in (("full", full), ("step", step)):
+        named = [(f"{kind}/{n}", pair) for n, pair in enumerate(pair for pair in pairs if pair.kind == kind)]
+        if count is not None:
+            named = sorted(named, key=lambda item: unit(problem.id, item[0]))[:count]
+        chosen += named
+    return chosen
