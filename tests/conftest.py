@@ -38,17 +38,12 @@ if "MTJAX_CONFIG" in os.environ:
 SHARED = pathlib.Path(__file__).parent.parent.parent / "shared"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def one_device():
-    """Runs of this module see one device: for what does not depend on the mesh, eight simulated ones are slow."""
-    import jax
+    """The test sees one device."""
+    from tests.devices import only_one_device
 
-    with pytest.MonkeyPatch.context() as patch:
-        first = jax.devices()[:1]
-        patch.setattr(jax, "devices", lambda *_: first)
-        patch.setattr(jax, "local_devices", lambda *_, **__: first)
-        patch.setattr(jax, "device_count", lambda *_: 1)
-        patch.setattr(jax, "local_device_count", lambda *_: 1)
+    with only_one_device():
         yield
 
 

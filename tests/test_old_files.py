@@ -17,7 +17,6 @@ import pytest
 from mtjax.config import Config, load, read_file
 
 FILES = pathlib.Path(__file__).parent / "fixtures" / "v0_1"
-pytestmark = pytest.mark.usefixtures("one_device")
 MINE = ["--data.source.count=40", "--samples=4", "--max_new_tokens=24", "--rows=8"]
 """How `mined` and, with --seed=1, `unfinished` were made."""
 
@@ -82,6 +81,7 @@ def test_config_files_and_snapshots_are_read_alike(old, run_dir, changes):
     assert load(f"{run_dir}.py", changes) == snapshot
 
 
+@pytest.mark.usefixtures("one_device")
 @pytest.mark.parametrize(("file", "last", "run_dir"), [("tiny.py", 404, "tiny"), ("rise/config.py", 12, "rise")])
 def test_a_run_goes_on_with_the_same_numbers(old, capsys, file, last, run_dir):
     """By its config file or its snapshot, with the kept tokens and the kept log-probs of its reference."""
@@ -95,6 +95,7 @@ def test_a_run_goes_on_with_the_same_numbers(old, capsys, file, last, run_dir):
     assert files("reference") | files("tokens") == before  # used, neither made again nor added to
 
 
+@pytest.mark.usefixtures("one_device")
 def test_a_run_answers_as_it_did(old, capsys):
     asked = [record["prompt"] for record in lines("expected/generate.jsonl")]
     for model in ("tiny", "exported"):  # the export is of the run's end
@@ -105,6 +106,7 @@ def test_a_run_answers_as_it_did(old, capsys):
     assert len(capsys.readouterr().out.splitlines()) == len(asked)
 
 
+@pytest.mark.usefixtures("one_device")
 @pytest.mark.parametrize(("run_dir", "step"), [("tiny", 401), ("rise", 9)])
 def test_a_run_is_explained_as_it_was(old, capsys, run_dir, step):
     """The same metrics of the same examples with the same losses."""
@@ -121,6 +123,7 @@ def test_a_run_is_explained_as_it_was(old, capsys, run_dir, step):
     assert_same(found, was)
 
 
+@pytest.mark.usefixtures("one_device")
 def test_a_run_is_measured_as_it_was(old, capsys):
     run("evaluate", "tiny", "--samples=4", "--limit=8", "--k", "1", "2", "4", "--output=again")
     new, was = (json.loads(pathlib.Path(f"{name}/evaluation.json").read_text()) for name in ("again", "evaluated"))
@@ -129,6 +132,7 @@ def test_a_run_is_measured_as_it_was(old, capsys):
     assert_same(lines("again/samples.jsonl"), lines("evaluated/samples.jsonl"))
 
 
+@pytest.mark.usefixtures("one_device")
 @pytest.mark.parametrize(
     ("file", "kind", "path", "counted"),
     [
@@ -180,6 +184,7 @@ def test_rethinking_is_read_not_repeated(old, capsys):
     assert files("rethink") == before
 
 
+@pytest.mark.usefixtures("one_device")
 def test_the_kept_parts_of_a_comparison_give_the_same_results(old, capsys):
     before = files("comparison")
     run("recipe", "comparison.py")

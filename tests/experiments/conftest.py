@@ -2,7 +2,10 @@
 
 import pytest
 
+from tests.devices import only_one_device
+
 
 @pytest.fixture(scope="module", autouse=True)
-def _one(one_device):
-    """Every test of this folder."""
+def _one_device():
+    with only_one_device():
+        yield
