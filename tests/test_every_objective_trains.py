@@ -1,4 +1,4 @@
-"""Every objective from config to run folder: a resume, kept log-probs of a reference. On one device; test_mesh_trains.py has eight."""
+"""Every objective from config to run folder, on one device: a resume, kept log-probs of a reference."""
 
 import dataclasses
 import json
