@@ -1,5 +1,7 @@
 """The contract of an error type, its registry, and the record that an edit becomes."""
 
+import dataclasses
+import functools
 import random
 from collections.abc import Callable
 from typing import Any
@@ -8,17 +10,21 @@ from mtjax.data.answers import extract_answer
 from mtjax.data.mistake_record import Mistake
 from mtjax.errors import suggest
 from mtjax.mistakes.filters import first_difference, levenshtein
-from mtjax.mistakes.injectors.solution import Draft, ParsedSolution
+from mtjax.mistakes.injectors.solution import ChangedStep, Draft, ParsedSolution, step_draft
+from mtjax.mistakes.text.equations import Equation
 from mtjax.registry import Registry
 
 Injector = Callable[[ParsedSolution, random.Random], Draft | None]
 """An error type: `(solution, generator) -> draft`, or None if this draw finds no place for the error."""
 
+EquationInjector = Callable[[ParsedSolution, random.Random, int, Equation], ChangedStep | None]
+"""`(solution, generator, number of the step, one of its true equations) -> changed step`, or None as above."""
+
 ERROR_TYPES = Registry("error_type", requires=("share", "order"), settings=False)
 """Every error type by name. `in_order` lists them in the order in which a seed draws them."""
 
 OTHER = "other"
-"""The error type of a mistake that nobody classified."""
+"""The error type of a mistake that has not been classified."""
 
 
 def error_type(name: str, share: float = 0.0, order: int | None = None) -> Callable[[Injector], Injector]:
@@ -37,6 +43,22 @@ def error_type(name: str, share: float = 0.0, order: int | None = None) -> Calla
     def register(injector: Injector) -> Injector:
         vars(injector).update(share=share, order=order)
         return ERROR_TYPES.register(name)(injector)
+
+    return register
+
+
+def equation_error(name: str, share: float, order: int) -> Callable[[EquationInjector], Injector]:
+    """Like `error_type`, for a function that changes one true equation, which is drawn for it."""
+
+    def register(change: EquationInjector) -> Injector:
+        @functools.wraps(change)
+        def injector(solution: ParsedSolution, rng: random.Random) -> Draft | None:
+            if not solution.targets:
+                return None
+            k, equation = rng.choice(solution.targets)
+            return step_draft(name, solution, k, change(solution, rng, k, equation))
+
+        return error_type(name, share, order)(injector)
 
     return register
 
@@ -91,56 +113,29 @@ def edited(
 ) -> Mistake:  # fmt: skip
     """The step mistake of a draft, without a verdict.
 
-    `wrong_rest` and `wrong_answer` hold what follows from the error; they are empty if that is not known.
+    `wrong_rest` and `wrong_answer` hold what follows from the error; they are empty if that is not certain.
 
     Raises:
         ValueError: the draft has an error type that is not registered.
     """
     if draft.type != OTHER and draft.type not in ERROR_TYPES:
         raise ValueError(f"unknown error type {draft.type!r}: {suggest(draft.type, ERROR_TYPES)}")
-    right = solution.text[draft.start : draft.end]
-    rest = draft.rest or ""
+    right, rest = solution.text[draft.start : draft.end], draft.rest or ""
     ends = bool(rest.strip()) or draft.rest == ""
-    wrong = solution.text[: draft.start] + draft.wrong + rest
+    prefix = solution.text[: draft.start]
     return Mistake(
-        id=id,
-        kind="step",
-        problem_id=problem_id,
-        question=solution.question,
-        answer=answer,
-        prefix=solution.text[: draft.start],
-        right_step=right,
-        right_rest=solution.text[draft.end :],
-        wrong_step=draft.wrong,
-        wrong_rest=rest,
-        error_type=draft.type,
-        **compared(right, draft.wrong),
-        wrong_answer=(extract_answer(wrong) or "") if ends else "",
-        generator=generator,
-        seed=seed,
-    )
+        id=id, kind="step", problem_id=problem_id, question=solution.question, answer=answer, prefix=prefix,
+        right_step=right, right_rest=solution.text[draft.end :], wrong_step=draft.wrong, wrong_rest=rest,
+        error_type=draft.type, **compared(right, draft.wrong), generator=generator, seed=seed,
+        wrong_answer=(extract_answer(prefix + draft.wrong + rest) or "") if ends else "",
+    )  # fmt: skip
 
 
 def whole_solution(step: Mistake, *, id: str) -> Mistake:
-    """The pair of complete solutions that a step mistake leads to; span and edit distance refer to the solutions."""
-    offset = len(step.prefix)
+    """The pair of complete solutions that a step mistake leads to, not yet judged."""
+    offset, right, wrong = len(step.prefix), step.right_solution, step.wrong_solution
     start, end = step.span or (0, len(step.wrong_step))
-    return Mistake(
-        id=id,
-        kind="solution",
-        problem_id=step.problem_id,
-        question=step.question,
-        answer=step.answer,
-        right_step=step.right_solution,
-        wrong_step=step.wrong_solution,
-        span=(start + offset, end + offset),
-        error_type=step.error_type,
-        before=step.before,
-        after=step.after,
-        edit_distance=levenshtein(step.right_solution, step.wrong_solution),
-        wrong_answer=step.wrong_answer,
-        generator=step.generator,
-        model=step.model,
-        decode=step.decode,
-        seed=step.seed,
-    )
+    return dataclasses.replace(
+        step, id=id, kind="solution", prefix="", right_step=right, right_rest="", wrong_step=wrong, wrong_rest="",
+        span=(start + offset, end + offset), edit_distance=levenshtein(right, wrong), verdict="unproved", judge="",
+    )  # fmt: skip

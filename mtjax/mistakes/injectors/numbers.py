@@ -1,21 +1,27 @@
-"""Error types that change a number: a wrong value, a series of wrong values, and a number copied wrong."""
+"""Error types that change a number: a wrong value, a series of wrong values, a number copied wrong, a lost carry."""
 
 import random
 from fractions import Fraction
 
-from mtjax.mistakes.injectors.base import error_type
+from mtjax.mistakes.injectors.base import equation_error, error_type
 from mtjax.mistakes.injectors.propagation import write_number
-from mtjax.mistakes.injectors.solution import Draft, ParsedSolution, change_equation, rest_after
+from mtjax.mistakes.injectors.solution import (
+    ChangedStep,
+    Draft,
+    ParsedSolution,
+    change_equation,
+    rest_after,
+    step_draft,
+)
 from mtjax.mistakes.text.equations import Equation
-from mtjax.mistakes.text.lexer import decimals, number_of, numbers_in
+from mtjax.mistakes.text.lexer import decimals, number_of, numbers_in, sign_of
 
 
 def perturbed(rng: random.Random, text: str, digits: int) -> str | None:
     """Another number, written alike: nudged, one digit changed, two swapped, dropped or doubled, or ten times off.
 
-    Positive, with at most `digits` digits in front of the point; None where this draw gives no such number.
+    Positive, with at most `digits` digits before the point; None if this draw gives no such number.
     """
-    places = decimals(text)
     whole = text.replace(",", "").replace(".", "").lstrip("0") or "0"
     way = rng.choice(("nudge", "nudge", "nudge", "digit", "digit", "digit", "tens", "tens", "swap", "size"))
     at = rng.randrange(len(whole))
@@ -31,46 +37,26 @@ def perturbed(rng: random.Random, text: str, digits: int) -> str | None:
     else:
         shorter = whole[:at] + whole[at + 1 :]
         new = int(rng.choice((shorter or "0", whole[:at] + whole[at] + whole[at:], whole + "0", whole[:-1] or "0")))
-    value = Fraction(new, 10**places)
     if new <= 0 or new == int(whole) or (way != "size" and len(str(new)) < len(whole) and rng.random() < 0.5):
         return None
-    return write_number(value, text, digits=digits)
+    return write_number(Fraction(new, 10 ** decimals(text)), text, digits=digits)
 
 
-def random_equation(solution: ParsedSolution, rng: random.Random) -> tuple[int, Equation] | None:
-    """One of the true equations with the number of its step; None if there are none."""
-    return rng.choice(solution.targets) if solution.targets else None
-
-
-def step_draft(type: str, solution: ParsedSolution, k: int, changed: tuple[str, str | None] | None) -> Draft | None:
-    """The draft that replaces step k by `changed`, a pair of step and rest; None if there is no change."""
-    step = solution.steps[k]
-    return None if changed is None else Draft(type, step.start, step.end, *changed)
-
-
-@error_type("value", share=0.24, order=0)
-def value(solution: ParsedSolution, rng: random.Random) -> Draft | None:
+@equation_error("value", share=0.24, order=0)
+def value(solution: ParsedSolution, rng: random.Random, k: int, equation: Equation) -> ChangedStep | None:
     """Another result, or another operand with the result left: the equation is false."""
-    target = random_equation(solution, rng)
-    if target is None:
-        return None
-    k, equation = target
     token = equation.right if rng.random() < 0.75 else rng.choice(equation.operands)
     new = perturbed(rng, token.text, solution.digits)
     if new is None:
         return None
     if token is equation.right:
-        return step_draft("value", solution, k, change_equation(solution, k, equation, [], new))
-    return step_draft("value", solution, k, change_equation(solution, k, equation, [(token.start, token.end, new)]))
+        return change_equation(solution, k, equation, [], new)
+    return change_equation(solution, k, equation, [(token.start, token.end, new)])
 
 
-@error_type("value_series", share=0.08, order=1)
-def value_series(solution: ParsedSolution, rng: random.Random) -> Draft | None:
+@equation_error("value_series", share=0.08, order=1)
+def value_series(solution: ParsedSolution, rng: random.Random, k: int, equation: Equation) -> ChangedStep | None:
     """Another operand, and all that follows from it in the step: the equations are true, the number is not ours."""
-    target = random_equation(solution, rng)
-    if target is None:
-        return None
-    k, equation = target
     token = rng.choice(equation.operands)
     new = perturbed(rng, token.text, solution.digits)
     if new is None:
@@ -83,7 +69,7 @@ def value_series(solution: ParsedSolution, rng: random.Random) -> Draft | None:
         return None
     flow.changes.pop(old, None)  # the next step reads the question again
     flow.unsure |= {number_of(token) for token in numbers_in(solution.step_text(k))} - flow.changes.keys()
-    return step_draft("value_series", solution, k, (wrong, rest_after(solution, k, wrong, flow)))
+    return wrong, rest_after(solution, k, wrong, flow)
 
 
 @error_type("copied_number", share=0.10, order=8)
@@ -92,23 +78,62 @@ def copied_number(solution: ParsedSolution, rng: random.Random) -> Draft | None:
     choices = []
     for k, step in enumerate(solution.steps):
         known = solution.before(step.start)
-        rights = {step.start + equation.right.start for equation in solution.equations[k]}
-        inside = [t for t in solution.numbers if step.start <= t.start < step.end and t.start not in rights]
-        spots = [range(step.start + e.start, step.start + e.end) for e in solution.equations[k]]
-        for token in inside:
-            if number_of(token) in known:  # one that is reckoned with is the likelier slip, and can be followed
-                choices += [(k, token)] * (3 if any(token.start in spot for spot in spots) else 1)
+        for token in solution.numbers:
+            at = token.start - step.start
+            results = (equation.right.start for equation in solution.equations[k])
+            if not 0 <= at < step.end - step.start or at in results or number_of(token) not in known:
+                continue
+            equation = next((e for e in solution.equations[k] if e.start <= at < e.end), None)
+            # A number in an equation is the likelier slip, and can be followed.
+            choices += [(k, at, token.text, equation)] * (3 if equation else 1)
     if not choices:
         return None
-    k, token = rng.choice(choices)
-    new = perturbed(rng, token.text, solution.digits)
+    k, at, old, equation = rng.choice(choices)
+    new = perturbed(rng, old, solution.digits)
     if new is None:
         return None
-    step, at = solution.steps[k], token.start - solution.steps[k].start
-    equation = next((e for e in solution.equations[k] if e.start <= at < e.end), None)
     if equation is not None:
-        edits = [(at, at + len(token.text), new)]
-        return step_draft("copied_number", solution, k, change_equation(solution, k, equation, edits, recompute=True))
+        changed = change_equation(solution, k, equation, [(at, at + len(old), new)], follow=True)
+        return step_draft("copied_number", solution, k, changed)
     text = solution.step_text(k)
-    wrong = text[:at] + new + text[at + len(token.text) :]
-    return step_draft("copied_number", solution, k, (wrong, solution.text[step.end :]))
+    wrong = text[:at] + new + text[at + len(old) :]
+    return step_draft("copied_number", solution, k, (wrong, solution.text[solution.steps[k].end :]))
+
+
+def carry_slips(numbers: list[int], sign: str) -> list[int]:
+    """How far a result is off when one carry (or borrow) is forgotten, or made without need.
+
+    >>> carry_slips([17, 25], "+"), carry_slips([42, 17], "-")
+    ([-10], [10])
+    """
+    slips = []
+    size = max(len(str(abs(n))) for n in numbers)
+    due = 0
+    for place in range(size - 1 if sign != "*" else size):
+        column, carried = [n // 10**place % 10 for n in numbers], 10 ** (place + 1)
+        if sign == "+":
+            due = (sum(column) + due) // 10
+            slips.append(-due * carried if due else carried)
+        elif sign == "-":
+            due = int(column[0] - sum(column[1:]) - due < 0)
+            slips.append(carried if due else -carried)
+        elif column[0] * numbers[1] >= 10:
+            slips += [carried, -carried]
+    return slips
+
+
+@equation_error("carry", share=0.12, order=6)
+def carry(solution: ParsedSolution, rng: random.Random, k: int, equation: Equation) -> ChangedStep | None:
+    """A carry or borrow forgotten, or one too many, in a sum, difference or product."""
+    signs = {sign_of(token) for token in equation.operators}
+    if len(signs) != 1 or not signs <= set("+-*") or len(equation.operands) > 4:
+        return None
+    unit = 10 ** max(decimals(token.text) for token in (*equation.operands, equation.right))
+    whole = [int(number_of(token) * unit) for token in equation.operands]
+    result = int(equation.value * unit)
+    slips = carry_slips(whole, signs.pop())
+    if not slips or (len(str(result)) < 2 and max(whole) < 10):
+        return None
+    new = result + rng.choice(slips)
+    right = write_number(Fraction(new, unit), equation.right.text, digits=solution.digits) if new > 0 else None
+    return None if right is None else change_equation(solution, k, equation, [], right)

@@ -1,10 +1,10 @@
-"""Error types in the wording: units taken for one another, and words that change the meaning."""
+"""Error types in the wording: confused units, and words that change the meaning."""
 
 import random
 import re
 
 from mtjax.mistakes.injectors.base import error_type
-from mtjax.mistakes.injectors.solution import Draft, ParsedSolution, change_equation
+from mtjax.mistakes.injectors.solution import Draft, ParsedSolution, change_equation, step_draft
 from mtjax.mistakes.text.lexer import number_of, sign_of
 
 FACTORS = {
@@ -32,7 +32,7 @@ MISREAD = (
     ("remaining", "total", "", ""), ("used", "left", "", ""), ("day", "week", "", ""),
     ("week", "month", "", ""), ("each", "all", "", ""), ("wins", "loses", "", ""), ("costs", "saves", "", ""),
 )  # fmt: skip
-"""Words that turn a reading into another, and the operators that go with each."""
+"""Words that turn one reading into another, and the operators that go with each."""
 
 
 @error_type("unit", share=0.03, order=7)
@@ -47,18 +47,22 @@ def unit(solution: ParsedSolution, rng: random.Random) -> Draft | None:
     if places:
         k, equation, token = rng.choice(places)
         new = str(rng.choice(FACTORS[int(number_of(token))]))
-        edit = (token.start, token.end, new)
         if len(new) > solution.digits:
             return None
-        changed = change_equation(solution, k, equation, [edit], recompute=True)
-        step = solution.steps[k]
-        return Draft("unit", step.start, step.end, *changed) if changed else None
-    words = dict(UNITS) | {a + "s": b + "s" for a, b in UNITS if not a.endswith(("s", "foot", "inch"))}
-    return _other_word("unit", solution, rng, words | {b: a for a, b in words.items()})
+        changed = change_equation(solution, k, equation, [(token.start, token.end, new)], follow=True)
+        return step_draft("unit", solution, k, changed)
+    table = dict(UNITS) | {a + "s": b + "s" for a, b in UNITS if not a.endswith(("s", "foot", "inch"))}
+    words = _words(solution, table | {b: a for a, b in table.items()})
+    if not words:
+        return None
+    k, at, word, other = rng.choice(words)
+    text = solution.step_text(k)
+    wrong = text[:at] + other + text[at + len(word) :]
+    return step_draft("unit", solution, k, (wrong, solution.text[solution.steps[k].end :]))
 
 
 def _words(solution: ParsedSolution, table: dict[str, str]) -> list[tuple[int, int, str, str]]:
-    """Where words of a table stand: step, place in it, the word, the other word with the same capital."""
+    """Each word of a table in the solution: step, place in it, the word, the other word with the same capital."""
     found = []
     for k, step in enumerate(solution.steps):
         for match in re.finditer(r"\b[A-Za-z]+\b", "" if step.answer else solution.step_text(k)):
@@ -68,42 +72,33 @@ def _words(solution: ParsedSolution, table: dict[str, str]) -> list[tuple[int, i
     return found
 
 
-def _other_word(type: str, solution: ParsedSolution, rng: random.Random, table: dict[str, str]) -> Draft | None:
-    places = _words(solution, table)
-    if not places:
-        return None
-    k, at, word, other = rng.choice(places)
-    step, text = solution.steps[k], solution.step_text(k)
-    return Draft(type, step.start, step.end, text[:at] + other + text[at + len(word) :], solution.text[step.end :])
-
-
 @error_type("misread", share=0.04, order=11)
 def misread(solution: ParsedSolution, rng: random.Random) -> Draft | None:
     """A word that turns the question's meaning, with the operator that goes with it where the step has one.
 
-    Without an operator nothing in the step can be checked, and it stays unproved.
+    Without an operator nothing in the step can be checked, so it is unproved.
     """
-    pairs = [rng.choice((row, (row[1], row[0], row[3], row[2]))) for row in MISREAD]
-    rng.shuffle(pairs)
-    table = {row[0]: row for row in pairs}
-    places = _words(solution, {row[0]: row[1] for row in table.values()})
+    rows = [rng.choice((row, (row[1], row[0], row[3], row[2]))) for row in MISREAD]
+    rng.shuffle(rows)
+    table = {row[0]: row for row in rows}
+    places = _words(solution, {word: row[1] for word, row in table.items()})
     if not places:
         return None
     turned = [
-        (place, equation, token)
+        (place, equation, equation.operators[0])
         for place in places
         for equation in solution.equations[place[0]]
-        for token in equation.operators[: len(equation.operators) == 1]
-        if sign_of(token) == table[place[2].lower()][2] and not equation.start <= place[1] < equation.end
+        if len(equation.operators) == 1
+        and sign_of(equation.operators[0]) == table[place[2].lower()][2]
+        and not equation.start <= place[1] < equation.end
     ]
     (k, at, word, other), changed = rng.choice(places), None
     if turned and rng.random() < 0.8:
         (k, at, word, other), equation, token = rng.choice(turned)
         edit = (token.start, token.end, table[word.lower()][3])
-        changed = change_equation(solution, k, equation, [edit], recompute=True)
+        changed = change_equation(solution, k, equation, [edit], follow=True)
     text, rest = changed or (solution.step_text(k), solution.text[solution.steps[k].end :])
-    # The operator's new result may move the word: it is looked up again, at its own number in the text.
+    # The new result may move the word, so it is looked up again by its number in the text.
     count = len(re.findall(rf"\b{word}\b", solution.step_text(k)[:at]))
-    found = [match.span() for match in re.finditer(rf"\b{word}\b", text)][count]
-    step = solution.steps[k]
-    return Draft("misread", step.start, step.end, text[: found[0]] + other + text[found[1] :], rest)
+    start, end = [match.span() for match in re.finditer(rf"\b{word}\b", text)][count]
+    return step_draft("misread", solution, k, (text[:start] + other + text[end:], rest))

@@ -7,45 +7,36 @@ _HEADER = re.compile(r"^(?P<step>Step [0-9]{1,3}[:.])|^(?P<answer>(?:Answer|A):|
 
 
 class StepSpan(NamedTuple):
-    """Where one step stands in a solution.
+    """Where one step is in a solution."""
 
-    Attributes:
-        line: where its header, or without one its text, starts.
-        start: where its text starts, behind the header. White space in front of a digit goes to the header, since
-            tokenizers keep a digit apart; that in front of a letter to the text, since they join the two.
-        end: one behind its last character that is no white space.
-        answer: whether it is the line that states the final answer.
-    """
-
-    line: int
+    line: int  # Start of its header, or of its text if it has none.
     start: int
-    end: int
-    answer: bool
+    """Start of its text. White space before a digit belongs to the header, because tokenizers keep a digit apart, and
+    before a letter to the text, because they join the two."""
+    end: int  # One after its last character that is not white space.
+    answer: bool  # Whether it is the line that states the final answer.
 
 
 def split_steps(solution: str) -> list[StepSpan]:
-    r"""The steps of a solution, in order; "" and blank texts have none.
+    r"""The steps of a solution, in order; none for a blank text.
 
-    Where a line opens with `Step 1:`, steps go from one header to the next (`Step k:`, `Answer:`, `A:`, `####`), and
-    what stands before the first is no step. Otherwise every line that is not blank is a step.
+    If a line starts with `Step 1:`, steps extend from one header to the next (`Step k:`, `Answer:`, `A:`, `####`), and
+    the text before the first is not a step. Otherwise every line that is not blank is a step.
 
     >>> text = "Step 1: 2 + 3 = 5\nAnswer: 5"
     >>> [text[step.start : step.end] for step in split_steps(text)]
     ['2 + 3 = 5', '5']
     """
-    headers = list(_HEADER.finditer(solution))
-    if any(match["step"] for match in headers):
-        starts = [match.start() for match in headers]
-        ends = [*starts[1:], len(solution)]
+    headers = {match.start(): match for match in _HEADER.finditer(solution)}
+    if any(match["step"] for match in headers.values()):
+        lines = list(zip(headers, [*list(headers)[1:], len(solution)], strict=True))
     else:
         lines = [match.span() for match in re.finditer(r"(?m)^[^\n]*\S[^\n]*$", solution)]
-        starts, ends = [start for start, _ in lines], [end for _, end in lines]
-    known = {match.start(): match for match in headers}
-    return [_step(solution, start, end, known.get(start)) for start, end in zip(starts, ends, strict=True)]
-
-
-def _step(solution: str, line: int, end: int, header: re.Match[str] | None) -> StepSpan:
-    end = line + len(solution[line:end].rstrip())
-    start = min(header.end(), end) if header else line
-    space = re.match(r"\s+(?=[0-9])", solution[start:end])
-    return StepSpan(line, start + (space.end() if space else 0), end, header is not None and bool(header["answer"]))
+    steps = []
+    for line, end in lines:
+        header = headers.get(line)
+        end = line + len(solution[line:end].rstrip())
+        start = min(header.end(), end) if header else line
+        space = re.match(r"\s+(?=[0-9])", solution[start:end])
+        steps.append(StepSpan(line, start + len(space[0] if space else ""), end, bool(header and header["answer"])))
+    return steps
