@@ -141,7 +141,7 @@ from mtjax.data.sources.cot_error_set import Gsm8kSolutions
 from mtjax.data.sources import Mistakes, Mixture
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.inject import run
-from mtjax.mistakes.inject_config import InjectConfig
+from mtjax.mistakes.injection import InjectConfig
 
 path, folder = sys.argv[1:]
 solutions = Gsm8kSolutions(path, "train")
