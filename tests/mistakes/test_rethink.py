@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mtjax.data.mistake_record import Mistake
 from mtjax.errors import InputError
+from mtjax.io.validation import check_types
 from mtjax.mistakes.injectors.base import ERROR_TYPES, in_order
 from mtjax.mistakes.self_rethinking import (
     NAMES,
@@ -221,8 +222,8 @@ def test_what_cannot_be_shown_is_passed_over():
         mistake_block(bad)
     assert "q3" in mistake_block(bad, BlockConfig(right=False))
     for name in ("types", "per_type", "longest"):
-        with pytest.raises(InputError, match=f"block.{name}=0"):
-            BlockConfig(**{name: 0})
+        with pytest.raises(InputError, match=f"block.{name}=0: expected at least 1"):
+            check_types(BlockConfig(**{name: 0}), "block")
 
 
 def test_every_error_type_has_a_name():
