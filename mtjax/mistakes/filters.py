@@ -11,8 +11,7 @@ from mtjax.mistakes.text.lexer import number_of, numbers_in
 TELL_TALES = ("a mistake", "Let's correct", "The correct", "Let's reconsider", "python")
 """Phrases that give a solution away (from RISE's released code; the rest of its list is not published)."""
 
-EDIT_TELL_TALES = ("mistakenly", "incorrect", "wrong")
-"""Phrases that give an edited step away, besides `TELL_TALES`."""
+EDIT_TELL_TALES = ("mistakenly", "incorrect", "wrong")  # Phrases that give an edited step away, besides `TELL_TALES`.
 
 
 def identical(right: str, wrong: str) -> bool:
@@ -20,13 +19,7 @@ def identical(right: str, wrong: str) -> bool:
     return right.split() == wrong.split()
 
 
-def levenshtein(a: str, b: str) -> int:
-    """Edit distance: the smallest number of characters to insert, delete or replace.
-
-    >>> levenshtein("48 / 2 = 24", "48 * 2 = 96")
-    3
-    """
-    return Levenshtein.distance(a, b)
+levenshtein = Levenshtein.distance  # Edit distance: the fewest characters to insert, delete or replace.
 
 
 def first_difference(a: str, b: str) -> int:

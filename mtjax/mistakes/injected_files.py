@@ -16,11 +16,8 @@ from mtjax.mistakes.injection import OUTCOMES, InjectConfig, Yields
 from mtjax.mistakes.leakage import LIMIT, Leak, measure, pairs_in
 from mtjax.reporting.report import Table, format_table
 
-FILE = "mistakes.jsonl"
-"""Name of the file of records in its folder."""
-
-TRL_FILE = "trl.jsonl"
-"""Name of the file of preference pairs in TRL's format."""
+FILE = "mistakes.jsonl"  # Name of the file of records in its folder.
+TRL_FILE = "trl.jsonl"  # Name of the file of preference pairs in TRL's format.
 
 
 def is_complete(folder: pathlib.Path, manifest: dict[str, Any]) -> bool:
@@ -44,23 +41,22 @@ def write_mistakes(
             checksum.update(line)
             count += 1
     counts = {name: {key: yields[name][key] for key in OUTCOMES} for name in sorted(yields)}
-    manifest = manifest | {"records": count, "sha256": checksum.hexdigest(), "yields": counts}
-    manifest.pop("leak", None)
-    _write_manifest(folder, manifest)
-    return manifest
+    kept = {key: value for key, value in manifest.items() if key != "leak"}
+    return _write_manifest(folder, kept | {"records": count, "sha256": checksum.hexdigest(), "yields": counts})
 
 
 def add_leak(folder: pathlib.Path, manifest: dict[str, Any]) -> dict[str, Any]:
     """Measure the leak of each kind of pair, to four decimals, and add it to the manifest; returns the new manifest."""
     mistakes = list(read_mistakes(str(folder / FILE)))
     found = {kind: measure(pairs_in(mistakes, kind)) for kind in ("step", "solution")}
-    rounded = {
-        kind: {name: [round(x, 4) for x in leak] for name, leak in leaks.items()}
-        for kind, leaks in found.items()
-        if leaks
-    }
-    manifest = manifest | {"leak": rounded}
-    _write_manifest(folder, manifest)
+    rounded = lambda leaks: {name: [round(x, 4) for x in leak] for name, leak in leaks.items()}
+    return _write_manifest(
+        folder, manifest | {"leak": {kind: rounded(leaks) for kind, leaks in found.items() if leaks}}
+    )
+
+
+def _write_manifest(folder: pathlib.Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
     return manifest
 
 
@@ -72,10 +68,6 @@ def write_trl(folder: pathlib.Path) -> pathlib.Path:
             if mistake.right_step:
                 out.write(json.dumps(to_trl(mistake), ensure_ascii=False) + "\n")
     return path
-
-
-def _write_manifest(folder: pathlib.Path, manifest: dict[str, Any]) -> None:
-    write_text(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
 
 
 def yield_rows(yields: Yields) -> list[list[str | int]]:

@@ -4,7 +4,9 @@ import dataclasses
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+import tyro
 
 from mtjax.data.answers import extract_answer
 from mtjax.data.mistake_record import Mistake
@@ -13,20 +15,42 @@ from mtjax.data.sources import AnySource
 from mtjax.errors import InputError
 from mtjax.io.hashing import digest
 from mtjax.io.validation import PositiveInt
-from mtjax.mistakes.error_types import Shares
-from mtjax.mistakes.filters import (
-    EDIT_TELL_TALES,
-    TELL_TALES,
-    box_on_one_side,
-    identical,
-    tell_tale,
-    too_far,
-    unboxed_pair,
-)
-from mtjax.mistakes.injectors.base import compared, draw, edited, whole_solution
-from mtjax.mistakes.injectors.solution import Draft, ParsedSolution, parse_solution
+from mtjax.mistakes import filters
+from mtjax.mistakes.injectors.base import ERROR_TYPES, compared, draw, edited, in_order, whole_solution
+from mtjax.mistakes.injectors.solution import Draft, Solution, parse_solution
 from mtjax.mistakes.leakage import Balance, difference
 from mtjax.mistakes.verification import same_answer, with_verdict
+from mtjax.registry import summary
+
+
+class _Shares:
+    """How often each error type is tried first, in any unit; 0 leaves a type out.
+
+    There is one field for each registered error type. Wrong results and numbers have the largest shares, as among
+    natural errors (RISE finds mostly errors of calculation, substitution and omission). Edits that can only shorten a
+    text are rare, so that length says little.
+    """
+
+    def __post_init__(self) -> None:
+        shares = vars(self)
+        bad = {name: share for name, share in shares.items() if not 0 <= share < float("inf")}
+        if bad or not any(shares.values()):
+            raise InputError(f"shares {bad or 'are all 0'}: expected numbers >= 0, at least one above 0")
+
+    def order(self, rng: random.Random) -> list[str]:
+        """The types in an order drawn without replacement, each time with odds in proportion to the shares."""
+        shares = {name: share for name, share in vars(self).items() if share > 0}
+        return sorted(shares, key=lambda name: rng.random() ** (1 / shares[name]), reverse=True)
+
+
+_help = lambda entry: Annotated[float, tyro.conf.arg(help=summary(entry))]
+Shares: Any = dataclasses.make_dataclass(
+    "Shares",
+    [(name, _help(ERROR_TYPES[name]), ERROR_TYPES[name].share) for name in in_order()],
+    bases=(_Shares,),
+    namespace={"__doc__": _Shares.__doc__, "__module__": __name__},
+    frozen=True,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,16 +58,12 @@ class Rules:
     """How edits are drawn and which of them are kept."""
 
     seed: int = 0  # Random seed for all draws.
-    per_problem: PositiveInt = 1
-    """Wrong steps to keep of each problem, each worded otherwise; fewer if no more are found."""
+    per_problem: PositiveInt = 1  # Wrong steps to keep of each problem, of different wording, if there are as many.
     shares: Shares = Shares()  # Rules: odds of the error types.
-    proposals: PositiveInt = 6
-    """Rules: edits to draw at a time; the one that best balances the surface is tried first. 1 does not balance."""
-    carry_forward: bool = False
-    """Rules: also keep the pair of complete solutions, with the error carried through the later steps."""
+    proposals: PositiveInt = 6  # Rules: edits per draw, tried in the order that balances the surface (1: no balance).
+    carry_forward: bool = False  # Rules: also keep pairs of complete solutions, with the error carried through.
     keep_unproved: bool = False  # Keep wrong steps that no checker can judge.
-    alpha: PositiveInt | None = None
-    """Keep only edits with a Levenshtein distance below this; None keeps all. RISE's own value is not published."""
+    alpha: PositiveInt | None = None  # Keep only edits with a Levenshtein distance below this (RISE); None keeps all.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,23 +72,19 @@ class InjectConfig(Rules):
 
     source: AnySource  # Where the right solutions come from.
     output: str = "runs/inject"  # Folder for mistakes.jsonl and manifest.json.
-    format: Literal["mistakes", "trl"] = "mistakes"
-    """With trl, also write preference pairs (prompt, chosen, rejected) to trl.jsonl."""
-    editor: Literal["rules", "self_edit"] = "rules"
-    """Who edits: seeded rules, or a model that rewrites its own steps (RISE)."""
+    format: Literal["mistakes", "trl"] = "mistakes"  # With trl, also write trl.jsonl: prompt, chosen, rejected.
+    editor: Literal["rules", "self_edit"] = "rules"  # Seeded rules, or a model that edits its steps (RISE).
     limit: PositiveInt | None = None  # Use only this many problems, the first ones; None takes all.
     on_error: OnError = "raise"  # A record that cannot be read: raise, or skip and count it.
     leak: bool = True  # Measure how well the surface tells wrong from right, and print it.
     overwrite: bool = False  # Delete the results of another injection in the folder.
     model: str | None = None  # Self-editing: a run folder, a Hugging Face folder, a hub id or `smollm2`.
-    steps_per_problem: PositiveInt | None = None
-    """Self-editing: ask about this many steps of a problem, drawn by the seed; None asks about all."""
+    steps_per_problem: PositiveInt | None = None  # Self-editing: steps to ask about, by the seed; None: all.
     max_new_tokens: PositiveInt = 256  # Self-editing: longest edit, in tokens.
     rows: PositiveInt = 16  # Self-editing: edits that are decoded side by side.
     chunk: PositiveInt = 32  # Self-editing: problems that are asked about at a time, and saved.
     tokenizer: str | None = None  # Self-editing: tokenizer to use; None takes the model's own.
-    dtype: Literal["float32", "bfloat16"] | None = None
-    """Self-editing: type to compute in; None is float32, or the type of the run."""
+    dtype: Literal["float32", "bfloat16"] | None = None  # Self-editing: computation; None is float32, or the run's.
     step: int | None = None  # Self-editing: which checkpoint of a run folder; None takes the newest.
 
     def __post_init__(self) -> None:
@@ -91,13 +107,9 @@ class InjectConfig(Rules):
         return values | ({"shares": dataclasses.asdict(self.shares)} if "shares" in values else {})
 
 
-FATES = ("unparsed", "identical", "too_far", "tell_tale", "refuted", "unproved", "proved")
-OUTCOMES = ("made", *FATES, "kept", "solutions")
-"""What is counted per type: edits made; how many of them each filter took, stayed right, could not be judged and were
-proved wrong; and how many step mistakes and pairs of solutions were kept."""
-
-Yields = dict[str, Counter]
-"""Counts by error type."""
+FATES = ("unparsed", "identical", "too_far", "tell_tale", "refuted", "unproved", "proved")  # What becomes of an edit.
+OUTCOMES = ("made", *FATES, "kept", "solutions")  # What is counted; the last two are step mistakes and pairs kept.
+Yields = dict[str, Counter]  # Counts of outcomes by error type.
 
 
 def usable_solutions(problem: Problem) -> list[tuple[str, str]]:
@@ -111,7 +123,7 @@ def usable_solutions(problem: Problem) -> list[tuple[str, str]]:
     for text in dict.fromkeys(texts):
         stated = extract_answer(text) or ""
         agrees = not problem.answer or same_answer(stated, problem.answer) is not False
-        if agrees and not tell_tale(problem.question, text):
+        if agrees and not filters.tell_tale(problem.question, text):
             out.append((text, problem.answer or stated))
     return out
 
@@ -130,15 +142,15 @@ def outcome(mistake: Mistake, alpha: int | None) -> tuple[str, Mistake]:
     A `\\boxed` that only one side has is unwrapped; one that is never closed cannot be read ("unparsed").
     """
     right, wrong = mistake.right_step, mistake.wrong_step
-    if identical(right, wrong):
+    if filters.identical(right, wrong):
         return "identical", mistake
-    if too_far(mistake.edit_distance, alpha):
+    if filters.too_far(mistake.edit_distance, alpha):
         return "too_far", mistake
-    if tell_tale(mistake.question, wrong, (*TELL_TALES, *EDIT_TELL_TALES)):
+    if filters.tell_tale(mistake.question, wrong, (*filters.TELL_TALES, *filters.EDIT_TELL_TALES)):
         return "tell_tale", mistake
-    if box_on_one_side(right, wrong):
-        right, wrong = unboxed_pair(right, wrong)
-        if box_on_one_side(right, wrong):
+    if filters.box_on_one_side(right, wrong):
+        right, wrong = filters.unboxed_pair(right, wrong)
+        if filters.box_on_one_side(right, wrong):
             return "unparsed", mistake
         mistake = dataclasses.replace(mistake, right_step=right, wrong_step=wrong, **compared(right, wrong))
     mistake = with_verdict(mistake)
@@ -196,7 +208,7 @@ def _of_problem(problem: Problem, rules: Rules, balance: Balance, yields: Yields
 
 
 def _proposals(
-    solution: ParsedSolution, rules: Rules, balance: Balance, rng: random.Random
+    solution: Solution, rules: Rules, balance: Balance, rng: random.Random
 ) -> Iterator[tuple[dict[str, float], Draft]]:
     """Edits in the order in which to try them, with their changes; those that tip the balance too far come last."""
     for strict in (True, False) if rules.proposals > 1 else (False,):
@@ -208,7 +220,7 @@ def _proposals(
                     yield change, draft
 
 
-def _change(solution: ParsedSolution, draft: Draft, solutions: bool) -> dict[str, float]:
+def _change(solution: Solution, draft: Draft, solutions: bool) -> dict[str, float]:
     """What an edit adds to the balance: its step, and its complete solution if that makes a pair."""
     change = difference(solution.text[draft.start : draft.end], draft.wrong)
     if solutions and draft.rest is not None:

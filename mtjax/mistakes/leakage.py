@@ -43,8 +43,7 @@ def surface(text: str, difference: int) -> dict[str, dict[str, float]]:
     }
 
 
-FEATURES = tuple(surface("", 0))
-"""Names of the features, in order."""
+FEATURES = tuple(surface("", 0))  # Names of the features, in order.
 
 
 def difference(right: str, wrong: str) -> dict[str, float]:
@@ -73,8 +72,7 @@ def difference(right: str, wrong: str) -> dict[str, float]:
 class Balance:
     """Sums of `difference` over the pairs kept so far; of several edits, the one that balances them best goes first."""
 
-    sums: dict[str, float] = dataclasses.field(default_factory=lambda: defaultdict(float))
-    """What the wrong sides have more of than the right ones, so far."""
+    sums: dict[str, float] = dataclasses.field(default_factory=lambda: defaultdict(float))  # By count.
     pairs: int = 0  # Number of pairs so far.
 
     def burden(self, change: Mapping[str, float]) -> float:
@@ -93,14 +91,9 @@ class Balance:
             self.sums[key] += n
 
 
-FOLDS = 5
-"""Folds of the cross-validation."""
-
-RIDGE = 1e-3
-"""Strength of the L2 penalty of the logistic regression, relative to the mean loss."""
-
-LIMIT = 0.6
-"""Highest share that a single feature should reach."""
+FOLDS = 5  # Folds of the cross-validation.
+RIDGE = 1e-3  # Strength of the L2 penalty of the logistic regression, relative to the mean loss.
+LIMIT = 0.6  # Highest share that a single feature should reach.
 
 
 class Leak(NamedTuple):
@@ -115,8 +108,8 @@ def pairs_in(mistakes: Iterable[Mistake], kind: str = "step") -> list[tuple[str,
     return [(m.problem_id, m.right_step, m.wrong_step) for m in mistakes if m.kind == kind and m.right_step]
 
 
-def measure(pairs: Sequence[tuple[str, str, str]], folds: int = FOLDS) -> dict[str, Leak]:
-    """The leak of each of `FEATURES`, and of "all" together; empty if there are fewer than `folds` problems.
+def measure(pairs: Sequence[tuple[str, str, str]]) -> dict[str, Leak]:
+    """The leak of each of `FEATURES`, and of "all" together; empty if there are fewer than `FOLDS` problems.
 
     `pairs` are (problem, chosen, rejected). The pairs of one problem are in the same fold.
     """
@@ -124,7 +117,7 @@ def measure(pairs: Sequence[tuple[str, str, str]], folds: int = FOLDS) -> dict[s
     from sklearn.model_selection import GroupKFold
 
     groups = [group for group, _, _ in pairs]
-    if len(set(groups)) < folds:
+    if len(set(groups)) < FOLDS:
         return {}
     sides: list[list[dict[str, float]]] = [[], []]
     for _, chosen, rejected in pairs:
@@ -135,7 +128,7 @@ def measure(pairs: Sequence[tuple[str, str, str]], folds: int = FOLDS) -> dict[s
     vectorizer = DictVectorizer(sparse=False).fit(sides[0] + sides[1])
     table = np.stack([vectorizer.transform(side) for side in sides])
     features = np.array([column.partition(" ")[0] for column in vectorizer.get_feature_names_out()])
-    parts = list(GroupKFold(folds).split(groups, groups=groups))
+    parts = list(GroupKFold(FOLDS).split(groups, groups=groups))
     return {name: _leak(table[:, :, (features == name) | (name == "all")], parts) for name in (*FEATURES, "all")}
 
 

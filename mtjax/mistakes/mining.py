@@ -32,24 +32,19 @@ Draw = Callable[[Sequence[int], Callable[[], Any]], Generator[Sequence[ProblemSa
 class MineData:
     """Which problems to solve, and what to decode from."""
 
-    source: AnySource
-    """Where the problems come from; each needs an answer to compare with, or a right solution that states one."""
+    source: AnySource  # Where the problems come from; each needs an answer, or a right solution with one.
     task: AnyTask = CompletionTask()  # How a problem becomes a prompt.
-    on_error: OnError = "raise"
-    """A record that cannot be read, or a prompt that is too long or refused: stop and name it, or skip and count it."""
+    on_error: OnError = "raise"  # A bad record, or a prompt that is too long or refused: stop, or skip and count it.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PolicyConfig:
     """How to load the model, or ask the server, that `mine` and `rethink` draw from."""
 
-    seed: Annotated[int, Ge(0)] = 0
-    """Random seed; with a local model on one machine and version, the same seed gives the same bytes."""
+    seed: Annotated[int, Ge(0)] = 0  # Random seed; a local model on one machine and version repeats its bytes.
     overwrite: bool = False  # Delete the results of an earlier job in the output folder first.
-    step: int | Literal["best"] | None = None
-    """Of a run folder: which checkpoint; "best" has the lowest held-out loss, None takes the newest."""
-    tokenizer: str | None = None
-    """Tokenizer to use; None takes the model's own. With a server, only to render a chat template here."""
+    step: int | Literal["best"] | None = None  # Checkpoint of a run; best: lowest held-out loss; None: newest.
+    tokenizer: str | None = None  # None takes the model's own. With a server, only to render a chat template.
     dtype: Literal["float32", "bfloat16"] | None = None  # Type to compute in; None is float32, or the type of the run.
     mesh: MeshSpec = MeshSpec()  # Over which devices.
     server: ServerConfig = ServerConfig()  # How to use a server, if the model is a URL.
@@ -64,10 +59,8 @@ class MineConfig(PolicyConfig):
     search: AnySearch = Independent()  # type: ignore[valid-type]
     """Which of the solutions that are drawn are kept."""
     limit: PositiveInt | None = None  # Use only this many problems, the first ones; None takes all.
-    output: str | None = None
-    """Folder for the results; None is `mined` in the run folder, and is refused for a model that is not a run."""
-    mistakes: bool = False
-    """Also write mistakes.jsonl: wrong solutions and first wrong steps as records (`mistakes.mined_records`)."""
+    output: str | None = None  # Folder for the results; None is `mined` in the run folder, for a run only.
+    mistakes: bool = False  # Also write mistakes.jsonl: wrong solutions and first wrong steps as records.
     rows: PositiveInt = 64  # Solutions that a local policy draws side by side; what a kill can cost.
 
 
@@ -97,15 +90,9 @@ def checked(problem: Problem, gold: str, attempt: ProblemSamples) -> MinedProble
 
 
 def mine(
-    problems: Sequence[Problem],
-    golds: Sequence[str],
-    journal: Journal,
-    draw: Draw,
-    say: Callable[[str], None] = print,
-    stopped: Callable[[], Any] = lambda: False,
-    *,
-    every: float = 15.0,
-) -> bool:
+    problems: Sequence[Problem], golds: Sequence[str], journal: Journal, draw: Draw,
+    say: Callable[[str], None] = print, stopped: Callable[[], Any] = lambda: False, *, every: float = 15.0,
+) -> bool:  # fmt: skip
     """Draw, check and write what the journal does not hold yet; whether all is done.
 
     Whatever `draw` has given is kept, also when it raises, and when `stopped()` ends it early. `every`: seconds between

@@ -14,7 +14,7 @@ from mtjax.data.problem import OnError, Problem
 from mtjax.data.sources import AnySource
 from mtjax.errors import InputError
 from mtjax.io.validation import PositiveInt
-from mtjax.mistakes.mined_records import mined_mistakes
+from mtjax.mistakes.formats import mined_mistakes
 from mtjax.mistakes.mining import PolicyConfig
 from mtjax.mistakes.self_rethinking import BlockConfig, Generate, Thinking, Wording, prompt_of, rethink
 from mtjax.reporting.intervals import Interval, difference_interval, mean_interval
@@ -34,21 +34,16 @@ class RethinkConfig(PolicyConfig):
     """Which questions, which mistakes to show, and how to think."""
 
     data: RethinkData  # The problems; of a run or a config file, its held-out source.
-    mistakes: str = ""
-    """A file of mistake records, or a folder of `mtjax.inject` or `mtjax.mine`; required. Questions that are also asked
-    are left out."""
+    mistakes: str = ""  # Mistake records, or a folder of inject or mine; required. Questions also asked are left out.
     k: Annotated[int, Ge(0)] = 1  # The most new rationales of a question, which takes at most 2 + 2 k calls.
     unparsable: Literal["no", "yes"] = "no"  # What a reply counts as that begins with neither yes nor no.
     block: BlockConfig = BlockConfig()  # Which mistakes the model is shown.
     wording: Wording = Wording()  # The prompts.
     sampling: EmbeddedSampling = SamplingConfig(temperature=0.0)  # How replies are drawn, one for each prompt.
     limit: PositiveInt | None = 200  # Use only this many problems, the first ones; None takes all.
-    together: PositiveInt = 64
-    """Questions in lock step: prompts that the model gets at a time, and what a kill can cost."""
+    together: PositiveInt = 64  # Questions in lock step: prompts at a time, and what a kill can cost.
     level: Annotated[float, Gt(0), Lt(1)] = 0.95  # Confidence level of the bootstrap intervals.
-    output: str | None = None
-    """Folder for rethinking.jsonl and rethinking.json; None is `rethink` in the run folder, or nowhere for a model that
-    is not a run."""
+    output: str | None = None  # Folder for the results; None is `rethink` in the run folder, or nowhere without a run.
     raw: bool = False  # Continue prompts as they are, without the model's chat template.
     rows: PositiveInt = 16  # Replies that a local model draws side by side.
 

@@ -20,14 +20,11 @@ from mtjax.io.hashing import digest
 from mtjax.io.journal import Journal
 from mtjax.mistakes.injection import InjectConfig, Rules, Yields, judged, usable_solutions
 from mtjax.mistakes.injectors.base import edited
-from mtjax.mistakes.injectors.solution import Draft, ParsedSolution, follow_edit, parse_solution
+from mtjax.mistakes.injectors.solution import Draft, Solution, follow_edit, parse_solution
 
-Generate = Callable[[list[str]], list[str]]
-"""From prompts to continuations, with the closing fence if the model wrote one."""
-
+Generate = Callable[[list[str]], list[str]]  # Prompts to continuations, with the closing fence if any.
 FENCE = "```"
-SENTENCES = 4
-"""The most sentences of a step, the last ones, that are offered for editing."""
+SENTENCES = 4  # The most sentences of a step, the last ones, that are offered for editing.
 
 INSTRUCTIONS = {
     "value_series": "Edit the current step by changing one value, or a series of related values, in it.",
@@ -41,8 +38,7 @@ INSTRUCTIONS = {
 """What asks for an edit of each error type."""
 
 QUIET = "Change as little as you can, and do not mention anywhere that an error was made."
-PREFILL = f"Edited step:\n{FENCE}\n"
-"""How the answer begins: a label and an opening fence."""
+PREFILL = f"Edited step:\n{FENCE}\n"  # How the answer begins: a label and an opening fence.
 
 
 def types_for(text: str) -> tuple[str, ...]:
@@ -80,7 +76,7 @@ def offered(step: str) -> tuple[int, int]:
 class EditRequest(NamedTuple):
     """A request to edit one step."""
 
-    solution: ParsedSolution  # The right solution.
+    solution: Solution  # The right solution.
     answer: str  # The final answer that counts as right.
     step: int  # Number of the step, from 0.
     start: int  # Start of the offered part in the step.
@@ -136,9 +132,9 @@ def parse_edit(output: str) -> str | None:
     return edit.strip() or None if fence else None
 
 
-def plain_chat(user: str, prefill: str) -> str:
-    """A request as plain text, for models without a chat template."""
-    return f"{user}\n\n{prefill}"
+def plain_chat(user: str) -> str:
+    """The prompt with a user's turn as plain text, for models without a chat template."""
+    return f"{user}\n\n{PREFILL}"
 
 
 class Editor(NamedTuple):
@@ -146,11 +142,11 @@ class Editor(NamedTuple):
 
     generate: Generate  # Greedy decoding.
     about: dict[str, Any]  # What the edits depend on, such as the model's fingerprint and the decoding settings.
-    render: Callable[[str, str], str] = plain_chat  # `(user's turn, prefilled answer) -> prompt`.
+    render: Callable[[str], str] = plain_chat  # From the user's turn to the prompt, with the prefilled answer.
 
     def edits(self, requests: Sequence[EditRequest]) -> list[str | None]:
         """The edited parts, one per request; None if the output could not be read."""
-        outputs = self.generate([self.render(request.user, PREFILL) for request in requests])
+        outputs = self.generate([self.render(request.user) for request in requests])
         if len(outputs) != len(requests):
             raise ValueError(f"generate gave {len(outputs)} texts for {len(requests)} prompts; expected one each")
         return [parse_edit(output) for output in outputs]
@@ -171,10 +167,10 @@ def local_editor(loaded: Any, fingerprint: str, settings: InjectConfig) -> Edito
         drawn = sample_texts(model, params, tokenizer, prompts, sampling, 0, rows=settings.rows, end_ids=end_ids)
         return [tokenizer.decode(list(samples[0].tokens)) for samples in drawn]
 
-    def render(user: str, prefill: str) -> str:
+    def render(user: str) -> str:
         if tokenizer.chat_template is None:
-            return plain_chat(user, prefill)
-        return tokenizer.render_chat((Message(role="user", content=user),), True) + prefill
+            return plain_chat(user)
+        return tokenizer.render_chat((Message(role="user", content=user),), True) + PREFILL
 
     decode = {"temperature": 0.0, "max_new_tokens": settings.max_new_tokens, "prefill": PREFILL}
     about = {"model": settings.model or "", "fingerprint": fingerprint, "tokenizer": tokenizer.fingerprint}
@@ -187,13 +183,8 @@ def mistakes_of(
 ) -> Iterator[Mistake]:  # fmt: skip
     """The mistakes of one problem that are kept: `rules.per_problem` of those that pass, drawn by the seed.
 
-    Args:
-        problem: the problem.
-        requests: its requests.
-        edits: what the model wrote for each; None if it could not be read.
-        rules: which are kept.
-        yields: counts by the type that was asked for; added to.
-        known: fields that all records share, such as `model` and `decode`.
+    `edits` are what the model wrote for each request, None if it could not be read. Counts are added to `yields`, by
+    the type that was asked for. `known` are fields that all records share, such as `model` and `decode`.
     """
     passed = []
     for request, edit in zip(requests, edits, strict=True):

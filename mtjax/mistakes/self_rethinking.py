@@ -21,8 +21,7 @@ from mtjax.errors import InputError
 from mtjax.io.hashing import unit
 from mtjax.io.validation import PositiveInt
 
-Generate = Callable[[list[str]], list[str]]
-"""From prompts, as users' turns, to replies, one each."""
+Generate = Callable[[list[str]], list[str]]  # From prompts, as users' turns, to replies, one each.
 
 Stage = Literal["solve", "ask", "redo", "answer", "done"]
 """What a question waits for: the first rationale, yes or no, a new rationale, the final answer, nothing."""
@@ -176,14 +175,10 @@ def prompt_of(state: Thinking, block: str, wording: Wording = Wording()) -> str:
 
 
 def advance(state: Thinking, reply: str, *, k: int, unparsable: Literal["no", "yes"] = "no") -> Thinking:
-    """The state after the reply to `prompt_of(state)`.
+    """The state after the reply to `prompt_of(state)`, with at most `k` new rationales after the first.
 
-    Args:
-        state: the state before it.
-        reply: the reply.
-        k: the most new rationales after the first; with 0, no mistake is asked for.
-        unparsable: what a reply counts as that begins with neither yes nor no. "no" keeps the answer there is, which
-            `ended` records; "yes" asks for a new rationale. The calls are bounded either way.
+    A reply that begins with neither yes nor no counts as `unparsable`: "no" keeps the answer there is, which `ended`
+    records, and "yes" asks for a new rationale. The calls are bounded either way.
     """
     if state.stage in ("solve", "redo"):
         state = state._replace(stage="ask", rationales=(*state.rationales, reply))

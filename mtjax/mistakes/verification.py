@@ -19,8 +19,7 @@ class Judgement(NamedTuple):
     """The verdict of a checker on a wrong side."""
 
     verdict: Verdict  # "proved" wrong, "refuted" (still right), or "unproved".
-    judge: str = ""
-    """The check that decided: "equation", "final answer", "number", "identical" or "same values"; "" for none."""
+    judge: str = ""  # The check that decided: "equation", "final answer", "number", "identical", "same values"; or "".
 
 
 # After these words an expression is only part of what is meant: "half of 10 + 4 = 9".
@@ -29,7 +28,7 @@ thousand million about around roughly approximately almost nearly per over with 
 
 
 def verify(mistake: Mistake) -> Judgement:
-    """Judge the wrong side of a mistake; the verdict that it carries does not matter.
+    """Judge the wrong side of a mistake, whatever verdict it carries. Never raises; an unreadable text is unproved.
 
     A step is proved wrong when, in this order,
 
@@ -43,8 +42,7 @@ def verify(mistake: Mistake) -> Judgement:
       equation that arrives at the right step's result proves nothing.
 
     A complete solution is proved wrong when its final answer is another number than the gold one. In a text that rules
-    did not make, only a stated final answer counts (`mtjax.data.answers.stated_answer`). Everything is exact: a rounded
-    result is not a false one. Never raises; a text that cannot be read is unproved.
+    did not make, only a stated final answer counts (`mtjax.data.answers.stated_answer`).
     """
     if mistake.kind == "solution":
         return _solution(mistake)
@@ -64,8 +62,7 @@ def verify(mistake: Mistake) -> Judgement:
 
 def with_verdict(mistake: Mistake) -> Mistake:
     """The mistake with the verdict and judge of `verify`."""
-    verdict, judge = verify(mistake)
-    return dataclasses.replace(mistake, verdict=verdict, judge=judge)
+    return dataclasses.replace(mistake, **verify(mistake)._asdict())
 
 
 def same_answer(answer: str | None, gold: str) -> bool | None:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import random
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,21 +11,21 @@ from mtjax.data.answers import extract_answer
 from mtjax.data.mistake_record import Mistake
 from mtjax.errors import suggest
 from mtjax.mistakes.filters import first_difference, levenshtein
-from mtjax.mistakes.injectors.solution import ChangedStep, Draft, ParsedSolution, step_draft
+from mtjax.mistakes.injectors.solution import Changed, Draft, Solution
 from mtjax.mistakes.text.equations import Equation
 from mtjax.registry import Registry
 
-Injector = Callable[[ParsedSolution, random.Random], Draft | None]
+Injector = Callable[[Solution, random.Random], Draft | None]
 """An error type: `(solution, generator) -> draft`, or None if this draw finds no place for the error."""
 
-EquationInjector = Callable[[ParsedSolution, random.Random, int, Equation], ChangedStep | None]
+EquationInjector = Callable[[Solution, random.Random, int, Equation], Changed | None]
 """`(solution, generator, number of the step, one of its true equations) -> changed step`, or None as above."""
 
 ERROR_TYPES = Registry("error_type", requires=("share", "order"), settings=False)
 """Every error type by name. `in_order` lists them in the order in which a seed draws them."""
 
-OTHER = "other"
-"""The error type of a mistake that has not been classified."""
+OTHER = "other"  # The error type of a mistake that has not been classified.
+_WORD = re.compile(r"(?:[^\W_]|(?<=\d)[.,](?=\d))+")
 
 
 def error_type(name: str, share: float = 0.0, order: int | None = None) -> Callable[[Injector], Injector]:
@@ -34,8 +35,7 @@ def error_type(name: str, share: float = 0.0, order: int | None = None) -> Calla
 
     Args:
         name: name of the type in records, tables and options (`--shares.NAME`).
-        share: default odds that the type is tried first. With 0, the default, the type is used only when its share is
-            set, and the default settings give the same records as without it.
+        share: default odds that the type is tried first. With 0 the default settings give the same records as before.
         order: position in the order in which types are drawn. Types without one follow in alphabetical order, so that
             a new type does not change what a seed gives.
     """
@@ -52,11 +52,11 @@ def equation_error(name: str, share: float, order: int) -> Callable[[EquationInj
 
     def register(change: EquationInjector) -> Injector:
         @functools.wraps(change)
-        def injector(solution: ParsedSolution, rng: random.Random) -> Draft | None:
+        def injector(solution: Solution, rng: random.Random) -> Draft | None:
             if not solution.targets:
                 return None
             k, equation = rng.choice(solution.targets)
-            return step_draft(name, solution, k, change(solution, rng, k, equation))
+            return solution.draft(name, k, change(solution, rng, k, equation))
 
         return error_type(name, share, order)(injector)
 
@@ -69,7 +69,7 @@ def in_order() -> list[str]:
     return sorted(ERROR_TYPES, key=lambda name: (place(name) is None, place(name) or 0, name))
 
 
-def draw(solution: ParsedSolution, type: str, rng: random.Random, tries: int) -> list[Draft]:
+def draw(solution: Solution, type: str, rng: random.Random, tries: int) -> list[Draft]:
     """Different edits of one type, at most one per try, in the order they were drawn."""
     drafts = (ERROR_TYPES[type](solution, rng) for _ in range(tries))
     found = {(draft.start, draft.end, draft.wrong): draft for draft in drafts if draft is not None}
@@ -92,13 +92,8 @@ def changed_span(right: str, wrong: str) -> tuple[int, int, int, int]:
 
 
 def _joined(text: str, place: int) -> bool:
-    """Whether the characters on both sides of a place belong to one word or number."""
-    left, right = text[place - 1 : place], text[place : place + 1]
-    if left and left in ".,":  # a point or comma belongs to a number only between two digits
-        return text[max(place - 2, 0) : place - 1].isdigit() and right.isdigit()
-    if right and right in ".,":
-        return left.isdigit() and text[place + 1 : place + 2].isdigit()
-    return left.isalnum() and right.isalnum()
+    """Whether a place is inside a word or number."""
+    return any(match.start() < place < match.end() for match in _WORD.finditer(text))
 
 
 def compared(right: str, wrong: str) -> dict[str, Any]:
@@ -108,7 +103,7 @@ def compared(right: str, wrong: str) -> dict[str, Any]:
 
 
 def edited(
-    solution: ParsedSolution, draft: Draft, *, id: str, problem_id: str, answer: str, generator: str = "rules",
+    solution: Solution, draft: Draft, *, id: str, problem_id: str, answer: str, generator: str = "rules",
     seed: int | None = None,
 ) -> Mistake:  # fmt: skip
     """The step mistake of a draft, without a verdict.

@@ -1,18 +1,11 @@
-"""Error types that change a number: a wrong value, a series of wrong values, a number copied wrong, a lost carry."""
+"""Error types that change a calculation: its numbers, operators, order or terms."""
 
 import random
 from fractions import Fraction
 
 from mtjax.mistakes.injectors.base import equation_error, error_type
-from mtjax.mistakes.injectors.propagation import write_number
-from mtjax.mistakes.injectors.solution import (
-    ChangedStep,
-    Draft,
-    ParsedSolution,
-    change_equation,
-    rest_after,
-    step_draft,
-)
+from mtjax.mistakes.injectors.propagation import Edit, rewrite, write_number
+from mtjax.mistakes.injectors.solution import Changed, Draft, Solution, change_equation, exact_step, rest_after
 from mtjax.mistakes.text.equations import Equation
 from mtjax.mistakes.text.lexer import decimals, number_of, numbers_in, sign_of
 
@@ -43,7 +36,7 @@ def perturbed(rng: random.Random, text: str, digits: int) -> str | None:
 
 
 @equation_error("value", share=0.24, order=0)
-def value(solution: ParsedSolution, rng: random.Random, k: int, equation: Equation) -> ChangedStep | None:
+def value(solution: Solution, rng: random.Random, k: int, equation: Equation) -> Changed | None:
     """Another result, or another operand with the result left: the equation is false."""
     token = equation.right if rng.random() < 0.75 else rng.choice(equation.operands)
     new = perturbed(rng, token.text, solution.digits)
@@ -55,7 +48,7 @@ def value(solution: ParsedSolution, rng: random.Random, k: int, equation: Equati
 
 
 @equation_error("value_series", share=0.08, order=1)
-def value_series(solution: ParsedSolution, rng: random.Random, k: int, equation: Equation) -> ChangedStep | None:
+def value_series(solution: Solution, rng: random.Random, k: int, equation: Equation) -> Changed | None:
     """Another operand, and all that follows from it in the step: the equations are true, the number is not ours."""
     token = rng.choice(equation.operands)
     new = perturbed(rng, token.text, solution.digits)
@@ -73,7 +66,7 @@ def value_series(solution: ParsedSolution, rng: random.Random, k: int, equation:
 
 
 @error_type("copied_number", share=0.10, order=8)
-def copied_number(solution: ParsedSolution, rng: random.Random) -> Draft | None:
+def copied_number(solution: Solution, rng: random.Random) -> Draft | None:
     """A number of the question, of an earlier step or of the last result, copied wrong, with what follows from it."""
     choices = []
     for k, step in enumerate(solution.steps):
@@ -94,10 +87,10 @@ def copied_number(solution: ParsedSolution, rng: random.Random) -> Draft | None:
         return None
     if equation is not None:
         changed = change_equation(solution, k, equation, [(at, at + len(old), new)], follow=True)
-        return step_draft("copied_number", solution, k, changed)
+        return solution.draft("copied_number", k, changed)
     text = solution.step_text(k)
     wrong = text[:at] + new + text[at + len(old) :]
-    return step_draft("copied_number", solution, k, (wrong, solution.text[solution.steps[k].end :]))
+    return solution.draft("copied_number", k, (wrong, solution.text[solution.steps[k].end :]))
 
 
 def carry_slips(numbers: list[int], sign: str) -> list[int]:
@@ -123,7 +116,7 @@ def carry_slips(numbers: list[int], sign: str) -> list[int]:
 
 
 @equation_error("carry", share=0.12, order=6)
-def carry(solution: ParsedSolution, rng: random.Random, k: int, equation: Equation) -> ChangedStep | None:
+def carry(solution: Solution, rng: random.Random, k: int, equation: Equation) -> Changed | None:
     """A carry or borrow forgotten, or one too many, in a sum, difference or product."""
     signs = {sign_of(token) for token in equation.operators}
     if len(signs) != 1 or not signs <= set("+-*") or len(equation.operands) > 4:
@@ -137,3 +130,83 @@ def carry(solution: ParsedSolution, rng: random.Random, k: int, equation: Equati
     new = result + rng.choice(slips)
     right = write_number(Fraction(new, unit), equation.right.text, digits=solution.digits) if new > 0 else None
     return None if right is None else change_equation(solution, k, equation, [], right)
+
+
+def _change(
+    solution: Solution, rng: random.Random, k: int, equation: Equation, edits: list[Edit], share: float = 0.5
+) -> Changed | None:
+    """The edits with the result recomputed (in `share` of the cases, if possible) or left."""
+    changed = change_equation(solution, k, equation, edits, follow=True) if rng.random() < share else None
+    return changed or change_equation(solution, k, equation, edits)
+
+
+@equation_error("operator", share=0.11, order=2)
+def operator(solution: Solution, rng: random.Random, k: int, equation: Equation) -> Changed | None:
+    """Another operator; the result is left, or follows."""
+    token = rng.choice(equation.operators)
+    written = [token for _, equation in solution.targets for token in equation.operators]
+    # Generated arithmetic keeps to the signs it has: another would give the edit away.
+    known = {sign_of(token) for token in written} | set("+-")
+    choices = [sign for sign in "+-*/" if sign != sign_of(token) and (sign in known or not solution.expressions)]
+    if token.text == "of":
+        return None
+    sign = rng.choice(choices)
+    default = "–" if token.text == "–" and sign == "-" else sign
+    new = next((other.text for other in written if sign_of(other) == sign and other.text != "of"), default)
+    if new == "x" and solution.step_text(k)[token.start - 1] != " ":
+        new = "*"
+    return _change(solution, rng, k, equation, [(token.start, token.end, new)])
+
+
+@equation_error("swap", share=0.05, order=3)
+def swap(solution: Solution, rng: random.Random, k: int, equation: Equation) -> Changed | None:
+    """Two operands change places where that changes the value; the result is left, or follows."""
+    i, j = sorted(rng.sample(range(len(equation.operands)), 2))
+    a, b = equation.operands[i], equation.operands[j]
+    edits = [(a.start, a.end, b.text), (b.start, b.end, a.text)]
+    new = rewrite(solution.step_text(k), equation, edits)
+    if new is None or new[1].values == equation.values:
+        return None
+    return _change(solution, rng, k, equation, edits)
+
+
+@error_type("dropped_term", share=0.05, order=4)
+def dropped_term(solution: Solution, rng: random.Random) -> Draft | None:
+    """A term left out: of three or more in one expression, or of generated arithmetic, whose later steps go without."""
+    if solution.expressions:
+        return _dropped_operand(solution, rng)
+    k, equation = rng.choice(solution.targets) if solution.targets else (0, None)
+    if equation is None or len(equation.operands) < 3:
+        return None
+    n = rng.randrange(len(equation.operators))
+    text, start = solution.step_text(k), equation.operators[n].start
+    if n + 1 < len(equation.operators):
+        end = equation.operators[n + 1].start
+    else:  # the last term goes with the white space before it
+        start, end = len(text[:start].rstrip()), len(text[: text.rfind("=", 0, equation.right.start)].rstrip())
+    return solution.draft("dropped_term", k, _change(solution, rng, k, equation, [(start, end, "")]))
+
+
+def _dropped_operand(solution: Solution, rng: random.Random) -> Draft | None:
+    """A step that takes the next operand but one: `19 + 3` where `19 - 5`, then `+ 3` is right."""
+    k = rng.randrange(len(solution.expressions))
+    operands, operators = solution.expressions[k]
+    at = rng.choice((solution.expressions[k].next_step, solution.expressions[k].next_step + 1))
+    sign = max(at - 1, 0)  # the operator beside the operand that is lost
+    shorter = solution.expressions[k]._replace(
+        operands=operands[:at] + operands[at + 1 :], operators=operators[:sign] + operators[sign + 1 :]
+    )
+    changed = exact_step(solution, k, shorter) if shorter.operators else None
+    return solution.draft("dropped_term", k, changed)
+
+
+@equation_error("substitution", share=0.11, order=5)
+def substitution(solution: Solution, rng: random.Random, k: int, equation: Equation) -> Changed | None:
+    """An operand replaced by another number of the question or of an earlier step; the result is left, or follows."""
+    token = rng.choice(equation.operands)
+    earlier = [other for other in solution.numbers if other.start < solution.steps[k].start]
+    others = {other.text for other in (*earlier, *numbers_in(solution.question), *equation.operands)}
+    choices = sorted(text for text in others if text.replace(",", "") != token.text.replace(",", ""))
+    if not choices:
+        return None
+    return _change(solution, rng, k, equation, [(token.start, token.end, rng.choice(choices))], 0.65)

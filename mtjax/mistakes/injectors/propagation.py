@@ -8,12 +8,8 @@ from fractions import Fraction
 from mtjax.mistakes.text.equations import Equation, equations
 from mtjax.mistakes.text.lexer import decimals, number_of, numbers_in, sign_of
 
-Edit = tuple[int, int, str]
-"""Start, end and new text of a replaced stretch."""
-
-UNMARKED = frozenset(Fraction(n) for n in (0, 1, 2, 100))
-"""Values too common to show whether a later number means the one that changed."""
-
+Edit = tuple[int, int, str]  # Start, end and new text of a replaced stretch.
+UNMARKED = frozenset(Fraction(n) for n in (0, 1, 2, 100))  # Too common to show what is meant.
 _ANSWER = re.compile(r"^(?:####|Answer:|A:)", re.MULTILINE)
 
 
@@ -104,8 +100,7 @@ class Flow:
     unsure: set[Fraction]  # Values that occur elsewhere too: a later number may mean either.
     digits: int  # Most digits that a number may have before its point.
     commas: bool = False  # Whether the solution writes thousands separators.
-    latest: dict[Fraction, Fraction] = dataclasses.field(default_factory=dict)
-    """From the old result of an equation to the new result of the latest equation that had it."""
+    latest: dict[Fraction, Fraction] = dataclasses.field(default_factory=dict)  # By old result, the newest one.
 
     def note(self, old: Fraction, new: Fraction) -> None:
         """Record that a result `old` is now `new`."""

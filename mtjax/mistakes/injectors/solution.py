@@ -1,5 +1,6 @@
 """A parsed right solution, and how it continues after an injected error."""
 
+import re
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -8,13 +9,56 @@ from mtjax.mistakes.injectors.propagation import Edit, Flow, recompute, rewrite
 from mtjax.mistakes.text.equations import Equation, equations
 from mtjax.mistakes.text.known_numbers import known_numbers
 from mtjax.mistakes.text.lexer import Token, number_of, numbers_in
-from mtjax.mistakes.text.steps import StepSpan, split_steps
 
-ChangedStep = tuple[str, str | None]
-"""A wrong step, and how the solution continues with the error carried forward; None if that is not certain."""
+_HEADER = re.compile(r"^(?P<step>Step [0-9]{1,3}[:.])|^(?P<answer>(?:Answer|A):|####)", re.MULTILINE)
+Changed = tuple[str, str | None]  # A wrong step, and how the solution continues; None if that is not certain.
 
 
-class ParsedSolution(NamedTuple):
+class StepSpan(NamedTuple):
+    """Where one step is in a solution."""
+
+    line: int  # Start of its header, or of its text if it has none.
+    start: int  # Start of its text. White space before a digit belongs to the header, before a letter to the text.
+    end: int  # One after its last character that is not white space.
+    answer: bool  # Whether it is the line that states the final answer.
+
+
+def split_steps(solution: str) -> list[StepSpan]:
+    r"""The steps of a solution, in order; none for a blank text.
+
+    If a line starts with `Step 1:`, steps extend from one header to the next (`Step k:`, `Answer:`, `A:`, `####`), and
+    the text before the first is not a step. Otherwise every line that is not blank is a step.
+
+    >>> text = "Step 1: 2 + 3 = 5\nAnswer: 5"
+    >>> [text[step.start : step.end] for step in split_steps(text)]
+    ['2 + 3 = 5', '5']
+    """
+    headers = {match.start(): match for match in _HEADER.finditer(solution)}
+    if any(match["step"] for match in headers.values()):
+        lines = list(zip(headers, [*list(headers)[1:], len(solution)], strict=True))
+    else:
+        lines = [match.span() for match in re.finditer(r"(?m)^[^\n]*\S[^\n]*$", solution)]
+    steps = []
+    for line, end in lines:
+        header = headers.get(line)
+        end = line + len(solution[line:end].rstrip())
+        start = min(header.end(), end) if header else line
+        space = re.match(r"\s+(?=[0-9])", solution[start:end])
+        steps.append(StepSpan(line, start + len(space[0] if space else ""), end, bool(header and header["answer"])))
+    return steps
+
+
+class Draft(NamedTuple):
+    """A wrong step in place of a right one, not yet judged."""
+
+    type: str  # A registered error type, or "other".
+    start: int  # Start of the right step in the solution; the text before it is the prefix.
+    end: int  # One after its last character.
+    wrong: str  # The wrong step.
+    rest: str | None  # How the solution continues with the error carried forward; None if that is not certain.
+
+
+class Solution(NamedTuple):
     """A right solution with its steps, equations and numbers."""
 
     question: str  # The text of the problem.
@@ -23,11 +67,8 @@ class ParsedSolution(NamedTuple):
     equations: list[list[Equation]]  # The true equations of each step; positions count from the step's text.
     numbers: list[Token]  # All numbers of the solution except those in headers, in order.
     given: frozenset[Fraction]  # The question's numbers, in digits and in words.
-    digits: int
-    """Most digits before a point in question and solution. New numbers have no more, because a number of another size
-    than all beside it would give the edit away."""
-    expressions: tuple[Expression, ...]
-    """For generated arithmetic, what remains to be computed before each step; otherwise empty."""
+    digits: int  # Most digits before a point. New numbers have no more: their size would give the edit away.
+    expressions: tuple[Expression, ...]  # For generated arithmetic, what is left to compute before each step.
 
     def step_text(self, k: int) -> str:
         """The text of step k, without its header."""
@@ -47,22 +88,16 @@ class ParsedSolution(NamedTuple):
         """The numbers of the question and of the solution before a place."""
         return {number_of(token) for token in self.numbers if token.start < place} | self.given
 
+    def draft(self, type: str, k: int, changed: Changed | None) -> Draft | None:
+        """The draft that replaces step k; None if `changed` is None."""
+        return None if changed is None else Draft(type, self.steps[k].start, self.steps[k].end, *changed)
+
     def flow(self, changes: dict[Fraction, Fraction], place: int) -> Flow:
         """The flow that carries `changes` on from a place of the solution."""
         return Flow(dict(changes), self.before(place), self.digits, self.commas)
 
 
-class Draft(NamedTuple):
-    """A wrong step in place of a right one, not yet judged."""
-
-    type: str  # A registered error type, or "other".
-    start: int  # Start of the right step in the solution; the text before it is the prefix.
-    end: int  # One after its last character.
-    wrong: str  # The wrong step.
-    rest: str | None  # How the solution continues with the error carried forward; None if that is not certain.
-
-
-def parse_solution(question: str, solution: str) -> ParsedSolution:
+def parse_solution(question: str, solution: str) -> Solution:
     """A solution with its steps, numbers and equations."""
     steps = split_steps(solution)
     found = [[e for e in equations(solution[s.start : s.end]) if e.true] for s in steps]
@@ -75,15 +110,10 @@ def parse_solution(question: str, solution: str) -> ParsedSolution:
             left.append(expression)
             expression = expression.after(step.value)
     given = known_numbers(question)
-    return ParsedSolution(question, solution, steps, found, numbers, given, max(sizes, default=1), tuple(left))
+    return Solution(question, solution, steps, found, numbers, given, max(sizes, default=1), tuple(left))
 
 
-def step_draft(type: str, solution: ParsedSolution, k: int, changed: ChangedStep | None) -> Draft | None:
-    """The draft that replaces step k; None if `changed` is None."""
-    return None if changed is None else Draft(type, solution.steps[k].start, solution.steps[k].end, *changed)
-
-
-def exact_rest(solution: ParsedSolution, k: int, expression: Expression) -> str | None:
+def exact_rest(solution: Solution, k: int, expression: Expression) -> str | None:
     """How generated arithmetic continues with step k (from 0) on this expression; None if a value does not fit."""
     if not expression.operators:
         return f"\nAnswer: {expression.operands[0]}"
@@ -95,7 +125,7 @@ def exact_rest(solution: ParsedSolution, k: int, expression: Expression) -> str 
     return "".join("\n" + line for line in [*lines, answer])
 
 
-def exact_step(solution: ParsedSolution, k: int, expression: Expression) -> ChangedStep | None:
+def exact_step(solution: Solution, k: int, expression: Expression) -> Changed | None:
     """Step k (from 0) of generated arithmetic computed on another expression, and what follows."""
     rest = exact_rest(solution, k, expression)
     if rest is None:
@@ -105,18 +135,12 @@ def exact_step(solution: ParsedSolution, k: int, expression: Expression) -> Chan
 
 
 def change_equation(
-    solution: ParsedSolution, k: int, equation: Equation, edits: list[Edit], right: str | None = None,
+    solution: Solution, k: int, equation: Equation, edits: list[Edit], right: str | None = None,
     *, follow: bool = False,
-) -> ChangedStep | None:  # fmt: skip
-    """Step k with one of its true equations changed; None if the step would not read well.
+) -> Changed | None:  # fmt: skip
+    """Step k (from 0) with edits on the left side of one of its true equations; None if it would not read well.
 
-    Args:
-        solution: the solution.
-        k: number of the step, from 0.
-        equation: the equation.
-        edits: edits of the equation's left side.
-        right: a new number on its right.
-        follow: compute the number on the right from the changed left side.
+    The number on the right becomes `right`; with `follow` it is computed from the changed left side.
     """
     text, step, old = solution.step_text(k), solution.steps[k], equation.value
     if follow:
@@ -139,7 +163,7 @@ def change_equation(
     return wrong, rest_after(solution, k, wrong, flow)
 
 
-def rest_after(solution: ParsedSolution, k: int, wrong: str, flow: Flow) -> str | None:
+def rest_after(solution: Solution, k: int, wrong: str, flow: Flow) -> str | None:
     """How the solution continues after a wrong step k; None if that is not certain."""
     if k >= len(solution.expressions):
         return flow.advance(solution.text[solution.steps[k].end :])
@@ -149,7 +173,7 @@ def rest_after(solution: ParsedSolution, k: int, wrong: str, flow: Flow) -> str 
     return exact_rest(solution, k + 1, solution.expressions[k].after(int(found[-1].value)))
 
 
-def follow_edit(solution: ParsedSolution, k: int, wrong: str) -> str | None:
+def follow_edit(solution: Solution, k: int, wrong: str) -> str | None:
     """How the solution continues after a step that a model rewrote; None if that is not certain.
 
     The rewritten step must have as many equations as the right one; results that differ are carried on.

@@ -6,6 +6,8 @@ and `mtjax.mistakes.verification` also requires that the right text beside it re
 
 import functools
 import math
+import operator
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
@@ -18,9 +20,14 @@ _SCALES = frozenset(_SCALE_WORDS.split())
 _CLAUSE = """and or so is are was were be then that which because since if when but as with plus minus times equals
 equal than to from at in on by the have has had will would leaving leaves leave makes for half twice of"""
 _NOT_UNITS = frozenset(_CLAUSE.split())
+_OPERATIONS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
+DEEPEST = 20  # Levels of nested brackets that are read.
 
-DEEPEST = 20
-"""Levels of nested brackets that are read."""
+# One letter for the kind of each token lets regular expressions look at sequences of tokens; besides these, "/" is a
+# slash, "w" a word that may belong to a unit, "W" one that may not, and "?" anything else.
+_LETTERS = {"number": "N", "operator": "o", "open": "(", "close": ")", "currency": "$", "percent": "%", "equals": "="}
+_LONGER = re.compile(r"%?w*(?:N|[o/(][N$(])")  # what makes the number before it the start of something longer
+_UNIT = re.compile(r"[N%)](?:w|/(?=[wW])){1,4}$")  # an operand with its unit, such as `60 miles / hour`
 
 
 class Equation(NamedTuple):
@@ -32,8 +39,7 @@ class Equation(NamedTuple):
     right: Token  # The number on the right.
     mark: tuple[int, int] | None  # Start and end of GSM8K's calculator mark before that number, if there is one.
     percents: bool  # Whether the right side is a percentage.
-    values: tuple[Fraction | None, Fraction | None]
-    """The expression's value with percentages as hundredths, and with percentages as plain numbers; None: undefined."""
+    values: tuple[Fraction | None, Fraction | None]  # Value with % as hundredths, and as plain numbers; or None.
     word: str  # The last word before the expression, lower case; "" at the start of a line or after a number.
 
     @property
@@ -54,7 +60,7 @@ class Equation(NamedTuple):
     @property
     def reading(self) -> tuple[int, int] | None:
         """How it reads as true: which of `values` counts, and the factor from that to `value`; None if it is not."""
-        readings = ((i, factor) for i in range(2) for factor in self._factors)
+        readings = ((i, factor) for i in range(2) for factor in (1, 100)[: 1 + self.percents])
         return next(
             ((i, n) for i, n in readings if (left := self.values[i]) is not None and left * n == self.value), None
         )
@@ -71,12 +77,8 @@ class Equation(NamedTuple):
         return not self.true and all(
             left is not None and self.value * unit not in (math.floor(left * n * unit), math.ceil(left * n * unit))
             for left in self.values
-            for n in self._factors
+            for n in (1, 100)[: 1 + self.percents]
         )
-
-    @property
-    def _factors(self) -> tuple[int, ...]:
-        return (1, 100) if self.percents else (1,)
 
 
 @functools.lru_cache(maxsize=2048)
@@ -89,86 +91,74 @@ def equations(text: str) -> tuple[Equation, ...]:
     if "=" not in text:
         return ()
     tokens, marks = lex(text)
-    found = (_equation(tokens, i, marks) for i, token in enumerate(tokens) if token.kind == "equals")
+    kinds = "".join(map(_letter, tokens))
+    found = (_equation(tokens, kinds, i, marks) for i, kind in enumerate(kinds) if kind == "=")
     return tuple(equation for equation in found if equation is not None)
 
 
-def _equation(tokens: list[Token], i: int, marks: dict[int, tuple[int, int]]) -> Equation | None:
+def _letter(token: Token) -> str:
+    if token.kind == "word":
+        return "W" if token.text.lower() in _NOT_UNITS else "w"
+    return "/" if token.text == "/" else _LETTERS.get(token.kind, "?")
+
+
+def _equation(tokens: list[Token], kinds: str, i: int, marks: dict[int, tuple[int, int]]) -> Equation | None:
     """The equation around the equals sign at i."""
-    right = i + 1 + (i + 1 < len(tokens) and tokens[i + 1].kind == "currency")
-    if right >= len(tokens) or tokens[right].kind != "number" or _goes_on(tokens, right):
+    right = i + 1 + (kinds[i + 1 : i + 2] == "$")
+    if kinds[right : right + 1] != "N" or _goes_on(tokens, kinds, right):
         return None
-    percents = right + 1 < len(tokens) and tokens[right + 1].kind == "percent"
-    first, parts = _expression(tokens, i)
-    plain, kinds = evaluate(parts, False), {token.kind for token in parts}
-    odd = any(is_no_number(tokens, k) for k in range(first, i) if tokens[k].kind == "number")
-    if plain is None or odd or "operator" not in kinds:
+    percents = kinds[right + 1 : right + 2] == "%"
+    first, parts = _expression(tokens, kinds, i)
+    plain, present = evaluate(parts, False), {token.kind for token in parts}
+    odd = any(is_no_number(tokens, k) for k in range(first, i) if kinds[k] == "N")
+    if plain is None or odd or "operator" not in present:
         return None
-    values = (evaluate(parts, True) if "percent" in kinds else plain, plain)
+    values = (evaluate(parts, True) if "percent" in present else plain, plain)
     number, end = tokens[right], tokens[right + percents].end
     word = tokens[first - 1].text.lower() if first and tokens[first - 1].kind == "word" else ""
     return Equation(parts[0].start, end, tuple(parts), number, marks.get(number.start), percents, values, word)
 
 
-def _goes_on(tokens: list[Token], i: int) -> bool:
+def _goes_on(tokens: list[Token], kinds: str, i: int) -> bool:
     """Whether the number at i is only the start of something longer, such as `6 * 4` or `3 million`."""
-    after = tokens[i + 1] if i + 1 < len(tokens) else None
-    if is_no_number(tokens, i):
+    if is_no_number(tokens, i) or _LONGER.match(kinds, i + 1):
         return True
-    if after is not None and after.kind == "word":
-        variable = len(after.text) == 1 and (after.start == tokens[i].end or after.text in ("x", "X"))
-        if variable or after.text.lower() in _SCALES:
-            return True
-    k = i + 1 + (after is not None and after.kind == "percent")
-    while k < len(tokens) and tokens[k].kind == "word" and tokens[k].text.lower() not in _NOT_UNITS:
-        k += 1
-    first, second = (*(token.kind for token in tokens[k : k + 2]), "", "")[:2]
-    return first == "number" or (first in ("operator", "open") and second in ("number", "currency", "open"))
+    if kinds[i + 1 : i + 2].lower() != "w":
+        return False
+    after = tokens[i + 1]
+    variable = len(after.text) == 1 and (after.start == tokens[i].end or after.text in ("x", "X"))
+    return variable or after.text.lower() in _SCALES
 
 
-_PARTS = frozenset({"number", "percent", "currency", "open", "close", "operator"})
-
-
-def _expression(tokens: list[Token], i: int) -> tuple[int, list[Token]]:
+def _expression(tokens: list[Token], kinds: str, i: int) -> tuple[int, list[Token]]:
     """The longest expression that ends before token i: the number of its first token, and its parts."""
     parts: list[Token] = []
     depth, k = 0, i - 1
     while k >= 0:
-        token, after = tokens[k], parts[0].kind if parts else ""
-        if token.kind == "word":
+        token, kind, after = tokens[k], kinds[k], parts[0].kind if parts else ""
+        if kind in "wW":
             if len(token.text) == 1 and token.start == tokens[k - 1].end:
                 return i, []  # a variable, such as `2x`, or a unit that looks like one
-            k = _unit_start(tokens, k)
-            if k < 0 or after not in ("", "operator", "close"):
+            unit = _UNIT.search(kinds, max(k - 4, 0), k + 1)
+            if unit is None or after not in ("", "operator", "close"):
                 break
+            k = unit.start()
             continue
         # Two numbers side by side belong to two clauses.
-        apart = after in ("number", "currency") and token.kind in ("number", "percent", "close")
-        if token.kind not in _PARTS or apart or (token.kind == "open" and not depth):
+        apart = after in ("number", "currency") and kind in "N%)"
+        if kind in "=?" or apart or (kind == "(" and not depth):
             break
-        depth += {"close": 1, "open": -1}.get(token.kind, 0)
+        depth += {")": 1, "(": -1}.get(kind, 0)
         parts.insert(0, token)
         k -= 1
     if depth:  # a bracket that was never opened: the expression starts after it
-        cut = opened = 0
+        opened = unopened = 0
         for n, token in enumerate(parts):
             opened += {"open": 1, "close": -1}.get(token.kind, 0)
             if opened < 0:
-                cut, opened = n + 1, 0
-        parts = parts[cut:]
+                opened, unopened = 0, n + 1
+        parts = parts[unopened:]
     return tokens.index(parts[0]) if parts else i, parts
-
-
-def _unit_start(tokens: list[Token], k: int) -> int:
-    """The token before a unit that ends at k, such as `miles / hour` after a number; -1 if it is not a unit."""
-    for j in range(k, max(k - 5, -1), -1):
-        token = tokens[j]
-        if token.kind in ("number", "percent", "close"):
-            return j
-        slash = token.text == "/" and tokens[j + 1].kind == "word"
-        if not slash and (token.kind != "word" or token.text.lower() in _NOT_UNITS):
-            break
-    return -1
 
 
 def evaluate(tokens: Sequence[Token], hundredths: bool) -> Fraction | None:
@@ -181,18 +171,14 @@ def evaluate(tokens: Sequence[Token], hundredths: bool) -> Fraction | None:
     def kind() -> str:
         return rest[-1].kind if rest else ""
 
-    def total(depth: int) -> Fraction:
-        value = product(depth)
-        while kind() == "operator" and sign_of(rest[-1]) in "+-":
-            value += product(depth) if sign_of(rest.pop()) == "+" else -product(depth)
-        return value
-
-    def product(depth: int) -> Fraction:
-        value = operand(depth)
-        while kind() == "open" or (kind() == "operator" and sign_of(rest[-1]) in "*/"):
-            divide = kind() == "operator" and sign_of(rest.pop()) == "/"
-            other = operand(depth)
-            value = value / other if divide else value * other
+    def chain(level: int, depth: int) -> Fraction:
+        """A sum (level 0) of products (level 1) of operands, within `depth` brackets."""
+        if level == 2:
+            return operand(depth)
+        value = chain(level + 1, depth)
+        while (kind() == "operator" and sign_of(rest[-1]) in ("+-", "*/")[level]) or (kind() == "open" and level == 1):
+            sign = sign_of(rest.pop()) if kind() == "operator" else "*"
+            value = _OPERATIONS[sign](value, chain(level + 1, depth))
         return value
 
     def operand(depth: int) -> Fraction:
@@ -200,7 +186,7 @@ def evaluate(tokens: Sequence[Token], hundredths: bool) -> Fraction | None:
             rest.pop()
         token = rest.pop()
         if token.kind == "open" and depth < DEEPEST:
-            value = total(depth + 1)
+            value = chain(0, depth + 1)
             if rest.pop().kind != "close":
                 raise ValueError
         elif token.kind == "number":
@@ -213,7 +199,7 @@ def evaluate(tokens: Sequence[Token], hundredths: bool) -> Fraction | None:
         return value
 
     try:
-        value = total(0)
+        value = chain(0, 0)
     except (IndexError, ValueError, ZeroDivisionError):
         return None
     return None if rest else value

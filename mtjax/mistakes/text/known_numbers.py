@@ -55,24 +55,22 @@ def numbers_in_words(text: str) -> set[Fraction]:
     return found
 
 
+@functools.lru_cache(maxsize=256)
 def known_numbers(*texts: str) -> frozenset[Fraction]:
     """The numbers of some texts, in digits and in words; of a percentage p also p/100, 1 - p/100 and 1 + p/100."""
-    return frozenset().union(*(_known(text) for text in texts))
-
-
-@functools.lru_cache(maxsize=256)
-def _known(text: str) -> frozenset[Fraction]:
-    known = {number_of(token) for token in numbers_in(text)} | numbers_in_words(text)
-    tokens, _ = lex(text)
-    for token, after in zip(tokens, tokens[1:], strict=False):
-        if token.kind == "number" and (after.kind == "percent" or after.text.lower() in ("percent", "cents", "cent")):
-            share = number_of(token) / 100
-            known |= {share, 1 - share, 1 + share, 100 - 100 * share, 100 + 100 * share}
-        if token.kind == "number" and after.text.lower() in _SCALES:
-            known.add(number_of(token) * _SCALES[after.text.lower()])
-    for top, bottom in re.findall(r"([0-9]+) ?/ ?([0-9]*[1-9][0-9]*)", text):
-        share = Fraction(int(top), int(bottom))
-        known |= {share, 1 - share, 1 + share}
+    known: set[Fraction] = set()
+    for text in texts:
+        known |= {number_of(token) for token in numbers_in(text)} | numbers_in_words(text)
+        tokens, _ = lex(text)
+        for token, after in zip(tokens, tokens[1:], strict=False):
+            word, number = after.text.lower(), number_of(token) if token.kind == "number" else None
+            if number is not None and (after.kind == "percent" or word in ("percent", "cents", "cent")):
+                known |= {number / 100, 1 - number / 100, 1 + number / 100, 100 - number, 100 + number}
+            if number is not None and word in _SCALES:
+                known.add(number * _SCALES[word])
+        for top, bottom in re.findall(r"([0-9]+) ?/ ?([0-9]*[1-9][0-9]*)", text):
+            share = Fraction(int(top), int(bottom))
+            known |= {share, 1 - share, 1 + share}
     return frozenset(known)
 
 

@@ -28,14 +28,10 @@ _SIGNS = dict.fromkeys(("×", "·", "\\times", "\\cdot", "x", "X", "of"), "*")
 _SIGNS |= {"÷": "/", "\\div": "/", "−": "-", "–": "-"}
 
 
+@functools.lru_cache(maxsize=4096)
 def number_of(token: Token) -> Fraction:
     """The value of a number token."""
-    return _fraction(token.text)
-
-
-@functools.lru_cache(maxsize=4096)
-def _fraction(text: str) -> Fraction:
-    return Fraction(text.replace(",", ""))
+    return Fraction(token.text.replace(",", ""))
 
 
 def decimals(text: str) -> int:
@@ -81,9 +77,8 @@ def numbers_in(text: str) -> list[Token]:
 def is_no_number(tokens: Sequence[Token], i: int) -> bool:
     """Whether the digits at i belong to an ordinal, a time of day or a ratio, which are not quantities."""
     after = tokens[i + 1] if i + 1 < len(tokens) else None
-    if after and after.start == tokens[i].end and after.text.lower() in ("st", "nd", "rd", "th"):
-        return True
-    return _has_colon(tokens[i : i + 3]) or (i > 1 and _has_colon(tokens[i - 2 : i + 1]))
+    ordinal = after and after.start == tokens[i].end and after.text.lower() in ("st", "nd", "rd", "th")
+    return bool(ordinal) or _has_colon(tokens[i : i + 3]) or (i > 1 and _has_colon(tokens[i - 2 : i + 1]))
 
 
 def _has_colon(tokens: Sequence[Token]) -> bool:
