@@ -17,7 +17,7 @@ from mtjax.data.sources.mined import Mined, MinedProblem, Solution, to_json
 from mtjax.data.tasks import AnyTask, CompletionTask
 from mtjax.distributed.sharding import MeshSpec
 from mtjax.io.journal import Journal
-from mtjax.io.validation import PositiveInt
+from mtjax.io.validation import PositiveInt, check_types
 from mtjax.reporting.report import Table
 from mtjax.sampling.config import EmbeddedSampling, SamplingConfig
 from mtjax.sampling.sampler import ProblemSamples
@@ -48,6 +48,9 @@ class PolicyConfig:
     dtype: Literal["float32", "bfloat16"] | None = None  # Type to compute in; None is float32, or the type of the run.
     mesh: MeshSpec = MeshSpec()  # Over which devices.
     server: ServerConfig = ServerConfig()  # How to use a server, if the model is a URL.
+
+    def __post_init__(self) -> None:
+        check_types(self)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

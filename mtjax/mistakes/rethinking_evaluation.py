@@ -16,7 +16,7 @@ from mtjax.errors import InputError
 from mtjax.io.validation import PositiveInt
 from mtjax.mistakes.formats import mined_mistakes
 from mtjax.mistakes.mining import PolicyConfig
-from mtjax.mistakes.self_rethinking import BlockConfig, Generate, Thinking, Wording, prompt_of, rethink
+from mtjax.mistakes.self_rethinking import BlockConfig, Generate, Wording, prompt_of, rethink
 from mtjax.reporting.intervals import Interval, difference_interval, mean_interval
 from mtjax.sampling.config import EmbeddedSampling, SamplingConfig
 
@@ -48,6 +48,7 @@ class RethinkConfig(PolicyConfig):
     rows: PositiveInt = 16  # Replies that a local model draws side by side.
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.sampling.samples != 1:
             raise InputError(f"samples={self.sampling.samples}: expected 1, because each prompt gets one reply")
 
@@ -75,8 +76,8 @@ def think(
     questions = [problems[number].question for number in numbers]
     states = rethink(questions, block, generate, k=config.k, wording=config.wording, unparsable=config.unparsable)
     redone = [place for place, state in enumerate(states) if state.rounds]
-    first = [Thinking(state.question, "answer", state.rationales[:1]) for state in states]
-    asked = generate([prompt_of(first[place], block, config.wording) for place in redone]) if redone else []
+    first = lambda state: prompt_of("answer", state.question, state.rationales[0], block, config.wording)
+    asked = generate([first(states[place]) for place in redone]) if redone else []
     replies = dict(zip(redone, asked, strict=True))
     for place, (number, state) in enumerate(zip(numbers, states, strict=True)):
         reply, gold = replies.get(place, state.answer), golds[number]

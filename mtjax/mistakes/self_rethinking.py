@@ -13,7 +13,7 @@ one choice: whether and how to do better are two calls.
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from mtjax.data.mistake_record import Mistake
@@ -23,11 +23,8 @@ from mtjax.io.validation import PositiveInt
 
 Generate = Callable[[list[str]], list[str]]  # From prompts, as users' turns, to replies, one each.
 
-Stage = Literal["solve", "ask", "redo", "answer", "done"]
-"""What a question waits for: the first rationale, yes or no, a new rationale, the final answer, nothing."""
-
-Ended = Literal["", "no", "limit", "unparsable"]
-"""Why the loop ended: the model saw no mistake, gave k new rationales, or said neither yes nor no."""
+Stage = Literal["solve", "ask", "redo", "answer"]  # First rationale, yes or no, new rationale, final answer.
+Ended = Literal["", "no", "limit", "unparsable"]  # It saw no mistake, redid it k times, or said neither yes nor no.
 
 NAMES: Mapping[str, tuple[str, str]] = {
     "value": ("wrong value", "A calculation is set up right and gives a wrong number."),
@@ -85,10 +82,9 @@ class Wording:
 
 
 class Thinking(NamedTuple):
-    """One question on its way through the loop."""
+    """One question after the loop."""
 
     question: str  # Its text.
-    stage: Stage = "solve"  # What it waits for.
     rationales: tuple[
         str, ...
     ] = ()  # The first one, and one more per yes; without the first, the paper's ErrorCounter.
@@ -99,15 +95,12 @@ class Thinking(NamedTuple):
     @property
     def rounds(self) -> int:
         """How many new rationales followed the first."""
-        return max(len(self.rationales) - 1, 0)
+        return len(self.rationales) - 1
 
     @property
     def calls(self) -> int:
-        """Calls of the model so far: one per rationale and reply, and one for the final answer.
-
-        In the end `2 + 2 rounds` if the limit was reached, otherwise `3 + 2 rounds`: at most `2 + 2 k`.
-        """
-        return len(self.rationales) + len(self.replies) + (self.stage == "done")
+        """Calls of the model: `2 + 2 rounds` if the limit was reached, otherwise `3 + 2 rounds`; at most `2 + 2 k`."""
+        return len(self.rationales) + len(self.replies) + 1
 
 
 def mistake_block(records: Iterable[Mistake], config: BlockConfig = BlockConfig()) -> str:
@@ -164,34 +157,11 @@ def says_yes(reply: str) -> bool | None:
     return None if match is None else match[1].lower() == "yes"
 
 
-def prompt_of(state: Thinking, block: str, wording: Wording = Wording()) -> str:
-    """The next prompt; InputError for a question that is done."""
-    if state.stage == "done":
-        raise InputError("the question is done; there is nothing more to ask")
-    rationale = state.rationales[-1].strip() if state.rationales else ""
-    values = {"question": state.question.strip(), "rationale": rationale, "mistakes": block.strip()}
+def prompt_of(stage: Stage, question: str, rationale: str, block: str, wording: Wording = Wording()) -> str:
+    """The prompt of a stage, with `question`, latest `rationale` and `block` of mistakes in the places for them."""
+    values = {"question": question.strip(), "rationale": rationale.strip(), "mistakes": block.strip()}
     # In one pass, so that braces in what is inserted are left as they are.
-    return re.sub(r"\{(question|rationale|mistakes)\}", lambda match: values[match[1]], getattr(wording, state.stage))
-
-
-def advance(state: Thinking, reply: str, *, k: int, unparsable: Literal["no", "yes"] = "no") -> Thinking:
-    """The state after the reply to `prompt_of(state)`, with at most `k` new rationales after the first.
-
-    A reply that begins with neither yes nor no counts as `unparsable`: "no" keeps the answer there is, which `ended`
-    records, and "yes" asks for a new rationale. The calls are bounded either way.
-    """
-    if state.stage in ("solve", "redo"):
-        state = state._replace(stage="ask", rationales=(*state.rationales, reply))
-        return state._replace(stage="answer", ended="limit") if state.rounds >= k else state
-    if state.stage == "ask":
-        said = says_yes(reply)
-        state = state._replace(replies=(*state.replies, reply))
-        if said or (said is None and unparsable == "yes"):
-            return state._replace(stage="redo")
-        return state._replace(stage="answer", ended="no" if said is False else "unparsable")
-    if state.stage == "answer":
-        return state._replace(stage="done", answer=reply)
-    raise InputError("the question is done; there is no reply to take")
+    return re.sub(r"\{(question|rationale|mistakes)\}", lambda match: values[match[1]], getattr(wording, stage))
 
 
 def rethink(
@@ -201,17 +171,37 @@ def rethink(
     """Take all questions through the loop in lock step, so that `generate` gets many prompts at a time.
 
     It is called at most `2 + 2 k` times: once for all first rationales, twice a round, and once for all final answers.
-    The paper's main tables use k = 1. InputError for k < 0, ValueError if `generate` gives another number of replies
-    than it got prompts.
+    The paper's main tables use k = 1. A reply that begins with neither yes nor no counts as `unparsable`: "no" keeps
+    the answer there is, which `ended` records, and "yes" asks for a new rationale. InputError for k < 0, ValueError if
+    `generate` gives another number of replies than it got prompts.
     """
     if k < 0:
         raise InputError(f"k={k}: expected 0 or more; 0 is plain chain of thought")
     states = [Thinking(question) for question in questions]
-    for stage in ("solve", *("ask", "redo") * k, "answer"):
-        waiting = [number for number, state in enumerate(states) if state.stage == stage]
-        replies = generate([prompt_of(states[number], block, wording) for number in waiting]) if waiting else []
-        if len(replies) != len(waiting):
-            raise ValueError(f"generate gave {len(replies)} replies for {len(waiting)} prompts; expected one each")
-        for number, reply in zip(waiting, replies, strict=True):
-            states[number] = advance(states[number], reply, k=k, unparsable=unparsable)
+
+    def ask(stage: Stage, numbers: Sequence[int]) -> Iterator[tuple[int, str]]:
+        """The replies to the prompts of a stage, each with the number of its question."""
+        latest = {n: states[n].rationales[-1] if states[n].rationales else "" for n in numbers}
+        prompts = [prompt_of(stage, states[n].question, latest[n], block, wording) for n in numbers]
+        replies = generate(prompts) if prompts else []
+        if len(replies) != len(prompts):
+            raise ValueError(f"generate gave {len(replies)} replies for {len(prompts)} prompts; expected one each")
+        return zip(numbers, replies, strict=True)
+
+    def reason(stage: Stage, numbers: Sequence[int]) -> None:
+        for n, reply in ask(stage, numbers):
+            states[n] = states[n]._replace(rationales=(*states[n].rationales, reply))
+
+    going = list(range(len(states)))
+    reason("solve", going)
+    for _ in range(k):
+        for n, reply in ask("ask", going):
+            yes = says_yes(reply)
+            again = yes or (yes is None and unparsable == "yes")
+            ended: Ended = "" if again else "no" if yes is False else "unparsable"
+            states[n] = states[n]._replace(replies=(*states[n].replies, reply), ended=ended)
+        going = [n for n in going if not states[n].ended]
+        reason("redo", going)
+    for n, reply in ask("answer", range(len(states))):
+        states[n] = states[n]._replace(answer=reply, ended=states[n].ended or "limit")
     return states

@@ -14,7 +14,6 @@ from mtjax.data.tasks import CompletionTask
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import InputError
 from mtjax.io.journal import Journal
-from mtjax.io.validation import check_types
 from mtjax.mistakes.mining import MineConfig, MineData, checked, mine, plain, yield_table
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
@@ -324,7 +323,7 @@ def test_settings_are_checked_and_plain():
     assert plain(config.data)["source"]["kind"] == "Arithmetic"
     for name, value in {"rows": 0, "seed": -1, "limit": 0}.items():
         with pytest.raises(InputError, match=f"{name}={value}: expected at least"):
-            check_types(MineConfig(data=config.data, **{name: value}))
+            MineConfig(data=config.data, **{name: value})
     for name in ("samples", "max_new_tokens"):
         with pytest.raises(InputError, match=f"{name}=0: expected at least 1"):
             SamplingConfig(**{name: 0})

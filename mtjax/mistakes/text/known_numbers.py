@@ -8,7 +8,7 @@ from fractions import Fraction
 from mtjax.mistakes.text.lexer import lex, number_of, numbers_in
 
 _WORDS = {
-    word: Fraction(number)
+    word: Fraction(str(number))
     for words, numbers in (
         ("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen", range(15)),
         ("fifteen sixteen seventeen eighteen nineteen", range(15, 20)),
