@@ -19,11 +19,9 @@ from mtjax.errors import ExitCode, InputError, entry_point, suggest
 from mtjax.io.command_line import enable_compilation_cache
 from mtjax.io.journal import locked, settle
 from mtjax.io.validation import check_types
-from mtjax.mistakes.inject_config import InjectConfig
 from mtjax.mistakes.injected_files import FILE, add_leak, is_complete, report, write_mistakes, write_trl
-from mtjax.mistakes.injection import Yields, inject, solvable
-from mtjax.mistakes.self_edit import Editor, Generate, local_editor
-from mtjax.mistakes.self_edited import edit_problems
+from mtjax.mistakes.injection import InjectConfig, Yields, inject, solvable
+from mtjax.mistakes.self_edit import Editor, Generate, edit_problems, local_editor
 
 
 def run(settings: InjectConfig, log: Callable[[str], None] = print, generate: Generate | None = None) -> int:
@@ -59,7 +57,7 @@ def run(settings: InjectConfig, log: Callable[[str], None] = print, generate: Ge
         if not is_complete(folder, manifest):
             yields: Yields = {}
             if editor is None:
-                mistakes = inject(problems, settings.rules, yields)
+                mistakes = inject(problems, settings, yields)
             else:
                 mistakes = edit_problems(settings, problems, folder / "self_edits", depends, editor, yields, log)
             manifest = write_mistakes(folder, mistakes, yields, manifest)

@@ -22,8 +22,7 @@ from mtjax.errors import ExitCode
 from mtjax.inject import main, run
 from mtjax.io.journal import locked
 from mtjax.mistakes.formats import to_trl
-from mtjax.mistakes.inject_config import InjectConfig
-from mtjax.mistakes.injection import OUTCOMES
+from mtjax.mistakes.injection import OUTCOMES, InjectConfig
 from mtjax.mistakes.self_edit import FENCE
 from mtjax.model import huggingface
 from mtjax.model.decoder import DecoderConfig

@@ -1,4 +1,4 @@
-r"""Filters of wrong steps, each a pure function that says whether a pair is spoilt, and `unboxed`, which mends one."""
+r"""Filters of wrong steps: pure functions that find unusable pairs, and `unboxed_pair`, which repairs one kind."""
 
 from collections.abc import Sequence
 
@@ -8,29 +8,18 @@ from mtjax.data.tasks.pair import unboxed
 from mtjax.mistakes.text.equations import equations
 from mtjax.mistakes.text.lexer import number_of, numbers_in
 
-__all__ = ["EDIT_TELL_TALES", "TELL_TALES", "box_on_one_side", "first_difference", "identical", "levenshtein"]
-__all__ += ["still_true", "tell_tale", "too_far", "unboxed", "unboxed_pair"]
-
 TELL_TALES = ("a mistake", "Let's correct", "The correct", "Let's reconsider", "python")
-"""Phrases that give a solution away (RISE's released code has these and more like them; the rest is not published
-in our sources)."""
+"""Phrases that give a solution away (from RISE's released code; the rest of its list is not published)."""
 
-EDIT_TELL_TALES = ("mistakenly", "incorrect", "wrong")
-"""Phrases that give an edited step away, besides `TELL_TALES`."""
+EDIT_TELL_TALES = ("mistakenly", "incorrect", "wrong")  # Phrases that give an edited step away, besides `TELL_TALES`.
 
 
 def identical(right: str, wrong: str) -> bool:
-    """Whether the two texts are the same but for white space: such a pair has no gradient."""
+    """Whether the two texts differ in white space at most: such a pair has no gradient."""
     return right.split() == wrong.split()
 
 
-def levenshtein(a: str, b: str) -> int:
-    """Edit distance: the smallest number of characters to insert, delete or replace.
-
-    >>> levenshtein("48 / 2 = 24", "48 * 2 = 96")
-    3
-    """
-    return Levenshtein.distance(a, b)
+levenshtein = Levenshtein.distance  # Edit distance: the fewest characters to insert, delete or replace.
 
 
 def first_difference(a: str, b: str) -> int:
@@ -38,40 +27,31 @@ def first_difference(a: str, b: str) -> int:
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
-def too_far(right: str, wrong: str, alpha: int | None) -> bool:
-    """Whether the edit distance is not below alpha (RISE keeps `LD < alpha`; its alpha is not published, so there is
-    no default). None keeps everything."""
-    return alpha is not None and levenshtein(right, wrong) >= alpha
+def too_far(distance: int | None, alpha: int | None) -> bool:
+    """Whether an edit distance is not below alpha (RISE's filter; its value is not published). None keeps all."""
+    return alpha is not None and (distance or 0) >= alpha
 
 
 def tell_tale(question: str, text: str, phrases: Sequence[str] = TELL_TALES) -> bool:
-    """Whether a text admits an error. Never, where the question itself speaks of "wrong" or "correct".
-
-    Case does not count.
-    """
-    asked = question.lower()
-    if "wrong" in asked or "correct" in asked:
-        return False
-    said = text.lower().replace("’", "'")
-    return any(phrase.lower() in said for phrase in phrases)
+    """Whether a text admits an error, in any case; never if the question itself has "wrong" or "correct"."""
+    asked, said = question.lower(), text.lower().replace("’", "'")
+    return not ("wrong" in asked or "correct" in asked) and any(phrase.lower() in said for phrase in phrases)
 
 
 def box_on_one_side(right: str, wrong: str) -> bool:
-    r"""Whether only one of two texts has a `\boxed`: a shortcut that has nothing to do with being right."""
+    r"""Whether only one of two texts has a `\boxed`, which tells the sides apart whatever is in it."""
     return ("\\boxed" in right) != ("\\boxed" in wrong)
 
 
 def unboxed_pair(right: str, wrong: str) -> tuple[str, str]:
-    r"""Both texts without `\boxed{...}` where one has none; unchanged where both or neither have.
-
-    RISE's released code unwraps the rejected side alone.
-    """
+    r"""Both texts without `\boxed{...}` if only one has it, otherwise unchanged (RISE's code unwraps the rejected)."""
     return (unboxed(right), unboxed(wrong)) if box_on_one_side(right, wrong) else (right, wrong)
 
 
 def still_true(right: str, wrong: str) -> bool:
-    """Whether the edited step says what the right one says: its equations are true, with the same results in the same
-    order, and it has the same numbers. Nothing can be said without an equation: then it is not still true.
+    """Whether the edited step has true equations with the right step's results in their order, and its numbers.
+
+    False if the right step has no equation, because then nothing is known.
     """
     before, after = equations(right), equations(wrong)
     numbers = lambda text: sorted(number_of(token) for token in numbers_in(text))

@@ -12,16 +12,12 @@ from mtjax.data.mistake_record import Mistake, read_mistakes, to_lines
 from mtjax.io.files import atomic_file, write_text
 from mtjax.io.journal import MANIFEST
 from mtjax.mistakes.formats import to_trl
-from mtjax.mistakes.inject_config import InjectConfig
-from mtjax.mistakes.injection import OUTCOMES, Yields, yield_rows
+from mtjax.mistakes.injection import OUTCOMES, InjectConfig, Yields
 from mtjax.mistakes.leakage import LIMIT, Leak, measure, pairs_in
 from mtjax.reporting.report import Table, format_table
 
-FILE = "mistakes.jsonl"
-"""Name of the file of records in its folder."""
-
-TRL_FILE = "trl.jsonl"
-"""Name of the file of preference pairs in TRL's format."""
+FILE = "mistakes.jsonl"  # Name of the file of records in its folder.
+TRL_FILE = "trl.jsonl"  # Name of the file of preference pairs in TRL's format.
 
 
 def is_complete(folder: pathlib.Path, manifest: dict[str, Any]) -> bool:
@@ -44,24 +40,23 @@ def write_mistakes(
             out.write(line)
             checksum.update(line)
             count += 1
-    manifest = manifest | {"records": count, "sha256": checksum.hexdigest()}
-    manifest["yields"] = {name: {key: yields[name][key] for key in OUTCOMES} for name in sorted(yields)}
-    manifest.pop("leak", None)
-    _write_manifest(folder, manifest)
-    return manifest
+    counts = {name: {key: yields[name][key] for key in OUTCOMES} for name in sorted(yields)}
+    kept = {key: value for key, value in manifest.items() if key != "leak"}
+    return _write_manifest(folder, kept | {"records": count, "sha256": checksum.hexdigest(), "yields": counts})
 
 
 def add_leak(folder: pathlib.Path, manifest: dict[str, Any]) -> dict[str, Any]:
     """Measure the leak of each kind of pair, to four decimals, and add it to the manifest; returns the new manifest."""
     mistakes = list(read_mistakes(str(folder / FILE)))
     found = {kind: measure(pairs_in(mistakes, kind)) for kind in ("step", "solution")}
-    rounded = {
-        kind: {name: [round(x, 4) for x in leak] for name, leak in leaks.items()}
-        for kind, leaks in found.items()
-        if leaks
-    }
-    manifest = manifest | {"leak": rounded}
-    _write_manifest(folder, manifest)
+    rounded = lambda leaks: {name: [round(x, 4) for x in leak] for name, leak in leaks.items()}
+    return _write_manifest(
+        folder, manifest | {"leak": {kind: rounded(leaks) for kind, leaks in found.items() if leaks}}
+    )
+
+
+def _write_manifest(folder: pathlib.Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
     return manifest
 
 
@@ -75,26 +70,27 @@ def write_trl(folder: pathlib.Path) -> pathlib.Path:
     return path
 
 
-def _write_manifest(folder: pathlib.Path, manifest: dict[str, Any]) -> None:
-    write_text(folder / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+def yield_rows(yields: Yields) -> list[list[str | int]]:
+    """The counts as rows `[type, *OUTCOMES]`, with a last row of sums."""
+    total = sum(yields.values(), Counter())
+    return [[name, *(counts[key] for key in OUTCOMES)] for name, counts in [*yields.items(), ("all", total)]]
 
 
 def report(manifest: dict[str, Any], settings: InjectConfig) -> str:
     """The yields and the leak as tables."""
     yields = {name: Counter(counts) for name, counts in manifest["yields"].items()}
     caption = "edits by type: made, taken by a filter, refuted (stayed right), not to be judged, proved wrong, kept"
-    rows = yield_rows(yields)
-    always = ("made", "refuted", "unproved", "proved", "kept")
-    shown = [k for k, name in enumerate(OUTCOMES, 1) if name in always or rows[-1][k]]
-    columns = ["type", *(OUTCOMES[k - 1].replace("_", " ") for k in shown)]
-    parts = [format_table(Table(columns, [[row[0], *(row[k] for k in shown)] for row in rows], caption))]
-    total = sum(yields.values(), Counter())
+    rows, total = yield_rows(yields), sum(yields.values(), Counter())
+    shown = [name for name in OUTCOMES if name in ("made", "refuted", "unproved", "proved", "kept") or total[name]]
+    columns = ["type", *(name.replace("_", " ") for name in shown)]
+    cells = [[row[0], *(row[1 + OUTCOMES.index(name)] for name in shown)] for row in rows]
     judged = sum(total[verdict] for verdict in ("refuted", "unproved", "proved"))
     share = lambda name, of: f"{total[name] / max(of, 1):.1%}"
-    parts.append(
+    parts = [
+        format_table(Table(columns, cells, caption)),
         f"of {judged:,} edits judged {share('refuted', judged)} stayed right, {share('unproved', judged)} could not be "
-        f"judged, {share('proved', judged)} were proved wrong; kept: {share('kept', total['made'])} of those made"
-    )
+        f"judged, {share('proved', judged)} were proved wrong; kept: {share('kept', total['made'])} of those made",
+    ]
     never = sorted(dataclasses.asdict(settings.shares).keys() - {name for name in yields if yields[name]["kept"]})
     if never and settings.editor == "rules":
         parts.append(f"types that gave none: {', '.join(never)}")

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,126 +13,94 @@ from jaxtyping import Float
 from mtjax.data.mistake_record import Mistake
 from mtjax.mistakes.filters import first_difference
 
-OPERATORS = "+-*/x×÷=%"
-"""Characters that count as operators; other dashes count as "-"."""
-
 _PIECES = re.compile(r"[A-Za-z]+|[0-9]+|[^\sA-Za-z0-9]")
 _OPERATOR = re.compile(r"(?<![A-Za-z])x(?![A-Za-z])|[-+*/×÷=%]")
+_WORDS, _DIGIT, _NUMBER = re.compile(r"[A-Za-z]{2,}"), re.compile(r"[0-9]"), re.compile(r"[0-9]+")
 
 
 def surface(text: str, difference: int) -> dict[str, dict[str, float]]:
-    """The surface features of a text, by name; each is a column or several.
+    """The surface features of one side of a pair, by name; each has one column or several.
 
-    Args:
-        text: one side of a pair.
-        difference: the place of the first character in which it differs from the other side.
-
-    Returns:
-        characters, tokens (runs of letters, runs of digits, other signs one by one), lines, digits, numbers, last_digit
-        (one column per digit), operators (one per operator), difference_position (0 to 1, of the text's own length),
-        operator_there and operator_before (one column per operator: the first at or behind the difference, and the
-        last in front of it).
+    They are characters, tokens (runs of letters, runs of digits, other signs one by one), lines, digits, numbers,
+    last_digit (one column per digit), operators (one per operator), difference_position (0 to 1, of the text's length),
+    operator_there and operator_before (one per operator: the first from the difference on, and the last before it).
+    `difference` is the place of the first character in which the text differs from the other side.
     """
     plain = text.replace("–", "-").replace("−", "-")
-    digits = re.findall(r"[0-9]", plain)
-    found = _OPERATOR.findall(plain)
-    behind, before = _OPERATOR.search(plain, difference), _OPERATOR.findall(plain[:difference])
-    counts = {
-        "characters": len(text),
-        "tokens": len(_PIECES.findall(text)),
-        "lines": text.count("\n") + 1,
-        "digits": len(digits),
-        "numbers": len(re.findall(r"[0-9]+", plain)),
-    }
-    return {name: {"": float(count)} for name, count in counts.items()} | {
+    digits = _DIGIT.findall(plain)
+    there, before = _OPERATOR.search(plain, difference), _OPERATOR.findall(plain[:difference])
+    return {
+        "characters": {"": float(len(text))},
+        "tokens": {"": float(len(_PIECES.findall(text)))},
+        "lines": {"": float(text.count("\n") + 1)},
+        "digits": {"": float(len(digits))},
+        "numbers": {"": float(len(_NUMBER.findall(plain)))},
         "last_digit": {digits[-1]: 1.0} if digits else {},
-        "operators": {sign: float(count) for sign, count in Counter(found).items()},
+        "operators": {sign: float(count) for sign, count in Counter(_OPERATOR.findall(plain)).items()},
         "difference_position": {"": difference / max(len(text), 1)},
-        "operator_there": {behind[0] if behind else "none": 1.0},
+        "operator_there": {there[0] if there else "none": 1.0},
         "operator_before": {before[-1] if before else "none": 1.0},
     }
 
 
-FEATURES = tuple(surface("", 0))
-"""Names of the features, in order."""
-
-
-_WORDS, _DIGIT, _NUMBER = re.compile(r"[A-Za-z]{2,}"), re.compile(r"[0-9]"), re.compile(r"[0-9]+")
+FEATURES = tuple(surface("", 0))  # Names of the features, in order.
 
 
 def difference(right: str, wrong: str) -> dict[str, float]:
-    """By how much the wrong side differs from the right one in each count; counts that are equal are left out.
+    """By how much the wrong side differs from the right one in each count, without counts that are equal.
 
-    Beside the features of `surface` it counts every sign, and words as a whole. Large differences count as three, so
+    Besides the features of `surface` it counts every sign, and complete words. Differences are clipped at three, so
     that one long edit does not make up for many short ones in the other direction.
     """
     place = first_difference(right, wrong)
-    left = place
-    while left and right[left - 1] not in "\n ":
-        left -= 1
+    left = max(right.rfind(" ", 0, place), right.rfind("\n", 0, place)) + 1
     a, b = right[left:], wrong[left:]
-    out = {sign: float(n) for sign, n in _minus(Counter(b), Counter(a)).items() if not sign.isalpha()}
+    signs = Counter(b)
+    signs.subtract(a)
+    out = {sign: float(n) for sign, n in signs.items() if not sign.isalpha()}
     out["characters"] = float(len(b) - len(a))
     for name, pattern in (("words", _WORDS), ("digits", _DIGIT), ("numbers", _NUMBER)):
         out[name] = float(len(pattern.findall(b)) - len(pattern.findall(a)))
     for text, sign in ((a, -1.0), (b, 1.0)):
-        last = re.search(r"[0-9](?=[^0-9]*$)", text)
-        there = _OPERATOR.search(text, place - left)
-        for key in (f"last {last[0] if last else ''}", f"there {there[0] if there else ''}"):
+        digits, there = _DIGIT.findall(text), _OPERATOR.search(text, place - left)
+        for key in (f"last {digits[-1] if digits else ''}", f"there {there[0] if there else ''}"):
             out[key] = out.get(key, 0.0) + sign
     return {key: max(-3.0, min(3.0, n)) for key, n in out.items() if n}
 
 
-def _minus(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
-    return {key: a.get(key, 0) - b.get(key, 0) for key in a.keys() | b.keys()}
-
-
 @dataclasses.dataclass
 class Balance:
-    """Sums of `difference` over the pairs kept so far; of several edits, the one that evens them out goes first."""
+    """Sums of `difference` over the pairs kept so far; of several edits, the one that balances them best goes first."""
 
-    sums: dict[str, float] = dataclasses.field(default_factory=dict)
-    """What the wrong sides have more of than the right ones, so far."""
-    pairs: int = 0  # How many pairs that are.
+    sums: dict[str, float] = dataclasses.field(default_factory=lambda: defaultdict(float))  # By count.
+    pairs: int = 0  # Number of pairs so far.
 
     def burden(self, change: Mapping[str, float]) -> float:
-        """How much an edit adds to what is out of balance: the scalar product with the sums. Lower is better."""
-        return math.fsum(self.sums.get(key, 0.0) * n for key, n in change.items())
+        """How much an edit adds to the imbalance: the scalar product with the sums. Lower is better."""
+        return math.fsum(self.sums[key] * n for key, n in change.items())
 
     def allows(self, change: Mapping[str, float]) -> bool:
-        """Whether no sum would grow beyond one for every 20 pairs, and 20 more."""
+        """Whether no sum would grow beyond one for every 20 pairs, plus 20."""
         most = 20 + self.pairs / 20
-        return all(
-            abs(self.sums.get(key, 0.0) + n) <= max(most, abs(self.sums.get(key, 0.0))) for key, n in change.items()
-        )
+        return all(abs(self.sums[key] + n) <= max(most, abs(self.sums[key])) for key, n in change.items())
 
     def add(self, change: Mapping[str, float]) -> None:
-        """Take in a pair that was kept."""
+        """Add a pair that was kept."""
         self.pairs += 1
         for key, n in change.items():
-            self.sums[key] = self.sums.get(key, 0.0) + n
+            self.sums[key] += n
 
 
-FOLDS = 5
-"""Number of folds of cross-validation, by problem."""
-
-RIDGE = 1e-3
-"""Strength of the L2 penalty of the logistic regression, relative to the mean loss."""
-
-LIMIT = 0.6
-"""Highest share that a single feature should reach."""
+FOLDS = 5  # Folds of the cross-validation.
+RIDGE = 1e-3  # Strength of the L2 penalty of the logistic regression, relative to the mean loss.
+LIMIT = 0.6  # Highest share that a single feature should reach.
 
 
 class Leak(NamedTuple):
-    """Accuracy of a classifier on unseen problems; 0.5 is chance.
+    """Accuracy of a classifier on unseen problems; 0.5 is chance."""
 
-    Attributes:
-        alone: given one text, whether it is chosen or rejected.
-        paired: given both, which is the rejected one; ties count half.
-    """
-
-    alone: float
-    paired: float
+    alone: float  # Given one text, whether it is chosen or rejected.
+    paired: float  # Given both, which is the rejected one; ties count half.
 
 
 def pairs_in(mistakes: Iterable[Mistake], kind: str = "step") -> list[tuple[str, str, str]]:
@@ -140,21 +108,16 @@ def pairs_in(mistakes: Iterable[Mistake], kind: str = "step") -> list[tuple[str,
     return [(m.problem_id, m.right_step, m.wrong_step) for m in mistakes if m.kind == kind and m.right_step]
 
 
-def measure(pairs: Sequence[tuple[str, str, str]], folds: int = FOLDS) -> dict[str, Leak]:
-    """The leak of each feature of `mtjax.mistakes.leakage.FEATURES`, and of "all" together.
+def measure(pairs: Sequence[tuple[str, str, str]]) -> dict[str, Leak]:
+    """The leak of each of `FEATURES`, and of "all" together; empty if there are fewer than `FOLDS` problems.
 
-    Args:
-        pairs: (problem, chosen, rejected). The pairs of one problem are in the same fold.
-        folds: number of folds.
-
-    Returns:
-        One `Leak` per feature; empty if there are fewer than `folds` problems.
+    `pairs` are (problem, chosen, rejected). The pairs of one problem are in the same fold.
     """
     from sklearn.feature_extraction import DictVectorizer
     from sklearn.model_selection import GroupKFold
 
     groups = [group for group, _, _ in pairs]
-    if len(set(groups)) < folds:
+    if len(set(groups)) < FOLDS:
         return {}
     sides: list[list[dict[str, float]]] = [[], []]
     for _, chosen, rejected in pairs:
@@ -165,12 +128,12 @@ def measure(pairs: Sequence[tuple[str, str, str]], folds: int = FOLDS) -> dict[s
     vectorizer = DictVectorizer(sparse=False).fit(sides[0] + sides[1])
     table = np.stack([vectorizer.transform(side) for side in sides])
     features = np.array([column.partition(" ")[0] for column in vectorizer.get_feature_names_out()])
-    parts = list(GroupKFold(folds).split(groups, groups=groups))
+    parts = list(GroupKFold(FOLDS).split(groups, groups=groups))
     return {name: _leak(table[:, :, (features == name) | (name == "all")], parts) for name in (*FEATURES, "all")}
 
 
 def _leak(table: Float[np.ndarray, "2 P K"], parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Leak:
-    """The leak of some columns; `parts` are the numbers of the pairs to fit on and to test on, for each fold."""
+    """The leak of some columns; `parts` are, for each fold, the numbers of the pairs to fit on and to test on."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 

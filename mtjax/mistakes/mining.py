@@ -3,8 +3,11 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge
 
 from mtjax.data.answers import check_answer, extract_answer
 from mtjax.data.arithmetic_checker import check_steps, parse_question
@@ -13,8 +16,8 @@ from mtjax.data.sources import AnySource
 from mtjax.data.sources.mined import Mined, MinedProblem, Solution, to_json
 from mtjax.data.tasks import AnyTask, CompletionTask
 from mtjax.distributed.sharding import MeshSpec
-from mtjax.errors import InputError
 from mtjax.io.journal import Journal
+from mtjax.io.validation import PositiveInt, check_types
 from mtjax.reporting.report import Table
 from mtjax.sampling.config import EmbeddedSampling, SamplingConfig
 from mtjax.sampling.sampler import ProblemSamples
@@ -29,52 +32,46 @@ Draw = Callable[[Sequence[int], Callable[[], Any]], Generator[Sequence[ProblemSa
 class MineData:
     """Which problems to solve, and what to decode from."""
 
-    source: AnySource
-    """Where the problems come from; each needs an answer to compare with, or a right solution that states one."""
+    source: AnySource  # Where the problems come from; each needs an answer, or a right solution with one.
     task: AnyTask = CompletionTask()  # How a problem becomes a prompt.
-    on_error: OnError = "raise"
-    """A record that cannot be read, or a prompt that is too long or refused: stop and name it, or skip and count it."""
+    on_error: OnError = "raise"  # A bad record, or a prompt that is too long or refused: stop, or skip and count it.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MineConfig:
+class PolicyConfig:
+    """How to load the model, or ask the server, that `mine` and `rethink` draw from."""
+
+    seed: Annotated[int, Ge(0)] = 0  # Random seed; a local model on one machine and version repeats its bytes.
+    overwrite: bool = False  # Delete the results of an earlier job in the output folder first.
+    step: int | Literal["best"] | None = None  # Checkpoint of a run; best: lowest held-out loss; None: newest.
+    tokenizer: str | None = None  # None takes the model's own. With a server, only to render a chat template.
+    dtype: Literal["float32", "bfloat16"] | None = None  # Type to compute in; None is float32, or the type of the run.
+    mesh: MeshSpec = MeshSpec()  # Over which devices.
+    server: ServerConfig = ServerConfig()  # How to use a server, if the model is a URL.
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MineConfig(PolicyConfig):
     """What to mine, from which policy, and how."""
 
     data: MineData  # The problems; of a run or a config file, its training source.
     sampling: EmbeddedSampling = SamplingConfig(samples=8, max_new_tokens=None)  # How solutions are drawn.
     search: AnySearch = Independent()  # type: ignore[valid-type]
     """Which of the solutions that are drawn are kept."""
-    limit: int | None = None  # Use the first so many problems; None takes all.
-    seed: int = 0
-    """Random seed for sampling; with a local model on one machine and version, the same seed gives the same bytes."""
-    output: str | None = None
-    """Folder for the results; None is `mined` in the run folder, and must be said for a model that is no run."""
-    overwrite: bool = False  # Delete the results of an earlier job in the output folder first.
-    mistakes: bool = False
-    """Also write mistakes.jsonl: wrong solutions and first wrong steps as records (`mistakes.mined_records`)."""
-    step: int | Literal["best"] | None = None
-    """Of a run folder: which checkpoint; "best" has the lowest held-out loss, None takes the newest."""
-    tokenizer: str | None = None
-    """Tokenizer to use; None takes the model's own. With a server, only to render a chat template here."""
-    dtype: Literal["float32", "bfloat16"] | None = None
-    """Type to compute in; None is float32, or what the run computed in."""
-    mesh: MeshSpec = MeshSpec()  # Over which devices.
-    rows: int = 64  # Solutions that a local policy draws side by side; what a kill can cost.
-    server: ServerConfig = ServerConfig()  # How to use a server, if the policy is a URL.
-
-    def __post_init__(self) -> None:
-        least = {"rows": 1, "seed": 0, "limit": 1}
-        for name, lowest in least.items():
-            value = getattr(self, name)
-            if value is not None and value < lowest:
-                none = ", or None" if name == "limit" else ""
-                raise InputError(f"{name}={value}: expected at least {lowest}{none}")
+    limit: PositiveInt | None = None  # Use only this many problems, the first ones; None takes all.
+    output: str | None = None  # Folder for the results; None is `mined` in the run folder, for a run only.
+    mistakes: bool = False  # Also write mistakes.jsonl: wrong solutions and first wrong steps as records.
+    rows: PositiveInt = 64  # Solutions that a local policy draws side by side; what a kill can cost.
 
 
 def checked(problem: Problem, gold: str, attempt: ProblemSamples) -> MinedProblem:
-    """The samples of a problem as distinct solutions, each with its verdict; samples that differ in nothing but white
-    space around them, and in whether they were cut, are one."""
-    arithmetic = parse_question(problem.question) is not None
+    """The samples of a problem as distinct solutions, each with its verdict.
+
+    Samples that differ only in the white space around them are one, unless one of them was cut.
+    """
     found: dict[tuple[str, bool], Solution] = {}
     for sample in attempt.samples:
         key = (sample.text.strip(), sample.finished)
@@ -82,39 +79,23 @@ def checked(problem: Problem, gold: str, attempt: ProblemSamples) -> MinedProble
             found[key] = dataclasses.replace(found[key], count=found[key].count + 1)
             continue
         verdict = check_answer(sample.text, gold).value if sample.text.strip() else "wrong"
-        made = Solution(verdict=verdict, answer=extract_answer(sample.text), **sample._asdict())  # type: ignore[arg-type]
-        if arithmetic:
+        steps: dict[str, Any] = {}
+        if parse_question(problem.question) is not None:
             report = check_steps(problem.question, sample.text)
-            first = report.errors[0] if report.errors else None
-            made = dataclasses.replace(
-                made,
-                first_wrong=report.first_wrong,
-                error=first.kind if first else "",
-                untrue=any(error.kind in ("calculation", "answer") for error in report.errors),
-            )
-        found[key] = made
+            kinds = [error.kind for error in report.errors]
+            untrue = not {"calculation", "answer"}.isdisjoint(kinds)
+            steps = {"first_wrong": report.first_wrong, "error": kinds[0] if kinds else "", "untrue": untrue}
+        found[key] = Solution(verdict=verdict, answer=extract_answer(sample.text), **steps, **sample._asdict())  # type: ignore[arg-type]
     return MinedProblem(
-        number=attempt.number,
-        id=problem.id,
-        question=problem.question,
-        answer=gold,
-        source=problem.source,
-        drawn=len(attempt.samples),
-        solutions=tuple(found.values()),
-        note=attempt.note,
-    )
+        number=attempt.number, id=problem.id, question=problem.question, answer=gold, source=problem.source,
+        drawn=len(attempt.samples), solutions=tuple(found.values()), note=attempt.note,
+    )  # fmt: skip
 
 
 def mine(
-    problems: Sequence[Problem],
-    golds: Sequence[str],
-    journal: Journal,
-    draw: Draw,
-    say: Callable[[str], None] = print,
-    stopped: Callable[[], Any] = lambda: False,
-    *,
-    every: float = 15.0,
-) -> bool:
+    problems: Sequence[Problem], golds: Sequence[str], journal: Journal, draw: Draw,
+    say: Callable[[str], None] = print, stopped: Callable[[], Any] = lambda: False, *, every: float = 15.0,
+) -> bool:  # fmt: skip
     """Draw, check and write what the journal does not hold yet; whether all is done.
 
     Whatever `draw` has given is kept, also when it raises, and when `stopped()` ends it early. `every`: seconds between
@@ -142,50 +123,39 @@ def mine(
 
 
 def yield_table(mined: Iterable[MinedProblem], caption: str = "") -> Table:
-    """What mining came to: problems by how their samples fared, samples by verdict, distinct solutions, and pairs.
+    """The yield of mining: problems and samples by verdict, distinct solutions, and pairs.
 
     Pairs are a right and a wrong solution of one problem; those for training leave out what
     `mtjax.data.sources.mined.Mined` leaves out by default.
     """
-    number = dict.fromkeys(("problems", "all right", "all wrong", "mixed", "undecided", "not sampled", "samples"), 0)
-    unique = {"right": 0, "wrong": 0}
-    samples = {"right": 0, "wrong": 0, "unknown": 0}
-    pairs = usable = cut = untrue = 0
-    reader = Mined(path="")
+    total, reader = Counter[str](), Mined(path="")
     for one in mined:
-        count = {verdict: one.samples(verdict) for verdict in samples}
-        kind = "mixed" if count["right"] and count["wrong"] else "undecided"
-        kind = next((f"all {verdict}" for verdict in unique if one.drawn and count[verdict] == one.drawn), kind)
-        number["problems"] += 1
-        number[kind if one.drawn else "not sampled"] += 1
-        number["samples"] += one.drawn
-        for verdict in samples:
-            samples[verdict] += count[verdict]
-        own = {verdict: sum(s.verdict == verdict for s in one.solutions) for verdict in unique}
-        for verdict in unique:
-            unique[verdict] += own[verdict]
-        pairs += own["right"] * own["wrong"]
-        problem = reader.problem_of(one)
-        usable += len(problem.right) * len(problem.wrong)
-        cut += sum(s.count for s in one.solutions if not s.finished)
-        untrue += sum(s.count for s in one.solutions if s.verdict == "right" and s.untrue)
-    share = f"{samples['right'] / number['samples']:.1%}" if number["samples"] else "-"
-    rows = [[name, f"{value:,}"] for name, value in number.items()]
-    rows += [["right", share], ["right behind a false step", f"{untrue:,}"]]
-    rows += [["unknown verdicts", f"{samples['unknown']:,}"], ["truncated", f"{cut:,}"]]
-    rows += [[f"unique {verdict}", f"{value:,}"] for verdict, value in unique.items()]
-    rows += [["pairs possible", f"{pairs:,}"], ["pairs for training", f"{usable:,}"]]
-    return Table(["yield", "number"], rows, caption)
+        right, wrong, unknown = (one.samples(verdict) for verdict in ("right", "wrong", "unknown"))
+        all_same = {"not sampled": not one.drawn, "all right": right == one.drawn, "all wrong": wrong == one.drawn}
+        kinds = all_same | {"mixed": right and wrong, "undecided": True}
+        kind = next(name for name, holds in kinds.items() if holds)
+        unique = Counter(solution.verdict for solution in one.solutions)
+        usable = reader.problem_of(one)
+        total.update(("problems", kind))
+        total.update({"samples": one.drawn, "right": right, "unknown verdicts": unknown})
+        total["right behind a false step"] += sum(s.count for s in one.solutions if s.verdict == "right" and s.untrue)
+        total["truncated"] += sum(s.count for s in one.solutions if not s.finished)
+        total.update({"unique right": unique["right"], "unique wrong": unique["wrong"]})
+        total["pairs possible"] += unique["right"] * unique["wrong"]
+        total["pairs for training"] += len(usable.right) * len(usable.wrong)
+    names = ["problems", "all right", "all wrong", "mixed", "undecided", "not sampled", "samples", "right"]
+    names += ["right behind a false step", "unknown verdicts", "truncated", "unique right", "unique wrong"]
+    cells = {name: f"{total[name]:,}" for name in (*names, "pairs possible", "pairs for training")}
+    cells["right"] = f"{total['right'] / total['samples']:.1%}" if total["samples"] else "-"
+    return Table(["yield", "number"], [list(row) for row in cells.items()], caption)
 
 
 def plain(value: Any) -> Any:
-    """Settings as JSON holds them: dataclasses with their kind; problems in memory and paths, for which the
-    fingerprint of the content stands, left out."""
+    """Settings as JSON: dataclasses with their kind, without problems in memory and paths.
+
+    The fingerprint of the content stands for those.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields: Mapping[str, Any] = {
-            field.name: plain(getattr(value, field.name))
-            for field in dataclasses.fields(value)
-            if field.name not in ("path", "items")
-        }
-        return {"kind": type(value).__name__, **fields}
+        names = [field.name for field in dataclasses.fields(value) if field.name not in ("path", "items")]
+        return {"kind": type(value).__name__} | {name: plain(getattr(value, name)) for name in names}
     return [plain(item) for item in value] if isinstance(value, tuple | list) else value

@@ -7,27 +7,24 @@
 
 The loop is the paper's: zero-shot chain of thought; a block of mistakes (error type, demonstration, wrong and right
 examples, drawn at random) with the question and the rationale, and the question whether such a mistake was made; a new
-rationale for each yes; the last prompt asks for the final answer only. The wording of all prompts is ours: the paper's
-is not copied. One choice is ours too: whether and how to do better are two calls.
+rationale for each yes; the last prompt asks only for the final answer. The wording of all prompts is ours, and so is
+one choice: whether and how to do better are two calls.
 """
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from mtjax.data.mistake_record import Mistake
 from mtjax.errors import InputError
 from mtjax.io.hashing import unit
+from mtjax.io.validation import PositiveInt
 
-Generate = Callable[[list[str]], list[str]]
-"""From prompts, as users' turns, to replies, one each."""
+Generate = Callable[[list[str]], list[str]]  # From prompts, as users' turns, to replies, one each.
 
-Stage = Literal["solve", "ask", "redo", "answer", "done"]
-"""What a question waits for: the first rationale, yes or no, another rationale, the final answer, nothing."""
-
-Ended = Literal["", "no", "limit", "unparsable"]
-"""Why the loop ended: the model saw no mistake, it was asked to do better k times, it said neither yes nor no."""
+Stage = Literal["solve", "ask", "redo", "answer"]  # First rationale, yes or no, new rationale, final answer.
+Ended = Literal["", "no", "limit", "unparsable"]  # It saw no mistake, redid it k times, or said neither yes nor no.
 
 NAMES: Mapping[str, tuple[str, str]] = {
     "value": ("wrong value", "A calculation is set up right and gives a wrong number."),
@@ -51,18 +48,13 @@ NAMES: Mapping[str, tuple[str, str]] = {
 class BlockConfig:
     """Which mistakes the model is shown, and what of them."""
 
-    types: int = 3  # Error types to show, drawn at random among those of the records.
-    per_type: int = 1  # Records to show of each, drawn at random.
-    demonstration: bool = True  # Say what was written and what would have been right.
-    wrong: bool = True  # Show the question and the whole wrong solution.
-    right: bool = True  # Show the question and the whole right solution.
-    longest: int = 1000  # Records with a longer question or solution, in characters, are passed over.
-    seed: int = 0  # Of the draw; equal records and seed give the same block.
-
-    def __post_init__(self) -> None:
-        for name in ("types", "per_type", "longest"):
-            if getattr(self, name) < 1:
-                raise InputError(f"block.{name}={getattr(self, name)}: expected at least 1")
+    types: PositiveInt = 3  # Error types to show, drawn at random among those of the records.
+    per_type: PositiveInt = 1  # Records to show of each, drawn at random.
+    demonstration: bool = True  # State what was written and what would have been right.
+    wrong: bool = True  # Show the question and the complete wrong solution.
+    right: bool = True  # Show the question and the complete right solution.
+    longest: PositiveInt = 1000  # Leave out records with a longer question or solution, in characters.
+    seed: int = 0  # Random seed of the draw; equal records and seed give the same block.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,54 +82,37 @@ class Wording:
 
 
 class Thinking(NamedTuple):
-    """One question on its way through the loop.
+    """One question after the loop."""
 
-    Attributes:
-        question: its text.
-        stage: what it waits for.
-        rationales: the first one, and one more per yes; their number less one is the paper's ErrorCounter.
-        replies: what was said when asked for a mistake.
-        answer: what the last prompt gave.
-        ended: why the loop ended.
-    """
-
-    question: str
-    stage: Stage = "solve"
-    rationales: tuple[str, ...] = ()
-    replies: tuple[str, ...] = ()
-    answer: str = ""
-    ended: Ended = ""
+    question: str  # Its text.
+    rationales: tuple[
+        str, ...
+    ] = ()  # The first one, and one more per yes; without the first, the paper's ErrorCounter.
+    replies: tuple[str, ...] = ()  # The replies to the question whether a mistake was made.
+    answer: str = ""  # The reply to the last prompt.
+    ended: Ended = ""  # Why the loop ended.
 
     @property
     def rounds(self) -> int:
-        """How often the rationale was worked out anew."""
-        return max(len(self.rationales) - 1, 0)
+        """How many new rationales followed the first."""
+        return len(self.rationales) - 1
 
     @property
     def calls(self) -> int:
-        """Calls of the model so far: one per rationale and reply, and one for the final answer.
-
-        In the end `1 + 2 rounds + 1` where the limit was reached, and `1 + 2 rounds + 1 + 1` where the last reply was
-        no (or none): at least 3 for k >= 1, at most `2 + 2 k`.
-        """
-        return len(self.rationales) + len(self.replies) + (self.stage == "done")
+        """Calls of the model: `2 + 2 rounds` if the limit was reached, otherwise `3 + 2 rounds`; at most `2 + 2 k`."""
+        return len(self.rationales) + len(self.replies) + 1
 
 
 def mistake_block(records: Iterable[Mistake], config: BlockConfig = BlockConfig()) -> str:
-    """The text that shows kinds of mistakes; depends on the records (in any order), the settings and the seed alone.
+    """The text that shows kinds of mistakes; depends only on the records (in any order), the settings and the seed.
 
-    Records that were refuted, are too long or lack what is to be shown are passed over. Raises InputError where none is
-    left.
+    Records that were refuted, are too long or lack a side to be shown are left out. InputError if none remains.
     """
     drawn: dict[str, list[Mistake]] = {}
     for record in sorted(records, key=lambda one: (unit(config.seed, one.problem_id, one.id), one.problem_id, one.id)):
-        texts = [
-            record.question,
-            record.wrong_solution if config.wrong else "",
-            record.right_solution if config.right else "",
-        ]
-        whole = bool(record.wrong_solution or not config.wrong) and bool(record.right_solution or not config.right)
-        if record.verdict != "refuted" and whole and max(map(len, texts)) <= config.longest:
+        sides = [record.wrong_solution] * config.wrong + [record.right_solution] * config.right
+        short = max(map(len, [record.question, *sides])) <= config.longest
+        if record.verdict != "refuted" and all(sides) and short:
             drawn.setdefault(record.error_type, []).append(record)
     types = sorted(drawn, key=lambda name: unit(config.seed, "type", name))
     if not types:
@@ -155,7 +130,8 @@ def _shown(error_type: str, records: Sequence[Mistake], config: BlockConfig) -> 
     name, description = NAMES.get(error_type) or (error_type.replace("_", " "), NAMES["other"][1])
     lines = [f"{name.capitalize()}. {description}"]
     for record in records:
-        lines += [f"Example: {_demonstration(record)}"] if config.demonstration and _demonstration(record) else []
+        example = _demonstration(record) if config.demonstration else ""
+        lines += [f"Example: {example}"] if example else []
         lines += [f"Question: {record.question.strip()}"] if config.wrong or config.right else []
         lines += [f"Wrong solution:\n{record.wrong_solution.strip()}"] if config.wrong else []
         lines += [f"Right solution:\n{record.right_solution.strip()}"] if config.right else []
@@ -172,7 +148,7 @@ def _demonstration(record: Mistake) -> str:
 
 
 def says_yes(reply: str) -> bool | None:
-    """Whether a reply begins with yes or no, in any case and behind any marks; None where it begins otherwise.
+    """Whether a reply begins with yes or no, in any case and after any marks; None if it begins otherwise.
 
     >>> says_yes("**Yes**, in the first step"), says_yes("no."), says_yes("Nothing is wrong"), says_yes("")
     (True, False, None, None)
@@ -181,63 +157,51 @@ def says_yes(reply: str) -> bool | None:
     return None if match is None else match[1].lower() == "yes"
 
 
-def prompt_of(state: Thinking, block: str, wording: Wording = Wording()) -> str:
-    """What to ask next; InputError for a question that is done."""
-    if state.stage == "done":
-        raise InputError("the question is done; there is nothing more to ask")
-    rationale = state.rationales[-1].strip() if state.rationales else ""
-    values = {"question": state.question.strip(), "rationale": rationale, "mistakes": block.strip()}
-    # In one pass, so that braces in what goes in are left as they are.
-    return re.sub(r"\{(question|rationale|mistakes)\}", lambda match: values[match[1]], getattr(wording, state.stage))
-
-
-def advance(state: Thinking, reply: str, *, k: int, unparsable: Literal["no", "yes"] = "no") -> Thinking:
-    """The state after the reply to `prompt_of(state)`.
-
-    Args:
-        k: how often a rationale may be worked out anew; 0 asks for no mistakes at all.
-        unparsable: what a reply counts as that begins with neither yes nor no. "no" keeps the answer there is, and says
-            so in `ended`; "yes" has the rationale worked out anew. Either way the calls stay bounded.
-    """
-    limit = lambda state: state._replace(stage="answer", ended="limit") if state.rounds >= k else state
-    if state.stage in ("solve", "redo"):
-        return limit(state._replace(stage="ask", rationales=(*state.rationales, reply)))
-    if state.stage == "ask":
-        said = says_yes(reply)
-        state = state._replace(replies=(*state.replies, reply))
-        if said or (said is None and unparsable == "yes"):
-            return state._replace(stage="redo")
-        return state._replace(stage="answer", ended="no" if said is False else "unparsable")
-    if state.stage == "answer":
-        return state._replace(stage="done", answer=reply)
-    raise InputError("the question is done; there is no reply to take")
+def prompt_of(stage: Stage, question: str, rationale: str, block: str, wording: Wording = Wording()) -> str:
+    """The prompt of a stage, with `question`, latest `rationale` and `block` of mistakes in the places for them."""
+    values = {"question": question.strip(), "rationale": rationale.strip(), "mistakes": block.strip()}
+    # In one pass, so that braces in what is inserted are left as they are.
+    return re.sub(r"\{(question|rationale|mistakes)\}", lambda match: values[match[1]], getattr(wording, stage))
 
 
 def rethink(
-    questions: Sequence[str],
-    block: str,
-    generate: Generate,
-    *,
-    k: int = 1,
-    wording: Wording = Wording(),
+    questions: Sequence[str], block: str, generate: Generate, *, k: int = 1, wording: Wording = Wording(),
     unparsable: Literal["no", "yes"] = "no",
-) -> list[Thinking]:
-    """Take all questions through the loop in lock step, so that `generate` gets as many prompts at a time as there are.
+) -> list[Thinking]:  # fmt: skip
+    """Take all questions through the loop in lock step, so that `generate` gets many prompts at a time.
 
     It is called at most `2 + 2 k` times: once for all first rationales, twice a round, and once for all final answers.
-    The paper's main tables use k = 1. Raises InputError for k < 0, ValueError where `generate` gives another number of
-    replies than it got prompts.
+    The paper's main tables use k = 1. A reply that begins with neither yes nor no counts as `unparsable`: "no" keeps
+    the answer there is, which `ended` records, and "yes" asks for a new rationale. InputError for k < 0, ValueError if
+    `generate` gives another number of replies than it got prompts.
     """
     if k < 0:
         raise InputError(f"k={k}: expected 0 or more; 0 is plain chain of thought")
     states = [Thinking(question) for question in questions]
-    for stage in ("solve", *("ask", "redo") * k, "answer"):
-        waiting = [number for number, state in enumerate(states) if state.stage == stage]
-        if not waiting:
-            continue
-        replies = generate([prompt_of(states[number], block, wording) for number in waiting])
-        if len(replies) != len(waiting):
-            raise ValueError(f"generate gave {len(replies)} replies for {len(waiting)} prompts; expected one each")
-        for number, reply in zip(waiting, replies, strict=True):
-            states[number] = advance(states[number], reply, k=k, unparsable=unparsable)
+
+    def ask(stage: Stage, numbers: Sequence[int]) -> Iterator[tuple[int, str]]:
+        """The replies to the prompts of a stage, each with the number of its question."""
+        latest = {n: states[n].rationales[-1] if states[n].rationales else "" for n in numbers}
+        prompts = [prompt_of(stage, states[n].question, latest[n], block, wording) for n in numbers]
+        replies = generate(prompts) if prompts else []
+        if len(replies) != len(prompts):
+            raise ValueError(f"generate gave {len(replies)} replies for {len(prompts)} prompts; expected one each")
+        return zip(numbers, replies, strict=True)
+
+    def reason(stage: Stage, numbers: Sequence[int]) -> None:
+        for n, reply in ask(stage, numbers):
+            states[n] = states[n]._replace(rationales=(*states[n].rationales, reply))
+
+    going = list(range(len(states)))
+    reason("solve", going)
+    for _ in range(k):
+        for n, reply in ask("ask", going):
+            yes = says_yes(reply)
+            again = yes or (yes is None and unparsable == "yes")
+            ended: Ended = "" if again else "no" if yes is False else "unparsable"
+            states[n] = states[n]._replace(replies=(*states[n].replies, reply), ended=ended)
+        going = [n for n in going if not states[n].ended]
+        reason("redo", going)
+    for n, reply in ask("answer", range(len(states))):
+        states[n] = states[n]._replace(answer=reply, ended=states[n].ended or "limit")
     return states

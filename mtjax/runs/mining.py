@@ -19,7 +19,7 @@ from mtjax.errors import ExitCode, InputError
 from mtjax.evaluation.grading import check_gold
 from mtjax.io.files import write_text
 from mtjax.io.journal import Journal
-from mtjax.mistakes.mined_records import mined_mistakes
+from mtjax.mistakes.formats import mined_mistakes
 from mtjax.mistakes.mining import MineConfig, mine, plain, yield_table
 from mtjax.reporting.report import format_table
 from mtjax.runs.loading import Loaded

@@ -140,7 +140,7 @@ from mtjax.data.tasks.base import QUESTION_ANSWER
 from mtjax.data.sources import Gsm8kSolutions, Mistakes, Mixture
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.inject import run
-from mtjax.mistakes.inject_config import InjectConfig
+from mtjax.mistakes.injection import InjectConfig
 
 path, folder = sys.argv[1:]
 solutions = Gsm8kSolutions(path, "train")

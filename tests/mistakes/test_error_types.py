@@ -1,6 +1,7 @@
 """The contract of an error type, for every registered one; and a new type in one file."""
 
 import dataclasses
+import functools
 import pathlib
 import random
 import subprocess
@@ -12,8 +13,7 @@ import mtjax.mistakes.injectors
 from mtjax.data.mistake_record import to_lines
 from mtjax.data.problem import Problem
 from mtjax.data.sources.arithmetic import Arithmetic
-from mtjax.mistakes.error_types import Shares
-from mtjax.mistakes.injection import Rules, inject
+from mtjax.mistakes.injection import Rules, Shares, inject
 from mtjax.mistakes.injectors.base import ERROR_TYPES, draw, edited, in_order
 from mtjax.mistakes.injectors.solution import Draft, parse_solution
 from mtjax.mistakes.verification import verify
@@ -29,17 +29,19 @@ NEEDS_WORDS = {"unit", "misread"}
 """Types that find no place in generated arithmetic."""
 
 
-def drafts(name, problems, tries=10):
-    """(solution, draft, problem) of every edit of a type."""
-    for number, problem in enumerate(problems):
+@functools.cache
+def drafts(name, words=False):
+    """(solution, draft, problem) of every edit of a type, in generated arithmetic or in problems with words."""
+    found = []
+    for number, problem in enumerate(PROSE if words else GENERATED):
         solution = parse_solution(problem.question, problem.right[0])
-        for draft in draw(solution, name, random.Random(number), tries):
-            yield solution, draft, problem
+        found += [(solution, draft, problem) for draft in draw(solution, name, random.Random(number), 10)]
+    return found
 
 
 @pytest.mark.parametrize("name", ERROR_TYPES)
 def test_an_edit_changes_the_text_inside_one_step(name):
-    found = list(drafts(name, PROSE if name in NEEDS_WORDS else GENERATED))
+    found = drafts(name, words=name in NEEDS_WORDS)
     assert found
     for solution, draft, _ in found:
         assert isinstance(draft, Draft)
@@ -51,7 +53,7 @@ def test_an_edit_changes_the_text_inside_one_step(name):
 @pytest.mark.parametrize("name", ERROR_TYPES)
 def test_edits_of_generated_arithmetic_are_proved_wrong(name):
     verdicts = []
-    for solution, draft, problem in drafts(name, GENERATED):
+    for solution, draft, problem in drafts(name):
         record = edited(solution, draft, id="m", problem_id=problem.id, answer=problem.answer)
         verdicts.append(verify(record).verdict)
     assert bool(verdicts) == (name not in NEEDS_WORDS)

@@ -10,11 +10,9 @@ from hypothesis import strategies as st
 from mtjax.data.arithmetic_checker import check_steps
 from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.mistakes.injectors.base import ERROR_TYPES, changed_span, draw, edited, whole_solution
-from mtjax.mistakes.injectors.carry import carry_slips
-from mtjax.mistakes.injectors.numbers import perturbed
-from mtjax.mistakes.injectors.solution import parse_solution
+from mtjax.mistakes.injectors.numbers import carry_slips, perturbed
+from mtjax.mistakes.injectors.solution import parse_solution, split_steps
 from mtjax.mistakes.text.equations import equations
-from mtjax.mistakes.text.steps import split_steps
 from mtjax.mistakes.verification import verify
 
 GSM = (

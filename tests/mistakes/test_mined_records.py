@@ -13,7 +13,7 @@ from mtjax.data.mistake_record import to_json as mistake_to_json
 from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.data.sources.mined import FILE, Mined, MinedProblem, Solution, from_json, read_mined, to_json
 from mtjax.errors import InputError
-from mtjax.mistakes.mined_records import mined_mistakes
+from mtjax.mistakes.formats import mined_mistakes
 
 QUESTION = "12 + 7 - 5 ="
 RIGHT = "Step 1: 12 + 7 = 19\nStep 2: 19 - 5 = 14\nAnswer: 14"

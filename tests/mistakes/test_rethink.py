@@ -9,13 +9,12 @@ from hypothesis import strategies as st
 
 from mtjax.data.mistake_record import Mistake
 from mtjax.errors import InputError
+from mtjax.io.validation import check_types
 from mtjax.mistakes.injectors.base import ERROR_TYPES, in_order
 from mtjax.mistakes.self_rethinking import (
     NAMES,
     BlockConfig,
-    Thinking,
     Wording,
-    advance,
     mistake_block,
     prompt_of,
     rethink,
@@ -120,7 +119,6 @@ def test_alone_and_together_are_the_same_and_bounded(scripts, k, unparsable):
     alone = [rethink([n], "B", answers(names)[0], k=k, wording=named, unparsable=unparsable)[0] for n in names]
     assert together == alone
     for state in together:
-        assert state.stage == "done"
         assert 2 <= state.calls <= 2 + 2 * k
         assert all(text.startswith(state.question) for text in state.rationales)
 
@@ -145,8 +143,8 @@ def test_what_counts_as_yes(reply, said):
 
 
 def test_prompts_hold_what_they_should_and_braces_are_left():
-    state = Thinking(" {rationale} \\frac{1}{2}? ", "ask", ("old", " {question} {x} "))
-    text = prompt_of(state, "{mistakes}!", Wording(ask="<{question}|{rationale}|{mistakes}|{other}>"))
+    wording = Wording(ask="<{question}|{rationale}|{mistakes}|{other}>")
+    text = prompt_of("ask", " {rationale} \\frac{1}{2}? ", " {question} {x} ", "{mistakes}!", wording)
     assert text == "<{rationale} \\frac{1}{2}?|{question} {x}|{mistakes}!|{other}>"
     for stage, words in {
         "solve": ["Q?"],
@@ -154,15 +152,18 @@ def test_prompts_hold_what_they_should_and_braces_are_left():
         "redo": ["Q?", "new", "B!"],
         "answer": ["Q?", "new"],
     }.items():
-        text = prompt_of(Thinking("Q?", stage, ("old", "new")), "B!")
+        text = prompt_of(stage, "Q?", "new", "B!")
         assert all(word in text for word in words)
-        assert "old" not in text
         assert "{" not in text
-    done = Thinking("q", "done")
-    with pytest.raises(InputError, match="nothing more to ask"):
-        prompt_of(done, "")
-    with pytest.raises(InputError, match="no reply to take"):
-        advance(done, "", k=1)
+
+
+def test_the_latest_rationale_is_shown():
+    asked = []
+    script = {"solve": ["old"], "ask": ["yes", "no"], "redo": ["new"], "answer": ["1"]}
+    generate = scripted(script, asked)
+    seen = []
+    rethink(["q"], "B", lambda prompts: (seen.extend(prompts), generate(prompts))[1], k=2, wording=SHORT)
+    assert seen == ["solve q", "ask B old", "redo old", "ask B new", "answer new"]
 
 
 def test_a_generate_that_loses_replies_is_found_out():
@@ -221,8 +222,8 @@ def test_what_cannot_be_shown_is_passed_over():
         mistake_block(bad)
     assert "q3" in mistake_block(bad, BlockConfig(right=False))
     for name in ("types", "per_type", "longest"):
-        with pytest.raises(InputError, match=f"block.{name}=0"):
-            BlockConfig(**{name: 0})
+        with pytest.raises(InputError, match=f"block.{name}=0: expected at least 1"):
+            check_types(BlockConfig(**{name: 0}), "block")
 
 
 def test_every_error_type_has_a_name():

@@ -1,6 +1,5 @@
-"""RISE's self-editing: templates, what is offered, how it is put back, and the run through the filters."""
+"""RISE's self-editing: instructions, what is offered, how it is put back, and the run through the filters."""
 
-import random
 from collections import Counter
 
 import pytest
@@ -10,16 +9,15 @@ from mtjax.data.problem import Problem
 from mtjax.mistakes.injection import Rules, outcome
 from mtjax.mistakes.self_edit import (
     FENCE,
+    PREFILL,
     QUIET,
-    EditRequest,
-    edit_request,
+    Editor,
+    mistakes_of,
     offered,
     parse_edit,
-    put_in_place,
-    self_edit,
-    templates_for,
+    requests_of,
+    types_for,
 )
-from mtjax.mistakes.self_edited import mistakes_of, requests_of
 
 PROBLEM = Problem(
     "p", "Ann has 48 pens and gives half away, then gets 3. How many?", "27",
@@ -38,13 +36,13 @@ PROBLEM = Problem(
         ("there are some", ["misread"]),
     ],
 )
-def test_templates_by_digits_and_equals_sign(text, types):
-    assert [template.type for template in templates_for(text)] == types
+def test_types_by_digits_and_equals_sign(text, types):
+    assert list(types_for(text)) == types
 
 
-def test_templates_are_drawn_uniformly():
-    rng = random.Random(0)
-    drawn = Counter(edit_request("q", "", "48/2 = 24", rng).type for _ in range(2000))
+def test_types_are_drawn_uniformly():
+    problem = Problem("p", "q", "24", ("48/2 = 24\n#### 24",))
+    drawn = Counter(requests_of(problem, seed)[0].type for seed in range(2000))
     assert set(drawn) == {"value_series", "substitution", "dropped_term", "operator", "swap"}
     assert all(abs(n / 2000 - 0.2) < 0.04 for n in drawn.values())  # 4.5 standard deviations
 
@@ -66,13 +64,14 @@ def test_the_last_four_sentences_are_offered(step, text):
 
 
 def test_the_request_has_three_fenced_blocks_and_a_prefill():
-    request = edit_request("How many?", "Step 1:", " 48/2 = 24", random.Random(1))
+    problem = Problem("p", "How many?", "24", ("Step 1: 48/2 = 24\nAnswer: 24",))
+    (request,) = requests_of(problem, 1)
     blocks = request.user.split(FENCE)
     assert [block.strip() for block in blocks[1::2]] == ["How many?", "Step 1:", "48/2 = 24"]
     assert [block.strip().rstrip(":") for block in blocks[0:5:2]] == ["Question", "Initial answer", "Current step"]
     assert request.user.endswith(QUIET)
-    assert request.prefill.endswith(FENCE + "\n")
-    assert request.prefill.count(FENCE) == 1
+    assert PREFILL.endswith(FENCE + "\n")
+    assert PREFILL.count(FENCE) == 1
 
 
 def test_the_output_is_read_up_to_the_closing_fence():
@@ -82,17 +81,16 @@ def test_the_output_is_read_up_to_the_closing_fence():
 
 
 def test_an_edit_goes_where_its_text_stood_even_if_it_stands_there_twice():
-    step = "48/2 = 24. X. Y. Z. 48/2 = 24."
-    start, end = offered(step)
-    assert start > 0
-    request = EditRequest("", "", start, end, "value")
-    edited = step[start:end].replace("24", "25")
-    assert put_in_place(step, request, edited) == "48/2 = 24. X. Y. Z. 48/2 = 25."
+    (request,) = requests_of(Problem("p", "q", "24", ("48/2 = 24. X. Y. Z. 48/2 = 24.",)), 0)
+    assert request.start > 0
+    step = request.solution.text
+    edit = step[request.start : request.end].replace("24", "25")
+    assert request.put_in_place(edit) == "48/2 = 24. X. Y. Z. 48/2 = 25."
 
 
 def run(outputs, **rules):
     asked = requests_of(PROBLEM, 0)
-    edits = self_edit([one.request for one in asked], lambda prompts: outputs[: len(prompts)])
+    edits = Editor(lambda prompts: outputs[: len(prompts)], {}).edits(asked)
     yields = {}
     kept = list(
         mistakes_of(PROBLEM, asked, edits, Rules(**rules), yields, {"model": "m", "decode": {"temperature": 0.0}})
@@ -103,7 +101,7 @@ def run(outputs, **rules):
 
 def test_edits_become_mistakes_with_proof():
     asked = requests_of(PROBLEM, 0)
-    assert [one.request.user.split(FENCE)[5].strip() for one in asked] == [
+    assert [one.user.split(FENCE)[5].strip() for one in asked] == [
         "Half is 48/2 = 24.",
         "Then 24 + 3 = 27 pens.",
     ]

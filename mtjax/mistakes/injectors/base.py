@@ -1,6 +1,9 @@
 """The contract of an error type, its registry, and the record that an edit becomes."""
 
+import dataclasses
+import functools
 import random
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -8,17 +11,21 @@ from mtjax.data.answers import extract_answer
 from mtjax.data.mistake_record import Mistake
 from mtjax.errors import suggest
 from mtjax.mistakes.filters import first_difference, levenshtein
-from mtjax.mistakes.injectors.solution import Draft, ParsedSolution
+from mtjax.mistakes.injectors.solution import Changed, Draft, Solution
+from mtjax.mistakes.text.equations import Equation
 from mtjax.registry import Registry
 
-Injector = Callable[[ParsedSolution, random.Random], Draft | None]
+Injector = Callable[[Solution, random.Random], Draft | None]
 """An error type: `(solution, generator) -> draft`, or None if this draw finds no place for the error."""
+
+EquationInjector = Callable[[Solution, random.Random, int, Equation], Changed | None]
+"""`(solution, generator, number of the step, one of its true equations) -> changed step`, or None as above."""
 
 ERROR_TYPES = Registry("error_type", requires=("share", "order"), settings=False)
 """Every error type by name. `in_order` lists them in the order in which a seed draws them."""
 
-OTHER = "other"
-"""The error type of a mistake that nobody classified."""
+OTHER = "other"  # The error type of a mistake that has not been classified.
+_WORD = re.compile(r"(?:[^\W_]|(?<=\d)[.,](?=\d))+")
 
 
 def error_type(name: str, share: float = 0.0, order: int | None = None) -> Callable[[Injector], Injector]:
@@ -28,8 +35,7 @@ def error_type(name: str, share: float = 0.0, order: int | None = None) -> Calla
 
     Args:
         name: name of the type in records, tables and options (`--shares.NAME`).
-        share: default odds that the type is tried first. With 0, the default, the type is used only when its share is
-            set, and the default settings give the same records as without it.
+        share: default odds that the type is tried first. With 0 the default settings give the same records as before.
         order: position in the order in which types are drawn. Types without one follow in alphabetical order, so that
             a new type does not change what a seed gives.
     """
@@ -41,13 +47,29 @@ def error_type(name: str, share: float = 0.0, order: int | None = None) -> Calla
     return register
 
 
+def equation_error(name: str, share: float, order: int) -> Callable[[EquationInjector], Injector]:
+    """Like `error_type`, for a function that changes one true equation, which is drawn for it."""
+
+    def register(change: EquationInjector) -> Injector:
+        @functools.wraps(change)
+        def injector(solution: Solution, rng: random.Random) -> Draft | None:
+            if not solution.targets:
+                return None
+            k, equation = rng.choice(solution.targets)
+            return solution.draft(name, k, change(solution, rng, k, equation))
+
+        return error_type(name, share, order)(injector)
+
+    return register
+
+
 def in_order() -> list[str]:
     """The names of all error types in the order in which a seed draws them."""
     place = lambda name: ERROR_TYPES[name].order
     return sorted(ERROR_TYPES, key=lambda name: (place(name) is None, place(name) or 0, name))
 
 
-def draw(solution: ParsedSolution, type: str, rng: random.Random, tries: int) -> list[Draft]:
+def draw(solution: Solution, type: str, rng: random.Random, tries: int) -> list[Draft]:
     """Different edits of one type, at most one per try, in the order they were drawn."""
     drafts = (ERROR_TYPES[type](solution, rng) for _ in range(tries))
     found = {(draft.start, draft.end, draft.wrong): draft for draft in drafts if draft is not None}
@@ -70,13 +92,8 @@ def changed_span(right: str, wrong: str) -> tuple[int, int, int, int]:
 
 
 def _joined(text: str, place: int) -> bool:
-    """Whether the characters on both sides of a place belong to one word or number."""
-    left, right = text[place - 1 : place], text[place : place + 1]
-    if left and left in ".,":  # a point or comma belongs to a number only between two digits
-        return text[max(place - 2, 0) : place - 1].isdigit() and right.isdigit()
-    if right and right in ".,":
-        return left.isdigit() and text[place + 1 : place + 2].isdigit()
-    return left.isalnum() and right.isalnum()
+    """Whether a place is inside a word or number."""
+    return any(match.start() < place < match.end() for match in _WORD.finditer(text))
 
 
 def compared(right: str, wrong: str) -> dict[str, Any]:
@@ -86,61 +103,34 @@ def compared(right: str, wrong: str) -> dict[str, Any]:
 
 
 def edited(
-    solution: ParsedSolution, draft: Draft, *, id: str, problem_id: str, answer: str, generator: str = "rules",
+    solution: Solution, draft: Draft, *, id: str, problem_id: str, answer: str, generator: str = "rules",
     seed: int | None = None,
 ) -> Mistake:  # fmt: skip
     """The step mistake of a draft, without a verdict.
 
-    `wrong_rest` and `wrong_answer` hold what follows from the error; they are empty if that is not known.
+    `wrong_rest` and `wrong_answer` hold what follows from the error; they are empty if that is not certain.
 
     Raises:
         ValueError: the draft has an error type that is not registered.
     """
     if draft.type != OTHER and draft.type not in ERROR_TYPES:
         raise ValueError(f"unknown error type {draft.type!r}: {suggest(draft.type, ERROR_TYPES)}")
-    right = solution.text[draft.start : draft.end]
-    rest = draft.rest or ""
+    right, rest = solution.text[draft.start : draft.end], draft.rest or ""
     ends = bool(rest.strip()) or draft.rest == ""
-    wrong = solution.text[: draft.start] + draft.wrong + rest
+    prefix = solution.text[: draft.start]
     return Mistake(
-        id=id,
-        kind="step",
-        problem_id=problem_id,
-        question=solution.question,
-        answer=answer,
-        prefix=solution.text[: draft.start],
-        right_step=right,
-        right_rest=solution.text[draft.end :],
-        wrong_step=draft.wrong,
-        wrong_rest=rest,
-        error_type=draft.type,
-        **compared(right, draft.wrong),
-        wrong_answer=(extract_answer(wrong) or "") if ends else "",
-        generator=generator,
-        seed=seed,
-    )
+        id=id, kind="step", problem_id=problem_id, question=solution.question, answer=answer, prefix=prefix,
+        right_step=right, right_rest=solution.text[draft.end :], wrong_step=draft.wrong, wrong_rest=rest,
+        error_type=draft.type, **compared(right, draft.wrong), generator=generator, seed=seed,
+        wrong_answer=(extract_answer(prefix + draft.wrong + rest) or "") if ends else "",
+    )  # fmt: skip
 
 
 def whole_solution(step: Mistake, *, id: str) -> Mistake:
-    """The pair of complete solutions that a step mistake leads to; span and edit distance refer to the solutions."""
-    offset = len(step.prefix)
+    """The pair of complete solutions that a step mistake leads to, not yet judged."""
+    offset, right, wrong = len(step.prefix), step.right_solution, step.wrong_solution
     start, end = step.span or (0, len(step.wrong_step))
-    return Mistake(
-        id=id,
-        kind="solution",
-        problem_id=step.problem_id,
-        question=step.question,
-        answer=step.answer,
-        right_step=step.right_solution,
-        wrong_step=step.wrong_solution,
-        span=(start + offset, end + offset),
-        error_type=step.error_type,
-        before=step.before,
-        after=step.after,
-        edit_distance=levenshtein(step.right_solution, step.wrong_solution),
-        wrong_answer=step.wrong_answer,
-        generator=step.generator,
-        model=step.model,
-        decode=step.decode,
-        seed=step.seed,
-    )
+    return dataclasses.replace(
+        step, id=id, kind="solution", prefix="", right_step=right, right_rest="", wrong_step=wrong, wrong_rest="",
+        span=(start + offset, end + offset), edit_distance=levenshtein(right, wrong), verdict="unproved", judge="",
+    )  # fmt: skip

@@ -1,21 +1,20 @@
-"""Error types that change a number: a wrong value, a series of wrong values, and a number copied wrong."""
+"""Error types that change a calculation: its numbers, operators, order or terms."""
 
 import random
 from fractions import Fraction
 
-from mtjax.mistakes.injectors.base import error_type
-from mtjax.mistakes.injectors.propagation import write_number
-from mtjax.mistakes.injectors.solution import Draft, ParsedSolution, change_equation, rest_after
+from mtjax.mistakes.injectors.base import equation_error, error_type
+from mtjax.mistakes.injectors.propagation import Edit, rewrite, write_number
+from mtjax.mistakes.injectors.solution import Changed, Draft, Solution, change_equation, exact_step, rest_after
 from mtjax.mistakes.text.equations import Equation
-from mtjax.mistakes.text.lexer import decimals, number_of, numbers_in
+from mtjax.mistakes.text.lexer import decimals, number_of, numbers_in, sign_of
 
 
 def perturbed(rng: random.Random, text: str, digits: int) -> str | None:
     """Another number, written alike: nudged, one digit changed, two swapped, dropped or doubled, or ten times off.
 
-    Positive, with at most `digits` digits in front of the point; None where this draw gives no such number.
+    Positive, with at most `digits` digits before the point; None if this draw gives no such number.
     """
-    places = decimals(text)
     whole = text.replace(",", "").replace(".", "").lstrip("0") or "0"
     way = rng.choice(("nudge", "nudge", "nudge", "digit", "digit", "digit", "tens", "tens", "swap", "size"))
     at = rng.randrange(len(whole))
@@ -31,46 +30,26 @@ def perturbed(rng: random.Random, text: str, digits: int) -> str | None:
     else:
         shorter = whole[:at] + whole[at + 1 :]
         new = int(rng.choice((shorter or "0", whole[:at] + whole[at] + whole[at:], whole + "0", whole[:-1] or "0")))
-    value = Fraction(new, 10**places)
     if new <= 0 or new == int(whole) or (way != "size" and len(str(new)) < len(whole) and rng.random() < 0.5):
         return None
-    return write_number(value, text, digits=digits)
+    return write_number(Fraction(new, 10 ** decimals(text)), text, digits=digits)
 
 
-def random_equation(solution: ParsedSolution, rng: random.Random) -> tuple[int, Equation] | None:
-    """One of the true equations with the number of its step; None if there are none."""
-    return rng.choice(solution.targets) if solution.targets else None
-
-
-def step_draft(type: str, solution: ParsedSolution, k: int, changed: tuple[str, str | None] | None) -> Draft | None:
-    """The draft that replaces step k by `changed`, a pair of step and rest; None if there is no change."""
-    step = solution.steps[k]
-    return None if changed is None else Draft(type, step.start, step.end, *changed)
-
-
-@error_type("value", share=0.24, order=0)
-def value(solution: ParsedSolution, rng: random.Random) -> Draft | None:
+@equation_error("value", share=0.24, order=0)
+def value(solution: Solution, rng: random.Random, k: int, equation: Equation) -> Changed | None:
     """Another result, or another operand with the result left: the equation is false."""
-    target = random_equation(solution, rng)
-    if target is None:
-        return None
-    k, equation = target
     token = equation.right if rng.random() < 0.75 else rng.choice(equation.operands)
     new = perturbed(rng, token.text, solution.digits)
     if new is None:
         return None
     if token is equation.right:
-        return step_draft("value", solution, k, change_equation(solution, k, equation, [], new))
-    return step_draft("value", solution, k, change_equation(solution, k, equation, [(token.start, token.end, new)]))
+        return change_equation(solution, k, equation, [], new)
+    return change_equation(solution, k, equation, [(token.start, token.end, new)])
 
 
-@error_type("value_series", share=0.08, order=1)
-def value_series(solution: ParsedSolution, rng: random.Random) -> Draft | None:
+@equation_error("value_series", share=0.08, order=1)
+def value_series(solution: Solution, rng: random.Random, k: int, equation: Equation) -> Changed | None:
     """Another operand, and all that follows from it in the step: the equations are true, the number is not ours."""
-    target = random_equation(solution, rng)
-    if target is None:
-        return None
-    k, equation = target
     token = rng.choice(equation.operands)
     new = perturbed(rng, token.text, solution.digits)
     if new is None:
@@ -83,32 +62,151 @@ def value_series(solution: ParsedSolution, rng: random.Random) -> Draft | None:
         return None
     flow.changes.pop(old, None)  # the next step reads the question again
     flow.unsure |= {number_of(token) for token in numbers_in(solution.step_text(k))} - flow.changes.keys()
-    return step_draft("value_series", solution, k, (wrong, rest_after(solution, k, wrong, flow)))
+    return wrong, rest_after(solution, k, wrong, flow)
 
 
 @error_type("copied_number", share=0.10, order=8)
-def copied_number(solution: ParsedSolution, rng: random.Random) -> Draft | None:
+def copied_number(solution: Solution, rng: random.Random) -> Draft | None:
     """A number of the question, of an earlier step or of the last result, copied wrong, with what follows from it."""
     choices = []
     for k, step in enumerate(solution.steps):
         known = solution.before(step.start)
-        rights = {step.start + equation.right.start for equation in solution.equations[k]}
-        inside = [t for t in solution.numbers if step.start <= t.start < step.end and t.start not in rights]
-        spots = [range(step.start + e.start, step.start + e.end) for e in solution.equations[k]]
-        for token in inside:
-            if number_of(token) in known:  # one that is reckoned with is the likelier slip, and can be followed
-                choices += [(k, token)] * (3 if any(token.start in spot for spot in spots) else 1)
+        for token in solution.numbers:
+            at = token.start - step.start
+            results = (equation.right.start for equation in solution.equations[k])
+            if not 0 <= at < step.end - step.start or at in results or number_of(token) not in known:
+                continue
+            equation = next((e for e in solution.equations[k] if e.start <= at < e.end), None)
+            # A number in an equation is the likelier slip, and can be followed.
+            choices += [(k, at, token.text, equation)] * (3 if equation else 1)
     if not choices:
         return None
-    k, token = rng.choice(choices)
-    new = perturbed(rng, token.text, solution.digits)
+    k, at, old, equation = rng.choice(choices)
+    new = perturbed(rng, old, solution.digits)
     if new is None:
         return None
-    step, at = solution.steps[k], token.start - solution.steps[k].start
-    equation = next((e for e in solution.equations[k] if e.start <= at < e.end), None)
     if equation is not None:
-        edits = [(at, at + len(token.text), new)]
-        return step_draft("copied_number", solution, k, change_equation(solution, k, equation, edits, recompute=True))
+        changed = change_equation(solution, k, equation, [(at, at + len(old), new)], follow=True)
+        return solution.draft("copied_number", k, changed)
     text = solution.step_text(k)
-    wrong = text[:at] + new + text[at + len(token.text) :]
-    return step_draft("copied_number", solution, k, (wrong, solution.text[step.end :]))
+    wrong = text[:at] + new + text[at + len(old) :]
+    return solution.draft("copied_number", k, (wrong, solution.text[solution.steps[k].end :]))
+
+
+def carry_slips(numbers: list[int], sign: str) -> list[int]:
+    """How far a result is off when one carry (or borrow) is forgotten, or made without need.
+
+    >>> carry_slips([17, 25], "+"), carry_slips([42, 17], "-")
+    ([-10], [10])
+    """
+    slips = []
+    size = max(len(str(abs(n))) for n in numbers)
+    due = 0
+    for place in range(size - 1 if sign != "*" else size):
+        column, carried = [n // 10**place % 10 for n in numbers], 10 ** (place + 1)
+        if sign == "+":
+            due = (sum(column) + due) // 10
+            slips.append(-due * carried if due else carried)
+        elif sign == "-":
+            due = int(column[0] - sum(column[1:]) - due < 0)
+            slips.append(carried if due else -carried)
+        elif column[0] * numbers[1] >= 10:
+            slips += [carried, -carried]
+    return slips
+
+
+@equation_error("carry", share=0.12, order=6)
+def carry(solution: Solution, rng: random.Random, k: int, equation: Equation) -> Changed | None:
+    """A carry or borrow forgotten, or one too many, in a sum, difference or product."""
+    signs = {sign_of(token) for token in equation.operators}
+    if len(signs) != 1 or not signs <= set("+-*") or len(equation.operands) > 4:
+        return None
+    unit = 10 ** max(decimals(token.text) for token in (*equation.operands, equation.right))
+    whole = [int(number_of(token) * unit) for token in equation.operands]
+    result = int(equation.value * unit)
+    slips = carry_slips(whole, signs.pop())
+    if not slips or (len(str(result)) < 2 and max(whole) < 10):
+        return None
+    new = result + rng.choice(slips)
+    right = write_number(Fraction(new, unit), equation.right.text, digits=solution.digits) if new > 0 else None
+    return None if right is None else change_equation(solution, k, equation, [], right)
+
+
+def _change(
+    solution: Solution, rng: random.Random, k: int, equation: Equation, edits: list[Edit], share: float = 0.5
+) -> Changed | None:
+    """The edits with the result recomputed (in `share` of the cases, if possible) or left."""
+    changed = change_equation(solution, k, equation, edits, follow=True) if rng.random() < share else None
+    return changed or change_equation(solution, k, equation, edits)
+
+
+@equation_error("operator", share=0.11, order=2)
+def operator(solution: Solution, rng: random.Random, k: int, equation: Equation) -> Changed | None:
+    """Another operator; the result is left, or follows."""
+    token = rng.choice(equation.operators)
+    written = [token for _, equation in solution.targets for token in equation.operators]
+    # Generated arithmetic keeps to the signs it has: another would give the edit away.
+    known = {sign_of(token) for token in written} | set("+-")
+    choices = [sign for sign in "+-*/" if sign != sign_of(token) and (sign in known or not solution.expressions)]
+    if token.text == "of":
+        return None
+    sign = rng.choice(choices)
+    default = "–" if token.text == "–" and sign == "-" else sign
+    new = next((other.text for other in written if sign_of(other) == sign and other.text != "of"), default)
+    if new == "x" and solution.step_text(k)[token.start - 1] != " ":
+        new = "*"
+    return _change(solution, rng, k, equation, [(token.start, token.end, new)])
+
+
+@equation_error("swap", share=0.05, order=3)
+def swap(solution: Solution, rng: random.Random, k: int, equation: Equation) -> Changed | None:
+    """Two operands change places where that changes the value; the result is left, or follows."""
+    i, j = sorted(rng.sample(range(len(equation.operands)), 2))
+    a, b = equation.operands[i], equation.operands[j]
+    edits = [(a.start, a.end, b.text), (b.start, b.end, a.text)]
+    new = rewrite(solution.step_text(k), equation, edits)
+    if new is None or new[1].values == equation.values:
+        return None
+    return _change(solution, rng, k, equation, edits)
+
+
+@error_type("dropped_term", share=0.05, order=4)
+def dropped_term(solution: Solution, rng: random.Random) -> Draft | None:
+    """A term left out: of three or more in one expression, or of generated arithmetic, whose later steps go without."""
+    if solution.expressions:
+        return _dropped_operand(solution, rng)
+    k, equation = rng.choice(solution.targets) if solution.targets else (0, None)
+    if equation is None or len(equation.operands) < 3:
+        return None
+    n = rng.randrange(len(equation.operators))
+    text, start = solution.step_text(k), equation.operators[n].start
+    if n + 1 < len(equation.operators):
+        end = equation.operators[n + 1].start
+    else:  # the last term goes with the white space before it
+        start, end = len(text[:start].rstrip()), len(text[: text.rfind("=", 0, equation.right.start)].rstrip())
+    return solution.draft("dropped_term", k, _change(solution, rng, k, equation, [(start, end, "")]))
+
+
+def _dropped_operand(solution: Solution, rng: random.Random) -> Draft | None:
+    """A step that takes the next operand but one: `19 + 3` where `19 - 5`, then `+ 3` is right."""
+    k = rng.randrange(len(solution.expressions))
+    operands, operators = solution.expressions[k]
+    at = rng.choice((solution.expressions[k].next_step, solution.expressions[k].next_step + 1))
+    sign = max(at - 1, 0)  # the operator beside the operand that is lost
+    shorter = solution.expressions[k]._replace(
+        operands=operands[:at] + operands[at + 1 :], operators=operators[:sign] + operators[sign + 1 :]
+    )
+    changed = exact_step(solution, k, shorter) if shorter.operators else None
+    return solution.draft("dropped_term", k, changed)
+
+
+@equation_error("substitution", share=0.11, order=5)
+def substitution(solution: Solution, rng: random.Random, k: int, equation: Equation) -> Changed | None:
+    """An operand replaced by another number of the question or of an earlier step; the result is left, or follows."""
+    token = rng.choice(equation.operands)
+    earlier = [other for other in solution.numbers if other.start < solution.steps[k].start]
+    others = {other.text for other in (*earlier, *numbers_in(solution.question), *equation.operands)}
+    choices = sorted(text for text in others if text.replace(",", "") != token.text.replace(",", ""))
+    if not choices:
+        return None
+    return _change(solution, rng, k, equation, [(token.start, token.end, rng.choice(choices))], 0.65)

@@ -1,39 +1,74 @@
-"""A right solution taken apart, and what an injected error makes of it."""
+"""A parsed right solution, and how it continues after an injected error."""
 
+import re
 from fractions import Fraction
 from typing import NamedTuple
 
 from mtjax.data.expressions import Expression, exact_steps, parse_question, solution_text
-from mtjax.mistakes.injectors.propagation import Flow, readings, rewrite, write_number
+from mtjax.mistakes.injectors.propagation import Edit, Flow, recompute, rewrite
 from mtjax.mistakes.text.equations import Equation, equations
 from mtjax.mistakes.text.known_numbers import known_numbers
 from mtjax.mistakes.text.lexer import Token, number_of, numbers_in
-from mtjax.mistakes.text.steps import StepSpan, split_steps
+
+_HEADER = re.compile(r"^(?P<step>Step [0-9]{1,3}[:.])|^(?P<answer>(?:Answer|A):|####)", re.MULTILINE)
+Changed = tuple[str, str | None]  # A wrong step, and how the solution continues; None if that is not certain.
 
 
-class ParsedSolution(NamedTuple):
-    """A right solution, taken apart.
+class StepSpan(NamedTuple):
+    """Where one step is in a solution."""
 
-    Attributes:
-        question: the text of the problem.
-        text: the solution.
-        steps: where its steps stand.
-        equations: of each step, those that are true; positions count from the step's text.
-        numbers: all numbers of the solution but those in headers, in order.
-        given: the question's numbers, in digits and in words.
-        digits: most digits in front of a point in question and solution. New numbers have no more: a number of
-            another size than any beside it would give the edit away.
-        expressions: of generated arithmetic, what is still to be worked out before each step; empty otherwise.
+    line: int  # Start of its header, or of its text if it has none.
+    start: int  # Start of its text. White space before a digit belongs to the header, before a letter to the text.
+    end: int  # One after its last character that is not white space.
+    answer: bool  # Whether it is the line that states the final answer.
+
+
+def split_steps(solution: str) -> list[StepSpan]:
+    r"""The steps of a solution, in order; none for a blank text.
+
+    If a line starts with `Step 1:`, steps extend from one header to the next (`Step k:`, `Answer:`, `A:`, `####`), and
+    the text before the first is not a step. Otherwise every line that is not blank is a step.
+
+    >>> text = "Step 1: 2 + 3 = 5\nAnswer: 5"
+    >>> [text[step.start : step.end] for step in split_steps(text)]
+    ['2 + 3 = 5', '5']
     """
+    headers = {match.start(): match for match in _HEADER.finditer(solution)}
+    if any(match["step"] for match in headers.values()):
+        lines = list(zip(headers, [*list(headers)[1:], len(solution)], strict=True))
+    else:
+        lines = [match.span() for match in re.finditer(r"(?m)^[^\n]*\S[^\n]*$", solution)]
+    steps = []
+    for line, end in lines:
+        header = headers.get(line)
+        end = line + len(solution[line:end].rstrip())
+        start = min(header.end(), end) if header else line
+        space = re.match(r"\s+(?=[0-9])", solution[start:end])
+        steps.append(StepSpan(line, start + len(space[0] if space else ""), end, bool(header and header["answer"])))
+    return steps
 
-    question: str
-    text: str
-    steps: list[StepSpan]
-    equations: list[list[Equation]]
-    numbers: list[Token]
-    given: frozenset[Fraction]
-    digits: int
-    expressions: tuple[Expression, ...]
+
+class Draft(NamedTuple):
+    """A wrong step in place of a right one, not yet judged."""
+
+    type: str  # A registered error type, or "other".
+    start: int  # Start of the right step in the solution; the text before it is the prefix.
+    end: int  # One after its last character.
+    wrong: str  # The wrong step.
+    rest: str | None  # How the solution continues with the error carried forward; None if that is not certain.
+
+
+class Solution(NamedTuple):
+    """A right solution with its steps, equations and numbers."""
+
+    question: str  # The text of the problem.
+    text: str  # The solution.
+    steps: list[StepSpan]  # Where its steps are.
+    equations: list[list[Equation]]  # The true equations of each step; positions count from the step's text.
+    numbers: list[Token]  # All numbers of the solution except those in headers, in order.
+    given: frozenset[Fraction]  # The question's numbers, in digits and in words.
+    digits: int  # Most digits before a point. New numbers have no more: their size would give the edit away.
+    expressions: tuple[Expression, ...]  # For generated arithmetic, what is left to compute before each step.
 
     def step_text(self, k: int) -> str:
         """The text of step k, without its header."""
@@ -50,33 +85,19 @@ class ParsedSolution(NamedTuple):
         return [(k, equation) for k, found in enumerate(self.equations) for equation in found]
 
     def before(self, place: int) -> set[Fraction]:
-        """The numbers of the question, and those that stand in front of a place of the solution."""
+        """The numbers of the question and of the solution before a place."""
         return {number_of(token) for token in self.numbers if token.start < place} | self.given
+
+    def draft(self, type: str, k: int, changed: Changed | None) -> Draft | None:
+        """The draft that replaces step k; None if `changed` is None."""
+        return None if changed is None else Draft(type, self.steps[k].start, self.steps[k].end, *changed)
 
     def flow(self, changes: dict[Fraction, Fraction], place: int) -> Flow:
         """The flow that carries `changes` on from a place of the solution."""
         return Flow(dict(changes), self.before(place), self.digits, self.commas)
 
 
-class Draft(NamedTuple):
-    """A wrong step in place of a right one, before anybody judged it.
-
-    Attributes:
-        type: the name of a registered error type, or "other".
-        start: where the right step starts in the solution; what stands before is the prefix.
-        end: one behind its last character.
-        wrong: the wrong step.
-        rest: how the solution goes on with the error carried forward; None where that cannot be said.
-    """
-
-    type: str
-    start: int
-    end: int
-    wrong: str
-    rest: str | None
-
-
-def parse_solution(question: str, solution: str) -> ParsedSolution:
+def parse_solution(question: str, solution: str) -> Solution:
     """A solution with its steps, numbers and equations."""
     steps = split_steps(solution)
     found = [[e for e in equations(solution[s.start : s.end]) if e.true] for s in steps]
@@ -88,67 +109,63 @@ def parse_solution(question: str, solution: str) -> ParsedSolution:
         for step in exact_steps(expression):
             left.append(expression)
             expression = expression.after(step.value)
-    return ParsedSolution(
-        question, solution, steps, found, numbers, known_numbers(question), max(sizes, default=1), tuple(left)
-    )
+    given = known_numbers(question)
+    return Solution(question, solution, steps, found, numbers, given, max(sizes, default=1), tuple(left))
 
 
-def exact_rest(solution: ParsedSolution, k: int, expression: Expression) -> str | None:
-    """How generated arithmetic goes on with step k (from 0) on this expression; None where a value does not fit."""
+def exact_rest(solution: Solution, k: int, expression: Expression) -> str | None:
+    """How generated arithmetic continues with step k (from 0) on this expression; None if a value does not fit."""
     if not expression.operators:
         return f"\nAnswer: {expression.operands[0]}"
     steps = exact_steps(expression)
     if not all(0 <= step.value < 10**solution.digits for step in steps):
         return None
-    lines = solution_text(steps).split("\n")
-    body = [f"Step {k + n}: {line.partition(': ')[2]}" for n, line in enumerate(lines[:-1], 1)]
-    return "".join("\n" + line for line in [*body, lines[-1]])
+    *body, answer = solution_text(steps).split("\n")
+    lines = [f"Step {k + n}: {line.partition(': ')[2]}" for n, line in enumerate(body, 1)]
+    return "".join("\n" + line for line in [*lines, answer])
+
+
+def exact_step(solution: Solution, k: int, expression: Expression) -> Changed | None:
+    """Step k (from 0) of generated arithmetic computed on another expression, and what follows."""
+    rest = exact_rest(solution, k, expression)
+    if rest is None:
+        return None
+    step, newline, after = rest.partition(": ")[2].partition("\n")
+    return step, newline + after
 
 
 def change_equation(
-    solution: ParsedSolution, k: int, equation: Equation, edits: list[tuple[int, int, str]], right: str | None = None,
-    *, recompute: bool = False,
-) -> tuple[str, str | None] | None:  # fmt: skip
-    """Step k with one equation changed, and how the solution goes on; None where the step would not read well.
+    solution: Solution, k: int, equation: Equation, edits: list[Edit], right: str | None = None,
+    *, follow: bool = False,
+) -> Changed | None:  # fmt: skip
+    """Step k (from 0) with edits on the left side of one of its true equations; None if it would not read well.
 
-    Args:
-        solution: the solution.
-        k: number of the step, from 0.
-        equation: one of its true equations.
-        edits: `(start, end, new)` on the equation's left side.
-        right: a new number on its right.
-        recompute: take the number on the right from the changed left side.
+    The number on the right becomes `right`; with `follow` it is computed from the changed left side.
     """
-    text, step = solution.step_text(k), solution.steps[k]
-    new = rewrite(text, equation, edits, right)
-    if recompute and new is not None:
-        reading = readings(equation)
-        value = new[1].values[reading[0]] if reading else None
-        if reading is None or value is None:
-            return None
-        right = write_number(
-            value * reading[1], equation.right.text, digits=solution.digits, commas="," in solution.text
-        )
-        new = rewrite(text, equation, edits, right) if right is not None else None
+    text, step, old = solution.step_text(k), solution.steps[k], equation.value
+    if follow:
+        new = recompute(text, equation, edits, solution.digits, "," in solution.text)
+    else:
+        new = rewrite(text, equation, edits, right)
     if new is None:
         return None
-    old, value = equation.value, new[1].value
+    stretch, value = new[0], new[1].value
     if value == old:
-        return text[: equation.start] + new[0] + text[equation.end :], solution.text[step.end :]
+        return text[: equation.start] + stretch + text[equation.end :], solution.text[step.end :]
     if any(number_of(token) == old for token in numbers_in(text[: equation.start])):
-        return None  # the result is told before it is worked out
-    flow = solution.flow({old: value}, step.start + equation.right.start)
-    flow.latest[old] = value
+        return None  # the result is stated before it is computed
+    flow = solution.flow({}, step.start + equation.right.start)
+    flow.note(old, value)
     tail = flow.advance(text[equation.end :])
     if tail is None:
         return None
-    wrong = text[: equation.start] + new[0] + tail
+    wrong = text[: equation.start] + stretch + tail
     return wrong, rest_after(solution, k, wrong, flow)
 
 
-def rest_after(solution: ParsedSolution, k: int, wrong: str, flow: Flow) -> str | None:
-    """How the solution goes on behind a wrong step k; None where that cannot be said."""
-    if not solution.expressions or k >= len(solution.expressions):
+def rest_after(solution: Solution, k: int, wrong: str, flow: Flow) -> str | None:
+    """How the solution continues after a wrong step k; None if that is not certain."""
+    if k >= len(solution.expressions):
         return flow.advance(solution.text[solution.steps[k].end :])
     found = equations(wrong)
     if not found or found[-1].value.denominator != 1:
@@ -156,17 +173,15 @@ def rest_after(solution: ParsedSolution, k: int, wrong: str, flow: Flow) -> str 
     return exact_rest(solution, k + 1, solution.expressions[k].after(int(found[-1].value)))
 
 
-def follow_edit(solution: ParsedSolution, k: int, wrong: str) -> str | None:
-    """How the solution goes on behind a step that somebody else rewrote; None where that cannot be said.
+def follow_edit(solution: Solution, k: int, wrong: str) -> str | None:
+    """How the solution continues after a step that a model rewrote; None if that is not certain.
 
     The rewritten step must have as many equations as the right one; results that differ are carried on.
     """
     before, after = equations(solution.step_text(k)), equations(wrong)
-    if len(before) != len(after) or not before:
+    if len(before) != len(after) or not before or not all(equation.true for equation in before):
         return None
     flow = solution.flow({}, solution.steps[k].start + before[0].right.start)
     for old, new in zip(before, after, strict=True):
-        if not old.true:
-            return None
         flow.note(old.value, new.value)
     return rest_after(solution, k, wrong, flow)

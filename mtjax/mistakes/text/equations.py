@@ -1,50 +1,46 @@
 """Equations within running text, read exactly: `$48 / 2 = <<48/2=24>>24 clips`, `20% of 50 = 10`, `3 boxes x 4 = 12`.
 
-There are no floats and no `eval`: values are fractions. What cannot be read with certainty is no equation; whoever
-judges by one also asks that the text beside it, known to be right, reads as true (`mtjax.mistakes.verification`).
+Values are fractions; there are no floats and no `eval`. A text that cannot be read with certainty is not an equation,
+and `mtjax.mistakes.verification` also requires that the right text beside it reads as true.
 """
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+import operator
+import re
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
 from mtjax.mistakes.text.lexer import Token, decimals, is_no_number, lex, number_of, sign_of
 
-_SCALES = "hundred thousand million billion trillion k dozen dozens percent half halves third thirds"
-# Words that end a unit: what stands in front of them is another clause, not an operand.
+_SCALE_WORDS = "hundred thousand million billion trillion k dozen dozens percent half halves third thirds"
+_SCALES = frozenset(_SCALE_WORDS.split())
+# Words that are not part of a unit: the text before them is another clause, not an operand.
 _CLAUSE = """and or so is are was were be then that which because since if when but as with plus minus times equals
 equal than to from at in on by the have has had will would leaving leaves leave makes for half twice of"""
 _NOT_UNITS = frozenset(_CLAUSE.split())
+_OPERATIONS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
+DEEPEST = 20  # Levels of nested brackets that are read.
 
-
-DEEPEST = 20
-"""Brackets within brackets that are read."""
+# One letter for the kind of each token lets regular expressions look at sequences of tokens; besides these, "/" is a
+# slash, "w" a word that may belong to a unit, "W" one that may not, and "?" anything else.
+_LETTERS = {"number": "N", "operator": "o", "open": "(", "close": ")", "currency": "$", "percent": "%", "equals": "="}
+_LONGER = re.compile(r"%?w*(?:N|[o/(][N$(])")  # what makes the number before it the start of something longer
+_UNIT = re.compile(r"[N%)](?:w|/(?=[wW])){1,4}$")  # an operand with its unit, such as `60 miles / hour`
 
 
 class Equation(NamedTuple):
-    """One `expression = number` in a text; positions count from the text's start.
+    """One `expression = number` in a text; positions count from the text's start."""
 
-    Attributes:
-        start: where the expression starts.
-        end: one behind the number on the right, percent sign included.
-        tokens: the expression: operands, operators, brackets, currency and percent signs; units are left out.
-        right: the number on the right.
-        mark: GSM8K's calculator mark in front of that number, start and end; None without.
-        percents: whether the right side is a percentage.
-        values: the expression's value with percentages as hundredths, and as plain numbers; None: not defined.
-        word: the last word in front of the expression, lower case; "" at the start of a line or behind a number.
-    """
-
-    start: int
-    end: int
-    tokens: tuple[Token, ...]
-    right: Token
-    mark: tuple[int, int] | None
-    percents: bool
-    values: tuple[Fraction | None, Fraction | None]
-    word: str
+    start: int  # Start of the expression.
+    end: int  # One after the number on the right, percent sign included.
+    tokens: tuple[Token, ...]  # The expression: operands, operators, brackets, currency and percent signs, no units.
+    right: Token  # The number on the right.
+    mark: tuple[int, int] | None  # Start and end of GSM8K's calculator mark before that number, if there is one.
+    percents: bool  # Whether the right side is a percentage.
+    values: tuple[Fraction | None, Fraction | None]  # Value with % as hundredths, and as plain numbers; or None.
+    word: str  # The last word before the expression, lower case; "" at the start of a line or after a number.
 
     @property
     def operands(self) -> list[Token]:
@@ -57,32 +53,32 @@ class Equation(NamedTuple):
         return [token for token in self.tokens if token.kind == "operator"]
 
     @property
-    def true(self) -> bool:
-        """Whether the two sides are equal under some reading of the percent signs."""
-        return any(left == right for left in self.values for right in self._right_values)
-
-    @property
-    def false(self) -> bool:
-        """Whether the sides differ under every reading, and more than rounding explains.
-
-        Rounding is to as many decimals as the right side shows, up or down.
-        """
-        scales = [10 ** decimals(self.right.text) * (100 if self.percents else 1), 10 ** decimals(self.right.text)]
-        return not self.true and all(
-            left is not None and right * scale not in (math.floor(left * scale), math.ceil(left * scale))
-            for left in self.values
-            for right, scale in zip(self._right_values, scales[-len(self._right_values) :], strict=True)
-        )
-
-    @property
     def value(self) -> Fraction:
-        """The number on the right as it stands, a percentage out of 100."""
+        """The number on the right as written, a percentage out of 100."""
         return number_of(self.right)
 
     @property
-    def _right_values(self) -> tuple[Fraction, ...]:
-        value = number_of(self.right)
-        return (value / 100, value) if self.percents else (value,)
+    def reading(self) -> tuple[int, int] | None:
+        """How it reads as true: which of `values` counts, and the factor from that to `value`; None if it is not."""
+        readings = ((i, factor) for i in range(2) for factor in (1, 100)[: 1 + self.percents])
+        return next(
+            ((i, n) for i, n in readings if (left := self.values[i]) is not None and left * n == self.value), None
+        )
+
+    @property
+    def true(self) -> bool:
+        """Whether the two sides are equal under some reading of the percent signs."""
+        return self.reading is not None
+
+    @property
+    def false(self) -> bool:
+        """Whether the sides differ under every reading, by more than rounding, up or down, to the decimals shown."""
+        unit = 10 ** decimals(self.right.text)
+        return not self.true and all(
+            left is not None and self.value * unit not in (math.floor(left * n * unit), math.ceil(left * n * unit))
+            for left in self.values
+            for n in (1, 100)[: 1 + self.percents]
+        )
 
 
 @functools.lru_cache(maxsize=2048)
@@ -95,149 +91,115 @@ def equations(text: str) -> tuple[Equation, ...]:
     if "=" not in text:
         return ()
     tokens, marks = lex(text)
-    found = (_equation(tokens, i, marks) for i, token in enumerate(tokens) if token.kind == "equals")
+    kinds = "".join(map(_letter, tokens))
+    found = (_equation(tokens, kinds, i, marks) for i, kind in enumerate(kinds) if kind == "=")
     return tuple(equation for equation in found if equation is not None)
 
 
-def _equation(tokens: list[Token], i: int, marks: dict[int, tuple[int, int]]) -> Equation | None:
+def _letter(token: Token) -> str:
+    if token.kind == "word":
+        return "W" if token.text.lower() in _NOT_UNITS else "w"
+    return "/" if token.text == "/" else _LETTERS.get(token.kind, "?")
+
+
+def _equation(tokens: list[Token], kinds: str, i: int, marks: dict[int, tuple[int, int]]) -> Equation | None:
     """The equation around the equals sign at i."""
-    right = i + 1 + (i + 1 < len(tokens) and tokens[i + 1].kind == "currency")
-    if right >= len(tokens) or tokens[right].kind != "number" or _goes_on(tokens, right):
+    right = i + 1 + (kinds[i + 1 : i + 2] == "$")
+    if kinds[right : right + 1] != "N" or _goes_on(tokens, kinds, right):
         return None
-    percents = right + 1 < len(tokens) and tokens[right + 1].kind == "percent"
-    first, parts = _expression(tokens, i)
-    if not any(token.kind == "operator" for token in parts) or any(
-        is_no_number(tokens, k) for k in range(first, i) if tokens[k].kind == "number"
-    ):
+    percents = kinds[right + 1 : right + 2] == "%"
+    first, parts = _expression(tokens, kinds, i)
+    plain, present = evaluate(parts, False), {token.kind for token in parts}
+    odd = any(is_no_number(tokens, k) for k in range(first, i) if kinds[k] == "N")
+    if plain is None or odd or "operator" not in present:
         return None
-    plain = evaluate(parts, False)
-    if plain is None:
-        return None
-    values = (evaluate(parts, True) if any(token.kind == "percent" for token in parts) else plain, plain)
-    number, start = tokens[right], parts[0].start
+    values = (evaluate(parts, True) if "percent" in present else plain, plain)
+    number, end = tokens[right], tokens[right + percents].end
     word = tokens[first - 1].text.lower() if first and tokens[first - 1].kind == "word" else ""
-    end = tokens[right + percents].end
-    return Equation(start, end, tuple(parts), number, marks.get(number.start), percents, values, word)
+    return Equation(parts[0].start, end, tuple(parts), number, marks.get(number.start), percents, values, word)
 
 
-def _goes_on(tokens: list[Token], i: int) -> bool:
+def _goes_on(tokens: list[Token], kinds: str, i: int) -> bool:
     """Whether the number at i is only the start of something longer, such as `6 * 4` or `3 million`."""
-    after = tokens[i + 1] if i + 1 < len(tokens) else None
-    if is_no_number(tokens, i):
+    if is_no_number(tokens, i) or _LONGER.match(kinds, i + 1):
         return True
-    if after is not None and after.kind == "word":
-        variable = len(after.text) == 1 and (after.start == tokens[i].end or after.text in ("x", "X"))
-        if variable or after.text.lower() in _SCALES.split():
-            return True
-    k = i + 1 + (tokens[i + 1 : i + 2] != [] and tokens[i + 1].kind == "percent")
-    while k < len(tokens) and tokens[k].kind == "word" and tokens[k].text.lower() not in _NOT_UNITS:
-        k += 1
-    behind = [token.kind for token in tokens[k : k + 2]]
-    return behind[:1] == ["number"] or (
-        behind[:1] in (["operator"], ["open"]) and behind[1:] in (["number"], ["currency"], ["open"])
-    )
+    if kinds[i + 1 : i + 2].lower() != "w":
+        return False
+    after = tokens[i + 1]
+    variable = len(after.text) == 1 and (after.start == tokens[i].end or after.text in ("x", "X"))
+    return variable or after.text.lower() in _SCALES
 
 
-def _expression(tokens: list[Token], i: int) -> tuple[int, list[Token]]:
-    """The longest expression that ends in front of token i: the number of its first token, and its parts."""
+def _expression(tokens: list[Token], kinds: str, i: int) -> tuple[int, list[Token]]:
+    """The longest expression that ends before token i: the number of its first token, and its parts."""
     parts: list[Token] = []
-    depth, k, first = 0, i - 1, i
+    depth, k = 0, i - 1
     while k >= 0:
-        token, after = tokens[k], parts[0] if parts else None
-        if token.kind == "word":
+        token, kind, after = tokens[k], kinds[k], parts[0].kind if parts else ""
+        if kind in "wW":
             if len(token.text) == 1 and token.start == tokens[k - 1].end:
                 return i, []  # a variable, such as `2x`, or a unit that looks like one
-            k = _unit_start(tokens, k)
-            if k < 0 or (after is not None and after.kind not in ("operator", "close")):
+            unit = _UNIT.search(kinds, max(k - 4, 0), k + 1)
+            if unit is None or after not in ("", "operator", "close"):
                 break
+            k = unit.start()
             continue
-        if token.kind in ("number", "percent", "currency", "open", "close", "operator"):
-            operand_follows = after is not None and after.kind in ("number", "currency")
-            if operand_follows and token.kind in ("number", "percent"):
-                break  # two numbers side by side belong to two clauses
-            if operand_follows and token.kind == "close":
-                break
-            depth += {"close": 1, "open": -1}.get(token.kind, 0)
-            if depth < 0:
-                break
-            parts.insert(0, token)
-            first = k
-            k -= 1
-            continue
-        break
-    if depth:  # a bracket that was never opened: what stands behind it is the expression
-        cut = opened = 0
+        # Two numbers side by side belong to two clauses.
+        apart = after in ("number", "currency") and kind in "N%)"
+        if kind in "=?" or apart or (kind == "(" and not depth):
+            break
+        depth += {")": 1, "(": -1}.get(kind, 0)
+        parts.insert(0, token)
+        k -= 1
+    if depth:  # a bracket that was never opened: the expression starts after it
+        opened = unopened = 0
         for n, token in enumerate(parts):
             opened += {"open": 1, "close": -1}.get(token.kind, 0)
             if opened < 0:
-                cut, opened = n + 1, 0
-        parts = parts[cut:]
-        first = next((n for n in range(i) if parts and tokens[n] is parts[0]), i)
-    return first, parts
-
-
-def _unit_start(tokens: list[Token], k: int) -> int:
-    """The token in front of a unit that ends at k, such as `miles / hour` behind a number; -1 when it is no unit."""
-    for _ in range(4):
-        token = tokens[k] if k >= 0 else None
-        if token is None:
-            return -1
-        if token.kind in ("number", "percent", "close"):
-            return k
-        slash = token.text == "/" and tokens[k + 1].kind == "word"
-        if not slash and (token.kind != "word" or token.text.lower() in _NOT_UNITS):
-            return -1
-        k -= 1
-    return k if k >= 0 and tokens[k].kind in ("number", "percent", "close") else -1
+                opened, unopened = 0, n + 1
+        parts = parts[unopened:]
+    return tokens.index(parts[0]) if parts else i, parts
 
 
 def evaluate(tokens: Sequence[Token], hundredths: bool) -> Fraction | None:
-    """The exact value of an expression; None where it is none, or divides by zero.
+    """The exact value of an expression; None if it is not one, divides by zero, or nests deeper than `DEEPEST`.
 
-    `hundredths` reads `20%` as 1/5, and otherwise as 20. A number in front of a bracket multiplies it. Brackets deeper
-    than `DEEPEST` are none that a solution has.
+    `hundredths` reads `20%` as 1/5, and otherwise as 20. A number before a bracket multiplies it.
     """
-    place = depth = 0
+    rest = list(reversed(tokens))
 
-    def peek() -> str:
-        return tokens[place].kind if place < len(tokens) else ""
+    def kind() -> str:
+        return rest[-1].kind if rest else ""
 
-    def chain(inner: Callable[[], Fraction], signs: str) -> Fraction:
-        nonlocal place
-        value = inner()
-        while place < len(tokens):
-            sign = sign_of(tokens[place]) if peek() == "operator" else ("*" if peek() == "open" else "")
-            if sign not in signs or not sign:
-                break
-            place += peek() == "operator"
-            other = inner()
-            value = {"+": value.__add__, "-": value.__sub__, "*": value.__mul__}.get(sign, value.__truediv__)(other)
+    def chain(level: int, depth: int) -> Fraction:
+        """A sum (level 0) of products (level 1) of operands, within `depth` brackets."""
+        if level == 2:
+            return operand(depth)
+        value = chain(level + 1, depth)
+        while (kind() == "operator" and sign_of(rest[-1]) in ("+-", "*/")[level]) or (kind() == "open" and level == 1):
+            sign = sign_of(rest.pop()) if kind() == "operator" else "*"
+            value = _OPERATIONS[sign](value, chain(level + 1, depth))
         return value
 
-    def operand() -> Fraction:
-        nonlocal place, depth
-        if peek() == "currency":
-            place += 1
-        if peek() == "open":
-            place, depth = place + 1, depth + 1
-            if depth > DEEPEST:
+    def operand(depth: int) -> Fraction:
+        if kind() == "currency":
+            rest.pop()
+        token = rest.pop()
+        if token.kind == "open" and depth < DEEPEST:
+            value = chain(0, depth + 1)
+            if rest.pop().kind != "close":
                 raise ValueError
-            value = chain(lambda: chain(operand, "*/"), "+-")
-            if peek() != "close":
-                raise ValueError
-            place, depth = place + 1, depth - 1
-        elif peek() == "number":
-            value = number_of(tokens[place])
-            place += 1
+        elif token.kind == "number":
+            value = number_of(token)
         else:
             raise ValueError
-        if peek() == "percent":
-            place += 1
+        if kind() == "percent":
+            rest.pop()
             value = value / 100 if hundredths else value
         return value
 
     try:
-        value = chain(lambda: chain(operand, "*/"), "+-")
-    except (ValueError, ZeroDivisionError):
+        value = chain(0, 0)
+    except (IndexError, ValueError, ZeroDivisionError):
         return None
-    return value if place == len(tokens) else None
+    return None if rest else value
