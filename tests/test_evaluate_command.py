@@ -135,6 +135,8 @@ def test_end_to_end_on_a_folder(folder, tmp_path, capsys):
         (["FOLDER", *PROBLEMS, "--smaples=3"], "Perhaps you meant: --samples INT"),
         (["FOLDER", *PROBLEMS, "--samples=2", "--k", "1", "4"], "k=4: expected 1 to samples=2"),
         (["FOLDER", *PROBLEMS, "--limit=0"], "limit=0"),
+        (["FOLDER", *PROBLEMS, "--aggregation=majorty"], "did you mean 'majority'"),
+        (["FOLDER", *PROBLEMS, "grader:stesp"], "did you mean 'steps'"),
         (["FOLDER", *PROBLEMS, "--samples=x"], "--samples"),
         (["FOLDER", "no_such_config.py"], "no_such_config.py"),
         (["FOLDER", *PROBLEMS, "--step=3"], "only a run folder has steps"),

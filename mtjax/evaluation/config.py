@@ -11,6 +11,7 @@ from mtjax.errors import InputError
 from mtjax.evaluation.graders import AnswerGrader, AnyGrader
 from mtjax.io.hashing import check_seed
 from mtjax.io.validation import PositiveInt, check_types
+from mtjax.sampling.aggregation import AGGREGATIONS
 from mtjax.sampling.config import EmbeddedSampling, SamplingConfig
 
 
@@ -37,6 +38,7 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         check_types(self)
         check_seed(self.seed)
+        AGGREGATIONS.find(self.aggregation)
         most = self.sampling.samples
         beyond = [k for k in self.k if not 1 <= k <= most]
         if beyond:

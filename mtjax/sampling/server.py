@@ -159,7 +159,8 @@ def split_url(url: str) -> tuple[str, Literal["completions", "chat"] | None]:
             "the server URL holds a name or password; take them out, and put the API key in the environment variable "
             "that --server.api_key_variable names"
         )
-    path, said = parts.path.rstrip("/"), None
+    path = parts.path.rstrip("/")
+    said: Literal["completions", "chat"] | None = None
     if path.endswith("/completions"):
         path = path.removesuffix("/completions")
         said = "chat" if path.endswith("/chat") else "completions"

@@ -27,7 +27,8 @@ class PassAndMajority:
     def __call__(self, evaluation: Evaluation, settings: MetricSettings) -> dict[str, Interval]:
         found, by = evaluation.sampled, settings.aggregation
         name = "maj" if by == "majority" else by
-        options = {"level": settings.level, "seed": settings.seed}
-        rows = coverage_table(found.votes, found.right, settings.ks, found.log_probs, by, **options)
+        rows = coverage_table(
+            found.votes, found.right, settings.ks, found.log_probs, by, level=settings.level, seed=settings.seed
+        )
         both = [{f"pass@{row.k}": row.pass_at_k, f"{name}@{row.k}": row.maj_at_k} for row in rows]
         return {key: interval for pair in both for key, interval in pair.items()}
