@@ -17,6 +17,7 @@ from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.reporting.report import format_table
 from mtjax.runs.loading import Loaded
+from mtjax.sampling.config import SamplingConfig
 from tests.evaluation.scripted import bigram_model, script
 
 RECORDS = (
@@ -29,7 +30,7 @@ TASK = MistakeTask(decode_prefix="correct", prefix_in="prompt", template="{quest
 
 def settings(task=TASK, records=RECORDS, **options):
     data = DataConfig(source=InMemory(records), task=task, tokenizer="arithmetic", sequence_length=32)
-    return EvaluateConfig(data=data, samples=2, max_new_tokens=6, rows=4, **options)
+    return EvaluateConfig(data=data, sampling=SamplingConfig(samples=2, max_new_tokens=6), rows=4, **options)
 
 
 @pytest.fixture(scope="module")
@@ -129,11 +130,13 @@ def test_end_to_end_on_a_folder(folder, tmp_path, capsys):
     ("words", "said"),
     [
         (["smolm2"], "did you mean 'smollm2'"),
-        (["FOLDER"], "data.source is not given"),
-        (["FOLDER", "data.source:arithmetic"], "data.task is not given"),
+        (["FOLDER"], "give a config file, or data.source:KIND"),
+        (["FOLDER", "data.source:arithmetic"], "a choice is missing: expected one of data.task:chat"),
         (["FOLDER", *PROBLEMS, "--smaples=3"], "Perhaps you meant: --samples INT"),
         (["FOLDER", *PROBLEMS, "--samples=2", "--k", "1", "4"], "k=4: expected 1 to samples=2"),
         (["FOLDER", *PROBLEMS, "--limit=0"], "limit=0"),
+        (["FOLDER", *PROBLEMS, "--aggregation=majorty"], "did you mean 'majority'"),
+        (["FOLDER", *PROBLEMS, "grader:stesp"], "did you mean 'steps'"),
         (["FOLDER", *PROBLEMS, "--samples=x"], "--samples"),
         (["FOLDER", "no_such_config.py"], "no_such_config.py"),
         (["FOLDER", *PROBLEMS, "--step=3"], "only a run folder has steps"),

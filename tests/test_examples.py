@@ -21,6 +21,7 @@ CONTRACTS = {
     "source.py": "tests/data/test_contracts.py",
     "schedule.py": "tests/optim/test_schedules.py",
     "metric.py": "tests/evaluation/test_metrics_contract.py",
+    "grader.py": "tests/evaluation/test_graders_contract.py",
     "decoder.py": "tests/sampling/test_decoders.py",
 }
 """The contract tests of each example's kind."""

@@ -73,7 +73,7 @@ def test_the_chat_template_is_used_unless_raw():
         ((), "STR"),
         (("FOLDER", "hi", "--temprature", "1"), "Perhaps you meant: --temperature"),
         (("FOLDER", "hi", "--temperature", "hot"), "'hot' is not a number"),
-        (("FOLDER", "hi", "--temperature", "-1"), "temperature=-1.0: expected 0"),
+        (("FOLDER", "hi", "--temperature", "-1"), "temperature=-1.0: expected at least 0"),
         (("FOLDER", "hi", "--rows", "0"), "rows=0"),
         (("FOLDER", "hi", "--step", "3"), "only a run folder has steps"),
         (("FOLDER", "hi", "--tokenizer", "byts"), "'bytes'"),

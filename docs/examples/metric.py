@@ -4,7 +4,7 @@ import dataclasses
 from collections import Counter
 from typing import ClassVar
 
-from mtjax.evaluation.metrics.base import METRICS, Evaluation, MetricSettings
+from mtjax.evaluation.metrics.base import METRICS, Evaluation, MetricSettings, Need
 from mtjax.reporting.intervals import Interval
 
 
@@ -16,7 +16,7 @@ class Agreement:
     Returns: `agreement`.
     """
 
-    needs_greedy: ClassVar[bool] = False
+    needs: ClassVar[tuple[Need, ...]] = ("samples",)
     order: ClassVar[int] = 30
 
     def __call__(self, evaluation: Evaluation, settings: MetricSettings) -> dict[str, Interval]:

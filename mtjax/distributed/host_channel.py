@@ -1,8 +1,8 @@
-"""The line between the hosts of a run: who is there, what each says, and who is gone. Sockets only, no JAX.
+"""The connection between the hosts of a run: who is there, what each says, and who is lost. Sockets only, no JAX.
 
-Host 0 listens, the others call it: a star. Over each connection go lines of JSON: a greeting, values to exchange, a
+Host 0 listens and the others call it: a star. Over each connection go lines of JSON: a greeting, values to exchange, a
 failure, a farewell, and a sign of life four times in a heartbeat. A process that dies closes its connection at once;
-one that hangs, or whose machine is gone, falls silent for a heartbeat. Either is told to all, by name.
+one that hangs, or whose machine is gone, is silent for a heartbeat. All hosts are told either, by name.
 """
 
 import contextlib
@@ -15,57 +15,43 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from mtjax.errors import ExitCode, HostLost, InputError
+from mtjax.errors import CODES, ExitCode, HostLost, InputError
 
-RETRY = 0.2
-"""Seconds between two calls to a host 0 that does not answer yet."""
+RETRY = 0.2  # seconds between two calls to a host 0 that does not answer yet
+LOCAL = ("127.0.0.1", "::1", "localhost")  # addresses that only this machine can call
 
 
 class Cluster(NamedTuple):
-    """Where this process stands among the hosts.
+    """The place of this process among the hosts."""
 
-    Attributes:
-        address, port: of host 0; JAX's own service takes the port behind it.
-        hosts: how many there are.
-        host: this one, from 0.
-        start_timeout: seconds within which all must have come.
-        heartbeat: seconds of silence after which a host counts as lost.
-    """
-
-    address: str
-    port: int
-    hosts: int
-    host: int
-    start_timeout: float = 300.0
-    heartbeat: float = 100.0
+    address: str  # of host 0
+    port: int  # of host 0; JAX's own service takes the next one
+    hosts: int  # number of hosts
+    host: int  # this one, from 0
+    start_timeout: float = 300.0  # seconds within which all must have come
+    heartbeat: float = 100.0  # seconds of silence after which a host counts as lost
 
 
 class Line:
-    """This host's line to the others.
+    """This host's connection to the others.
 
-    Args:
-        cluster: who and where.
-        on_end: called once, from a thread, with an exit code and a sentence when another host failed or is lost.
+    `on_end` is called once, from a thread, with an exit code and a sentence when another host failed or is lost.
 
     Raises:
         HostLost: not all came in time; names those that are missing.
-        InputError: the hosts do not agree on how many they are, or two say they are the same one.
+        InputError: the hosts do not agree on their number, or two say that they are the same one.
     """
 
     def __init__(self, cluster: Cluster, on_end: Callable[[int, str], None]):
         self.cluster, self.on_end = cluster, on_end
         self.said: dict[int, queue.Queue] = {}  # what each host (seen from host 0) or all of them said, in order
         self.peers: dict[int, socket.socket] = {}
-        self.listeners: list[threading.Thread] = []
         self.names = {cluster.host: f"{socket.gethostname()}, pid {os.getpid()}"}
         self.gone: set[int] = set()  # said farewell
-        self.ended = threading.Event()
-        self.sending = threading.Lock()
+        self.ended, self.sending = threading.Event(), threading.Lock()
         deadline = time.monotonic() + cluster.start_timeout
-        if cluster.host == 0:
-            self._gather(deadline)
-        else:
-            self._call(deadline)
+        (self._gather if cluster.host == 0 else self._call)(deadline)
+        self.listeners = []
         for index, peer in self.peers.items():
             peer.settimeout(cluster.heartbeat)
             self.said[index] = queue.Queue()
@@ -76,11 +62,10 @@ class Line:
     # The start.
 
     def _gather(self, deadline: float) -> None:
-        """Host 0: wait for the others, then greet them all; or tell those who came who is missing."""
+        """Host 0: wait for the others, then greet them all, or tell those who came who is missing."""
         cluster, refusal = self.cluster, ""
         family = socket.AF_INET6 if ":" in cluster.address else socket.AF_INET
-        # On this machine alone, nobody else may call; in a cluster, by whatever way host 0 is reached.
-        here = cluster.address if cluster.address in ("127.0.0.1", "::1", "localhost") else ""
+        here = cluster.address if cluster.address in LOCAL else ""  # in a cluster, by any way that host 0 is reached
         try:
             server = socket.create_server((here, cluster.port), family=family, backlog=cluster.hosts)
         except OSError as error:
@@ -95,11 +80,10 @@ class Line:
                 except OSError:
                     continue
                 try:
-                    peer.settimeout(10)
-                    said = json.loads(_first_line(peer))
+                    said = _greeting(peer, 10.0)
                     index, count, name = int(said["hello"]), int(said["of"]), str(said["name"])
                 except (OSError, ValueError, KeyError, TypeError):
-                    peer.close()  # nobody we know
+                    peer.close()  # a stranger
                     continue
                 if count != cluster.hosts:
                     refusal = f"host {index} ({name}) expects {count} hosts, host 0 {cluster.hosts}"
@@ -110,16 +94,17 @@ class Line:
                     self.peers[index].close()
                 self.peers[index], self.names[index] = peer, name
         missing = sorted(set(range(cluster.hosts)) - self.names.keys())
-        stop: Exception | None = None
+        stop: InputError | HostLost | None = None
         if refusal:
             stop = InputError(f"{refusal}; set MTJAX_HOSTS alike and MTJAX_HOST from 0 on each host")
         elif missing:
+            here = "; ".join(f"{index} = {name}" for index, name in sorted(self.names.items()))
             stop = HostLost(
                 f"host {', '.join(map(str, missing))} of {cluster.hosts} did not come within {cluster.start_timeout:g} "
-                f"s (here: {self._list()}); look at its log, or raise MTJAX_START_TIMEOUT"
+                f"s (here: {here}); look at its log, or raise MTJAX_START_TIMEOUT"
             )
         for peer in self.peers.values():
-            self._send(peer, {"refused": [str(stop), code_of(stop)]} if stop else {"welcome": self.names})
+            self._send(peer, {"refused": [str(stop), CODES[type(stop)]]} if stop else {"welcome": self.names})
         if stop:
             self._hang_up()
             raise stop
@@ -140,9 +125,8 @@ class Line:
                     ) from error
                 time.sleep(RETRY)
         self._send(peer, {"hello": cluster.host, "of": cluster.hosts, "name": self.names[cluster.host]})
-        peer.settimeout(max(deadline - time.monotonic(), 0) + 10)  # host 0 says itself who is missing
-        try:
-            said = json.loads(_first_line(peer))
+        try:  # host 0 says itself who is missing
+            said = _greeting(peer, max(deadline - time.monotonic(), 0) + 10)
         except (OSError, ValueError) as error:
             peer.close()
             raise HostLost(f"host 0 at {where} went away during the roll call; look at its log") from error
@@ -152,25 +136,19 @@ class Line:
             raise InputError(text) if code == ExitCode.BAD_INPUT else HostLost(text)
         self.peers[0], self.names = peer, {int(index): name for index, name in said["welcome"].items()}
 
-    def _list(self) -> str:
-        return "; ".join(f"{index} = {name}" for index, name in sorted(self.names.items()))
-
     # The run.
 
     def exchange(self, value: Any) -> list[Any]:
-        """Give every host everyone's value (JSON), by index; all hosts must call it equally often. It waits for all."""
-        cluster = self.cluster
-        if cluster.host:
+        """Every host's value (JSON), by index; all hosts must call it equally often.
+
+        It waits for all, for ever if another host ended: `on_end` ends this one.
+        """
+        if self.cluster.host:
             self._send(self.peers[0], {"say": value})
-            everyone: list[Any] = self._next(0)
-            return everyone
-        values = [value, *(self._next(index) for index in range(1, cluster.hosts))]
+            return list(self.said[0].get())
+        values = [value, *(self.said[index].get() for index in range(1, self.cluster.hosts))]
         self._tell({"say": values})
         return values
-
-    def _next(self, index: int) -> Any:
-        """The next thing a host says; waits for ever where another host ended, since `on_end` ends this one."""
-        return self.said[index].get()
 
     def fail(self, code: int, text: str) -> None:
         """Tell all other hosts that this one stops with this exit code, and why."""
@@ -185,7 +163,7 @@ class Line:
                 thread.join(max(deadline - time.monotonic(), 0))
 
     def close(self) -> None:
-        """Take leave: what happens to this process from here on is no failure."""
+        """Say farewell: what happens to this process from here on is not a failure."""
         self.ended.set()
         self._tell({"bye": self.cluster.host})
         self._hang_up()
@@ -198,12 +176,11 @@ class Line:
             peer.close()
 
     def _listen(self, index: int, peer: socket.socket) -> None:
-        """A thread for each connection: take in what comes until it ends."""
+        """A thread for each connection: read what comes until it ends."""
         why = "its process is gone"
         try:
             with peer.makefile("r", encoding="utf-8") as lines:
-                for line in lines:
-                    said = json.loads(line)
+                for said in map(json.loads, lines):
                     if "say" in said:
                         self.said[index].put(said["say"])
                     elif "failed" in said:
@@ -239,22 +216,18 @@ class Line:
                 self._send(peer, message)
 
     def _send(self, peer: socket.socket, message: dict[str, Any]) -> None:
-        """A peer that cannot be written to is found by the thread that reads from it."""
+        """Write to a peer; one that cannot be written to is found by the thread that reads from it."""
         with contextlib.suppress(OSError), self.sending:
             peer.sendall(json.dumps(message).encode() + b"\n")
 
 
-def code_of(error: Exception | None) -> int:
-    """The exit code that tells an `InputError` from a lost host over the line."""
-    return ExitCode.BAD_INPUT if isinstance(error, InputError) else ExitCode.HOST_LOST
-
-
-def _first_line(peer: socket.socket) -> bytes:
-    """Read up to the end of a line, byte by byte: what comes behind it is for others."""
+def _greeting(peer: socket.socket, seconds: float) -> Any:
+    """The first line of a connection as JSON, read byte by byte: what comes after it is for `_listen`."""
+    peer.settimeout(seconds)
     line = b""
     while not line.endswith(b"\n"):
         byte = peer.recv(1)
         if not byte or len(line) > 1 << 20:
             raise OSError("the line was cut")
         line += byte
-    return line
+    return json.loads(line)

@@ -1,12 +1,12 @@
-"""Many hosts, one process each: found by the environment, called together, made to agree, and stopped together.
+"""Many hosts, one process each: found by the environment, made to agree, and stopped together.
 
 A launcher (see `docs/launch.md`) sets on each host
 
-    MTJAX_HOSTS=4  MTJAX_HOST=0..3  MTJAX_COORDINATOR=address:port   (of host 0; the port behind it is used too)
+    MTJAX_HOSTS=4  MTJAX_HOST=0..3  MTJAX_COORDINATOR=address:port   (of host 0; the next port is used too)
     MTJAX_START_TIMEOUT=300   seconds within which all hosts must have come
     MTJAX_HEARTBEAT=100       seconds of silence after which a host counts as lost
 
-Without them a run has one process, and every function here does what that needs: nothing.
+Without them a run has one process, and every function here does nothing.
 """
 
 import contextlib
@@ -24,21 +24,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
-from mtjax.distributed.host_channel import Cluster, Line
+from mtjax.distributed.host_channel import LOCAL, Cluster, Line
 from mtjax.errors import CODES, ExitCode, InputError
 
 T = TypeVar("T")
 
 _line: Line | None = None  # of the session in force
 
+GRACE = 5.0  # seconds that an exception of unknown cause, or another host's failure, waits for the one that explains it
 ALIKE = ("jax", "jaxlib", "libtpu", "flax", "optax", "orbax-checkpoint", "numpy")
 """Packages whose versions must be the same on every host: the hosts compile the same program, or hang."""
-
 ENVIRONMENT = ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "JAX_ENABLE_X64", "JAX_DEFAULT_MATMUL_PRECISION", "JAX_PLATFORMS")
 """Variables that change what is compiled."""
-
-GRACE = 5.0
-"""Seconds that an exception of unknown cause, or another host's failure, waits for the one that explains it."""
 
 
 def index() -> int:
@@ -47,12 +44,12 @@ def index() -> int:
 
 
 def count() -> int:
-    """How many hosts the run has."""
+    """Number of hosts of the run."""
     return 1 if _line is None else _line.cluster.hosts
 
 
 def exchange(value: T) -> list[T]:
-    """Everyone's value (JSON), by host, on every host. All hosts must call it at the same place; it waits for them."""
+    """Every host's value (JSON), by host. All hosts must call it at the same place; it waits for them."""
     return [value] if _line is None else _line.exchange(value)
 
 
@@ -88,13 +85,12 @@ def agree(facts: Mapping[str, str]) -> None:
         InputError: on every host alike; names the hosts that differ from most (from host 0 in a tie) and each fact with
             both values.
     """
-    everyone = exchange(dict(facts))
-    found = []
+    everyone, found = exchange(dict(facts)), []
     for name in sorted(set().union(*everyone)):
         values = [facts.get(name, "absent") for facts in everyone]
         if len(set(values)) > 1:
-            often = Counter(values).most_common()
-            norm = values[0] if often[0][1] == often[1][1] else often[0][0]
+            (most, times), (_, second), *_ = Counter(values).most_common()
+            norm = values[0] if times == second else most
             others = [f"host {n} has {value!s:.80}" for n, value in enumerate(values) if value != norm]
             more = f" and {len(others) - 4} more hosts" if len(others) > 4 else ""
             found.append(f"{name}: {', '.join(others[:4])}{more}, host {values.index(norm)} has {norm!s:.80}")
@@ -104,8 +100,8 @@ def agree(facts: Mapping[str, str]) -> None:
 
 
 def code_facts() -> dict[str, str]:
-    """What must be the same on every host before JAX starts: our code, Python, packages and some variables."""
-    folder, made = pathlib.Path(__file__).parent, hashlib.sha256()
+    """Facts that must be the same on every host before JAX starts: our code, Python, packages and some variables."""
+    folder, made = pathlib.Path(__file__).parents[1], hashlib.sha256()
     for file in sorted(folder.rglob("*.py")):
         made.update(str(file.relative_to(folder)).encode() + b"\0" + file.read_bytes() + b"\0")
     facts = {"code of mtjax": made.hexdigest()[:16], "Python": ".".join(platform.python_version_tuple()[:2])}
@@ -116,7 +112,7 @@ def code_facts() -> dict[str, str]:
 
 
 def device_facts() -> dict[str, str]:
-    """What must be the same of the devices: how many a host has, how many there are, and of which kind."""
+    """Facts about devices that must be the same: how many a host has, how many there are, and of which kind."""
     import jax
 
     kinds = ", ".join(sorted({device.device_kind for device in jax.local_devices()}))
@@ -124,7 +120,7 @@ def device_facts() -> dict[str, str]:
 
 
 def read_cluster(environment: Mapping[str, str] = os.environ) -> Cluster | None:
-    """Where this process stands, by `MTJAX_...`; None for a run of one process. InputError for half a description."""
+    """The place of this process, from `MTJAX_...`; None for a run of one process. InputError if it is incomplete."""
     names = ("MTJAX_HOSTS", "MTJAX_HOST", "MTJAX_COORDINATOR")
     given = {name: environment[name] for name in names if environment.get(name)}
     if not given or given.get("MTJAX_HOSTS") == "1":
@@ -145,68 +141,61 @@ def read_cluster(environment: Mapping[str, str] = os.environ) -> Cluster | None:
 
 @contextlib.contextmanager
 def session() -> Iterator[None]:
-    """Call the hosts together and start JAX's own service; inside, all stop when one does.
+    """Connect the hosts and start JAX's own service; inside, all stop when one does.
 
-    It must come before JAX looks for devices. Host 0 alone prints; errors come from every host, with its number in
-    front. Where there are several, an exception ends the process here, with its exit code: JAX's farewell would wait
-    for hosts that are gone.
+    It must come before JAX looks for devices. Only host 0 prints; errors come from every host, after its number. With
+    several hosts an exception ends the process here, with its exit code, because JAX's shutdown would wait for hosts
+    that are lost.
 
     Raises:
         HostLost: a host did not come; the message names it.
-        InputError: half a description of the hosts; hosts whose code differs, named.
+        InputError: an incomplete description of the hosts; hosts whose code differs, named.
     """
     global _line
     cluster = read_cluster()
     if cluster is None:
         yield
         return
-    line = Line(cluster, _end_here)
-    said, here = sys.stdout, line.cluster.host
+    _line = line = Line(cluster, _end_here)
     try:
-        _line = line
-        if here:
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-        agree(code_facts())
-        _start_jax(cluster)
-        yield
-        barrier()
-        import jax
+        with contextlib.ExitStack() as stack:
+            if cluster.host:
+                silence = stack.enter_context(open(os.devnull, "w"))
+                stack.enter_context(contextlib.redirect_stdout(silence))
+            agree(code_facts())
+            _start_jax(cluster)
+            yield
+            barrier()
+            import jax
 
-        line.close()
-        jax.distributed.shutdown()
+            line.close()
+            jax.distributed.shutdown()
     except BaseException as error:
         _fail(line, error)
     finally:
         _line = None
-        if here:
-            sys.stdout.close()
-        sys.stdout = said
 
 
 def _start_jax(cluster: Cluster) -> None:
+    """Start JAX's service, and let its abort wait for our line, which ends this process with a name.
+
+    JAX's service aborts the process if it sees first that a host died. The abort then sleeps first: the C library's
+    `sleep` becomes its signal's handler and gets the signal's number, 6, as seconds. (The service has a hook for a
+    callback, but cannot call one of Python's: jaxlib 0.10 throws `bad_cast`.)
+    """
     import jax
 
-    port = cluster.port + 1
     host = f"[{cluster.address}]" if ":" in cluster.address else cluster.address
+    address = f"{host}:{cluster.port + 1}"
     jax.distributed.initialize(
-        f"{host}:{port}",
+        address,
         cluster.hosts,
         cluster.host,
         cluster_detection_method="deactivate",
         initialization_timeout=int(cluster.start_timeout),
         heartbeat_timeout_seconds=max(int(cluster.heartbeat), 1),
-        # On one machine nobody else may call.
-        coordinator_bind_address=f"{host}:{port}" if cluster.address in ("127.0.0.1", "::1", "localhost") else None,
+        coordinator_bind_address=address if cluster.address in LOCAL else None,
     )
-    _wait_before_abort()
-
-
-def _wait_before_abort() -> None:
-    """Where JAX's service sees first that a host died, it aborts this process: let the line end it, with a name.
-
-    The abort then first sleeps: the C library's `sleep` becomes its signal's handler and gets the signal's number, 6,
-    as seconds. (The service has a hook for a callback, but cannot call one of Python's: jaxlib 0.10 throws `bad_cast`.)
-    """
     library = ctypes.CDLL(None)
     library.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
     library.signal(signal.SIGABRT, ctypes.cast(library.sleep, ctypes.c_void_p))
@@ -215,10 +204,12 @@ def _wait_before_abort() -> None:
 def _fail(line: Line, error: BaseException) -> None:
     """This host stops on an exception: tell the others and end. What follows from a lost host gives way to that."""
     code = int(next((code for kind, code in CODES.items() if isinstance(error, kind)), 1))
-    if isinstance(error, KeyboardInterrupt | SystemExit):  # `--help` is such an exit
-        code = int(ExitCode.INTERRUPTED if isinstance(error, KeyboardInterrupt) else error.code or 0)
+    if isinstance(error, KeyboardInterrupt):
+        code = int(ExitCode.INTERRUPTED)
+    elif isinstance(error, SystemExit):  # such as `--help`
+        code = int(error.code or 0)
     elif code in (1, ExitCode.STORAGE):
-        # It may follow from a peer's death, such as a collective: then the line says so in a moment, and ends this.
+        # It may follow from a peer's death, such as in a collective: then the line says so in a moment, and ends this.
         time.sleep(GRACE)
         if code == 1:
             traceback.print_exception(error)
@@ -229,18 +220,18 @@ def _fail(line: Line, error: BaseException) -> None:
 
 
 def _end_here(code: int, text: str) -> None:
-    """Another host failed or is lost. A failure that all hosts meet is told by each in its own words."""
+    """Another host failed or is lost. A failure that all hosts meet is reported by each in its own words."""
     if code not in (ExitCode.HOST_LOST, 1):
         time.sleep(GRACE)
-    here = index()
     if code == ExitCode.HOST_LOST:
         text += "; the last whole checkpoint counts: start all hosts again, the same command goes on from it"
-    print(f"host {here}: error: {text}", file=sys.stderr)
+    print(f"host {index()}: error: {text}", file=sys.stderr)
     _exit(code, _line)
 
 
 def _exit(code: int, line: Line | None) -> None:
-    """End this process, whatever its threads wait for; host 0 last, since its end is a failure to JAX's service."""
+    """End this process, whatever its threads wait for; host 0 last, because JAX's service takes its end for a
+    failure."""
     if line is not None and line.cluster.host == 0:
         line.wait_for_others(2 * GRACE)
     for stream in (sys.stdout, sys.stderr):

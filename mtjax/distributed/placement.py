@@ -32,10 +32,10 @@ def row_shards(mesh: Mesh | None) -> tuple[int, int]:
 
 
 def own_rows(mesh: Mesh | None, batch_size: int) -> Int[np.ndarray, " n"]:
-    """Numbers of the rows of a batch that this host's devices hold, ascending; all of them where there is one host.
+    """Numbers of the rows of a batch that this host's devices hold, ascending; all of them with one host.
 
-    Hosts that share rows (those with the parts of one copy of the model) get the same numbers; taken together they get
-    every row. The devices must divide the size (`mtjax.training.step.check_rows`).
+    Hosts that hold parts of one copy of the model get the same numbers; together the hosts get every row. The devices
+    must divide the size (`mtjax.training.step.check_rows`).
     """
     if mesh is None or jax.process_count() == 1:
         return np.arange(batch_size)

@@ -13,7 +13,7 @@ from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionS
 from mtjax.errors import InputError
 
 MESH_AXES = ("data", "fsdp", "expert", "context", "tensor")
-"""From the axis that talks least, which may cross slow links, to the one that talks most."""
+"""From the axis with the least communication, which may cross slow links, to the one with the most."""
 
 RULES: dict[str, str | tuple[str, ...] | None] = {
     "batch": ("data", "fsdp", "expert"),  # rows of a batch
@@ -54,9 +54,8 @@ class MeshSpec:
 def make_mesh(spec: MeshSpec, devices: Sequence[Any] | None = None) -> Mesh:
     """The mesh of `spec` over `devices` (default: all).
 
-    Raises:
-        InputError: the numbers do not multiply up; slices that the crossing axis is no multiple of; a mesh that finds
-            no place on the physical torus.
+    Raises InputError if the sizes do not multiply to the number of devices, the crossing axis is not a multiple of the
+    slices, or the mesh does not fit the physical torus.
     """
     devices = jax.devices() if devices is None else devices
     arranged = arrange(mesh_sizes(spec, len(devices)), devices, spec.across_slices, spec.split_torus)
@@ -65,7 +64,7 @@ def make_mesh(spec: MeshSpec, devices: Sequence[Any] | None = None) -> Mesh:
 
 
 def mesh_sizes(spec: MeshSpec, count: int) -> dict[str, int]:
-    """Size of each axis of `MESH_AXES` on `count` devices, -1 filled in; InputError where they do not multiply up."""
+    """Size of each axis of `MESH_AXES` on `count` devices, -1 filled in; InputError if they do not multiply to it."""
     sizes = {name: getattr(spec, name) for name in MESH_AXES}
     free = [name for name, size in sizes.items() if size == -1]
     bad = {name: size for name, size in sizes.items() if size < 1 and size != -1}
@@ -84,14 +83,12 @@ def mesh_sizes(spec: MeshSpec, count: int) -> dict[str, int]:
 def arrange(
     sizes: Mapping[str, int], devices: Sequence[Any], across_slices: str = "data", split_torus: bool = False
 ) -> np.ndarray:
-    """Devices as an array with the axes of `MESH_AXES`, neighbours on the wire as neighbours on the inner axes.
+    """Devices as an array with the axes of `MESH_AXES`, physical neighbours as neighbours on the inner axes.
 
-    Several TPU slices (devices with another `slice_index`) become one hybrid mesh: `across_slices` runs over the
-    network between them outside, and over the slice's own links inside. GPU nodes are treated alike where the sizes
-    allow, and lie one behind the other where they do not (their network is not so far behind their links).
-
-    Raises:
-        InputError: as `make_mesh`, with the sizes and the shape of the torus.
+    Several TPU slices (devices with another `slice_index`) become one hybrid mesh: the outer part of `across_slices`
+    runs over the network between them, its inner part over a slice's own links. GPU nodes are treated alike where the
+    sizes allow, and are put one after the other where they do not (their network is not much slower than their links).
+    Raises InputError as `make_mesh` does, with the sizes and the shape of the torus.
     """
     shape, kind = tuple(sizes[name] for name in MESH_AXES), devices[0].device_kind
     split = split_torus or kind in SPLITS_TORUS_SIDES
@@ -132,8 +129,8 @@ def spec_of(names: tuple[str | None, ...]) -> PartitionSpec:
 
 def ways(mesh: Mesh | AbstractMesh | None, name: str) -> int:
     """Into how many parts `mesh` splits an axis of this name, such as "batch" or "length"; 1 without a mesh."""
-    axes = RULES[name]
-    axes = () if axes is None else (axes,) if isinstance(axes, str) else axes
+    axes = RULES[name] or ()
+    axes = (axes,) if isinstance(axes, str) else axes
     return 1 if mesh is None else math.prod(mesh.shape.get(axis, 1) for axis in axes)
 
 
@@ -159,7 +156,7 @@ def platform_of(mesh: Mesh | AbstractMesh | None) -> str:
 def constrain(x: jax.Array, *names: str | None) -> jax.Array:
     """Pin an activation to the mesh in force; without a mesh, `x` itself.
 
-    An axis that its mesh axes do not divide stays whole: a sampler's one token has no time to split.
+    An axis that its mesh axes do not divide is not split: a sampler's one token has no time to split.
     """
     mesh = mesh_in_force()
     if mesh is None:

@@ -18,10 +18,10 @@ def signals() -> Iterator[Callable[[], int]]:
 
 @contextmanager
 def stop_poll() -> Iterator[Callable[[int], int]]:
-    """`should_stop(step)`: the signal to stop for behind this step, or 0; the same step on every host.
+    """`should_stop(step)`: the signal to stop for after this step, or 0; the same step on every host.
 
-    Every host must ask once behind every step. In one process the signal is caught here. In many, JAX's service catches
-    SIGTERM (a handler of ours would take it away), and lets all hosts stop behind one common step, at most a few steps
+    Every host must ask once after every step. In one process the signal is caught here. In many, JAX's service catches
+    SIGTERM (a handler of ours would take it away), and lets all hosts stop after one common step, at most a few steps
     after it came to any of them. A Ctrl-C is passed on to it.
     """
     if hosts.count() == 1:
@@ -30,13 +30,9 @@ def stop_poll() -> Iterator[Callable[[int], int]]:
         return
     from jax.experimental import multihost_utils
 
+    reached = multihost_utils.reached_preemption_sync_point
     with _caught(signal.SIGINT, then=lambda: os.kill(os.getpid(), signal.SIGTERM)) as came:
-
-        def should_stop(step: int) -> int:
-            reached = multihost_utils.reached_preemption_sync_point(step)
-            return (came[0] or signal.SIGTERM) if reached else 0
-
-        yield should_stop
+        yield lambda step: (came[0] or signal.SIGTERM) if reached(step) else 0
 
 
 @contextmanager

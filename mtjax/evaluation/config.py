@@ -1,58 +1,50 @@
 """The settings of `python -m mtjax.evaluate`."""
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Gt, Lt
 
 from mtjax.data.batches import DataConfig
 from mtjax.distributed.sharding import MeshSpec
 from mtjax.errors import InputError
+from mtjax.evaluation.graders import AnswerGrader, AnyGrader
 from mtjax.io.hashing import check_seed
+from mtjax.io.validation import PositiveInt, check_types
+from mtjax.sampling.aggregation import AGGREGATIONS
+from mtjax.sampling.config import EmbeddedSampling, SamplingConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
     """What to evaluate a model on, and how."""
 
-    data: DataConfig
-    """Where the problems come from and how they become prompts; of a run or a config file, its held-out source."""
-    samples: int = 8  # Answers drawn per problem.
-    k: tuple[int, ...] = ()
-    """For which k to give pass@k and maj@k, each at most `samples`; empty gives 1 and `samples`."""
-    metrics: tuple[str, ...] = ()
-    """Names of the metrics to compute (`python -m mtjax.list metric`); empty computes all."""
-    temperature: float = 1.0  # Of the samples; the greedy answer is drawn besides.
-    top_k: int = 0  # Draw among the k most likely tokens only; 0 draws among all.
-    top_p: float = 1.0  # Draw among the fewest tokens whose probability reaches p; 1 draws among all.
-    max_new_tokens: int | None = None
-    """Longest answer, in tokens; None takes 256, or as many as the model has room for."""
-    stop: tuple[str, ...] = ()  # Texts that end an answer.
-    limit: int | None = 200  # Use the first so many problems; None takes all.
-    seed: int = 0  # Of the samples and of the bootstrap.
-    level: float = 0.95  # Of the bootstrap intervals.
-    step: int | Literal["best"] | None = None
-    """Of a run folder: which checkpoint; "best" has the lowest held-out loss, None takes the newest."""
+    data: DataConfig  # The problems and how they become prompts; of a run or a config file, its held-out source.
+    sampling: EmbeddedSampling = SamplingConfig(samples=8, max_new_tokens=None)  # The greedy answer is drawn besides.
+    k: tuple[int, ...] = ()  # For which k to give pass@k and maj@k; empty gives 1 and `samples`.
+    metrics: tuple[str, ...] = ()  # What to compute (`python -m mtjax.list metric`); empty is all but `calibration`.
+    aggregation: str = "majority"  # How k samples choose an answer for maj@k (`python -m mtjax.list aggregation`).
+    grader: AnyGrader = AnswerGrader()  # How samples are judged.
+    limit: PositiveInt | None = 200  # Use the first so many problems; None takes all.
+    seed: int = 0  # Random seed for sampling and for the bootstrap.
+    level: Annotated[float, Gt(0), Lt(1)] = 0.95  # Of the bootstrap intervals.
+    step: int | Literal["best"] | None = None  # Checkpoint of a run: its step, "best" by held-out loss, or the newest.
     tokenizer: str | None = None  # Tokenizer to use; None takes the model's own.
-    dtype: Literal["float32", "bfloat16"] | None = None
-    """Type to compute in; None is float32, or what the run computed in."""
+    dtype: Literal["float32", "bfloat16"] | None = None  # Type to compute in; None is float32, or that of the run.
     mesh: MeshSpec = MeshSpec()  # Over which devices.
-    rows: int = 64  # Answers that are drawn side by side.
-    output: str | None = None
-    """Folder for evaluation.json and samples.jsonl; None is `evaluation` in the run folder, or nowhere for a model
-    that is no run."""
+    rows: PositiveInt = 64  # Answers drawn side by side.
+    output: str | None = None  # Folder for the results; None is `evaluation` in a run folder, otherwise nowhere.
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_seed(self.seed)
-        if self.limit is not None and self.limit < 1:
-            raise InputError(f"limit={self.limit}: expected at least 1, or None for all problems")
-        if self.samples < 1 or self.rows < 1:
-            raise InputError(f"samples={self.samples}, rows={self.rows}: expected at least 1 each")
-        beyond = [k for k in self.k if not 1 <= k <= self.samples]
+        AGGREGATIONS.find(self.aggregation)
+        most = self.sampling.samples
+        beyond = [k for k in self.k if not 1 <= k <= most]
         if beyond:
-            raise InputError(f"k={beyond[0]}: expected 1 to samples={self.samples}; raise --samples, or lower --k")
-        if not 0 < self.level < 1:
-            raise InputError(f"level={self.level}: expected a share between 0 and 1, such as 0.95")
+            raise InputError(f"k={beyond[0]}: expected 1 to samples={most}; raise --samples, or lower --k")
 
     @property
     def ks(self) -> tuple[int, ...]:
         """The k of pass@k and maj@k."""
-        return self.k or tuple(sorted({1, self.samples}))
+        return self.k or tuple(sorted({1, self.sampling.samples}))

@@ -1,4 +1,4 @@
-"""Grading: which samples answer their problem right, wrong, or in a way that cannot be decided."""
+"""Grading: which samples solve their problem, which do not, and which cannot be decided."""
 
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
@@ -6,59 +6,56 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from mtjax.data.answers import Verdict, check_answer, extract_answer, parse_number
+from mtjax.data.answers import Verdict, extract_answer, parse_number
 from mtjax.data.problem import Problem
 from mtjax.errors import InputError
+from mtjax.evaluation.graders import AnswerGrader, Grader, gold_answer
+from mtjax.sampling.sampler import Sample
+from mtjax.sampling.texts import TokenSample
 
 
 class Graded(NamedTuple):
-    """n samples of each of N problems, checked.
+    """n samples of each of N problems, graded; every field holds N lists of n."""
 
-    Attributes:
-        texts: what was decoded, N lists of n.
-        answers: the answer found in each text; None where there is none.
-        verdicts: what the check said of each.
-    """
-
-    texts: list[list[str]]
-    answers: list[list[str | None]]
+    samples: list[list[Sample | TokenSample]]
+    answers: list[list[str | None]]  # the answer found in each text; None where there is none
     verdicts: list[list[Verdict]]
 
     @property
+    def texts(self) -> list[list[str]]:
+        """What was decoded."""
+        return [[sample.text for sample in row] for row in self.samples]
+
+    @property
     def right(self) -> Bool[np.ndarray, "N n"]:
-        """True where the sample is known to be right; unknown ones are not."""
-        return self._are(Verdict.RIGHT)
+        """True where the sample is known to be right; undecided ones are not."""
+        return np.array([[found is Verdict.RIGHT for found in row] for row in self.verdicts], bool)
 
     @property
     def unknown(self) -> Bool[np.ndarray, "N n"]:
-        """True where the check could not decide; such a sample counts as not right, and must be reported apart."""
-        return self._are(Verdict.UNKNOWN)
+        """True where the grader could not decide; such a sample counts as not right, and must be reported apart."""
+        return np.array([[found is Verdict.UNKNOWN for found in row] for row in self.verdicts], bool)
 
     @property
     def without_answer(self) -> Bool[np.ndarray, "N n"]:
-        """True where no answer was found; such a sample is wrong and has no vote."""
+        """True where no answer was found; such a sample has no vote."""
         return np.array([[answer is None for answer in row] for row in self.answers], bool)
 
     @property
+    def cut(self) -> Bool[np.ndarray, "N n"]:
+        """True where the sample did not end before `max_new_tokens`."""
+        return np.array([[not sample.finished for sample in row] for row in self.samples], bool)
+
+    @property
+    def log_probs(self) -> list[list[float | None]]:
+        """The log-probability of each sample (nats); None where it is unknown."""
+        return [[sample.logprob for sample in row] for row in self.samples]
+
+    @property
     def votes(self) -> list[list[Hashable | None]]:
-        """The answers in a form in which equal ones are equal: numbers by value, words without case."""
-        return [[None if answer is None else vote(answer) for answer in row] for row in self.answers]
-
-    def _are(self, verdict: Verdict) -> Bool[np.ndarray, "N n"]:
-        return np.array([[found is verdict for found in row] for row in self.verdicts], bool)
-
-
-def vote(answer: str) -> Hashable:
-    """What an answer votes for: the exact number it is (`1,000` and `1000.0` are one vote), else its words."""
-    number = parse_number(answer)
-    return " ".join(answer.casefold().split()) if number is None else number
-
-
-def gold_answer(problem: Problem) -> str | None:
-    """The answer to compare with: the problem's own, or the one its first right solution gives; None without either."""
-    if problem.answer:
-        return problem.answer
-    return extract_answer(problem.right[0]) if problem.right else None
+        """The answers as exact numbers (`1,000` and `1000.0` are one vote), else as words without case."""
+        words = lambda answer: " ".join(answer.casefold().split())
+        return [[None if one is None else parse_number(one) or words(one) for one in row] for row in self.answers]
 
 
 def check_gold(problems: Sequence[Problem]) -> list[str]:
@@ -73,26 +70,25 @@ def check_gold(problems: Sequence[Problem]) -> list[str]:
     return [gold for gold in golds if gold is not None]
 
 
-def grade(texts: Sequence[Sequence[str]], golds: Sequence[str]) -> Graded:
-    """Check every text against its problem's gold answer; equal texts of a problem are checked once.
+def grade(
+    samples: Sequence[Sequence[Sample | TokenSample]], problems: Sequence[Problem], grader: Grader | None = None
+) -> Graded:
+    """Grade n samples of each of N problems, by default by their final answers (`AnswerGrader`).
 
-    Shapes: `texts` N sequences of n, `golds` N. Raises InputError where the numbers of problems differ.
+    Raises InputError where the numbers of problems differ.
     """
-    if len(texts) != len(golds):
-        raise InputError(f"{len(texts)} problems were sampled and {len(golds)} golds given: expected as many")
-    known: dict[tuple[str, str], Verdict] = {}
-    answers: list[list[str | None]] = []
-    verdicts: list[list[Verdict]] = []
-    for row, gold in zip(texts, golds, strict=True):
-        for text in row:
-            if (text, gold) not in known:
-                known[text, gold] = check_answer(text, gold)
-        verdicts.append([known[text, gold] for text in row])
-        answers.append([_answer(text, verdict, gold) for text, verdict in zip(row, verdicts[-1], strict=True)])
-    return Graded([list(row) for row in texts], answers, verdicts)
+    if len(samples) != len(problems):
+        raise InputError(f"{len(samples)} problems were sampled and {len(problems)} given: expected as many")
+    judge: Grader = AnswerGrader() if grader is None else grader
+    graded = Graded([list(row) for row in samples], [], [])
+    for problem, row in zip(problems, samples, strict=True):
+        known = {sample.text: judge(problem, sample) for sample in {sample.text: sample for sample in row}.values()}
+        graded.verdicts.append([known[sample.text] for sample in row])
+        graded.answers.append([_answer(sample.text, known[sample.text], problem) for sample in row])
+    return graded
 
 
-def _answer(text: str, verdict: Verdict, gold: str) -> str | None:
+def _answer(text: str, verdict: Verdict, problem: Problem) -> str | None:
     """The answer in the text. One line without any form or number is an answer by itself, such as a word."""
     alone = text.strip() if "\n" not in text.strip() else ""
-    return extract_answer(text) or alone or (gold if verdict is Verdict.RIGHT else None)
+    return extract_answer(text) or alone or (gold_answer(problem) if verdict is Verdict.RIGHT else None)

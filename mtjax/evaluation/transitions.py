@@ -1,8 +1,8 @@
-"""Before and after, by kind of slip: which went away, which appeared, and what became what.
+"""Transitions of errors between two models: which went away, which appeared, and what became what.
 
 Everything starts from labels: for each problem, a word for each of its answers, `right` or what is wrong with it. What
 is compared may be answers of two policies (`label_graded`), two mined files (`label_mined`), or pairs, each one answer
-labelled `right` where the policy ranks it so and its `error_type` where not.
+labelled `right` if the policy ranks it so and its `error_type` if not.
 """
 
 from collections import Counter
@@ -21,29 +21,20 @@ from mtjax.evaluation.grading import Graded
 from mtjax.reporting.intervals import Interval, difference_interval
 from mtjax.reporting.report import Cell, Table, format_table
 
-RIGHT = "right"
-"""The label of an answer without a slip."""
-
-Labels = Mapping[str, Sequence[str]]
-"""The label of each answer, by the name of its problem."""
+RIGHT = "right"  # the label of an answer without an error
+Labels = Mapping[str, Sequence[str]]  # the label of each answer, by the name of its problem
 
 
 class Transitions(NamedTuple):
-    """What became of the answers to N problems; shares are means over problems.
+    """What became of the answers to N problems; shares are means over problems."""
 
-    Attributes:
-        problems: N.
-        kinds: the K labels, `right` first, then the commonest.
-        before, after: share of each problem's answers with each label.
-        table: share of answers that were `kinds[i]` and are `kinds[j]`; rows add up to the mean of `before`, columns to
-            that of `after`.
-    """
-
-    problems: int
-    kinds: tuple[str, ...]
-    before: Float[np.ndarray, "N K"]
+    problems: int  # N
+    kinds: tuple[str, ...]  # the K labels, `right` first, then the most frequent
+    before: Float[np.ndarray, "N K"]  # share of each problem's answers with each label
     after: Float[np.ndarray, "N K"]
     table: Float[np.ndarray, "K K"]
+    """Share of answers that were `kinds[i]` and are `kinds[j]`; rows add up to the mean of `before`, columns to that of
+    `after`."""
 
     @property
     def went(self) -> Float[np.ndarray, " K"]:
@@ -62,14 +53,14 @@ class Transitions(NamedTuple):
 
 
 def transitions(before: Labels, after: Labels) -> Transitions:
-    """Compare two sets of checked answers to the same problems.
+    """Compare two sets of graded answers to the same problems.
 
-    With one answer a problem (greedy decoding, or a pair) it is plain counting. With several, answers have no partners:
-    in each problem as many as can keep their label do, and what is left over turns into what is new, in proportion:
-    `stay_k = min(b_k, a_k)` and `move_jk = (b_j - stay_j) (a_k - stay_k) / (1 - sum stay)`. Few answers a problem then
-    make noise look like slips that went and came; `Transitions.change` is free of that.
+    With one answer per problem (greedy decoding, or a pair) it is plain counting. With several, answers have no
+    partners: in each problem as many as can keep their label do, and the others turn into what is new, in proportion:
+    `stay_k = min(b_k, a_k)` and `move_jk = (b_j - stay_j) (a_k - stay_k) / (1 - sum stay)`. With few answers per
+    problem, noise then looks like errors that went and came; `Transitions.change` is free of that.
 
-    Raises InputError where the problems differ, or one has no answers.
+    Raises InputError if the problems differ, or one has no answers.
     """
     if before.keys() != after.keys() or not before:
         odd = sorted(before.keys() ^ after.keys())
@@ -77,15 +68,14 @@ def transitions(before: Labels, after: Labels) -> Transitions:
             f"before has {len(before)} problems and after {len(after)}, such as {odd[:3]} in one only: expected the "
             "same problems on both sides, and some"
         )
-    empty = [name for name in before if not before[name] or not after[name]]
-    if empty:
+    if empty := [name for name in before if not before[name] or not after[name]]:
         raise InputError(
             f"problem {empty[0]!r} has no answers on one side ({len(empty)} problems): leave it out of both"
         )
     count = Counter(label for side in (before, after) for labels in side.values() for label in labels)
     kinds = tuple(sorted(count.keys() | {RIGHT}, key=lambda kind: (kind != RIGHT, -count[kind], kind)))
-    shares = lambda side: np.array([[side[name].count(kind) / len(side[name]) for kind in kinds] for name in before])
-    first, second = (shares({name: list(labels) for name, labels in side.items()}) for side in (before, after))
+    share = lambda labels: [list(labels).count(kind) / len(labels) for kind in kinds]
+    first, second = (np.array([share(side[name]) for name in before]) for side in (before, after))
     stay = np.minimum(first, second)
     moved = 1 - stay.sum(axis=1)
     left, new = first - stay, second - stay
@@ -106,10 +96,8 @@ def slips_table(found: Transitions, *, level: float = 0.95) -> Table:
 
 def transition_table(found: Transitions) -> Table:
     """Rows: what an answer was before; columns: what it is after; None where that never happened."""
-    rows = [
-        (kind, *(float(share) if share > 0 else None for share in row))
-        for kind, row in zip(found.kinds, found.table, strict=True)
-    ]
+    shares = ([float(share) if share > 0 else None for share in row] for row in found.table)
+    rows = [(kind, *row) for kind, row in zip(found.kinds, shares, strict=True)]
     return Table(("before \\ after", *found.kinds), rows, "Share of answers that were one thing and became another.")
 
 
@@ -119,11 +107,11 @@ def format_transitions(found: Transitions, *, level: float = 0.95) -> str:
 
 
 def label_answer(question: str, text: str, verdict: Verdict | str = Verdict.UNKNOWN) -> str:
-    """What is wrong with an answer first; `right` where nothing is.
+    """The first error of an answer, or `right`.
 
-    Generated arithmetic is checked step by step: an `error_type` such as "carry" where a step is proved wrong, else
-    what `check_steps` finds, such as "missing" or "format". Of other problems the verdict on the final answer is all
-    there is: "right", "wrong" or "unknown".
+    Generated arithmetic is checked step by step: an `error_type` such as "carry" if a step is proved wrong, else what
+    `check_steps` finds, such as "missing" or "format". For other problems it is the verdict on the final answer:
+    "right", "wrong" or "unknown".
     """
     if parse_question(question) is None:
         return verdict.value if isinstance(verdict, Verdict) else verdict

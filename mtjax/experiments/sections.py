@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mtjax.evaluation.calibration import calibration_error, reliability
+from mtjax.evaluation.metrics.calibration import calibration_error, reliability
 from mtjax.evaluation.transitions import RIGHT, transitions
 from mtjax.experiments.results import Measured
 from mtjax.reporting.intervals import difference_interval, mean_interval

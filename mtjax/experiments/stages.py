@@ -189,7 +189,7 @@ class Stages:
     ) -> Any:
         return evaluate_policy(
             self.model, jax.device_put(params, jax.devices()[0]), self.tokenizer, problems, task,
-            SamplingConfig(max_new_tokens=ANSWER_LENGTH, samples=samples), polarity=polarity, greedy=False,
+            SamplingConfig(max_new_tokens=ANSWER_LENGTH, samples=samples), polarity=polarity, needs=("samples",),
             seed=self.c.seed, rows=max(ROWS // samples, 1) * samples,
         ).sampled  # fmt: skip
 
@@ -202,7 +202,7 @@ class Stages:
         greedy = greedy_of(SamplingConfig(max_new_tokens=ANSWER_LENGTH))
         params = jax.device_put(params, jax.devices()[0])
         best = sample_texts(self.model, params, self.tokenizer, prompts, greedy, self.c.seed, rows=ROWS)
-        once = grade([[sample.text for sample in row] for row in best], [problem.answer for problem in problems])
+        once = grade(best, problems)
         labels = lambda graded: [
             [label_answer(problem.question, text) for text in texts]
             for problem, texts in zip(problems, graded.texts, strict=True)

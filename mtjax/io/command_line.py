@@ -1,4 +1,4 @@
-"""Commands and their settings: tyro reads the words; what it does not understand gets an answer of one line."""
+"""Commands and their settings: tyro reads the words; its errors become one line."""
 
 import contextlib
 import dataclasses
@@ -20,20 +20,15 @@ from mtjax.io.files import cache_folder
 from mtjax.io.validation import check_types
 from mtjax.registry import refresh, resolve
 
-Main = Callable[[list[str]], int]
-"""A command: from the words behind its name to the exit code."""
+Main = Callable[[list[str]], int]  # A command: from the words behind its name to the exit code.
 
 
 def command(usage: str, *, options: type | None = None, before: Callable[[], None] | None = None) -> Callable[..., Any]:
     """Decorator of the `main(words) -> exit code` of a module that is run with `python -m`.
 
     It prints usage and the module's docstring for no words (exit code 2) and for `--help`, turns exceptions into one
-    line and an exit code (`errors.entry_point`), and keeps compiled programs on disk.
-
-    Args:
-        usage: what follows the command's name, such as "CONFIG [overrides]".
-        options: settings class of options that the command reads besides; the help lists them.
-        before: called before anything else, such as a check of the environment.
+    line and an exit code (`errors.entry_point`), and keeps compiled programs on disk. `usage` follows the command's
+    name, such as "CONFIG [overrides]"; the help lists the settings class `options` too; `before` is called first.
     """
 
     def wrap(main: Main) -> Callable[..., int]:
@@ -45,9 +40,11 @@ def command(usage: str, *, options: type | None = None, before: Callable[[], Non
             name = module.__spec__.name if module.__spec__ else main.__module__
             if not words or words[0] in ("-h", "--help"):
                 print(f"usage: python -m {name} {usage}\n\n{(module.__doc__ or '').strip()}")
-                if options is not None:
-                    print()
-                    _print_options(options)
+                if options is not None:  # as tyro explains them, without its usage line
+                    said = io.StringIO()
+                    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(said):
+                        tyro.cli(options, args=["--help"], use_underscores=True)
+                    print("\n" + said.getvalue().split("\n\n", 1)[-1], end="")
                 return ExitCode.DONE if words else ExitCode.BAD_INPUT
             if before is not None:
                 before()
@@ -59,14 +56,6 @@ def command(usage: str, *, options: type | None = None, before: Callable[[], Non
     return wrap
 
 
-def _print_options(kind: type) -> None:
-    """The options of a settings class as tyro explains them, without its usage line."""
-    said = io.StringIO()
-    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(said):
-        tyro.cli(kind, args=["--help"], use_underscores=True)
-    print(said.getvalue().split("\n\n", 1)[-1], end="")
-
-
 def enable_compilation_cache() -> None:
     """Keep compiled programs on disk, in mtjax's cache folder unless `JAX_COMPILATION_CACHE_DIR` says otherwise."""
     import jax
@@ -75,28 +64,19 @@ def enable_compilation_cache() -> None:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "jax"))
 
 
+CHOICE = re.compile(r"([a-z][\w.]*):([\w-]*)")  # A word such as `objective:nll`.
+
+
 def split_options(kind: Any, words: Sequence[str], prog: str) -> tuple[Any, list[str]]:
     """The options of a settings class among the words, in any place, and the words that are left over in their order.
 
     Raises:
         InputError: an option is missing, or its value is of a wrong type.
     """
-    said = io.StringIO()
-    own = dict(_class_names(kind))
-    for name, equals, value in (word.removeprefix("--").partition("=") for word in words if word.startswith("--")):
-        if equals and isinstance(own.get(name), bool) and value.lower() not in ("true", "false"):
-            raise InputError(f"--{name}={value}: a switch takes True or False")
-    words = [
-        _as_switch(word, own) if word.startswith("--") and word[2:].split("=")[0] in own else word for word in words
-    ]
-    try:
-        with contextlib.redirect_stderr(said), warnings.catch_warnings(action="ignore"):
-            found, rest = tyro.cli(kind, args=words, prog=prog, use_underscores=True, return_unknown_args=True)
-    except SystemExit as stop:
-        if stop.code in (0, None):
-            raise
-        answer = _answer(said.getvalue(), words, own)
-        raise InputError(answer or f"the options {list(words)} are not understood; --help lists all") from None
+    own = dict(_names(kind))
+    name_of = lambda word: word[2:].split("=")[0] if word.startswith("--") else None
+    given = [_as_switch(word, own) if name_of(word) in own else word for word in words]
+    found, rest = _call_tyro(kind, given, own, prog=prog, return_unknown_args=True)
     check_types(found)
     return found, list(rest)
 
@@ -104,72 +84,32 @@ def split_options(kind: Any, words: Sequence[str], prog: str) -> tuple[Any, list
 def parse(default: Any, overrides: Sequence[str], prog: str, kind: Any = None) -> Any:
     """`default` with overrides such as `--optim.learning_rate=1e-3` and choices such as `objective:nll`, in any order.
 
+    Of a repeated setting the last counts. A switch is `--name`, `--no_name` or `--name=True`.
+
     Args:
         default: a dataclass, or tyro's mark that there is none.
-        overrides: the words; of a repeated setting the last counts. A switch is `--name`, `--no_name` or `--name=True`.
         prog: what the help text calls the command.
         kind: the type, with tyro's marks; None is the default's own.
 
     Raises:
         InputError: a word that is not understood, with the nearest known one, or a value of a wrong type.
     """
-    names: dict[str, Any] = {}
-    for settings in {type(default), *_dataclasses_of(kind)}:
-        if dataclasses.is_dataclass(settings):
-            refresh(settings)
+    settings: Any = default
     if dataclasses.is_dataclass(default) and not isinstance(default, type):
         check_types(default)
-        names = dict(_names(default))
         marked: Any = tyro.conf.CascadeSubcommandArgs
         kind = marked[type(default)] if kind is None else kind
     else:
-        names = dict(_class_names(kind))
-
-    given = [_as_switch(word, names) for word in overrides]
-    given = [_as_choice(word, names) for word in given]
+        settings = next(part for part in (kind, *typing.get_args(kind)) if dataclasses.is_dataclass(part))
+        refresh(settings)
+    names = dict(_names(settings))
+    given = [_as_choice(_as_switch(word, names), names) for word in overrides]
     # tyro wants a choice before the settings of what was chosen.
-    chosen = [
-        word for word in given if re.fullmatch(r"[a-z][\w.]*:[\w-]*", word) and _is_part(word.split(":")[0], names)
-    ]
+    chosen = [word for word in given if (found := CHOICE.fullmatch(word)) and _is_part(found[1], names)]
     given = chosen + [word for word in given if word not in chosen]
     last = {word.split("=")[0]: word for word in given}
     given = [word for word in given if not re.match(r"--.*=", word) or last[word.split("=")[0]] is word]
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said), warnings.catch_warnings(action="ignore"):
-            return tyro.cli(kind, default=default, args=given, prog=prog, use_underscores=True)
-    except SystemExit as stop:
-        if stop.code in (0, None):
-            raise
-        answer = _answer(said.getvalue(), given, names)
-        if not answer and chosen and chosen != given:
-            parse(default, chosen, prog, kind)  # a misspelt choice is answered best without the settings behind it
-        raise InputError(answer or f"the options {given} are not understood; --help lists all") from None
-
-
-def _as_switch(word: str, names: dict[str, Any]) -> str:
-    """A switch as tyro reads it: `--overwrite=True` becomes `--overwrite`, `--data.leak=False` `--data.no_leak`."""
-    found = re.fullmatch(r"--((?:\w+\.)*)(\w+)=((?i:true|false))", word)
-    if not found or not isinstance(names.get(found[1] + found[2], True), bool):
-        return word
-    return f"--{found[1]}{'no_' if found[3].lower() == 'false' else ''}{found[2]}"
-
-
-def _as_choice(word: str, names: dict[str, Any]) -> str:
-    """A choice with its registered name: `data.task:chat-task` and `--data.task=chat` become `data.task:chat`."""
-    found = re.fullmatch(r"--([a-z][\w.]*)=([A-Za-z][\w-]*)", word)
-    chosen = found and names.get(found[1])
-    if found and (found[1] not in names or dataclasses.is_dataclass(chosen)) and _is_part(found[1], names):
-        word = f"{found[1]}:{found[2]}"
-    part, colon, choice = word.partition(":")
-    return f"{part}:{resolve(choice)}" if colon and re.fullmatch(r"[a-z][\w.]*:[\w-]*", word) else word
-
-
-def _dataclasses_of(kind: Any) -> Iterator[type]:
-    """The settings class in a type with tyro's marks."""
-    return (
-        part for part in (kind, *typing.get_args(kind)) if dataclasses.is_dataclass(part) and isinstance(part, type)
-    )
+    return _call_tyro(kind, given, names, prog=prog, default=default)
 
 
 def output_file(option: str, path: str | None) -> pathlib.Path | None:
@@ -188,108 +128,132 @@ def output_file(option: str, path: str | None) -> pathlib.Path | None:
     return file
 
 
-def _is_part(choice: str, names: dict[str, Any]) -> bool:
-    """Whether `choice`, as in `objective:nll`, is of a part that has settings, or would have if it were chosen."""
-    name = choice.split(":")[0]
+def _as_switch(word: str, names: dict[str, Any]) -> str:
+    """A switch as tyro reads it: `--overwrite=True` becomes `--overwrite`, `--data.leak=False` `--data.no_leak`."""
+    found = re.fullmatch(r"--((?:\w+\.)*)(\w+)=(.*)", word)
+    known = names.get(found[1] + found[2], True) if found else None
+    if not found or not isinstance(known, bool):
+        return word
+    if found[3].lower() in ("true", "false"):
+        return f"--{found[1]}{'no_' if found[3].lower() == 'false' else ''}{found[2]}"
+    if found[1] + found[2] in names:
+        raise InputError(f"{word}: a switch takes True or False")
+    return word
+
+
+def _as_choice(word: str, names: dict[str, Any]) -> str:
+    """A choice with its registered name: `data.task:chat-task` and `--data.task=chat` become `data.task:chat`."""
+    found = re.fullmatch(r"--([a-z][\w.]*)=([A-Za-z][\w-]*)", word)
+    if found and (found[1] not in names or dataclasses.is_dataclass(names[found[1]])) and _is_part(found[1], names):
+        word = f"{found[1]}:{found[2]}"
+    choice = CHOICE.fullmatch(word)
+    return f"{choice[1]}:{resolve(choice[2])}" if choice else word
+
+
+def _is_part(name: str, names: dict[str, Any]) -> bool:
+    """Whether `name` is a part that has settings, or would have if it were chosen."""
     return name in names or any(other.startswith(f"{name}.") for other in names)
 
 
 def _names(settings: Any, before: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted name and value of each setting in a tree of dataclasses."""
+    """Dotted name and value of each setting in a tree of dataclasses; of a class those that have a default."""
     for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
+        made = None if field.default_factory is dataclasses.MISSING else field.default_factory()
+        value = getattr(settings, field.name, made)
         if dataclasses.is_dataclass(value) and not isinstance(value, type) and dataclasses.fields(value):
-            yield from _names(value, before if _is_embedded(field) else f"{before}{field.name}.")
-        else:  # a dataclass without fields is a choice without settings
+            embedded = any(getattr(mark, "name", None) == "" for mark in getattr(field.type, "__metadata__", ()))
+            yield from _names(value, before if embedded else f"{before}{field.name}.")
+        elif hasattr(settings, field.name) or made is not None:  # a dataclass without fields is a choice
             yield before + field.name, value
 
 
-def _is_embedded(field: dataclasses.Field) -> bool:
-    """Whether the options of a part have no prefix: its field is annotated with `tyro.conf.arg(name="")`."""
-    return any(getattr(mark, "name", None) == "" for mark in getattr(field.type, "__metadata__", ()))
+def _call_tyro(kind: Any, given: Sequence[str], names: dict[str, Any], **options: Any) -> Any:
+    """The words as settings; InputError instead of what tyro prints."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said), warnings.catch_warnings(action="ignore"):
+            return tyro.cli(kind, args=given, use_underscores=True, **options)
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+    answer = _answer(said.getvalue(), given, names)
+    chosen = [word for word in given if CHOICE.fullmatch(word)]
+    if not answer and chosen and chosen != given:
+        _call_tyro(kind, chosen, names, **options)  # a misspelt choice is answered best without the other settings
+    raise InputError(answer or f"the options {given} are not understood; --help lists all")
 
 
-def _class_names(kind: Any) -> Iterator[tuple[str, Any]]:
-    """As `_names`, of a class without an instance, perhaps inside tyro's marks; what must be given is left out."""
-    settings = next((part for part in (kind, *typing.get_args(kind)) if dataclasses.is_dataclass(part)), None)
-    for field in dataclasses.fields(settings) if settings else ():
-        made = field.default_factory
-        value = field.default if made is dataclasses.MISSING else made()
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            yield from _names(value, "" if _is_embedded(field) else f"{field.name}.")
-        elif value is not dataclasses.MISSING:
-            yield field.name, value
+PLAIN = (
+    (r"^(Value error |Invalid choice |Missing argument )?(Error parsing [A-Za-z][\w.]*: )?", ""),
+    (r"invalid literal for int\(\) with base 10: ('.*?')", r"\1 is not a whole number"),
+    (r"could not convert string to float: ('.*?')", r"\1 is not a number"),
+    (r"no type matching (\S+) could be instantiated from \[(.*?)\]\. Got errors:.*", r"\2 is not \1"),
+    (r"^Missing subcommand Expected one of \{(.*?)\}\.?", r"a choice is missing: expected one of \1"),
+    (r"^Missing value for argument '(--[\w.]+)'.*", r"\1 needs a value: \1=..."),
+)
+"""What tyro says, and what it becomes."""
 
 
 def _answer(said: str, given: Sequence[str], names: dict[str, Any]) -> str:
     """One plain sentence from what tyro prints in boxes."""
     lines = [line.strip("│╭╮╰╯─ \n") for line in said.splitlines()]
-    text = " ".join(line for line in lines if line and not set(line) <= set("─- "))
-    # What the user can use begins behind tyro's headline and ends before its pointer to the help text.
-    text = re.split(r" Argument helptext:| For full helptext,", re.sub(r"\s+", " ", text))[0]
-    unknown = re.match(
-        r"Unrecognized options Unrecognized options: (.*?)( Available subcommands:| Perhaps you|$)", text
-    )
-    if unknown:
+    text = re.sub(r"\s+", " ", " ".join(line for line in lines if set(line) - set("─- ")))
+    # What the user can use begins after tyro's headline and ends before its pointer to the help text.
+    text = re.split(r" Argument helptext:| For full helptext,", text)[0]
+    if unknown := re.match(r"Unrecognized options Unrecognized options: (.*?)( Available subc| Perhaps you|$)", text):
         listed = re.search(r"Available subcommands: ([\w.:, ]*?)(?= Perhaps| Arguments similar|$)", text)
         near = re.search(
             r"(?:Perhaps you meant|Arguments similar to [^:]*(?:=\S*)?): (--.*?)(?= Arguments similar|$)", text
         )
-        choices = listed[1].split(", ") if listed else []
-        return _unknown(unknown[1].split(", ")[0], near[1] if near else "", choices, given, names)
-    text = re.sub(r"^(Value error |Invalid choice |Missing argument )?(Error parsing [A-Za-z][\w.]*: )?", "", text)
-    text = re.sub(r"invalid literal for int\(\) with base 10: ('.*?')", r"\1 is not a whole number", text)
-    text = re.sub(r"could not convert string to float: ('.*?')", r"\1 is not a number", text)
-    text = re.sub(r"no type matching (\S+) could be instantiated from \[(.*?)\]\. Got errors:.*", r"\2 is not \1", text)
-    missing = re.match(r"Missing value for argument '(--[\w.]+)'", text)
-    if missing:
-        return f"{missing[1]} needs a value: {missing[1]}=..."
-    choice = re.match(r"invalid choice '(.*?)' for argument '(--[\w.]+)'\. Expected one of \((.*?),?\)", text)
-    if choice:
+        word, choices = unknown[1].split(", ")[0], listed[1].split(", ") if listed else []
+        if word.startswith("-"):
+            return _unknown_setting(word, near[1] if near else "", choices, names)
+        return _unknown_word(word, choices, given, names)
+    for pattern, plain in PLAIN:
+        text = re.sub(pattern, plain, text)
+    if choice := re.match(r"invalid choice '(.*?)' for argument '(--[\w.]+)'\. Expected one of \((.*?),?\)", text):
         known = re.findall(r"'(.*?)'", choice[3])
         return f"{choice[2]}={choice[1]}: {suggest(choice[1], known)}"
-    parsing = re.match(r"Error parsing --([\w.]+): (.*)", text)
-    if parsing:
+    if parsing := re.match(r"Error parsing --([\w.]+): (.*)", text):
         instead = f"; it is {names[parsing[1]]!r} without this option" if parsing[1] in names else ""
         return f"--{parsing[1]}: {parsing[2]}{instead}"
     return text
 
 
-def _unknown(word: str, near: str, choices: Sequence[str], given: Sequence[str], names: dict[str, Any]) -> str:
-    """What to say of a word that tyro does not know; `near` is its own suggestion, `choices` what could be chosen."""
-    name, _, value = word.partition("=")
-    part = name.lstrip("-").replace("-", "_")
-    of_part = [choice.partition(":")[2] for choice in choices if choice.startswith(part.partition(":")[0] + ":")]
-    if not name.startswith("-") and ":" in name:
-        part, _, choice = part.partition(":")
-        if of_part:
-            return f"unknown {part} '{choice}'; {suggest(choice, of_part)}"
-        if sum(other.startswith(f"{part}:") for other in given) > 1:
-            return f"'{word}': {part} is chosen already; say it once"
-        if not _is_part(part, names):
-            parts = {other[: dot.start()] for other in names for dot in re.finditer(r"\.", other)}
-            like = next((other for other in sorted(parts) if other.endswith(f".{part}")), nearest(part, parts))
-            return f"'{word}': nothing named {part} can be chosen" + (
-                f"; did you mean {like}:{choice}?" if like else "; --help lists all"
-            )
-        return "" if len(given) > 1 else f"'{word}' is no choice; {suggest(word, choices)}"
-    if not name.startswith("-"):
-        switches = [other for other in given if other.endswith(f"={word}")]
-        of_switch = lambda other: isinstance(names.get(other[2:].partition("=")[0]), bool)
-        switch = next(filter(of_switch, switches), switches[0] if switches else None)
-        if switch:
+def _unknown_word(word: str, choices: Sequence[str], given: Sequence[str], names: dict[str, Any]) -> str:
+    """The answer to a word without dashes that tyro does not know; `choices` are those that it knows."""
+    part, colon, choice = word.replace("-", "_").partition(":")
+    if not colon:
+        if switch := next((other for other in given if other.endswith(f"={word}")), None):
             return f"{switch}: a switch takes True or False"
         return f"'{word}' is no setting: they are --name=value, or a choice such as objective:nll, or leave it out"
-    if ":" in part and _is_part(part, names):
+    if of_part := [other.partition(":")[2] for other in choices if other.startswith(f"{part}:")]:
+        return f"unknown {part} '{choice}'; {suggest(choice, of_part)}"
+    if sum(other.startswith(f"{part}:") for other in given) > 1:
+        return f"'{word}': {part} is chosen already; say it once"
+    if _is_part(part, names):
+        return "" if len(given) > 1 else f"'{word}' is no choice; {suggest(word, choices)}"
+    parts = {other[: dot.start()] for other in names for dot in re.finditer(r"\.", other)}
+    like = next((other for other in sorted(parts) if other.endswith(f".{part}")), nearest(part, parts))
+    hint = f"; did you mean {like}:{choice}?" if like else "; --help lists all"
+    return f"'{word}': nothing named {part} can be chosen{hint}"
+
+
+def _unknown_setting(word: str, near: str, choices: Sequence[str], names: dict[str, Any]) -> str:
+    """The answer to a word with dashes that tyro does not know; `near` is its own suggestion."""
+    name, _, value = word.partition("=")
+    part = name.lstrip("-").replace("-", "_")
+    if ":" in part and _is_part(part.split(":")[0], names):
         return f"{name} is chosen by a word without dashes: {part}"
-    if of_part:
+    if of_part := [other.partition(":")[2] for other in choices if other.startswith(f"{part}:")]:
         return f"{name} is chosen by a word without dashes, such as {part}:{value if value in of_part else of_part[0]}"
     if near.split(" ")[0].split(",")[0] == name:
         of = re.search(r" in .*?((?:[\w.]+:\w+ )+)--help", near)
         return (
             f"{name} is a setting of another choice{f', {of[1].strip()}' if of else ''}: choose that, or leave it out"
         )
-    if not near:
-        like = nearest(part, names)
-        return f"unknown setting {name}; {f'did you mean --{like}?' if like else '--help lists all'}"
-    return f"unknown setting {name}. Perhaps you meant: {re.sub(r' in [^-]*--help$| in python.*$', '', near)}"
+    if near:
+        near = re.sub(r" in [^-]*--help$| in python.*$", "", near)
+        return f"unknown setting {name}. Perhaps you meant: {near}"
+    like = nearest(part, names)
+    return f"unknown setting {name}; {f'did you mean --{like}?' if like else '--help lists all'}"

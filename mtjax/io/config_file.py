@@ -1,4 +1,4 @@
-"""Python files of settings: reading one as a module, and writing a tree of settings as one (a snapshot)."""
+"""Config files: reading one as a Python module, and writing a tree of settings as one (a snapshot)."""
 
 import dataclasses
 import os
@@ -13,8 +13,7 @@ from mtjax.errors import InputError, suggest
 from mtjax.io.validation import check_types
 from mtjax.registry import REGISTRIES
 
-CONFIG_FILE = "mtjax_config_"
-"""How the module of a config file is named, before the file's own name."""
+CONFIG_FILE = "mtjax_config_"  # begins the name of a config file's module, before the file's own name
 
 SNAPSHOT = '"""What this run was started with; it is a config itself."""'
 """The first line of a run's snapshot."""
@@ -59,7 +58,8 @@ def read_module(file: str | pathlib.Path) -> Any:
 
 
 def _with_new_names(path: pathlib.Path) -> bytes:
-    """The text of a config file, the modules of version 0.1 replaced by those of today; says so, but for a snapshot."""
+    """The text of a config file, its modules of version 0.1 replaced by those of today, with a note if it is not a
+    snapshot."""
     text = path.read_bytes()
     old = "|".join(re.escape(name) for name in MOVED)
     pattern = re.compile(rf"\bmtjax\.({old})\b".encode())
@@ -70,22 +70,21 @@ def _with_new_names(path: pathlib.Path) -> bytes:
 
 
 def _in_words(error: Exception) -> str:
-    """What a config file did wrong: a setting of a wrong type, one that does not exist, or whatever Python says."""
+    """What a config file did wrong: a setting of a wrong type, an unknown one, or whatever Python says."""
     if isinstance(error, InputError):
         return str(error)
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        if frame.f_code.co_name == "__post_init__":  # it failed on a value: which one?
+        if frame.f_code.co_name == "__post_init__":  # it failed on a value: find out which
             try:
                 check_types(frame.f_locals["self"], type(frame.f_locals["self"]).__name__)
             except InputError as found:
                 return str(found)
-    misspelt = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
-    if misspelt:
+    if misspelt := re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error)):
         ours = [vars(module) for name, module in list(sys.modules.items()) if name.startswith("mtjax")]
         kind = next((names[misspelt[1]] for names in ours if misspelt[1] in names), None)
         if dataclasses.is_dataclass(kind):
-            known = [field.name for field in dataclasses.fields(kind)]
-            return f"{misspelt[1]} has no setting '{misspelt[2]}'; {suggest(misspelt[2], known)}"
+            hint = suggest(misspelt[2], [field.name for field in dataclasses.fields(kind)])
+            return f"{misspelt[1]} has no setting '{misspelt[2]}'; {hint}"
     return f"{type(error).__name__}: {error}; fix the file"
 
 
@@ -102,10 +101,10 @@ def snapshot(settings: Any) -> str:
     Registered classes are written by kind and name. Classes that a config file defined are read from that file, which
     must stay where it is.
     """
-    modules: set[str] = set()
+    modules: set[str] = {"mtjax.config"}
     body = _source(settings, modules, 0)
     own = {name: str(sys.modules[name].__file__) for name in sorted(modules) if name.startswith(CONFIG_FILE)}
-    lines = [f"import {name}" for name in sorted({"mtjax.config", *modules} - own.keys())]
+    lines = [f"import {name}" for name in sorted(modules - own.keys())]
     lines += [f"{name} = mtjax.config.module_at({os.path.abspath(file)!r})" for name, file in own.items()]
     imports = "\n".join(lines)
     return f"{SNAPSHOT}\n\n{imports}\n\nconfig = {body}\n"
@@ -113,11 +112,11 @@ def snapshot(settings: Any) -> str:
 
 def _class_source(cls: type, modules: set[str]) -> str:
     """How a snapshot names a class: by its registry, or by its module."""
-    if not cls.__module__.startswith(CONFIG_FILE):
-        for kind, registry in REGISTRIES.items():
-            if name := registry.name_of(cls):
-                modules.add("mtjax.registry")
-                return f"mtjax.registry.REGISTRIES[{kind!r}][{name!r}]"
+    kinds = REGISTRIES.items() if not cls.__module__.startswith(CONFIG_FILE) else ()
+    for kind, registry in kinds:
+        if name := registry.name_of(cls):
+            modules.add("mtjax.registry")
+            return f"mtjax.registry.REGISTRIES[{kind!r}][{name!r}]"
     modules.add(cls.__module__)
     return f"{cls.__module__}.{cls.__qualname__}"
 
@@ -125,13 +124,10 @@ def _class_source(cls: type, modules: set[str]) -> str:
 def _source(value: Any, modules: set[str], depth: int) -> str:
     """Python text of a tree of dataclasses, tuples and plain values."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        pad = "    " * (depth + 1)
-        fields = (
-            f"{pad}{field.name}={_source(getattr(value, field.name), modules, depth + 1)},\n"
-            for field in dataclasses.fields(value)
-            if field.init
-        )
-        return f"{_class_source(type(value), modules)}(\n{''.join(fields)}{'    ' * depth})"
+        names = [field.name for field in dataclasses.fields(value) if field.init]
+        pad, own = "    " * depth, {name: _source(getattr(value, name), modules, depth + 1) for name in names}
+        body = "".join(f"{pad}    {name}={text},\n" for name, text in own.items())
+        return f"{_class_source(type(value), modules)}(\n{body}{pad})"
     if isinstance(value, tuple | list):
         inner = "".join(_source(item, modules, depth) + ", " for item in value)
         return f"({inner})" if isinstance(value, tuple) else f"[{inner}]"

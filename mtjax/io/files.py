@@ -1,7 +1,7 @@
-"""Files and folders that appear complete or not at all, and the cache folder.
+"""Atomic files and folders, and the cache folder.
 
-A writer works on a temporary file or folder beside the final one, which is synced to disk and renamed at the end. A
-crash at any moment leaves the old content or the new one.
+A temporary file or folder beside the final one is synced to disk and renamed at the end. A crash at any moment leaves
+the old content or the new one.
 """
 
 import contextlib
@@ -19,10 +19,10 @@ def write_text(path: pathlib.Path | epath.Path, text: str) -> None:
     if isinstance(path, pathlib.Path):
         with atomic_file(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
-        return
-    temporary_address = path.with_name(_temporary_name(path.name))
-    temporary_address.write_text(text)
-    temporary_address.replace(path)
+    else:
+        address = path.with_name(_temporary_name(path.name))
+        address.write_text(text)
+        address.replace(path)
 
 
 @contextlib.contextmanager
@@ -46,8 +46,8 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
 def atomic_folder(path: str | os.PathLike[str], *, keep_existing: bool = False) -> Iterator[pathlib.Path]:
     """A temporary folder that becomes `path` when the block ends without an exception.
 
-    A folder that is already at `path` is replaced, and deleted only after the new one is in place. With `keep_existing`
-    it stays and the new one is dropped: for content that any of several processes may make.
+    A folder at `path` is replaced, and deleted only after the new one is in place. With `keep_existing` it stays and
+    the new one is dropped: for content that any of several processes may write.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,9 +55,8 @@ def atomic_folder(path: str | os.PathLike[str], *, keep_existing: bool = False) 
     temporary.mkdir()
     try:
         yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                _sync(file)
+        for file in filter(pathlib.Path.is_file, temporary.rglob("*")):
+            _sync(file)
         if path.exists() and not keep_existing:
             path.rename(old)
         try:
@@ -79,7 +78,7 @@ def _temporary_name(name: str) -> str:
 
 
 def _sync(path: pathlib.Path) -> None:
-    """Write what the system still holds in memory of a file or folder to disk."""
+    """Flush a file or folder from the system's memory to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -88,6 +87,6 @@ def _sync(path: pathlib.Path) -> None:
 
 
 def cache_folder() -> pathlib.Path:
-    """Where mtjax keeps what it can make again: `$XDG_CACHE_HOME/mtjax`, or `~/.cache/mtjax`."""
+    """Folder of files that can be made again: `$XDG_CACHE_HOME/mtjax`, or `~/.cache/mtjax`."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (pathlib.Path(base) if base else pathlib.Path.home() / ".cache") / "mtjax"

@@ -1,8 +1,8 @@
-"""A folder that numbered records are collected in, so that a kill at any moment loses and repeats none.
+"""Crash-safe store for numbered JSON records: a killed job resumes without losing or repeating a record.
 
-While a job runs its records stand in `<file>.part`, in the order they came; a record that a kill tore off is cut away
-at the next start. When all are there they are written in order of their numbers to `<file>`, beside it and renamed. The
-manifest, written first, says what the records depend on; a job with other settings is refused.
+While a job runs, its records are appended to `<file>.part` in the order they come; a line that a crash tore is cut off
+at the next start. When all are there they are written in order of their numbers to `<file>`, atomically. The manifest,
+written first, holds the settings that the records depend on; a job with other settings is refused.
 """
 
 import fcntl
@@ -17,24 +17,19 @@ from mtjax.errors import InputError
 from mtjax.io.files import atomic_file, write_text
 
 MANIFEST = "manifest.json"
-"""The file that says what the records of a folder depend on (`settings`) and, for the reader, more (`about`)."""
+"""The file with what the records of a folder depend on (`settings`) and what else a reader wants to know (`about`)."""
 
 _NUMBER = re.compile(rb'\{"schema": [0-9]+, "number": ([0-9]+),')
 
 
 class Journal:
-    """The records `0 .. count - 1` of one folder, one JSON line each, which opens with `"schema"` and `"number"`.
+    """The records `0 .. count - 1` of one folder, one JSON line each, which begins with `"schema"` and `"number"`.
 
-    Args:
-        folder: made when missing; locked against a second job until `close`.
-        file: what the finished file is called.
-        count: how many records there will be.
-        settings: what the records depend on, as JSON holds it; must equal those of an earlier start.
-        about: what else a reader wants to know; not compared.
-        overwrite: delete what an earlier job left here first.
+    The folder is created if it is missing, and locked against a second job until `close`. `settings`, `about` and
+    `overwrite` are those of `settle`; `before` is what the manifest held as `about`.
 
     Raises:
-        InputError: the folder belongs to a job with other settings, or another process is at work in it.
+        InputError: the folder belongs to a job with other settings, or another process uses it.
     """
 
     def __init__(
@@ -54,11 +49,11 @@ class Journal:
         try:
             files = (self.file.name, self.part.name)
             self.before = settle(self.folder, files, settings, about, overwrite).get("about", {})
-            if not self.finished:
+            if self.finished:
+                self.part.unlink(missing_ok=True)  # a crash may have come between the last two steps of `finish`
+            else:
                 self._read()
                 self._out = self.part.open("ab")
-            else:
-                self.part.unlink(missing_ok=True)  # a kill may have come between the last two acts of `finish`
         except BaseException:
             os.close(self._lock)
             raise
@@ -77,7 +72,7 @@ class Journal:
         return [] if self.finished else [number for number in range(self.count) if number not in self.places]
 
     def append(self, records: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
-        """Write records for good; one whose number is there already is left as it was."""
+        """Write records and sync them to disk; a record whose number is there already is not written again."""
         lines, end = b"", self._out.tell()
         places: dict[int, tuple[int, int]] = {}
         for number, record in records:
@@ -91,7 +86,7 @@ class Journal:
         self.places |= places
 
     def finish(self) -> None:
-        """Put all records in order into the file; RuntimeError when one is missing."""
+        """Write all records in order to the file; RuntimeError if one is missing."""
         if self.finished:
             return
         if missing := self.missing():
@@ -105,13 +100,13 @@ class Journal:
         self.part.unlink()
 
     def close(self) -> None:
-        """Let go of the folder; what is in it stays."""
+        """Release the folder; its content stays."""
         if hasattr(self, "_out"):
             self._out.close()
         os.close(self._lock)
 
     def _read(self) -> None:
-        """Find the records that are there, and cut off what a kill tore."""
+        """Find the complete records, and cut off what a crash tore."""
         whole = 0
         if self.part.exists():
             with self.part.open("rb") as lines:
@@ -140,15 +135,9 @@ def settle(
 ) -> dict[str, Any]:
     """The manifest of a folder: the one that is there, with equal settings, or else a new one, written.
 
-    Args:
-        folder: where the manifest stands.
-        files: what else the job writes; without a manifest they must not be there.
-        settings: what they depend on, as JSON holds it.
-        about: what else a reader wants to know; not compared.
-        overwrite: delete the manifest and the files first.
-
-    Raises:
-        InputError: other settings, naming those that differ; a manifest that cannot be read; files without one.
+    `settings` (JSON) are what `files` depend on; `about`, what else a reader wants to know, is not compared. With
+    `overwrite` the manifest and the files are deleted first. Raises InputError for other settings, naming those that
+    differ, for a manifest that cannot be read, and for files without one.
     """
     path = folder / MANIFEST
     for old in (path, *(folder / name for name in files)) if overwrite else ():
@@ -174,9 +163,9 @@ def settle(
 
 
 def locked(folder: pathlib.Path) -> int:
-    """A file descriptor that holds the lock of the folder, which is made when missing; closing it lets go.
+    """A file descriptor that holds the lock of the folder, which is created if it is missing; closing it releases it.
 
-    Raises InputError where there can be no such folder, and where another process holds the lock.
+    Raises InputError if the folder cannot be created or written to, and if another process holds the lock.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -186,10 +175,12 @@ def locked(folder: pathlib.Path) -> int:
         raise InputError(f"'{folder}' {why}; expected a folder for the results; choose another --output") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.access(folder, os.W_OK):
+            raise InputError(f"'{folder}' cannot be written to; choose another --output")
     except BlockingIOError:
         os.close(lock)
         raise InputError(f"another process is at work in '{folder}'; wait for it, or choose another --output") from None
-    if not os.access(folder, os.W_OK):
+    except InputError:
         os.close(lock)
-        raise InputError(f"'{folder}' cannot be written to; choose another --output")
+        raise
     return lock

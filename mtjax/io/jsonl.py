@@ -46,7 +46,7 @@ def read_lines(path: str) -> Iterator[tuple[int, bytes]]:
 
 
 def json_of(line: bytes, where: str) -> Any:
-    """The value of one line; InputError naming `where` when it is no UTF-8 or no JSON."""
+    """The value of one line; InputError naming `where` if it is not UTF-8 or not JSON."""
     try:
         value = json.loads(line.decode("utf-8-sig"))
         if rb"\ud" in line.lower():  # an escape may be half of a pair, which no text can hold
@@ -74,24 +74,19 @@ def decode(record: Any, kind: type[Record], where: str, way_out: str = "fix the 
     Types are strict: a boolean is not a number, and text is not converted. A whole number passes as a `float`, a list
     as a tuple. Unknown keys are refused.
 
-    Args:
-        record: the parsed JSON value.
-        kind: the dataclass.
-        where: file and line, the beginning of every error message.
-        way_out: what the user can do about a bad record.
-
-    Raises:
-        InputError: the record is not an object, or has an unknown or missing key or a value of another type.
+    Raises InputError, which begins with `where` (file and line) and ends with `way_out`, if the record is not an
+    object, has an unknown or missing key or a value of another type.
     """
     fields: dict[str, Any] = _fields(kind)  # type: ignore[arg-type]
     if not isinstance(record, Mapping):
         raise InputError(f"{where}: got {record!r:.80}; expected an object with {', '.join(fields)}")
     refuse_unknown(record, fields, where)
-    for name, part in _parts(kind):  # type: ignore[arg-type]
-        items = record.get(name)
-        for number, item in enumerate(items) if isinstance(items, list | tuple) else ():
-            if isinstance(item, Mapping):
-                refuse_unknown(item, _fields(part), f"{where}: {name}[{number}]")
+    for name, hint in fields.items():  # some hold a tuple of another dataclass
+        items, parts = record.get(name), typing.get_args(hint)
+        if isinstance(items, list | tuple) and parts and dataclasses.is_dataclass(parts[0]):
+            for number, item in enumerate(items):
+                if isinstance(item, Mapping):
+                    refuse_unknown(item, _fields(parts[0]), f"{where}: {name}[{number}]")  # type: ignore[arg-type]
     try:
         return msgspec.convert(record, kind)
     except msgspec.ValidationError as error:
@@ -110,13 +105,6 @@ def _fields(kind: type) -> dict[str, Any]:
     """Names and types of the fields of a dataclass."""
     hints = typing.get_type_hints(kind)
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-
-
-@functools.cache
-def _parts(kind: type) -> tuple[tuple[str, Any], ...]:
-    """The fields that hold a tuple of another dataclass, with that dataclass."""
-    found = ((name, typing.get_args(hint)) for name, hint in _fields(kind).items())
-    return tuple((name, parts[0]) for name, parts in found if parts and dataclasses.is_dataclass(parts[0]))
 
 
 def _explained(said: str, record: Any, kind: Any) -> str:

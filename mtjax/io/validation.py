@@ -1,4 +1,4 @@
-"""Types and bounds of settings. Dataclasses do not look at what they are given, so a config file could say anything.
+"""Types and bounds of settings, which dataclasses do not check.
 
 A bound is part of a field's annotation: `Annotated[int, Ge(1)]`, with `annotated_types`.
 """
@@ -23,17 +23,16 @@ BOUNDS: tuple[tuple[type, Callable[[Any, Any], bool], str], ...] = (
 )
 """Each kind of bound with its comparison and its words."""
 
-PositiveInt = Annotated[int, Ge(1)]
-"""A whole number of at least 1."""
+PositiveInt = Annotated[int, Ge(1)]  # A whole number of at least 1.
 
 WORDS = {int: "a whole number", float: "a number", str: "text in quotes", bool: "True or False", type(None): "None"}
 
 
 def check_types(settings: Any, name: str = "") -> None:
-    """Look at every setting in a tree of dataclasses, by what its field is annotated with.
+    """Check every setting in a tree of dataclasses against the annotation of its field.
 
     A whole number passes as a number, a list as a tuple, and where one of several dataclasses is expected (a source, a
-    task, an objective) one of the user's own passes too.
+    task, an objective) a dataclass of the user's own passes too.
 
     Raises:
         InputError: the first setting of a wrong type or not among its choices: dotted name, value, expectation.
@@ -42,10 +41,9 @@ def check_types(settings: Any, name: str = "") -> None:
     hints = typing.get_type_hints(type(settings), include_extras=True)
     for field in dataclasses.fields(settings):
         value, dotted = getattr(settings, field.name), f"{name}.{field.name}".lstrip(".")
-        if not _fits(value, hints[field.name]):
-            raise InputError(f"{dotted}={value!r:.80}: expected {_said(hints[field.name], value)}")
-        if outside := _outside(value, hints[field.name]):
-            raise InputError(f"{dotted}={value!r:.80}: expected {outside}")
+        hint = hints[field.name]
+        if wrong := _outside(value, hint) if _fits(value, hint) else _said(hint, value):
+            raise InputError(f"{dotted}={value!r:.80}: expected {wrong}")
         for item in value if isinstance(value, tuple | list) else (value,):
             if dataclasses.is_dataclass(item) and not isinstance(item, type):
                 check_types(item, dotted)
@@ -75,21 +73,18 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _outside(value: Any, hint: Any) -> str:
-    """The bounds in an annotation, in words, where a number is not within them; "" where it is. NaN never is."""
+    """The bounds in an annotation, in words, if a number is not within them; "" if it is. NaN never is."""
     if get_origin(hint) in (Union, types.UnionType):  # None, or a number within bounds
-        parts = [part for part in get_args(hint) if _fits(value, part)]
-        return next((words for part in parts if (words := _outside(value, part))), "")
+        return next(filter(None, (_outside(value, part) for part in get_args(hint) if _fits(value, part))), "")
     if get_origin(hint) is not Annotated or isinstance(value, bool) or not isinstance(value, int | float):
         return ""
-    said: list[str] = []
-    fine = True
-    for bound in hint.__metadata__:
-        for kind, compare, words in BOUNDS:
-            if isinstance(bound, kind):
-                limit = getattr(bound, kind.__name__.lower())
-                fine = fine and compare(value, limit)
-                said.append(f"{words} {limit}")
-    return "" if fine else " and ".join(said)
+    found = [
+        (compare(value, limit := getattr(bound, kind.__name__.lower())), f"{words} {limit}")
+        for bound in hint.__metadata__
+        for kind, compare, words in BOUNDS
+        if isinstance(bound, kind)
+    ]
+    return "" if all(fine for fine, _ in found) else " and ".join(words for _, words in found)
 
 
 def _said(hint: Any, value: Any) -> str:

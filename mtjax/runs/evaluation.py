@@ -1,4 +1,4 @@
-"""Evaluation of a loaded model: sample, check, score, and the files and tables of what was found."""
+"""Evaluation of a loaded model: sample, grade, score, and the files and tables of what was found."""
 
 import contextlib
 import dataclasses
@@ -15,44 +15,42 @@ from mtjax.data.sources import InMemory
 from mtjax.distributed.sharding import ways
 from mtjax.errors import InputError
 from mtjax.evaluation.config import EvaluateConfig
-from mtjax.evaluation.evaluator import Evaluation, chosen_metrics, evaluate_policy, metrics
-from mtjax.evaluation.grading import Graded
-from mtjax.evaluation.likelihood import held_out_loss, make_scorer
+from mtjax.evaluation.evaluator import chosen_metrics, evaluate_policy, metrics
+from mtjax.evaluation.metrics import SHARED, Evaluation, Likelihood
+from mtjax.evaluation.metrics.likelihood import held_out_loss, make_scorer
 from mtjax.io.files import write_text
 from mtjax.model.policy import make_policy
-from mtjax.reporting.intervals import Interval, difference_interval
+from mtjax.reporting.intervals import Interval
 from mtjax.reporting.report import Table
 from mtjax.runs.loading import Loaded
-from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.config import MAX_NEW_TOKENS
 from mtjax.training.step import place_batch
 
 BATCH = 16
 """Rows scored at a time for the likelihood (rounded up to what the mesh divides)."""
 
-MAX_NEW_TOKENS = 256
-"""Longest answer where the settings do not say."""
-
 
 class Outcome(NamedTuple):
-    """All that an evaluation found.
+    """Everything that an evaluation found."""
 
-    Attributes:
-        evaluations: by prompt: "plain", or "right" and "wrong" for the two prefixes of a mistake task.
-        numbers: the metrics of each, with intervals.
-        gap: right minus wrong prefix in pass@1, paired over problems; None without prefixes.
-        likelihood: nats per token and per answer, of right and (as `..._wrong`) of wrong answers; may be empty.
-        notes: what a reader must know besides.
-    """
+    evaluations: dict[str, Evaluation]  # by prompt: "plain", or "right" and "wrong" for the prefixes of a mistake task
+    numbers: dict[str, dict[str, Interval]]  # the metrics of each prompt, with intervals
+    shared: dict[str, dict[str, Interval]]  # the numbers of each metric that is computed once for all prompts
+    notes: list[str]  # what a reader must know besides
 
-    evaluations: dict[str, Evaluation]
-    numbers: dict[str, dict[str, Interval]]
-    gap: Interval | None
-    likelihood: dict[str, Interval]
-    notes: list[str]
+    @property
+    def gap(self) -> Interval | None:
+        """Right minus wrong prefix in pass@1, paired over problems; None without prefixes."""
+        return self.shared.get("gap", {}).get("gap")
+
+    @property
+    def likelihood(self) -> dict[str, Interval]:
+        """Nats per token and per answer, of right and (as `..._wrong`) of wrong answers; may be empty."""
+        return self.shared.get("likelihood", {})
 
 
 def evaluate(loaded: Loaded, config: EvaluateConfig, mesh: Any = None) -> Outcome:
-    """Sample, check and score a loaded model; on `mesh`, whose parameters it has, where given.
+    """Sample, grade and score a loaded model; on `mesh`, whose parameters it has, where given.
 
     Raises:
         InputError: no problems, none with an answer, prompts that leave no room, other bad settings.
@@ -70,42 +68,41 @@ def evaluate(loaded: Loaded, config: EvaluateConfig, mesh: Any = None) -> Outcom
     room = model.config.max_length - longest
     if room < 1:
         raise InputError(f"a prompt has {longest} tokens, the model room for {model.config.max_length}: shorten them")
-    wanted = config.max_new_tokens or min(MAX_NEW_TOKENS, room)
-    sampling = SamplingConfig(
-        config.temperature, config.top_k, config.top_p, wanted, samples=config.samples, stop=config.stop
-    )
-    greedy = any(metric.needs_greedy for metric in chosen_metrics(config.metrics))
-    evaluations = {}
-    with _on(mesh):
-        likelihood = _likelihood(loaded, config, problems, mesh, notes)  # first: bad data is found before the long part
+    wanted = config.sampling.max_new_tokens or min(MAX_NEW_TOKENS, room)
+    sampling = dataclasses.replace(config.sampling, max_new_tokens=wanted)
+    chosen = chosen_metrics(config.metrics or None)
+    needs = {need for metric in chosen.values() for need in metric.needs}
+    evaluations, scores = {}, None
+    with contextlib.nullcontext() if mesh is None else jax.set_mesh(mesh):
+        if "scores" in needs:  # first: bad data is found before the long part
+            scores = _scores(loaded, config, problems, mesh, notes)
         for name, polarity in prefixes.items():
             evaluations[name] = evaluate_policy(
-                model, params, tokenizer, problems, task, sampling,
-                polarity=polarity, seed=config.seed, rows=config.rows, end_ids=end_ids, greedy=greedy,
+                model, params, tokenizer, problems, task, sampling, polarity=polarity,
+                needs=needs, grader=config.grader, seed=config.seed, rows=config.rows, end_ids=end_ids,
             )  # fmt: skip
-    options: dict[str, Any] = {"level": config.level, "seed": config.seed, "names": config.metrics}
-    numbers = {name: metrics(evaluation, config.ks, **options) for name, evaluation in evaluations.items()}
-    gap = None
-    if len(evaluations) == 2:
-        pair = (evaluations["right"].per_problem, evaluations["wrong"].per_problem)
-        gap = difference_interval(*pair, level=config.level, seed=config.seed)
+    options: dict[str, Any] = {"level": config.level, "seed": config.seed, "aggregation": config.aggregation}
+    each = [name for name, metric in chosen.items() if not SHARED & set(metric.needs)]
+    numbers = {name: metrics(one, config.ks, names=each, **options) for name, one in evaluations.items()}
+    both = next(iter(evaluations.values()))._replace(scores=scores, wrong_prefix=evaluations.get("wrong"))
+    shared = {name: metrics(both, config.ks, names=[name], **options) for name in chosen if name not in each}
     for name, evaluation in evaluations.items():
-        right, unknown = evaluation.sampled.right.mean(), evaluation.sampled.unknown.mean()
-        if unknown > 0:
+        if evaluation.samples and (unknown := evaluation.samples.unknown.mean()) > 0:
+            right = evaluation.samples.right.mean()
             notes.append(
                 f"{unknown:.1%} of the samples ({name} prompt) could not be decided; they count as not right, so "
                 f"pass@1 lies between {right:.3f} and {right + unknown:.3f}"
             )
-    return Outcome(evaluations, numbers, gap, likelihood, notes)
+    return Outcome(evaluations, numbers, shared, notes)
 
 
-def _likelihood(
+def _scores(
     loaded: Loaded, config: EvaluateConfig, problems: list[Problem], mesh: Any, notes: list[str]
-) -> dict[str, Interval]:
-    """Nats of the problems' own solutions, as the task renders and weighs them; empty where there are none."""
+) -> Likelihood | None:
+    """Nats of the problems' own solutions, as the task renders and weighs them; None where there are none."""
     if not any(config.data.task.render(problem, loaded.tokenizer) for problem in problems):
         notes.append("the problems have no solutions, so there are no nats per token")
-        return {}
+        return None
     data = dataclasses.replace(config.data, source=InMemory(tuple(problems)), cache_dir=None)
     split = ways(mesh, "batch")
     batches = make_batches(data, loaded.tokenizer, batch_size=-(-BATCH // split) * split, seed=0, repeat=False)
@@ -115,16 +112,7 @@ def _likelihood(
     lost = {name: number for name, number in batches.report.counts._asdict().items() if number}
     if lost:
         notes.append(f"of the solutions scored for nats per token: {lost}")
-    out: dict[str, Interval] = {}
-    for polarity, suffix in ((1, ""), (0, "_wrong")):
-        if len(found.only(polarity).ids):
-            intervals = found.only(polarity).intervals(level=config.level, seed=config.seed)
-            out |= {name + suffix: interval for name, interval in intervals.items()}
-    return out
-
-
-def _on(mesh: Any) -> Any:
-    return contextlib.nullcontext() if mesh is None else jax.set_mesh(mesh)
+    return found
 
 
 def table_of(outcome: Outcome, caption: str) -> Table:
@@ -136,24 +124,24 @@ def table_of(outcome: Outcome, caption: str) -> Table:
     for name in names:
         values = [numbers.get(name) for numbers in outcome.numbers.values()]
         rows.append([name, *values, *([outcome.gap if name == "pass@1" else None] if outcome.gap else [])])
-    for name in ("nats_per_token", "nats_per_answer"):
-        values = [outcome.likelihood.get(name), outcome.likelihood.get(name + "_wrong")]
-        if len(outcome.numbers) == 2 and any(values):  # wrong answers are scored behind the wrong prefix
-            rows.append([name, *values, None])
-        elif any(values):
+    shared = {name: value for kind, own in outcome.shared.items() if kind != "gap" for name, value in own.items()}
+    for name in dict.fromkeys(name.removesuffix("_wrong") for name in shared):
+        values = [shared.get(name), shared.get(f"{name}_wrong")]
+        if len(outcome.numbers) == 2:  # wrong answers are scored after the wrong prefix
+            rows.append([name, *values, *([None] if outcome.gap else [])])
+        else:
             rows += [[name + end, value] for end, value in zip(("", "_wrong"), values, strict=True) if value]
     return Table(columns, rows, caption)
 
 
 def save(outcome: Outcome, about: dict[str, Any], folder: pathlib.Path) -> None:
-    """Write `evaluation.json` (all numbers) and `samples.jsonl` (every text with its verdict), each whole or not."""
+    """Write `evaluation.json` (all numbers) and `samples.jsonl` (every text with its verdict), each atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for prompt, evaluation in outcome.evaluations.items():
-        graded: list[tuple[str, Graded]] = [("sample", evaluation.sampled)]
-        graded += [("greedy", evaluation.greedy)] if evaluation.greedy else []
-        for kind, found in graded:
-            for problem, gold, *row in zip(evaluation.ids, evaluation.golds, *found, strict=True):
+        for kind, found in (("sample", evaluation.samples), ("greedy", evaluation.greedy)):
+            rows = zip(found.texts, found.answers, found.verdicts, strict=True) if found else ()
+            for problem, gold, row in zip(evaluation.ids, evaluation.golds, rows, strict=False):
                 for number, (text, answer, verdict) in enumerate(zip(*row, strict=True)):
                     known = {"problem": problem, "prompt": prompt, "kind": kind, "number": number, "gold": gold}
                     lines.append(json.dumps({**known, "answer": answer, "verdict": verdict.value, "text": text}))
@@ -163,6 +151,7 @@ def save(outcome: Outcome, about: dict[str, Any], folder: pathlib.Path) -> None:
         "metrics": {prompt: as_dict(intervals) for prompt, intervals in outcome.numbers.items()},
         "gap": outcome.gap and outcome.gap._asdict(),
         "likelihood": as_dict(outcome.likelihood),
+        **{name: as_dict(found) for name, found in outcome.shared.items() if name not in ("gap", "likelihood")},
         "notes": outcome.notes,
     }
     write_text(folder / "samples.jsonl", "".join(line + "\n" for line in lines))
@@ -170,8 +159,8 @@ def save(outcome: Outcome, about: dict[str, Any], folder: pathlib.Path) -> None:
 
 
 def settings_as_json(value: Any) -> Any:
-    """Settings as JSON holds them, each dataclass with its name."""
+    """Settings as JSON holds them, each dataclass with its name; those of sampling stand among the others."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: settings_as_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {"kind": type(value).__name__, **fields}
+        return {"kind": "", **fields.pop("sampling", {}), **fields} | {"kind": type(value).__name__}
     return [settings_as_json(item) for item in value] if isinstance(value, tuple | list) else value

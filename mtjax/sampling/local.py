@@ -1,8 +1,8 @@
-"""A local model as a sampler: chunks of one fixed shape, so that an interrupted job draws the same bits again."""
+"""A local model as a sampler: chunks of one fixed shape, so that a resumed job draws the same bits."""
 
 import dataclasses
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from mtjax.data.examples import encode_prompt
@@ -10,23 +10,17 @@ from mtjax.data.problem import Problem
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.sampling.config import MAX_NEW_TOKENS, SamplingConfig
-from mtjax.sampling.sampler import ProblemSamples, Prompt, Sample, Unusable
-from mtjax.sampling.texts import BUCKET, TokenSample, sample_texts
+from mtjax.sampling.sampler import Batches, Numbers, ProblemSamples, Prompt, Sample, Stop, Unusable
+from mtjax.sampling.texts import TokenSample, padded_length, sample_texts
 from mtjax.types import LanguageModel, Params
 
 
 class Prompts(NamedTuple):
-    """Prompts as tokens, with room for an answer after each.
+    """Prompts as tokens, with room for an answer after each."""
 
-    Attributes:
-        ids: token ids, BOS token included, or why the prompt is unusable.
-        length: tokens that every prompt is padded to.
-        max_new_tokens: longest answer.
-    """
-
-    ids: list[list[int] | Unusable]
-    length: int
-    max_new_tokens: int
+    ids: list[list[int] | Unusable]  # token ids, BOS token included, or why the prompt is unusable
+    length: int  # tokens that every prompt is padded to
+    max_new_tokens: int  # longest answer
 
 
 def fit_prompts(
@@ -64,8 +58,7 @@ def fit_prompts(
         first = next((one.note for one in ids if isinstance(one, Unusable)), "there are none")
         raise InputError(f"no problem can be asked; the first: {first}")
     new = max_new_tokens or min(MAX_NEW_TOKENS, model.config.max_length - longest)
-    length = max(longest, min(-(-longest // BUCKET) * BUCKET, model.config.max_length - new))
-    return Prompts(ids, length, new)
+    return Prompts(ids, padded_length(model, longest, new), new)
 
 
 def check_room(model: LanguageModel, tokens: int, new: int, what: str, remedy: str) -> None:
@@ -83,7 +76,7 @@ class LocalSampler:
     """Draws from a model on this machine; a `mtjax.sampling.sampler.Sampler`.
 
     Prompts are taken `max(rows // samples, 1)` at a time, always the same ones together; the last chunk is filled up
-    by asking its last prompt again. So the samples of a prompt do not depend on where an earlier job was killed.
+    with its last prompt. So the samples of a prompt do not depend on where an earlier job was killed.
     """
 
     model: LanguageModel
@@ -94,26 +87,21 @@ class LocalSampler:
     rows: int  # answers drawn side by side
     length: int | None = None  # tokens that prompts are padded to; None is a power of two times 128 that fits
 
-    def draw(
-        self, prompts: Sequence[Prompt], seed: int, stopped: Callable[[], Any], numbers: Sequence[int] | None = None
-    ) -> Generator[list[ProblemSamples], None, None]:
+    def draw(self, prompts: Sequence[Prompt], seed: int, stopped: Stop, numbers: Numbers = None) -> Batches:
         """The chunks that hold one of `numbers`, in order; ends early after a chunk when `stopped()`."""
         if not prompts:
             return
         size = min(max(self.rows // self.sampling.samples, 1), len(prompts))
         ids = [encode_prompt(self.tokenizer, one) if isinstance(one, str) else one for one in prompts]
-        length = self._length(max((len(one) for one in ids if not isinstance(one, Unusable)), default=1))
+        length = self.length
+        if length is None:  # a few different ones, though every call has other prompts
+            longest = max((len(one) for one in ids if not isinstance(one, Unusable)), default=1)
+            room = self.model.config.max_length - self.sampling.longest
+            length = max(longest, min(room, 128 << ((longest - 1) // 128).bit_length()))
         for chunk in sorted({number // size for number in (range(len(ids)) if numbers is None else numbers)}):
             yield self._chunk(dict(enumerate(ids[chunk * size : (chunk + 1) * size], chunk * size)), seed, size, length)
             if stopped():
                 return
-
-    def _length(self, longest: int) -> int:
-        """The length to pad to: few different ones, though every call has other prompts."""
-        if self.length is not None:
-            return self.length
-        room = self.model.config.max_length - self.sampling.longest
-        return max(longest, min(room, 128 << ((longest - 1) // 128).bit_length()))
 
     def _chunk(self, prompts: dict[int, Any], seed: int, size: int, length: int) -> list[ProblemSamples]:
         """Samples of a few prompts, by number."""
@@ -122,32 +110,23 @@ class LocalSampler:
         if asked:
             filled = asked + [asked[-1]] * (size - len(asked))
             found = sample_texts(
-                *(self.model, self.params, self.tokenizer, [prompts[number] for number in filled]),
-                *(self.sampling, seed),
-                rows=self.rows,
-                prompt_ids=filled,
-                end_ids=self.end_ids,
-                prompt_length=length,
-            )
+                self.model, self.params, self.tokenizer, [prompts[number] for number in filled], self.sampling, seed,
+                rows=self.rows, prompt_ids=filled, end_ids=self.end_ids, prompt_length=length,
+            )  # fmt: skip
             drawn = dict(zip(asked, found, strict=False))
-        return [
-            ProblemSamples(number, [], ids.note)
-            if isinstance(ids, Unusable)
-            else ProblemSamples(number, [as_sample(one, self.tokenizer) for one in drawn[number]])
-            for number, ids in prompts.items()
-        ]
+        samples = {number: [as_sample(one, self.tokenizer) for one in found] for number, found in drawn.items()}
+        notes = {number: ids.note if isinstance(ids, Unusable) else "" for number, ids in prompts.items()}
+        return [ProblemSamples(number, samples.get(number, []), note) for number, note in notes.items()]
 
 
 def as_sample(drawn: TokenSample, tokenizer: Tokenizer) -> Sample:
     """A sample without its tokens; InputError if its log-probability is not finite."""
-    try:
-        # As drawn, and as it is trained on: a text that ends in "Answer: " is another without the space.
-        tokenizer.encode(drawn.text)
-        tokenizer.encode(drawn.text.strip())
+    readable = True
+    try:  # as drawn, and as it is trained on: a text that ends in "Answer: " is another without the space
+        for text in (drawn.text, drawn.text.strip()):
+            tokenizer.encode(text)
     except InputError:
         readable = False
-    else:
-        readable = True
     if not math.isfinite(drawn.logprob):
         raise InputError(
             f"the model gives log-probability {drawn.logprob} to its own text: its weights are broken; use another "

@@ -18,26 +18,19 @@ STOP_EVERY = 16  # with stop texts, the host decodes the text after every 16 tok
 
 
 class Samples(NamedTuple):
-    """Drawn tokens and log-probabilities; M is `max_new_tokens`, N the rows (or `N S`: prompts, samples of each).
+    """Drawn tokens and log-probabilities; M is `max_new_tokens`, N the rows (or `N S`: prompts, samples of each)."""
 
-    Attributes:
-        tokens: ids, EOS token included; the pad id from each row's length on.
-        lengths: tokens drawn, 0 to M.
-        logprob: the model's own log-probability (nats) of each token at temperature 1, equal to `Policy.scores`; 0
-            after the end.
-        proposal_logprob: its log-probability under the distribution it was drawn from; 0 under greedy decoding.
-        finished: ended by an end token or a stop text, not by `max_new_tokens`.
-    """
-
-    tokens: Int[Array, "*N M"]
-    lengths: Int[Array, "*N"]
+    tokens: Int[Array, "*N M"]  # ids, EOS token included; the pad id from each row's length on
+    lengths: Int[Array, "*N"]  # tokens drawn, 0 to M
     logprob: Float[Array, "*N M"]
-    proposal_logprob: Float[Array, "*N M"]
-    finished: Bool[Array, "*N"]
+    """The model's own log-probability (nats) of each token at temperature 1, equal to `Policy.scores`; 0 after the
+    end."""
+    proposal_logprob: Float[Array, "*N M"]  # under the distribution it was drawn from; 0 under greedy decoding
+    finished: Bool[Array, "*N"]  # ended by an end token or a stop text, not by `max_new_tokens`
 
 
 class State(NamedTuple):
-    """State of the loop: the drawn tokens, and what the next token depends on."""
+    """The drawn tokens, and what the next token depends on."""
 
     step: Int[Array, ""]
     cache: Any
@@ -132,15 +125,9 @@ def make_sampler(
     prefill, and the leading axes of the results have its shape. A row depends only on its prompt, its key and the shape
     `(N, S, P)`. Samplers of the same model and settings share one compilation per shape. A row of length 0 stays empty.
 
-    Args:
-        model: the decoder; `P + max_new_tokens` must not exceed its `max_length`.
-        config: how to draw; `samples` is not used here.
-        end_ids: tokens that end an answer.
-        pad_id: fills the rest of a row.
-        decode: ids to text; required for stop texts, which the host looks for every 16 tokens.
-
-    Raises:
-        InputError: stop texts without `decode`; a prompt that leaves no room within `max_length`.
+    `config.samples` is not used. `end_ids` end an answer, `pad_id` fills the rest of a row. Stop texts need `decode`
+    (ids to text). Raises InputError for stop texts without it, and if `P + max_new_tokens` exceeds the model's
+    `max_length`.
     """
     if config.stop and decode is None:
         raise InputError(f"stop={config.stop}: stop texts need `decode`; pass the function from ids to text")
@@ -151,12 +138,7 @@ def make_sampler(
         pad_id,
     )
 
-    def sample(
-        params: Params,
-        prompts: Int[Array, "N P"] | Int[np.ndarray, "N P"],
-        lengths: Int[Array, " N"] | Int[np.ndarray, " N"],
-        keys: Key[Array, "*R"],
-    ) -> Samples:
+    def sample(params: Params, prompts: Any, lengths: Any, keys: Key[Array, "*R"]) -> Samples:
         limit = getattr(model.config, "max_length", None)
         if limit is not None and prompts.shape[1] + config.longest > limit:
             raise InputError(
@@ -168,25 +150,23 @@ def make_sampler(
         state = start(params, jnp.asarray(prompts, jnp.int32), lengths, samples)
         ran = functools.partial(advance, params, jnp.repeat(lengths, samples), keys.reshape(-1))
         if config.stop and decode is not None:
-            state = _stopping(ran, state, config, decode, pad_id)
+            drawn = _stopping(ran, state, config, decode, pad_id)
         else:
-            state = ran(jnp.int32(config.longest), state)
-        drawn = state.drawn._replace(finished=state.drawn.finished & (state.drawn.lengths > 0))
+            drawn = ran(jnp.int32(config.longest), state).drawn
+        drawn = drawn._replace(finished=drawn.finished & (drawn.lengths > 0))
         return jax.tree.map(lambda x: x.reshape(*keys.shape, *x.shape[1:]), drawn)
 
     return sample
 
 
-def _stopping(ran: Callable, state: State, config: SamplingConfig, decode: Callable, pad_id: int) -> State:
+def _stopping(ran: Callable, state: State, config: SamplingConfig, decode: Callable, pad_id: int) -> Samples:
     """Run in segments; end each row at the first token that completes a stop text, and drop what it drew after."""
-    seen, until = 0, 0
-    while until < config.longest:
-        until = min(until + STOP_EVERY, config.longest)
-        state = ran(jnp.int32(until), state)
+    seen = 0
+    for until in range(STOP_EVERY, config.longest + STOP_EVERY, STOP_EVERY):
+        state = ran(jnp.int32(min(until, config.longest)), state)
         tokens, lengths, logprob, drawn_from, finished = (np.array(x) for x in state.drawn)
         for row in np.flatnonzero(lengths > seen):
-            ids = tokens[row, : lengths[row]].tolist()
-            keep = cut_at_stop(ids, config.stop, decode)
+            keep = cut_at_stop(tokens[row, : lengths[row]].tolist(), config.stop, decode)
             if keep is not None:
                 finished[row], lengths[row] = True, keep
                 tokens[row, keep:], logprob[row, keep:], drawn_from[row, keep:] = pad_id, 0, 0
@@ -194,7 +174,7 @@ def _stopping(ran: Callable, state: State, config: SamplingConfig, decode: Calla
         state, seen = state._replace(drawn=drawn), until
         if finished.all():
             break
-    return state
+    return state.drawn
 
 
 def cut_at_stop(ids: Sequence[int], stop: Sequence[str], decode: Callable[[Sequence[int]], str]) -> int | None:

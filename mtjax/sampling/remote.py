@@ -3,7 +3,7 @@
 import dataclasses
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from mtjax.data.problem import Message, Problem
@@ -14,7 +14,7 @@ from mtjax.io.hashing import digest
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.decoders import Temperature
 from mtjax.sampling.replies import Refused
-from mtjax.sampling.sampler import ProblemSamples, Prompt, Unusable
+from mtjax.sampling.sampler import Batches, Numbers, ProblemSamples, Prompt, Stop, Unusable
 from mtjax.sampling.server import Server
 from mtjax.sampling.transport import Stopped
 
@@ -26,7 +26,7 @@ def in_threads(
     items: Iterable[In],
     threads: int,
     stop: threading.Event,
-    stopped: Callable[[], Any] = lambda: False,
+    stopped: Stop = lambda: False,
     poll: float = 0.2,
 ) -> Iterator[tuple[In, Out]]:
     """Each item with `work(item)`, as they are ready, at most `threads` at a time.
@@ -35,20 +35,18 @@ def in_threads(
     do not wait for work that is going on, but results that are ready are given before.
     """
     waiting, lock = iter(items), threading.Lock()
-    ready: queue.SimpleQueue[tuple[str, Any, Any]] = queue.SimpleQueue()
+    ready: queue.SimpleQueue[tuple[Any, Any, BaseException | None]] = queue.SimpleQueue()
 
     def loop() -> None:
+        """Work until an exception ends the thread: StopIteration after the last item."""
         try:
             while not stop.is_set():
                 with lock:
                     item = next(waiting)
-                ready.put(("result", item, work(item)))
-        except StopIteration:
-            pass
+                ready.put((item, work(item), None))
+            raise Stopped
         except BaseException as error:  # it belongs to the one who waits for the results
-            ready.put(("error", None, error))
-            return
-        ready.put(("end", None, None))
+            ready.put((None, None, error))
 
     running, failure = threads, None
     for number in range(threads):
@@ -56,22 +54,22 @@ def in_threads(
     try:
         while running:
             try:
-                kind, item, value = ready.get(timeout=0 if failure or stop.is_set() else poll)
+                item, value, error = ready.get(timeout=0 if stop.is_set() else poll)
             except queue.Empty:
-                if failure or stop.is_set():
+                if stop.is_set():
                     break
                 if stopped():
                     stop.set()
                 continue
-            if kind == "result":
+            if error is None:
                 yield item, value
                 if stopped():
                     stop.set()
-            else:
-                running -= 1
-                if kind == "error" and not (isinstance(value, Stopped) and stop.is_set()):
-                    failure = failure or value
-                    stop.set()
+                continue
+            running -= 1
+            if not isinstance(error, StopIteration | Stopped):
+                failure = failure or error
+                stop.set()
     finally:
         if running:
             stop.set()
@@ -115,9 +113,7 @@ class ServerSampler:
                 "model"
             )
 
-    def draw(
-        self, prompts: Sequence[Prompt], seed: int, stopped: Callable[[], Any], numbers: Sequence[int] | None = None
-    ) -> Generator[list[ProblemSamples], None, None]:
+    def draw(self, prompts: Sequence[Prompt], seed: int, stopped: Stop, numbers: Numbers = None) -> Batches:
         """One prompt at a time, in the order in which they are answered; ends at once when `stopped()`."""
 
         def ask(number: int) -> ProblemSamples:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from mtjax.sampling.sampler import Sample
+from mtjax.sampling.sampler import Sample, cut
 
 Optional = Literal["n", "logprobs", "seed"]
 """Optional parameters of a request; without `n` there is one sample per request."""
@@ -39,42 +39,35 @@ def read_choices(reply: Any, stop: Sequence[str] = ()) -> list[Sample]:
     A sample is finished if `finish_reason` is "stop". Its log-probability is the sum of those that the reply lists, or
     None if it lists none or one that is not finite. Raises ValueError for any other reply.
     """
-    choices = reply.get("choices") if isinstance(reply, Mapping) else None
+    choices = _dict(reply).get("choices")
     if not isinstance(choices, list) or not choices or not all(isinstance(one, Mapping) for one in choices):
         raise ValueError(f"an answer without choices: {said_in(json.dumps(reply).encode()) or repr(reply)[:120]}")
     choices = sorted(choices, key=lambda one: one["index"] if isinstance(one.get("index"), int) else 0)
-    usage = reply.get("usage")
-    total = usage.get("completion_tokens") if isinstance(usage, Mapping) and len(choices) == 1 else None
+    total = _dict(reply.get("usage")).get("completion_tokens") if len(choices) == 1 else None
     return [_sample(one, total if isinstance(total, int) else None, stop) for one in choices]
 
 
 def _sample(choice: Mapping[str, Any], total: int | None, stop: Sequence[str]) -> Sample:
-    message = choice.get("message")
+    message, listed = choice.get("message"), _dict(choice.get("logprobs"))
     text = message.get("content") if isinstance(message, Mapping) else choice.get("text")
-    if not isinstance(text, str | None) or (not isinstance(message, Mapping) and text is None):
+    if not isinstance(text, str) and (text is not None or message is None):
         raise ValueError(f"a choice without text: {choice!r:.120}")
-    text = text or ""  # a chat that says nothing has content null
-    places = [place for place in (text.find(one) for one in stop) if place >= 0]
-    numbers = _logprobs(choice.get("logprobs"))
-    known = numbers is not None and all(math.isfinite(number) for number in numbers)
+    found = listed.get("token_logprobs")
+    if isinstance(listed.get("content"), list):  # the format of a chat
+        found = [_dict(one).get("logprob") for one in listed["content"]]
+    found = found if isinstance(found, list) else []
+    numbers = [float(one) if isinstance(one, int | float) else math.nan for one in found]
     return Sample(
-        text=text[: min(places)] if places else text,
-        logprob=math.fsum(numbers) if numbers and known else None,
-        tokens=len(numbers) if numbers else total,
+        text=cut(text or "", stop),  # a chat that says nothing has content null
+        logprob=math.fsum(numbers) if numbers and all(map(math.isfinite, numbers)) else None,
+        tokens=len(numbers) or total,
         finished=choice.get("finish_reason") == "stop",
     )
 
 
-def _logprobs(found: Any) -> list[float] | None:
-    """The log-probabilities of the tokens, in either of the two formats; None if there are none."""
-    if not isinstance(found, Mapping):
-        return None
-    numbers: Any = found.get("token_logprobs")
-    if isinstance(found.get("content"), list):
-        numbers = [one.get("logprob") if isinstance(one, Mapping) else None for one in found["content"]]
-    if not isinstance(numbers, list) or not numbers:
-        return None
-    return [float(one) if isinstance(one, int | float) else math.nan for one in numbers]
+def _dict(value: Any) -> Mapping[str, Any]:
+    """The value if it is a JSON object, else an empty one."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def said_in(body: bytes) -> str:
@@ -89,7 +82,6 @@ def said_in(body: bytes) -> str:
     except ValueError:
         found = None
     for key in ("error", "message", "detail"):
-        if isinstance(found, Mapping) and found.get(key):
-            found = found[key]
+        found = _dict(found).get(key) or found
     text = found if isinstance(found, str) else text if found is None else json.dumps(found)
     return " ".join(re.sub(r"<[^>]*>", " ", text).split())[:300]

@@ -12,26 +12,14 @@ class Unusable(NamedTuple):
     note: str
 
 
-Prompt = str | Sequence[int] | Sequence[Message] | Unusable
-"""A text to continue, its token ids (local models only), or the messages of a chat (servers only)."""
-
-
 class Sample(NamedTuple):
-    """One answer.
+    """One answer."""
 
-    Attributes:
-        text: without end token, cut before a stop text.
-        logprob: summed log-probability (nats) of its tokens; None if unknown.
-        tokens: number of tokens; None if unknown.
-        finished: ended by an end token or a stop text, and not by the length limit.
-        readable: the tokenizer can encode the text again.
-    """
-
-    text: str
-    logprob: float | None = None
-    tokens: int | None = None
-    finished: bool = True
-    readable: bool = True
+    text: str  # without end token, cut before a stop text
+    logprob: float | None = None  # summed log-probability (nats) of its tokens; None if unknown
+    tokens: int | None = None  # number of tokens; None if unknown
+    finished: bool = True  # ended by an end token or a stop text, and not by the length limit
+    readable: bool = True  # the tokenizer can encode the text again
 
 
 class ProblemSamples(NamedTuple):
@@ -42,19 +30,30 @@ class ProblemSamples(NamedTuple):
     note: str = ""
 
 
+Prompt = str | Sequence[int] | Sequence[Message] | Unusable
+"""A text to continue, its token ids (local models only), or the messages of a chat (servers only)."""
+
+Stop = Callable[[], Any]  # Asked between batches whether to stop.
+
+Numbers = Sequence[int] | None  # Numbers of the prompts to draw for; None is all.
+
+Batches = Generator[list[ProblemSamples], None, None]  # Samples of a few prompts at a time, in any order.
+
+
 @runtime_checkable
 class Sampler(Protocol):
     """Draws samples for numbered prompts."""
 
-    def draw(
-        self, prompts: Sequence[Prompt], seed: int, stopped: Callable[[], Any], numbers: Sequence[int] | None = None
-    ) -> Generator[list[ProblemSamples], None, None]:
+    def draw(self, prompts: Sequence[Prompt], seed: int, stopped: Stop, numbers: Numbers = None) -> Batches:
         """Samples of the prompts in batches, in any order; ends early, after a batch, when `stopped()`.
 
-        Args:
-            prompts: all prompts; a prompt's place is its number.
-            seed: of the draws; with the number it determines what a local model draws for a prompt.
-            stopped: asked between batches.
-            numbers: the prompts to draw for, default all. Neighbours in the same batch may be drawn too.
+        A prompt's place in `prompts` is its number; with `seed` it determines what a local model draws for the prompt.
+        Neighbours of the prompts in `numbers` may be drawn too.
         """
         ...
+
+
+def cut(text: str, stop: Sequence[str]) -> str:
+    """The text before the first of the stop texts; all of it without one."""
+    places = [place for place in map(text.find, stop) if place >= 0]
+    return text[: min(places)] if places else text

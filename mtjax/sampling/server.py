@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server: requests, and what to do if it supports only a part of them.
+"""An OpenAI-compatible server.
 
 Of `n`, `logprobs` and `seed`, what a server refuses is left out from then on; if it ignores `n`, the missing samples
 are requested one by one.
@@ -20,14 +20,9 @@ from mtjax.sampling.transport import Failed, ServerConfig, Stopped, Transport
 class Server:
     """A server with the restrictions that it has shown so far; its methods may be called from many threads.
 
-    Args:
-        url: `http(s)://host[:port][/v1[/completions | /chat/completions]]`.
-        config: model, times, retries and the name of the key's variable.
-        chat: the interface to use if neither URL nor settings say.
-        say: called with a message about failures that may pass.
-
-    Raises:
-        InputError: an invalid URL, or one with a password; later, every failure that a retry does not fix.
+    `url` is `http(s)://host[:port][/v1[/completions | /chat/completions]]`, `chat` the interface to use if neither URL
+    nor settings say; `say` is called with a message about failures that may pass. Raises InputError for an invalid URL,
+    or one with a password; later for every failure that a retry does not fix.
     """
 
     def __init__(
@@ -67,8 +62,8 @@ class Server:
     def draw(self, prompt: Prompt, sampling: SamplingConfig, seed: int) -> list[Sample]:
         """`sampling.samples` answers to a prompt, in as many requests as it takes.
 
-        `seed` and the number of the sample make the seed of each request. Raises `Refused` where the server does not
-        take this prompt, InputError where it takes none, `Stopped` when the job is over.
+        `seed` and the number of the sample make the seed of each request. Raises `Refused` if the server refuses this
+        prompt, InputError if it refuses all, `Stopped` when the job is over.
         """
         out: list[Sample] = []
         while len(out) < sampling.samples:
@@ -122,30 +117,27 @@ class Server:
 
     def _explained(self, refused: Refused) -> InputError:
         """The error for a refusal of all requests: its reason and how to fix it."""
-        variable = self.config.api_key_variable
+        why = f"(status {refused.status}: {refused.said})"
         if refused.status in (401, 403):
             is_set = "the one in it was not accepted" if self.transport.has_key else "it is not set"
             return InputError(
-                f"the server at {self.base} wants an API key (status {refused.status}: {refused.said}); the key is "
-                f"taken from the environment variable {variable}, and {is_set}"
+                f"the server at {self.base} wants an API key {why}; the key is taken from the environment variable "
+                f"{self.config.api_key_variable}, and {is_set}"
             )
-        if refused.status == 404:
-            try:
-                names = self.models()
-            except (Refused, Failed, InputError, Stopped):
-                names = []
-            if self.model is not None and names and self.model not in names:
-                return InputError(
-                    f"the server at {self.base} has no model {self.model!r} ({refused.said}); set --server.model: "
-                    f"{suggest(self.model, names)}"
-                )
+        if refused.status != 404:
+            return InputError(f"the server at {self.base}{refused.path} refuses {why}; check URL and settings")
+        try:
+            names = self.models()
+        except (Refused, Failed, InputError, Stopped):
+            names = []
+        if self.model is not None and names and self.model not in names:
             return InputError(
-                f"the server has no {self.base}{refused.path}, or no model {self.model!r} there (status 404: "
-                f"{refused.said}); check the URL, which should end in /v1, --server.api ({self.api}) and --server.model"
+                f"the server at {self.base} has no model {self.model!r} ({refused.said}); set --server.model: "
+                f"{suggest(self.model, names)}"
             )
         return InputError(
-            f"the server at {self.base}{refused.path} refuses (status {refused.status}: {refused.said}); check URL and "
-            "settings"
+            f"the server has no {self.base}{refused.path}, or no model {self.model!r} there {why}; check the URL, "
+            f"which should end in /v1, --server.api ({self.api}) and --server.model"
         )
 
 
@@ -167,9 +159,10 @@ def split_url(url: str) -> tuple[str, Literal["completions", "chat"] | None]:
             "the server URL holds a name or password; take them out, and put the API key in the environment variable "
             "that --server.api_key_variable names"
         )
-    path, said = parts.path.rstrip("/"), None
-    endings: dict[str, Literal["completions", "chat"]] = {"/chat/completions": "chat", "/completions": "completions"}
-    ending = next((ending for ending in endings if path.endswith(ending)), None)
-    if ending is not None:
-        path, said = path.removesuffix(ending), endings[ending]
+    path = parts.path.rstrip("/")
+    said: Literal["completions", "chat"] | None = None
+    if path.endswith("/completions"):
+        path = path.removesuffix("/completions")
+        said = "chat" if path.endswith("/chat") else "completions"
+        path = path.removesuffix("/chat")
     return urllib.parse.urlunsplit((parts.scheme, parts.netloc, path or "/v1", "", "")), said

@@ -7,36 +7,26 @@ import jax
 import numpy as np
 
 from mtjax.data.examples import encode_prompt
+from mtjax.data.problem import Message
 from mtjax.distributed.placement import read_whole
 from mtjax.distributed.sharding import ways
 from mtjax.errors import InputError
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.loop import make_sampler, row_keys
+from mtjax.sampling.sampler import cut
 from mtjax.types import LanguageModel, Params
 
 BUCKET = 32  # prompts are padded to a multiple of this many tokens, which limits the number of compiled shapes
 
 
 class TokenSample(NamedTuple):
-    """One answer of a local model, with its tokens.
+    """One answer of a local model, with its tokens."""
 
-    Attributes:
-        text: the answer without its EOS token, cut before a stop text.
-        tokens: all drawn tokens, including the EOS token or those of the stop text.
-        logprob: log-probability (nats) of `tokens` given the prompt, by the model itself at temperature 1.
-        proposal_logprob: the same under the distribution that was drawn from; 0 under greedy decoding.
-        finished: ended by an end token or a stop text, not by `max_new_tokens`.
-    """
-
-    text: str
-    tokens: tuple[int, ...]
-    logprob: float
-    proposal_logprob: float
-    finished: bool
-
-
-Sample = TokenSample
-"""Old name, for `evaluation` and `experiments`."""
+    text: str  # the answer without its EOS token, cut before a stop text
+    tokens: tuple[int, ...]  # all drawn tokens, including the EOS token or those of the stop text
+    logprob: float  # log-probability (nats) of `tokens` given the prompt, by the model itself at temperature 1
+    proposal_logprob: float  # the same under the distribution that was drawn from; 0 under greedy decoding
+    finished: bool  # ended by an end token or a stop text, not by `max_new_tokens`
 
 
 def sample_texts(
@@ -59,12 +49,7 @@ def sample_texts(
     id, sample)` and on the chunk's shape, not on the other prompts.
 
     Args:
-        model: the decoder.
-        params: its parameters.
-        tokenizer: a `mtjax.data.tokenizer.Tokenizer`.
         prompts: texts, or token ids that are taken as they are.
-        config: the sampling settings.
-        seed: random seed for sampling.
         rows: rows of a chunk; on a mesh rounded up to what its rows divide into.
         prompt_ids: number of each prompt in its key; default its place in the list.
         end_ids: tokens that end an answer, besides the tokenizer's EOS token.
@@ -79,17 +64,19 @@ def sample_texts(
         return []
     ends = (tokenizer.end_id, *end_ids)
     sampler = make_sampler(model, config, end_ids=ends, pad_id=tokenizer.pad_id, decode=tokenizer.decode)
-    length = _padded_length(model, ids, config, prompt_length)
+    longest = max(map(len, ids))
+    length = padded_length(model, longest, config.longest) if prompt_length is None else prompt_length
+    if longest > length:
+        raise InputError(f"a prompt has {longest} tokens, but prompt_length is {length}: raise it")
     mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty:
-        together = min(config.samples, rows)  # samples of one prompt in a chunk
-        count = max(rows // together, 1)
-    else:
-        split = ways(mesh, "batch")
-        together, count = 1, -(-rows // split) * split
+    together = min(config.samples, rows) if mesh.empty else 1  # samples of one prompt in a chunk
     numbers = range(len(ids)) if prompt_ids is None else prompt_ids
     work = [(prompt, first) for prompt in range(len(ids)) for first in range(0, config.samples, together)]
-    count = min(count, len(work)) if mesh.empty else count
+    if mesh.empty:
+        count = min(max(rows // together, 1), len(work))
+    else:
+        split = ways(mesh, "batch")
+        count = -(-rows // split) * split
     out: list[list[TokenSample]] = [[] for _ in ids]
     for begin in range(0, len(work), count):
         chunk = work[begin : begin + count]
@@ -107,24 +94,17 @@ def sample_texts(
     return out
 
 
-def _padded_length(model: LanguageModel, ids: list[list[int]], config: SamplingConfig, fixed: int | None) -> int:
-    longest = max(len(prompt) for prompt in ids)
-    if fixed is not None:
-        if longest > fixed:
-            raise InputError(f"a prompt has {longest} tokens, but prompt_length is {fixed}: raise it")
-        return fixed
+def padded_length(model: LanguageModel, longest: int, new: int) -> int:
+    """The longest prompt's tokens, rounded up to a multiple of 32 if the model has room for `new` more."""
     limit = getattr(model.config, "max_length", None)
     rounded = -(-longest // BUCKET) * BUCKET
-    return rounded if limit is None else max(longest, min(rounded, limit - config.longest))
+    return rounded if limit is None else max(longest, min(rounded, limit - new))
 
 
 def _sample(drawn: Any, at: tuple[int, int], tokenizer: Any, stop: Sequence[str], ends: Sequence[int]) -> TokenSample:
     tokens = drawn.tokens[at][: drawn.lengths[at]].tolist()
-    said = tokens[:-1] if tokens and tokens[-1] in ends else tokens
-    text = tokenizer.decode(said)
-    places = [place for place in (text.find(one) for one in stop) if place >= 0]
     return TokenSample(
-        text=text[: min(places)] if places else text,
+        text=cut(tokenizer.decode(tokens[:-1] if tokens and tokens[-1] in ends else tokens), stop),
         tokens=tuple(tokens),
         logprob=float(drawn.logprob[at].sum(dtype=np.float64)),
         proposal_logprob=float(drawn.proposal_logprob[at].sum(dtype=np.float64)),
@@ -134,8 +114,6 @@ def _sample(drawn: Any, at: tuple[int, int], tokenizer: Any, stop: Sequence[str]
 
 def prompt_text(tokenizer: Any, prompt: str, raw: bool) -> str:
     """The text to continue: the prompt in the chat template, or as it stands if there is none or `raw` is set."""
-    from mtjax.data.problem import Message
-
     if raw or tokenizer.chat_template is None:
         return prompt
     return tokenizer.render_chat((Message(role="user", content=prompt),), True)

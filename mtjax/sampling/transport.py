@@ -4,28 +4,33 @@ A request is tried again after a time-out, a broken connection, an answer that c
 429 and 5xx. The wait doubles each time, with jitter, and is at least as long as `Retry-After` asks.
 """
 
+import contextlib
 import dataclasses
 import email.utils
 import http.client
-import ipaddress
 import itertools
 import json
 import math
 import os
 import random
+import re
 import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le
 
 from mtjax.errors import InputError
+from mtjax.io.validation import PositiveInt, check_types
 from mtjax.sampling.replies import Refused, said_in
 
-AGAIN = frozenset({408, 425, 429})
-"""Statuses below 500 after which a request is tried again; of those from 500 on, all but 501 and 505 are."""
+AGAIN = frozenset({408, 425, 429, *range(500, 600)}) - {501, 505}  # Statuses after which a request is tried again.
+
+Seconds = Annotated[float, Ge(0)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,29 +41,18 @@ class ServerConfig:
     api: Literal["completions", "chat"] | None = None
     """`/v1/completions` continues the rendered prompt, `/v1/chat/completions` leaves the template to the server. None
     takes what the URL ends in, or else chat for data.task:chat_task and completions for the other tasks."""
-    concurrency: int = 16  # Number of concurrent requests.
-    timeout: float = 300.0  # Time limit for a complete answer, in seconds.
-    retries: int = 8  # Number of retries of a request before the job stops.
-    first_wait: float = 1.0  # Seconds before the first retry; each further wait is twice as long.
-    longest_wait: float = 60.0  # Upper limit of the doubling wait, in seconds.
-    patience: float = 900.0  # Longest accepted `Retry-After`, in seconds; a longer one stops the job.
-    samples_per_request: int | None = None
-    """Most samples to ask for in one request (`n`); None asks for all of a problem's."""
+    concurrency: PositiveInt = 16  # Number of concurrent requests.
+    timeout: Annotated[float, Gt(0), Le(threading.TIMEOUT_MAX)] = 300.0  # Seconds for a complete answer.
+    retries: Annotated[int, Ge(0)] = 8  # Number of retries of a request before the job stops.
+    first_wait: Seconds = 1.0  # Seconds before the first retry; each further wait is twice as long.
+    longest_wait: Seconds = 60.0  # Upper limit of the doubling wait, in seconds.
+    patience: Seconds = 900.0  # Longest accepted `Retry-After`, in seconds; a longer one stops the job.
+    samples_per_request: PositiveInt | None = None  # Most samples per request (`n`); None asks for all of a problem.
     logprobs: bool = True  # Request log-probabilities; a server may still give none.
-    api_key_variable: str = "MTJAX_API_KEY"
-    """Environment variable that holds the API key, sent as a bearer token; if it is not set, no key is sent."""
+    api_key_variable: str = "MTJAX_API_KEY"  # Environment variable with the API key (a bearer token), if there is one.
 
     def __post_init__(self) -> None:
-        least = {"concurrency": 1, "retries": 0, "first_wait": 0, "longest_wait": 0, "patience": 0}
-        for name, lowest in least.items():
-            if not getattr(self, name) >= lowest:
-                raise InputError(f"server.{name}={getattr(self, name)}: expected at least {lowest}")
-        if not self.timeout <= threading.TIMEOUT_MAX:
-            raise InputError(f"server.timeout={self.timeout}: expected seconds, such as 300")
-        if not self.timeout > 0 or (self.samples_per_request is not None and self.samples_per_request < 1):
-            raise InputError(
-                f"server.timeout={self.timeout}, samples_per_request={self.samples_per_request}: expected more than 0"
-            )
+        check_types(self, "server")
 
 
 class Stopped(Exception):
@@ -66,7 +60,7 @@ class Stopped(Exception):
 
 
 class Failed(Exception):
-    """A request failed in a way that may pass: what happened, and how long the server asks to wait."""
+    """A request failed in a way that may pass; `wait` is how long the server asks to wait, in seconds."""
 
     def __init__(self, what: str, wait: float | None = None):
         super().__init__(what)
@@ -74,21 +68,15 @@ class Failed(Exception):
 
 
 class Transport:
-    """Sends requests to one server; may be called from many threads.
+    """Sends requests to one server, to paths below the URL `base`; may be called from many threads.
 
-    Args:
-        base: the URL that every path is appended to.
-        config: times, retries and the name of the key's variable.
-        say: called with a message about failures, at most once in ten seconds.
-
-    Raises:
-        InputError: a key that cannot be sent.
+    `say` is called with a message about failures, at most once in ten seconds. Raises InputError for a key that cannot
+    be sent.
     """
 
     def __init__(self, base: str, config: ServerConfig, say: Callable[[str], None] = lambda text: None):
         self.base, self.config, self.say = base, config, say
-        self.stop = threading.Event()
-        """Set to end all waiting."""
+        self.stop = threading.Event()  # set to end all waiting
         self._not_before = self._said = 0.0
         self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
         key = os.environ.get(config.api_key_variable, "").strip()
@@ -98,11 +86,12 @@ class Transport:
         if key:
             self._headers["Authorization"] = f"Bearer {key}"
         host = urllib.parse.urlsplit(base).hostname or ""
-        proxies = [urllib.request.ProxyHandler({})] if _is_this_machine(host) else []
+        here = host in ("localhost", "::1") or re.fullmatch(r"127(\.\d+){3}", host)
+        proxies = [urllib.request.ProxyHandler({})] if here else []  # this machine is reached without a proxy
         self._opener = urllib.request.build_opener(_NoRedirect(), *proxies)
 
     def send(self, path: str, body: Any, read: Callable[[Any], Any], retries: int | None = None) -> Any:
-        """`read(reply)` of a POST of `body`, or of a GET where it is None, with retries.
+        """`read(reply)` of a POST of `body`, or of a GET if it is None, with retries.
 
         `read` raises `Failed` for an invalid reply. Raises `Refused` for a status that will not change, InputError
         when `retries` (default: the settings') are used up, `Stopped` when the job is over.
@@ -136,7 +125,7 @@ class Transport:
         raise AssertionError("unreachable")
 
     def _once(self, path: str, body: Any) -> Any:
-        """One request and its JSON; raises `Failed` for a failure that may pass, `Refused` for one that will not."""
+        """One request and its JSON; raises `Failed` or `Refused`."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.base + path, data, self._headers)
         deadline = time.monotonic() + self.config.timeout
@@ -149,13 +138,11 @@ class Transport:
                         raise TimeoutError(f"no complete answer within {self.config.timeout:g} s")
             return json.loads(b"".join(parts))
         except urllib.error.HTTPError as error:
-            with error:
-                try:
-                    text = error.read(1 << 16)
-                except (OSError, http.client.HTTPException):
-                    text = b""
+            text = b""
+            with error, contextlib.suppress(OSError, http.client.HTTPException):
+                text = error.read(1 << 16)
             what = said_in(text) or str(error.reason)
-            if error.code in AGAIN or (error.code >= 500 and error.code not in (501, 505)):
+            if error.code in AGAIN:
                 raise Failed(f"status {error.code}: {what}", retry_after(error.headers.get("Retry-After"))) from error
             raise Refused(error.code, what, path) from error
         except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
@@ -163,25 +150,20 @@ class Transport:
 
 
 def back_off(attempt: int, config: ServerConfig, unit: float) -> float:
-    """Seconds to wait after the failure number `attempt`, from 0: `min(longest, first 2^attempt) (1 + unit) / 2`.
-
-    `unit` in [0, 1) is the jitter, which keeps many requests that failed together from coming back together.
-    """
+    """Seconds after failure `attempt`, from 0: `min(longest, first 2^attempt) (1 + unit) / 2`; `unit` is jitter."""
     return min(config.longest_wait, config.first_wait * 2.0 ** min(attempt, 60)) * (1 + unit) / 2
 
 
 def retry_after(header: str | None) -> float | None:
     """Seconds that a `Retry-After` header asks for, as a number or a date; None without one that can be read."""
-    if header is None:
-        return None
     try:
-        return max(float(header), 0.0) if math.isfinite(float(header)) else None
+        seconds = float(header or "")
     except ValueError:
-        pass
-    try:
-        return max(email.utils.parsedate_to_datetime(header).timestamp() - time.time(), 0.0)
-    except ValueError:
-        return None
+        try:
+            seconds = email.utils.parsedate_to_datetime(header or "").timestamp() - time.time()
+        except ValueError:
+            return None
+    return max(seconds, 0.0) if math.isfinite(seconds) else None
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -189,11 +171,3 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *args: Any, **kwargs: Any) -> None:
         return None
-
-
-def _is_this_machine(host: str) -> bool:
-    """Whether a host is this machine, for which proxies of the environment are not used."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

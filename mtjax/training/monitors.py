@@ -87,7 +87,8 @@ class HeldOutCoverage:
         if not problems:
             raise InputError("coverage.source has no problems; check its split")
         self.settings, self.model, self.tokenizer, self.mesh = settings, model, tokenizer, mesh
-        self.golds = check_gold(problems)
+        check_gold(problems)
+        self.problems = problems
         self.prompts = [task.prompt(problem, None, tokenizer) for problem in problems]
         longest = max(len(encode_prompt(tokenizer, prompt)) for prompt in self.prompts)
         room = model.config.max_length - longest
@@ -121,7 +122,7 @@ class HeldOutCoverage:
         else:
             with jax.set_mesh(self.mesh):
                 drawn = sample_texts(*arguments, **options)
-        right = grade([[sample.text for sample in row] for row in drawn], self.golds).right.sum(axis=1)
+        right = grade(drawn, self.problems).right.sum(axis=1)
         out: dict[str, float] = {}
         for k in settings.all_ks:
             out[f"coverage/pass@{k}"] = float(np.mean(pass_at_k(settings.samples, right, k)))

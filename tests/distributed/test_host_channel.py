@@ -171,6 +171,16 @@ def test_the_host_that_differs_is_named_with_what_it_has():
     assert "devices: host 1 has absent" in agree(same, {"optim.learning_rate": "0.1", "data": "abc"})
 
 
+def test_all_code_of_the_package_is_compared(tmp_path, monkeypatch):
+    (tmp_path / "distributed").mkdir()
+    monkeypatch.setattr(hosts, "__file__", str(tmp_path / "distributed" / "hosts.py"))
+    file = tmp_path / "train.py"
+    file.write_text("a = 1")
+    before = hosts.code_facts()["code of mtjax"]
+    file.write_text("a = 2")
+    assert hosts.code_facts()["code of mtjax"] != before
+
+
 def test_the_environment_says_who_one_is_or_is_refused():
     full = {"MTJAX_HOSTS": "4", "MTJAX_HOST": "3", "MTJAX_COORDINATOR": "10.0.0.1:1234"}
     assert hosts.read_cluster({}) is None

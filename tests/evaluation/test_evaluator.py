@@ -11,13 +11,19 @@ from mtjax.errors import InputError
 from mtjax.evaluation.evaluator import Evaluation, evaluate_policy, metrics
 from mtjax.evaluation.grading import check_gold, grade
 from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.sampler import Sample
 from tests.evaluation.scripted import bigram_model, script
 
 PROBLEMS = [Problem("a", "3 + 4 =", "7"), Problem("b", "2 + 1 =", "3"), Problem("c", "4 + 3 =", right=("Answer: 7",))]
 
 
+def graded(texts, golds):
+    problems = [Problem(f"p{number}", "?", gold) for number, gold in enumerate(golds)]
+    return grade([[Sample(text) for text in row] for row in texts], problems)
+
+
 def test_grading_by_hand():
-    found = grade(
+    found = graded(
         [["#### 1,000", "Answer: 1000.0", "no idea at\nall"], ["Answer: 3 hours 20 minutes", "cat", "Cat"]],
         ["1000", "200"],
     )
@@ -36,7 +42,7 @@ def test_gold_answers_are_given_or_found_and_one_that_is_not_is_named():
     with pytest.raises(InputError, match="problem d has no answer"):
         check_gold([*PROBLEMS, Problem("d", "1 + 1 =")])
     with pytest.raises(InputError, match="2 problems were sampled and 1"):
-        grade([["1"], ["2"]], ["1"])
+        graded([["1"], ["2"]], ["1"])
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +60,13 @@ def test_a_model_that_always_says_seven(tokenizer):
     found = evaluate(model, params, tokenizer, sampling)
     assert found.sampled.texts == [["Answer: 7"] * 4] * 3
     assert found.per_problem.tolist() == [1, 0, 1]
-    assert found.finished.all()
+    assert not found.sampled.cut.any()
     numbers = metrics(found, (1, 2, 4))
     assert set(numbers) == {"greedy", *(f"{n}@{k}" for n in ("pass", "maj") for k in (1, 2, 4)), "unknown",
                             "without_answer", "cut"}  # fmt: skip
     assert numbers["greedy"].mean == numbers["pass@4"].mean == numbers["maj@4"].mean == pytest.approx(2 / 3)
     assert numbers["cut"].mean == numbers["unknown"].mean == 0
-    short = evaluate(model, params, tokenizer, SamplingConfig(max_new_tokens=1, samples=4), greedy=False)
+    short = evaluate(model, params, tokenizer, SamplingConfig(max_new_tokens=1, samples=4), needs=["samples"])
     assert metrics(short)["cut"].mean == 1
     assert "greedy" not in metrics(short)
 
@@ -92,8 +98,8 @@ def test_further_parameters_compile_nothing_and_arms_meet_the_same_noise(tokeniz
 
 
 def test_unknown_is_reported_and_bounds_pass_at_1():
-    found = grade([["Answer: 3 hours 20 minutes", "Answer: 200"]], ["200"])
-    numbers = metrics(Evaluation(["a"], ["200"], found, np.ones((1, 2), bool)), (1,))
+    found = graded([["Answer: 3 hours 20 minutes", "Answer: 200"]], ["200"])
+    numbers = metrics(Evaluation(["a"], ["200"], found), (1,))
     assert numbers["unknown"].mean == 0.5
     assert numbers["pass@1"].mean == 0.5
     assert numbers["pass@1_if_unknown_right"].mean == 1

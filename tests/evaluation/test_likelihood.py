@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mtjax.errors import InputError
-from mtjax.evaluation.likelihood import held_out_loss, make_scorer
+from mtjax.evaluation.metrics import Evaluation, MetricSettings
+from mtjax.evaluation.metrics.likelihood import Nats, held_out_loss, make_scorer
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.model.policy import make_policy
@@ -42,11 +43,13 @@ def test_by_hand():
     np.testing.assert_array_equal(found.weight, [2, 1, 2])
     assert found.only(0).ids.tolist() == [3]
     assert found.only(1).ids.tolist() == [7, 5]
-    assert float(found.per_token.value) == pytest.approx(bit)
-    assert float(found.per_answer.value) == pytest.approx(5 * bit / 3)
-    intervals = found.intervals()
-    assert intervals["nats_per_token"].low == pytest.approx(bit)
-    assert intervals["nats_per_answer"].mean == pytest.approx(5 * bit / 3)
+    right = Nats()(Evaluation([], [], scores=found._replace(polarity=np.ones(3))), MetricSettings())
+    assert right["nats_per_token"].low == right["nats_per_token"].mean == pytest.approx(bit)
+    assert right["nats_per_answer"].mean == pytest.approx(5 * bit / 3)
+    both = Nats()(Evaluation([], [], scores=found), MetricSettings())
+    assert {name: numbers.mean for name, numbers in both.items()} == pytest.approx(
+        {"nats_per_token": bit, "nats_per_answer": 2 * bit, "nats_per_token_wrong": bit, "nats_per_answer_wrong": bit}
+    )
 
 
 def test_an_example_counts_once_and_an_empty_answer_not_at_all():

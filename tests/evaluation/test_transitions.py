@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtjax import transitions as command
+from mtjax.data.problem import Problem
 from mtjax.data.sources.mined import MinedProblem, Solution, to_json
 from mtjax.errors import ExitCode, InputError
 from mtjax.evaluation.grading import grade
@@ -21,6 +22,7 @@ from mtjax.evaluation.transitions import (
     transition_table,
     transitions,
 )
+from mtjax.sampling.sampler import Sample
 
 QUESTION = "17 + 5 - 3 ="
 RIGHT = "Step 1: 17 + 5 = 22\nStep 2: 22 - 3 = 19\nAnswer: 19"
@@ -76,7 +78,9 @@ def test_answers_of_generated_arithmetic_are_labelled_by_their_first_slip():
     assert [label_answer(QUESTION, text) for text in (RIGHT, CARRY, OPERATOR, SHORT)] == [
         "right", "carry", "operator", "missing",
     ]  # fmt: skip
-    graded = grade([[RIGHT, CARRY], ["I do not know", "so 4"]], ["19", "4"])
+    rows = [[RIGHT, CARRY], ["I do not know", "so 4"]]
+    problems = [Problem("a", QUESTION, "19"), Problem("b", "?", "4")]
+    graded = grade([[Sample(text) for text in row] for row in rows], problems)
     found = label_graded(["p", "q"], [QUESTION, "What is 2 + 2?"], graded)
     assert found["p"] == ["right", "carry"]
     assert found["q"] == ["wrong", "right"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mtjax.errors import InputError
-from mtjax.evaluation.calibration import calibration_error, reliability
+from mtjax.evaluation.metrics.calibration import calibration_error, reliability
 from mtjax.experiments.arms import count_targets, look_steps
 from mtjax.experiments.coverage import CROSS_ENTROPY, Curves, dco_name, verdict
 from mtjax.experiments.findings import prefix_text

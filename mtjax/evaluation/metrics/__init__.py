@@ -1,8 +1,8 @@
-"""Metrics of checked answers: one file for each."""
+"""Metrics of an evaluation: one file for each."""
 
-from mtjax.evaluation.metrics.base import METRICS, Evaluation, Metric, MetricSettings
+from mtjax.evaluation.metrics.base import METRICS, SHARED, Evaluation, Likelihood, Metric, MetricSettings, Need
 from mtjax.registry import import_modules
 
 import_modules(__name__)
 
-__all__ = ["METRICS", "Evaluation", "Metric", "MetricSettings"]
+__all__ = ["METRICS", "SHARED", "Evaluation", "Likelihood", "Metric", "MetricSettings", "Need"]

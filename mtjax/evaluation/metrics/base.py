@@ -1,54 +1,70 @@
 """The contract of a metric, and what it is computed from."""
 
-from collections.abc import Sequence
-from typing import ClassVar, NamedTuple, Protocol
+from collections.abc import Collection, Sequence
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 
 from mtjax.evaluation.grading import Graded
 from mtjax.registry import Registry
 from mtjax.reporting.intervals import Interval, mean_interval
 
-METRICS = Registry("metric", requires=("needs_greedy", "order"))
-"""Every metric of `python -m mtjax.evaluate` by name."""
+METRICS = Registry("metric", requires=("needs", "order"))  # Every metric of `python -m mtjax.evaluate` by name.
+
+Need = Literal["samples", "greedy", "scores", "wrong_prefix"]
+"""What a metric may need; the fields of `Evaluation` below say what each is."""
+
+SHARED: frozenset[Need] = frozenset({"scores", "wrong_prefix"})
+"""Needs of which an evaluation has one for all its prompts: metrics with one of them are computed once."""
+
+
+class Likelihood(NamedTuple):
+    """How surprised a model is by answers it has not seen; one entry per answer."""
+
+    ids: Int[np.ndarray, " A"]  # the examples' numbers (`segment_id`), each once, in the order met
+    nats: Float[np.ndarray, " A"]  # weighted negative log-probability, summed over the answer's target tokens
+    weight: Float[np.ndarray, " A"]  # sum of the answer's target weights: its tokens, where weights are 1
+    polarity: Float[np.ndarray, " A"]  # 1 for right answers, 0 for wrong ones; 1 where there is no polarity
+
+    def only(self, polarity: float | int) -> "Likelihood":
+        """The answers of one polarity: 1 right, 0 wrong; may be empty."""
+        return Likelihood(*(column[self.polarity == polarity] for column in self))
 
 
 class Evaluation(NamedTuple):
-    """The checked answers of one policy to N problems with one prompt.
+    """What is known of one policy on N problems; a field that no chosen metric needs is None."""
 
-    Attributes:
-        ids: names of the problems.
-        golds: their answers.
-        sampled: n samples of each, checked.
-        finished: whether a sample ended by itself before `max_new_tokens`.
-        greedy: one greedy answer of each (n = 1); None where it was not asked for.
-    """
+    ids: list[str]  # names of the problems
+    golds: Sequence[str | None]  # their gold answers
+    samples: Graded | None = None  # n graded samples of each
+    greedy: Graded | None = None  # one graded greedy answer of each (n = 1)
+    scores: Likelihood | None = None  # nats of the problems' own right and wrong solutions
+    wrong_prefix: "Evaluation | None" = None  # the same after the wrong prefix of a mistake task
 
-    ids: list[str]
-    golds: list[str]
-    sampled: Graded
-    finished: Bool[np.ndarray, "N n"]
-    greedy: Graded | None = None
+    def has(self, needs: Collection[Need]) -> bool:
+        """Whether it holds everything in `needs`."""
+        return all(getattr(self, need) is not None for need in needs)
+
+    @property
+    def sampled(self) -> Graded:
+        """`samples` of an evaluation that has them."""
+        assert self.samples is not None, "the metric must declare that it needs samples"
+        return self.samples
 
     @property
     def per_problem(self) -> Float[np.ndarray, " N"]:
-        """Share of right samples of each problem, its pass@1: what a paired comparison of two arms takes."""
+        """Share of right samples of each problem, its pass@1: what a paired comparison of two models takes."""
         return self.sampled.right.mean(axis=1)
 
 
 class MetricSettings(NamedTuple):
-    """What all metrics of an evaluation share.
+    """What all metrics of an evaluation share."""
 
-    Attributes:
-        ks: sample counts for pass@k and maj@k.
-        level: share of the bootstrap intervals, such as 0.95.
-        seed: seed of the bootstrap.
-    """
-
-    ks: tuple[int, ...] = ()
-    level: float = 0.95
-    seed: int = 0
+    ks: tuple[int, ...] = ()  # sample counts for pass@k and maj@k
+    level: float = 0.95  # share of the bootstrap intervals
+    seed: int = 0  # seed of the bootstrap
+    aggregation: str = "majority"  # registered name of what chooses an answer for maj@k
 
     def interval(self, values: Sequence[float] | np.ndarray) -> Interval:
         """The mean of one number per problem, with its bootstrap interval over problems."""
@@ -56,15 +72,10 @@ class MetricSettings(NamedTuple):
 
 
 class Metric(Protocol):
-    """A frozen dataclass.
+    """A frozen dataclass. With `by_default: ClassVar[bool] = False` it is computed only if it is chosen by name."""
 
-    Attributes:
-        needs_greedy: whether it reads `Evaluation.greedy`, which costs one more answer per problem.
-        order: its place in tables, ascending; equal ones by name.
-    """
-
-    needs_greedy: ClassVar[bool]
-    order: ClassVar[int]
+    needs: ClassVar[tuple[Need, ...]]  # it is called only with an evaluation that has them
+    order: ClassVar[int]  # its place in tables, ascending; equal ones by name
 
     def __call__(self, evaluation: Evaluation, settings: MetricSettings) -> dict[str, Interval]:
         """The numbers by the names that they have in tables and files; empty where they do not apply."""

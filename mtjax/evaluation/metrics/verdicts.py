@@ -3,7 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
-from mtjax.evaluation.metrics.base import METRICS, Evaluation, MetricSettings
+from mtjax.evaluation.metrics.base import METRICS, Evaluation, MetricSettings, Need
 from mtjax.reporting.intervals import Interval
 
 
@@ -16,18 +16,11 @@ class VerdictShares:
     bound of pass@1.
     """
 
-    needs_greedy: ClassVar[bool] = False
+    needs: ClassVar[tuple[Need, ...]] = ("samples",)
     order: ClassVar[int] = 20
 
     def __call__(self, evaluation: Evaluation, settings: MetricSettings) -> dict[str, Interval]:
-        """See the class."""
-        sampled = evaluation.sampled
-        shares = {
-            "unknown": sampled.unknown,
-            "without_answer": sampled.without_answer,
-            "cut": ~evaluation.finished,
-        }
-        out = {}
-        if sampled.unknown.any():
-            out["pass@1_if_unknown_right"] = settings.interval((sampled.right | sampled.unknown).mean(axis=1))
-        return out | {name: settings.interval(share.mean(axis=1)) for name, share in shares.items()}
+        found = evaluation.sampled
+        shares = {"pass@1_if_unknown_right": found.right | found.unknown} if found.unknown.any() else {}
+        shares |= {"unknown": found.unknown, "without_answer": found.without_answer, "cut": found.cut}
+        return {name: settings.interval(share.mean(axis=1)) for name, share in shares.items()}

@@ -5,8 +5,7 @@ from typing import Protocol
 
 from mtjax.registry import Registry
 
-AGGREGATIONS = Registry("aggregation", settings=False)
-"""Every aggregation by name."""
+AGGREGATIONS = Registry("aggregation", settings=False)  # Every aggregation by name.
 
 
 class Aggregation(Protocol):

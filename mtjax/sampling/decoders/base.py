@@ -7,23 +7,17 @@ from jaxtyping import Array, Float
 
 from mtjax.registry import Registry
 
-DECODERS = Registry("decoder")
-"""Every decoder by name."""
+DECODERS = Registry("decoder")  # Every decoder by name.
 
 
 class DecoderFunctions(NamedTuple):
-    """Pure functions that the compiled sampling loop calls for each token.
+    """Pure functions that the compiled sampling loop calls for each token."""
 
-    Attributes:
-        init: `(rows, vocabulary size) -> state`: any pytree of arrays, empty if the decoder needs none.
-        step: `(logits [N V], state) -> (log-probabilities [N V], state)`: the normalised distribution that the next
-            token of each row is drawn from; a token with log-probability -inf is never drawn.
-        observe: `(token [N], state) -> state`, called with the token that was drawn.
-    """
-
-    init: Callable[[int, int], Any]
+    init: Callable[[int, int], Any]  # (rows, vocabulary size) -> state: a pytree of arrays, empty if none is needed
     step: Callable[[Array, Any], tuple[Array, Any]]
-    observe: Callable[[Array, Any], Any]
+    """(logits [N V], state) -> (log-probabilities [N V], state): the normalised distribution that the next token of
+    each row is drawn from; a token with log-probability -inf is never drawn."""
+    observe: Callable[[Array, Any], Any]  # (token [N], state) -> state, called with the token that was drawn
 
 
 class Decoder(Protocol):

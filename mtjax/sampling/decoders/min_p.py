@@ -1,13 +1,15 @@
 """Min-p sampling: drop tokens that are much less likely than the most likely one."""
 
 import dataclasses
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from annotated_types import Gt, Le
 from jaxtyping import Array, Float
 
-from mtjax.errors import InputError
+from mtjax.io.validation import check_types
 from mtjax.sampling.decoders.base import DECODERS, DecoderFunctions, stateless
 from mtjax.sampling.decoders.temperature import proposal
 
@@ -30,11 +32,11 @@ class MinP:
     (arXiv 2407.01082).
     """
 
-    min_p: float = 0.1  # smallest probability, relative to that of the most likely token
+    min_p: Annotated[float, Gt(0), Le(1)] = 0.1
+    """Smallest probability, relative to that of the most likely token; typical values are 0.05 and 0.1."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.min_p <= 1:
-            raise InputError(f"decoder.min_p={self.min_p}: expected more than 0, up to 1; typical values are 0.05, 0.1")
+        check_types(self, "decoder")
 
     def __call__(self, temperature: float, top_k: int, top_p: float) -> DecoderFunctions:
         """`drop_unlikely` after `proposal`."""

@@ -1,11 +1,13 @@
 """Repetition penalty: make tokens that the answer already holds less likely."""
 
 import dataclasses
+from typing import Annotated
 
 import jax.numpy as jnp
+from annotated_types import Ge
 from jaxtyping import Array, Bool, Float
 
-from mtjax.errors import InputError
+from mtjax.io.validation import check_types
 from mtjax.sampling.decoders.base import DECODERS, DecoderFunctions
 from mtjax.sampling.decoders.temperature import proposal
 
@@ -26,11 +28,10 @@ class RepetitionPenalty:
     (arXiv 1909.05858), section 4.1.
     """
 
-    penalty: float = 1.2  # 1 changes nothing; the paper uses 1.2
+    penalty: Annotated[float, Ge(1)] = 1.2  # 1 changes nothing; the paper uses 1.2
 
     def __post_init__(self) -> None:
-        if not self.penalty >= 1:
-            raise InputError(f"decoder.penalty={self.penalty}: expected 1 (no penalty) or more, such as 1.2")
+        check_types(self, "decoder")
 
     def __call__(self, temperature: float, top_k: int, top_p: float) -> DecoderFunctions:
         """`proposal` of the penalised logits; the state marks the tokens that each row has drawn."""

@@ -2,20 +2,16 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Generator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from mtjax.errors import InputError
-from mtjax.sampling.sampler import ProblemSamples, Prompt, Sample, Sampler
+from mtjax.io.validation import PositiveInt, check_types
+from mtjax.sampling.sampler import Batches, Numbers, Prompt, Sample, Sampler, Stop
 from mtjax.sampling.search.base import SEARCHES
 
 
 def most_likely(samples: Sequence[Sample], keep: int) -> list[Sample]:
     """The `keep` samples with the highest mean log-probability per token, best first; samples without one come last."""
-
-    def score(sample: Sample) -> float:
-        return -math.inf if sample.logprob is None or not sample.tokens else sample.logprob / sample.tokens
-
+    score = lambda one: -math.inf if one.logprob is None or not one.tokens else one.logprob / one.tokens
     return sorted(samples, key=score, reverse=True)[:keep]
 
 
@@ -27,20 +23,14 @@ class BestOfN:
     The mean keeps short answers from being preferred. A server without log-probabilities gives its first samples.
     """
 
-    keep: int = 1  # samples to keep for each prompt
+    keep: PositiveInt = 1  # samples to keep for each prompt
 
     def __post_init__(self) -> None:
-        if self.keep < 1:
-            raise InputError(f"search.keep={self.keep}: expected at least 1")
+        check_types(self, "search")
 
     def __call__(
-        self,
-        sampler: Sampler,
-        prompts: Sequence[Prompt],
-        seed: int,
-        stopped: Callable[[], Any],
-        numbers: Sequence[int] | None = None,
-    ) -> Generator[list[ProblemSamples], None, None]:
+        self, sampler: Sampler, prompts: Sequence[Prompt], seed: int, stopped: Stop, numbers: Numbers = None
+    ) -> Batches:
         """`most_likely` of what the sampler draws."""
         for batch in sampler.draw(prompts, seed, stopped, numbers):
             yield [one._replace(samples=most_likely(one.samples, self.keep)) for one in batch]

@@ -1,10 +1,9 @@
 """Independent samples: the default search."""
 
 import dataclasses
-from collections.abc import Callable, Generator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from mtjax.sampling.sampler import ProblemSamples, Prompt, Sampler
+from mtjax.sampling.sampler import Batches, Numbers, Prompt, Sampler, Stop
 from mtjax.sampling.search.base import SEARCHES
 
 
@@ -14,12 +13,7 @@ class Independent:
     """All samples, each drawn on its own."""
 
     def __call__(
-        self,
-        sampler: Sampler,
-        prompts: Sequence[Prompt],
-        seed: int,
-        stopped: Callable[[], Any],
-        numbers: Sequence[int] | None = None,
-    ) -> Generator[list[ProblemSamples], None, None]:
+        self, sampler: Sampler, prompts: Sequence[Prompt], seed: int, stopped: Stop, numbers: Numbers = None
+    ) -> Batches:
         """What the sampler draws."""
         return sampler.draw(prompts, seed, stopped, numbers)

@@ -1,58 +1,21 @@
-"""Likelihood of held-out answers: nats per token and per answer."""
+"""Likelihood of the problems' own solutions: the nats of each, and their means."""
 
+import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
 
 from mtjax.errors import InputError
+from mtjax.evaluation.metrics.base import METRICS, Evaluation, Likelihood, MetricSettings, Need
 from mtjax.objectives.base import is_target, segment_sum
 from mtjax.reporting.intervals import Interval, mean_interval, ratio_interval
-from mtjax.types import Batch, Mean, Params, Policy
+from mtjax.types import Batch, Params, Policy
 
 Scorer = Callable[[Params, Batch], Any]
 """`(params, batch) -> (nats [*B S], weight [*B S])`, compiled once for each shape of batch."""
-
-
-class Likelihood(NamedTuple):
-    """How surprised a model is by answers it has not seen; one entry an answer.
-
-    Attributes:
-        ids: the examples' numbers (`segment_id`), each once, in the order met.
-        nats: weighted negative log-probability of each answer, summed over its target tokens.
-        weight: sum of each answer's target weights: its tokens, where weights are 1.
-        polarity: 1 for right answers, 0 for wrong ones, 1 where there is no such thing.
-    """
-
-    ids: Int[np.ndarray, " A"]
-    nats: Float[np.ndarray, " A"]
-    weight: Float[np.ndarray, " A"]
-    polarity: Float[np.ndarray, " A"]
-
-    def only(self, polarity: float | int) -> "Likelihood":
-        """The answers of one polarity: 1 right, 0 wrong; may be none."""
-        keep = self.polarity == polarity
-        return Likelihood(self.ids[keep], self.nats[keep], self.weight[keep], self.polarity[keep])
-
-    @property
-    def per_token(self) -> Mean:
-        """`sum nats / sum weight`: what training minimises; `exp` of its value is the perplexity."""
-        return Mean(jnp.float32(self.nats.sum()), jnp.float32(self.weight.sum()))
-
-    @property
-    def per_answer(self) -> Mean:
-        """`sum nats / number of answers`: a long answer counts more."""
-        return Mean(jnp.float32(self.nats.sum()), jnp.float32(len(self.nats)))
-
-    def intervals(self, *, level: float = 0.95, seed: int = 0) -> dict[str, Interval]:
-        """Both with bootstrap intervals over answers, as `nats_per_token` and `nats_per_answer`."""
-        return {
-            "nats_per_token": ratio_interval(self.nats, self.weight, level=level, seed=seed),
-            "nats_per_answer": mean_interval(self.nats, level=level, seed=seed),
-        }
 
 
 def make_scorer(policy_of: Callable[[Params], Policy]) -> Scorer:
@@ -97,3 +60,30 @@ def held_out_loss(score: Scorer, params: Params, batches: Iterable[Batch]) -> Li
         raise InputError("no held-out answer has a target token: check the source, and that answers fit in a row")
     nats, weight, polarities = np.array(list(seen.values()), np.float64).T
     return Likelihood(np.fromiter(seen, np.int64), nats, weight, polarities)
+
+
+@METRICS.register("likelihood")
+@dataclasses.dataclass(frozen=True)
+class Nats:
+    """Negative log-probability of the problems' own solutions, in nats per token and per solution.
+
+    Formula: `sum nats / sum weight`, which training minimises (its `exp` is the perplexity), and `sum nats / number of
+    solutions`, in which a long solution counts more. Intervals are over solutions.
+
+    Returns: `nats_per_token` and `nats_per_answer` of right solutions, and `..._wrong` of wrong ones, where there are
+    any.
+    """
+
+    needs: ClassVar[tuple[Need, ...]] = ("scores",)
+    order: ClassVar[int] = 30
+
+    def __call__(self, evaluation: Evaluation, settings: MetricSettings) -> dict[str, Interval]:
+        assert evaluation.scores is not None
+        out: dict[str, Interval] = {}
+        for polarity, suffix in ((1, ""), (0, "_wrong")):
+            found = evaluation.scores.only(polarity)
+            if len(found.ids):
+                ratio = ratio_interval(found.nats, found.weight, level=settings.level, seed=settings.seed)
+                mean = mean_interval(found.nats, level=settings.level, seed=settings.seed)
+                out |= {f"nats_per_token{suffix}": ratio, f"nats_per_answer{suffix}": mean}
+        return out
