@@ -109,7 +109,9 @@ def parse(default: Any, overrides: Sequence[str], prog: str, kind: Any = None) -
     given = chosen + [word for word in given if word not in chosen]
     last = {word.split("=")[0]: word for word in given}
     given = [word for word in given if not re.match(r"--.*=", word) or last[word.split("=")[0]] is word]
-    return _call_tyro(kind, given, names, prog=prog, default=default)
+    found = _call_tyro(kind, given, names, prog=prog, default=default)
+    check_types(found)
+    return found
 
 
 def output_file(option: str, path: str | None) -> pathlib.Path | None:
