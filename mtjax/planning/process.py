@@ -1,5 +1,10 @@
-"""The process that a plan compiles in: its environment, what must be installed, how it is started and heard."""
+"""The process that a plan compiles in: its environment, what must be installed, how it is started, and what it does.
 
+It is `python -m mtjax.planning.process FILE`: a request on stdin, the answer in FILE, both JSON.
+"""
+
+import dataclasses
+import functools
 import importlib.util
 import json
 import os
@@ -9,14 +14,15 @@ import sys
 import tempfile
 from typing import Any
 
+from mtjax import config as settings
 from mtjax.errors import InputError
-from mtjax.planning.topologies import Topology
+from mtjax.planning.topologies import Topology, find_topology
 
 NEEDS = {"tpu": ("libtpu", "tpu"), "cuda": ("jax_plugins.xla_cuda12", "plan-gpu")}
 """For each platform: the module that must be there, and the extra that brings it."""
 
 QUIET = {
-    "TPU_SKIP_MDS_QUERY": "1",  # no question to a metadata server that is not there
+    "TPU_SKIP_MDS_QUERY": "1",  # do not query a metadata server that is not there
     "TPU_WORKER_HOSTNAMES": "localhost",
     "TPU_WORKER_ID": "0",
     "TPU_ACCELERATOR_TYPE": "v5litepod-8",  # any valid name; what can be compiled for does not depend on it
@@ -50,27 +56,52 @@ def check_installed(topology: Topology) -> None:
 
 
 def run_worker(request: dict[str, Any]) -> dict[str, Any]:
-    """Run `mtjax.planning.worker` on a request; returns what it answers.
+    """Run this module as a process on a request; returns its answer.
 
     Raises:
         InputError: the worker refused the input.
-        RuntimeError: it died, with the end of what it wrote.
+        RuntimeError: it crashed; with the end of its output.
     """
     with tempfile.TemporaryDirectory(prefix="mtjax-plan-") as folder:
-        answer = pathlib.Path(folder) / "answer.json"
-        said = pathlib.Path(folder) / "stderr"
-        with said.open("wb") as stderr:
+        file, log = pathlib.Path(folder) / "answer.json", pathlib.Path(folder) / "stderr"
+        with log.open("wb") as stderr:
             done = subprocess.run(
-                [sys.executable, "-m", "mtjax.planning.worker", str(answer)],
+                [sys.executable, "-m", "mtjax.planning.process", str(file)],
                 input=json.dumps(request | {"scratch": folder}).encode(),
                 stderr=stderr,
                 stdout=stderr,
                 env=environment(request["level"]),
             )
-        if not answer.exists():
-            tail = said.read_text(errors="replace").strip().splitlines()[-12:]
+        if not file.exists():
+            tail = log.read_text(errors="replace").strip().splitlines()[-12:]
             raise RuntimeError(f"the compiler's process ended with code {done.returncode}:\n" + "\n".join(tail))
-        made: dict[str, Any] = json.loads(answer.read_text())
+        made: dict[str, Any] = json.loads(file.read_text())
     if "error" in made:
         raise InputError(made["error"])
     return made
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """The reports of a request, as JSON: `{"reports": [...]}`, the first is what was asked for."""
+    from mtjax.planning.compile import plan
+    from mtjax.planning.search import nearest_that_fits, search
+
+    config = settings.load(request["config"], request["overrides"])
+    topology = find_topology(request["topology"], request["slices"])
+    said = " ".join([request["config"], *request["overrides"]])
+    run = functools.partial(plan, level=request["level"], phase=request["phase"], scratch=request["scratch"])
+    if request["search"]:
+        return {"reports": [report.to_json() for report in search(config, topology, run, said, request["tries"])]}
+    report = run(config, topology, said)
+    if not report.memory.fits:
+        found = nearest_that_fits(config, topology, run, said, request["tries"])
+        report = dataclasses.replace(report, advice=found)
+    return {"reports": [report.to_json()]}
+
+
+if __name__ == "__main__":
+    try:
+        made = answer(json.loads(sys.stdin.read()))
+    except InputError as error:
+        made = {"error": str(error)}
+    pathlib.Path(sys.argv[1]).write_text(json.dumps(made))

@@ -33,9 +33,8 @@ def mean_interval(values: Values, *, level: float = 0.95, resamples: int = 10_00
 
     Formula: draw N problems with replacement `resamples` times and take the mean m* of each draw; the interval runs
     from the (1 - level)/2 to the (1 + level)/2 quantile of m*. For large N it is `mean +- z sd / sqrt(N)`. It describes
-    the variation over problems, not over training seeds: report the seeds beside it.
-
-    Raises InputError for no values, values that are not finite, a level outside (0, 1) or no resamples.
+    the variation over problems, not over training seeds: report the seeds beside it. Raises InputError for no values,
+    values that are not finite, a level outside (0, 1) or no resamples.
 
     >>> mean_interval([0.0, 1.0, 1.0, 1.0], level=0.8)
     Interval(mean=0.75, low=0.5, high=1.0, level=0.8)

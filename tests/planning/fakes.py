@@ -29,6 +29,6 @@ REPORT = Report(
     compiler_seconds=None,
     findings=(),
 )
-LARGE = REPORT.memory._replace(peak=2**32, largest=((2**30, "f32[16384,16384]"),))
+LARGE = dataclasses.replace(REPORT.memory, peak=2**32, largest=((2**30, "f32[16384,16384]"),))
 NO_FIT = dataclasses.replace(REPORT, memory=LARGE, bound=None, collectives=(), advice="--micro_batches=2 fits")
 LINTED = dataclasses.replace(REPORT, findings=(Finding("rows gathered", 1, 2**20, "all-gather over data"),))
