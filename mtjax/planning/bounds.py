@@ -35,11 +35,8 @@ def roofline(
     A collective's traffic is spread evenly over the sides of the torus that its group spans, over all links of a device
     along them. Between slices or nodes, a group's members on one of them share what must cross.
 
-    Args:
-        flops, useful_flops: of all devices.
-        touched: bytes of arguments and results on one device.
-        places: where each device is, in the mesh's order: (slice or node, coordinates...).
-        sides: the links of a device along each side.
+    FLOPs are those of all devices, `touched` the bytes of arguments and results on one. `places` says where each device
+    is, in the mesh's order (slice or node, coordinates...), `sides` which links a device has.
     """
     terms = defaultdict(float, {"matrix products": flops / len(places) / hardware.peak_flops})
     terms["memory"] = touched / hardware.memory_bandwidth

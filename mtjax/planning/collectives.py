@@ -12,7 +12,6 @@ from mtjax.errors import InputError
 from mtjax.planning.hlo import Instruction, Program, array_bytes
 
 OPERATIONS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
-MEGASCALE = "_xla_megascale_transfer_type"
 THROUGH = {"get-tuple-element", "bitcast", "copy", "copy-done", "all-reduce-done", "transpose", "convert", "reshape"}
 """Operations that pass a result on, without reading a part of it or computing with it."""
 
@@ -64,9 +63,8 @@ def find_collectives(
     for computation, one in program.running():
         operation = one.operation.removesuffix("-start")
         notes: tuple[str, ...] = ()
-        if operation == "send" and MEGASCALE in one.rest:
-            transfer = re.search(MEGASCALE + r'="?(\w+)', one.rest)
-            operation = transfer[1].lower().replace("_", "-") if transfer else operation
+        if operation == "send" and (transfer := re.search(r'_xla_megascale_transfer_type="?(\w+)', one.rest)):
+            operation = transfer[1].lower().replace("_", "-")
             groups, axes, members, across = np.arange(len(places))[None], "slices", len(np.unique(far)), True
         elif operation in OPERATIONS:
             groups = read_groups(one.rest, math.prod(shape))
@@ -99,10 +97,10 @@ def _size(operation: str, one: Instruction, members: int) -> int:
     An asynchronous start has the shapes of operands and results, of which the larger half counts. A reduce-scatter that
     a TPU fuses shows its input, a plain one its output.
     """
-    if operation == "collective-permute":  # its start has two more numbers besides operand and result
-        sizes = array_bytes(re.sub(r"\b[su]32\[\]", "", one.type))
-    else:
-        sizes = array_bytes(one.type)
+    arrays = one.type
+    if operation == "collective-permute":  # its start has two numbers of its own besides operand and result
+        arrays = re.sub(r"\b[su]32\[\]", "", arrays)
+    sizes = array_bytes(arrays)
     if one.operation == "send":
         return max(sizes)
     if one.operation.endswith("-start") and one.operation != "all-reduce-start":

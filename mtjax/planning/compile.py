@@ -2,15 +2,19 @@
 
 import hashlib
 import json
+import math
 import os
 import pathlib
+import re
 import sys
 import tempfile
 import time
+from collections import Counter
 from importlib import metadata
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mtjax.config import Config
@@ -21,29 +25,28 @@ from mtjax.planning.bounds import compiler_seconds, roofline
 from mtjax.planning.collectives import find_collectives, table
 from mtjax.planning.hlo import read_program
 from mtjax.planning.lint import lint
-from mtjax.planning.memory import DUMP, Memory, device_bytes, read_largest, read_refusal
 from mtjax.planning.program import Planned, plan_program
-from mtjax.planning.report import Report, from_json
+from mtjax.planning.report import Memory, Report, from_json
 from mtjax.planning.topologies import Topology, describe, places, sides
+
+UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+DUMP = {"xla_dump_hlo_as_text": True, "xla_dump_hlo_pass_re": "^$"}
+"""With `xla_dump_to`: the compiler writes what fills the memory, also when it gives up."""
 
 
 def plan(config: Config, topology: Topology, said: str, *, level: str, phase: str, scratch: str) -> Report:
     """The report of one phase of `config` on `topology`.
 
-    Args:
-        said: the config file and overrides, for the report.
-        level: "fast" compiles with little optimisation (same collectives, a low peak, no time), "full" as a run does.
-        phase: "train", "prefill" or "decode".
-        scratch: a folder for what the compiler dumps when the program does not fit.
-
-    Raises:
-        InputError: as `plan_program`.
+    Level "fast" compiles with little optimisation (same collectives, a low peak, no time), "full" as a run does. `said`
+    is the config file with its overrides; what the compiler dumps when the program does not fit goes to `scratch`.
+    Raises InputError as `plan_program` does.
     """
     devices, hardware = describe(topology), topology.hardware
     mesh = make_mesh(config.mesh, devices)
     where = places(topology, mesh.devices.ravel().tolist())
     planned = plan_program(config, mesh, phase)
-    versions = f"jax {jax.__version__}, {_compiler(topology)}"
+    package = "libtpu" if hardware.platform == "tpu" else "jax-cuda12-plugin"
+    versions = f"jax {jax.__version__}, {package} {metadata.version(package)}"
     file = _cache_file(planned, topology, level, versions)
     if file.exists():
         return from_json(json.loads(file.read_text()) | {"config": said})
@@ -55,15 +58,9 @@ def plan(config: Config, topology: Topology, said: str, *, level: str, phase: st
         found = find_collectives(program, mesh.devices.shape, mesh.axis_names, where)
         donated = sum(memory.parts[name] for name in planned.donated)
         findings = tuple(lint(found, log, donated, memory.aliased))
-        bound = roofline(
-            flops=planned.flops,
-            useful_flops=planned.useful_flops,
-            touched=used.argument_size_in_bytes + used.output_size_in_bytes,
-            collectives=found,
-            places=where,
-            sides=sides(topology),
-            hardware=hardware,
-        )
+        sizes = {"flops": planned.flops, "useful_flops": planned.useful_flops}
+        sizes["touched"] = used.argument_size_in_bytes + used.output_size_in_bytes
+        bound = roofline(**sizes, collectives=found, places=where, sides=sides(topology), hardware=hardware)
         compilers = compiler_seconds(program, hardware.clock) if level == "full" else None
     shape, torus = planned.shape, "x".join(map(str, topology.shape))
     kernel = choice_for(shape, config.data.sequence_length, mesh).name if phase == "train" else "plain"
@@ -135,9 +132,36 @@ def _memory(planned: Planned, topology: Topology, compiled: Any, refusal: str, s
     return Memory(parts, peak, limit, aliased, read_largest(folder))
 
 
-def _compiler(topology: Topology) -> str:
-    package = "libtpu" if topology.hardware.platform == "tpu" else "jax-cuda12-plugin"
-    return f"{package} {metadata.version(package)}"
+def device_bytes(tree: Any) -> int:
+    """Bytes of a tree of placed abstract arrays on one device: the largest shard of each."""
+    shard = lambda leaf: math.prod(leaf.sharding.shard_shape(leaf.shape)) * jnp.dtype(leaf.dtype).itemsize
+    return sum(map(shard, jax.tree.leaves(tree)))
+
+
+def read_refusal(message: str) -> tuple[int, int] | None:
+    """Bytes needed and available, from the compiler's error message; None if it is about something else.
+
+    >>> read_refusal("... for HLO temporaries (1.5G) exceeds available HBM (1.00G).")
+    (1610612736, 1073741824)
+    """
+    found = re.search(r"\(([\d.]+)([KMGT])\) exceeds available \w+ \(([\d.]+)([KMGT])\)", message)
+    if found is None:
+        return None
+    return int(float(found[1]) * UNITS[found[2]]), int(float(found[3]) * UNITS[found[4]])
+
+
+def read_largest(folder: pathlib.Path, most: int = 6) -> tuple[tuple[int, str], ...]:
+    """The largest buffers in the compiler's memory report in `folder`: bytes, and the largest array in each."""
+    reports = sorted(folder.rglob("*memory-usage-report.txt"), key=lambda file: file.stat().st_size)
+    found: Counter[tuple[int, str]] = Counter()
+    elements = lambda array: math.prod(map(int, re.findall(r"\d+", array.partition("[")[2])))
+    for line in reports[-1].read_text().splitlines() if reports else ():
+        row = re.match(r"\s*[\d.]+[KMGT]?i?B\(.*?\);\s*([\d.]+)([KMGT])iB;\s*\d+;\s*\d+;\s*(.*)", line)
+        if row:
+            arrays = re.findall(r"[a-z]+\d*\[[\d,]*\]", row[3])
+            found[int(float(row[1]) * UNITS[row[2]]), max(arrays, key=elements, default="?")] += 1
+    largest = sorted(found.items(), key=lambda entry: -entry[0][0] * entry[1])[:most]
+    return tuple((size * count, f"{count} x {name}" if count > 1 else name) for (size, name), count in largest)
 
 
 def _cache_file(planned: Planned, topology: Topology, level: str, versions: str) -> pathlib.Path:

@@ -22,9 +22,7 @@ def dot_flops(jaxpr: Any, times: int = 1, windows: Sequence[int] = ()) -> int:
     costliest branch; a loop whose end depends on data counts once. An attention kernel counts the blocks that it visits
     under a causal mask (see `kernel_flops`), another Pallas kernel its body over its grid.
 
-    Args:
-        times: how often the program runs.
-        windows: of each layer's attention, in tokens; none means complete rows.
+    The program runs `times` times; `windows` are those of each layer's attention, in tokens; none means complete rows.
 
     >>> import jax.numpy as jnp
     >>> product = jax.make_jaxpr(jnp.dot)(jnp.zeros((2, 3)), jnp.zeros((3, 5)))

@@ -3,6 +3,7 @@
 It is `python -m mtjax.planning.process FILE`: a request on stdin, the answer in FILE, both JSON.
 """
 
+import contextlib
 import dataclasses
 import functools
 import importlib.util
@@ -44,11 +45,10 @@ def environment(level: str) -> dict[str, str]:
 def check_installed(topology: Topology) -> None:
     """InputError where the compiler for this topology is not installed, with the command that installs it."""
     module, extra = NEEDS[topology.hardware.platform]
-    try:
-        found = importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        found = False
-    if not found:
+    found = None
+    with contextlib.suppress(ModuleNotFoundError):
+        found = importlib.util.find_spec(module)
+    if found is None:
         raise InputError(
             f"planning for {topology.name} needs the compiler that comes with the extra '{extra}': "
             f"pip install 'mtjax[{extra}]' (no accelerator is needed)"
@@ -58,20 +58,14 @@ def check_installed(topology: Topology) -> None:
 def run_worker(request: dict[str, Any]) -> dict[str, Any]:
     """Run this module as a process on a request; returns its answer.
 
-    Raises:
-        InputError: the worker refused the input.
-        RuntimeError: it crashed; with the end of its output.
+    Raises InputError if the process refused the input, RuntimeError with the end of its output if it crashed.
     """
     with tempfile.TemporaryDirectory(prefix="mtjax-plan-") as folder:
         file, log = pathlib.Path(folder) / "answer.json", pathlib.Path(folder) / "stderr"
         with log.open("wb") as stderr:
-            done = subprocess.run(
-                [sys.executable, "-m", "mtjax.planning.process", str(file)],
-                input=json.dumps(request | {"scratch": folder}).encode(),
-                stderr=stderr,
-                stdout=stderr,
-                env=environment(request["level"]),
-            )
+            words = [sys.executable, "-m", "mtjax.planning.process", str(file)]
+            text, env = json.dumps(request | {"scratch": folder}).encode(), environment(request["level"])
+            done = subprocess.run(words, input=text, stderr=stderr, stdout=stderr, env=env)
         if not file.exists():
             tail = log.read_text(errors="replace").strip().splitlines()[-12:]
             raise RuntimeError(f"the compiler's process ended with code {done.returncode}:\n" + "\n".join(tail))

@@ -43,11 +43,11 @@ class Planned(NamedTuple):
     lowered: Any  # ready to compile
     shape: DecoderConfig
     parameters: int  # how many the decoder has
+    flops: int  # of all devices, counted in the jaxpr
     parts: dict[str, Any]  # abstract arrays with their shardings, by what they are, such as "parameters"
     donated: tuple[str, ...]  # names of the parts whose memory the program reuses for its results
     batch: str  # what one call works on, in words
     tokens: int  # positions that one call computes
-    flops: int  # of all devices, counted in the jaxpr
     useful_flops: float  # of all devices, without recomputation
 
 
@@ -64,23 +64,26 @@ def _params(model: LanguageModel, mesh: Mesh) -> Any:
 def plan_program(config: Config, mesh: Mesh, phase: str) -> Planned:
     """Trace and lower the phase "train", "prefill" or "decode" of `config` on `mesh`; nothing is compiled or computed.
 
-    Raises:
-        InputError: a mesh that does not divide model or rows, with the numbers.
+    Raises InputError for a mesh that does not divide model or rows, with the numbers.
     """
     shape = model_shape(config)
     model = make_language_model(shape)
     check_mesh(model, mesh, config.data.sequence_length)
     stepping.check_rows(config.batch_size, config.micro_batches, mesh)
-    program, arguments, rest = _train(config, model, mesh) if phase == "train" else _serve(config, model, mesh, phase)
+    made = _train(config, model, mesh) if phase == "train" else _serve(config, model, mesh, phase)
+    program, arguments, (parts, *rest) = made
     with jax.set_mesh(mesh):  # which has no devices, so nothing else may run in it
         traced = program.trace(*arguments)
         lowered, flops = traced.lower(), dot_flops(traced.jaxpr.jaxpr, windows=shape.windows)
-    parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(rest["parts"]["parameters"]))
-    return Planned(lowered, shape, parameters, flops=flops, **rest)
+    parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(parts["parameters"]))
+    return Planned(lowered, shape, parameters, flops, parts, *rest)
 
 
-def _train(config: Config, model: LanguageModel, mesh: Mesh) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
-    """The step as a jitted function, its arguments, and the rest of `Planned`."""
+Program = tuple[Any, tuple[Any, ...], tuple[Any, ...]]
+"""A jitted function, its arguments, and the fields of `Planned` from `parts` on."""
+
+
+def _train(config: Config, model: LanguageModel, mesh: Mesh) -> Program:
     optimizer = make_optimizer(config.optim, config.steps)
     key = jax.eval_shape(lambda: jax.random.key(0))
     state = jax.eval_shape(lambda key: stepping.init_state(model, optimizer, key), key)
@@ -96,29 +99,17 @@ def _train(config: Config, model: LanguageModel, mesh: Mesh) -> tuple[Any, tuple
         reference = make_language_model(compared)
         other, policy = _params(reference, mesh), frozen_reference(reference, config.chunk)
         useful += model_flops(compared, other, tokens, length, 1 + gathers)
-    program = stepping.make_step_program(
-        model,
-        objective,
-        optimizer,
-        micro_batches=config.micro_batches,
-        mesh=mesh,
-        reference=policy,
-        chunk=config.chunk,
-    )
+    options = {"micro_batches": config.micro_batches, "mesh": mesh, "reference": policy, "chunk": config.chunk}
+    program = stepping.make_step_program(model, objective, optimizer, **options)
     sides = f"{batch.tokens.shape[1]} x " if batch.tokens.ndim == 3 else ""
     micro = f", in {config.micro_batches} micro-batches" if config.micro_batches > 1 else ""
-    rest = {
-        "parts": {"parameters": state.params, "optimizer state": state.opt_state, "reference": other, "batch": batch},
-        "donated": ("parameters", "optimizer state"),
-        "batch": f"{config.batch_size} rows of {sides}{length:,} tokens{micro}",
-        "tokens": tokens,
-        "useful_flops": useful,
-    }
-    return program, (state, batch, key, other), rest
+    words = f"{config.batch_size} rows of {sides}{length:,} tokens{micro}"
+    parts = {"parameters": state.params, "optimizer state": state.opt_state, "reference": other, "batch": batch}
+    return program, (state, batch, key, other), (parts, ("parameters", "optimizer state"), words, tokens, useful)
 
 
-def _serve(config: Config, model: LanguageModel, mesh: Mesh, phase: str) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
-    """As `_train`. Prefill reads half a row into the cache; decoding adds one token to a full cache."""
+def _serve(config: Config, model: LanguageModel, mesh: Mesh, phase: str) -> Program:
+    """Prefill reads half a row into the cache; decoding adds one token to a full cache."""
     shape, rows, length = model.config, config.batch_size, config.data.sequence_length
     read = length // 2 if phase == "prefill" else 1
     params = _params(model, mesh)
@@ -133,28 +124,20 @@ def _serve(config: Config, model: LanguageModel, mesh: Mesh, phase: str) -> tupl
     places = jax.tree.map(lambda x: x.sharding, cache)
     program = jax.jit(run, donate_argnums=1, out_shardings=(split_by_rows(mesh), places))
     useful = model_flops(shape, params, rows * read, read if phase == "prefill" else 2 * length, 1)
-    rest = {
-        "parts": {"parameters": params, "cache": cache, "batch": tokens},
-        "donated": ("cache",),
-        "batch": f"{rows} rows, {read} new token{'s' * (read > 1)} each, a cache of {length:,}",
-        "tokens": rows * read,
-        # Only the last position of a row meets the head.
-        "useful_flops": useful - 2 * shape.width * shape.vocab_size * rows * (read - 1),
-    }
-    return program, (params, cache, tokens, tokens), rest
+    useful -= 2 * shape.width * shape.vocab_size * rows * (read - 1)  # only a row's last position meets the head
+    words = f"{rows} rows, {read} new token{'s' * (read > 1)} each, a cache of {length:,}"
+    parts = {"parameters": params, "cache": cache, "batch": tokens}
+    return program, (params, cache, tokens, tokens), (parts, ("cache",), words, rows * read, useful)
 
 
 def shape_of(name: str) -> DecoderConfig:
-    """The shape of the model called `name`, without its weights.
+    """The shape of the model called `name`, without its weights; InputError for an unknown name.
 
     The `config.json` of a local folder has it, or the snapshot of a run; a hub id is looked up in the table of
     published sizes, without `meta-`, `-Instruct` and the like.
 
     >>> shape_of("meta-llama/Llama-3.1-8B-Instruct").layers
     32
-
-    Raises:
-        InputError: a name that is neither.
     """
     folder = pathlib.Path(name).expanduser()
     if (folder / "config.json").is_file():
@@ -205,15 +188,8 @@ def batch_shape(config: Config) -> Batch:
         task = dataclasses.replace(task, full_per_problem=1)
     pair = Pair("", "1", "2", "full")
     problem = Problem("made up", "q", right=("1",), wrong=("2",), pairs=(pair,), success_rate=0.5)
-    data = dataclasses.replace(
-        config.data,
-        source=InMemory((problem,)),
-        task=task,
-        sequence_length=LENGTH,
-        max_segments=config.data.segments,
-        boundary="allow",
-        cache_dir=None,
-    )
+    row = {"sequence_length": LENGTH, "max_segments": config.data.segments, "boundary": "allow", "cache_dir": None}
+    data = dataclasses.replace(config.data, source=InMemory((problem,)), task=task, **row)
     made = make_batches(data, load_tokenizer("bytes"), batch_size=1, seed=0).batch_at(0)
     shaped = lambda x, last: jax.ShapeDtypeStruct((config.batch_size, *x.shape[1:-1], last), x.dtype)
     length = config.data.sequence_length

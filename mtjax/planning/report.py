@@ -10,10 +10,25 @@ from mtjax.errors import ExitCode
 from mtjax.planning.bounds import Bound
 from mtjax.planning.collectives import Row
 from mtjax.planning.lint import EXPECTED, MEANING, Finding
-from mtjax.planning.memory import Memory
 from mtjax.reporting.markdown import escape, markdown_of
 from mtjax.reporting.report import Report as Page
 from mtjax.reporting.report import Section, Table, section
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Bytes on one device."""
+
+    parts: dict[str, int]  # exact bytes of the program's arguments, by name
+    peak: int  # the compiler's peak; where it gave up, what it would have needed
+    limit: int  # what the device has
+    aliased: int  # of the parts, what the program reuses for its results
+    largest: tuple[tuple[int, str], ...] = ()  # the largest buffers when it does not fit: (bytes, shapes)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the peak is within the limit."""
+        return self.peak <= self.limit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +105,10 @@ def _time(seconds: float) -> str:
     return f"{seconds:.3f} s" if seconds >= 1 else f"{seconds * 1e3:.2f} ms"
 
 
+def _table(heading: str, columns: str, rows: Sequence[Sequence[str]], text: str = "") -> Section:
+    return section(heading, text, Table(columns.split(" | "), rows))
+
+
 def to_page(report: Report) -> str:
     """The report as a Markdown page."""
     mesh = " x ".join(f"{name} {size}" for name, size in report.mesh.items() if size > 1) or "one device"
@@ -107,15 +126,9 @@ def to_page(report: Report) -> str:
         ("FLOPs without recomputation", f"{report.useful_flops:.4g}"),
         ("recomputation tax", f"{report.flops / report.useful_flops:.3f}"),
     ]
-    sections = [
-        section("", table=Table(("what", "is"), head)),
-        *_memory(report),
-        section("Work of a call, all devices", table=Table(("what", "amount"), work)),
-        *_bounds(report),
-        _collectives(report),
-        _lint(report),
-        Section("", CANNOT),
-    ]
+    sections = [_table("", "what | is", head), *_memory(report)]
+    sections += [_table("Work of a call, all devices", "what | amount", work), *_bounds(report)]
+    sections += [_collectives(report), _lint(report), Section("", CANNOT)]
     return markdown_of(Page(f"{report.phase} on {escape(report.topology)}", sections))
 
 
@@ -123,14 +136,15 @@ def _memory(report: Report) -> list[Section]:
     memory = report.memory
     sizes = memory.parts | {"in all": sum(memory.parts.values())}
     parts = [(name, size_of(size), f"{size:,}") for name, size in sizes.items() if size]
-    largest = [(name, size_of(size)) for size, name in memory.largest]
     what = "peak" if report.level == "full" else "peak (a low estimate at this level)"
     share = f"{size_of(memory.peak)} of {size_of(memory.limit)} ({memory.peak / memory.limit:.0%})"
     text = f"{what} {share}: {'fits' if memory.fits else '**does not fit**'}"
-    tables = [Table(("passed in", "size", "bytes, exact"), parts)]
-    tables += [Table(("largest buffers", "size"), largest)] if largest else []
-    advice = [Section("", f"Nearest change that fits: {escape(report.advice)}")] if report.advice else []
-    return [Section("Memory of a device", text, tuple(tables)), *advice]
+    sections = [_table("Memory of a device", "passed in | size | bytes, exact", parts, text)]
+    if memory.largest:
+        sections.append(_table("", "largest buffers | size", [(name, size_of(size)) for size, name in memory.largest]))
+    if report.advice:
+        sections.append(Section("", f"Nearest change that fits: {escape(report.advice)}"))
+    return sections
 
 
 def _bounds(report: Report) -> list[Section]:
@@ -144,20 +158,20 @@ def _bounds(report: Report) -> list[Section]:
     terms = [(name, _time(seconds)) for name, seconds in sorted(bound.terms.items(), key=lambda entry: -entry[1])]
     limit = f"The roofline is set by: {bound.limited_by}."
     return [
-        section("Bounds", table=Table(("bound", "step time at least", "MFU at most"), times)),
-        section("", limit, Table(("busy at least", "time"), terms)),
+        _table("Bounds", "bound | step time at least | MFU at most", times),
+        _table("", "busy at least | time", terms, limit),
     ]
 
 
 def _collectives(report: Report) -> Section:
     if not report.collectives:
         return Section("Collectives", "none" if report.memory.fits else NOT_COMPILED)
-    head = ("collective", "mesh axis", "devices", "slices or nodes", "count", "bytes")
     rows = []
     for row in report.collectives:
         numbers = ("between" if row.across else "within", f"{row.number:,}", size_of(row.bytes))
         rows.append((row.operation, row.axes, str(row.members), *numbers))
-    return section("Collectives of a device and call", table=Table(head, rows))
+    head = "collective | mesh axis | devices | slices or nodes | count | bytes"
+    return _table("Collectives of a device and call", head, rows)
 
 
 def _lint(report: Report) -> Section:
@@ -174,11 +188,9 @@ def search_page(reports: Sequence[Report]) -> str:
     """Ranked choices as a Markdown page, one line each."""
     rows = []
     for report in reports:
-        bound, memory = report.bound, report.memory
-        peak = size_of(memory.peak) if memory.fits else "does not fit"
-        mfu, step, limit = (
-            (f"{bound.mfu:.1%}", _time(bound.seconds), bound.limited_by) if bound else ("?", "?", "memory")
-        )
+        bound, peak = report.bound, size_of(report.memory.peak) if report.memory.fits else "does not fit"
+        mfu, step = (f"{bound.mfu:.1%}", _time(bound.seconds)) if bound else ("?", "?")
+        limit = bound.limited_by if bound else "memory"
         rows.append((mfu, step, peak, str(len(report.counted)), limit, report.config))
-    head = ("MFU at most", "step at least", "peak memory", "lint", "bound by", "config")
-    return markdown_of(Page("", [section("", table=Table(head, rows)), Section("", CANNOT)]))
+    head = "MFU at most | step at least | peak memory | lint | bound by | config"
+    return markdown_of(Page("", [_table("", head, rows), Section("", CANNOT)]))

@@ -55,10 +55,7 @@ def _milder(config: Config, topology: Topology) -> Iterator[tuple[str, Config, T
 
 
 def search(config: Config, topology: Topology, run: Run, said: str, tries: int) -> list[Report]:
-    """The legal choices of mesh, remat and micro-batches that look best, compiled; those that fit first, fastest first.
-
-    At most `tries` are compiled, those with the least estimated time by arithmetic.
-    """
+    """The `tries` candidates that look best, compiled; those that fit first, fastest first."""
     made = []
     for words, changed in candidates(config, topology)[:tries]:
         try:
@@ -76,9 +73,8 @@ def candidates(config: Config, topology: Topology) -> list[tuple[str, Config]]:
     products. It only orders what is compiled.
     """
     shape, hardware, devices, out = model_shape(config), topology.hardware, topology.size, []
-    weights = (
-        2.0 * shape.layers * shape.width * (shape.mlp_width * 3 + shape.head_dim * (shape.heads + shape.kv_heads) * 2)
-    )
+    columns = shape.mlp_width * 3 + shape.head_dim * (shape.heads + shape.kv_heads) * 2
+    weights = 2.0 * shape.layers * shape.width * columns
     tokens = config.batch_size * config.data.sequence_length * config.data.task.sides
     divided_by_tensor = (devices, shape.kv_heads, shape.heads, shape.mlp_width, shape.vocab_size)
     for tensor in (1, 2, 4, 8):
@@ -97,12 +93,9 @@ def candidates(config: Config, topology: Topology) -> list[tuple[str, Config]]:
                 work = (4 if remat == "full" else 3.3) * weights * tokens / devices / hardware.peak_flops
                 cost = max(work, (gathered + moved) / (2 * hardware.link_bandwidth))
                 words = f"--mesh.data={data} --mesh.fsdp={fsdp} --mesh.tensor={tensor} --model.remat={remat}"
-                changed = dataclasses.replace(
-                    config,
-                    mesh=dataclasses.replace(config.mesh, data=data, fsdp=fsdp, tensor=tensor),
-                    model=dataclasses.replace(config.model, remat=remat),
-                    micro_batches=micro,
-                )
+                mesh = dataclasses.replace(config.mesh, data=data, fsdp=fsdp, tensor=tensor)
+                model = dataclasses.replace(config.model, remat=remat)
+                changed = dataclasses.replace(config, mesh=mesh, model=model, micro_batches=micro)
                 out.append((cost, micro, f"{words} --micro_batches={micro}", changed))
     return [(words, changed) for _, _, words, changed in sorted(out, key=lambda entry: entry[:3])]
 

@@ -31,12 +31,8 @@ class Hardware:
     target: str = ""  # GPU: the compiler's description of the card
 
 
-HARDWARE: dict[str, Hardware] = {
-    kind: Hardware(**figures)
-    for kind, figures in tomllib.loads(
-        importlib.resources.files("mtjax.planning").joinpath("topologies.toml").read_text()
-    ).items()
-}
+_FILE = importlib.resources.files("mtjax.planning") / "topologies.toml"
+HARDWARE = {kind: Hardware(**figures) for kind, figures in tomllib.loads(_FILE.read_text()).items()}
 """The machines by name."""
 
 SLICES = {
@@ -72,33 +68,24 @@ class Topology(NamedTuple):
         return (*(side == 16 for side in self.shape), False)
 
 
-def _sides(text: str) -> tuple[int, ...]:
+def _numbers(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split("x")))
 
 
 def named_slices(kind: str) -> dict[int, tuple[int, ...]]:
-    """Sides of the slice called `kind-N`, by N, smallest first.
-
-    >>> named_slices("v5p")[64]
-    (2, 4, 4)
-    """
+    """Sides of the slice called `kind-N`, by N, smallest first: 64 -> (2, 4, 4) for v5p."""
     hardware = HARDWARE[kind]
-    return {math.prod(sides) * hardware.counts_as: sides for sides in map(_sides, SLICES[hardware.sides].split())}
+    return {math.prod(sides) * hardware.counts_as: sides for sides in map(_numbers, SLICES[hardware.sides].split())}
 
 
 def find_topology(name: str, slices: int = 1) -> Topology:
-    """The topology called `name`.
+    """The topology called `name`; InputError for an unknown machine or size, and for slices below 1 or of GPUs.
 
     `v5p-64` is named as the cloud names it: by TensorCores for v4, v5p and 7x, by chips for v5e and v6e. `v5p:4x4x8`
     gives the sides in chips. `h100-64` is 64 GPUs in nodes of 8; `h100:2x4` is 2 nodes of 4.
 
-    >>> find_topology("v5p-64").shape
-    (2, 4, 4)
-    >>> find_topology("h100-64").shape
-    (8, 8)
-
-    Raises:
-        InputError: an unknown machine, a size that it does not come in, slices below 1 or of GPUs.
+    >>> find_topology("v5p-64").shape, find_topology("h100-64").shape
+    ((2, 4, 4), (8, 8))
     """
     found = re.fullmatch(r"([a-z0-9]+?)(?:-(\d+)|[:=](\d+(?:x\d+)*))", name.lower())
     kind = {"7x": "tpu7x", "v7x": "tpu7x", "v5litepod": "v5e"}.get(found[1], found[1]) if found else name
@@ -110,7 +97,7 @@ def find_topology(name: str, slices: int = 1) -> Topology:
         raise InputError(f"slices={slices}: expected 1 or more, and 1 on GPUs, whose nodes the topology counts itself")
     example = f"{kind}:{'2x8' if hardware.target else '4x8' if hardware.sides == 2 else '2x4x4'}"
     if found[3]:
-        shape = _sides(found[3])
+        shape = _numbers(found[3])
         if len(shape) != hardware.sides or min(shape) < 1:
             raise InputError(f"topology {name!r}: expected {hardware.sides} sides, e.g. {example}")
     elif hardware.platform == "cuda":
@@ -141,12 +128,11 @@ def describe(topology: Topology) -> list[Any]:
     """The topology's devices as jax sees them; none need be here. For the worker, whose environment is set for it."""
     from jax.experimental import topologies
 
-    hardware, sides = topology.hardware, "x".join(map(str, topology.shape))
-    if hardware.platform == "cuda":
-        return topologies.get_topology_desc(
-            platform="cuda", topology_name=topology.kind, target_config=hardware.target, topology=f"1x{sides}"
-        ).devices
+    hardware, kind, sides = topology.hardware, topology.kind, "x".join(map(str, topology.shape))
     options: dict[str, Any] = {}
+    if hardware.platform == "cuda":
+        options = {"target_config": hardware.target, "topology": f"1x{sides}"}
+        return topologies.get_topology_desc(kind, platform="cuda", **options).devices
     if hardware.megacore:
         options |= {"chip_config_name": "megacore", "chips_per_host_bounds": (2, 2, 1)}
     if any(topology.wrap):
@@ -155,7 +141,7 @@ def describe(topology: Topology) -> list[Any]:
         options["chips_per_host_bounds"] = (1, 1, 1)
     if topology.slices > 1:
         options["num_slices"] = topology.slices
-    return topologies.get_topology_desc(f"{topology.kind}:{sides}", platform="tpu", **options).devices
+    return topologies.get_topology_desc(f"{kind}:{sides}", platform="tpu", **options).devices
 
 
 def places(topology: Topology, devices: list[Any]) -> list[tuple[int, ...]]:

@@ -57,7 +57,12 @@ def ratio_interval(
         raise InputError(f"totals and counts have lengths {totals.size} and {counts.size}: give one of each a problem")
     if counts.min() < 0 or counts.sum() == 0:
         raise InputError(f"counts must be >= 0 and not all 0; got sum {counts.sum():g} and least {counts.min():g}")
-    return _bootstrap(_ratio, (totals, counts), level, resamples, seed)
+
+    def ratio(totals: np.ndarray, counts: np.ndarray, axis: int) -> Any:  # NaN where a resample has no count
+        below = counts.sum(axis=axis)
+        return np.divide(totals.sum(axis=axis), below, out=np.full(np.shape(below), np.nan), where=below > 0)
+
+    return _bootstrap(ratio, (totals, counts), level, resamples, seed)
 
 
 def difference_interval(
@@ -86,12 +91,6 @@ def _per_problem(values: Values, name: str) -> np.ndarray:
     if not np.isfinite(array).all():
         raise InputError(f"{name} holds {int((~np.isfinite(array)).sum())} numbers that are not finite; leave them out")
     return array.mean(axis=0) if array.ndim == 2 else array
-
-
-def _ratio(totals: np.ndarray, counts: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Ratio of the sums; NaN where a resample has no count."""
-    below = counts.sum(axis=axis)
-    return np.divide(totals.sum(axis=axis), below, out=np.full(np.shape(below), np.nan), where=below > 0)
 
 
 def _bootstrap(

@@ -35,23 +35,7 @@ def code_block(text: str) -> str:
 
 
 def markdown_of(report: Report, pictures: str = "") -> str:
-    """The report as a Markdown page; pictures are linked as `pictures/name.png`.
-
-    >>> from mtjax.reporting.report import section
-    >>> print(markdown_of(Report("Title", [section("One", "Text.", Table(("a", "b"), (("x", 0.5),)))], "Lead."), "p"))
-    # Title
-    <BLANKLINE>
-    Lead.
-    <BLANKLINE>
-    ## One
-    <BLANKLINE>
-    Text.
-    <BLANKLINE>
-    | a |     b |
-    |---|------:|
-    | x | 0.500 |
-    <BLANKLINE>
-    """
+    """The report as a Markdown page; pictures are linked as `pictures/name.png`."""
     blocks = [f"# {report.title}" if report.title else "", report.lead]
     for part in body_sections(report):
         blocks += [f"## {part.heading}" if part.heading else "", part.text]
@@ -61,7 +45,13 @@ def markdown_of(report: Report, pictures: str = "") -> str:
 
 
 def table_of(table: Table) -> str:
-    """The rows as a Markdown table whose source is aligned too; without the caption."""
+    """The rows as a Markdown table whose source is aligned too; without the caption.
+
+    >>> print(table_of(Table(("a", "b"), (("x", 0.5),))))
+    | a |     b |
+    |---|------:|
+    | x | 0.500 |
+    """
     head, *rows = ([f" {cell} " for cell in line] for line in aligned(table, escape))
     rule = ["-" * (len(text) - 1) + "-:"[right] for text, right in zip(head, numeric_columns(table), strict=True)]
     return "\n".join(f"|{'|'.join(line)}|" for line in (head, rule, *rows))

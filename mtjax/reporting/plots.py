@@ -9,8 +9,6 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from mtjax.errors import InputError
 from mtjax.reporting.intervals import Interval
 from mtjax.reporting.report import Figure
@@ -63,10 +61,9 @@ def arms_plot(
             panel.axvline(arms[0].intervals[metric].mean, color=soft, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
             for row, arm in enumerate(arms):
                 _interval(panel, arm.intervals[metric], row, row)
-                seeds = np.asarray(arm.seeds.get(metric, ()), float)
-                panel.plot(
-                    seeds, np.full(seeds.shape, row + 0.28), "o", color=f"C{row}", markersize=4.5, fillstyle="none"
-                )
+                seeds = arm.seeds.get(metric, ())
+                rings = {"marker": "o", "linestyle": "", "markersize": 4.5, "fillstyle": "none"}
+                panel.plot(seeds, [row + 0.28] * len(seeds), color=f"C{row}", **rings)
             panel.set(title=metric, xlabel=axis)
             panel.margins(x=0.18)
             panel.locator_params(axis="x", nbins=4)
@@ -93,12 +90,9 @@ def panels_plot(
     without the others; `diagonal` draws the line y = x; `markers` marks the points; `log2_x` doubles from tick to tick.
     Raises InputError for no panels or curves, panels of different arms, or x and y of different lengths.
     """
-    arms = list(next(iter(panels.values()), {}))
-    if not arms or any(list(curves) != arms for curves in panels.values()):
-        shown = [list(curves) for curves in panels.values()]
-        raise InputError(
-            f"panels hold the curves {shown}: expected at least one curve, and the same arms in each panel"
-        )
+    arms = [list(curves) for curves in panels.values()]
+    if not arms or not arms[0] or any(names != arms[0] for names in arms):
+        raise InputError(f"panels hold the curves {arms}: expected at least one curve, and the same arms in each panel")
     for label, curve in (entry for curves in panels.values() for entry in curves.items()):
         if len(curve.x) != len(curve.y):
             raise InputError(f"curve '{label}' has {len(curve.x)} x and {len(curve.y)} y: give one y for each x")

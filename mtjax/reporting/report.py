@@ -133,23 +133,19 @@ def aligned(table: Table, text_of: Callable[[str], str]) -> list[list[str]]:
     for row in table.rows:
         if len(row) != len(table.columns):
             raise InputError(f"row {list(row)} has {len(row)} cells for {len(table.columns)} columns {table.columns}")
-    columns = []
-    for name, cells, right in zip(table.columns, _cells_of(table), numeric_columns(table), strict=True):
-        texts = [text_of(cell) for cell in (name, *map(show, cells))]
-        width = max(map(cell_len, texts))
-        spaces = [" " * (width - cell_len(text)) for text in texts]
-        columns.append([pad + text if right else text + pad for text, pad in zip(texts, spaces, strict=True)])
-    return [list(line) for line in zip(*columns, strict=True)]
+    lines = [[text_of(text) for text in line] for line in (table.columns, *(map(show, row) for row in table.rows))]
+    widths = [max(map(cell_len, texts)) for texts in zip(*lines, strict=True)]
+    for line in lines:
+        for place, right in enumerate(numeric_columns(table)):
+            pad = " " * (widths[place] - cell_len(line[place]))
+            line[place] = pad + line[place] if right else line[place] + pad
+    return lines
 
 
 def numeric_columns(table: Table) -> list[bool]:
     """Which columns hold no strings; they are aligned to the right."""
-    return [bool(cells) and not any(isinstance(cell, str) for cell in cells) for cells in _cells_of(table)]
-
-
-def _cells_of(table: Table) -> list[list[Cell]]:
-    """The cells column by column."""
-    return [[row[place] for row in table.rows] for place in range(len(table.columns))]
+    places = range(len(table.columns))
+    return [bool(table.rows) and not any(isinstance(row[place], str) for row in table.rows) for place in places]
 
 
 def show(cell: Cell) -> str:

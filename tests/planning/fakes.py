@@ -5,8 +5,7 @@ import dataclasses
 from mtjax.planning.bounds import Bound
 from mtjax.planning.collectives import Row
 from mtjax.planning.lint import Finding
-from mtjax.planning.memory import Memory
-from mtjax.planning.report import Report
+from mtjax.planning.report import Memory, Report
 
 REPORT = Report(
     config="configs/tiny.py",
