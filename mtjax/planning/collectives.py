@@ -202,6 +202,6 @@ def axes_of(groups: np.ndarray, shape: Sequence[int], names: Sequence[str]) -> s
     if groups.max() >= math.prod(shape):
         raise InputError(f"a collective names device {groups.max()}, but the mesh has {math.prod(shape)} devices")
     where = np.stack(np.unravel_index(groups, shape), axis=-1)
-    differs = np.flatnonzero((where != where[:, :1]).any((0, 1)))
+    differs = np.flatnonzero((where != where[:, :1]).any((0, 1))).tolist()
     whole = math.prod(shape[axis] for axis in differs) == groups.shape[1]
-    return "+".join(names[axis] for axis in differs) + ("" if whole else " (part)") if len(differs) else "none"
+    return "+".join(names[axis] for axis in differs) + ("" if whole else " (part)") if differs else "none"

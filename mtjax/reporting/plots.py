@@ -199,4 +199,4 @@ def _figure(name: str, caption: str, height: float, draw: Callable[..., None], p
             draw(canvas, canvas.subplots(1, panels, sharey=True, squeeze=False)[0], rcParams["axes.edgecolor"])
             canvas.savefig(file, format="png", metadata={"Software": None})
         pictures.append(file.getvalue())
-    return Figure(name, *pictures, caption)
+    return Figure(name, pictures[0], pictures[1], caption)
