@@ -148,6 +148,7 @@ def explain_batch(
     for group in groups[: most or None]:
         first, problem, labels = group[0], problems.get(group[0].name), ["chosen", "rejected"]
         tokens = [part.tokens.tolist() for part in group]
+        flags: tuple[np.ndarray, ...]
         if sides == 2:
             flags, at = differences(*tokens), common_prefix(*tokens)
         else:
@@ -198,7 +199,8 @@ def problems_of(config: Config, parts: Sequence[PackedSequence]) -> dict[str, Pr
     for name in {part.name for part in parts}:
         words = name.split("/")
         prefixes[name] = ["/".join(words[:end]) for end in range(1, len(words))]  # ids may contain slashes
-    wanted, known = {prefix for found in prefixes.values() for prefix in found}, {}
+    wanted = {prefix for found in prefixes.values() for prefix in found}
+    known: dict[str, Problem] = {}
     for problem in config.data.source.problems(config.data.on_error).items:
         if problem.id in wanted:
             known.setdefault(problem.id, problem)

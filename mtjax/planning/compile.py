@@ -52,12 +52,12 @@ def plan(config: Config, topology: Topology, said: str, *, level: str, phase: st
         return from_json(json.loads(file.read_text()) | {"config": said})
     compiled, log, refusal = _compile(planned)
     memory = _memory(planned, topology, compiled, refusal, scratch)
-    found, findings, bound, compilers = [], (), None, None
+    found, findings, bound, compilers = [], [], None, None
     if compiled is not None:
         program, used = read_program(compiled.as_text()), compiled.memory_analysis()
         found = find_collectives(program, mesh.devices.shape, mesh.axis_names, where)
         donated = sum(memory.parts[name] for name in planned.donated)
-        findings = tuple(lint(found, log, donated, memory.aliased))
+        findings = lint(found, log, donated, memory.aliased)
         sizes = {"flops": planned.flops, "useful_flops": planned.useful_flops}
         sizes["touched"] = used.argument_size_in_bytes + used.output_size_in_bytes
         bound = roofline(**sizes, collectives=found, places=where, sides=sides(topology), hardware=hardware)
@@ -89,7 +89,7 @@ def plan(config: Config, topology: Topology, said: str, *, level: str, phase: st
         collectives=tuple(table(found)),
         bound=bound,
         compiler_seconds=compilers,
-        findings=findings,
+        findings=tuple(findings),
         seconds=time.process_time(),
     )
     file.parent.mkdir(parents=True, exist_ok=True)

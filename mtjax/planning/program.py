@@ -94,12 +94,17 @@ def _train(config: Config, model: LanguageModel, mesh: Mesh) -> Program:
     gathers = hasattr(objective, "statistics")
     useful = model_flops(model.config, state.params, tokens, length, 3 + gathers)
     compared, other = reference_shape(config, model.config), None
-    policy = cached_reference if getattr(config.objective, "needs_reference", False) else None
+    policy: Any = cached_reference if getattr(config.objective, "needs_reference", False) else None
     if compared is not None:
         reference = make_language_model(compared)
         other, policy = _params(reference, mesh), frozen_reference(reference, config.chunk)
         useful += model_flops(compared, other, tokens, length, 1 + gathers)
-    options = {"micro_batches": config.micro_batches, "mesh": mesh, "reference": policy, "chunk": config.chunk}
+    options: dict[str, Any] = {
+        "micro_batches": config.micro_batches,
+        "mesh": mesh,
+        "reference": policy,
+        "chunk": config.chunk,
+    }
     program = stepping.make_step_program(model, objective, optimizer, **options)
     sides = f"{batch.tokens.shape[1]} x " if batch.tokens.ndim == 3 else ""
     micro = f", in {config.micro_batches} micro-batches" if config.micro_batches > 1 else ""
@@ -188,8 +193,8 @@ def batch_shape(config: Config) -> Batch:
         task = dataclasses.replace(task, full_per_problem=1)
     pair = Pair("", "1", "2", "full")
     problem = Problem("made up", "q", right=("1",), wrong=("2",), pairs=(pair,), success_rate=0.5)
-    row = {"sequence_length": LENGTH, "max_segments": config.data.segments, "boundary": "allow", "cache_dir": None}
-    data = dataclasses.replace(config.data, source=InMemory((problem,)), task=task, **row)
+    row: dict[str, Any] = {"sequence_length": LENGTH, "max_segments": config.data.segments, "boundary": "allow"}
+    data = dataclasses.replace(config.data, source=InMemory((problem,)), task=task, cache_dir=None, **row)
     made = make_batches(data, load_tokenizer("bytes"), batch_size=1, seed=0).batch_at(0)
     shaped = lambda x, last: jax.ShapeDtypeStruct((config.batch_size, *x.shape[1:-1], last), x.dtype)
     length = config.data.sequence_length

@@ -1,7 +1,6 @@
 """Other settings of the same run: which fit, and which have the best bound."""
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Iterator
 
 from mtjax.config import Config
@@ -85,18 +84,17 @@ def candidates(config: Config, topology: Topology) -> list[tuple[str, Config]]:
             rows, rest = divmod(config.batch_size, data * fsdp)
             if rest or shape.width % fsdp or 8.0 * weights / (fsdp * tensor) >= hardware.memory:
                 continue
-            for micro, remat in itertools.product(_divisors(rows), ("dots", "full")):
-                if micro > 16:
-                    continue
-                gathered = weights / tensor * micro * (3 if fsdp > 1 else 1)
-                moved = 8.0 * shape.layers * shape.width * tokens / (data * fsdp) if tensor > 1 else 0.0
-                work = (4 if remat == "full" else 3.3) * weights * tokens / devices / hardware.peak_flops
-                cost = max(work, (gathered + moved) / (2 * hardware.link_bandwidth))
-                words = f"--mesh.data={data} --mesh.fsdp={fsdp} --mesh.tensor={tensor} --model.remat={remat}"
-                mesh = dataclasses.replace(config.mesh, data=data, fsdp=fsdp, tensor=tensor)
-                model = dataclasses.replace(config.model, remat=remat)
-                changed = dataclasses.replace(config, mesh=mesh, model=model, micro_batches=micro)
-                out.append((cost, micro, f"{words} --micro_batches={micro}", changed))
+            for micro in (size for size in _divisors(rows) if size <= 16):
+                for remat in ("dots", "full"):
+                    gathered = weights / tensor * micro * (3 if fsdp > 1 else 1)
+                    moved = 8.0 * shape.layers * shape.width * tokens / (data * fsdp) if tensor > 1 else 0.0
+                    work = (4 if remat == "full" else 3.3) * weights * tokens / devices / hardware.peak_flops
+                    cost = max(work, (gathered + moved) / (2 * hardware.link_bandwidth))
+                    words = f"--mesh.data={data} --mesh.fsdp={fsdp} --mesh.tensor={tensor} --model.remat={remat}"
+                    mesh = dataclasses.replace(config.mesh, data=data, fsdp=fsdp, tensor=tensor)
+                    model = dataclasses.replace(config.model, remat=remat)
+                    changed = dataclasses.replace(config, mesh=mesh, model=model, micro_batches=micro)
+                    out.append((cost, micro, f"{words} --micro_batches={micro}", changed))
     return [(words, changed) for _, _, words, changed in sorted(out, key=lambda entry: entry[:3])]
 
 
