@@ -12,8 +12,7 @@ from rich.cells import cell_len
 from mtjax import explain, train
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import ExitCode, InputError
-from mtjax.inspection.example_origins import common_prefix
-from mtjax.inspection.explanation import ExampleView, Explanation, TextView, TokenView, differences
+from mtjax.inspection.explanation import ExampleView, Explanation, TextView, TokenView, common_prefix, differences
 from mtjax.inspection.html import to_page
 from mtjax.inspection.terminal import to_text
 from mtjax.inspection.token_texts import token_texts, visible

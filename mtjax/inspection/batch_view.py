@@ -1,5 +1,6 @@
 """Per-example view of a packed batch, with policy scores, reference scores and losses."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -36,16 +37,15 @@ class PackedSequence(NamedTuple):
 
 def unpack_batch(batch: Batch, ids: Sequence[str]) -> list[PackedSequence]:
     """The sequences of a host batch, row by row; `ids` are the example names by number (`Batches.ids`)."""
-    sides = batch.tokens.shape[1] if batch.tokens.ndim == 3 else 0
+    sides = [(side,) for side in range(batch.tokens.shape[1])] if batch.tokens.ndim == 3 else [()]
     columns = {name.removeprefix("segment_"): x for name, x in batch.extras.items() if name.startswith("segment_")}
-    number = np.asarray(batch.extras["segment_id"]).reshape(len(batch.tokens), max(sides, 1), -1)[:, 0]
+    number = np.asarray(columns.pop("id")).reshape(len(batch.tokens), len(sides), -1)[:, 0]
     found = []
     for row, column in np.argwhere(number >= 0).tolist():
-        for side in range(sides) or (None,):
-            at = (row,) if side is None else (row, side)
+        for at in ((row, *side) for side in sides):
             inside = np.flatnonzero(np.asarray(batch.segments[at]) == column + 1)
             span = slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 0)
-            extras = {name: float(x[(*at, column)]) for name, x in columns.items() if name != "id"}
+            extras = {name: float(x[(*at, column)]) for name, x in columns.items()}
             tokens, weights = np.asarray(batch.tokens[at])[span], np.asarray(batch.weights[at])[span]
             found.append(PackedSequence(ids[number[row, column]], at, column, span, tokens, weights, extras))
     return found
@@ -65,6 +65,7 @@ class CachedPolicy:
 
     def __init__(self, policy: Policy, batch: Batch):
         self.policy, self.batch, self.known = policy, batch, policy.scores(batch)
+        self.hidden = policy.hidden
 
     def scores(self, batch: Batch) -> TokenScores:
         """The cached scores for any batch with the same tokens and segments, else those of the policy."""
@@ -74,10 +75,6 @@ class CachedPolicy:
     def map_logits(self, fn: Any, batch: Batch, also: tuple[Any, ...] = ()) -> Any:
         """See `Policy.map_logits`."""
         return self.policy.map_logits(fn, batch, tuple(getattr(other, "policy", other) for other in also))
-
-    def hidden(self, batch: Batch) -> Any:
-        """See `Policy.hidden`."""
-        return self.policy.hidden(batch)
 
 
 def score_batch(
@@ -108,10 +105,9 @@ def score_batch(
             metrics = metrics or dict(also)
         return policy.known, None if fixed is None else fixed.known.logprob, losses, metrics
 
-    placed = place_batch(batch, mesh)
-    if mesh is None:
-        return BatchScores(*jax.device_get(jax.jit(run)(params, placed, reference.params)))
-    rows, everywhere = split_by_rows(mesh), on_all(mesh)
-    with jax.set_mesh(mesh):
-        found = jax.jit(run, out_shardings=(rows, rows, everywhere, everywhere))(params, placed, reference.params)
+    places, arguments = None, (params, place_batch(batch, mesh), reference.params)
+    if mesh is not None:
+        places = (split_by_rows(mesh), split_by_rows(mesh), on_all(mesh), on_all(mesh))
+    with contextlib.nullcontext() if mesh is None else jax.set_mesh(mesh):
+        found = jax.jit(run, out_shardings=places)(*arguments)
     return BatchScores(*read_own_rows(found[:2]), *jax.device_get(found[2:]))

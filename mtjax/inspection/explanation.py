@@ -11,9 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from mtjax.config import Config
+from mtjax.data.examples import make_example
+from mtjax.data.problem import Problem
+from mtjax.data.tasks import Task
+from mtjax.data.tasks.pair import choose_pairs
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.inspection.batch_view import BatchScores, PackedSequence
-from mtjax.inspection.example_origins import common_prefix, notes_of, problems_of, right_answer
 from mtjax.inspection.token_texts import token_texts, visible
 from mtjax.reporting.report import Cell, Table
 
@@ -39,23 +42,13 @@ class TokenView(NamedTuple):
 
 
 class TextView(NamedTuple):
-    """One sequence: the chosen or the rejected side of a pair, or the only text of an example.
+    """One sequence: the chosen or the rejected side of a pair, or the only text of an example."""
 
-    Attributes:
-        label: "chosen", "rejected", "right", "wrong", or "" where a batch has one kind only.
-        tokens: in order.
-        first_difference: index of the first token that differs from the other text; None where nothing is compared or
-            differs, or where this text ends there. A deletion is marked only in the text that has the deleted tokens.
-    """
-
-    label: str
-    tokens: tuple[TokenView, ...]
+    label: str  # "chosen", "rejected", "right", "wrong", or "" where a batch has one kind only
+    tokens: tuple[TokenView, ...]  # in order
     first_difference: int | None
-
-    @property
-    def has_reference(self) -> bool:
-        """Whether reference log-probabilities are known."""
-        return any(token.reference is not None for token in self.tokens)
+    """Index of the first token that differs from the other text; None where nothing is compared or differs, or where
+    this text ends there. A deletion is marked only in the text that has the deleted tokens."""
 
     def sums(self) -> dict[str, float | int | None]:
         """Numbers of the text.
@@ -93,7 +86,7 @@ class TextView(NamedTuple):
 
     def table(self) -> Table:
         """All numbers of every token."""
-        known = self.has_reference
+        known = any(token.reference is not None for token in self.tokens)
         columns = ("t", "id", "token", "weight", "loss", "entropy", *(("reference",) if known else ()), "differs")
         rows: list[tuple[Cell, ...]] = []
         for place, token in enumerate(self.tokens):
@@ -141,67 +134,47 @@ def explain_batch(
     tokenizer: Tokenizer,
     most: int = 0,
 ) -> Explanation:
-    """Gather what is to be shown of a batch.
+    """Gather what is to be shown of the first `most` examples of a batch; 0 shows all.
 
     A pair is compared with itself, and a wrong answer with the right answer to the same problem that shares its longest
-    beginning.
-
-    Args:
-        config: of the run; its source is read for the problems that the examples were made from.
-        title: what the batch is, in a few words.
-        facts: names and descriptions to be shown above the examples.
-        parts: the sequences of the batch (`batch_view.unpack_batch`).
-        scores: of the batch; the first of its losses is shown.
-        tokenizer: decodes the tokens.
-        most: how many examples to show; 0 shows all.
+    beginning. The source of `config` is read for the problems that the examples were made from. The first of the losses
+    in `scores` is shown.
     """
     sides = 2 if parts and len(parts[0].at) == 2 else 1
-    groups = [tuple(parts[start : start + sides]) for start in range(0, len(parts), sides)]
+    groups = [parts[start : start + sides] for start in range(0, len(parts), sides)]
     both = len({part.extras.get("polarity", 1.0) for part in parts}) > 1
     problems = problems_of(config, parts)
     examples = []
     for group in groups[: most or None]:
-        first, name = group[0], group[0].name
-        problem = problems.get(name)
+        first, problem, labels = group[0], problems.get(group[0].name), ["chosen", "rejected"]
+        tokens = [part.tokens.tolist() for part in group]
+        flags: tuple[np.ndarray, ...]
         if sides == 2:
-            texts = _pair(group, scores, tokenizer)
+            flags, at = differences(*tokens), common_prefix(*tokens)
         else:
-            label = ("wrong", "right")[int(first.extras.get("polarity", 1.0))] if both else ""
-            right = right_answer(first, problem, config.data.task, tokenizer)
-            texts = (_single(label, first, scores, tokenizer, right),)
+            labels = [("wrong", "right")[int(first.extras.get("polarity", 1.0))] if both else ""]
+            flags, at = (np.zeros(len(first.tokens), bool),), len(first.tokens)
+            if (right := right_answer(first, problem, config.data.task, tokenizer)) is not None:
+                other, start = right
+                flags[0][start:] = differences(other, tokens[0][start:])[1]
+                at = start + common_prefix(other, tokens[0][start:])
+        sequences = zip(labels, group, flags, strict=True)
+        texts = tuple(_text(label, part, scores, tokenizer, differs, at) for label, part, differs in sequences)
         notes = tuple(notes_of(first, problem))
-        examples.append(ExampleView(name, first.at[0] + 1, first.column + 1, notes, texts))
+        examples.append(ExampleView(first.name, first.at[0] + 1, first.column + 1, notes, texts))
     loss = next(iter(scores.losses.values()))
     numbers = {"loss": float(loss.value), "counted": float(loss.count)}
     numbers |= {name: float(mean.value) for name, mean in scores.metrics.items()}
     return Explanation(title, tuple(facts), numbers, tuple(examples), len(groups) - len(examples))
 
 
-def _pair(pair: Sequence[PackedSequence], scores: BatchScores, tokenizer: Tokenizer) -> tuple[TextView, ...]:
-    chosen, rejected = (part.tokens.tolist() for part in pair)
-    sides = zip(("chosen", "rejected"), pair, differences(chosen, rejected), strict=True)
-    first = common_prefix(chosen, rejected)
-    return tuple(_text(label, part, scores, tokenizer, flags, first) for label, part, flags in sides)
-
-
-def _single(
-    label: str, part: PackedSequence, scores: BatchScores, tokenizer: Tokenizer, right: tuple[Sequence[int], int] | None
-) -> TextView:
-    flags, first = np.zeros(len(part.tokens), bool), len(part.tokens)
-    if right is not None:
-        tokens, start = right
-        answer = part.tokens[start:].tolist()
-        flags[start:], first = differences(tokens, answer)[1], start + common_prefix(tokens, answer)
-    return _text(label, part, scores, tokenizer, flags, first)
-
-
 def _text(
-    label: str, part: PackedSequence, scores: BatchScores, tokenizer: Tokenizer, flags: np.ndarray, first: int
+    label: str, part: PackedSequence, scores: BatchScores, tokenizer: Tokenizer, differs: np.ndarray, first: int
 ) -> TextView:
     ids = part.tokens.tolist()
     columns = [ids, token_texts(tokenizer.decode, ids), part.weights.tolist(), part.targets.tolist()]
     columns += [part.of(scores.policy.logprob).tolist(), part.of(scores.policy.entropy).tolist()]
-    columns += [[None] * len(ids) if scores.reference is None else part.of(scores.reference).tolist(), flags.tolist()]
+    columns += [[None] * len(ids) if scores.reference is None else part.of(scores.reference).tolist(), differs.tolist()]
     return TextView(label, tuple(map(TokenView, *columns)), first if first < len(ids) else None)
 
 
@@ -212,3 +185,52 @@ def differences(first: Sequence[int], second: Sequence[int]) -> tuple[np.ndarray
         if kind != "equal":
             flags[0][a:b], flags[1][c:d] = True, True
     return flags
+
+
+def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
+    """Length of the longest common prefix."""
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(first), len(second)))
+
+
+def problems_of(config: Config, parts: Sequence[PackedSequence]) -> dict[str, Problem]:
+    """The problem of each example, by the example's name: the one with the longest id that starts the name."""
+    prefixes: dict[str, list[str]] = {}
+    for name in {part.name for part in parts}:
+        words = name.split("/")
+        prefixes[name] = ["/".join(words[:end]) for end in range(1, len(words))]  # ids may contain slashes
+    wanted = {prefix for found in prefixes.values() for prefix in found}
+    known: dict[str, Problem] = {}
+    for problem in config.data.source.problems(config.data.on_error).items:
+        if problem.id in wanted:
+            known.setdefault(problem.id, problem)
+    return {name: known[prefix] for name, found in prefixes.items() for prefix in found if prefix in known}
+
+
+def notes_of(part: PackedSequence, problem: Problem | None) -> list[str]:
+    """What is known of an example besides its text: kind of pair, error type, and its numbers."""
+    notes = [f"{part.extras['kind'] and 'step' or 'full'} pair"] if "kind" in part.extras else []
+    if problem is not None and len(part.at) == 2:
+        kinds = {f"{problem.id}/{name}": pair.error_type for name, pair in choose_pairs(problem, None, None)}
+        notes += [f"error type {kinds[part.name]}"] if kinds.get(part.name) else []
+    rest = {name: value for name, value in part.extras.items() if name not in ("kind", "polarity")}
+    return notes + [f"{name} {value:g}" for name, value in rest.items()]
+
+
+def right_answer(
+    part: PackedSequence, problem: Problem | None, task: Task, tokenizer: Tokenizer
+) -> tuple[Sequence[int], int] | None:
+    """For a wrong answer, the tokens of the right answer that shares its longest beginning, and where its own starts.
+
+    None for a right answer, and where the problem has no right answer or the text was shortened.
+    """
+    if part.extras.get("polarity", 1.0) or problem is None:
+        return None
+    texts = task.render(problem, tokenizer)
+    made = {f"{problem.id}/{text.name}": make_example(text, problem.id, tokenizer, boundary="allow") for text in texts}
+    own = made.get(part.name)
+    if own is None or own.tokens.tolist() != part.tokens.tolist():
+        return None
+    right = [x.tokens[x.prompt_tokens :].tolist() for x in made.values() if x.extras.get("polarity") == 1]
+    answer = own.tokens[own.prompt_tokens :].tolist()
+    return (max(right, key=lambda tokens: common_prefix(tokens, answer)), own.prompt_tokens) if right else None

@@ -1,11 +1,12 @@
 """Self-check before the first step: is the first batch valid, and do the losses start where they must?
 
-The checks of `batch_checks` read the entire batch; the checks here use one forward pass over its first micro-batch.
-Nothing is changed.
+A check returns its line for the report, "" for none, or raises InputError with what is wrong and what to do. The checks
+of the data read the entire batch, the others one forward pass over its first micro-batch. Nothing is changed.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,16 +14,18 @@ import numpy as np
 
 from mtjax.config import Config
 from mtjax.data.batches import Batches
+from mtjax.data.problem import Problem
+from mtjax.data.tasks import Task
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.distributed import hosts
 from mtjax.distributed.placement import row_shards
 from mtjax.errors import InputError
-from mtjax.inspection import batch_checks
-from mtjax.inspection.batch_checks import Finding
 from mtjax.inspection.batch_view import BatchScores, PackedSequence, score_batch, unpack_batch
 from mtjax.objectives.dco import Dco
 from mtjax.training.reference import Reference, ReferenceConfig
 from mtjax.types import Batch, LanguageModel, Params
+
+Parts = Sequence[PackedSequence]
 
 TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2}
 """Allowed difference in nats between two ways of computing the same number. On a CPU, policy and reference came out
@@ -51,130 +54,235 @@ def self_check(
     parts, task, truncation = unpack_batch(batch, batches.ids), config.data.task, config.data.truncation
     if not any(hosts.exchange(len(parts))):
         return "check    the first batch is empty: nothing to check"
-    findings = [
-        batch_checks.check_weights(parts),
-        batch_checks.check_targets(parts, config.min_target_share),
-        batch_checks.check_prompts(parts, task, tokenizer),
-        batch_checks.check_whole(parts, task, tokenizer, truncation, batches.report.counts.truncated),
-        batch_checks.check_ends(parts, task, tokenizer),
-        batch_checks.check_begins(parts, tokenizer),
-    ]
-    findings += [batch_checks.check_pairs(parts)] if batch.tokens.ndim == 3 else []
-    raise_first(findings)
+    shortened = batches.report.counts.truncated
+    checks = {
+        "weights": partial(check_weights, parts),
+        "targets": partial(check_targets, parts, config.min_target_share),
+        "prompt": partial(check_prompts, parts, task, tokenizer),
+        "whole": partial(check_whole, parts, task, tokenizer, truncation, shortened),
+        "end token": partial(check_ends, parts, task, tokenizer),
+        "begin token": partial(check_begins, parts, tokenizer),
+    }
+    found = _run(checks | ({"pairs": partial(check_pairs, parts)} if batch.tokens.ndim == 3 else {}))
     if batch.tokens.shape[0] % (config.micro_batches * row_shards(mesh)[0]) == 0:  # if not, the step says so
         some = jax.tree.map(lambda x: np.asarray(x)[:: config.micro_batches], batch)  # the first micro-batch
-        findings += _with_model(config, model, params, some, unpack_batch(some, batches.ids), reference, mesh)
-        raise_first(findings)
-    findings = [finding for finding in findings if finding.message]
-    wide = max(len(finding.name) for finding in findings)
-    lines = [f"{'' if n else 'check':<9}{found.name:<{wide}}  {found.message}" for n, found in enumerate(findings)]
-    return "\n".join(lines)
+        own = unpack_batch(some, batches.ids)
+        found |= _run(_checks_of_scores(config, model, params, some, own, reference, mesh))
+    shown = {name: message for name, message in found.items() if message}
+    wide = max(map(len, shown))
+    return "\n".join(f"{'' if n else 'check':<9}{name:<{wide}}  {shown[name]}" for n, name in enumerate(shown))
 
 
-def _with_model(
-    config: Config,
-    model: LanguageModel,
-    params: Params,
-    batch: Batch,
-    parts: Sequence[PackedSequence],
-    reference: Reference,
-    mesh: Any,
-) -> list[Finding]:
-    """The checks that need a forward pass."""
-    dco = isinstance(config.objective, Dco)
-    objectives = {"own": config.objective, **({"n = 1": AtOne(config.objective)} if dco else {})}
+def _run(checks: Mapping[str, Callable[[], str]]) -> dict[str, str]:
+    """The messages of all checks; InputError for the first that failed, with the names of the others."""
+    found, errors = {}, {}
+    for name, check in checks.items():
+        try:
+            found[name] = check()
+        except InputError as error:
+            errors[name] = error
+    if errors:
+        first, *others = errors
+        more = f" (also failed: {', '.join(others)})" if others else ""
+        reason = f"self-check of the first batch, {first}: {errors[first]}{more}"
+        raise InputError(f"{reason}; pass --self_check=False to start anyway")
+    return found
+
+
+def _checks_of_scores(
+    config: Config, model: LanguageModel, params: Params, batch: Batch, parts: Parts, reference: Reference, mesh: Any
+) -> dict[str, Callable[[], str]]:
+    """The checks that need a forward pass, which runs here."""
+    objectives, objective = {"own": config.objective}, config.objective
+    if isinstance(objective, Dco):
+        objectives["n = 1"] = partial(_at_one, objective)
     scores = score_batch(model, params, batch, objectives, mesh=mesh, chunk=config.chunk, reference=reference)
     precise = model.config.dtype == "float32" and jax.default_backend() == "cpu"
-    if not parts:  # all this host's rows are empty
-        return [check_dco(scores, batch, parts, config.objective, precise)] if dco else []
-    findings = [check_finite(scores, parts)]
-    if reference.policy is not None and config.reference.model is not None:
-        findings.append(Finding("reference", f"{config.reference.model}, not the start: nothing to compare"))
-    elif reference.policy is not None:
-        findings.append(check_reference(scores, parts, config.reference, precise))
-        findings.append(check_start(scores, getattr(config.objective, "at_reference", None), precise))
-    return [*findings, check_dco(scores, batch, parts, config.objective, precise)] if dco else findings
+    checks: dict[str, Callable[[], str]] = {}
+    if parts:  # else all rows of this host are empty
+        checks["loss"] = partial(check_finite, scores, parts)
+        if reference.policy is not None and config.reference.model is not None:
+            checks["reference"] = lambda: f"{config.reference.model}, not the start: nothing to compare"
+        elif reference.policy is not None:
+            checks["reference"] = partial(check_reference, scores, parts, config.reference, precise)
+            checks["start"] = partial(check_start, scores, getattr(objective, "at_reference", None), precise)
+    if isinstance(objective, Dco):
+        checks["dco"] = partial(check_dco, scores, batch, parts, objective, precise)
+    return checks
 
 
-def raise_first(findings: Sequence[Finding]) -> None:
-    """Raise InputError for the first finding with an error, and name the others."""
-    bad = [finding for finding in findings if finding.error]
-    if bad:
-        more = f" (also failed: {', '.join(finding.name for finding in bad[1:])})" if bad[1:] else ""
+def _at_one(objective: Dco, policy: Any, batch: Batch, **more: Any) -> Any:
+    """A `dco` objective at n = 1 for every example, whatever numbers of samples the examples bring."""
+    extras = {name: x for name, x in batch.extras.items() if name != "segment_n"}
+    return dataclasses.replace(objective, n=1)(policy, batch._replace(extras=extras), **more)
+
+
+def check_weights(parts: Parts) -> str:
+    """Every weight is finite."""
+    for part in parts:
+        if not np.isfinite(part.weights).all():
+            value = part.weights[~np.isfinite(part.weights)][0]
+            raise InputError(f"example {part.name!r} has a token of weight {value}; fix data.task")
+    return ""
+
+
+def check_targets(parts: Parts, floor: float) -> str:
+    """Each sequence has a target, and at least a share `floor` of all tokens are targets."""
+    targets, tokens = sum(int(part.targets.sum()) for part in parts), sum(len(part.tokens) for part in parts)
+    message = f"{targets / max(tokens, 1):.1%} of {tokens:,} tokens in {len(parts):,} texts"
+    without = [part.name for part in parts if not part.targets.any()]
+    if without:
         raise InputError(
-            f"self-check of the first batch, {bad[0].name}: {bad[0].error}{more}; pass "
-            "--self_check=False to start anyway"
+            f"no token of example {without[0]!r} is a target ({len(without)} of {len(parts)} texts), so nothing is "
+            "learned from it; look at it with `python -m mtjax.explain`, and check data.task and data.truncation"
         )
+    if targets < floor * tokens:
+        raise InputError(
+            f"{message} are targets, expected at least {floor:.1%}; example {parts[0].name!r} has "
+            f"{int(parts[0].targets.sum())} of {len(parts[0].tokens)}: check data.task, or lower --min_target_share"
+        )
+    return message
 
 
-class AtOne:
-    """A `dco` objective at n = 1 for every example."""
+def check_prompts(parts: Parts, task: Any, tokenizer: Tokenizer) -> str:
+    """The prompt is not trained, unless the task asks for it."""
+    if getattr(task, "loss_on", None) == "all":
+        return "trained, as data.task.loss_on='all' asks"
+    if not task.prompt(Problem("", ""), None, tokenizer):
+        return "not checked: it may be empty"
+    for part in parts:
+        begin = int(tokenizer.bos_id is not None and part.tokens[:1].tolist() == [tokenizer.bos_id])
+        if (part.weights[begin:] != 0).all():
+            raise InputError(f"every token of example {part.name!r} has a weight, its prompt too; fix data.task")
+    return "context only"
 
-    def __init__(self, objective: Dco):
-        self.objective = dataclasses.replace(objective, n=1)
 
-    def __call__(self, policy: Any, batch: Batch, **more: Any) -> Any:
-        """The loss of the batch, whatever numbers of samples its examples bring."""
-        extras = {name: x for name, x in batch.extras.items() if name != "segment_n"}
-        return self.objective(policy, batch._replace(extras=extras), **more)
+def must_end(part: PackedSequence, task: Any) -> bool:
+    """Whether an EOS token must close this text; not for pairs of steps, nor for pairs whose task adds none."""
+    return bool(task.ends(part.extras)) if isinstance(task, Task) else True
 
 
-def check_finite(scores: BatchScores, parts: Sequence[PackedSequence]) -> Finding:
+def check_whole(parts: Parts, task: Any, tokenizer: Tokenizer, truncation: str, shortened: int) -> str:
+    """No text has lost its end, or been shortened at all, unless data.truncation asks for it."""
+    cut = [part for part in parts if must_end(part, task) and tokenizer.end_id not in part.tokens[-1:]]
+    if cut and truncation != "keep":
+        raise InputError(
+            f"example {cut[0].name!r} has no end token where its text should end ({len(cut)} of {len(parts)} texts): "
+            f"data.task left it out, or the end was cut off though data.truncation={truncation!r}; fix the task, or "
+            "set data.truncation='keep' to train on texts without an end"
+        )
+    if shortened and truncation == "drop":
+        raise InputError(f"{shortened} examples were shortened, though data.truncation='drop'; delete the data cache")
+    if not (cut or shortened):
+        return "nothing shortened"
+    message = f"{shortened:,} examples of the data shortened, as data.truncation={truncation!r} asks"
+    return message + (f"; {len(cut)} of {len(parts)} texts here have lost their end" if cut else "")
+
+
+def check_ends(parts: Parts, task: Any, tokenizer: Tokenizer) -> str:
+    """The EOS token of a finished answer is trained, once; a step in the middle of a solution has none.
+
+    Only a conversation may have several, one after each turn.
+    """
+    end, several, ending, trained = tokenizer.end_id, getattr(task, "many_ends", False), 0, 0
+    for part in parts:
+        closed, there = must_end(part, task), end in part.tokens[-1:]
+        if closed and not several and end in part.tokens[:-1][part.targets[:-1]]:
+            raise InputError(
+                f"example {part.name!r} has a trained end token before its end, where the model would learn to stop; "
+                "take it out of the text, because the task adds one after it"
+            )
+        if closed and there and not part.targets[-1]:
+            raise InputError(
+                f"the end token of example {part.name!r} has weight {part.weights[-1]:g}, so the model would not learn "
+                "to stop; fix data.task"
+            )
+        if not closed and end in part.tokens[part.targets]:
+            raise InputError(
+                f"example {part.name!r} is not to be ended, but has a trained end token, so the model would learn to "
+                "stop in the middle of a solution; take it out of the text"
+            )
+        ending, trained = ending + closed, trained + (closed and there)
+    message = f"trained in {trained} of {ending} texts" if ending else "none, and none is due"
+    return message + (f"; {len(parts) - ending} go on" if 0 < ending < len(parts) else "")
+
+
+def check_begins(parts: Parts, tokenizer: Tokenizer) -> str:
+    """Each text starts with one BOS token where the tokenizer adds it, and has nowhere two in a row."""
+    if tokenizer.bos_id is None:
+        return "none, as the tokenizer wants it"
+    for part in parts:
+        begins = part.tokens == tokenizer.bos_id
+        if not begins[:1].any():
+            raise InputError(f"example {part.name!r} has no begin token in front; fix data.task, or the tokenizer")
+        if (begins[1:] & begins[:-1]).any():
+            raise InputError(
+                f"example {part.name!r} has two begin tokens in a row; the tokenizer adds one, so take the other out "
+                "of the template or the text"
+            )
+    return f"once in front of {len(parts)} texts"
+
+
+def check_pairs(parts: Parts) -> str:
+    """The targets of chosen and rejected differ."""
+    for chosen, rejected in zip(parts[::2], parts[1::2], strict=True):
+        if np.array_equal(chosen.tokens[chosen.targets], rejected.tokens[rejected.targets]):
+            raise InputError(
+                f"chosen and rejected of example {chosen.name!r} have the same targets, so nothing can be learned from "
+                "them; check how the pairs were made"
+            )
+    return f"chosen and rejected differ in all {len(parts) // 2}"
+
+
+def check_finite(scores: BatchScores, parts: Parts) -> str:
     """Every target has a finite log-probability, and the loss is finite."""
     loss = float(scores.losses["own"].value)
-    for part in parts:
-        logprob = part.of(scores.policy.logprob)[part.targets]
+    logprobs = [part.of(scores.policy.logprob)[part.targets] for part in parts]
+    for part, logprob in zip(parts, logprobs, strict=True):
         if not np.isfinite(logprob).all():
-            value = logprob[~np.isfinite(logprob)][0]
-            error = f"a target of example {part.name!r} has log-probability {value}; check the model and its precision"
-            return Finding("loss", "", error)
+            found = f"a target of example {part.name!r} has log-probability {logprob[~np.isfinite(logprob)][0]}"
+            raise InputError(f"{found}; check the model and its precision")
     if not np.isfinite(loss):
-        error = f"it is {loss} in a batch that begins with example {parts[0].name!r}; check the objective's settings"
-        return Finding("loss", "", error)
-    targets = np.concatenate([part.of(scores.policy.logprob)[part.targets] for part in parts])
-    return Finding("loss", f"{loss:.6g}; {-targets.mean():.4g} nats a target")
+        found = f"it is {loss} in a batch that begins with example {parts[0].name!r}"
+        raise InputError(f"{found}; check the objective's settings")
+    return f"{loss:.6g}; {-np.concatenate(logprobs).mean():.4g} nats a target"
 
 
-def check_reference(
-    scores: BatchScores, parts: Sequence[PackedSequence], settings: ReferenceConfig, precise: bool
-) -> Finding:
+def check_reference(scores: BatchScores, parts: Parts, settings: ReferenceConfig, precise: bool) -> str:
     """Policy and reference give the same log-probabilities, because the run starts from the reference."""
     gaps = [np.abs(part.of(scores.policy.logprob) - part.of(scores.reference)) for part in parts]
     worst = int(np.argmax([gap.max(initial=0) for gap in gaps]))
     largest, mean = gaps[worst].max(initial=0), np.concatenate(gaps).mean()
     found, tolerance = (largest, TOLERANCE["float32"]) if precise else (mean, TOLERANCE["bfloat16"])
-    message = f"as the policy: at most {largest:.1e} nats a token apart"
     if found <= tolerance:
-        return Finding("reference", message)
-    way_out = (
-        f"the log-probabilities in {settings.cache_dir} are stale; delete that folder"
-        if settings.kind == "cached"
-        else "the copy is not of the weights that the run starts from: name its model with --reference.model"
-    )
-    error = (
+        return f"as the policy: at most {largest:.1e} nats a token apart"
+    way_out = "the copy is not of the weights that the run starts from: name its model with --reference.model"
+    if settings.kind == "cached":
+        way_out = f"the log-probabilities in {settings.cache_dir} are stale; delete that folder"
+    raise InputError(
         f"policy and reference should agree at the start, but differ by {largest:.2g} nats at a token of example "
         f"{parts[worst].name!r} ({mean:.2g} on average; {tolerance:g} is allowed); {way_out}"
     )
-    return Finding("reference", message, error)
 
 
-def check_start(scores: BatchScores, expected: float | None, precise: bool) -> Finding:
+def _equal(loss: float, expected: float, precise: bool, message: str, otherwise: str) -> str:
+    """The message, where the two numbers agree."""
+    if not abs(loss - expected) <= TOLERANCE["float32" if precise else "bfloat16"] * max(1.0, abs(expected)):
+        raise InputError(f"{message}{otherwise}")
+    return message
+
+
+def check_start(scores: BatchScores, expected: float | None, precise: bool) -> str:
     """The loss equals its closed form for equal policy and reference, such as log 2."""
     loss, count = float(scores.losses["own"].value), float(scores.losses["own"].count)
     if expected is None or count == 0:
         why = "no closed form with these settings" if expected is None else "nothing in this batch counts"
-        return Finding("start", f"not compared: {why}")
-    message = f"loss {loss:.6f}, in closed form {expected:.6f}"
-    tolerance = TOLERANCE["float32" if precise else "bfloat16"] * max(1.0, abs(expected))
-    if abs(loss - expected) <= tolerance:
-        return Finding("start", message)
-    error = f"{message}, where policy and reference agree; fix the objective, or its property at_reference"
-    return Finding("start", message, error)
+        return f"not compared: {why}"
+    otherwise = ", where policy and reference agree; fix the objective, or its property at_reference"
+    return _equal(loss, expected, precise, f"loss {loss:.6f}, in closed form {expected:.6f}", otherwise)
 
 
-def check_dco(
-    scores: BatchScores, batch: Batch, parts: Sequence[PackedSequence], objective: Dco, precise: bool
-) -> Finding:
+def check_dco(scores: BatchScores, batch: Batch, parts: Parts, objective: Dco, precise: bool) -> str:
     """At n = 1, dco is the cross-entropy, summed (or averaged, as released) over each text's targets."""
     steps = batch.extras.get("step_ids") if objective.granularity == "step" else None
     nats = []
@@ -187,6 +295,4 @@ def check_dco(
     sums = np.sum(hosts.exchange([float(np.sum(nats)), len(nats)]), axis=0)  # of the texts of all hosts
     loss, expected = float(scores.losses["n = 1"].value), float(sums[0] / sums[1]) if sums[1] else 0.0
     message = f"at n = 1 {loss:.6g}, cross-entropy {expected:.6g}"
-    if abs(loss - expected) <= TOLERANCE["float32" if precise else "bfloat16"] * max(1.0, abs(expected)):
-        return Finding("dco", message)
-    return Finding("dco", message, f"{message} nats a text: they should be equal; fix the objective")
+    return _equal(loss, expected, precise, message, " nats a text: they should be equal; fix the objective")

@@ -7,16 +7,15 @@ from rich.cells import cell_len, chop_cells
 from rich.console import Console
 from rich.text import Text
 
-from mtjax.inspection.explanation import ExampleView, Explanation, TextView, TokenView
+from mtjax.inspection.explanation import ExampleView, Explanation, TextView
 from mtjax.inspection.token_texts import visible
 from mtjax.reporting.report import format_table
 
 SIDE_BY_SIDE = 100
 """Least width of a terminal in which chosen and rejected stand beside each other."""
 
-HEAT = ((5.0, "black on color(203)"), (3.0, "black on color(209)"), (1.5, "black on color(215)"),
-        (0.5, "black on color(229)"))  # fmt: skip
-"""Style of a target from each loss in nats; targets of a smaller loss have none."""
+HEAT = {5.0: 203, 3.0: 209, 1.5: 215, 0.5: 229}
+"""Background colour of a target from each loss in nats on; targets of a smaller loss have none."""
 
 LEGEND = (
     ". context, not trained",
@@ -30,9 +29,8 @@ LEGEND = (
 def to_text(found: Explanation, *, width: int = 80, colour: bool = False, tokens: bool = False) -> str:
     """The explanation as lines for a terminal of `width` columns.
 
-    Args:
-        colour: shade targets by their loss with ANSI codes; the marks are printed in any case.
-        tokens: add a table with all numbers of every token.
+    `colour` shades targets by their loss with ANSI codes, in addition to the marks; `tokens` adds a table with all
+    numbers of every token.
     """
     name = max(len(fact) for fact, _ in (*found.facts, ("metrics", "")))
     lines = [Text(found.title, "bold")]
@@ -91,34 +89,26 @@ def _block(text: TextView, width: int) -> list[Text]:
     """Lines of tokens, each followed by its rows of marks: loss, weight, difference."""
     odd = sorted({token.weight for token in text.tokens} - {0.0, 1.0})
     letters = {weight: chr(ord("a") + min(number, 25)) for number, weight in enumerate(odd)}
-    lines: list[Text] = []
-    line, rows = Text(), ["", "", ""]
+    lines: list[tuple[Text, list[str]]] = [(Text(), ["", "", ""])]
     for place, token in enumerate(text.tokens):
-        differs = "!" if place == text.first_difference else "^" if token.differs else " "
+        heat = [f"black on color({number})" for least, number in HEAT.items() if -token.logprob >= least]
+        style = "".join(heat[:1]) if token.target else "dim"
         more = "^" if token.differs else " "
-        marks = [token.mark, letters.get(token.weight, " "), differs]
+        marks = [token.mark, letters.get(token.weight, " "), "!" if place == text.first_difference else more]
         for part in (part for piece in visible(token.text).split("\n") for part in chop_cells(piece, width)):
             size = cell_len(part)
-            if line.cell_len + size > width:
-                lines += _closed(line, rows)
-                line, rows = Text(), ["", "", ""]
-            line.append(part, _style(token))
+            if lines[-1][0].cell_len + size > width:
+                lines.append((Text(), ["", "", ""]))
+            line, rows = lines[-1]
+            line.append(part, f"{style} bold underline" if token.differs else style)
             if size:  # the marks stand under the first column of the token
                 filled = (marks[0].ljust(size), marks[1].ljust(size), marks[2].ljust(size, more))
-                rows = [row + new for row, new in zip(rows, filled, strict=True)]
+                rows[:] = [row + new for row, new in zip(rows, filled, strict=True)]
                 marks = [" ", " ", more]
             if part.endswith("↵"):
-                lines += _closed(line, rows)
-                line, rows = Text(), ["", "", ""]
-    lines += _closed(line, rows)
+                lines.append((Text(), ["", "", ""]))
+    out = []
+    for line, rows in lines:
+        out += [*([line] if line else []), *(Text(row.rstrip(), "dim") for row in rows if row.strip())]
     legend = ", ".join(f"{letter} weight {weight:g}" for weight, letter in letters.items())
-    return [*lines, *([Text(legend)] if legend else [])]
-
-
-def _closed(line: Text, rows: Sequence[str]) -> list[Text]:
-    return [*([line] if line else []), *(Text(row.rstrip(), "dim") for row in rows if row.strip())]
-
-
-def _style(token: TokenView) -> str:
-    heat = next((style for least, style in HEAT if -token.logprob >= least), "") if token.target else "dim"
-    return f"{heat} bold underline" if token.differs else heat
+    return [*out, *([Text(legend)] if legend else [])]

@@ -3,8 +3,7 @@
 import unicodedata
 from collections.abc import Callable, Sequence
 
-BYTES_OF_A_CHARACTER = 4
-"""Longest UTF-8 encoding, and so the most tokens that one character is spread over."""
+BYTES_OF_A_CHARACTER = 4  # the longest UTF-8 encoding, and so the most tokens that one character is spread over
 
 
 def token_texts(decode: Callable[[Sequence[int]], str], ids: Sequence[int]) -> list[str | None]:
@@ -18,7 +17,9 @@ def token_texts(decode: Callable[[Sequence[int]], str], ids: Sequence[int]) -> l
         # Decoded after the previous character, because some tokenizers drop a leading space.
         previous = decode(list(ids[before:start]))
         for end in range(start + 1, min(start + BYTES_OF_A_CHARACTER, len(ids)) + 1):
-            text = _after(previous, decode(list(ids[before:end])), decode(list(ids[start:end])))
+            joint, text = decode(list(ids[before:end])), decode(list(ids[start:end]))
+            if previous and joint.startswith(previous):
+                text = joint[len(previous) :]
             if "\ufffd" not in text:
                 break
         else:
@@ -26,10 +27,6 @@ def token_texts(decode: Callable[[Sequence[int]], str], ids: Sequence[int]) -> l
         out += [None] * (end - start - 1) + [text]
         before, start = start, end
     return out
-
-
-def _after(before: str, joint: str, alone: str) -> str:
-    return joint[len(before) :] if before and joint.startswith(before) else alone
 
 
 NAMED = {" ": "·", "\t": "→", "\n": "↵\n", "\r": "␍", "\u00a0": "⍽"}
@@ -46,17 +43,13 @@ def visible(text: str | None) -> str:
         return "…"
     out = []
     for place, char in enumerate(text):
+        kind = unicodedata.category(char)
         if char in NAMED:
             out.append(NAMED[char])
-        elif _without_glyph(char):
+        elif kind[0] == "C" or kind in ("Zs", "Zl", "Zp") or 0xFE00 <= ord(char) <= 0xFE0F:
             out.append(f"⟨U+{ord(char):04X}⟩")
-        elif place == 0 and unicodedata.category(char).startswith("M"):
+        elif place == 0 and kind[0] == "M":
             out.append(f"◌{char}")
         else:
             out.append(char)
     return "".join(out)
-
-
-def _without_glyph(char: str) -> bool:
-    kind = unicodedata.category(char)
-    return kind[0] == "C" or kind in ("Zs", "Zl", "Zp") or 0xFE00 <= ord(char) <= 0xFE0F

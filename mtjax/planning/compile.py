@@ -1,76 +1,79 @@
-"""Compile a planned program for hardware that is not here, and read everything that the compiler tells of it."""
+"""Compile a planned program for hardware that is not here, and read everything that the compiler reports about it."""
 
-import contextlib
 import hashlib
 import json
+import math
 import os
 import pathlib
+import re
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
+from importlib import metadata
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from mtjax.config import Config
 from mtjax.distributed.sharding import make_mesh
 from mtjax.io.files import cache_folder, write_text
 from mtjax.model.attention import choice_for
-from mtjax.planning import memory as memories
 from mtjax.planning.bounds import compiler_seconds, roofline
 from mtjax.planning.collectives import find_collectives, table
 from mtjax.planning.hlo import read_program
 from mtjax.planning.lint import lint
-from mtjax.planning.memory import Memory, device_bytes
 from mtjax.planning.program import Planned, plan_program
-from mtjax.planning.report import Report, from_json
+from mtjax.planning.report import Memory, Report, from_json
 from mtjax.planning.topologies import Topology, describe, places, sides
 
+UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+DUMP = {"xla_dump_hlo_as_text": True, "xla_dump_hlo_pass_re": "^$"}
+"""With `xla_dump_to`: the compiler writes what fills the memory, also when it gives up."""
 
-def plan(config: Config, topology: Topology, *, level: str, phase: str, said: str, scratch: str) -> Report:
+
+def plan(config: Config, topology: Topology, said: str, *, level: str, phase: str, scratch: str) -> Report:
     """The report of one phase of `config` on `topology`.
 
-    Args:
-        level: "fast" compiles with little optimisation (same collectives, a low peak, no time), "full" as a run does.
-        said: the config file and overrides, for the report.
-        scratch: a folder for what the compiler dumps when the program does not fit.
-
-    Raises:
-        InputError: as `plan_program`.
+    Level "fast" compiles with little optimisation (same collectives, a low peak, no time), "full" as a run does. `said`
+    is the config file with its overrides; what the compiler dumps when the program does not fit goes to `scratch`.
+    Raises InputError as `plan_program` does.
     """
-    devices = describe(topology)
+    devices, hardware = describe(topology), topology.hardware
     mesh = make_mesh(config.mesh, devices)
     where = places(topology, mesh.devices.ravel().tolist())
     planned = plan_program(config, mesh, phase)
-    versions = f"jax {jax.__version__}, {_compiler(topology)}"
-    kept = _cache_file(planned, topology, level, versions)
-    if kept.exists():
-        return from_json(json.loads(kept.read_text()) | {"config": said})
+    package = "libtpu" if hardware.platform == "tpu" else "jax-cuda12-plugin"
+    versions = f"jax {jax.__version__}, {package} {metadata.version(package)}"
+    file = _cache_file(planned, topology, level, versions)
+    if file.exists():
+        return from_json(json.loads(file.read_text()) | {"config": said})
     compiled, log, refusal = _compile(planned)
-    program = None if compiled is None else read_program(compiled.as_text())
-    found = [] if program is None else find_collectives(program, mesh.devices.shape, mesh.axis_names, where)
-    held = _memory(planned, topology, compiled, refusal, scratch)
-    bound, compilers = None, None
-    if program is not None:
-        used = compiled.memory_analysis()
-        bound = roofline(
-            flops=planned.flops,
-            useful_flops=planned.useful_flops,
-            touched=used.argument_size_in_bytes + used.output_size_in_bytes,
-            collectives=found,
-            places=where,
-            sides=sides(topology),
-            hardware=topology.hardware,
-        )
-        compilers = compiler_seconds(program, topology.hardware.clock) if level == "full" else None
-    donated = sum(held.parts[name] for name in planned.donated)
-    shape = planned.shape
+    memory = _memory(planned, topology, compiled, refusal, scratch)
+    found, findings, bound, compilers = [], [], None, None
+    if compiled is not None:
+        program, used = read_program(compiled.as_text()), compiled.memory_analysis()
+        found = find_collectives(program, mesh.devices.shape, mesh.axis_names, where)
+        donated = sum(memory.parts[name] for name in planned.donated)
+        findings = lint(found, log, donated, memory.aliased)
+        sizes = {"flops": planned.flops, "useful_flops": planned.useful_flops}
+        sizes["touched"] = used.argument_size_in_bytes + used.output_size_in_bytes
+        bound = roofline(**sizes, collectives=found, places=where, sides=sides(topology), hardware=hardware)
+        compilers = compiler_seconds(program, hardware.clock) if level == "full" else None
+    shape, torus = planned.shape, "x".join(map(str, topology.shape))
     kernel = choice_for(shape, config.data.sequence_length, mesh).name if phase == "train" else "plain"
+    if hardware.platform == "cuda":
+        layout = "{} nodes of {}".format(*topology.shape)
+    else:
+        layout = f"torus {torus}" + ("" if any(topology.wrap) else " without wrap-around")
+        layout = f"{topology.slices} slices, each a {layout}" if topology.slices > 1 else layout
     report = Report(
         config=said,
         phase=phase,
         topology=topology.name + (f" x {topology.slices} slices" if topology.slices > 1 else ""),
-        hardware=f"{len(where)} x {devices[0].device_kind}, {_layout(topology)}; {topology.hardware.source}",
+        hardware=f"{len(where)} x {devices[0].device_kind}, {layout}; {hardware.source}",
         level=level,
         versions=versions,
         mesh=dict(mesh.shape),
@@ -80,48 +83,37 @@ def plan(config: Config, topology: Topology, *, level: str, phase: str, said: st
         parameters=planned.parameters,
         batch=planned.batch,
         tokens=planned.tokens,
-        memory=held,
+        memory=memory,
         flops=planned.flops,
         useful_flops=planned.useful_flops,
         collectives=tuple(table(found)),
         bound=bound,
         compiler_seconds=compilers,
-        findings=() if compiled is None else tuple(lint(found, log, donated, held.aliased)),
+        findings=tuple(findings),
         seconds=time.process_time(),
     )
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    write_text(kept, json.dumps(report.to_json()))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_text(file, json.dumps(report.to_json()))
     return report
 
 
 def _compile(planned: Planned, options: dict[str, Any] | None = None) -> tuple[Any, str, str]:
-    """The compiled program (None where it does not fit), what the compiler wrote to stderr, and its refusal."""
-    with _captured() as log:
+    """The compiled program (None where it does not fit), what C++ wrote to stderr meanwhile, and the refusal."""
+    with tempfile.TemporaryFile() as log:
+        sys.stderr.flush()
+        stderr = os.dup(2)
+        os.dup2(log.fileno(), 2)
         try:
             compiled, refusal = planned.lowered.compile(options), ""
         except jax.errors.JaxRuntimeError as error:
             compiled, refusal = None, str(error)
-            if memories.read_refusal(refusal) is None:
+            if read_refusal(refusal) is None:
                 raise
-    return compiled, log[0], refusal
-
-
-@contextlib.contextmanager
-def _captured() -> Iterator[list[str]]:
-    """Collect what C++ writes to file descriptor 2 meanwhile."""
-    out: list[str] = [""]
-    sys.stderr.flush()
-    before = os.dup(2)
-    read = os.memfd_create("stderr") if hasattr(os, "memfd_create") else os.open(os.devnull, os.O_RDWR)
-    os.dup2(read, 2)
-    try:
-        yield out
-    finally:
-        os.dup2(before, 2)
-        os.close(before)
-        with os.fdopen(read, "rb") as file:
-            file.seek(0)
-            out[0] = file.read().decode(errors="replace")
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+        log.seek(0)
+        return compiled, log.read().decode(errors="replace"), refusal
 
 
 def _memory(planned: Planned, topology: Topology, compiled: Any, refusal: str, scratch: str) -> Memory:
@@ -130,22 +122,46 @@ def _memory(planned: Planned, topology: Topology, compiled: Any, refusal: str, s
     limit = int(topology.hardware.memory)
     if compiled is not None:
         used = compiled.memory_analysis()
-        held = Memory(parts, int(used.peak_memory_in_bytes), limit, int(used.alias_size_in_bytes))
+        peak, aliased = int(used.peak_memory_in_bytes), int(used.alias_size_in_bytes)
     else:
-        needed, limit = memories.read_refusal(refusal) or (0, limit)
-        held = Memory(parts, needed, limit, 0)
-    if held.fits:
-        return held
+        (peak, limit), aliased = read_refusal(refusal) or (0, limit), 0
+    if peak <= limit:
+        return Memory(parts, peak, limit, aliased)
     folder = pathlib.Path(scratch) / "dump"
-    _compile(planned, memories.DUMP | {"xla_dump_to": str(folder)})
-    return held._replace(largest=memories.read_largest(folder))
+    _compile(planned, DUMP | {"xla_dump_to": str(folder)})
+    return Memory(parts, peak, limit, aliased, read_largest(folder))
 
 
-def _compiler(topology: Topology) -> str:
-    from importlib import metadata
+def device_bytes(tree: Any) -> int:
+    """Bytes of a tree of placed abstract arrays on one device: the largest shard of each."""
+    shard = lambda leaf: math.prod(leaf.sharding.shard_shape(leaf.shape)) * jnp.dtype(leaf.dtype).itemsize
+    return sum(map(shard, jax.tree.leaves(tree)))
 
-    package = "libtpu" if topology.hardware.platform == "tpu" else "jax-cuda12-plugin"
-    return f"{package} {metadata.version(package)}"
+
+def read_refusal(message: str) -> tuple[int, int] | None:
+    """Bytes needed and available, from the compiler's error message; None if it is about something else.
+
+    >>> read_refusal("... for HLO temporaries (1.5G) exceeds available HBM (1.00G).")
+    (1610612736, 1073741824)
+    """
+    found = re.search(r"\(([\d.]+)([KMGT])\) exceeds available \w+ \(([\d.]+)([KMGT])\)", message)
+    if found is None:
+        return None
+    return int(float(found[1]) * UNITS[found[2]]), int(float(found[3]) * UNITS[found[4]])
+
+
+def read_largest(folder: pathlib.Path, most: int = 6) -> tuple[tuple[int, str], ...]:
+    """The largest buffers in the compiler's memory report in `folder`: bytes, and the largest array in each."""
+    reports = sorted(folder.rglob("*memory-usage-report.txt"), key=lambda file: file.stat().st_size)
+    found: Counter[tuple[int, str]] = Counter()
+    elements = lambda array: math.prod(map(int, re.findall(r"\d+", array.partition("[")[2])))
+    for line in reports[-1].read_text().splitlines() if reports else ():
+        row = re.match(r"\s*[\d.]+[KMGT]?i?B\(.*?\);\s*([\d.]+)([KMGT])iB;\s*\d+;\s*\d+;\s*(.*)", line)
+        if row:
+            arrays = re.findall(r"[a-z]+\d*\[[\d,]*\]", row[3])
+            found[int(float(row[1]) * UNITS[row[2]]), max(arrays, key=elements, default="?")] += 1
+    largest = sorted(found.items(), key=lambda entry: -entry[0][0] * entry[1])[:most]
+    return tuple((size * count, f"{count} x {name}" if count > 1 else name) for (size, name), count in largest)
 
 
 def _cache_file(planned: Planned, topology: Topology, level: str, versions: str) -> pathlib.Path:
@@ -157,25 +173,14 @@ def _cache_file(planned: Planned, topology: Topology, level: str, versions: str)
     return cache_folder() / "plans" / f"{made.hexdigest()[:32]}.json"
 
 
-def _layout(topology: Topology) -> str:
-    shape = "x".join(map(str, topology.shape))
-    if topology.hardware.platform == "cuda":
-        return f"{topology.shape[0]} nodes of {topology.shape[1]}"
-    torus = f"torus {shape}" + ("" if any(topology.wrap) else " without wrap-around")
-    return f"{topology.slices} slices, each a {torus}" if topology.slices > 1 else torus
-
-
 def _wiring(mesh: Any, where: list[tuple[int, ...]], topology: Topology) -> dict[str, str]:
     """What each axis of the mesh runs along."""
-    import numpy as np
-
     tpu = topology.hardware.platform == "tpu"
-    names = ["slices" if tpu else "nodes", *(f"side {n + 1}" for n in range(3))] if tpu else ["nodes", "GPUs of a node"]
+    names = ("slices", "side 1", "side 2", "side 3") if tpu else ("nodes", "GPUs of a node")
     spots = np.array(where).reshape(*mesh.devices.shape, -1)
     out = {}
-    for axis, name in enumerate(mesh.axis_names):
-        line = np.moveaxis(spots, axis, 0).reshape(mesh.devices.shape[axis], -1, spots.shape[-1])
-        along = [names[side] for side in range(spots.shape[-1]) if (line[..., side] != line[:1, :, side]).any()]
-        if mesh.devices.shape[axis] > 1:
-            out[name] = " and ".join(along) or "the cores of a chip"
+    for axis, (name, size) in enumerate(mesh.shape.items()):
+        moves = (spots != spots.take([0], axis)).reshape(-1, spots.shape[-1]).any(0)
+        if size > 1:
+            out[name] = " and ".join(names[side] for side in np.flatnonzero(moves)) or "the cores of a chip"
     return out

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -22,9 +22,7 @@ def dot_flops(jaxpr: Any, times: int = 1, windows: Sequence[int] = ()) -> int:
     costliest branch; a loop whose end depends on data counts once. An attention kernel counts the blocks that it visits
     under a causal mask (see `kernel_flops`), another Pallas kernel its body over its grid.
 
-    Args:
-        times: how often the program runs.
-        windows: of each layer's attention, in tokens; none means whole rows.
+    The program runs `times` times; `windows` are those of each layer's attention, in tokens; none means complete rows.
 
     >>> import jax.numpy as jnp
     >>> product = jax.make_jaxpr(jnp.dot)(jnp.zeros((2, 3)), jnp.zeros((3, 5)))
@@ -33,7 +31,7 @@ def dot_flops(jaxpr: Any, times: int = 1, windows: Sequence[int] = ()) -> int:
     """
     total = 0
     for equation in jaxpr.eqns:
-        name, parameters = equation.primitive.name, equation.params
+        name, parameters, inner = equation.primitive.name, equation.params, times
         if name == "dot_general":
             (contracted, _), _ = parameters["dimension_numbers"]
             sides = math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
@@ -45,8 +43,13 @@ def dot_flops(jaxpr: Any, times: int = 1, windows: Sequence[int] = ()) -> int:
         if name == "pallas_call" and str(parameters.get("name")).startswith(ATTENTION):
             total += times * kernel_flops(equation, windows)
             continue
-        inner = times * _repeats(name, parameters)
-        total += sum(dot_flops(part, inner, windows) for value in parameters.values() for part in _jaxprs(value))
+        if name == "scan":
+            inner *= parameters["length"]
+        elif name == "shard_map":
+            inner *= math.prod(dict(parameters["mesh"].shape)[axis] for axis in parameters["newly_manual_axes"])
+        elif name == "pallas_call":
+            inner *= math.prod(side for side in parameters["grid_mapping"].grid if isinstance(side, int))
+        total += sum(dot_flops(part, inner, windows) for part in _jaxprs(equation))
     return total
 
 
@@ -58,7 +61,7 @@ def kernel_flops(equation: Any, windows: Sequence[int] = ()) -> int:
     """
     query, key = [x.aval.shape for x in equation.invars if jnp.issubdtype(x.aval.dtype, jnp.floating)][:2]
     length = key[-2 if equation.params["name"].startswith("splash") else -3]  # [(B,) H, T, K] and [B, T, H, K]
-    products = _products(equation.params["jaxpr"])
+    products = list(_products(equation.params["jaxpr"]))
     if not products:
         return 0
     sides = products[0].outvars[0].aval.shape  # the first product is of queries by keys
@@ -83,30 +86,22 @@ def visited_share(length: int, rows: int, columns: int, window: int) -> float:
     return visited * rows * columns / length**2
 
 
-def _products(jaxpr: Any) -> list[Any]:
+def _products(jaxpr: Any) -> Iterator[Any]:
     """Every `dot_general` of a jaxpr and those inside of it, in order."""
-    found = []
     for equation in jaxpr.eqns:
-        found += [equation] if equation.primitive.name == "dot_general" else []
-        found += [one for value in equation.params.values() for part in _jaxprs(value) for one in _products(part)]
-    return found
+        if equation.primitive.name == "dot_general":
+            yield equation
+        for part in _jaxprs(equation):
+            yield from _products(part)
 
 
-def _repeats(name: str, parameters: dict[str, Any]) -> int:
-    if name == "scan":
-        return parameters["length"]
-    if name == "shard_map":
-        sizes = dict(parameters["mesh"].shape)
-        return math.prod(sizes[axis] for axis in parameters["newly_manual_axes"])
-    if name == "pallas_call":
-        return math.prod(side for side in parameters["grid_mapping"].grid if isinstance(side, int))
-    return 1
-
-
-def _jaxprs(value: Any) -> list[Any]:
-    parts = value if isinstance(value, tuple | list) else (value,)
-    parts = [getattr(part, "jaxpr", part) for part in parts]
-    return [part for part in parts if hasattr(part, "eqns")]
+def _jaxprs(equation: Any) -> Iterator[Any]:
+    """The jaxprs among an equation's parameters."""
+    for value in equation.params.values():
+        for part in value if isinstance(value, tuple | list) else (value,):
+            part = getattr(part, "jaxpr", part)
+            if hasattr(part, "eqns"):
+                yield part
 
 
 def matrix_params(config: DecoderConfig, params: Any) -> int:
@@ -118,11 +113,8 @@ def matrix_params(config: DecoderConfig, params: Any) -> int:
 def model_flops(config: DecoderConfig, params: Any, tokens: int, length: int, passes: int) -> float:
     """What the objective needs of the model, without recomputation: MFU's numerator.
 
-    Args:
-        params: abstract parameters.
-        tokens: of the whole batch, all sides of it.
-        length: of a row; attention counts causally.
-        passes: forward passes in all; one that has a backward pass counts 3.
+    `tokens` are those of the complete batch, all sides of it, in rows of `length`; attention counts causally. A forward
+    pass counts 1 among the `passes`, one with its backward pass 3.
     """
     per_token = flops_per_token(matrix_params(config, params), config.layers, config.heads, config.head_dim, length)
     return per_token * tokens * passes / 3

@@ -1,17 +1,16 @@
 """What a compiled step should not contain: findings, each with what it means."""
 
+import dataclasses
 import re
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from mtjax.planning.collectives import Collective
 
-SMALL = 2**20  # bytes; what is smaller costs nothing worth a finding
+SMALL = 2**20  # bytes; smaller transfers cost nothing worth a finding
 LAYER_LOOP = re.compile(r"Decoder\)*/while")
-EXPECTED = ("vocabulary gradient reduced whole",)
-"""Rules that are told and not counted against the limit."""
-
 CHUNK_LOOP = re.compile(r"shard_map/while")  # the loop of mtjax/model/chunked_logits.py
+EXPECTED = ("vocabulary gradient reduced whole",)
+"""Rules whose findings are listed and not counted against the limit."""
 
 MEANING = {
     "involuntary rematerialisation": "the partitioner found no way between two shardings, so it gathers the whole "
@@ -28,61 +27,45 @@ MEANING = {
 }
 
 
-class Finding(NamedTuple):
-    """One thing found.
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What one rule found."""
 
-    Attributes:
-        rule: key of `MEANING`.
-        number: how many instructions or arrays.
-        bytes: that they move or hold, per device and call; 0 where it is not known.
-        where: the first of them.
-    """
-
-    rule: str
-    number: int
-    bytes: int
-    where: str
+    rule: str  # key of `MEANING`
+    number: int  # how many instructions or arrays
+    bytes: int  # that they move or hold, per device and call; 0 if unknown
+    where: str  # the largest of them
 
 
 def lint(collectives: Sequence[Collective], log: str, donated: int, aliased: int) -> list[Finding]:
     """All findings of a training step.
 
-    Args:
-        log: what the compiler wrote to stderr.
-        donated: bytes per device that the program may reuse.
-        aliased: bytes of them that it does.
+    `log` is what the compiler wrote to stderr, `donated` the bytes per device that the program may reuse, and `aliased`
+    those that it does.
     """
     findings = []
     lines = sorted(set(re.findall(r"\[SPMD\] Involuntary full rematerialization.*?HLO operation (.*?)\. As the", log)))
     if lines:
-        findings.append(Finding("involuntary rematerialisation", len(lines), 0, _operation(lines[0])))
+        named, shape = re.search(r'op_name="([^"]*)"', lines[0]), re.search(r"= (\w+\[[\d,]*\])", lines[0])
+        where = f"{shape[1] if shape else '?'} in {named[1] if named else lines[0].split(' = ')[0]}"
+        findings.append(Finding("involuntary rematerialisation", len(lines), 0, where))
+
     large = [one for one in collectives if one.bytes * one.times >= SMALL]
-    findings += _of("gather as reduction", (one for one in large if "gather as reduction" in one.notes))
-    cut = [one for one in large if "reduction then slice" in one.notes]
-    layered = [one for one in cut if any(LAYER_LOOP.search(loop) for loop in one.loops)]
-    findings += _of("reduction then slice", layered)
-    findings += _of("vocabulary gradient reduced whole", (one for one in cut if one not in layered))
-    moved = ("all-gather", "all-to-all")
-    findings += _of("rows gathered", (one for one in large if one.operation in moved and "data" in one.axes))
-    inside = (one for one in large if any(CHUNK_LOOP.search(loop) for loop in one.loops))
-    findings += _of("collective in the loss-chunk loop", inside)
+    inside = lambda loop, one: any(loop.search(name) for name in one.loops)
+    sliced = [one for one in large if "reduction then slice" in one.notes]
+    rules = {
+        "gather as reduction": [one for one in large if "gather as reduction" in one.notes],
+        "reduction then slice": [one for one in sliced if inside(LAYER_LOOP, one)],
+        "vocabulary gradient reduced whole": [one for one in sliced if not inside(LAYER_LOOP, one)],
+        "rows gathered": [one for one in large if one.operation in ("all-gather", "all-to-all") and "data" in one.axes],
+        "collective in the loss-chunk loop": [one for one in large if inside(CHUNK_LOOP, one)],
+    }
+    for rule, found in rules.items():
+        if found:
+            first = max(found, key=lambda one: one.bytes * one.times)
+            array, name = first.shape.strip("(").split("{")[0], first.op_name or "an unnamed operation"
+            where = f"{first.operation} over {first.axes} of {array} in {name}"
+            findings.append(Finding(rule, len(found), sum(one.bytes * one.times for one in found), where))
     if aliased < donated:
         findings.append(Finding("state not donated", 1, donated - aliased, "the step's state"))
     return findings
-
-
-def _of(rule: str, found: Iterable[Collective]) -> list[Finding]:
-    found = list(found)
-    if not found:
-        return []
-    first = max(found, key=lambda one: one.bytes * one.times)
-    shape, name = first.shape.strip("(").split("{")[0], first.op_name or "an unnamed operation"
-    where = f"{first.operation} over {first.axes} of {shape} in {name}"
-    return [Finding(rule, len(found), sum(one.bytes * one.times for one in found), where)]
-
-
-def _operation(text: str) -> str:
-    """The shortest name for an operation of the partitioner's message."""
-    named = re.search(r'op_name="([^"]*)"', text)
-    shape = re.search(r"= (\w+\[[\d,]*\])", text)
-    return f"{shape[1] if shape else '?'} in {named[1] if named else text.split(' = ')[0]}"

@@ -1,5 +1,11 @@
-"""The process that a plan compiles in: its environment, what must be installed, how it is started and heard."""
+"""The process that a plan compiles in: its environment, what must be installed, how it is started, and what it does.
 
+It is `python -m mtjax.planning.process FILE`: a request on stdin, the answer in FILE, both JSON.
+"""
+
+import contextlib
+import dataclasses
+import functools
 import importlib.util
 import json
 import os
@@ -9,14 +15,15 @@ import sys
 import tempfile
 from typing import Any
 
+from mtjax import config as settings
 from mtjax.errors import InputError
-from mtjax.planning.topologies import Topology
+from mtjax.planning.topologies import Topology, find_topology
 
 NEEDS = {"tpu": ("libtpu", "tpu"), "cuda": ("jax_plugins.xla_cuda12", "plan-gpu")}
 """For each platform: the module that must be there, and the extra that brings it."""
 
 QUIET = {
-    "TPU_SKIP_MDS_QUERY": "1",  # no question to a metadata server that is not there
+    "TPU_SKIP_MDS_QUERY": "1",  # do not query a metadata server that is not there
     "TPU_WORKER_HOSTNAMES": "localhost",
     "TPU_WORKER_ID": "0",
     "TPU_ACCELERATOR_TYPE": "v5litepod-8",  # any valid name; what can be compiled for does not depend on it
@@ -38,11 +45,10 @@ def environment(level: str) -> dict[str, str]:
 def check_installed(topology: Topology) -> None:
     """InputError where the compiler for this topology is not installed, with the command that installs it."""
     module, extra = NEEDS[topology.hardware.platform]
-    try:
-        found = importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        found = False
-    if not found:
+    found = None
+    with contextlib.suppress(ModuleNotFoundError):
+        found = importlib.util.find_spec(module)
+    if found is None:
         raise InputError(
             f"planning for {topology.name} needs the compiler that comes with the extra '{extra}': "
             f"pip install 'mtjax[{extra}]' (no accelerator is needed)"
@@ -50,27 +56,46 @@ def check_installed(topology: Topology) -> None:
 
 
 def run_worker(request: dict[str, Any]) -> dict[str, Any]:
-    """Run `mtjax.planning.worker` on a request; returns what it answers.
+    """Run this module as a process on a request; returns its answer.
 
-    Raises:
-        InputError: the worker refused the input.
-        RuntimeError: it died, with the end of what it wrote.
+    Raises InputError if the process refused the input, RuntimeError with the end of its output if it crashed.
     """
     with tempfile.TemporaryDirectory(prefix="mtjax-plan-") as folder:
-        answer = pathlib.Path(folder) / "answer.json"
-        said = pathlib.Path(folder) / "stderr"
-        with said.open("wb") as stderr:
-            done = subprocess.run(
-                [sys.executable, "-m", "mtjax.planning.worker", str(answer)],
-                input=json.dumps(request | {"scratch": folder}).encode(),
-                stderr=stderr,
-                stdout=stderr,
-                env=environment(request["level"]),
-            )
-        if not answer.exists():
-            tail = said.read_text(errors="replace").strip().splitlines()[-12:]
+        file, log = pathlib.Path(folder) / "answer.json", pathlib.Path(folder) / "stderr"
+        with log.open("wb") as stderr:
+            words = [sys.executable, "-m", "mtjax.planning.process", str(file)]
+            text, env = json.dumps(request | {"scratch": folder}).encode(), environment(request["level"])
+            done = subprocess.run(words, input=text, stderr=stderr, stdout=stderr, env=env)
+        if not file.exists():
+            tail = log.read_text(errors="replace").strip().splitlines()[-12:]
             raise RuntimeError(f"the compiler's process ended with code {done.returncode}:\n" + "\n".join(tail))
-        made: dict[str, Any] = json.loads(answer.read_text())
+        made: dict[str, Any] = json.loads(file.read_text())
     if "error" in made:
         raise InputError(made["error"])
     return made
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """The reports of a request, as JSON: `{"reports": [...]}`, the first is what was asked for."""
+    from mtjax.planning.compile import plan
+    from mtjax.planning.search import nearest_that_fits, search
+
+    config = settings.load(request["config"], request["overrides"])
+    topology = find_topology(request["topology"], request["slices"])
+    said = " ".join([request["config"], *request["overrides"]])
+    run = functools.partial(plan, level=request["level"], phase=request["phase"], scratch=request["scratch"])
+    if request["search"]:
+        return {"reports": [report.to_json() for report in search(config, topology, run, said, request["tries"])]}
+    report = run(config, topology, said)
+    if not report.memory.fits:
+        found = nearest_that_fits(config, topology, run, said, request["tries"])
+        report = dataclasses.replace(report, advice=found)
+    return {"reports": [report.to_json()]}
+
+
+if __name__ == "__main__":
+    try:
+        made = answer(json.loads(sys.stdin.read()))
+    except InputError as error:
+        made = {"error": str(error)}
+    pathlib.Path(sys.argv[1]).write_text(json.dumps(made))

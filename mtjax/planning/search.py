@@ -9,18 +9,18 @@ from mtjax.planning.program import model_shape
 from mtjax.planning.report import Report
 from mtjax.planning.topologies import Topology, larger_ones
 
-Run = Callable[..., Report]
-"""Plans `(config, words, topology=...)`; the words say how it differs, the topology is the asked one unless given."""
+Run = Callable[[Config, Topology, str], Report]
+"""Plans `(config, topology, words)`; the words are the config file and its overrides."""
 
 
 def nearest_that_fits(config: Config, topology: Topology, run: Run, said: str, tries: int) -> str:
-    """The overrides of the first of some changes, mildest first, that makes the run fit; in words where none does."""
+    """The overrides of the first of some changes, mildest first, that makes the run fit; a sentence if none does."""
     tried = 0
     for words, changed, larger in _milder(config, topology):
         if tried == tries:
             return f"none of the first {tries} tried; raise --tries"
         try:
-            report = run(changed, f"{said} {words}", topology=larger)
+            report = run(changed, larger, f"{said} {words}")
         except InputError:  # rows or model that the mesh does not divide
             continue
         tried += 1
@@ -31,38 +31,34 @@ def nearest_that_fits(config: Config, topology: Topology, run: Run, said: str, t
 
 def _milder(config: Config, topology: Topology) -> Iterator[tuple[str, Config, Topology]]:
     """Changes that need less memory: what costs recomputation, then collectives, then money."""
-    remat = ""
+    change, remat = dataclasses.replace, ""
     if config.model.remat != "full":
-        remat = "--model.remat=full "
-        config = dataclasses.replace(config, model=dataclasses.replace(config.model, remat="full"))
+        remat, config = "--model.remat=full ", change(config, model=change(config.model, remat="full"))
         yield remat.strip(), config, topology
     for times in (2, 4, 8):
         count = config.micro_batches * times
-        yield f"{remat}--micro_batches={count}", dataclasses.replace(config, micro_batches=count), topology
+        yield f"{remat}--micro_batches={count}", change(config, micro_batches=count), topology
     if getattr(config.objective, "needs_reference", False) and config.reference.kind == "frozen":
-        kept = dataclasses.replace(config, reference=dataclasses.replace(config.reference, kind="cached"))
-        yield f"{remat}--reference.kind=cached", kept, topology
+        cached = change(config, reference=change(config.reference, kind="cached"))
+        yield f"{remat}--reference.kind=cached", cached, topology
     for tensor in (config.mesh.tensor, 2, 4, 8):
-        mesh = dataclasses.replace(config.mesh, data=1, fsdp=topology.size // tensor, tensor=tensor)
+        mesh = change(config.mesh, data=1, fsdp=topology.size // tensor, tensor=tensor)
         if mesh != config.mesh and mesh.fsdp * tensor == topology.size and tensor >= config.mesh.tensor:
             words = f"{remat}--mesh.data=1 --mesh.fsdp={mesh.fsdp} --mesh.tensor={tensor}"
-            yield words, dataclasses.replace(config, mesh=mesh), topology
-    mesh = dataclasses.replace(config.mesh, data=1, fsdp=-1)
+            yield words, change(config, mesh=mesh), topology
+    mesh = change(config.mesh, data=1, fsdp=-1)
     for larger in larger_ones(topology):
         rows = max(config.batch_size, larger.size * config.micro_batches // mesh.tensor)
         words = f"{remat}--topology={larger.name} --mesh.data=1 --mesh.fsdp=-1 --batch_size={rows}"
-        yield words, dataclasses.replace(config, mesh=mesh, batch_size=rows), larger
+        yield words, change(config, mesh=mesh, batch_size=rows), larger
 
 
 def search(config: Config, topology: Topology, run: Run, said: str, tries: int) -> list[Report]:
-    """The legal choices of mesh, remat and micro-batches that look best, compiled; those that fit first, fastest first.
-
-    At most `tries` are compiled, those with the least estimated time by arithmetic.
-    """
+    """The `tries` candidates that look best, compiled; those that fit first, fastest first."""
     made = []
     for words, changed in candidates(config, topology)[:tries]:
         try:
-            made.append(run(changed, f"{said} {words}"))
+            made.append(run(changed, topology, f"{said} {words}"))
         except InputError:  # a mesh that finds no place on the torus
             continue
     return sorted(made, key=lambda report: (not report.memory.fits, report.bound.seconds if report.bound else 0.0))
@@ -75,39 +71,30 @@ def candidates(config: Config, topology: Topology) -> list[tuple[str, Config]]:
     that `fsdp` splits; `tensor` gathers activations twice a layer instead; full recomputation costs a third of the
     products. It only orders what is compiled.
     """
-    shape, out = model_shape(config), []
-    hardware, devices = topology.hardware, topology.size
-    weights = (
-        2.0 * shape.layers * shape.width * (shape.mlp_width * 3 + shape.head_dim * (shape.heads + shape.kv_heads) * 2)
-    )
+    shape, hardware, devices, out = model_shape(config), topology.hardware, topology.size, []
+    columns = shape.mlp_width * 3 + shape.head_dim * (shape.heads + shape.kv_heads) * 2
+    weights = 2.0 * shape.layers * shape.width * columns
     tokens = config.batch_size * config.data.sequence_length * config.data.task.sides
+    divided_by_tensor = (devices, shape.kv_heads, shape.heads, shape.mlp_width, shape.vocab_size)
     for tensor in (1, 2, 4, 8):
-        fits = all(size % tensor == 0 for size in (shape.kv_heads, shape.heads, shape.mlp_width, shape.vocab_size))
-        if not fits or devices % tensor:
+        if any(size % tensor for size in divided_by_tensor):
             continue
         for fsdp in _divisors(devices // tensor):
             data = devices // tensor // fsdp
-            if shape.width % fsdp:
+            rows, rest = divmod(config.batch_size, data * fsdp)
+            if rest or shape.width % fsdp or 8.0 * weights / (fsdp * tensor) >= hardware.memory:
                 continue
-            for micro in _divisors(max(config.batch_size // (data * fsdp), 1)):
-                if config.batch_size % (micro * data * fsdp) or micro > 16:
-                    continue
+            for micro in (size for size in _divisors(rows) if size <= 16):
                 for remat in ("dots", "full"):
                     gathered = weights / tensor * micro * (3 if fsdp > 1 else 1)
                     moved = 8.0 * shape.layers * shape.width * tokens / (data * fsdp) if tensor > 1 else 0.0
-                    products = 4 if remat == "full" else 3.3
-                    work = products * weights * tokens / devices / hardware.peak_flops
+                    work = (4 if remat == "full" else 3.3) * weights * tokens / devices / hardware.peak_flops
                     cost = max(work, (gathered + moved) / (2 * hardware.link_bandwidth))
                     words = f"--mesh.data={data} --mesh.fsdp={fsdp} --mesh.tensor={tensor} --model.remat={remat}"
-                    changed = dataclasses.replace(
-                        config,
-                        mesh=dataclasses.replace(config.mesh, data=data, fsdp=fsdp, tensor=tensor),
-                        model=dataclasses.replace(config.model, remat=remat),
-                        micro_batches=micro,
-                    )
-                    held = 16.0 * shape.layers * weights / 2 / shape.layers / (fsdp * tensor)
-                    if held < hardware.memory:
-                        out.append((cost, micro, f"{words} --micro_batches={micro}", changed))
+                    mesh = dataclasses.replace(config.mesh, data=data, fsdp=fsdp, tensor=tensor)
+                    model = dataclasses.replace(config.model, remat=remat)
+                    changed = dataclasses.replace(config, mesh=mesh, model=model, micro_batches=micro)
+                    out.append((cost, micro, f"{words} --micro_batches={micro}", changed))
     return [(words, changed) for _, _, words, changed in sorted(out, key=lambda entry: entry[:3])]
 
 

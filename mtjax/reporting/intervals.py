@@ -33,9 +33,8 @@ def mean_interval(values: Values, *, level: float = 0.95, resamples: int = 10_00
 
     Formula: draw N problems with replacement `resamples` times and take the mean m* of each draw; the interval runs
     from the (1 - level)/2 to the (1 + level)/2 quantile of m*. For large N it is `mean +- z sd / sqrt(N)`. It describes
-    the variation over problems, not over training seeds: report the seeds beside it.
-
-    Raises InputError for no values, values that are not finite, a level outside (0, 1) or no resamples.
+    the variation over problems, not over training seeds: report the seeds beside it. Raises InputError for no values,
+    values that are not finite, a level outside (0, 1) or no resamples.
 
     >>> mean_interval([0.0, 1.0, 1.0, 1.0], level=0.8)
     Interval(mean=0.75, low=0.5, high=1.0, level=0.8)
@@ -58,7 +57,12 @@ def ratio_interval(
         raise InputError(f"totals and counts have lengths {totals.size} and {counts.size}: give one of each a problem")
     if counts.min() < 0 or counts.sum() == 0:
         raise InputError(f"counts must be >= 0 and not all 0; got sum {counts.sum():g} and least {counts.min():g}")
-    return _bootstrap(_ratio, (totals, counts), level, resamples, seed)
+
+    def ratio(totals: np.ndarray, counts: np.ndarray, axis: int) -> Any:  # NaN where a resample has no count
+        below = counts.sum(axis=axis)
+        return np.divide(totals.sum(axis=axis), below, out=np.full(np.shape(below), np.nan), where=below > 0)
+
+    return _bootstrap(ratio, (totals, counts), level, resamples, seed)
 
 
 def difference_interval(
@@ -87,12 +91,6 @@ def _per_problem(values: Values, name: str) -> np.ndarray:
     if not np.isfinite(array).all():
         raise InputError(f"{name} holds {int((~np.isfinite(array)).sum())} numbers that are not finite; leave them out")
     return array.mean(axis=0) if array.ndim == 2 else array
-
-
-def _ratio(totals: np.ndarray, counts: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Ratio of the sums; NaN where a resample has no count."""
-    below = counts.sum(axis=axis)
-    return np.divide(totals.sum(axis=axis), below, out=np.full(np.shape(below), np.nan), where=below > 0)
 
 
 def _bootstrap(

@@ -2,7 +2,7 @@
 
 import re
 
-from mtjax.reporting.report import Report, Section, Table, aligned, body_sections, numeric_columns, show
+from mtjax.reporting.report import Report, Table, aligned, body_sections, numeric_columns
 
 SPECIAL = re.compile(
     r"[\\`*|~$]"  # always markup somewhere: emphasis, code, table cells, strike-through, mathematics
@@ -24,9 +24,8 @@ def escape(text: str) -> str:
     >>> print(escape("<b>*no*</b>, pass_at_k, [a](b)"))
     \<b>\*no\*\</b>, pass_at_k, [a]\(b)
     """
-    return SPECIAL.sub(
-        lambda found: f"\\{found[0]}", re.sub(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]", "↵", text).strip()
-    )
+    line = re.sub(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]", "↵", text).strip()
+    return SPECIAL.sub(lambda found: f"\\{found[0]}", line)
 
 
 def code_block(text: str) -> str:
@@ -36,44 +35,23 @@ def code_block(text: str) -> str:
 
 
 def markdown_of(report: Report, pictures: str = "") -> str:
-    """The report as a Markdown page; pictures are linked as `pictures/name.png`.
-
-    >>> from mtjax.reporting.report import section
-    >>> print(markdown_of(Report("Title", [section("One", "Text.", Table(("a", "b"), (("x", 0.5),)))], "Lead."), "p"))
-    # Title
-    <BLANKLINE>
-    Lead.
-    <BLANKLINE>
-    ## One
-    <BLANKLINE>
-    Text.
-    <BLANKLINE>
-    | a |     b |
-    |---|------:|
-    | x | 0.500 |
-    <BLANKLINE>
-    """
-    parts = [f"# {report.title}" if report.title else "", report.lead]
+    """The report as a Markdown page; pictures are linked as `pictures/name.png`."""
+    blocks = [f"# {report.title}" if report.title else "", report.lead]
     for part in body_sections(report):
-        parts += [f"## {part.heading}" if part.heading else "", *section_blocks(part)]
-        parts += [f"![{f.caption or f.name}]({'/'.join(filter(None, (pictures, f.name)))}.png)" for f in part.figures]
-    return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
-
-
-def section_blocks(part: Section) -> list[str]:
-    """Text and tables of a section as Markdown."""
-    return [part.text, *(block for table in part.tables for block in (table.caption, table_of(table)))]
+        blocks += [f"## {part.heading}" if part.heading else "", part.text]
+        blocks += [block for table in part.tables for block in (table.caption, table_of(table))]
+        blocks += [f"![{f.caption or f.name}]({'/'.join(filter(None, (pictures, f.name)))}.png)" for f in part.figures]
+    return "\n\n".join(block.strip() for block in blocks if block.strip()) + "\n"
 
 
 def table_of(table: Table) -> str:
-    """The rows as a Markdown table whose source is aligned too; without the caption."""
-    cells = [list(table.columns), *([show(cell) for cell in row] for row in table.rows)]
-    lines = aligned(table, [[escape(text) for text in line] for line in cells])
-    rules = [
-        "-" * (len(text) + 1) + ("-:"[right]) for text, right in zip(lines[0], numeric_columns(table), strict=True)
-    ]
-    return "\n".join([_row(lines[0]), f"|{'|'.join(rules)}|", *map(_row, lines[1:])])
+    """The rows as a Markdown table whose source is aligned too; without the caption.
 
-
-def _row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    >>> print(table_of(Table(("a", "b"), (("x", 0.5),))))
+    | a |     b |
+    |---|------:|
+    | x | 0.500 |
+    """
+    head, *rows = ([f" {cell} " for cell in line] for line in aligned(table, escape))
+    rule = ["-" * (len(text) - 1) + "-:"[right] for text, right in zip(head, numeric_columns(table), strict=True)]
+    return "\n".join(f"|{'|'.join(line)}|" for line in (head, rule, *rows))

@@ -7,7 +7,7 @@
 import io
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from rich.cells import cell_len
@@ -38,7 +38,11 @@ class Figure(NamedTuple):
 
 
 class Section(NamedTuple):
-    """A part of a report: heading, text, tables and figures, in this order. Heading and text may be empty."""
+    """A part of a report: heading, text, tables and figures, in this order. Heading and text may be empty.
+
+    `text` is Markdown. Pass text that is not yours, such as a model's answer, through `markdown.escape` or
+    `markdown.code_block` first. HTML tags in it are shown, not interpreted.
+    """
 
     heading: str
     text: str = ""
@@ -55,11 +59,7 @@ class Report(NamedTuple):
 
 
 def section(heading: str, text: str = "", table: Table | None = None, figure: Figure | None = None) -> Section:
-    """A section with at most one table and one figure.
-
-    `text` is Markdown. Pass text that is not yours, such as a model's answer, through `markdown.escape` or
-    `markdown.code_block` first. HTML tags in it are shown, not interpreted.
-    """
+    """A section with at most one table and one figure."""
     return Section(heading, text, (table,) if table else (), (figure,) if figure else ())
 
 
@@ -72,30 +72,38 @@ def write_report(report: Report, folder: str | os.PathLike[str]) -> pathlib.Path
     """
     from mtjax.reporting.page import to_html  # imports Jinja and markdown-it, which commands without a page do without
 
-    folder = pathlib.Path(folder)
-    figures = [figure for part in report.sections for figure in part.figures]
-    names = [figure.name for figure in figures]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(f"figures share the name {', '.join(twice)}: expected one name per figure; rename one")
-    page = to_html(report).encode()
-    folder.mkdir(parents=True, exist_ok=True)
-    for figure in figures:
-        _write(folder / f"{figure.name}.png", figure.light)
+    folder, files = pathlib.Path(folder), {}
+    for figure in (figure for part in report.sections for figure in part.figures):
+        if f"{figure.name}.png" in files:
+            raise InputError(f"figures share the name {figure.name}: expected one name per figure; rename one")
+        files[f"{figure.name}.png"] = figure.light
         if figure.dark is not None:
-            _write(folder / f"{figure.name}-dark.png", figure.dark)
-    _write(folder / "report.html", page)
+            files[f"{figure.name}-dark.png"] = figure.dark
+    files["report.html"] = to_html(report).encode()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        part = folder / f".{name}.{os.getpid()}.part"
+        part.write_bytes(data)
+        part.replace(folder / name)
     return folder / "report.html"
 
 
 def to_text(report: Report, width: int = 100) -> str:
     """The report as plain text for a terminal, with paragraphs wrapped to `width` columns and figures as captions."""
-    blocks = [_underlined(report.title, "=", width), _plain(report.lead, width)]
+    from rich.markdown import Markdown
+
+    def laid_out(markdown: str, rule: str = "") -> str:
+        file = io.StringIO()
+        console = Console(file=file, width=width, force_terminal=False, color_system=None)
+        console.print(Markdown(markdown, hyperlinks=False))
+        text = "\n".join(line.rstrip() for line in file.getvalue().splitlines()).strip("\n")
+        return f"{text}\n{rule * min(cell_len(text), width)}" if rule and text else text
+
+    blocks = [laid_out(report.title, "="), laid_out(report.lead)]
     for part in body_sections(report):
-        blocks += [_underlined(part.heading, "-", width), _plain(part.text, width)]
-        blocks += [format_table(table) for table in part.tables]
-        blocks += [_plain(f"{figure.name}.png: {figure.caption}", width) for figure in part.figures]
-    return "\n\n".join(block for block in blocks if block) + "\n"
+        blocks += [laid_out(part.heading, "-"), laid_out(part.text), *map(format_table, part.tables)]
+        blocks += [laid_out(f"{figure.name}.png: {figure.caption}") for figure in part.figures]
+    return "\n\n".join(filter(None, blocks)) + "\n"
 
 
 def body_sections(report: Report) -> list[Section]:
@@ -112,27 +120,26 @@ def format_table(table: Table) -> str:
     start        0.250
     right only   0.500
     """
-    lines = aligned(table)
-    rule = "  ".join("-" * cell_len(text) for text in lines[0])
-    text = ["  ".join(line).rstrip() for line in lines]
-    return "\n".join([*([table.caption] if table.caption else []), text[0], rule, *text[1:]])
+    head, *rows = aligned(table, str)
+    lines = [head, ["-" * cell_len(text) for text in head], *rows]
+    return "\n".join([*filter(None, [table.caption]), *("  ".join(line).rstrip() for line in lines)])
 
 
-def aligned(table: Table, cells: Sequence[Sequence[str]] | None = None) -> list[list[str]]:
-    """Header and rows as text, padded to the width of their columns; `cells` replaces the text of header and rows.
+def aligned(table: Table, text_of: Callable[[str], str]) -> list[list[str]]:
+    """Header and rows as text that went through `text_of`, padded to the width of their columns.
 
     Raises InputError for a row of the wrong length.
     """
     for row in table.rows:
         if len(row) != len(table.columns):
             raise InputError(f"row {list(row)} has {len(row)} cells for {len(table.columns)} columns {table.columns}")
-    cells = [list(table.columns), *([show(cell) for cell in row] for row in table.rows)] if cells is None else cells
-    columns = []
-    for column, right in zip(zip(*cells, strict=True), numeric_columns(table), strict=True):
-        width = max(map(cell_len, column))
-        spaces = [" " * (width - cell_len(text)) for text in column]
-        columns.append([pad + text if right else text + pad for text, pad in zip(column, spaces, strict=True)])
-    return [list(line) for line in zip(*columns, strict=True)]
+    lines = [[text_of(text) for text in line] for line in (table.columns, *(map(show, row) for row in table.rows))]
+    widths = [max(map(cell_len, texts)) for texts in zip(*lines, strict=True)]
+    for line in lines:
+        for place, right in enumerate(numeric_columns(table)):
+            pad = " " * (widths[place] - cell_len(line[place]))
+            line[place] = pad + line[place] if right else line[place] + pad
+    return lines
 
 
 def numeric_columns(table: Table) -> list[bool]:
@@ -148,23 +155,3 @@ def show(cell: Cell) -> str:
     if isinstance(cell, Interval | str):
         return str(cell)
     return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.3f}"
-
-
-def _plain(text: str, width: int) -> str:
-    """Markdown laid out for a terminal without colours."""
-    from rich.markdown import Markdown
-
-    file = io.StringIO()
-    Console(file=file, width=width, force_terminal=False, color_system=None).print(Markdown(text, hyperlinks=False))
-    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()).strip("\n")
-
-
-def _underlined(heading: str, rule: str, width: int) -> str:
-    text = _plain(heading, width)
-    return f"{text}\n{rule * min(cell_len(text), width)}" if text else ""
-
-
-def _write(path: pathlib.Path, data: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    beside.write_bytes(data)
-    beside.replace(path)

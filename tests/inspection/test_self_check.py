@@ -20,7 +20,7 @@ from mtjax.data.tasks.pair import PairTask
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.distributed.sharding import MeshSpec, make_mesh
 from mtjax.errors import ExitCode, InputError
-from mtjax.inspection import batch_checks, self_check
+from mtjax.inspection import self_check
 from mtjax.inspection.batch_view import BatchScores, score_batch, unpack_batch
 from mtjax.model.decoder import DecoderConfig
 from mtjax.objectives.dco import Dco
@@ -78,10 +78,11 @@ def changed(part, **arrays):
     return part._replace(**{name: np.array(values) for name, values in arrays.items()})
 
 
-def refused(finding, *words):
-    assert finding.error, finding
+def refused(check, *words):
+    with pytest.raises(InputError) as error:
+        check()
     for word in words:
-        assert word in finding.error
+        assert word in str(error.value)
 
 
 # --- the sequences of a batch
@@ -106,94 +107,100 @@ def test_sequences_are_the_examples_as_they_were_packed():
 
 def test_weights_must_be_finite():
     parts = parts_of(CompletionTask())
-    assert not batch_checks.check_weights(parts).error
+    self_check.check_weights(parts)
     weights = parts[3].weights.copy()
     weights[-2] = np.nan
     parts[3] = changed(parts[3], weights=weights)
-    refused(batch_checks.check_weights(parts), repr(parts[3].name), "weight nan")
+    refused(lambda: self_check.check_weights(parts), repr(parts[3].name), "weight nan")
 
 
 def test_enough_tokens_must_be_targets_and_some_of_every_text():
     parts = parts_of(CompletionTask())
     share = sum(part.targets.sum() for part in parts) / sum(len(part.tokens) for part in parts)
-    assert not batch_checks.check_targets(parts, float(share)).error
-    refused(batch_checks.check_targets(parts, float(share) + 0.01), "lower --min_target_share", repr(parts[0].name))
+    self_check.check_targets(parts, float(share))
+    refused(
+        lambda: self_check.check_targets(parts, float(share) + 0.01), "lower --min_target_share", repr(parts[0].name)
+    )
     # A weight on the first token alone reaches no loss.
     parts[2] = changed(parts[2], weights=np.eye(1, len(parts[2].tokens))[0])
-    refused(batch_checks.check_targets(parts, 0.0), f"no token of example {parts[2].name!r}", "1 of 16 texts")
+    refused(lambda: self_check.check_targets(parts, 0.0), f"no token of example {parts[2].name!r}", "1 of 16 texts")
 
 
 def test_the_prompt_must_not_be_trained_unless_asked():
     parts = parts_of(CompletionTask())
-    assert not batch_checks.check_prompts(parts, CompletionTask(), BYTES).error
+    self_check.check_prompts(parts, CompletionTask(), BYTES)
     parts[1] = changed(parts[1], weights=np.r_[0, np.ones(len(parts[1].tokens) - 1)])  # all but the begin token
-    refused(batch_checks.check_prompts(parts, CompletionTask(), BYTES), repr(parts[1].name), "its prompt too")
+    refused(lambda: self_check.check_prompts(parts, CompletionTask(), BYTES), repr(parts[1].name), "its prompt too")
     asked = MistakeTask(decode_prefix="correct", loss_on="all")
-    assert "asks" in batch_checks.check_prompts(parts_of(asked), asked, BYTES).message
+    assert "asks" in self_check.check_prompts(parts_of(asked), asked, BYTES)
     # Plain text without a prompt is no mistake.
     bare = CompletionTask(template="{question}")
     texts = parts_of(bare, [Problem("t", "", right=("text",))])
-    assert not batch_checks.check_prompts(texts, bare, BYTES).error
+    self_check.check_prompts(texts, bare, BYTES)
 
 
 def test_nothing_may_be_cut_off_unless_asked():
     task = CompletionTask()
     parts = parts_of(task)
-    check = lambda truncation, count=0: batch_checks.check_whole(parts, task, BYTES, truncation, count)
-    assert check("drop").message == "nothing shortened"
-    refused(check("drop", 2), "2 examples were shortened", "data.truncation='drop'")
+    check = lambda truncation, count=0: self_check.check_whole(parts, task, BYTES, truncation, count)
+    assert check("drop") == "nothing shortened"
+    refused(lambda: check("drop", 2), "2 examples were shortened", "data.truncation='drop'")
     parts[0] = changed(parts[0], tokens=parts[0].tokens[:-1], weights=parts[0].weights[:-1])
     for truncation in ("drop", "left"):
-        refused(check(truncation), repr(parts[0].name), "no end token", "set data.truncation='keep'")
-    assert "1 of 16 texts here have lost their end" in check("keep", 5).message
+        refused(functools.partial(check, truncation), repr(parts[0].name), "no end token", "set data.truncation='keep'")
+    assert "1 of 16 texts here have lost their end" in check("keep", 5)
     long = [Problem("long", "q", right=("word " * 30,))]
     kept = parts_of(task, long, truncation="keep")
-    assert "1 of 1 texts" in batch_checks.check_whole(kept, task, BYTES, "keep", 1).message
+    assert "1 of 1 texts" in self_check.check_whole(kept, task, BYTES, "keep", 1)
 
 
 def test_the_end_token_must_be_trained_and_stand_in_no_step():
     parts = parts_of(CompletionTask())
-    assert batch_checks.check_ends(parts, CompletionTask(), BYTES).message == "trained in 16 of 16 texts"
+    assert self_check.check_ends(parts, CompletionTask(), BYTES) == "trained in 16 of 16 texts"
     weights = np.r_[parts[5].weights[:-1], 0]
     parts[5] = changed(parts[5], weights=weights)
-    refused(batch_checks.check_ends(parts, CompletionTask(), BYTES), repr(parts[5].name), "would not learn to stop")
+    refused(
+        lambda: self_check.check_ends(parts, CompletionTask(), BYTES), repr(parts[5].name), "would not learn to stop"
+    )
     pairs = parts_of(PairTask(), STEPS)
-    found = batch_checks.check_ends(pairs, PairTask(), BYTES)
-    assert re.fullmatch(r"trained in \d+ of \d+ texts; \d+ go on", found.message)
+    found = self_check.check_ends(pairs, PairTask(), BYTES)
+    assert re.fullmatch(r"trained in \d+ of \d+ texts; \d+ go on", found)
     step = next(number for number, part in enumerate(pairs) if part.extras["kind"] == 1)
     pairs[step] = changed(pairs[step], tokens=np.r_[pairs[step].tokens[:-1], BYTES.end_id])
-    refused(batch_checks.check_ends(pairs, PairTask(), BYTES), repr(pairs[step].name), "is not to be ended")
+    refused(lambda: self_check.check_ends(pairs, PairTask(), BYTES), repr(pairs[step].name), "is not to be ended")
     twice = parts_of(CompletionTask(), [Problem("p", "q", right=("yes<|end|>",))])  # as some data brings it
-    refused(batch_checks.check_ends(twice, CompletionTask(), BYTES), "'p/right/0'", "before its end", "take it out")
+    refused(
+        lambda: self_check.check_ends(twice, CompletionTask(), BYTES), "'p/right/0'", "before its end", "take it out"
+    )
     none = parts_of(PairTask(end="none"), FULL)
-    assert batch_checks.check_ends(none, PairTask(end="none"), BYTES).message == "none, and none is due"
+    assert self_check.check_ends(none, PairTask(end="none"), BYTES) == "none, and none is due"
 
 
 def test_chats_end_in_trained_end_tokens():
     turns = (Message("user", "hi"), Message("assistant", "hello")) * 2  # each turn of the assistant's has its own
     parts = parts_of(ChatTask(), [Problem("c", "hi", messages=turns)])
     assert (parts[0].tokens[parts[0].targets] == BYTES.end_id).sum() == 2
-    assert batch_checks.check_ends(parts, ChatTask(), BYTES).message == "trained in 1 of 1 texts"
-    assert not batch_checks.check_prompts(parts, ChatTask(), BYTES).error
+    assert self_check.check_ends(parts, ChatTask(), BYTES) == "trained in 1 of 1 texts"
+    self_check.check_prompts(parts, ChatTask(), BYTES)
 
 
 def test_the_begin_token_stands_once():
-    assert "as the tokenizer wants" in batch_checks.check_begins(parts_of(CompletionTask()), ARITHMETIC).message
-    assert batch_checks.check_begins(parts_of(CompletionTask()), BYTES).message == "once in front of 16 texts"
+    assert "as the tokenizer wants" in self_check.check_begins(parts_of(CompletionTask()), ARITHMETIC)
+    assert self_check.check_begins(parts_of(CompletionTask()), BYTES) == "once in front of 16 texts"
     # One in the template replaces the tokenizer's own; two are two.
     once = parts_of(CompletionTask(template="<|bos|>{question}\n"))
-    assert not batch_checks.check_begins(once, BYTES).error
+    self_check.check_begins(once, BYTES)
     twice = parts_of(CompletionTask(template="<|bos|><|bos|>{question}\n"))
-    refused(batch_checks.check_begins(twice, BYTES), repr(twice[0].name), "two begin tokens")
+    refused(lambda: self_check.check_begins(twice, BYTES), repr(twice[0].name), "two begin tokens")
     once[0] = changed(once[0], tokens=once[0].tokens[1:], weights=once[0].weights[1:])
-    refused(batch_checks.check_begins(once, BYTES), repr(once[0].name), "no begin token")
+    refused(lambda: self_check.check_begins(once, BYTES), repr(once[0].name), "no begin token")
 
 
 def test_chosen_and_rejected_must_differ():
     parts = parts_of(PairTask())
-    assert batch_checks.check_pairs(parts).message == f"chosen and rejected differ in all {len(parts) // 2}"
+    assert self_check.check_pairs(parts) == f"chosen and rejected differ in all {len(parts) // 2}"
     parts[3] = parts[2]._replace(at=parts[3].at)
-    refused(batch_checks.check_pairs(parts), repr(parts[2].name), "same targets")
+    refused(lambda: self_check.check_pairs(parts), repr(parts[2].name), "same targets")
 
 
 # --- what needs the model
@@ -256,13 +263,13 @@ def test_how_far_apart_policy_and_reference_may_be(gap, precise, fine):
     policy = TokenScores(*(np.full(shape, -1.0, np.float32) for _ in range(3)))
     reference = np.full(shape, -1.0 - gap, np.float32)
     scores = BatchScores(policy, reference, {"own": Mean(np.float32(1), np.float32(1))}, {})
-    finding = self_check.check_reference(scores, parts, ReferenceConfig(), precise)
-    assert bool(finding.error) != fine
+    passes = lambda scores: self_check.check_reference(scores, parts, ReferenceConfig(), precise)
+    passes(scores) if fine else refused(lambda: passes(scores), "should agree")
     # One token that is far off shows in the largest difference, and hardly in the mean.
     reference = np.full(shape, -1.0, np.float32)
     reference[0, 3] += 0.1
-    one = self_check.check_reference(scores._replace(reference=reference), parts, ReferenceConfig(), precise)
-    assert bool(one.error) == precise
+    one = scores._replace(reference=reference)
+    refused(lambda: passes(one), "should agree") if precise else passes(one)
 
 
 @dataclasses.dataclass(frozen=True)

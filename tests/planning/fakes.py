@@ -5,8 +5,7 @@ import dataclasses
 from mtjax.planning.bounds import Bound
 from mtjax.planning.collectives import Row
 from mtjax.planning.lint import Finding
-from mtjax.planning.memory import Memory
-from mtjax.planning.report import Report
+from mtjax.planning.report import Memory, Report
 
 REPORT = Report(
     config="configs/tiny.py",
@@ -29,6 +28,6 @@ REPORT = Report(
     compiler_seconds=None,
     findings=(),
 )
-LARGE = REPORT.memory._replace(peak=2**32, largest=((2**30, "f32[16384,16384]"),))
+LARGE = dataclasses.replace(REPORT.memory, peak=2**32, largest=((2**30, "f32[16384,16384]"),))
 NO_FIT = dataclasses.replace(REPORT, memory=LARGE, bound=None, collectives=(), advice="--micro_batches=2 fits")
 LINTED = dataclasses.replace(REPORT, findings=(Finding("rows gathered", 1, 2**20, "all-gather over data"),))

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding
 
-from mtjax.planning.memory import Memory, device_bytes, read_largest, read_refusal
+from mtjax.planning.compile import device_bytes, read_largest, read_refusal
+from mtjax.planning.report import Memory
 
 
 def test_the_shard_of_each_array():

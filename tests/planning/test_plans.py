@@ -4,6 +4,7 @@ The collectives of each must equal a file in `golden/`, one folder per version o
 move them: `MTJAX_WRITE_GOLDEN=1 make test-plan`, and look at the difference.
 """
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -68,7 +69,7 @@ def test_a_plan(name, tmp_path):
     assert report.bound.mfu >= 0.6
     assert code == (4 if name in SPANS_TWO_SIDES else 0), report.findings
     assert {one.rule for one in report.counted} <= {"reduction then slice"}
-    lines = [" ".join(map(str, row)) for row in report.collectives]
+    lines = [" ".join(map(str, dataclasses.astuple(row))) for row in report.collectives]
     file = GOLDEN / f"{name}.txt"
     if os.environ.get("MTJAX_WRITE_GOLDEN"):
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -13,9 +13,9 @@ from mtjax.distributed.sharding import MeshSpec, make_mesh
 from mtjax.errors import InputError
 from mtjax.objectives.rise import rise_paper
 from mtjax.planning.collectives import find_collectives, table
+from mtjax.planning.compile import device_bytes
 from mtjax.planning.hlo import read_program
 from mtjax.planning.lint import lint
-from mtjax.planning.memory import device_bytes
 from mtjax.planning.program import plan_program
 
 TINY = read_file(pathlib.Path(__file__).parents[2] / "configs" / "tiny.py")

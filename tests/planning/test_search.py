@@ -15,7 +15,7 @@ V5P = find_topology("v5p-64")
 
 def fake(fits, seconds=1.0):
     memory = (REPORT if fits else NO_FIT).memory
-    return dataclasses.replace(REPORT, memory=memory, bound=REPORT.bound._replace(seconds=seconds))
+    return dataclasses.replace(REPORT, memory=memory, bound=dataclasses.replace(REPORT.bound, seconds=seconds))
 
 
 def test_every_candidate_is_legal():
@@ -32,7 +32,7 @@ def test_every_candidate_is_legal():
 def test_the_first_change_that_fits_is_taken():
     asked = []
 
-    def run(config, said, topology):
+    def run(config, topology, said):
         asked.append(said)
         if config.micro_batches == 4:
             raise InputError("rows")
@@ -44,16 +44,16 @@ def test_the_first_change_that_fits_is_taken():
 
 
 def test_a_larger_machine_comes_last():
-    run = lambda config, said, topology: fake(topology.name == "v5p-256")
+    run = lambda config, topology, said: fake(topology.name == "v5p-256")
     found = nearest_that_fits(CONFIG, V5P, run, "c.py", tries=20)
     assert found == "--topology=v5p-256 --mesh.data=1 --mesh.fsdp=-1 --batch_size=128"
     assert "raise --tries" in nearest_that_fits(CONFIG, V5P, run, "c.py", tries=2)
-    assert "none found" in nearest_that_fits(CONFIG, V5P, lambda *_, **__: fake(False), "c.py", tries=50)
+    assert "none found" in nearest_that_fits(CONFIG, V5P, lambda *_: fake(False), "c.py", tries=50)
 
 
 def test_remat_is_the_mildest_change():
     config = dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, remat="none"))
-    assert nearest_that_fits(config, V5P, lambda *_, **__: fake(True), "c.py", tries=1) == "--model.remat=full"
+    assert nearest_that_fits(config, V5P, lambda *_: fake(True), "c.py", tries=1) == "--model.remat=full"
 
 
 def test_what_fits_comes_first_and_then_the_fastest():

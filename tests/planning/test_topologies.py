@@ -1,9 +1,12 @@
 """Names of machines: sizes, sides, rings, and refusals."""
 
+import pathlib
+import tomllib
+
 import pytest
 
 from mtjax.errors import InputError
-from mtjax.planning.topologies import CUBES, HARDWARE, SQUARES, Side, find_topology, larger_ones, sides
+from mtjax.planning.topologies import HARDWARE, SLICES, Side, find_topology, larger_ones, named_slices, sides
 
 
 @pytest.mark.parametrize(
@@ -54,10 +57,17 @@ def test_refusals(name, slices, says):
 
 
 def test_tables_agree_with_themselves():
-    for chips, shape in (CUBES | {}).items():
-        assert chips == shape[0] * shape[1] * shape[2]
-    assert all(chips == a * b for chips, (a, b) in SQUARES.items())
     assert all(hardware.source and hardware.memory > 2**30 for hardware in HARDWARE.values())
+    assert all(len(sides.split("x")) == number for number, names in SLICES.items() for sides in names.split())
+    for kind, chip in (("v5p", 2), ("v5e", 1)):
+        sizes = list(named_slices(kind))
+        assert sizes == sorted(sizes)
+        assert all(size & (size - 1) == 0 and size % chip == 0 for size in sizes)  # powers of 2
+
+
+def test_the_table_is_installed_with_the_package():
+    settings = tomllib.loads((pathlib.Path(__file__).parents[2] / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert settings["package-data"]["mtjax.planning"] == ["topologies.toml"]
 
 
 def test_links_of_a_device():
