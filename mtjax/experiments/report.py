@@ -62,11 +62,11 @@ def _arms(f: Findings) -> Found:
     for name, by_k in f.coverage.items():
         solved = {"pass@1": arms.passes(name, 1), f"pass@{k}": arms.passes(name, k), f"maj@{k}": arms.votes(name, k)}
         seeds[name] = {metric: values.mean(axis=1).tolist() for metric, values in solved.items()}
-        one, most = by_k[min(by_k)][0], by_k[k]
-        ends[name] = dict(zip(solved, (one, *most), strict=True))
+        one, (most, vote) = arms.at(name, 1), by_k[k]
+        ends[name] = {"pass@1": one, f"pass@{k}": most, f"maj@{k}": vote}
         greedy = float(np.mean([record.end.greedy for record in arms[name]]))
         rate = f"{rates[name]:g}" if name in rates else None
-        rows.append([name, rate, one, first.get(name), most[0], last.get(name), most[1], greedy])
+        rows.append([name, rate, one, first.get(name), most, last.get(name), vote, greedy])
     less = f"less {f.e.baseline}"
     columns = ("arm", "learning rate", "pass@1", less, f"pass@{k}", f"{less} ", f"maj@{k}", "greedy")
     each = [[name, *seeds[name]["pass@1"]] for name in arms.trained]

@@ -170,9 +170,8 @@ class ResultsFolder:
 
         start = self.part(f"{name}/start", Start, make)
         shapes = abstract_state(jax.jit(model.init)(jax.random.key(0)))
-        return dataclasses.replace(
-            start, **{field: read_state(place, start.steps, shapes) for field, place in places.items()}
-        )
+        read = {field: read_state(place, start.steps, shapes) for field, place in places.items()}
+        return dataclasses.replace(start, **read)
 
 
 def _to_json(value: Any) -> Any:

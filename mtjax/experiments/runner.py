@@ -86,7 +86,7 @@ def run(c: Setup, e: Experiment, log: Callable[[str], None] = print) -> Outcome:
         params, problems, on = begins[0].early, o.source.problems().items, o.test_source.problems().items
         small = Arms({START: [measure("small-start", params, on, o.samples)]})
         for name, method in methods.items():
-            place = f"small/{file_name(name, method)}"
+            place = f"small/{file_name(name, method)}-seed{c.seeds[0]}"
             small[name] = [arm(place, method, c.seeds[0], on, o.samples, steps=o.steps, looks=o.looks, full=False)]
             log(f"small training set, {name}: {curve_text(small[name][0], o.ks)}")
     seconds = {

@@ -34,21 +34,13 @@ MAX_NEW_TOKENS = 256
 
 
 class Outcome(NamedTuple):
-    """All that an evaluation found.
+    """All that an evaluation found."""
 
-    Attributes:
-        evaluations: by prompt: "plain", or "right" and "wrong" for the two prefixes of a mistake task.
-        numbers: the metrics of each, with intervals.
-        gap: right minus wrong prefix in pass@1, paired over problems; None without prefixes.
-        likelihood: nats per token and per answer, of right and (as `..._wrong`) of wrong answers; may be empty.
-        notes: what a reader must know besides.
-    """
-
-    evaluations: dict[str, Evaluation]
-    numbers: dict[str, dict[str, Interval]]
-    gap: Interval | None
-    likelihood: dict[str, Interval]
-    notes: list[str]
+    evaluations: dict[str, Evaluation]  # by prompt: "plain", or "right" and "wrong" for the prefixes of a mistake task
+    numbers: dict[str, dict[str, Interval]]  # the metrics of each, with intervals
+    gap: Interval | None  # right minus wrong prefix in pass@1, paired over problems; None without prefixes
+    likelihood: dict[str, Interval]  # nats per token and per answer, of right and (`..._wrong`) wrong answers; or empty
+    notes: list[str]  # what a reader must know besides
 
 
 def evaluate(loaded: Loaded, config: EvaluateConfig, mesh: Any = None) -> Outcome:
@@ -76,19 +68,17 @@ def evaluate(loaded: Loaded, config: EvaluateConfig, mesh: Any = None) -> Outcom
     )
     greedy = any(metric.needs_greedy for metric in chosen_metrics(config.metrics))
     evaluations = {}
-    with _on(mesh):
+    with contextlib.nullcontext() if mesh is None else jax.set_mesh(mesh):
         likelihood = _likelihood(loaded, config, problems, mesh, notes)  # first: bad data is found before the long part
         for name, polarity in prefixes.items():
             evaluations[name] = evaluate_policy(
                 model, params, tokenizer, problems, task, sampling,
                 polarity=polarity, seed=config.seed, rows=config.rows, end_ids=end_ids, greedy=greedy,
             )  # fmt: skip
-    options: dict[str, Any] = {"level": config.level, "seed": config.seed, "names": config.metrics}
-    numbers = {name: metrics(evaluation, config.ks, **options) for name, evaluation in evaluations.items()}
-    gap = None
-    if len(evaluations) == 2:
-        pair = (evaluations["right"].per_problem, evaluations["wrong"].per_problem)
-        gap = difference_interval(*pair, level=config.level, seed=config.seed)
+    options: dict[str, Any] = {"level": config.level, "seed": config.seed}
+    numbers = {name: metrics(found, config.ks, names=config.metrics, **options) for name, found in evaluations.items()}
+    both = [found.per_problem for found in evaluations.values()]
+    gap = difference_interval(*both, **options) if len(both) == 2 else None
     for name, evaluation in evaluations.items():
         right, unknown = evaluation.sampled.right.mean(), evaluation.sampled.unknown.mean()
         if unknown > 0:
@@ -121,10 +111,6 @@ def _likelihood(
             intervals = found.only(polarity).intervals(level=config.level, seed=config.seed)
             out |= {name + suffix: interval for name, interval in intervals.items()}
     return out
-
-
-def _on(mesh: Any) -> Any:
-    return contextlib.nullcontext() if mesh is None else jax.set_mesh(mesh)
 
 
 def table_of(outcome: Outcome, caption: str) -> Table:
