@@ -9,15 +9,15 @@ Expect:   the report of `compare.py` with wider intervals. The arms train for 10
 import dataclasses
 import pathlib
 
-from mtjax.config import read_module
+from mtjax.config import module_at
 
-parent = read_module(pathlib.Path(__file__).with_name("compare.py")).recipe
+parent = module_at(pathlib.Path(__file__).with_name("compare.py"))
 
 recipe = dataclasses.replace(
-    parent,
-    mine_source=dataclasses.replace(parent.mine_source, count=400),
-    test_source=dataclasses.replace(parent.test_source, count=128),
-    validation_source=dataclasses.replace(parent.validation_source, count=64),
+    parent.recipe,
+    mine_source=dataclasses.replace(parent.recipe.mine_source, count=400),
+    test_source=dataclasses.replace(parent.recipe.test_source, count=128),
+    validation_source=dataclasses.replace(parent.recipe.validation_source, count=64),
     rates=(3e-4, 1e-3),
     arm_steps=100,
     looks=2,
@@ -26,3 +26,5 @@ recipe = dataclasses.replace(
     dco_n=16,
     output="runs/compare_tiny",
 )
+
+experiment = parent.experiment

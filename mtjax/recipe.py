@@ -1,8 +1,10 @@
 """Run an experiment: it trains, measures and writes one report.
 
-CONFIG is a Python file with `recipe = Demo(...)`, `Coverage(...)` or `Comparison(...)`, such as configs/demo.py.
+CONFIG is a Python file with `recipe = Demo(...)`, `Coverage(...)` or `Comparison(...)`, and a function `experiment` of
+these settings, such as configs/demo.py.
 """
 
+import functools
 import sys
 from typing import Any
 
@@ -11,22 +13,28 @@ import tyro
 from mtjax.config import parse, read_module
 from mtjax.distributed.hosts import check_one_host
 from mtjax.errors import ExitCode, InputError
-from mtjax.experiments.recipes import RECIPES
+from mtjax.experiments.experiment import FILES, experiment_of
+from mtjax.experiments.findings import Findings
+from mtjax.experiments.report import write
+from mtjax.experiments.runner import run
 from mtjax.io.command_line import command
 
 
 @command("CONFIG [overrides]", before=check_one_host)
 def main(words: list[str]) -> int:
     """The command; returns the exit code."""
-    recipe = getattr(read_module(words[0]), "recipe", None)
+    module = read_module(words[0])
+    recipe = getattr(module, "recipe", None)
     kind: Any = type(recipe)
-    if kind not in RECIPES:
+    if kind not in FILES:
         raise InputError(
             f"{words[0]} defines no `recipe = Comparison(...)`, `Coverage(...)` or `Demo(...)`; see configs/"
         )
     one_level: Any = tyro.conf.CascadeSubcommandArgs
     recipe = parse(recipe, words[1:], f"python -m mtjax.recipe {words[0]}", one_level[kind])
-    print(f"report: {RECIPES[kind](recipe)}")
+    experiment = experiment_of(module, recipe)
+    outcome = run(recipe, experiment, functools.partial(print, flush=True))  # progress lines reach a log file at once
+    print(f"report: {write(Findings(recipe, experiment, outcome))}")
     return ExitCode.DONE
 
 

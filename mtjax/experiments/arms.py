@@ -1,8 +1,8 @@
-"""The training runs of an experiment as configs, and what they train on."""
+"""The training runs of an experiment as configs, and what they cost."""
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -12,28 +12,11 @@ from mtjax.data.problem import Problem
 from mtjax.data.sources import InMemory
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.experiments.config import Setup
-from mtjax.experiments.methods import PLAIN, Method
+from mtjax.experiments.experiment import PLAIN, Method
 from mtjax.objectives.nll import Nll
-from mtjax.types import Batch, Params
+from mtjax.types import Batch
 
 CHUNK = 1024  # positions whose logits exist at a time: 33 symbols take little room
-
-
-class Arm(NamedTuple):
-    """One training run of a method: from a start, on some problems, with one seed and learning rate."""
-
-    name: str
-    """Folder of the run, within the folder of the experiment."""
-    start: Params
-    method: Method
-    problems: Sequence[Problem]
-    seed: int
-    rate: float | None = None
-    """Learning rate; None takes that of `arm_optim`."""
-    steps: int | None = None
-    """Updates; None takes `arm_steps`."""
-    right_tokens: float | None = None
-    """Stop at the first step that has seen this many target tokens of right solutions."""
 
 
 def start_config(c: Setup, seed: int) -> Config:
@@ -58,29 +41,26 @@ def start_config(c: Setup, seed: int) -> Config:
     )  # fmt: skip
 
 
-def arm_config(c: Setup, arm: Arm, tokenizer: Tokenizer) -> Config:
+def arm_config(
+    c: Setup, place: str, method: Method, problems: Sequence[Problem], seed: int, rate: float | None, steps: int
+) -> Config:
     """The training run of an arm: the start's config with the arm's method, data, learning rate and length.
 
-    A pair has two rows, so a batch holds half as many pairs.
+    A pair has two rows, so a batch holds half as many pairs. `rate` None takes that of `arm_optim`.
     """
-    base = start_config(c, arm.seed)
-    steps = c.arm_steps if arm.steps is None else arm.steps
-    optim = c.arm_optim if arm.rate is None else dataclasses.replace(c.arm_optim, learning_rate=arm.rate)
-    source = InMemory(tuple(arm.method.problems(arm.problems)))
-    config = dataclasses.replace(
+    base = start_config(c, seed)
+    optim = c.arm_optim if rate is None else dataclasses.replace(c.arm_optim, learning_rate=rate)
+    source = InMemory(tuple(method.problems(problems)))
+    return dataclasses.replace(
         base,
-        data=dataclasses.replace(base.data, source=source, task=arm.method.task),
-        objective=arm.method.objective,
+        data=dataclasses.replace(base.data, source=source, task=method.task),
+        objective=method.objective,
         optim=dataclasses.replace(optim, schedule_steps=optim.schedule_steps or steps),
         checkpoint=CheckpointConfig(every=steps, keep=1),
         steps=steps,
-        batch_size=c.batch_size // arm.method.task.sides,
-        run_dir=f"{c.output}/train/{arm.name}",
+        batch_size=c.batch_size // method.task.sides,
+        run_dir=f"{c.output}/train/{place}",
     )
-    if arm.right_tokens is not None:
-        enough = cost_of(config, tokenizer, arm.right_tokens)["updates"]
-        config = dataclasses.replace(config, steps=int(enough))
-    return config
 
 
 def cost_of(config: Config, tokenizer: Tokenizer, right_tokens: float | None = None) -> dict[str, int | float]:

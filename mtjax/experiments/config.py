@@ -1,52 +1,53 @@
-"""What the recipes are made of: the start model and its problems, which they share, and what each does with them."""
+"""Settings of the experiments in configs/: the start model and its problems, which all share, and what each adds."""
 
 import dataclasses
 
 from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.errors import InputError
+from mtjax.io.validation import PositiveInt, check_types
 from mtjax.model.decoder import DecoderConfig
 from mtjax.optim import OptimConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Setup:
-    """The start model, what it learns from, and the budget of what goes on from it: part of every recipe."""
+    """The start model, its training data, and the budget of every arm; part of each experiment."""
 
     model: DecoderConfig = DecoderConfig(max_length=128)  # Shape of the decoder; `vocab_size` is the tokenizer's.
     start_source: Arithmetic = Arithmetic(count=20_000, split="train", slip_probability=0.5, habit_share=0.8)
     """What the start model imitates; `habit_share` of it drops carries and borrows, which plants a kind of mistake."""
     check_source: Arithmetic = Arithmetic(count=96, seed=2, split="validation")
     """Problems of the stop rule; used for nothing else."""
-    test_source: Arithmetic = Arithmetic(count=160, seed=3, split="test")
-    """Held-out problems on which everything is measured."""
+    test_source: Arithmetic = Arithmetic(count=160, seed=3, split="test")  # Held-out problems to measure on.
     optim: OptimConfig = OptimConfig(learning_rate=3e-3, warmup_steps=100, schedule="constant", b2=0.98)
-    """Of the start model."""
+    """Optimizer of the start model."""
     arm_optim: OptimConfig = OptimConfig(learning_rate=1e-3, warmup_steps=20, schedule="constant", b2=0.98)
-    """Of every arm, fresh moments."""
-    batch_size: int = 64  # Rows per update; a pair has two.
-    sequence_length: int = 96  # Tokens per row.
-    max_segments: int = 3  # Most examples in a row.
-    start_steps: int = 900
-    """Budget of the start model; the stop rule must hold within it, or the recipe fails and says so."""
-    check_every: int = 50  # Steps between looks at the stop rule.
+    """Optimizer of every arm, with fresh moments."""
+    batch_size: PositiveInt = 64  # Rows per update, an even number; a pair has two.
+    sequence_length: PositiveInt = 96  # Tokens per row.
+    max_segments: PositiveInt = 3  # Most examples in a row.
+    start_steps: PositiveInt = 900  # Budget of the start model; the experiment fails if the stop rule does not hold.
+    check_every: PositiveInt = 50  # Steps between checks of the stop rule.
     target: tuple[float, float] = (0.4, 0.7)
     """The stop rule: sampled accuracy (pass@1 at temperature 1) on `check_source` within these bounds."""
-    arm_steps: int = 120  # Updates of each arm.
-    seeds: tuple[int, ...] = (0, 1, 2)  # Of the arms; each is trained once per seed.
-    samples: int = 16  # Solutions per test problem, at temperature 1.
+    arm_steps: PositiveInt = 120  # Updates of each arm.
+    seeds: tuple[int, ...] = (0, 1, 2)  # Seeds of the arms; each is trained once per seed.
+    samples: PositiveInt = 16  # Solutions per test problem, at temperature 1.
     ks: tuple[int, ...] = (1, 2, 4, 8)  # k of pass@k; at most `samples`.
-    seed: int = 0  # Of the start model and of all sampling.
+    seed: int = 0  # Seed of the start model and of all sampling.
     output: str = "runs/demo"  # Folder of the report, its plots and `results.json`.
 
     def __post_init__(self) -> None:
+        check_types(self)
         low, high = self.target
         if not 0 <= low < high <= 1:
             raise InputError(f"target={self.target}: expected 0 <= low < high <= 1, such as (0.3, 0.7)")
         check_ks(self.ks, self.samples, "ks", "samples")
-        if not self.seeds or min(self.start_steps, self.arm_steps, self.check_every) < 1:
-            raise InputError("seeds must not be empty; start_steps, arm_steps and check_every are >= 1")
-        if self.batch_size < 2 or self.batch_size % 2:
+        if not self.seeds:
+            raise InputError("seeds=(): expected at least one seed")
+        if self.batch_size % 2:
             raise InputError(f"batch_size={self.batch_size}: expected an even number, so that pairs fill the same rows")
+        check_looks(getattr(self, "looks", 1), self.arm_steps)
 
 
 def check_ks(ks: tuple[int, ...], samples: int, name: str, of: str) -> None:
@@ -55,29 +56,33 @@ def check_ks(ks: tuple[int, ...], samples: int, name: str, of: str) -> None:
         raise InputError(f"{name}={ks}: expected numbers from 1 to {of}={samples}")
 
 
+def check_looks(looks: int, steps: int) -> None:
+    """Raise InputError for more measurements than steps."""
+    if looks > steps:
+        raise InputError(f"looks={looks}: expected at most one measurement per step, of which there are {steps}")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Overfit:
-    """Cross-entropy against DCO on a training set small enough to overfit: the coverage picture of the demo.
+    """Cross-entropy against DCO on a training set small enough to overfit, within the demo.
 
-    It starts from the start model as it was earlier on its way. Once that has the planted mistake and no other, exact
+    It starts from an early checkpoint of the start model. Once that has the planted mistake and no other, exact
     solutions cure it within 50 steps, and coverage does not fall: measured, pass@1 .43 to .85, pass@32 .96 to .97.
     """
 
-    start_at: float = 0.1  # Start at the first look of the stop rule at which sampled accuracy is at least this.
+    start_at: float = 0.1  # Start at the first check of the stop rule with at least this sampled accuracy.
     source: Arithmetic = Arithmetic(count=300, seed=5, split="train")  # The training set, with exact solutions.
     test_source: Arithmetic = Arithmetic(count=192, seed=6, split="test")  # Held-out problems.
-    n: int = 32  # Samples that DCO trains for.
-    steps: int = 120  # Updates of each arm.
-    looks: int = 3  # Measurements of pass@k during each arm, the end included.
-    samples: int = 32  # Solutions per held-out problem, at temperature 1.
+    n: PositiveInt = 32  # Samples that DCO trains for.
+    steps: PositiveInt = 120  # Updates of each arm.
+    looks: PositiveInt = 3  # Measurements of pass@k during each arm, the end included.
+    samples: PositiveInt = 32  # Solutions per held-out problem, at temperature 1.
     ks: tuple[int, ...] = (1, 8, 32)  # k of pass@k; at most `samples`.
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_ks(self.ks, self.samples, "ks", "samples")
-        if self.n < 1 or not 1 <= self.looks <= self.steps:
-            raise InputError(
-                f"n={self.n}, looks={self.looks}, steps={self.steps}: expected 1 <= n, 1 <= looks <= steps"
-            )
+        check_looks(self.looks, self.steps)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,48 +91,43 @@ class Demo(Setup):
 
     mine_source: Arithmetic = Arithmetic(count=800, seed=1, split="train")
     """Problems to mine: the model solves them, the checker says which solutions are right."""
-    mine_samples: int = 4  # Solutions drawn per mined problem, at temperature 1.
-    overfit: Overfit = Overfit()  # The coverage picture.
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.mine_samples < 1:
-            raise InputError(f"mine_samples={self.mine_samples}: expected at least 1")
+    mine_samples: PositiveInt = 4  # Solutions drawn per mined problem, at temperature 1.
+    overfit: Overfit = Overfit()  # The small training set.
 
 
 METHODS = ("right only", "no prefix", "mistake tuning", "DPO + NLL", "RISE", "DCO", "unlikelihood")
-"""Names of the methods that a comparison knows; see `mtjax.experiments.methods`."""
+"""Names of the methods of a comparison; configs/compare.py defines them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Comparison(Setup):
     """Seven ways to go on from one's own right and wrong solutions, at equal forward positions, each at its best rate.
 
-    A run that was killed goes on where it stopped: each arm is kept in `output` as soon as it is done.
+    A killed run resumes: each arm is written to `output` as soon as it is done.
     """
 
     methods: tuple[str, ...] = METHODS
     """Which methods, and in which order; the first is what the others are compared with, and must be "right only"."""
     mine_source: Arithmetic = Arithmetic(count=800, seed=1, split="train")
     """Problems to mine: the model solves them, the checker says which solutions are right."""
-    mine_samples: int = 8  # Solutions drawn per mined problem, at temperature 1.
+    mine_samples: PositiveInt = 8  # Solutions drawn per mined problem, at temperature 1.
     validation_source: Arithmetic = Arithmetic(count=128, seed=4, split="validation")
     """Problems on which learning rates are chosen; they share no expression with the test problems."""
     rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3)  # The grid of learning rates, the same for every method.
     tune_seed: int = 100  # Data order of the arms that choose the learning rate; not one of `seeds`.
-    tune_samples: int = 8  # Solutions per validation problem.
-    tune_k: int = 1  # The rate with the highest pass@k on validation problems is taken, for this k.
-    looks: int = 4  # Measurements of pass@k during each arm, the end included.
-    full_pairs: int = 4  # Pairs of whole solutions per problem, at most; for DPO + NLL and RISE.
-    step_pairs: int = 4  # Pairs of steps with an injected error per problem, at most; for RISE.
-    beta: float = 0.4  # Of DPO + NLL and RISE; 0.4 is RISE's released code.
+    tune_samples: PositiveInt = 8  # Solutions per validation problem.
+    tune_k: PositiveInt = 1  # The rate with the highest pass@k on validation problems is taken, for this k.
+    looks: PositiveInt = 4  # Measurements of pass@k during each arm, the end included.
+    full_pairs: PositiveInt = 4  # Most pairs of whole solutions per problem, for DPO + NLL and RISE.
+    step_pairs: PositiveInt = 4  # Most pairs of steps with an injected error per problem, for RISE.
+    beta: float = 0.4  # Beta of DPO + NLL and RISE; 0.4 is RISE's released code.
     nll_weight: float = 0.2
     """Weight of their gated cross-entropy, summed over tokens. RISE's own is not known; half of beta pulls, while the
     gate is open, as hard as DPO does at the reference."""
-    dco_n: int = 32  # Samples that DCO trains for; the largest k that is measured makes the two match.
+    dco_n: PositiveInt = 32  # Samples that DCO trains for; the largest k that is measured makes the two match.
     unlikelihood_weight: float = 0.001
-    """Of the tokens of wrong solutions. Most of those are right ones near p = 1, where -log(1 - p) is steep: measured
-    on validation problems after 50 steps, weight 0.1 ends at pass@1 .03, 0.01 at .43 and 0.001 at .60."""
+    """Weight of the tokens of wrong solutions. Most are right ones near p = 1, where -log(1 - p) is steep: measured on
+    validation problems after 50 steps, weight 0.1 ends at pass@1 .03, 0.01 at .43 and 0.001 at .60."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -138,25 +138,16 @@ class Comparison(Setup):
             raise InputError(f"rates={self.rates}: expected learning rates above 0")
         if self.tune_seed in self.seeds:
             raise InputError(f"tune_seed={self.tune_seed} is one of seeds={self.seeds}: choose another")
-        least = {name: getattr(self, name) for name in ("mine_samples", "full_pairs", "step_pairs")}
-        if min(least.values()) < 1 or not 1 <= self.looks <= self.arm_steps:
-            raise InputError(f"{least}, looks={self.looks}: expected at least 1 each, and looks <= {self.arm_steps}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Coverage(Setup):
     """Does cross-entropy on a small training set lose coverage while pass@1 rises, and does DCO keep it?
 
-    Everything is done once per seed: a start model, a training set of its own, and both arms from there. A run that was
-    killed goes on where it stopped.
+    Everything is done once per seed: a start model, a training set of its own, and both arms. A killed run resumes.
     """
 
     train_source: Arithmetic = Arithmetic(count=500, seed=500, split="train")
     """The small training set, with exact solutions; seed s of `seeds` takes that of source seed `seed + s`."""
-    n: int = 32  # Samples that DCO trains for.
-    looks: int = 5  # Measurements of pass@k during each arm, the end included.
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.n < 1 or not 1 <= self.looks <= self.arm_steps:
-            raise InputError(f"n={self.n}, looks={self.looks}: expected 1 <= n and 1 <= looks <= {self.arm_steps}")
+    n: PositiveInt = 32  # Samples that DCO trains for.
+    looks: PositiveInt = 5  # Measurements of pass@k during each arm, the end included.

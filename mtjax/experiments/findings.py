@@ -1,145 +1,180 @@
-"""The numbers of one comparison, and their description in words."""
+"""The results of an experiment as numbers with intervals, and the sentences that follow from them."""
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
-from mtjax.experiments.compare import Outcome
-from mtjax.experiments.config import Comparison
-from mtjax.experiments.methods import RIGHT_ONLY
-from mtjax.experiments.results import Measured
-from mtjax.experiments.tables import clear, gain, higher_or_lower, pass_from_counts, passes
-from mtjax.reporting import plots
-from mtjax.reporting.intervals import Interval, difference_interval
-from mtjax.reporting.report import Section, Table, section
+from mtjax.evaluation.coverage import maj_at_k
+from mtjax.experiments.config import Setup
+from mtjax.experiments.experiment import START, Experiment
+from mtjax.experiments.results import Injected, MinedProblems, Record, Start
+from mtjax.reporting.intervals import Interval, difference_interval, mean_interval
+
+
+class Arms(dict[str, list[Record]]):
+    """Records by arm, one per seed, measured on the same problems; the first arm is the start."""
+
+    @property
+    def trained(self) -> dict[str, list[Record]]:
+        """All arms but the start."""
+        return {name: records for name, records in self.items() if name != START}
+
+    @property
+    def steps(self) -> list[int]:
+        """The steps that were measured, 0 first."""
+        return [0, *sorted(next(iter(self.trained.values()))[0].curve)]
+
+    def passes(self, name: str, k: int, step: int | None = None) -> Float[np.ndarray, "S N"]:
+        """pass@k after some steps, at the end by default; step 0 is the start."""
+        return np.stack([record.passes(k, step) for record in self[START if step == 0 else name]])
+
+    def at(self, name: str, k: int, step: int | None = None) -> Interval:
+        """Mean pass@k over seeds and problems, with its interval over problems."""
+        return mean_interval(self.passes(name, k, step))
+
+    def gain(self, ours: str, theirs: str, k: int) -> Interval:
+        """Difference in pass@k at the end on the same problems, with its paired interval over problems."""
+        return difference_interval(self.passes(ours, k), self.passes(theirs, k))
+
+    def votes(self, name: str, k: int) -> Float[np.ndarray, "S N"]:
+        """maj@k at the end."""
+        both = [zip(record.end.answers, record.end.right, strict=True) for record in self[name]]
+        return np.array([[maj_at_k(answers, right, k) for answers, right in own] for own in both])
+
+
+class Outcome(NamedTuple):
+    """The results of an experiment; what it does not do is None or empty."""
+
+    begins: list[Start]  # the start model, or that of each seed
+    arms: Arms  # measured on test problems
+    mined: MinedProblems | None  # solutions that the start model found
+    injected: Injected | None  # step pairs made from them
+    tuning: dict[str, dict[float, Record]]  # by method and learning rate, measured on validation problems
+    rates: dict[str, float]  # learning rate chosen for each method
+    small: Arms | None  # arms on the small training set of the demo
+    seconds: dict[str, float]  # by stage; stored with the results, so that a resumed run reports them too
+
+
+class Claim(NamedTuple):
+    """A claim and its measurement."""
+
+    says: str  # the claim, with its source
+    measure: str  # the difference that is above 0 if the claim holds
+    interval: Interval  # that difference
+
+    @property
+    def shown(self) -> str:
+        """What the interval says about the claim."""
+        return in_words(self.interval, "yes", "the opposite", "no significant difference")
 
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-    """The numbers of one comparison: by arm, `start` first, with intervals."""
+    """The numbers of one experiment."""
 
-    c: Comparison
+    c: Setup
+    e: Experiment
     outcome: Outcome
+
+    def text(self, section: str) -> str:
+        """The experiment's own text of a section."""
+        return self.e.texts[section](self)
+
+    @property
+    def seconds(self) -> str:
+        """Seconds by stage, as a list."""
+        return "\n".join(f"- {stage}: {spent:.0f} s" for stage, spent in self.outcome.seconds.items())
 
     @property
     def k(self) -> int:
         """The largest k."""
         return max(self.c.ks)
 
-    @property
-    def arms(self) -> dict[str, list[Measured]]:
-        """The measurements at the end, by method and seed."""
-        own = {name: [record.measured for record in records] for name, records in self.outcome.arms.items()}
-        return {name: [measured for measured in runs if measured is not None] for name, runs in own.items()}
-
-    @property
-    def measured(self) -> dict[str, list[Measured]]:
-        """The same, with the start model first."""
-        return {"start": [self.outcome.start]} | self.arms
+    @functools.cached_property
+    def coverage(self) -> dict[str, dict[int, tuple[Interval, Interval]]]:
+        """pass@k and maj@k by arm and k: mean over seeds and problems, interval over problems."""
+        arms, ks = self.outcome.arms, self.c.ks
+        return {name: {k: (arms.at(name, k), mean_interval(arms.votes(name, k))) for k in ks} for name in arms}
 
     def gains(self, k: int) -> dict[str, Interval]:
-        """pass@k of each method minus that of right-only training, paired."""
-        arms = self.arms
-        return {name: gain(runs, arms[RIGHT_ONLY], k) for name, runs in arms.items() if name != RIGHT_ONLY}
+        """pass@k of each method minus that of the baseline; empty without one."""
+        arms, baseline = self.outcome.arms, self.e.baseline
+        return {name: arms.gain(name, baseline, k) for name in arms.trained if baseline not in ("", name)}
 
-    def curve(self, name: str, k: int) -> plots.Curve:
-        """pass@k over training; step 0 is the start model with its own prompt."""
-        c, records = self.c, self.outcome.arms[name]
-        steps = [0, *sorted(records[0].curve)]
-        counts = {0: [self.outcome.start.right.sum(axis=1).tolist()]}
-        counts |= {step: [record.curve[step] for record in records] for step in steps[1:]}
-        means = [float(np.mean([pass_from_counts(own, c.samples, k) for own in counts[step]])) for step in steps]
-        return plots.Curve(steps, means)
+    @functools.cached_property
+    def behind(self) -> tuple[str, Interval, Interval, Interval] | None:
+        """The method with prefixes: its name, pass@1 after the correct and the incorrect one, and the difference."""
+        for name, records in self.outcome.arms.items():
+            if behind := [record.behind_wrong.right.mean(axis=1) for record in records if record.behind_wrong]:
+                right, wrong = self.outcome.arms.passes(name, 1), np.stack(behind)
+                return name, mean_interval(right), mean_interval(wrong), difference_interval(right, wrong)
+        return None
 
     @property
-    def prefix(self) -> Interval | None:
-        """pass@1 after the correct prefix minus that after the incorrect one; None without mistake tuning."""
-        records = [record for own in self.outcome.arms.values() for record in own if record.behind_wrong is not None]
-        right = [passes(record.measured.right, 1) for record in records if record.measured is not None]
-        wrong = [passes(record.behind_wrong.right, 1) for record in records if record.behind_wrong is not None]
-        return difference_interval(np.stack(right), np.stack(wrong)) if records else None
+    def claims(self) -> list[Claim]:
+        """The claims about the methods that were run."""
+        arms = self.outcome.arms
+        claims = [
+            Claim(says, f"pass@{k}: {ours} less {theirs}", arms.gain(ours, theirs, k))
+            for says, ours, theirs, k in self.e.claims
+            if ours in arms and theirs in arms
+        ]
+        prefixes = "The model tells the two prefixes apart", "pass@1: correct less incorrect"
+        return claims + ([Claim(*prefixes, self.behind[3])] if self.behind else [])
+
+    @property
+    def verdict(self) -> str:
+        """The result in sentences that follow from the intervals."""
+        if not self.e.baseline:
+            return coverage_verdict(self.outcome.arms, self.k)
+        parts: list[str] = []
+        for k in sorted({1, self.k}):
+            gains, by = self.gains(k), dict[str, list[str]]()
+            for name, gain in gains.items():
+                words = in_words(gain, "higher than", "lower than", "not significantly different from")
+                by.setdefault(words, []).append(f"{name} ({gain})")
+            groups = "; ".join(f"{words} {self.e.baseline}: {', '.join(by[words])}" for words in sorted(by))
+            parts.append(
+                f"pass@{k}: {len(by.get('higher than', ()))} of {len(gains)} methods are higher than "
+                f"{self.e.baseline} training. In detail, {groups}."
+            )
+        parts += [prefix_text(self.behind[0], self.behind[3])] if self.behind else []
+        if self.e.small and self.outcome.small:
+            parts.append(f"Small training set: {coverage_verdict(self.outcome.small, max(self.e.small[1].ks))}")
+        return "\n\n".join(parts)
 
 
-def verdict(found: Findings) -> str:
-    """Each method compared with right-only training, in words that follow the intervals."""
-    parts = []
-    for k in sorted({1, found.k}):
-        gains = found.gains(k)
-        by: dict[str, list[str]] = {}
-        for name, interval in gains.items():
-            by.setdefault(higher_or_lower(interval), []).append(f"{name} ({interval})")
-        groups = "; ".join(f"{words} right only: {', '.join(names)}" for words, names in sorted(by.items()))
-        won = sum(clear(x) and x.low > 0 for x in gains.values())
-        parts.append(
-            f"pass@{k}: {won} of {len(gains)} methods are higher than right-only training. In detail, {groups}."
-        )
-    return "\n\n".join(parts)
+def in_words(interval: Interval, above: str, below: str, unclear: str) -> str:
+    """One of three phrases, for an interval above 0, below 0, or that includes 0.
 
-
-def prefix_text(prefix: Interval | None) -> str:
-    """The gap between the two prefixes of mistake tuning, in words."""
-    if prefix is None:
-        return "Mistake tuning was not among the methods."
-    learnt = "learned" if prefix.low > 0 else "did not learn"
-    return (
-        "The same weights decode after the correct and after the incorrect prefix. The gap in pass@1 shows whether the "
-        f"model distinguishes them: it {learnt} to, with a difference of {prefix}."
-    )
-
-
-class Claim(NamedTuple):
-    """One claim and its measurement.
-
-    Attributes:
-        says: the claim, with its source.
-        measure: the difference that is above 0 if the claim holds.
-        interval: that difference.
+    >>> in_words(Interval(0.1, -0.1, 0.3, 0.95), "rose", "fell", "did not change significantly")
+    'did not change significantly'
     """
-
-    says: str
-    measure: str
-    interval: Interval
-
-    @property
-    def shown(self) -> str:
-        """ "yes" if the interval is above 0, "the opposite" if below, "no significant difference" if it includes 0."""
-        return (
-            ("yes" if self.interval.low > 0 else "the opposite")
-            if clear(self.interval)
-            else "no significant difference"
-        )
+    return above if interval.low > 0 else below if interval.high < 0 else unclear
 
 
-def claims_of(found: Findings) -> list[Claim]:
-    """The claims about the methods that were run."""
-    runs, k = found.measured, found.k
-    wanted = [
-        ("Own right solutions help (rejection sampling)", "right only", "start", 1),
-        ("Mistake tuning beats right solutions alone (Tong et al. 2024)", "mistake tuning", "right only", 1),
-        ("The prefix is what makes wrong solutions usable (the same)", "mistake tuning", "no prefix", 1),
-        ("DPO on whole solutions with cross-entropy improves the start (ablation of RISE)", "DPO + NLL", "start", 1),
-        ("Pairs beat right solutions alone", "DPO + NLL", "right only", 1),
-        ("Steps with injected errors add to that (RISE, Xu et al. 2025)", "RISE", "DPO + NLL", 1),
-        (f"DCO has more coverage at {k} samples (Chen et al. 2025)", "DCO", "right only", k),
-        ("and pays for it at one sample (the same)", "right only", "DCO", 1),
-        ("Unlikelihood of wrong solutions beats right ones alone (nobody's claim)", "unlikelihood", "right only", 1),
-    ]
-    claims = [
-        Claim(says, f"pass@{n}: {ours} less {theirs}", gain(runs[ours], runs[theirs], n))
-        for says, ours, theirs, n in wanted
-        if ours in runs and theirs in runs
-    ]
-    if found.prefix is not None:
-        claims.append(Claim("The model tells the two prefixes apart", "pass@1: correct less incorrect", found.prefix))
-    return claims
+def prefix_text(name: str, gap: Interval) -> str:
+    """The gap between the two prefixes of a method, in words."""
+    learned = "learned" if gap.low > 0 else "did not learn"
+    return f"{name.capitalize()} {learned} to distinguish its prefixes (pass@1, correct minus incorrect: {gap})."
 
 
-def claims_section(found: Findings) -> Section:
-    """The claims as a table."""
-    rows = [(claim.says, claim.measure, claim.interval, claim.shown) for claim in claims_of(found)]
-    text = (
-        "Each claim is tested by a difference that is above 0 if the claim holds, at this size, on this task and with "
-        "this budget. The papers used models that are ten thousand times as large."
+def coverage_verdict(arms: Arms, k: int) -> str:
+    """What became of coverage under cross-entropy, the first method, and DCO, the second."""
+    (entropy, dco), moved = arms.trained, ("rose", "fell", "did not change significantly")
+    first, last, own = arms.gain(entropy, START, 1), arms.gain(entropy, START, k), arms.gain(dco, START, k)
+    ours, single = arms.gain(dco, entropy, k), arms.gain(dco, entropy, 1)
+    appeared = first.low > 0 and last.high < 0
+    sides = [in_words(x, *(f"{side} {entropy}" for side in ("above", "below", "level with"))) for x in (ours, single)]
+    kept = "kept a part of the coverage, not all of it" if own.high < 0 else "kept the coverage"
+    kept = kept if ours.low > 0 else "did not keep the coverage"
+    return (
+        f"Under {entropy} pass@1 {in_words(first, *moved)} ({first}) and pass@{k} {in_words(last, *moved)} ({last}): "
+        f"the phenomenon {'appeared' if appeared else 'did not appear'}. "
+        f"Under {dco} pass@{k} {in_words(own, *moved)} ({own}). "
+        f"DCO ended {sides[0]} at pass@{k} ({ours}) and {sides[1]} at pass@1 ({single})."
+        + (f" DCO {kept}." if appeared else "")
     )
-    return section("What was and was not reproduced", text, Table(("claim", "difference", "measured", "shown"), rows))

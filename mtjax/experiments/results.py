@@ -1,52 +1,45 @@
 """Results of an experiment in a folder, each part complete or absent, so that a killed run loses one part at most."""
 
+import dataclasses
 import json
 import pathlib
 import time
-from collections.abc import Callable, Collection
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax
+import msgspec
 import numpy as np
+from jaxtyping import Float
 
-from mtjax.data.problem import Problem, problem_from_record, record_from_problem
+from mtjax.data.problem import Problem, record_from_problem
 from mtjax.errors import InputError
+from mtjax.evaluation.coverage import pass_at_k
 from mtjax.experiments.config import Setup
 from mtjax.io.files import write_text
 from mtjax.io.journal import flat
 from mtjax.registry import plain_settings
-from mtjax.training.checkpoint import Checkpoints, abstract_state
-from mtjax.types import LanguageModel, Params
+from mtjax.training.checkpoint import Checkpoints, abstract_state, place_of, read_state
+from mtjax.types import LanguageModel
 
 
-class Start(NamedTuple):
-    """The start model.
+@dataclasses.dataclass
+class Start:
+    """The start model; its parameters are in checkpoints, the rest in JSON."""
 
-    Attributes:
-        params: its parameters; the two prefix tokens of mistake tuning have different embeddings.
-        steps: updates until the stop rule held.
-        stop_rule: step and sampled accuracy of each check.
-        early: parameters at the first check with a lower accuracy that was asked for.
-    """
-
-    params: Params
-    steps: int
-    stop_rule: list[tuple[int, float]]
-    early: Params | None = None
+    steps: int  # updates until the stop rule held
+    stop_rule: list[tuple[int, float]]  # step and sampled accuracy of each check
+    params: Any = None  # the two prefix tokens of mistake tuning have different embeddings
+    early: Any = None  # parameters at the first check with a lower accuracy that was asked for
 
 
-class MinedProblems(NamedTuple):
-    """Problems with their distinct right and wrong solutions, and what sampling them cost.
+@dataclasses.dataclass
+class MinedProblems:
+    """Problems with their distinct right and wrong solutions, and what sampling them cost."""
 
-    Attributes:
-        problems: in their order; includes problems without any solution.
-        drawn: solutions sampled.
-        tokens: tokens sampled; prompts are not counted.
-    """
-
-    problems: tuple[Problem, ...]
-    drawn: int
-    tokens: int
+    problems: list[Problem]  # in their order; includes problems without any solution
+    drawn: int  # solutions sampled
+    tokens: int  # tokens sampled; prompts are not counted
 
     @property
     def right(self) -> int:
@@ -59,42 +52,31 @@ class MinedProblems(NamedTuple):
         return sum(len(problem.wrong) for problem in self.problems)
 
 
-class Injected(NamedTuple):
-    """Mined problems with step pairs, and what making them took.
+@dataclasses.dataclass
+class Injected:
+    """Mined problems with step pairs, and what making them took; no edit is by a model."""
 
-    Attributes:
-        problems: as given; those with a right and a wrong solution also have step pairs.
-        pairs: number of step pairs.
-        made: edits tried; none is by a model.
-        unreadable: edits that are proved wrong but left out because the tokenizer cannot write them (a division).
-        kinds: step pairs by type of error.
-    """
-
-    problems: tuple[Problem, ...]
-    pairs: int
-    made: int
-    unreadable: int
-    kinds: dict[str, int]
+    problems: list[Problem]  # as given; those with a right and a wrong solution also have step pairs
+    pairs: int  # number of step pairs
+    made: int  # edits tried
+    unreadable: int  # edits proved wrong but left out because the tokenizer cannot write them (a division)
+    kinds: dict[str, int]  # step pairs by type of error
 
 
-class Measured(NamedTuple):
-    """Graded solutions of N problems: n sampled at temperature 1 and one greedy solution each.
+@dataclasses.dataclass
+class Measured:
+    """Graded solutions of N problems: n sampled at temperature 1 and one greedy solution each."""
 
-    Attributes:
-        right: `[N, n]` bool.
-        answers: the final answers of the samples; None if a sample has none.
-        kinds: the first error of each sample, as `mtjax.evaluation.transitions.label_answer` names it.
-        greedy_right: `[N]` bool.
-        greedy_kinds: the first error of each greedy solution.
-        confidence: `[N]`, probability of the complete greedy solution at temperature 1.
-    """
+    right: np.ndarray  # `[N, n]` bool
+    answers: list[list[str | None]]  # final answers of the samples; None if a sample has none
+    kinds: list[list[str]]  # first error of each sample, as `mtjax.evaluation.transitions.label_answer` names it
+    greedy_right: np.ndarray  # `[N]` bool
+    greedy_kinds: list[str]  # first error of each greedy solution
+    confidence: np.ndarray  # `[N]`, probability of the complete greedy solution at temperature 1
 
-    right: np.ndarray
-    answers: list[list[str | None]]
-    kinds: list[list[str]]
-    greedy_right: np.ndarray
-    greedy_kinds: list[str]
-    confidence: np.ndarray
+    def __post_init__(self) -> None:
+        self.right, self.greedy_right = np.asarray(self.right, bool), np.asarray(self.greedy_right, bool)
+        self.confidence = np.asarray(self.confidence, float)
 
     @property
     def greedy(self) -> float:
@@ -102,26 +84,28 @@ class Measured(NamedTuple):
         return float(self.greedy_right.mean())
 
 
-class Record(NamedTuple):
-    """One trained arm: its measurements and its cost.
+@dataclasses.dataclass
+class Record:
+    """One trained arm: its measurements and its cost."""
 
-    Attributes:
-        curve: by step, the number of right samples of each problem, `[N]`, out of `samples`.
-        samples: samples per problem.
-        measured: the measurement at the end; None for arms that only choose a learning rate.
-        behind_wrong: the same after the incorrect prefix; None for arms without prefixes.
-        losses: of each step.
-        cost: forward positions of policy and reference, target tokens, right target tokens, updates.
-        seconds: of training and of measuring, by name.
-    """
+    curve: dict[int, list[int]]  # by step, the number of right samples of each problem, `[N]`, out of `samples`
+    samples: int  # samples per problem
+    measured: Measured | None  # measurement at the end; None for arms that only count right samples
+    behind_wrong: Measured | None  # the same after the incorrect prefix; None for arms without prefixes
+    losses: list[float]  # of each step
+    cost: dict[str, int | float]  # see `arms.cost_of`
+    seconds: dict[str, float]  # of training and of measuring, by name
 
-    curve: dict[int, list[int]]
-    samples: int
-    measured: Measured | None
-    behind_wrong: Measured | None
-    losses: list[float]
-    cost: dict[str, int | float]
-    seconds: dict[str, float]
+    @classmethod
+    def of_start(cls, measured: Measured) -> "Record":
+        """A start model as an arm of no steps."""
+        counts = measured.right.sum(axis=1).tolist()
+        return cls({0: counts}, measured.right.shape[1], measured, None, [], {}, {})
+
+    def passes(self, k: int, step: int | None = None) -> Float[np.ndarray, " N"]:
+        """pass@k of each problem after some steps, at the end by default."""
+        counts = self.curve[max(self.curve) if step is None else step]
+        return np.asarray(pass_at_k(self.samples, counts, k))
 
     @property
     def end(self) -> Measured:
@@ -130,119 +114,67 @@ class Record(NamedTuple):
         return self.measured
 
 
-def measured_to_json(measured: Measured | None) -> dict[str, Any] | None:
-    """A measurement as JSON."""
-    if measured is None:
-        return None
-    return measured._asdict() | {
-        "right": measured.right.astype(int).tolist(),
-        "greedy_right": measured.greedy_right.astype(int).tolist(),
-        "confidence": measured.confidence.tolist(),
-    }
-
-
-def measured_from_json(values: dict[str, Any] | None) -> Measured | None:
-    """The inverse of `measured_to_json`."""
-    if values is None:
-        return None
-    arrays = {
-        "right": np.array(values["right"], bool),
-        "greedy_right": np.array(values["greedy_right"], bool),
-        "confidence": np.array(values["confidence"], float),
-    }
-    return Measured(**(values | arrays))
+Part = TypeVar("Part")
 
 
 class ResultsFolder:
-    """The results folder of one experiment.
-
-    Args:
-        folder: made if it does not exist.
-        settings: everything that the results depend on; stored as `settings.json`.
-        defaults: for settings that an older version did not store, the values that they had then.
+    """The results folder of the experiment with settings `c`, those named in `free` left out of account.
 
     Raises:
         InputError: the folder holds results of other settings; names those that differ.
     """
 
-    def __init__(self, folder: str | pathlib.Path, settings: dict[str, Any], defaults: dict[str, Any] | None = None):
-        self.folder = pathlib.Path(folder)
+    def __init__(self, c: Setup, free: tuple[str, ...]):
+        self.folder = pathlib.Path(c.output)
         self.seconds: dict[str, float] = {}  # that each part took when it was made
-        self.folder.mkdir(parents=True, exist_ok=True)
-        file, settings = self.folder / "settings.json", json.loads(json.dumps(settings))
-        if file.exists():
-            stored, now = flat(json.loads(file.read_text())), flat(settings)
-            known = flat(json.loads(json.dumps(defaults or {})))
-            before = {name: known.get(name) for name in now} | stored
-            other = sorted(name for name in before if before[name] != now.get(name))
-            if other:
-                raise InputError(
-                    f"{self.folder} holds results of other settings ({', '.join(other)}); use another --output, or "
-                    "delete the folder"
-                )
-        else:
-            write_text(file, json.dumps(settings, indent=1))
-
-    @classmethod
-    def of(cls, c: Setup, free: Collection[str]) -> "ResultsFolder":
-        """The results folder of an experiment; the settings named in `free` may change when it is resumed."""
+        file = self.folder / "settings.json"
         settings, defaults = (
-            {name: value for name, value in plain_settings(of).items() if name not in free} for of in (c, type(c)())
+            json.loads(json.dumps({name: x for name, x in plain_settings(of).items() if name not in free}))
+            for of in (c, type(c)())
         )
-        return cls(c.output, settings, defaults)
+        if not file.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_text(file, json.dumps(settings, indent=1))
+        # A setting that an older version did not store had its default then.
+        now, known = flat(settings), flat(defaults)
+        before = {name: known.get(name) for name in now} | flat(json.loads(file.read_text()))
+        if other := sorted(name for name in before if before[name] != now.get(name)):
+            raise InputError(
+                f"{self.folder} holds results of other settings ({', '.join(other)}); use another --output, or "
+                "delete the folder"
+            )
 
-    def part(self, name: str, make: Callable[[], Any]) -> Any:
-        """The JSON of one part: read if it exists, otherwise made and written, with the seconds that it took."""
+    def part(self, name: str, kind: type[Part], make: Callable[[], Part]) -> Part:
+        """One part: read if it exists, otherwise made and written, with the seconds that it took."""
         file = self.folder / f"{name}.json"
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
-            begun = time.perf_counter()
-            write_text(file, json.dumps({"part": make(), "seconds": time.perf_counter() - begun}))
+            begun, made = time.perf_counter(), make()
+            write_text(file, json.dumps({"part": made, "seconds": time.perf_counter() - begun}, default=_to_json))
         kept = json.loads(file.read_text())
         self.seconds[name] = kept["seconds"]
-        return kept["part"]
+        return msgspec.convert(kept["part"], kind, strict=False, dec_hook=lambda _, value: np.asarray(value))
 
-    def measured(self, name: str, make: Callable[[], Measured]) -> Measured:
-        """A measurement."""
-        found = measured_from_json(self.part(name, lambda: measured_to_json(make())))
-        assert found is not None
-        return found
+    def start(self, name: str, model: LanguageModel, train: Callable[[], Start], *, early: bool = False) -> Start:
+        """A start model; its parameters, and the early ones, are in checkpoints beside the part."""
+        places = {"params": place_of(self.folder / name)}
+        places |= {"early": place_of(self.folder / f"{name}-early")} if early else {}
 
-    def record(self, name: str, make: Callable[[], Record]) -> Record:
-        """A trained and measured arm."""
-
-        def as_json() -> dict[str, Any]:
-            record = make()
-            both = {key: measured_to_json(getattr(record, key)) for key in ("measured", "behind_wrong")}
-            return record._asdict() | both
-
-        values = self.part(name, as_json)
-        both = {key: measured_from_json(values[key]) for key in ("measured", "behind_wrong")}
-        return Record(**(values | both | {"curve": {int(step): x for step, x in values["curve"].items()}}))
-
-    def start(self, model: LanguageModel, name: str, train: Callable[[], Start]) -> Start:
-        """A start model, with its parameters in a checkpoint."""
-        shapes = abstract_state(jax.jit(model.init)(jax.random.key(0)))
-        checkpoints = Checkpoints(self.folder / name)
-
-        def make() -> dict[str, Any]:
+        def make() -> Start:
             start = train()
-            checkpoints.save(start.steps, start.params)
-            checkpoints.manager.wait_until_finished()
-            return {"steps": start.steps, "stop_rule": start.stop_rule}
+            for field, place in places.items():
+                checkpoints = Checkpoints(place)
+                checkpoints.save(start.steps, getattr(start, field))
+                checkpoints.close()
+            return dataclasses.replace(start, params=None, early=None)
 
-        values = self.part(f"{name}/start", make)
-        params = checkpoints.restore(values["steps"], shapes)
-        checkpoints.close()
-        return Start(params, values["steps"], [(step, share) for step, share in values["stop_rule"]])
+        start = self.part(f"{name}/start", Start, make)
+        shapes = abstract_state(jax.jit(model.init)(jax.random.key(0)))
+        read = {field: read_state(place, start.steps, shapes) for field, place in places.items()}
+        return dataclasses.replace(start, **read)
 
-    def mined(self, make: Callable[[], MinedProblems]) -> MinedProblems:
-        """The mined problems."""
 
-        def as_json() -> dict[str, Any]:
-            mined = make()
-            return mined._asdict() | {"problems": [record_from_problem(problem) for problem in mined.problems]}
-
-        values = self.part("mined", as_json)
-        problems = (problem_from_record(record, f"mined[{n}]") for n, record in enumerate(values["problems"]))
-        return MinedProblems(**(values | {"problems": tuple(problems)}))
+def _to_json(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return (value.astype(int) if value.dtype == bool else value).tolist()
+    return record_from_problem(value) if isinstance(value, Problem) else vars(value)

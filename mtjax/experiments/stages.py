@@ -27,9 +27,9 @@ from mtjax.errors import ExitCode, InputError
 from mtjax.evaluation.evaluator import evaluate_policy, greedy_of
 from mtjax.evaluation.grading import grade
 from mtjax.evaluation.transitions import label_answer
-from mtjax.experiments.arms import Arm, arm_config, cost_of, look_steps, start_config
+from mtjax.experiments.arms import cost_of, look_steps, start_config
 from mtjax.experiments.config import Setup
-from mtjax.experiments.methods import MISTAKE, PLAIN
+from mtjax.experiments.experiment import MISTAKE, PLAIN, Method, with_both
 from mtjax.experiments.results import Injected, Measured, MinedProblems, Record, Start
 from mtjax.mistakes.injection import Rules, Yields, inject
 from mtjax.mistakes.mining import MineConfig, MineData
@@ -75,30 +75,25 @@ class Stages:
         folder = pathlib.Path(config.run_dir)
         shutil.rmtree(folder, ignore_errors=True)  # of a killed run
         folder.parent.mkdir(parents=True, exist_ok=True)
-        ended = False
+        ended = []
 
         def watched(step: int, params: Params) -> bool:
-            nonlocal ended
-            ended = watch is not None and watch(step, params)
-            return ended
+            ended.append(watch is not None and watch(step, params))
+            return ended[-1]
 
         with folder.with_name(f"{folder.name}.log").open("w") as out, contextlib.redirect_stdout(out):
             done = train(config, start=jax.device_get(start), programs=self.programs, watch=watched)
         if done.exit_code == ExitCode.INTERRUPTED:
             raise KeyboardInterrupt
-        if not ended and int(done.state.step) < config.steps:
+        if not any(ended) and int(done.state.step) < config.steps:
             sys.exit(done.exit_code)  # SIGTERM
         return done
 
     def train_start(self, seed: int, early_at: float | None = None) -> Start:
-        """Train the start model until the stop rule holds.
+        """Train the start model with this seed until the stop rule holds.
 
-        Args:
-            seed: seed of the parameters and of the data order.
-            early_at: also return the parameters at the first check with at least this sampled accuracy.
-
-        Raises:
-            InputError: the stop rule did not hold within `start_steps`.
+        `early_at` also keeps the parameters at the first check with at least this sampled accuracy. Raises InputError
+        if the stop rule did not hold within `start_steps`.
         """
         c, problems = self.c, self.c.check_source.problems().items
         checks: list[tuple[int, float]] = []
@@ -122,7 +117,7 @@ class Stages:
                 f"{c.start_steps} steps, expected {c.target[0]} to {c.target[1]}; raise --start_steps, or lower "
                 "--check_every if it stepped over the bounds"
             )
-        return Start(self.separate_prefixes(done.state.params), int(done.state.step), checks, early)
+        return Start(int(done.state.step), checks, self.separate_prefixes(done.state.params), early)
 
     def separate_prefixes(self, params: Params) -> Params:
         """Give the two prefix tokens, which the start model never saw, different embeddings of the usual size."""
@@ -147,7 +142,7 @@ class Stages:
         problems = Mined(str(folder), flawed="right", cut="wrong").problems().items
         records = list(read_mined(str(folder / FILE)))
         tokens = sum((s.tokens or 0) * s.count for record in records for s in record.solutions)
-        mined = MinedProblems(tuple(problems), sum(record.drawn for record in records), tokens)
+        mined = MinedProblems(list(problems), sum(record.drawn for record in records), tokens)
         self.log(f"mined {len(problems)} problems: {mined.right} right and {mined.wrong} wrong distinct solutions")
         return mined
 
@@ -159,24 +154,21 @@ class Stages:
         yields: Yields = {}
         found: dict[str, list[Pair]] = {}
         unreadable = 0
-        both = [problem for problem in problems if problem.right and problem.wrong]
-        for mistake in inject(both, Rules(seed=self.c.seed, per_problem=per_problem), yields):
-            pair = pair_of(mistake)
-            if pair is not None and self._readable(pair.rejected):
-                found.setdefault(mistake.problem_id, []).append(pair)
-            else:
+        for mistake in inject(with_both(problems), Rules(seed=self.c.seed, per_problem=per_problem), yields):
+            try:
+                pair = pair_of(mistake)
+                self.tokenizer.encode("" if pair is None else pair.rejected)
+            except InputError:
+                pair = None
+            if pair is None:
                 unreadable += 1
-        out = tuple(dataclasses.replace(p, pairs=(*p.pairs, *found.get(p.id, ()))) for p in problems)
+            else:
+                found.setdefault(mistake.problem_id, []).append(pair)
         kinds = Counter(pair.error_type for pairs in found.values() for pair in pairs)
         made = sum(counts["made"] for counts in yields.values())
-        return Injected(out, kinds.total(), made, unreadable, dict(sorted(kinds.items())))
-
-    def _readable(self, text: str) -> bool:
-        try:
-            self.tokenizer.encode(text)
-        except InputError:
-            return False
-        return True
+        paired = [dataclasses.replace(p, pairs=(*p.pairs, *found.get(p.id, ()))) for p in problems]
+        self.log(f"injected {kinds.total()} step pairs, each wrong side proved wrong")
+        return Injected(paired, kinds.total(), made, unreadable, dict(sorted(kinds.items())))
 
     def right(
         self, params: Params, problems: Sequence[Problem], task: Task, samples: int, polarity: bool | None = None
@@ -216,41 +208,36 @@ class Stages:
             np.exp([row[0].logprob for row in best]),
         )
 
-    def run(self, arm: Arm, problems: Sequence[Problem], samples: int, *, looks: int = 1, full: bool = True) -> Record:
+    def run(
+        self, config: Config, method: Method, start: Params, problems: Sequence[Problem], samples: int, *,
+        looks: int = 1, full: bool = True,
+    ) -> Record:  # fmt: skip
         """Train an arm; count the right ones of `samples` solutions of each problem at `looks` evenly spaced steps.
 
         With `full`, everything is measured at the end, after each of the method's prefixes; otherwise the files of the
         run are deleted.
         """
-        task, prefixes = arm.method.task, arm.method.polarities
         begun, measuring = time.perf_counter(), 0.0
-        config = arm_config(self.c, arm, self.tokenizer)
         at = look_steps(config.steps, looks)
         curve: dict[int, list[int]] = {}
+        ends: list[Measured] = []
 
         def watch(step: int, params: Params) -> bool:
             nonlocal measuring
-            if step in at[:-1]:
+            if step in at:
                 since = time.perf_counter()
-                curve[step] = self.right(params, problems, task, samples, prefixes[0]).sum(axis=1).tolist()
+                prefixes = method.polarities if full and step == config.steps else ()
+                ends.extend(self.measure(params, problems, method.task, samples, prefix) for prefix in prefixes)
+                first = method.polarities[0]
+                right = ends[0].right if ends else self.right(params, problems, method.task, samples, first)
+                curve[step] = right.sum(axis=1).tolist()
                 measuring += time.perf_counter() - since
             return False
 
-        done = self.train(config, arm.start, watch)
-        since = time.perf_counter()
-        training = since - begun - measuring
-        found = [self.measure(done.state.params, problems, task, samples, own) for own in prefixes] if full else []
-        right = found[0].right if full else self.right(done.state.params, problems, task, samples, prefixes[0])
-        measuring += time.perf_counter() - since
+        self.train(config, start, watch)
+        seconds = {"train": time.perf_counter() - begun - measuring, "measure": measuring}
         losses = [line["loss"] for line in read_log(pathlib.Path(config.run_dir))]
         if not full:
             shutil.rmtree(config.run_dir)
-        return Record(
-            curve=curve | {config.steps: right.sum(axis=1).tolist()},
-            samples=samples,
-            measured=found[0] if found else None,
-            behind_wrong=found[1] if found[1:] else None,
-            losses=losses,
-            cost=cost_of(config, self.tokenizer),
-            seconds={"train": training, "measure": measuring},
-        )
+        measured, behind_wrong = [*ends, None, None][:2]
+        return Record(curve, samples, measured, behind_wrong, losses, cost_of(config, self.tokenizer), seconds)

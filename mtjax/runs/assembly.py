@@ -36,39 +36,26 @@ from mtjax.training.reference_cache import Cache, make_scorer
 from mtjax.training.step import TrainState, check_rows, init_state, make_train_step
 from mtjax.types import LanguageModel, Params
 
+TENSOR_SIZES = ("kv_heads", "heads", "mlp_width", "vocab_size")
+"""Sizes of the model that the mesh axis `tensor` splits."""
+
 
 class Run(NamedTuple):
-    """A training run, assembled and not started.
+    """A training run, assembled and not started."""
 
-    Attributes:
-        config: its settings, the end of the schedule included.
-        folder: its run folder.
-        mesh: the devices.
-        model: the functions of the model.
-        tokenizer: its tokenizer.
-        state: the state before the first step.
-        seed: the key that every step's key is folded from.
-        reference: what the objective compares with.
-        batches: the training data as packed batches.
-        choose: `(params, step) -> (batch, metrics)`: the batch of a step, after the live filter.
-        update: the training step, see `training.step.make_train_step`.
-        held_out: measures the loss on the held-out source; None without one.
-        coverage: measures pass@k on a held-out source; None without one.
-    """
-
-    config: Config
-    folder: pathlib.Path
-    mesh: Mesh
+    config: Config  # its settings, with the end of the schedule
+    folder: pathlib.Path  # its run folder
+    mesh: Mesh  # the devices
     model: LanguageModel
     tokenizer: Tokenizer
-    state: TrainState
-    seed: jax.Array
-    reference: Reference
-    batches: Batches
-    choose: Callable[[Params, int], Any]
-    update: Callable[..., tuple[TrainState, dict[str, Any]]]
-    held_out: HeldOutLoss | None
-    coverage: HeldOutCoverage | None
+    state: TrainState  # before the first step
+    seed: jax.Array  # the key that every step's key is folded from
+    reference: Reference  # what the objective compares with
+    batches: Batches  # the training data as packed batches
+    choose: Callable[[Params, int], Any]  # `(params, step) -> (batch, metrics)` of a step, after the live filter
+    update: Callable[..., tuple[TrainState, dict[str, Any]]]  # see `training.step.make_train_step`
+    held_out: HeldOutLoss | None  # measures the loss on the held-out source
+    coverage: HeldOutCoverage | None  # measures pass@k on a held-out source
 
 
 def assemble(config: Config, start: Params | None = None, programs: dict[Any, Any] | None = None) -> Run:
@@ -102,40 +89,28 @@ def assemble(config: Config, start: Params | None = None, programs: dict[Any, An
     batches = make_batches(
         config.data, tokenizer, batch_size=config.batch_size, seed=config.seed, rows=rows, also=reference.also
     )
-    update = None if programs is None else programs.get(program_key(config, model, mesh))
-    if update is None:
-        update = make_train_step(
-            model,
-            with_regularizers(config.objective, config.regularizers),
-            optimizer,
-            micro_batches=config.micro_batches,
-            mesh=mesh,
-            reference=reference.policy,
-            chunk=config.chunk,
+    # Runs of one process share compiled steps by the settings that a step depends on.
+    programs = {} if programs is None else programs
+    own = ("objective", "regularizers", "optim", "micro_batches", "reference", "chunk")
+    key = (model.config, mesh, *(getattr(config, name) for name in own))
+    if key not in programs:
+        objective = with_regularizers(config.objective, config.regularizers)
+        programs[key] = make_train_step(
+            model, objective, optimizer,
+            micro_batches=config.micro_batches, mesh=mesh, reference=reference.policy, chunk=config.chunk,
+        )  # fmt: skip
+    held_out = coverage = None
+    if config.held_out is not None:
+        data = dataclasses.replace(config.data, source=config.held_out.source)
+        unseen = make_batches(
+            data, tokenizer, batch_size=config.batch_size, seed=0, rows=rows, repeat=False, also=reference.also_held_out
         )
-        if programs is not None:
-            programs[program_key(config, model, mesh)] = update
-    return Run(
-        config=config,
-        folder=folder,
-        mesh=mesh,
-        model=model,
-        tokenizer=tokenizer,
-        state=state,
-        seed=seed,
-        reference=reference,
-        batches=batches,
-        choose=make_chooser(config.live_filter, batches, model, config.objective, mesh, config.chunk),
-        update=update,
-        held_out=make_held_out(config, model, tokenizer, mesh, reference),
-        coverage=make_coverage(config, model, tokenizer, mesh),
-    )
-
-
-def program_key(config: Config, model: LanguageModel, mesh: Mesh) -> tuple[Any, ...]:
-    """The settings that a training step depends on, as a key; the end of the schedule is in `config.optim`."""
-    shared = (config.objective, config.regularizers, config.optim, config.micro_batches, config.reference, config.chunk)
-    return (model.config, mesh, *shared)
+        held_out = HeldOutLoss(model, config.objective, unseen, config.held_out.batches, mesh, config.chunk, reference)
+    if config.coverage is not None:
+        coverage = HeldOutCoverage(config.coverage, model, tokenizer, config.data.task, mesh, config.data.on_error)
+    choose = make_chooser(config.live_filter, batches, model, config.objective, mesh, config.chunk)
+    parts = (config, folder, mesh, model, tokenizer, state, seed, reference, batches, choose)
+    return Run(*parts, programs[key], held_out, coverage)
 
 
 def facts_of(config: Config) -> dict[str, str]:
@@ -173,32 +148,34 @@ def check_mesh(model: LanguageModel, mesh: Any, length: int) -> None:
             f"mesh.tensor={tensor} is more than model.kv_heads={config.kv_heads}: each device needs a key/value head "
             "of its own; lower --mesh.tensor, and split over --mesh.fsdp or --mesh.context instead"
         )
-    for name in ("kv_heads", "heads", "mlp_width", "vocab_size"):
-        if getattr(config, name) % tensor:
-            raise InputError(
-                f"mesh.tensor={tensor} does not divide model.{name}={getattr(config, name)}; choose a divisor of it"
-            )
-    if config.width % ways(mesh, "embed"):
-        names = ("fsdp", "expert", "context")
-        raise InputError(
-            f"mesh {' x '.join(names)} = {' x '.join(str(mesh.shape[name]) for name in names)} does not divide "
-            f"model.width={config.width}, which they split together; choose a divisor of it"
-        )
-    if length % ways(mesh, "length"):
-        raise InputError(
-            f"mesh.context={ways(mesh, 'length')} does not divide data.sequence_length={length}, which it splits; "
-            "choose a divisor of it"
-        )
+    names = ("fsdp", "expert", "context")
+    together = f"mesh {' x '.join(names)} = {' x '.join(str(mesh.shape[name]) for name in names)}"
+    split = [
+        *((f"mesh.tensor={tensor}", tensor, f"model.{x}", getattr(config, x), "") for x in TENSOR_SIZES),
+        (together, ways(mesh, "embed"), "model.width", config.width, ", which they split together"),
+        (
+            f"mesh.context={ways(mesh, 'length')}",
+            ways(mesh, "length"),
+            "data.sequence_length",
+            length,
+            ", which it splits",
+        ),
+    ]
+    for axes, parts, name, size, why in split:
+        if size % parts:
+            raise InputError(f"{axes} does not divide {name}={size}{why}; choose a divisor of it")
     choice_for(config, length, mesh)
 
 
 def make_reference(
     config: Config, model: LanguageModel, start: Params, tokenizer: Tokenizer, mesh: Any, folder: pathlib.Path
 ) -> Reference:
-    """What the objective compares with: the run's start or another model, as a frozen copy or as kept log-probs.
+    """What the objective compares with: the run's start or another model, as a frozen copy or as cached log-probs.
 
-    The run folder remembers its fingerprint. Raises InputError where a resumed run would meet another reference than it
-    began with, and for a model of other sizes of vocabulary.
+    The run folder keeps its fingerprint.
+
+    Raises:
+        InputError: a resumed run would get another reference than it began with; another size of vocabulary.
     """
     if not getattr(config.objective, "needs_reference", False):
         return Reference()
@@ -212,9 +189,9 @@ def make_reference(
             )
         model, params = loaded.model, loaded.params
     fingerprint = fingerprint_of(params)
-    hosts.on_first(lambda: _remember(folder / "reference.json", fingerprint))
+    hosts.on_first(lambda: _keep_fingerprint(folder / "reference.json", fingerprint))
     if config.reference.kind == "frozen":
-        # A copy: the step gives the state's own buffers away.
+        # A copy, because the step reuses the buffers of the state.
         params = jax.tree.map(jnp.copy, params) if params is start else params
         return Reference(frozen_reference(model, config.chunk), params)
     belongs_to = {
@@ -227,49 +204,21 @@ def make_reference(
     }
     score = make_scorer(model, params, mesh, config.chunk)
 
-    def of(kind: str, index: Index) -> dict[str, Any]:
+    def logprobs(kind: str, index: Index) -> dict[str, Any]:
         cache = Cache(pathlib.Path(config.reference.cache_dir) / kind, belongs_to)
-        logprob = cache.logprobs(
-            index, score, rows=config.batch_size, length=config.data.sequence_length, pad_id=tokenizer.pad_id
-        )
-        return {"reference_logprob": logprob}
+        shape = {"rows": config.batch_size, "length": config.data.sequence_length, "pad_id": tokenizer.pad_id}
+        return {"reference_logprob": cache.logprobs(index, score, **shape)}
 
-    return Reference(cached_reference, None, partial(of, "train"), partial(of, "held_out"))
+    return Reference(cached_reference, None, partial(logprobs, "train"), partial(logprobs, "held_out"))
 
 
-def _remember(file: pathlib.Path, fingerprint: str) -> None:
-    """Keep the reference's fingerprint beside the run, or refuse another one."""
-    if file.exists() and (kept := json.loads(file.read_text())["weights"]) != fingerprint:
-        raise InputError(
-            f"{file} says that this run began with a reference of fingerprint {kept}, but it is {fingerprint} now: the "
-            "model it started from has changed; bring that back, or start anew with another --run_dir"
-        )
+def _keep_fingerprint(file: pathlib.Path, fingerprint: str) -> None:
+    """Keep the reference's fingerprint in the run folder, or refuse another one."""
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, json.dumps({"weights": fingerprint}))
-
-
-def make_held_out(
-    config: Config, model: LanguageModel, tokenizer: Tokenizer, mesh: Any, reference: Reference
-) -> HeldOutLoss | None:
-    """What measures the loss on the held-out source, if the config has one."""
-    if config.held_out is None:
-        return None
-    data = dataclasses.replace(config.data, source=config.held_out.source)
-    batches = make_batches(
-        data,
-        tokenizer,
-        batch_size=config.batch_size,
-        seed=0,
-        rows=own_rows(mesh, config.batch_size),
-        repeat=False,
-        also=reference.also_held_out,
-    )
-    return HeldOutLoss(model, config.objective, batches, config.held_out.batches, mesh, config.chunk, reference)
-
-
-def make_coverage(config: Config, model: LanguageModel, tokenizer: Tokenizer, mesh: Any) -> HeldOutCoverage | None:
-    """What measures pass@k during the run, if the config asks for it."""
-    if config.coverage is None:
-        return None
-    return HeldOutCoverage(config.coverage, model, tokenizer, config.data.task, mesh, config.data.on_error)
+    elif (kept := json.loads(file.read_text())["weights"]) != fingerprint:
+        raise InputError(
+            f"{file} says that this run began with a reference of fingerprint {kept}, but it is {fingerprint} now: the "
+            "model it started from has changed; bring that back, or start again with another --run_dir"
+        )

@@ -1,4 +1,4 @@
-"""A run's folder: which settings it may be started with again, and what of it is deleted to start anew."""
+"""A run's folder: which settings it may be started with again, and what of it is deleted for a new start."""
 
 import dataclasses
 import os
@@ -22,16 +22,15 @@ other micro-batches and another chunk sum the same numbers in another order: equ
 
 
 def prepare_folder(config: Config) -> tuple[pathlib.Path, Config]:
-    """The run folder, and the config with its schedule's end settled; refuses another run's settings.
+    """The run folder, and the config with the end of its schedule; refuses another run's settings.
 
-    Of many hosts, host 0 looks at the folder and the others take its word. Nothing is written: the folder is made when
-    nothing else can be refused. The schedule's end is that of the first start: raising `steps` later does not stretch
-    it.
+    Host 0 looks at the folder for all hosts. Nothing is written: the folder is made when nothing else can be refused.
+    The schedule ends where the first start said: raising `steps` later does not stretch it.
 
     Raises:
         InputError: a place that cannot be a folder; other settings than the snapshot's; fewer steps than were trained.
     """
-    end = hosts.on_first(lambda: _look(config))
+    end = hosts.on_first(lambda: _check_folder(config))
     return pathlib.Path(config.run_dir), _ending(config, end)
 
 
@@ -39,8 +38,8 @@ def _ending(config: Config, schedule_steps: int) -> Config:
     return dataclasses.replace(config, optim=dataclasses.replace(config.optim, schedule_steps=schedule_steps))
 
 
-def _look(config: Config) -> int:
-    """Refuse what must be refused; gives the end of the schedule."""
+def _check_folder(config: Config) -> int:
+    """The end of the schedule, if the folder can be this run's."""
     folder = pathlib.Path(config.run_dir)
     inside = next((place for place in (folder, *folder.parents) if place.exists()), folder)
     if not config.run_dir.strip() or not inside.is_dir() or not os.access(inside, os.W_OK):
@@ -53,28 +52,27 @@ def _look(config: Config) -> int:
     if not kept.exists() and not config.overwrite and elsewhere is not None and elsewhere.exists():
         folder.mkdir(parents=True, exist_ok=True)  # this machine is new to the run
         kept.write_text(elsewhere.read_text())
-    anew = config.overwrite or not kept.exists()
-    if config.overwrite and folder.exists() and any(folder.iterdir()) and not _is_run(kept):
+    new = config.overwrite or not kept.exists()
+    is_run = kept.is_file() and kept.read_text(errors="replace").startswith(SNAPSHOT)
+    if config.overwrite and folder.exists() and any(folder.iterdir()) and not is_run:
         raise InputError(
             f"run_dir '{folder}' is no run folder (no snapshot config.py), and --overwrite deletes nothing else; empty "
             "it yourself, or choose another --run_dir"
         )
-    before = config if anew else read_file(kept)
+    before = config if new else read_file(kept)
     end = config.optim.schedule_steps or before.optim.schedule_steps or before.steps
-    if not anew:
-        differing = changed(before, _ending(config, end))
-        if differing:
-            said = "; ".join(f"{name} was {old!r:.60}, is {new!r:.60}" for name, (old, new) in differing.items())
-            raise InputError(f"{folder} holds a run with other settings: {said}. Use another --run_dir, or --overwrite")
+    if differing := {} if new else changed(before, _ending(config, end)):
+        listed = "; ".join(f"{name} was {old!r:.60}, is {now!r:.60}" for name, (old, now) in differing.items())
+        raise InputError(f"{folder} holds a run with other settings: {listed}. Use another --run_dir, or --overwrite")
     done = [] if config.overwrite else saved_steps(folders_of(folder, config.checkpoint.folder)[0])
-    if done and anew:
+    if done and new:
         raise InputError(f"{folder} has checkpoints, but no config.py that says of what; choose another --run_dir")
     if done and done[-1] > config.steps:
         raise InputError(
             f"{folder} is trained to step {done[-1]} already, but steps={config.steps}: raise --steps to go on, or use "
             "another --run_dir, or --overwrite"
         )
-    if anew:  # it is of another run, or of a start that was refused
+    if new:  # it is of another run, or of a start that was refused
         (folder / "reference.json").unlink(missing_ok=True)
     return end
 
@@ -112,11 +110,6 @@ def check_shared(config: Config) -> None:
             f"run_dir '{config.run_dir}' is not the folder that host 0 has under this name: name one that all hosts "
             "share, or a place for checkpoints that they do, such as --checkpoint.folder=gs://..."
         )
-
-
-def _is_run(kept: pathlib.Path) -> bool:
-    """Whether this file is the snapshot of a run."""
-    return kept.is_file() and kept.read_text(errors="replace").startswith(SNAPSHOT)
 
 
 def changed(before: Config, now: Config) -> dict[str, tuple[Any, Any]]:

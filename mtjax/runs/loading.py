@@ -14,27 +14,19 @@ from mtjax.model import catalog
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.optim import make_optimizer
-from mtjax.training.checkpoint import folders_of
+from mtjax.training.checkpoint import Unreadable, folders_of, read_state, saved_steps
 from mtjax.training.step import TrainState, init_state, state_shardings
 from mtjax.types import LanguageModel, Params
 
 
 class Loaded(NamedTuple):
-    """A model that is ready to use.
+    """A model that is ready to use."""
 
-    Attributes:
-        model: its functions.
-        params: its parameters, float32.
-        tokenizer: its tokenizer.
-        end_ids: ids that end a text by the model's own files, beside the tokenizer's end token.
-        step: which checkpoint of a run it is; None where it is no run.
-    """
-
-    model: LanguageModel
-    params: Params
+    model: LanguageModel  # its functions
+    params: Params  # its parameters, float32
     tokenizer: Tokenizer
-    end_ids: tuple[int, ...] = ()
-    step: int | None = None
+    end_ids: tuple[int, ...] = ()  # ids that end a text by the model's own files, besides the tokenizer's end token
+    step: int | None = None  # which checkpoint of a run it is; None if it is not a run
 
 
 def load_any(
@@ -59,13 +51,16 @@ def load_any(
     """
     folder = pathlib.Path(name).expanduser()
     if _is_run(folder):
-        loaded = _load_run(folder, tokenizer, mesh, dtype, step)
+        shape, own, end_ids = _describe(str(folder))
+        model = make_language_model(shape if dtype is None else dataclasses.replace(shape, dtype=dtype))
+        its_tokenizer = load_tokenizer(tokenizer or own)
+        params, taken = _read_params(folder, model, mesh, step)
+        loaded = Loaded(model, params, its_tokenizer, end_ids, taken)
     elif step is not None:
         raise InputError(f"step={step}: only a run folder has steps, and {name!r} is none; leave --step out")
     else:
         model, params = catalog.load_model(name, mesh=mesh, dtype=dtype)
-        place = name if tokenizer is None else tokenizer
-        loaded = Loaded(model, params, load_tokenizer(str(place)), catalog.end_ids(name))
+        loaded = Loaded(model, params, load_tokenizer(tokenizer or name), catalog.end_ids(name))
     rows = loaded.model.config.vocab_size
     if loaded.tokenizer.vocab_size > rows:
         raise InputError(
@@ -88,27 +83,18 @@ def _describe(name: str) -> tuple[DecoderConfig, str, tuple[int, ...]]:
     if config.init_from is not None:
         shape, own, end_ids = _describe(config.init_from)
         return dataclasses.replace(shape, dtype=config.model.dtype), config.data.tokenizer or own, end_ids
-    own = config.data.tokenizer or ""
-    if not own:
+    if not config.data.tokenizer:
         raise InputError(f"{folder / 'config.py'} names no tokenizer; set data.tokenizer there")
-    return dataclasses.replace(config.model, vocab_size=load_tokenizer(own).vocab_size), own, ()
+    vocab_size = load_tokenizer(config.data.tokenizer).vocab_size
+    return dataclasses.replace(config.model, vocab_size=vocab_size), config.data.tokenizer, ()
 
 
-def _load_run(
-    folder: pathlib.Path,
-    tokenizer_name: str | None,
-    mesh: Mesh | None,
-    dtype: Literal["float32", "bfloat16"] | None,
-    step: int | Literal["best"] | None,
-) -> Loaded:
-    """Model, parameters and tokenizer of a run, as its snapshot and its checkpoints say."""
-    from mtjax.training.checkpoint import Unreadable, read_state, saved_steps
-
+def _read_params(
+    folder: pathlib.Path, model: LanguageModel, mesh: Mesh | None, step: int | Literal["best"] | None
+) -> tuple[Params, int]:
+    """The parameters of a run, and the step of their checkpoint."""
     config = settings.read_file(folder / "config.py")
-    shape, own, end_ids = _describe(str(folder))
-    tokenizer = load_tokenizer(tokenizer_name or own)
-    model = make_language_model(shape if dtype is None else dataclasses.replace(shape, dtype=dtype))
-    # The optimizer's state is restored too and dropped: the checkpoint is one whole.
+    # The optimizer's state is restored too and dropped, because a checkpoint is read as a whole.
     optimizer = make_optimizer(config.optim, config.steps)
     like = jax.eval_shape(lambda: init_state(model, optimizer, jax.random.key(0)))
     one = SingleDeviceSharding(jax.local_devices()[0])
@@ -116,7 +102,7 @@ def _load_run(
     like = jax.tree.map(lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), like, places)
     newest, best = folders_of(folder, config.checkpoint.folder)
     checkpoints = best if step == "best" else newest
-    # Looked up by name and only read, since the run may be going on: a folder counts once Orbax has renamed it.
+    # Looked up by name and only read, because the run may be going on: a folder counts once Orbax has renamed it.
     steps = saved_steps(checkpoints)
     if step == "best" and not steps:
         raise InputError(f"run folder {folder} has no best checkpoint: it measured no held-out loss; leave --step out")
@@ -131,4 +117,4 @@ def _load_run(
             f"checkpoint {checkpoints / str(taken)} cannot be read ({error}); take another of the steps "
             f"{steps} with --step, or resume the run, which goes on from the one before"
         ) from error
-    return Loaded(model, state.params, tokenizer, end_ids, taken)
+    return state.params, taken

@@ -33,19 +33,12 @@ MEASURED = {"held_out_loss", "coverage/pass@1"}
 
 
 class Result(NamedTuple):
-    """What a run ended with.
-
-    Attributes:
-        state: the training state.
-        model: the model its parameters are of.
-        tokenizer: the tokenizer it was trained with.
-        exit_code: `ExitCode.DONE`, or why it stopped early.
-    """
+    """What a run ended with."""
 
     state: stepping.TrainState
     model: LanguageModel
     tokenizer: Tokenizer
-    exit_code: ExitCode
+    exit_code: ExitCode  # `ExitCode.DONE`, or why it stopped early
 
 
 def train(
@@ -110,7 +103,8 @@ def train(
         """Log a line, with the alarms that it raises."""
         raised, told = alarms.see(number, values)
         log.write(number, values | raised | wall)
-        print(*told, sep="\n", end="\n" if told else "", flush=True)
+        for message in told:
+            print(message, flush=True)
 
     def settle() -> None:
         """Read the waiting step's metrics, refuse a non-finite one, and log it."""

@@ -3,9 +3,7 @@
 import contextlib
 import dataclasses
 import pathlib
-import signal
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
 import jax
 
@@ -16,49 +14,35 @@ from mtjax.data.sources.mined import FILE, read_mined
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.distributed.signals import signals
 from mtjax.errors import ExitCode, InputError
-from mtjax.evaluation.grading import check_gold
 from mtjax.io.files import write_text
-from mtjax.io.journal import Journal
 from mtjax.mistakes.formats import mined_mistakes
 from mtjax.mistakes.mining import MineConfig, mine, plain, yield_table
 from mtjax.reporting.report import format_table
 from mtjax.runs.loading import Loaded
-from mtjax.runs.model_or_server import connect, is_run, is_url, load_local
+from mtjax.runs.model_or_server import (
+    Policy,
+    Say,
+    connect,
+    interrupted,
+    is_run,
+    is_url,
+    load_local,
+    open_results,
+    read_problems,
+)  # fmt: skip
 from mtjax.sampling.local import LocalSampler, fit_prompts
 from mtjax.sampling.remote import ServerSampler, chat_or_text
 from mtjax.sampling.replies import Refused
-from mtjax.sampling.sampler import Prompt, Sampler
 from mtjax.sampling.search import Independent
 
 
-class Policy(NamedTuple):
-    """A policy that is ready to solve the problems.
-
-    Attributes:
-        sampler: what solutions are drawn from.
-        prompts: one for each problem.
-        settings: what its samples depend on, for the manifest.
-        about: what else a reader wants to know.
-    """
-
-    sampler: Sampler
-    prompts: Sequence[Prompt]
-    settings: dict[str, Any]
-    about: dict[str, Any]
-
-
-def run(name: str, config: MineConfig, say: Callable[[str], None] = print, loaded: Loaded | None = None) -> ExitCode:
+def run(name: str, config: MineConfig, say: Say = print, loaded: Loaded | None = None) -> ExitCode:
     """Mine as `config` says with the policy called `name`, or with one that is `loaded` already.
 
     Raises:
         InputError: bad settings, problems without answers, a server that refuses, a folder of another job.
     """
-    # What: the problems, each with an answer to compare with.
-    found = config.data.source.problems(config.data.on_error)
-    problems = list(found.items[: config.limit])
-    for note in found.notes:
-        say(f"note: {note}")
-    golds = check_gold(problems)
+    problems, golds = read_problems(config, say)
     if config.output is None and not is_run(name):
         raise InputError(f"{name!r} is not a run folder, so say where the results go: --output=FOLDER")
     folder = pathlib.Path(name) / "mined" if config.output is None else pathlib.Path(config.output)
@@ -66,32 +50,23 @@ def run(name: str, config: MineConfig, say: Callable[[str], None] = print, loade
     samples = config.sampling.samples
     if samples > 1 and config.sampling.temperature == 0:
         say("note: temperature=0 gives every sample of a problem the same text; --samples=1 says as much")
-
-    # From whom: a server, or a model on this machine.
     with contextlib.ExitStack() as stack:
         if is_url(name):
             policy = from_server(name, config, problems, say)
         else:
             policy = from_model(name, config, problems, loaded, stack)
-
-        # Where to: the folder, and what is there already.
         depends = {"problems": len(problems), "content": config.data.source.fingerprint(), "data": plain(config.data)}
         depends |= {"seed": config.seed, **policy.settings}
         depends |= {} if config.search == Independent() else {"search": plain(config.search)}
-        journal = Journal(folder, FILE, len(problems), depends, policy.about, overwrite=config.overwrite)
-        stack.callback(journal.close)
-        for key in {"mtjax", "jax", "device"} & set(policy.about):
-            if (was := journal.before.get(key)) != policy.about[key]:
-                say(f"note: begun with {key} {was}, resumed with {policy.about[key]}: the bytes may differ")
-        if len(journal):
-            say(f"{len(journal):,} of {len(problems):,} problems are there already")
-
-        # Draw, check, write.
+        about = policy.about
+        journal = open_results(folder / FILE, "problems", config, depends, about, len(problems), say, stack)
+        for key in {"mtjax", "jax", "device"} & set(about):
+            if (was := journal.before.get(key)) != about[key]:
+                say(f"note: begun with {key} {was}, resumed with {about[key]}: the bytes may differ")
         stop_asked = stack.enter_context(signals())
         draw = lambda numbers, stopped: config.search(policy.sampler, policy.prompts, config.seed, stopped, numbers)
         if not mine(problems, golds, journal, draw, say, stop_asked):
-            say(f"stopped with {len(journal):,} of {len(problems):,} problems; run the same again to go on")
-            return ExitCode.INTERRUPTED if stop_asked() == signal.SIGINT else ExitCode.DONE
+            return interrupted(journal, "problems", stop_asked(), say)
     say(format_table(yield_table(read_mined(str(journal.file)), f"{name}: {samples} samples a problem")))
     say(f"wrote {journal.file}")
     if config.overwrite:
@@ -123,7 +98,7 @@ def from_model(
     return Policy(sampler, prompts.ids, {"decode": sampling.to_json(), **depends}, about)
 
 
-def from_server(name: str, config: MineConfig, problems: Sequence[Problem], say: Callable[[str], None]) -> Policy:
+def from_server(name: str, config: MineConfig, problems: Sequence[Problem], say: Say) -> Policy:
     """A server."""
     server, depends, about = connect(name, config, say, chat=config.data.task.is_chat)
     tokenizer = None if config.tokenizer is None else load_tokenizer(config.tokenizer)

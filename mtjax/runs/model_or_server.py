@@ -1,28 +1,54 @@
-"""The model or server that a command is given as MODEL: its name, its settings, and loading it."""
+"""What mining and self-rethinking share: the model or server given as MODEL, the problems, and the results folder."""
 
 import contextlib
 import pathlib
+import signal
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import tyro
 
 from mtjax import config as settings
+from mtjax.data.problem import Problem
 from mtjax.data.sources import SOURCES
 from mtjax.data.tasks import TASKS
 from mtjax.distributed.sharding import make_mesh
-from mtjax.errors import InputError, suggest
+from mtjax.errors import ExitCode, InputError, suggest
+from mtjax.evaluation.grading import check_gold
+from mtjax.io.journal import Journal
 from mtjax.mistakes.mining import MineConfig
 from mtjax.mistakes.rethinking_evaluation import RethinkConfig
 from mtjax.model import catalog
 from mtjax.runs.loading import Loaded, load_any
+from mtjax.sampling.sampler import Sampler
 from mtjax.sampling.server import Server
 from mtjax.training.reference import fingerprint_of
 
+Job = MineConfig | RethinkConfig
+Say = Callable[[str], None]
+
+
+class Policy(NamedTuple):
+    """A model or server that is ready to sample."""
+
+    sampler: Sampler
+    prompts: Any  # one per problem, or a function from the text of a prompt to what the sampler takes
+    settings: dict[str, Any]  # what its samples depend on, for the manifest
+    about: dict[str, Any]  # what else a reader wants to know
+
+
+def read_problems(config: Job, say: Say) -> tuple[list[Problem], list[str]]:
+    """The problems of a job, and the answers to compare with; InputError for a problem without one."""
+    found = config.data.source.problems(config.data.on_error)
+    problems = list(found.items[: config.limit])
+    for note in found.notes:
+        say(f"note: {note}")
+    return problems, check_gold(problems)
+
 
 def load_local(
-    name: str, config: MineConfig | RethinkConfig, loaded: Loaded | None, stack: contextlib.ExitStack
+    name: str, config: Job, loaded: Loaded | None, stack: contextlib.ExitStack
 ) -> tuple[Loaded, dict[str, Any]]:
     """A model on this machine, and what its samples depend on besides how they are drawn, for the manifest.
 
@@ -39,9 +65,7 @@ def load_local(
     return loaded, {"policy": policy, "rows": config.rows, "mesh": None if mesh is None else dict(mesh.shape)}
 
 
-def connect(
-    name: str, config: MineConfig | RethinkConfig, say: Callable[[str], None], *, chat: bool
-) -> tuple[Server, dict[str, Any], dict[str, Any]]:
+def connect(name: str, config: Job, say: Say, *, chat: bool) -> tuple[Server, dict[str, Any], dict[str, Any]]:
     """The server at a URL, what its samples depend on, for the manifest, and what else a reader wants to know.
 
     The weights are not known, so the name of the model stands for them. InputError if the server's model is not clear.
@@ -50,6 +74,24 @@ def connect(
     model = server.settle_model()
     policy = {"kind": "server", "model": model, "api": server.api}
     return server, {"policy": policy}, {"model": model, "url": server.base}
+
+
+def open_results(
+    place: pathlib.Path, what: str, config: Job, depends: dict[str, Any], about: dict[str, Any], count: int,
+    say: Say, stack: contextlib.ExitStack,
+) -> Journal:  # fmt: skip
+    """The journal of a job in the file `place`, closed by `stack`; prints how many records are there already."""
+    journal = Journal(place.parent, place.name, count, depends, about, overwrite=config.overwrite)
+    stack.callback(journal.close)
+    if len(journal):
+        say(f"{len(journal):,} of {count:,} {what} are there already")
+    return journal
+
+
+def interrupted(journal: Journal, what: str, by: int, say: Say) -> ExitCode:
+    """Say how far a job has come that the signal `by` stopped; its exit code."""
+    say(f"stopped with {len(journal):,} of {journal.count:,} {what}; run the same again to go on")
+    return ExitCode.INTERRUPTED if by == signal.SIGINT else ExitCode.DONE
 
 
 def is_url(name: str) -> bool:
@@ -65,17 +107,11 @@ def is_run(name: str) -> bool:
 def read_settings(
     argv: Sequence[str], command: str, kind: Any, from_config: Callable[[settings.Config, str | None], Any]
 ) -> tuple[str, Any]:
-    """The policy's name and the settings of a command, `MODEL [CONFIG] [overrides]`.
+    """The policy's name and the settings of class `kind` of a command, `MODEL [CONFIG] [overrides]`.
 
-    Args:
-        argv: the words of the command line.
-        command: such as "mine", for the help text.
-        kind: the settings class.
-        from_config: default settings from a config file (given, or the run's own) and the name of its tokenizer, which
-            is None if the run or the server knows its tokenizer.
-
-    Raises:
-        InputError: a word that is not understood; no source of problems.
+    `from_config` makes default settings from a config file (given, or the run's own) and the name of its tokenizer,
+    which is None if the run or the server knows its tokenizer. InputError for a word that is not understood, and for no
+    source of problems.
     """
     name, file, rest = name_and_file(argv)
     default: Any = tyro.MISSING_NONPROP

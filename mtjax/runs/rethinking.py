@@ -4,10 +4,9 @@ import contextlib
 import itertools
 import json
 import pathlib
-import signal
 import tempfile
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 
@@ -15,20 +14,27 @@ import mtjax
 from mtjax.data.examples import encode_prompt
 from mtjax.distributed.signals import signals
 from mtjax.errors import ExitCode, InputError
-from mtjax.evaluation.grading import check_gold
 from mtjax.io.files import write_text
 from mtjax.io.hashing import digest
-from mtjax.io.journal import Journal
 from mtjax.mistakes.mining import plain
 from mtjax.mistakes.rethinking_evaluation import RethinkConfig, measure, mistakes_at, think
 from mtjax.mistakes.self_rethinking import Generate, mistake_block
 from mtjax.reporting.report import Table, format_table
 from mtjax.runs.loading import Loaded
-from mtjax.runs.model_or_server import connect, is_run, is_url, load_local
+from mtjax.runs.model_or_server import (
+    Policy,
+    Say,
+    connect,
+    interrupted,
+    is_run,
+    is_url,
+    load_local,
+    open_results,
+    read_problems,
+)  # fmt: skip
 from mtjax.sampling.local import LocalSampler, check_room
 from mtjax.sampling.remote import ServerSampler
 from mtjax.sampling.replies import Refused
-from mtjax.sampling.sampler import Prompt, Sampler
 from mtjax.sampling.texts import prompt_text
 
 FILE = "rethinking.jsonl"
@@ -39,70 +45,39 @@ class Halt(Exception):
     """A signal came; an incomplete group of questions is dropped."""
 
 
-class Thinker(NamedTuple):
-    """A model that is ready to reply.
-
-    Attributes:
-        sampler: what replies are drawn from.
-        prompt: from the text of a prompt to what the sampler takes.
-        settings: what its replies depend on, for the manifest.
-        about: what else a reader wants to know.
-    """
-
-    sampler: Sampler
-    prompt: Callable[[str], Prompt]
-    settings: dict[str, Any]
-    about: dict[str, Any]
-
-
-def run(name: str, config: RethinkConfig, say: Callable[[str], None] = print, loaded: Loaded | None = None) -> ExitCode:
+def run(name: str, config: RethinkConfig, say: Say = print, loaded: Loaded | None = None) -> ExitCode:
     """Rethink as `config` says with the model called `name`, or with one that is `loaded` already.
 
     Raises:
         InputError: bad settings, problems without answers, no mistake to show, prompts that are too long.
     """
-    # What: the problems and the mistakes to show.
-    found = config.data.source.problems(config.data.on_error)
-    problems = list(found.items[: config.limit])
-    for note in found.notes:
-        say(f"note: {note}")
-    golds = check_gold(problems)
+    problems, golds = read_problems(config, say)
     asked = {problem.question.strip() for problem in problems}
     records = list(mistakes_at(config.mistakes))
     shown = [record for record in records if record.question.strip() not in asked]
     if len(shown) < len(records):
         say(f"note: {len(records) - len(shown):,} mistakes are not shown, since their questions are asked")
     block = mistake_block(shown, config.block)
-
-    # Who thinks, and where to.
     with contextlib.ExitStack() as stack:
-        thinker = from_server(name, config, say) if is_url(name) else from_model(name, config, loaded, stack)
-        folder = folder_of(name, config.output, stack)
+        policy = from_server(name, config, say) if is_url(name) else from_model(name, config, loaded, stack)
+        if config.output is not None or is_run(name):
+            folder = pathlib.Path(config.output or pathlib.Path(name) / "rethink").expanduser()
+        else:
+            folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
         depends = {"problems": len(problems), "content": config.data.source.fingerprint(), "block": digest(block)}
-        depends |= {
-            field: plain(getattr(config, field)) for field in ("k", "unparsable", "wording", "together", "seed")
-        }
-        about = {**thinker.about, "shown": block, "mtjax": mtjax.__version__, "jax": jax.__version__}
-        journal = Journal(
-            folder, FILE, len(problems), {**depends, **thinker.settings}, about, overwrite=config.overwrite
-        )
-        stack.callback(journal.close)
-        if len(journal):
-            say(f"{len(journal):,} of {len(problems):,} questions are there already")
-
-        # Think, group by group.
+        depends |= {key: plain(getattr(config, key)) for key in ("k", "unparsable", "wording", "together", "seed")}
+        depends |= policy.settings
+        about = {**policy.about, "shown": block, "mtjax": mtjax.__version__, "jax": jax.__version__}
+        journal = open_results(folder / FILE, "questions", config, depends, about, len(problems), say, stack)
         stopped = stack.enter_context(signals())
         try:
             for group in sorted({number // config.together for number in journal.missing()}):
                 numbers = range(len(problems))[group * config.together : (group + 1) * config.together]
-                generate = in_turn(thinker, config.seed, group, stopped)
+                generate = in_turn(policy, config.seed, group, stopped)
                 journal.append(think(problems, golds, numbers, block, config, generate))
         except Halt:
-            say(f"stopped with {len(journal):,} of {len(problems):,} questions; run the same again to go on")
-            return ExitCode.INTERRUPTED if stopped() == signal.SIGINT else ExitCode.DONE
+            return interrupted(journal, "questions", stopped(), say)
         journal.finish()
-
-        # Say what came of it.
         with journal.file.open(encoding="utf-8") as lines:
             metrics = measure(map(json.loads, lines), level=config.level, seed=config.seed)
         caption = (
@@ -111,13 +86,14 @@ def run(name: str, config: RethinkConfig, say: Callable[[str], None] = print, lo
         )
         say(format_table(Table(["metric", "value"], list(metrics.items()), caption)))
         if config.output is not None or is_run(name):
-            said = {"model": name, "metrics": {key: interval._asdict() for key, interval in metrics.items()}}
-            write_text(folder / "rethinking.json", json.dumps(said, indent=2) + "\n")
+            numbers_by_name = {key: interval._asdict() for key, interval in metrics.items()}
+            text = json.dumps({"model": name, "metrics": numbers_by_name}, indent=2)
+            write_text(folder / "rethinking.json", text + "\n")
             say(f"wrote {folder}/rethinking.json and {FILE}")
     return ExitCode.DONE
 
 
-def in_turn(thinker: Thinker, seed: int, group: int, stopped: Callable[[], Any]) -> Generate:
+def in_turn(policy: Policy, seed: int, group: int, stopped: Callable[[], Any]) -> Generate:
     """The replies for one group of questions; every batch of prompts has a seed of its own. Raises `Halt`."""
     count = itertools.count()
 
@@ -125,7 +101,7 @@ def in_turn(thinker: Thinker, seed: int, group: int, stopped: Callable[[], Any])
         own_seed = int(digest(seed, group, next(count))[:7], 16)
         if stopped():
             raise Halt
-        batches = thinker.sampler.draw([thinker.prompt(text) for text in texts], own_seed, stopped)
+        batches = policy.sampler.draw([policy.prompts(text) for text in texts], own_seed, stopped)
         found = {one.number: one.samples[0].text for batch in batches for one in batch}
         if len(found) < len(texts):
             raise Halt
@@ -134,7 +110,7 @@ def in_turn(thinker: Thinker, seed: int, group: int, stopped: Callable[[], Any])
     return replies
 
 
-def from_model(name: str, config: RethinkConfig, loaded: Loaded | None, stack: contextlib.ExitStack) -> Thinker:
+def from_model(name: str, config: RethinkConfig, loaded: Loaded | None, stack: contextlib.ExitStack) -> Policy:
     """A model on this machine."""
     (model, params, tokenizer, end_ids, step), depends = load_local(name, config, loaded, stack)
     sampler = LocalSampler(
@@ -148,10 +124,10 @@ def from_model(name: str, config: RethinkConfig, loaded: Loaded | None, stack: c
         return ids
 
     depends["policy"]["raw"] = config.raw
-    return Thinker(sampler, prompt, {"decode": config.sampling.to_json(), **depends}, {"model": name, "step": step})
+    return Policy(sampler, prompt, {"decode": config.sampling.to_json(), **depends}, {"model": name, "step": step})
 
 
-def from_server(name: str, config: RethinkConfig, say: Callable[[str], None]) -> Thinker:
+def from_server(name: str, config: RethinkConfig, say: Say) -> Policy:
     """A server."""
     server, depends, about = connect(name, config, say, chat=True)
 
@@ -161,13 +137,4 @@ def from_server(name: str, config: RethinkConfig, say: Callable[[str], None]) ->
         ) from refused
 
     sampler = ServerSampler(server=server, sampling=config.sampling, refusal=refusal)
-    return Thinker(sampler, lambda text: text, {**depends, "decode": config.sampling.to_json()}, about)
-
-
-def folder_of(name: str, output: str | None, stack: contextlib.ExitStack) -> pathlib.Path:
-    """Where results go: `output`, `rethink` in the run folder, or a folder that is gone when `stack` ends."""
-    if output is not None:
-        return pathlib.Path(output).expanduser()
-    if is_run(name):
-        return pathlib.Path(name).expanduser() / "rethink"
-    return pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    return Policy(sampler, lambda text: text, {**depends, "decode": config.sampling.to_json()}, about)

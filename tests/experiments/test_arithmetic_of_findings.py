@@ -6,11 +6,10 @@ import pytest
 from mtjax.errors import InputError
 from mtjax.evaluation.metrics.calibration import calibration_error, reliability
 from mtjax.experiments.arms import count_targets, look_steps
-from mtjax.experiments.coverage import CROSS_ENTROPY, Curves, dco_name, verdict
-from mtjax.experiments.findings import prefix_text
-from mtjax.experiments.results import Measured, Record, measured_from_json, measured_to_json
-from mtjax.experiments.sections import errors_section, labels
-from mtjax.experiments.tables import gain, higher_or_lower, passes, rose_or_fell
+from mtjax.experiments.config import Setup
+from mtjax.experiments.findings import Arms, Claim, coverage_verdict, prefix_text
+from mtjax.experiments.report import errors_of, labels
+from mtjax.experiments.results import Measured, Record, ResultsFolder
 from mtjax.reporting.intervals import Interval
 from mtjax.types import Batch
 
@@ -52,14 +51,13 @@ def test_errors_that_went_away_and_appeared():
         "b": ["right", "carry", "right", "right"],
     }
     assert labels("ab", [one, two], greedy=True) == {"a": ["right", "right"], "b": ["carry", "right"]}
-    section, numbers = errors_section(start, {"arm": [one, two]}, "ab")
+    (changes, moves), numbers = errors_of({"start": [start], "arm": [one, two]}, "ab")
     # Share of sampled carries: 1/2 at the start, 1/4 after, in each problem alike.
     assert numbers["arm"]["change"]["carry"] == pytest.approx((-0.25, -0.25, -0.25, 0.95))
     # Greedy: problem a had a carry and has none in either seed (1/2 of all went); b has one in one of two (1/4 came).
     assert numbers["arm"]["greedy"] == {"kinds": ("right", "carry"), "table": [[0.25, 0.25], [0.5, 0.0]]}
-    changes, moves = section.tables
-    assert changes.rows[0] == ("start", 0.5, 0.5)
-    assert moves.rows == (("arm", "-0.250 +0.500", "-0.500 +0.250"),)
+    assert changes.rows[0] == ["start", 0.5, 0.5]
+    assert moves.rows == [["arm", "-0.250 +0.500", "-0.500 +0.250"]]
 
 
 def test_targets_are_counted_by_polarity():
@@ -82,61 +80,57 @@ def test_looks_are_spread_and_end_at_the_end():
 
 
 def test_words_follow_the_interval():
-    assert [higher_or_lower(x) for x in (ABOVE, BELOW, UNCLEAR)] == [
-        "higher than",
-        "lower than",
-        "not significantly different from",
-    ]
-    assert [rose_or_fell(x) for x in (ABOVE, BELOW, UNCLEAR)] == ["rose", "fell", "did not change significantly"]
-    assert "it learned to" in prefix_text(ABOVE)
-    assert "did not learn to" in prefix_text(UNCLEAR)
+    shown = [Claim("Says", "measure", x).shown for x in (ABOVE, BELOW, UNCLEAR)]
+    assert shown == ["yes", "the opposite", "no significant difference"]
+    assert prefix_text("mistake tuning", ABOVE).startswith("Mistake tuning learned to")
+    assert "did not learn to" in prefix_text("mistake tuning", UNCLEAR)
 
 
 def test_gains_are_paired():
-    ours, theirs = [measured([[1, 1], [1, 0]])], [measured([[1, 0], [0, 0]])]
+    ours, theirs = (Record.of_start(measured(right)) for right in ([[1, 1], [1, 0]], [[1, 0], [0, 0]]))
+    arms = Arms({"start": [theirs], "ours": [ours]})
     # pass@1: (1, 1/2) against (1/2, 0): each problem gains 1/2, so the interval has no width.
-    assert gain(ours, theirs, 1) == pytest.approx((0.5, 0.5, 0.5, 0.95))
-    np.testing.assert_allclose(passes(ours[0].right, 2), [1, 1])
+    assert arms.gain("ours", "start", 1) == pytest.approx((0.5, 0.5, 0.5, 0.95))
+    np.testing.assert_allclose(arms.passes("ours", 2), [[1, 1]])
+    np.testing.assert_allclose(arms.passes("ours", 1, step=0), [[0.5, 0]])
 
 
-def curves(start, end, dco):
-    """Two samples of each of 40 problems: how many are right at the start and at both ends."""
-    record = lambda right: Record({5: [right[0]] * 20 + [right[1]] * 20}, 2, None, None, [], {}, {})
-    arms = {CROSS_ENTROPY: [record(end)], dco_name(2): [record(dco)]}
-    return Curves([[start[0]] * 20 + [start[1]] * 20], arms, 2, 2)
+def curves(size, samples, start, entropy, dco):
+    """Groups of `size` problems: how many of so many samples are right at the start, and at both ends."""
+    record = lambda step, right: [Record({step: np.repeat(right, size).tolist()}, samples, None, None, [], {}, {})]
+    return Arms({"start": record(0, start), "cross-entropy": record(5, entropy), "DCO, N = 4": record(5, dco)})
 
 
 def test_the_report_says_whether_the_phenomenon_appeared():
     # Start 1 of 2 everywhere: pass@1 .5, pass@2 1. Cross-entropy 2 and 0: pass@1 .5, pass@2 .5.
-    fell = curves((1, 1), (2, 0), (1, 1))
-    assert fell.change(CROSS_ENTROPY, 2).mean == pytest.approx(-0.5)
-    assert "pass@1 did not change significantly" in verdict(fell, 2)
-    assert "pass@2 fell" in verdict(fell, 2)
-    assert "did not appear" in verdict(fell, 2)
-    # Start 1 and 0 (pass@1 .25, pass@2 .5); cross-entropy 2 and 0: .5 and .5.
-    assert "did not appear" in verdict(curves((1, 0), (2, 0), (1, 0)), 2)
+    fell = curves(20, 2, (1, 1), (2, 0), (1, 1))
+    assert fell.gain("cross-entropy", "start", 2).mean == pytest.approx(-0.5)
+    assert "pass@1 did not change significantly" in coverage_verdict(fell, 2)
+    assert "pass@2 fell" in coverage_verdict(fell, 2)
+    assert "did not appear" in coverage_verdict(fell, 2)
+    # Start 1 and 0 (pass@1 .25, pass@2 .5); cross-entropy 2 and 0: .5 and .5, which rose at pass@1 alone.
+    rose = coverage_verdict(curves(20, 2, (1, 0), (2, 0), (1, 0)), 2)
+    assert "pass@1 rose" in rose
+    assert "did not appear" in rose
 
 
 def test_the_report_says_what_dco_kept():
-    def made(start, end, dco):
-        """Problems in three groups of 40, right ones of 4 samples each."""
-        record = lambda right: Record({5: np.repeat(right, 40).tolist()}, 4, None, None, [], {}, {})
-        return Curves([np.repeat(start, 40).tolist()], {CROSS_ENTROPY: [record(end)], dco_name(4): [record(dco)]}, 4, 4)
-
     # Start 1, 1, 1: pass@1 1/4, pass@4 1. Cross-entropy 4, 4, 0: 2/3 and 2/3. DCO 2, 2, 1 keeps pass@4 at 1.
-    kept = verdict(made([1, 1, 1], [4, 4, 0], [2, 2, 1]), 4)
+    kept = coverage_verdict(curves(40, 4, [1, 1, 1], [4, 4, 0], [2, 2, 1]), 4)
     assert "the phenomenon appeared" in kept
     assert "DCO kept the coverage" in kept
     assert "below cross-entropy at pass@1" in kept
     # DCO as cross-entropy: nothing kept.
-    lost = verdict(made([1, 1, 1], [4, 4, 0], [4, 4, 0]), 4)
+    lost = coverage_verdict(curves(40, 4, [1, 1, 1], [4, 4, 0], [4, 4, 0]), 4)
     assert "level with cross-entropy at pass@4" in lost
     assert "DCO did not keep the coverage" in lost
 
 
-def test_a_measurement_survives_json():
-    one = measured([[1, 0], [0, 0]], confidence=[0.1, 1 / 3])
-    again = measured_from_json(measured_to_json(one))
-    for ours, theirs in zip(one, again, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-    assert measured_from_json(measured_to_json(None)) is None
+def test_a_measurement_survives_its_file(tmp_path):
+    one = Record.of_start(measured([[1, 0], [0, 0]], confidence=[0.1, 1 / 3]))
+    kept = ResultsFolder(Setup(output=str(tmp_path)), ())
+    again = kept.part("arms/one", Record, lambda: one)
+    assert again.curve == one.curve
+    assert again.behind_wrong is None
+    for name, value in vars(one.end).items():
+        np.testing.assert_array_equal(vars(again.end)[name], value)

@@ -1,6 +1,5 @@
 """The comparison end to end at a toy size: every method, its accounting, and what a kill leaves behind."""
 
-import json
 import shutil
 
 import numpy as np
@@ -8,12 +7,11 @@ import pytest
 
 from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.errors import InputError
-from mtjax.experiments import compare, compare_report
-from mtjax.experiments.compare import best_rate
 from mtjax.experiments.config import METHODS, Comparison
-from mtjax.experiments.methods import file_name
+from mtjax.experiments.experiment import file_name
+from mtjax.experiments.runner import best_rate
 from mtjax.experiments.stages import Stages
-from tests.experiments.tiny import EASY, SETUP
+from tests.experiments.tiny import EASY, SETUP, findings, report
 
 
 def tiny(folder, **changes):
@@ -30,24 +28,18 @@ def tiny(folder, **changes):
     return Comparison(**(SETUP | settings | changes))
 
 
-def numbers(page):
-    """The results without the seconds, which no two runs share."""
-    return {k: v for k, v in json.loads((page.parent / "results.json").read_text()).items() if k != "seconds"}
-
-
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    settings = tiny(tmp_path_factory.mktemp("comparison") / "whole")
-    outcome = compare.run(settings)
-    return settings, outcome, compare_report.write(settings, outcome)
+    found = findings("compare", tiny(tmp_path_factory.mktemp("comparison") / "whole"))
+    return found, *report(found)
 
 
 def test_every_method_runs_at_equal_cost(done):
-    settings, outcome, page = done
-    found = numbers(page)
-    assert tuple(outcome.arms) == METHODS == tuple(found["methods"])
+    made, page, found = done
+    outcome = made.outcome
+    assert tuple(outcome.arms.trained) == METHODS == tuple(found["methods"])
     equal = 4 * 16 * 96  # updates, rows, positions of a row; a pair has two of the 16 rows
-    for name, records in outcome.arms.items():
+    for name, records in outcome.arms.trained.items():
         assert len(records) == 1
         for record in records:
             reference = equal if name in ("DPO + NLL", "RISE") else 0
@@ -64,8 +56,7 @@ def test_every_method_runs_at_equal_cost(done):
 
 
 def test_the_results_hold_what_the_page_says(done):
-    settings, outcome, page = done
-    found = numbers(page)
+    _, page, found = done
     assert found["rates"].keys() == found["tuning"].keys() == set(METHODS)
     for name, own in found["tuning"].items():
         assert own[f"{found['rates'][name]:g}"] == max(own.values())
@@ -80,51 +71,49 @@ def test_the_results_hold_what_the_page_says(done):
     text = page.read_text()
     for words in (*METHODS, "What it cost", "Learning rates", "What was and was not reproduced"):
         assert words in text
-    assert text.count("<img") == 4  # arms, coverage, over training, calibration
+    assert text.count("<img") == 5  # arms, coverage, over training, calibration, prefix
     for claim in found["claims"]:
         low, high = claim["interval"][1:3]
         assert claim["shown"] == ("yes" if low > 0 else "the opposite" if high < 0 else "no significant difference")
     assert len(found["claims"]) == 10
     markdown = (page.parent / "report.md").read_text()
-    for name in ("arms", "coverage", "over_training", "calibration"):
+    for name in ("arms", "coverage", "over_training", "calibration", "prefix"):
         assert f"(pictures/comparison/{name}.png)" in markdown
         assert (page.parent / f"{name}.png").exists()
     assert "http://" not in text.replace("http://www.w3.org", "")
 
 
 def test_a_killed_run_goes_on_and_ends_the_same(done, tmp_path):
-    settings, _, page = done
+    made, _, found = done
+    settings = made.c
     folder = tmp_path / "resumed"
     shutil.copytree(settings.output, folder)
     # As after a kill: some parts are there, one is half written, the others and the report are not.
     for name in METHODS[2:]:
-        for part in folder.glob(f"arms/{file_name(name)}-*"):
+        for part in folder.glob(f"arms/{file_name(name, made.e.methods[name])}-*"):
             part.unlink()
     shutil.rmtree(folder / "start-0")
     (folder / "mined.json").unlink()
     (folder / "results.json").unlink()
     (folder / "arms" / "dco-0.001-seed0.json.writing").write_text('{"curve"')
-    resumed = tiny(folder)
-    again = compare_report.write(resumed, compare.run(resumed))
-    change = {"settings": {"output": "elsewhere"}}
-    ours, theirs = numbers(again), numbers(page)
-    assert ours.pop("settings") | change["settings"] == theirs.pop("settings") | change["settings"]
-    assert ours == theirs
+    _, again = report(findings("compare", tiny(folder)))
+    again["settings"]["output"] = found["settings"]["output"]
+    assert again == found
 
 
 def test_a_finished_run_is_read_not_repeated(done, monkeypatch):
-    settings, _, page = done
+    made, page, _ = done
     before, text = (page.parent / "results.json").read_bytes(), page.read_bytes()
     monkeypatch.setattr(Stages, "train", lambda *_, **__: pytest.fail("trained again"))
-    compare_report.write(settings, compare.run(settings))
+    report(findings("compare", made.c))
     assert (page.parent / "results.json").read_bytes() == before
     assert page.read_bytes() == text
 
 
 def test_other_settings_are_refused_in_the_same_folder(done):
-    settings, _, _ = done
+    made, _, _ = done
     with pytest.raises(InputError, match="other settings .beta."):
-        compare.run(tiny(settings.output, beta=0.1))
+        findings("compare", tiny(made.c.output, beta=0.1))
 
 
 def test_the_best_rate_is_the_lowest_of_equal_ones():
@@ -134,7 +123,7 @@ def test_the_best_rate_is_the_lowest_of_equal_ones():
 
 def test_impossible_settings_are_refused(tmp_path):
     with pytest.raises(InputError, match="there is no method 'mistake tunning'; did you mean 'mistake tuning'"):
-        compare.run(tiny(tmp_path / "a", methods=("right only", "mistake tunning")))
+        findings("compare", tiny(tmp_path / "a", methods=("right only", "mistake tunning")))
     with pytest.raises(InputError, match="right only"):
         tiny(tmp_path, methods=("DCO",))
     with pytest.raises(InputError, match="tune_seed"):

@@ -1,6 +1,5 @@
-"""The coverage recipe end to end at a toy size: both arms from one start a seed, interrupted and not."""
+"""The coverage experiment end to end at a toy size: both arms from one start a seed, interrupted and not."""
 
-import json
 import pathlib
 
 import numpy as np
@@ -8,9 +7,8 @@ import pytest
 
 from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.errors import InputError
-from mtjax.experiments import coverage, coverage_report
 from mtjax.experiments.config import Coverage
-from tests.experiments.tiny import EASY, SETUP
+from tests.experiments.tiny import EASY, SETUP, findings, report
 
 
 def tiny(folder, **changes):
@@ -25,17 +23,16 @@ def tiny(folder, **changes):
 
 
 def test_both_arms_from_a_start_of_each_seed_whatever_kills_them(tmp_path, monkeypatch):
-    settings = tiny(tmp_path / "whole")
-    outcome = coverage.run(settings)
-    page = coverage_report.write(settings, outcome)
-    found = json.loads((page.parent / "results.json").read_text())
-    assert list(outcome.curves.arms) == ["cross-entropy", "DCO, N = 4"]
-    for records in outcome.curves.arms.values():
+    made = findings("coverage", tiny(tmp_path / "whole"))
+    outcome = made.outcome
+    page, found = report(made)
+    assert list(outcome.arms) == ["start", "cross-entropy", "DCO, N = 4"]
+    for records in outcome.arms.trained.values():
         # 4 updates, 16 rows, 96 positions; no reference.
         assert [(r.cost["positions"], r.cost["reference_positions"]) for r in records] == [(4 * 16 * 96, 0)] * 2
     # Seeds are starts of their own, and both arms of a seed begin at its start.
     assert len(outcome.begins) == 2
-    np.testing.assert_allclose(found["starts"]["1"], [start.right.mean() for start in outcome.starts])
+    np.testing.assert_allclose(found["starts"]["1"], [start.end.right.mean() for start in outcome.arms["start"]])
     assert found["curves"]["cross-entropy"]["0"] == found["curves"]["DCO, N = 4"]["0"]
     ends = np.mean(found["seeds"]["cross-entropy"]["4"])
     np.testing.assert_allclose(found["curves"]["cross-entropy"]["4"]["4"][0], ends)
@@ -57,13 +54,12 @@ def test_both_arms_from_a_start_of_each_seed_whatever_kills_them(tmp_path, monke
     with monkeypatch.context() as patched:
         patched.setattr(pathlib.Path, "replace", kill)
         with pytest.raises(KeyboardInterrupt):
-            coverage.run(again)
+            findings("coverage", again)
     kept = sorted(path.name for path in (tmp_path / "killed" / "arms").iterdir())
     assert [name for name in kept if name.endswith(".json")] == ["nll-seed0.json"]
-    resumed = json.loads((coverage_report.write(again, coverage.run(again)).parent / "results.json").read_text())
+    _, resumed = report(findings("coverage", again))
     for numbers in (found, resumed):
         numbers["settings"].pop("output")
-        numbers.pop("seconds")
     assert resumed == found
 
 

@@ -1,17 +1,13 @@
 """The demo end to end at a toy size, and its accounting."""
 
-import json
-
 import numpy as np
 import pytest
 
 from mtjax.data.answers import Verdict, check_answer
 from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.errors import InputError
-from mtjax.experiments import demo
 from mtjax.experiments.config import Demo, Overfit
-from mtjax.experiments.demo_report import write
-from tests.experiments.tiny import EASY, SETUP
+from tests.experiments.tiny import EASY, SETUP, findings, report
 
 
 def tiny(folder, **changes):
@@ -32,32 +28,29 @@ def tiny(folder, **changes):
 
 
 def test_end_to_end_with_equal_budgets(tmp_path, capsys):
-    settings = tiny(tmp_path / "report")
-    outcome = demo.run(settings)
-    positions = {name: [run.cost["positions"] for run in runs] for name, runs in outcome.arms.items()}
+    found = findings("demo", tiny(tmp_path / "report"))
+    outcome, arms = found.outcome, found.outcome.arms
+    positions = {name: [run.cost["positions"] for run in runs] for name, runs in arms.trained.items()}
     equal = 4 * 16 * 96  # steps, rows, positions of a row
     for name in ("right only", "right and wrong, no prefix", "mistake tuning"):
         assert positions[name] == [equal, equal]
-    for tuning, control in zip(
-        outcome.arms["mistake tuning"], outcome.arms["right only, equal right tokens"], strict=True
-    ):
+    for tuning, control in zip(arms["mistake tuning"], arms["right only, equal right tokens"], strict=True):
         # The control stops at the first step that reaches the goal, so it is over by less than a step's worth.
         goal, seen = tuning.cost["right_tokens"], control.cost["right_tokens"]
         assert control.cost["updates"] == len(control.losses)
         assert goal <= seen + 1e-6 or len(control.losses) == 4
         assert seen - goal < 2 * seen / len(control.losses)
-    assert all(run.behind_wrong is not None for run in outcome.arms["mistake tuning"])
+    assert all(run.behind_wrong is not None for run in arms["mistake tuning"])
     # What was mined is what the checker says.
     for problem in outcome.mined.problems:
         assert all(check_answer(text, problem.answer) is Verdict.RIGHT for text in problem.right)
         assert all(check_answer(text, problem.answer) is Verdict.WRONG for text in problem.wrong)
-    page = write(settings, outcome)
+    page, numbers = report(found)
     text = page.read_text()
     assert "<img" in text
     assert "http://" not in text.replace("http://www.w3.org", "")
-    numbers = json.loads((page.parent / "results.json").read_text())
     start = numbers["arms"]["start"]["1"][0][0]
-    np.testing.assert_allclose(start, outcome.start.right.mean())
+    np.testing.assert_allclose(start, arms["start"][0].end.right.mean())
     # The coverage picture: both arms from one start, looked at twice.
     small = numbers["overfit"]["curves"]
     assert {name: list(steps) for name, steps in small.items()} == {
@@ -73,7 +66,7 @@ def test_end_to_end_with_equal_budgets(tmp_path, capsys):
 
 def test_a_missed_stop_rule_fails_and_says_so(tmp_path):
     with pytest.raises(InputError, match="the stop rule was not met.*after 10 steps"):
-        demo.run(tiny(tmp_path, start_steps=10, target=(0.9, 1.0)))
+        findings("demo", tiny(tmp_path, start_steps=10, target=(0.9, 1.0)))
 
 
 def test_impossible_settings_are_refused(tmp_path):

@@ -1,6 +1,14 @@
-"""Recipes at a toy size: two-number sums of numbers up to 4, learnt in some dozens of steps."""
+"""Experiments at a toy size: two-number sums of numbers up to 4, learnt in some dozens of steps."""
 
+import json
+import pathlib
+
+from mtjax.config import module_at
 from mtjax.data.sources.arithmetic import Arithmetic
+from mtjax.experiments.experiment import experiment_of
+from mtjax.experiments.findings import Findings
+from mtjax.experiments.report import write
+from mtjax.experiments.runner import run
 from mtjax.model.decoder import DecoderConfig
 from mtjax.optim import OptimConfig
 
@@ -21,4 +29,18 @@ SETUP = {
     "samples": 4,
     "ks": (1, 2),
 }
-"""What all recipes share."""
+"""What all experiments share."""
+
+
+def findings(config, settings):
+    """What the experiment of configs/CONFIG.py finds with these settings."""
+    module = module_at(pathlib.Path(__file__).parents[2] / "configs" / f"{config}.py")
+    experiment = experiment_of(module, settings)
+    return Findings(settings, experiment, run(settings, experiment))
+
+
+def report(found):
+    """The page of the report, and results.json without the seconds, which no two runs share."""
+    page = write(found)
+    numbers = json.loads((page.parent / "results.json").read_text())
+    return page, {name: value for name, value in numbers.items() if name != "seconds"}

@@ -1,0 +1,117 @@
+"""Run an experiment: start models, training data, learning rates and arms; a killed run resumes."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from mtjax.data.problem import Problem
+from mtjax.experiments.arms import arm_config, cost_of
+from mtjax.experiments.config import Setup
+from mtjax.experiments.experiment import PLAIN, START, Experiment, Method, Mining, file_name
+from mtjax.experiments.findings import Arms, Outcome
+from mtjax.experiments.results import Measured, MinedProblems, Record, ResultsFolder
+from mtjax.experiments.stages import Stages
+from mtjax.types import Params
+
+STAGES = {"train the start": r"start-\d+/start", "mine": "mined", "measure the start": r"start(-\d+/test)?"}
+"""The stages before the arms, and the names of their parts in the results folder."""
+
+
+def run(c: Setup, e: Experiment, log: Callable[[str], None] = print) -> Outcome:
+    """Train and measure everything that the results folder does not hold yet.
+
+    Raises:
+        InputError: other settings than the folder's; a start model whose stop rule did not hold within its budget.
+    """
+    stages, kept = Stages(c, log), ResultsFolder(c, e.free)
+    test = c.test_source.problems().items
+    early_at = None if e.small is None else e.small[1].start_at
+    begins, tuning, rates = [], {}, {}
+    mined = injected = small = None
+    arms = Arms({name: [] for name in (START, *e.methods)})
+    problems: Sequence[Problem] = ()
+
+    def measure(name: str, params: Params, on: Sequence[Problem], samples: int) -> Record:
+        return Record.of_start(kept.part(name, Measured, partial(stages.measure, params, on, PLAIN, samples)))
+
+    def arm(
+        place: str, method: Method, seed: int, on: Sequence[Problem] = test, samples: int = c.samples, *,
+        rate: float | None = None, steps: int = c.arm_steps, right_tokens: float | None = None, **options: Any,
+    ) -> Record:  # fmt: skip
+        """Train an arm on `problems`, until `right_tokens` if given, and measure it on the problems `on`."""
+
+        def make() -> Record:
+            config = arm_config(c, place, method, problems, seed, rate, steps)
+            if right_tokens is not None:
+                enough = cost_of(config, stages.tokenizer, right_tokens)["updates"]
+                config = dataclasses.replace(config, steps=int(enough))
+            return stages.run(config, method, params, on, samples, **options)
+
+        return kept.part(place, Record, make)
+
+    for number, seed in enumerate(c.seeds):
+        first = number == 0
+        if e.own_starts or first:
+            name = f"{START}-{seed if e.own_starts else c.seed}"
+            train = partial(stages.train_start, seed if e.own_starts else c.seed, early_at)
+            begins.append(kept.start(name, stages.model, train, early=early_at is not None))
+            params = begins[-1].params
+            arms[START].append(measure(f"{name}/test" if e.own_starts else START, params, test, c.samples))
+            log(f"{name}: {curve_text(arms[START][-1], c.ks)}, greedy {arms[START][-1].end.greedy:.3f}")
+        if not isinstance(e.train_on, Mining):
+            problems = dataclasses.replace(e.train_on, seed=e.train_on.seed + seed).problems().items
+        elif first:
+            mined = kept.part("mined", MinedProblems, partial(stages.mine, params, *e.train_on[:2]))
+            injected = stages.inject(mined.problems, pairs) if (pairs := e.train_on.step_pairs) else None
+            problems = (injected or mined).problems
+        if (t := e.tuning) is not None and first:
+            on = t.source.problems().items
+            for name, method in e.methods.items():
+                place = f"tuning/{file_name(name, method)}"
+                make = partial(arm, method=method, seed=t.seed, on=on, samples=t.samples, full=False)
+                tuning[name] = {rate: make(f"{place}-{rate:g}", rate=rate) for rate in t.rates}
+                found = {rate: float(record.passes(t.k).mean()) for rate, record in tuning[name].items()}
+                rates[name] = best_rate(found)
+                listed = ", ".join(f"{rate:g}: {value:.3f}" for rate, value in found.items())
+                log(f"{name}: pass@{t.k} on validation problems by learning rate {listed}; takes {rates[name]:g}")
+        for name, method in e.methods.items():
+            goal = arms[method.right_tokens_of][-1].cost["right_tokens"] if method.right_tokens_of else None
+            place = f"arms/{file_name(name, method)}{f'-{rates[name]:g}' if rates else ''}-seed{seed}"
+            arms[name].append(arm(place, method, seed, rate=rates.get(name), looks=e.looks, right_tokens=goal))
+            log(f"{name}, seed {seed}: {curve_text(arms[name][-1], c.ks)}")
+    if e.small is not None:
+        methods, o = e.small
+        params, problems, on = begins[0].early, o.source.problems().items, o.test_source.problems().items
+        small = Arms({START: [measure("small-start", params, on, o.samples)]})
+        for name, method in methods.items():
+            place = f"small/{file_name(name, method)}-seed{c.seeds[0]}"
+            small[name] = [arm(place, method, c.seeds[0], on, o.samples, steps=o.steps, looks=o.looks, full=False)]
+            log(f"small training set, {name}: {curve_text(small[name][0], o.ks)}")
+    seconds = {
+        stage: sum(took for part, took in kept.seconds.items() if re.fullmatch(pattern, part))
+        for stage, pattern in STAGES.items()
+    }
+    grids = {name: list(grid.values()) for name, grid in tuning.items()}
+    trained = {
+        "choose learning rates": grids,
+        "arms": arms.trained,
+        "small training set": small.trained if small else {},
+    }
+    for stage, by_name in trained.items():
+        for key in ("train", "measure") if by_name else ():
+            seconds[f"{stage}: {key}"] = sum(record.seconds[key] for own in by_name.values() for record in own)
+    return Outcome(begins, arms, mined, injected, tuning, rates, small, seconds)
+
+
+def curve_text(record: Record, ks: Sequence[int]) -> str:
+    """pass@k by step, in one line."""
+    shares = lambda step: " / ".join(f"{record.passes(k, step).mean():.3f}" for k in ks)
+    by_step = "; ".join(f"step {step}: {shares(step)}" for step in sorted(record.curve))
+    return f"pass@{'/'.join(map(str, ks))} {by_step}"
+
+
+def best_rate(found: Mapping[float, float]) -> float:
+    """The learning rate with the highest value; the smallest of equal ones."""
+    return max(sorted(found), key=lambda rate: found[rate])
