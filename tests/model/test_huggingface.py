@@ -194,7 +194,10 @@ def test_saving_replaces_a_model_and_nothing_else(tmp_path):
         ({"num_attention_heads": 5, "head_dim": None}, "num_attention_heads 5: not a multiple"),
         ({"num_key_value_heads": 3}, "kv_heads=3"),
         ({"rope_parameters": {"rope_type": "lama3"}}, "rope type 'lama3' is not supported; did you mean 'llama3'"),
-        ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "needs low_freq_factor"),
+        (
+            {"rope_scaling": {"rope_type": "llama3", "factor": 8.0}},
+            "needs original_max_position_embeddings, low_freq_factor",
+        ),
         ({"rope_scaling": {"rope_type": "linear"}}, "needs factor"),
         ({"rope_parameters": {"full_attention": {"rope_theta": 1e4}}}, "expected a flat dict"),
         ({"partial_rotary_factor": 0.5}, "'partial_rotary_factor' is not supported"),
@@ -223,7 +226,7 @@ def test_saving_replaces_a_model_and_nothing_else(tmp_path):
                     "original_max_position_embeddings": 64,
                 }
             },
-            "low_freq_factor=4.0, high_freq_factor=4.0: expected positive numbers, the low one below",
+            "low_freq_factor=4.0, high_freq_factor=4.0: expected 0 < low_freq_factor < high_freq_factor",
         ),
         ({"model_type": "mistral", "sliding_window": 4, "layer_types": 4}, "layer_types is 4"),
         (
@@ -269,7 +272,7 @@ def break_folder(folder, what):
         ("lost file", "does not exist, though model.safetensors.index.json names it"),
         ("no map", "no weight_map"),
         ("garbage", "not a complete safetensors file"),
-        ("lost tensor", "which model.safetensors.index.json says it holds"),
+        ("lost tensor", "which model.safetensors.index.json lists in it"),
         ("list", "expected an object"),
         ("torch only", "convert the PyTorch .bin files"),
         ("integers", "is of type I8"),
