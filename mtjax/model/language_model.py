@@ -21,7 +21,7 @@ def axes_of(config: DecoderConfig) -> dict[str, Any]:
         | ({"bias": ("layers", name, "head_dim")} if config.qkv_bias else {})
     )
     norm = {"scale": ("layers", "norm")}
-    attention = {"query": heads("heads"), "key": heads("kv_heads"), "value": heads("kv_heads")}
+    attention: dict[str, Any] = {"query": heads("heads"), "key": heads("kv_heads"), "value": heads("kv_heads")}
     attention["out"] = {"kernel": ("layers", "heads", "head_dim", "embed")}
     attention |= {"query_norm": norm, "key_norm": norm} if config.qk_norm else {}
     wide = {"kernel": ("layers", "embed", "mlp")}
