@@ -1,4 +1,4 @@
-"""Attention: who sees whom, and the one function that every backend's kernel stands behind (`packed_attention`)."""
+"""Attention: masks, plain attention, and `packed_attention`, which calls the kernel of the platform."""
 
 import math
 from typing import Any
@@ -22,7 +22,7 @@ def positions_of(segments: Int[Array, "B T"]) -> Int[Array, "B T"]:
 
 
 def lengths_of(segments: Int[Array, "B T"]) -> Int[Array, "B T"]:
-    """How many tokens the segment of each token has."""
+    """Number of tokens in the segment of each token."""
     return jnp.sum(segments[:, :, None] == segments[:, None, :], axis=-1, dtype=jnp.int32)
 
 
@@ -32,12 +32,9 @@ def packed_mask(
     own: Int[Array, "B N"] | None = None,
     first: Int[Array, ""] | int = 0,
 ) -> Bool[Array, "B 1 N T"]:
-    """Token t sees s iff `t - window < s <= t` and both are of one segment. The window counts the token itself.
+    """Token t sees s iff `t - window < s <= t` and both are of one segment; padding sees padding.
 
-    Padding sees padding, so no row of the softmax is empty.
-
-    Args:
-        own: segments of the queries, where they are only a part of the row; the part begins at `first`.
+    `own` are the segments of the queries, where they are only a part of the row, which begins at `first`.
     """
     own = segments if own is None else own
     distance = first + jnp.arange(own.shape[-1])[:, None] - jnp.arange(segments.shape[-1])[None, :]
@@ -59,10 +56,9 @@ def attend(
 ) -> Float[Array, "B N H K"]:
     """Grouped-query attention: `softmax(q k / sqrt(K)) v`, softmax in float32; head h reads kv head h // (H / G).
 
-    Accelerators run `jax.nn.dot_product_attention`. For the CPU it is written out, where a small model's step then
-    takes about 0.8 of the time: products have heads in front of time, with the query heads of one kv head in one
-    matrix, and the softmax divides after the product, `(e v) / sum(e)`, so that `e` is the one `[N, M]` array that
-    the backward pass keeps.
+    Accelerators run `jax.nn.dot_product_attention`. For the CPU it is written out, which takes about 0.8 of the time in
+    a small model: heads come before time, and the softmax divides after the product, `(e v) / sum(e)`, so that `e` is
+    the only `[N, M]` array that the backward pass keeps.
     """
     if platform_of(jax.sharding.get_abstract_mesh()) != "cpu":
         return jax.nn.dot_product_attention(query, key, value, mask=mask)
@@ -82,17 +78,14 @@ def attend(
 
 
 def choice_for(config: Any, length: int, mesh: Any = None) -> kernels.Choice:
-    """Which kernel a model of these settings gets for rows of `length` tokens on `mesh` (default: the one in force).
+    """The kernel for a `DecoderConfig` and rows of `length` tokens on `mesh` (default: the one in force).
 
-    Raises:
-        InputError: time that `mesh.context` does not divide; a kernel that was insisted on and cannot do it.
+    Raises InputError for a length that `mesh.context` does not divide, and as `kernels.choose`.
     """
     mesh = mesh_in_force() if mesh is None else mesh
     context = ways(mesh, "length")
     if length % context:
-        raise InputError(
-            f"mesh.context={context} does not divide rows of {length} tokens (data.sequence_length); choose a divisor"
-        )
+        raise InputError(f"mesh.context={context} does not divide rows of {length} tokens; choose a divisor of it")
     return kernels.choose(config.attention, platform_of(mesh), length, context, config.windows)
 
 
@@ -104,14 +97,11 @@ def packed_attention(
     segments: Int[Array, "B T"],
     window: Int[Array, ""],
 ) -> Float[Array, "B T H K"]:
-    """Attention of packed rows over themselves, by the kernel that `choice_for` names.
+    """Attention of packed rows over themselves, by the kernel that `choice_for` names; `window` is this layer's.
 
-    On a mesh that splits time each device keeps its part of the queries and gathers keys and values (and segment
-    numbers) of the whole row; the backward pass scatters their gradients. Why not a ring: see
+    On a mesh that splits time each device keeps its part of the queries and gathers keys, values and segment numbers of
+    the entire row; the backward pass scatters their gradients. Why not a ring: see
     docs/decisions/context_gathers_keys_and_values.md.
-
-    Args:
-        config: a `DecoderConfig`; `windows` holds every value that `window`, this layer's, may have.
     """
     mesh, length = mesh_in_force(), query.shape[1]
     choice, context = choice_for(config, length), ways(mesh, "length")

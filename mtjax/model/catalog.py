@@ -1,4 +1,4 @@
-"""Which model a name means: a local folder, `smollm2`, or an id of the Hugging Face hub."""
+"""Models by name: a local folder, `smollm2`, or an id of the Hugging Face hub."""
 
 import pathlib
 import re
@@ -18,12 +18,10 @@ FILES = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model")
 
 
 def find_model(name: str) -> pathlib.Path | str:
-    """Where the model called `name` is: the folder that holds it, or "smollm2", the model that a package carries.
+    """The folder of the model called `name`, or "smollm2", the model in a package; a folder of that name goes first.
 
-    A folder of that name goes first. An id `owner/name` is looked up in the local hub cache and then downloaded.
-
-    Raises:
-        InputError: no such folder or name, with the nearest one; a hub that cannot be reached or does not have it.
+    An id `owner/name` is looked up in the local hub cache and then downloaded. Raises InputError for an unknown name,
+    with the nearest one, and for a hub that cannot be reached or does not have it.
     """
     folder = pathlib.Path(name).expanduser()
     if folder.is_dir():
@@ -33,13 +31,11 @@ def find_model(name: str) -> pathlib.Path | str:
     if HUB_ID.fullmatch(name):
         return _from_hub(name)
     known = [SMOLLM2, *(file.parent.name for file in folder.parent.glob("*/config.json"))][:20]
-    raise InputError(
-        f"model {name!r} is no folder, no hub id (owner/name) and not 'smollm2': {suggest(folder.name, known)}"
-    )
+    raise InputError(f"model {name!r} is not a folder, hub id (owner/name) or 'smollm2': {suggest(folder.name, known)}")
 
 
 def _from_hub(name: str) -> pathlib.Path:
-    """The local snapshot of a hub id, downloaded where it is not whole; without a network the cache alone is asked."""
+    """The local snapshot of a hub id, downloaded if it is incomplete; without a network, the cache alone."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -47,7 +43,7 @@ def _from_hub(name: str) -> pathlib.Path:
         return pathlib.Path(snapshot_download(name, allow_patterns=list(FILES), etag_timeout=5))
     except LocalEntryNotFoundError as error:
         raise InputError(
-            f"model {name!r} is no folder here and the Hugging Face hub cannot be reached: give a local folder, use "
+            f"model {name!r} is not a folder and the Hugging Face hub cannot be reached: give a local folder, use "
             "'smollm2' (comes with a package), or fetch it elsewhere with `hf download` and copy the folder"
         ) from error
     except (HfHubHTTPError, HFValidationError, OSError) as error:

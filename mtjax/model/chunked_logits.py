@@ -1,9 +1,8 @@
-"""The chunked head: functions of the logits, a chunk of positions at a time, so that no `[B, T, V]` array exists.
+"""Chunked logits: functions of the logits, a chunk of positions at a time, so that no `[B, T, V]` array exists.
 
-On a mesh every device takes its share of the positions and a whole copy of the head, loops over its chunks without
-talking to anyone, and the head's gradient is reduced once after the loop. Left to the compiler, the plain scan reduces
-it once per chunk. Rows are split as everywhere; time is split over `context`, where its hidden states lie already, and
-over `tensor`, whose devices hold copies of them.
+On a mesh every device takes its share of the positions and a complete copy of the head, loops over its chunks without
+communication, and the head's gradient is reduced once after the loop (a plain scan reduces it once per chunk). Rows are
+split as usual; time is split over `context`, as the hidden states are, and over `tensor`, whose devices hold copies.
 """
 
 import math
@@ -18,20 +17,14 @@ from jaxtyping import Array, Bool, Float, Int
 from mtjax.distributed.sharding import RULES, mesh_in_force
 from mtjax.types import LanguageModel, Params
 
-ChunkFn = Callable[..., Any]
-"""`(logits [C, V] or a tuple of them, tokens [C], extras) -> tree of [C]`."""
+ChunkFn = Callable[..., Any]  # `(logits [C, V] or a tuple of them, tokens [C], extras) -> tree of [C]`
 
 
 class Head(NamedTuple):
-    """The part of a model that turns hidden states into logits, with only the parameters it uses.
+    """The part of a model that turns hidden states into logits, with only the parameters it uses."""
 
-    Attributes:
-        logits: `(leaves, hidden [C, D]) -> [C, V]`, float32.
-        leaves: the parameters that `logits` reads; on a mesh only these are gathered.
-    """
-
-    logits: Callable[[list[Array], Float[Array, "C D"]], Float[Array, "C V"]]
-    leaves: list[Array]
+    logits: Callable[[list[Array], Float[Array, "C D"]], Float[Array, "C V"]]  # `(leaves, hidden) -> logits`, float32
+    leaves: list[Array]  # the parameters that `logits` reads; on a mesh only these are gathered
 
 
 def head_of(model: LanguageModel, params: Params, hidden: Float[Array, "*B D"]) -> Head:
@@ -44,9 +37,8 @@ def head_of(model: LanguageModel, params: Params, hidden: Float[Array, "*B D"]) 
 
     def logits(own: list[Array], hidden: Float[Array, "C D"]) -> Float[Array, "C V"]:
         filled = dict(zip(used, own, strict=True))
-        # What the head does not read may have any value: an empty place keeps the rest out of the trace.
-        whole = [filled.get(index) for index in range(len(leaves))]
-        return model.logits(jax.tree.unflatten(tree, whole), hidden)
+        # None for what the head does not read keeps it out of the trace.
+        return model.logits(jax.tree.unflatten(tree, [filled.get(index) for index in range(len(leaves))]), hidden)
 
     return Head(logits, [leaves[index] for index in used])
 
@@ -73,9 +65,8 @@ def map_next_token(
         extras: per-token arrays `[B, T]`, aligned with the token.
         chunk: positions a device handles at a time, C; its scratch memory is a few `[C, V]` arrays.
 
-    Returns:
-        The tree that `fn` returns, with `[B, T]` leaves; 0 where `is_target` is false. Gradients flow to hidden states
-        and heads, not to extras nor to what `fn` closes over.
+    Returns the tree of `fn` with `[B, T]` leaves, 0 where `is_target` is false. Gradients flow to hidden states and
+    heads, not to extras nor to what `fn` closes over.
     """
     ahead = lambda x: jnp.roll(x, -1, axis=1)
     other = (ahead(tokens), {name: ahead(x) for name, x in extras.items()})
@@ -126,8 +117,7 @@ _map_positions.defvjp(_forward, _backward)
 
 
 def _on_chunk(fn: ChunkFn, logits: tuple, leaves: Any, hidden: Any, other: Any) -> Any:
-    made = tuple(one(own, rows) for one, own, rows in zip(logits, leaves, hidden, strict=True))
-    return fn(made, *other)
+    return fn(tuple(one(own, rows) for one, own, rows in zip(logits, leaves, hidden, strict=True)), *other)
 
 
 def _chunked(tree: Any, chunk: int) -> Any:
@@ -167,12 +157,8 @@ def _on_every_device(local: Callable[..., Any], reduce: bool) -> Callable[..., A
         return share
     axes: Any = (RULES["batch"], (RULES["length"], "tensor"))
     split, whole = jax.P(*axes), jax.P()
-    mapped = jax.shard_map(
-        share,
-        in_specs=(whole, split, split),
-        out_specs=(whole, split) if reduce else split,
-        check_vma=False,
-    )
+    out_specs = (whole, split) if reduce else split
+    mapped = jax.shard_map(share, in_specs=(whole, split, split), out_specs=out_specs, check_vma=False)
     ways = [math.prod(mesh.shape[name] for name in names) for names in axes]
 
     def run(leaves: Any, hidden: Any, other: Any) -> Any:

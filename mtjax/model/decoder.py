@@ -2,65 +2,58 @@
 
 import dataclasses
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from annotated_types import Ge, Gt, Lt
 from jaxtyping import Array, Float, Int
 
 from mtjax.distributed.sharding import constrain, mesh_in_force, ways
 from mtjax.errors import InputError
+from mtjax.io.validation import PositiveInt, check_types
 from mtjax.model import attention, rope
 from mtjax.model.kernels import Asked
 
 UNROLL_LAYERS = 4  # a loop over so few layers costs more than it saves
+NonNegative = Annotated[float, Ge(0), Lt(math.inf)]
 
 
 @dataclasses.dataclass(frozen=True)
 class DecoderConfig:
     """Shape and numerics of a decoder; the defaults are a small one for tests and demos."""
 
-    vocab_size: int = 64  # Rows of the embedding, V.
-    width: int = 64  # Width of the residual stream, D.
-    layers: int = 3  # Blocks, L.
-    heads: int = 4  # Query heads, H.
-    kv_heads: int = 4  # Key and value heads, G; divides `heads`.
-    head_dim: int = 16  # Width of a head, K; even. `heads * head_dim` need not equal `width`.
-    mlp_width: int = 192  # Hidden width of the gated MLP, F.
-    rope_theta: float = 10_000.0  # Base of the rotary frequencies.
+    vocab_size: PositiveInt = 64  # Rows of the embedding, V.
+    width: PositiveInt = 64  # Width of the residual stream, D.
+    layers: PositiveInt = 3  # Blocks, L.
+    heads: PositiveInt = 4  # Query heads, H.
+    kv_heads: PositiveInt = 4  # Key and value heads, G; divides `heads`.
+    head_dim: PositiveInt = 16  # Width of a head, K; even. `heads * head_dim` need not equal `width`.
+    mlp_width: PositiveInt = 192  # Hidden width of the gated MLP, F.
+    rope_theta: Annotated[float, Gt(1), Lt(math.inf)] = 10_000.0  # Base of the rotary frequencies.
     rope_scaling: rope.RopeScaling | None = None  # Stretch of the rotary frequencies, if any.
-    norm_eps: float = 1e-5  # Added to the mean square in RMSNorm.
+    norm_eps: NonNegative = 1e-5  # Added to the mean square in RMSNorm.
     tied: bool = False  # The head is the transposed embedding.
     qkv_bias: bool = False  # Biases on query, key and value (Qwen2).
     qk_norm: bool = False  # RMSNorm over each head's query and key, before the rotary embedding (Qwen3).
-    window: int | None = None  # Sliding window in tokens, the token itself included; None sees everything.
+    window: PositiveInt | None = None  # Sliding window in tokens, the token itself included; None sees everything.
     window_layers: tuple[bool, ...] | None = None  # Which layers slide; None means all, when `window` is set.
-    max_length: int = 2048  # Longest sequence it was made for, in tokens.
+    max_length: PositiveInt = 2048  # Longest sequence it was made for, in tokens.
     remat: Literal["none", "full", "dots"] = "none"
     """What the backward pass computes again: nothing, whole blocks, or all but matrix products."""
     attention: Asked = "auto"
     """Kernel of training and scoring: the platform's own (splash on TPU, triton on GPU) where it can, or by name."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of activations and products; parameters, norms, softmax and logits stay float32."""
-    init_scale: float = 0.02  # Standard deviation of initial matrices.
+    init_scale: NonNegative = 0.02  # Standard deviation of initial matrices.
 
     def __post_init__(self) -> None:
-        sizes = ("vocab_size", "width", "layers", "heads", "kv_heads", "head_dim", "mlp_width", "max_length")
-        bad = {name: getattr(self, name) for name in sizes if getattr(self, name) < 1}
-        if bad:
-            raise InputError(f"model {bad}: expected positive numbers")
-        if not 1 < self.rope_theta < math.inf:
-            raise InputError(f"model.rope_theta={self.rope_theta}: expected a number above 1, such as 10000")
-        for name in ("norm_eps", "init_scale"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InputError(f"model.{name}={getattr(self, name)}: expected a number of 0 or more")
+        check_types(self, "model")
         if self.heads % self.kv_heads:
             raise InputError(f"model.heads={self.heads} must be a multiple of model.kv_heads={self.kv_heads}")
         if self.head_dim % 2:
             raise InputError(f"model.head_dim={self.head_dim}: rotary embedding turns pairs, so it must be even")
-        if self.window is not None and self.window < 1:
-            raise InputError(f"model.window={self.window}: expected at least 1 (the token itself), or None")
         if self.window_layers is not None and len(self.window_layers) != self.layers:
             raise InputError(f"model.window_layers names {len(self.window_layers)} layers, the model has {self.layers}")
 
@@ -72,10 +65,6 @@ class DecoderConfig:
         return tuple(min(self.window, everything) if slide and self.window else everything for slide in slides)
 
 
-def _normal(scale: float) -> Any:
-    return nn.initializers.normal(scale)
-
-
 class RMSNorm(nn.Module):
     """`scale * x / sqrt(mean(x^2) + eps)`: the mean square in float32, cast back, then scaled."""
 
@@ -83,7 +72,6 @@ class RMSNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
-        """Normalise the last axis."""
         scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
         wide = x.astype(jnp.float32)
         wide = wide * jax.lax.rsqrt(jnp.mean(wide**2, -1, keepdims=True) + self.eps)
@@ -104,7 +92,7 @@ class Dense(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         """Shapes: `[B, T, *inputs] -> [B, T, *outputs]`."""
-        kernel = self.param("kernel", _normal(self.scale), (*self.inputs, *self.outputs))
+        kernel = self.param("kernel", nn.initializers.normal(self.scale), (*self.inputs, *self.outputs))
         lead, size = x.shape[:2], math.prod(self.outputs)
         # Rows and time may only be merged where time is whole on a device.
         rows = (lead[0] * lead[1],) if ways(mesh_in_force(), "length") == 1 else lead
@@ -149,7 +137,6 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-        """`[B, T, D] -> [B, T, D]`."""
         c = self.config
         gate = Dense((c.width,), (c.mlp_width,), c.init_scale, name="gate")(x)
         up = Dense((c.width,), (c.mlp_width,), c.init_scale, name="up")(x)
@@ -164,11 +151,9 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Any, window: Any, cache: Any, place: dict[str, Any]) -> tuple[Any, Any]:
-        """The stream after this layer, and its cache."""
         c = self.config
-        seen, cache = Attention(c, name="attention")(
-            RMSNorm(c.norm_eps, name="attention_norm")(x), window, cache, place
-        )
+        normed = RMSNorm(c.norm_eps, name="attention_norm")(x)
+        seen, cache = Attention(c, name="attention")(normed, window, cache, place)
         x = constrain(x + seen, "batch", "length", "activation")
         x = x + MLP(c, name="mlp")(RMSNorm(c.norm_eps, name="mlp_norm")(x))
         return constrain(x, "batch", "length", "activation"), cache
@@ -186,7 +171,7 @@ class Decoder(nn.Module):
         """Final hidden states; with a cache (then `segments` is None), the cache after these tokens too."""
         c = self.config
         dtype = jnp.dtype(c.dtype)
-        table = self.param("embedding", _normal(c.init_scale), (c.vocab_size, c.width)).astype(dtype)
+        table = self.param("embedding", nn.initializers.normal(c.init_scale), (c.vocab_size, c.width)).astype(dtype)
         # Gathered before the lookup: else rows and width compete for one mesh axis, and the partitioner replicates.
         table = constrain(table, "vocab", "activation")
         x = constrain(table[tokens], "batch", "length", "activation")

@@ -1,14 +1,11 @@
-"""Hugging Face folders in and out: safetensors and `config.json`, without any of transformers' model classes.
+"""Load and save Hugging Face folders (safetensors and `config.json`) of the families in `families/`."""
 
-Llama 2 and 3.x, SmolLM2, Qwen2 and 2.5, Mistral. Weights are streamed from the files straight to their shards.
-"""
-
+import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
-import shutil
-import tempfile
 from typing import Any, Literal
 
 import jax
@@ -17,6 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from mtjax.errors import InputError
+from mtjax.io.files import atomic_folder
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.families import FAMILIES, config_from_json, config_to_json, family_of
 from mtjax.model.families.tensors import hub_tensors, read_params, to_hub
@@ -32,18 +30,18 @@ SHARD_BYTES = 5 * 10**9  # the hub's size limit of one file of a split checkpoin
 def load(
     path: str | os.PathLike[str], *, mesh: Mesh | None = None, dtype: Literal["float32", "bfloat16"] | None = None
 ) -> tuple[LanguageModel, Params]:
-    """The model in a local Hugging Face folder, its parameters in float32 on the mesh.
+    """The model in a local Hugging Face folder, its float32 parameters read straight to their places on the mesh.
 
     A tied model ignores any `lm_head.weight`, an untied one requires it.
 
     Args:
         path: folder with `config.json` and `model.safetensors`, or an index and its files.
-        mesh: split the parameters by `mtjax.distributed.sharding.RULES`; None puts them whole on the first device.
+        mesh: split the parameters by `mtjax.distributed.sharding.RULES`; None puts them on the first device.
         dtype: type to compute in (`DecoderConfig.dtype`); None is float32.
 
     Raises:
         InputError: a missing folder or file, a corrupt file, an unsupported family or rotary type, and tensors that
-            are missing, unknown, misshapen or no floats; each named.
+            are missing, unknown, misshapen or not floats; each named.
 
     >>> model, params = load("my_model")  # doctest: +SKIP
     """
@@ -61,16 +59,14 @@ def read_config(path: str | os.PathLike[str]) -> DecoderConfig:
 
 
 def end_ids(path: str | os.PathLike[str]) -> tuple[int, ...]:
-    """Every id that ends a text, by `generation_config.json` and `config.json` (one id or a list); may be empty."""
+    """Every EOS id, by `generation_config.json` and `config.json` (one id or a list); may be empty."""
     folder, found = pathlib.Path(path), set[int]()
     for name in ("generation_config.json", "config.json"):
         if (folder / name).is_file():
             value = _json(folder, name).get("eos_token_id")
             for one in value if isinstance(value, list) else [value]:
                 if one is not None and not (type(one) is int and 0 <= one < 2**31):
-                    raise InputError(
-                        f"{folder / name}: eos_token_id is {value!r}; expected a token's number, or a list"
-                    )
+                    raise InputError(f"{folder / name}: eos_token_id is {value!r}; expected a token's number or a list")
                 found |= set() if one is None else {one}
     return tuple(sorted(found))
 
@@ -106,20 +102,15 @@ def _open_tensors(folder: pathlib.Path) -> dict[str, Any]:
             if index:
                 raise InputError(f"{folder / file} does not exist, though {INDEX} names it; fetch it too")
             bins = "; convert the PyTorch .bin files there" if list(folder.glob("*.bin")) else ""
-            raise InputError(
-                f"{folder}: neither {SINGLE} nor {INDEX} there; expected the weights beside config.json{bins}"
-            )
+            raise InputError(f"{folder}: no {SINGLE} and no {INDEX}; expected the weights beside config.json{bins}")
         try:
             handle = safe_open(folder / file, framework="numpy")
         except (SafetensorError, OSError) as error:
-            raise InputError(f"{folder / file} is not a whole safetensors file ({error}); fetch it again") from error
-        names = list(handle.keys())
-        tensors |= {name: handle.get_slice(name) for name in names}
+            raise InputError(f"{folder / file} is not a complete safetensors file ({error}); fetch it again") from error
+        tensors |= {name: handle.get_slice(name) for name in list(handle.keys())}
     absent = sorted(set(index) - set(tensors))
     if absent:
-        raise InputError(
-            f"{folder / index[absent[0]]} lacks {absent[0]}, which {INDEX} says it holds; fetch both again"
-        )
+        raise InputError(f"{folder / index[absent[0]]} lacks {absent[0]}, which {INDEX} lists in it; fetch both again")
     return tensors
 
 
@@ -134,42 +125,32 @@ def save(
 ) -> pathlib.Path:
     """Write a Hugging Face folder: safetensors, `config.json`, `generation_config.json`, tokenizer, chat template.
 
-    The folder appears whole or not at all: it is written beside its place and renamed. One that is there already is
-    replaced if it is empty or a model folder. Loading it and saving again gives equal bytes. In many processes all
-    must call; the first one writes.
+    The folder is written atomically; it replaces one that is empty or a model folder. Loading it and saving again gives
+    equal bytes. In many processes all must call; the first one writes.
 
     Args:
-        path: the folder to make.
-        model: the decoder.
-        params: its parameters.
+        path: the folder to make, which is returned.
+        model, params: the decoder and its parameters.
         tokenizer: a `mtjax.data.tokenizer.Tokenizer`, saved along; its ids go into the configs.
         dtype: type of the weights on disk.
         file_bytes: split into files of at most this size; None is the 5 GB of the hub.
-
-    Returns:
-        The folder.
 
     Raises:
         InputError: the folder holds something else; no Hugging Face family has this shape (`families.family_of`).
     """
     folder = check_place(path, model)
-    ids = {} if tokenizer is None else _ids(tokenizer)
+    named = {"bos_token_id": "bos_id", "eos_token_id": "end_id", "pad_token_id": "pad_id"}
+    ids = {key: getattr(tokenizer, name, None) for key, name in named.items()}
+    ids = {key: value for key, value in ids.items() if value is not None}
     config = config_to_json(model.config, dtype=dtype, **ids)
-    first = jax.process_index() == 0
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)) if first else None
-    try:
+    writer: Any = atomic_folder(folder) if jax.process_index() == 0 else contextlib.nullcontext()
+    with writer as temporary:
         _write_tensors(temporary, model, params, np.dtype(getattr(ml_dtypes, dtype, dtype)), file_bytes or SHARD_BYTES)
         if temporary is not None:
             if tokenizer is not None:
                 tokenizer.save(temporary)
             _write_json(temporary / "config.json", config)
             _write_json(temporary / "generation_config.json", {"_from_model_config": True, **ids})
-            temporary.chmod(0o755)
-            _replace(temporary, folder)
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 
@@ -178,17 +159,12 @@ def check_place(path: str | os.PathLike[str], model: LanguageModel) -> pathlib.P
     folder = pathlib.Path(path)
     config_to_json(model.config)
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / "config.json").is_file())):
-        raise InputError(f"{folder} exists and is no model folder; give a new name, or empty it first")
+        raise InputError(f"{folder} exists and is not a model folder; give a new name, or empty it first")
     inside = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not inside.is_dir() or not os.access(inside, os.W_OK):
         why = "cannot be written to" if inside.is_dir() else "is a file"
         raise InputError(f"'{folder}' cannot become a model folder: '{inside}' {why}; give another name")
     return folder
-
-
-def _ids(tokenizer: Any) -> dict[str, int]:
-    ids = {"bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.end_id, "pad_token_id": tokenizer.pad_id}
-    return {key: value for key, value in ids.items() if value is not None}
 
 
 def _write_tensors(
@@ -197,44 +173,30 @@ def _write_tensors(
     """Write all tensors, one file in memory at a time; without a folder, only take part in the gathering."""
     table = FAMILIES[family_of(model.config)].table(model.config)
     sizes = [(name, array.size * dtype.itemsize) for name, array, _ in hub_tensors(table, params, model.config.layers)]
-    plan: list[list[str]] = [[]]
-    held = 0
-    for name, size in sizes:
-        if plan[-1] and held + size > file_bytes:
-            plan.append([])
+    counts, held = [0], 0  # tensors of each file, and bytes in the last one
+    for _, size in sizes:
+        if counts[-1] and held + size > file_bytes:
+            counts.append(0)
             held = 0
-        plan[-1].append(name)
+        counts[-1] += 1
         held += size
     stream = hub_tensors(table, params, model.config.layers)
     where: dict[str, str] = {}
-    for number, names in enumerate(plan, start=1):
-        file = SINGLE if len(plan) == 1 else f"model-{number:05d}-of-{len(plan):05d}.safetensors"
+    for number, count in enumerate(counts, start=1):
+        file = SINGLE if len(counts) == 1 else f"model-{number:05d}-of-{len(counts):05d}.safetensors"
         tensors = {}
-        for _ in names:
-            name, array, inputs = next(stream)
+        for name, array, inputs in itertools.islice(stream, count):
             values = to_hub(array, inputs)
             if folder is not None:
-                tensors[name] = values.astype(dtype)
-                where[name] = file
+                tensors[name], where[name] = values.astype(dtype), file
         if folder is not None:
             from safetensors.numpy import save_file
 
             save_file(tensors, folder / file, metadata={"format": "pt"})
-    if folder is not None and len(plan) > 1:
+    if folder is not None and len(counts) > 1:
         total = sum(size for _, size in sizes)
         _write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": dict(sorted(where.items()))})
 
 
 def _write_json(file: pathlib.Path, value: dict[str, Any]) -> None:
     file.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-
-
-def _replace(new: pathlib.Path, folder: pathlib.Path) -> None:
-    """Put the finished folder in place; what was there goes only after."""
-    if folder.exists():
-        old = pathlib.Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-        folder.rename(old / "model")
-        new.rename(folder)
-        shutil.rmtree(old)
-    else:
-        new.rename(folder)

@@ -1,7 +1,7 @@
-"""Attention kernels that keep no `[T, T]` array: which one a run gets and why, and how each is called.
+"""Attention kernels that keep no `[T, T]` array: the choice of one, and how each is called.
 
-All do what `attention.attend` does under `attention.packed_mask`: the tests hold them to it in interpret mode, and see
-that they lower for the accelerator. None has run on one yet.
+All compute `attention.attend` under `attention.packed_mask`: tests compare them in interpret mode and lower them for
+the accelerator. None has run on one yet.
 """
 
 import functools
@@ -14,45 +14,30 @@ from jaxtyping import Array, Float, Int
 
 from mtjax.errors import InputError
 
-Asked = Literal["auto", "plain", "splash", "triton"]
-"""What a config may ask for: `splash` is Pallas for TPU, `triton` Pallas for GPU."""
+Asked = Literal["auto", "plain", "splash", "triton"]  # `splash` is Pallas for TPU, `triton` Pallas for GPU
 
-HOME = {"tpu": "splash", "gpu": "triton", "cuda": "triton", "rocm": "triton"}
-"""The kernel of each platform."""
-
+HOME = {"tpu": "splash", "gpu": "triton", "cuda": "triton", "rocm": "triton"}  # the kernel of each platform
 LANES = 128  # positions a kernel's block is a multiple of
 BLOCKS = (512, 256, 128)  # the largest that divides the length; 512 is what MaxText and the study's AOT runs use
 
 
 class Choice(NamedTuple):
-    """Which kernel, and why.
+    """Which kernel, and why."""
 
-    Attributes:
-        name: "plain", "splash" or "triton".
-        why: for the line printed at the start of a run.
-        interpret: run it step by step in plain JAX, since it is not at home on this platform; slow, for tests.
-    """
-
-    name: str
-    why: str
-    interpret: bool = False
+    name: str  # "plain", "splash" or "triton"
+    why: str  # for the line printed at the start of a run
+    interpret: bool = False  # run it in plain JAX, because it is made for another platform; slow, for tests
 
 
 def choose(asked: Asked, platform: str, length: int, context: int, windows: tuple[int, ...]) -> Choice:
-    """The kernel for rows of `length` tokens over `context` devices, on `platform`.
+    """The kernel for rows of `length` tokens over `context` devices, on a `platform` such as "tpu".
 
-    Args:
-        asked: "auto" takes the platform's own kernel where it can, else plain attention; a name insists.
-        platform: of the devices, such as "tpu".
-        windows: the window of each layer, in tokens.
-
-    Raises:
-        InputError: the kernel that was insisted on cannot do it.
+    "auto" takes the platform's own kernel where it can, else plain attention; InputError where a kernel that is asked
+    for by name cannot be used. `windows` are those of each layer, in tokens.
     """
     name = HOME.get(platform, "plain") if asked == "auto" else asked
     if name == "plain":
-        why = f"no kernel for {platform}" if asked == "auto" else "as model.attention asks"
-        return Choice("plain", why)
+        return Choice("plain", f"no kernel for {platform}" if asked == "auto" else "as model.attention asks")
     cannot = None
     if length % (LANES * context):
         over = f" over {context} devices" if context > 1 else ""
@@ -79,9 +64,7 @@ def block(length: int) -> int:
 def splash_kernel(heads: int, length: int, window: int | None, context: int, interpret: bool) -> Any:
     """Splash attention for rows of `length` tokens whose queries are split over `context` devices.
 
-    Its arrays say which blocks each part of the queries visits; `shard_map` hands every device its own through
-    `manual_sharding_spec`. Blocks above the diagonal or outside the window are skipped, those of other segments are
-    not.
+    Blocks above the diagonal or outside the window are skipped, those of other segments are not.
     """
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as splash
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
@@ -89,23 +72,11 @@ def splash_kernel(heads: int, length: int, window: int | None, context: int, int
     shape = (length, length)
     mask = masks.CausalMask(shape) if window is None else masks.LocalMask(shape, (window - 1, 0), 0)
     own, whole = block(length // context), block(length)
-    sizes = splash.BlockSizes(
-        block_q=own,
-        block_kv=whole,
-        block_kv_compute=whole,
-        block_q_dkv=own,
-        block_kv_dkv=whole,
-        block_kv_dkv_compute=whole,
-        block_q_dq=own,
-        block_kv_dq=whole,
-    )
-    return splash.make_splash_mha(
-        masks.MultiHeadMask([mask] * heads),
-        block_sizes=sizes,
-        head_shards=1,
-        q_seq_shards=context,
-        interpret=interpret,
-    )
+    of_queries: Any = dict.fromkeys(("block_q", "block_q_dkv", "block_q_dq"), own)
+    of_keys = ("block_kv", "block_kv_compute", "block_kv_dkv", "block_kv_dkv_compute", "block_kv_dq")
+    sizes = splash.BlockSizes(**of_queries | dict.fromkeys(of_keys, whole))
+    options: Any = {"block_sizes": sizes, "head_shards": 1, "q_seq_shards": context, "interpret": interpret}
+    return splash.make_splash_mha(masks.MultiHeadMask([mask] * heads), **options)
 
 
 def splash_attend(
@@ -137,8 +108,6 @@ def triton_attend(
     from jax.experimental.pallas.ops.gpu import attention
 
     repeat = functools.partial(jnp.repeat, repeats=query.shape[2] // key.shape[2], axis=2)
-    scale = 1 / math.sqrt(query.shape[-1])
-    seen: Any = attention.mha(
-        query, repeat(key), repeat(value), segments, sm_scale=scale, causal=True, interpret=interpret
-    )
+    options: Any = {"sm_scale": 1 / math.sqrt(query.shape[-1]), "causal": True, "interpret": interpret}
+    seen: Any = attention.mha(query, repeat(key), repeat(value), segments, **options)
     return seen.astype(value.dtype)

@@ -1,4 +1,4 @@
-"""The decoder behind the function contract: `make_language_model(config)` gives a `LanguageModel`."""
+"""The decoder as functions: `make_language_model(config)` gives a `LanguageModel`."""
 
 import dataclasses
 import functools
@@ -21,31 +21,19 @@ def axes_of(config: DecoderConfig) -> dict[str, Any]:
         | ({"bias": ("layers", name, "head_dim")} if config.qkv_bias else {})
     )
     norm = {"scale": ("layers", "norm")}
-    layers = {
-        "attention_norm": norm,
-        "attention": {
-            "query": heads("heads"),
-            "key": heads("kv_heads"),
-            "value": heads("kv_heads"),
-            "out": {"kernel": ("layers", "heads", "head_dim", "embed")},
-        }
-        | ({"query_norm": norm, "key_norm": norm} if config.qk_norm else {}),
-        "mlp_norm": norm,
-        "mlp": {
-            "gate": {"kernel": ("layers", "embed", "mlp")},
-            "up": {"kernel": ("layers", "embed", "mlp")},
-            "down": {"kernel": ("layers", "mlp", "embed")},
-        },
-    }
+    attention: dict[str, Any] = {"query": heads("heads"), "key": heads("kv_heads"), "value": heads("kv_heads")}
+    attention["out"] = {"kernel": ("layers", "heads", "head_dim", "embed")}
+    attention |= {"query_norm": norm, "key_norm": norm} if config.qk_norm else {}
+    wide = {"kernel": ("layers", "embed", "mlp")}
+    mlp = {"gate": wide, "up": wide, "down": {"kernel": ("layers", "mlp", "embed")}}
+    layers = {"attention_norm": norm, "attention": attention, "mlp_norm": norm, "mlp": mlp}
     axes = {"embed": {"embedding": ("vocab", "embed")}, "layers": layers, "final_norm": {"scale": ("norm",)}}
     return axes if config.tied else axes | {"head": {"kernel": ("embed", "vocab")}}
 
 
 @functools.lru_cache(maxsize=16)
 def make_language_model(config: DecoderConfig) -> LanguageModel:
-    """The functions of a decoder with these settings; no parameters are made until `init` is called.
-
-    Equal settings give the same functions, so that programs compiled for one model serve every copy of it.
+    """The functions of a decoder. Equal settings give the same functions, so that compiled programs are shared.
 
     >>> model = make_language_model(DecoderConfig(vocab_size=32, width=16, layers=2, heads=2, kv_heads=1, head_dim=8))
     >>> params = jax.eval_shape(model.init, jax.random.key(0))
@@ -82,7 +70,7 @@ def make_language_model(config: DecoderConfig) -> LanguageModel:
         if scaling is not None and scaling.kind == "dynamic" and length > config.max_length:
             raise InputError(
                 f"a cache of {length} positions, model.max_length={config.max_length}: beyond it dynamic scaling "
-                "turns all keys anew with every token, kept ones too; stay within it, or recompute"
+                "turns all keys again with every token, cached ones too; stay within it, or recompute"
             )
         shape = (config.layers, batch_size, length, config.kv_heads, config.head_dim)
         return {"key": jnp.zeros(shape, dtype), "value": jnp.zeros(shape, dtype)}

@@ -1,4 +1,4 @@
-"""A language model with its parameters, as objectives see it: scores, functions of the logits, hidden states."""
+"""`ModelPolicy`: a language model with its parameters, as objectives use it."""
 
 import dataclasses
 import math
@@ -36,7 +36,7 @@ class ModelPolicy:
     chunk: int
 
     def hidden(self, batch: Batch) -> Float[Array, "*B T D"]:
-        """Final hidden states; axes in front of T are rows."""
+        """Final hidden states; axes before T are rows."""
         rows = lambda x: x.reshape(-1, x.shape[-1])
         out = self.model.hidden(self.params, rows(batch.tokens), rows(batch.segments))
         return out.reshape(*batch.tokens.shape, -1)
@@ -44,21 +44,16 @@ class ModelPolicy:
     def map_logits(self, fn: Callable[..., Any], batch: Batch, also: tuple[Any, ...] = ()) -> Any:
         """See `mtjax.types.Policy.map_logits`; `fn` gets the extras that are per token, each `[C]`."""
         policies = (self, *also)
-        length = batch.tokens.shape[-1]
-        rows = math.prod(batch.tokens.shape[:-1])
-        hiddens = tuple(policy.hidden(batch).reshape(rows, length, -1) for policy in policies)
+        shape = batch.tokens.shape
+        rows = lambda x: jnp.asarray(x).reshape(math.prod(shape[:-1]), shape[-1], *x.shape[len(shape) :])
+        hiddens = tuple(rows(policy.hidden(batch)) for policy in policies)
         heads = tuple(head_of(policy.model, policy.params, own) for policy, own in zip(policies, hiddens, strict=True))
         per_token = {
-            name: jnp.asarray(x).reshape(rows, length)
-            for name, x in batch.extras.items()
-            if not name.startswith("segment_") and x.shape == batch.tokens.shape
+            name: rows(x) for name, x in batch.extras.items() if not name.startswith("segment_") and x.shape == shape
         }
         call = fn if also else lambda logits, tokens, extras: fn(logits[0], tokens, extras)
-        tokens, segments = jnp.asarray(batch.tokens), jnp.asarray(batch.segments)
-        out = map_next_token(
-            call, heads, hiddens, tokens.reshape(rows, length), segments.reshape(rows, length), per_token, self.chunk
-        )
-        return jax.tree.map(lambda x: x.reshape(batch.tokens.shape), out)
+        out = map_next_token(call, heads, hiddens, rows(batch.tokens), rows(batch.segments), per_token, self.chunk)
+        return jax.tree.map(lambda x: x.reshape(shape), out)
 
     def scores(self, batch: Batch) -> TokenScores:
         """See `mtjax.types.Policy.scores`."""
@@ -68,7 +63,6 @@ class ModelPolicy:
 def make_policy(model: LanguageModel, params: Params, *, chunk: int = 128) -> Policy:
     """A policy from a model and its parameters.
 
-    Args:
-        chunk: positions whose logits exist at a time on a device; scratch memory is a few float32 `[chunk, V]` arrays.
+    `chunk` positions have logits at a time on a device: scratch memory is a few float32 `[chunk, V]` arrays.
     """
     return ModelPolicy(model, params, chunk)

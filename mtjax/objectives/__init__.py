@@ -4,8 +4,7 @@ Losses that are added to any objective are in `regularizers/`.
 """
 
 from mtjax.objectives.base import OBJECTIVES
-from mtjax.objectives.regularized import with_regularizers
-from mtjax.objectives.regularizers import REGULARIZERS
+from mtjax.objectives.regularizers import REGULARIZERS, with_regularizers
 from mtjax.registry import import_modules
 
 import_modules(__name__)

@@ -1,25 +1,24 @@
 """DCO: direct coverage optimisation, a loss for pass@n, and its arithmetic on log-probabilities."""
 
 import dataclasses
-from typing import ClassVar, Literal, NamedTuple
+import math
+from typing import Annotated, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from annotated_types import Ge, Lt
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int
 
 from mtjax.errors import InputError
 from mtjax.objectives import base, sequences
+from mtjax.objectives.base import Key, Outcome
 from mtjax.objectives.numerics import log1mexp, wide
-from mtjax.types import Batch, Mean, Metrics, Policy
+from mtjax.types import Batch, Policy, TokenScores
 
-__all__ = ["DEAD", "Dco", "dco_code", "dco_loss", "dco_paper", "dco_weight"]
-
-DEAD = 0.1
-"""An example with a smaller weight has almost no gradient left: `p > 3.6 / n`. The authors' filter drops it."""
-
-TINY = -12.0
-"""Where `log(n p)` is below this, two terms of the series in `n p` are exact in float32."""
+DEAD = 0.1  # An example with a smaller weight has almost no gradient left: `p > 3.6 / n`. The authors' filter drops it.
+TINY = -12.0  # Where `log(n p)` is below this, two terms of the series in `n p` are exact in float32.
+Samples = Annotated[base.Number, Ge(1), Lt(math.inf), "1 is cross-entropy"]
 
 
 def dco_loss(logprob: ArrayLike, n: ArrayLike) -> Float[Array, "..."]:
@@ -87,7 +86,7 @@ _loss.defjvps(lambda tangent, _, logprob, n: -_weight(logprob, n) * tangent, Non
 
 @base.OBJECTIVES.register("dco")
 @dataclasses.dataclass(frozen=True)
-class Dco:
+class Dco(base.Settings):
     """Direct coverage optimisation: a loss for pass@n that stops training answers that n samples already find.
 
     Formula: per example, with log p the sum over its weighted targets and F = `dco_weight`,
@@ -117,37 +116,24 @@ class Dco:
     post of 2025-03-07 and their code (`allanraventos/refine`), see `dco_paper` and `dco_code`.
     """
 
-    task: ClassVar[str] = "any"
-    needs_reference: ClassVar[bool] = False
-
-    n: base.Number = 256
+    n: Samples = 256
     """Samples at test time (of one step, with granularity step); 1 is cross-entropy. About as many as you will draw."""
     granularity: Literal["sequence", "step", "external"] = "sequence"
     """Whose probability: the whole example's, each step's, or a success rate that the data brings."""
     reduction: Literal["sum", "token_mean"] = "sum"
     """Sum over tokens, the exact gradient, or F times the mean per token, as released."""
 
-    def __post_init__(self) -> None:
-        base.require(self, "n", at_least=1, why="1 is cross-entropy")
-        for name, known in (("granularity", ("sequence", "step", "external")), ("reduction", ("sum", "token_mean"))):
-            if getattr(self, name) not in known:
-                raise InputError(f"objective.{name}={getattr(self, name)!r}: expected one of {known}")
-
-    def __call__(
-        self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: PRNGKeyArray | None = None
-    ) -> tuple[Mean, Metrics]:
-        """The loss of the batch; mean weight, log-probability and confidence."""
-        batch, steps = self._only_steps(batch)
+    def __call__(self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: Key = None) -> Outcome:
+        batch, of_steps = self._only_steps(batch), self.granularity == "step"
         scores, segments = policy.scores(batch), jnp.asarray(batch.segments)
-        ours = sequences.sequence_scores(scores, batch)
-        token_logprob, weights = sequences.target_logprob(scores, batch)
-        units = self._units(ours, token_logprob, weights, batch, steps)
+        ours, units = sequences.sequence_scores(scores, batch), self._units(scores, batch)
+        token_logprob, _ = sequences.target_logprob(scores, batch)
         per_example = lambda x: base.segment_sum(x, segments, sequences.segment_count(batch))
         if self.reduction == "sum" and self.granularity != "external":
             loss = dco_loss(units.logprob, units.n)
-            loss = loss if steps is None else per_example(jnp.where(units.live, loss, 0))
+            loss = per_example(jnp.where(units.live, loss, 0)) if of_steps else loss
         else:
-            factor = units.weight if steps is not None else base.spread(units.weight, segments)
+            factor = units.weight if of_steps else base.spread(units.weight, segments)
             # A weight of 0 must drop a token even if its log-probability is infinite.
             loss = -per_example(jnp.where(factor != 0, factor * token_logprob, 0))
             if self.reduction == "token_mean":
@@ -160,47 +146,34 @@ class Dco:
         return sequences.mean_of(loss, ours.live), metrics | sequences.confidence(units.logprob, units.live)
 
     def weights(self, policy: Policy, batch: Batch) -> Float[Array, "*B S"]:
-        """F of each packed example (with granularity step: the largest F of its steps); 0 where there is none.
-
-        The live filter keeps examples by it.
-        """
-        batch, steps = self._only_steps(batch)
-        scores = policy.scores(batch)
-        units = self._units(
-            sequences.sequence_scores(scores, batch), *sequences.target_logprob(scores, batch), batch, steps
-        )
+        """F of each packed example, for the live filter; with granularity step, the largest F of its steps."""
+        batch = self._only_steps(batch)
+        units = self._units(policy.scores(batch), batch)
         weight = jnp.where(units.live, units.weight, 0)
-        if steps is None:
+        if self.granularity != "step":
             return weight
-        number = jnp.arange(1, sequences.segment_count(batch) + 1)
-        own = jnp.asarray(batch.segments)[..., None] == number
+        own = jnp.asarray(batch.segments)[..., None] == jnp.arange(1, sequences.segment_count(batch) + 1)
         return jnp.max(jnp.where(own, weight[..., None], 0), axis=-2)
 
-    def _only_steps(self, batch: Batch) -> tuple[Batch, Int[Array, "*B T"] | None]:
-        """The batch without the targets outside of steps, and the numbers of steps; with granularity step only."""
+    def _only_steps(self, batch: Batch) -> Batch:
+        """With granularity step, the batch without the targets outside of steps."""
         if self.granularity != "step":
-            return batch, None
+            return batch
         if "step_ids" not in batch.extras:
             raise InputError(
                 f"objective 'dco' with granularity 'step' needs extras['step_ids'], got {sorted(batch.extras)}; set "
                 "data.task.steps=True"
             )
-        steps = jnp.asarray(batch.extras["step_ids"])
-        return batch._replace(weights=jnp.where(steps > 0, jnp.asarray(batch.weights), 0)), steps
+        inside = jnp.asarray(batch.extras["step_ids"]) > 0
+        return batch._replace(weights=jnp.where(inside, jnp.asarray(batch.weights), 0))
 
-    def _units(
-        self,
-        ours: sequences.Sequences,
-        token_logprob: Float[Array, "*B T"],
-        weights: Float[Array, "*B T"],
-        batch: Batch,
-        steps: Int[Array, "*B T"] | None,
-    ) -> "Units":
-        """What F is of: examples or steps."""
+    def _units(self, scores: TokenScores, batch: Batch) -> "Units":
+        ours = sequences.sequence_scores(scores, batch)
         n = jnp.asarray(batch.extras.get("segment_n", jnp.full(ours.live.shape, self.n)), jnp.float32)
         n = jnp.where(ours.live, n, 1)
-        if steps is not None:
-            segments = jnp.asarray(batch.segments)
+        if self.granularity == "step":
+            token_logprob, weights = sequences.target_logprob(scores, batch)
+            segments, steps = jnp.asarray(batch.segments), jnp.asarray(batch.extras["step_ids"])
             logprob, first = step_logprob(token_logprob, weights != 0, segments, steps)
             n = jnp.where(weights != 0, base.spread(n, segments), 1)
             return Units(logprob, n, dco_weight(logprob, n), first)
@@ -211,19 +184,12 @@ class Dco:
 
 
 class Units(NamedTuple):
-    """What F is of: examples, or steps, which stand at every target of theirs and are live at the first one.
+    """What F is of: examples, or steps, which stand at every target of theirs and are live at the first one."""
 
-    Attributes:
-        logprob: log-probability of the example or step, in nats.
-        n: samples.
-        weight: F, without gradient.
-        live: what to count.
-    """
-
-    logprob: Float[Array, "*N"]
-    n: Float[Array, "*N"]
-    weight: Float[Array, "*N"]
-    live: Bool[Array, "*N"]
+    logprob: Float[Array, "*N"]  # log-probability of the example or step, in nats
+    n: Float[Array, "*N"]  # samples
+    weight: Float[Array, "*N"]  # F, without gradient
+    live: Bool[Array, "*N"]  # what to count
 
 
 def step_logprob(
@@ -236,8 +202,7 @@ def step_logprob(
 
     A step is a run of tokens of one segment with one number. Time and memory grow with T, not with its square.
     """
-    length = segments.shape[-1]
-    place = jnp.arange(length)
+    place = jnp.arange(length := segments.shape[-1])
 
     def one_row(logprob: Array, target: Array, segments: Array, steps: Array) -> tuple[Array, Array]:
         changes = lambda x: jnp.concatenate([jnp.ones(1, bool), x[1:] != x[:-1]])

@@ -2,23 +2,24 @@
 
 import dataclasses
 import math
-from typing import ClassVar, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import jax
+from annotated_types import Gt, Lt
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from mtjax.errors import InputError, suggest
 from mtjax.objectives import base, sequences
+from mtjax.objectives.base import Key, NonNegative, Outcome
 from mtjax.objectives.numerics import wide
-from mtjax.types import Batch, Mean, Metrics, Policy
+from mtjax.types import Batch, Policy
 
-Kind = Literal["sigmoid", "robust", "ipo", "hinge"]
-"""Which function of the margin is the loss, see `dpo_loss`."""
+Kind = Literal["sigmoid", "robust", "ipo", "hinge"]  # which function of the margin is the loss, see `dpo_loss`
+Beta = Annotated[base.Number, Gt(0), Lt(math.inf), "0.1 is usual, 5 with length_normalised"]
 
 
 def _check(kind: str, label_smoothing: base.Number) -> None:
-    """Raise InputError for an unknown kind, or a label smoothing that the kind has no use for."""
     if kind not in get_args(Kind):
         raise InputError(f"unknown kind of dpo '{kind}'; {suggest(kind, get_args(Kind))}")
     if not 0 <= label_smoothing < 0.5:
@@ -52,13 +53,10 @@ def dpo_loss(
     0.513
 
     Args:
-        chosen_logratio: `log pi(chosen) - log pi_ref(chosen)` in nats, any shape.
-        rejected_logratio: the same of the rejected text; broadcasts with it.
-        beta: how dearly leaving the reference is paid, > 0.
+        chosen_logratio, rejected_logratio: `log pi(y) - log pi_ref(y)` in nats of either text, any shape.
+        beta: strength of the implicit KL penalty, > 0.
 
-    Returns:
-        Losses in the shape of the margin, float32. Raises InputError for an unknown kind, and for a label smoothing
-        outside [0, 0.5) or with ipo or hinge.
+    Returns float32. Raises InputError for an unknown kind, a label smoothing outside [0, 0.5) or with ipo or hinge.
 
     Source: Rafailov et al. 2023, eq. 7 (arXiv 2305.18290); cDPO: Mitchell's note of 2023; robust: Chowdhury et al. 2024
     (arXiv 2403.00409); ipo: Azar et al. 2023, eq. 17 (arXiv 2310.12036); hinge: Zhao et al. 2023 with log-ratios
@@ -81,7 +79,7 @@ def dpo_loss(
 
 @base.OBJECTIVES.register("dpo")
 @dataclasses.dataclass(frozen=True)
-class Dpo:
+class Dpo(base.Settings):
     """Direct preference optimisation: raise the chosen text over the rejected one, relative to a reference.
 
     Formula: the mean of `dpo_loss` over pairs with `logratio = log pi(y | x) - gamma log pi_ref(y | x)`, sums over the
@@ -100,21 +98,19 @@ class Dpo:
     (arXiv 2411.15124), whose settings are `dpo_tulu3()`.
     """
 
-    task: ClassVar[str] = "pair"
-    needs_reference: ClassVar[bool] = True
+    task = "pair"
+    needs_reference = True
 
-    beta: base.Number = 0.1
-    """How dearly leaving the reference is paid. 0.1 suits sums; Tülu 3 has 5, for means per token."""
+    beta: Beta = 0.1  # Strength of the implicit KL penalty. 0.1 suits sums; Tülu 3 has 5, for means per token.
     kind: Kind = "sigmoid"  # Which function of the margin: sigmoid, robust, ipo (beta is its tau) or hinge.
     label_smoothing: base.Number = 0.0
     """Share of pairs believed to be the wrong way round: cDPO with sigmoid; robust corrects for it."""
     length_normalised: bool = False  # Divide each log-ratio by its text's own length. Needs a much larger beta.
-    gamma: base.Number = 1.0  # How much of the reference is subtracted: 1 is DPO, 0 does without it.
+    gamma: NonNegative = 1.0  # How much of the reference is subtracted: 1 is DPO, 0 does without it.
 
     def __post_init__(self) -> None:
-        base.require(self, "beta", above=0, why="0.1 is usual, 5 with length_normalised")
-        base.require(self, "gamma", at_least=0)
         _check(self.kind, self.label_smoothing)
+        super().__post_init__()
 
     @property
     def at_reference(self) -> float | None:
@@ -126,10 +122,7 @@ class Dpo:
             return None
         return {"ipo": 1 / (4 * self.beta**2), "hinge": 1.0}.get(self.kind, math.log(2))
 
-    def __call__(
-        self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: PRNGKeyArray | None = None
-    ) -> tuple[Mean, Metrics]:
-        """The loss of the batch, and what to watch."""
+    def __call__(self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: Key = None) -> Outcome:
         ours = sequences.pair_scores(policy, batch, "dpo")
         theirs = sequences.reference_pairs(reference, batch, "dpo")
         chosen = ours.chosen.logprob - self.gamma * theirs.chosen.logprob

@@ -1,17 +1,16 @@
 """KTO: right and wrong texts that need not come in pairs, each against a point of reference."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from mtjax.objectives import base, sequences
+from mtjax.objectives.base import Key, NonNegative, Outcome, Positive, Sums
 from mtjax.objectives.numerics import wide
-from mtjax.types import Batch, Mean, Metrics, Policy
+from mtjax.types import Batch, Mean, Policy
 
 
 def kto_loss(
@@ -45,7 +44,7 @@ def kto_loss(
 
 @base.OBJECTIVES.register("kto")
 @dataclasses.dataclass(frozen=True)
-class Kto:
+class Kto(base.Settings):
     """Kahneman-Tversky optimisation: raise right texts and lower wrong ones, less so the further they already are.
 
     Formula: the mean of `kto_loss` over texts, with `z0 = max(0, mean of the batch's log-ratios)`.
@@ -53,11 +52,10 @@ class Kto:
     Want it when right and wrong texts do not come in pairs, or are of unequal number: `right_weight * n_right` and
     `wrong_weight * n_wrong` should be alike.
 
-    z0 stands for the divergence of policy and reference. The paper takes the mean log-ratio of mismatched texts
-    (each prompt with the next one's answer), clipped at 0, which needs another forward pass and depends on who is next
-    to whom. Here it is the mean over the batch's own texts, right and wrong alike, clipped at 0: a sum and a count, so
-    that any split and order of a batch gives the same. What it loses: texts in training move it directly, so it is
-    larger where right ones have been raised.
+    z0 stands for the divergence of policy and reference. The paper takes the mean log-ratio of mismatched texts (each
+    prompt with the next one's answer), clipped at 0. Here it is the mean over the batch's own texts, right and wrong
+    alike, clipped at 0: no second forward pass, and any split and order of a batch gives the same. Its drawback: texts
+    in training move it directly, so it is larger where right ones have been raised.
 
     Needs `extras["segment_polarity"]` `[*B, S]`, 1 right and 0 wrong: single sequences `(B, T)` without a prefix that
     gives them away (task `completion` with both polarities), or packed pairs `(B, 2, T)`, whose sides count apart.
@@ -67,18 +65,12 @@ class Kto:
     Source: Ethayarajh et al., "KTO: Model Alignment as Prospect Theoretic Optimization", 2024 (arXiv 2402.01306).
     """
 
-    task: ClassVar[str] = "any"
-    by_polarity: ClassVar[bool] = True  # tells right from wrong texts, so the sides of a pair too
-    needs_reference: ClassVar[bool] = True
+    by_polarity = True  # tells right from wrong texts, so the sides of a pair too
+    needs_reference = True
 
-    beta: base.Number = 0.1  # How soon gains and losses saturate.
-    right_weight: base.Number = 1.0  # How much a right (desirable) text counts.
-    wrong_weight: base.Number = 1.0  # How much a wrong (undesirable) text counts.
-
-    def __post_init__(self) -> None:
-        base.require(self, "beta", above=0)
-        base.require(self, "right_weight", at_least=0)
-        base.require(self, "wrong_weight", at_least=0)
+    beta: Positive = 0.1  # How soon gains and losses saturate.
+    right_weight: NonNegative = 1.0  # How much a right (desirable) text counts.
+    wrong_weight: NonNegative = 1.0  # How much a wrong (undesirable) text counts.
 
     @property
     def at_reference(self) -> float | None:
@@ -92,14 +84,8 @@ class Kto:
         return {"logratio": sequences.mean_of(ours.logprob - theirs.logprob, ours.live)}
 
     def __call__(
-        self,
-        policy: Policy,
-        batch: Batch,
-        *,
-        reference: Policy | None = None,
-        key: PRNGKeyArray | None = None,
-        statistics: Mapping[str, Mean] | None = None,
-    ) -> tuple[Mean, Metrics]:
+        self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: Key = None, statistics: Sums = None
+    ) -> Outcome:
         """The loss of the batch, and what to watch; without `statistics` z0 is that of this batch alone."""
         if statistics is None:
             statistics = self.statistics(policy, batch, reference=reference)

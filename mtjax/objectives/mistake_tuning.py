@@ -1,19 +1,22 @@
 """Mistake tuning: learn from right and wrong rationales, told apart by a prefix (Tong et al., ACL 2024)."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Annotated
 
 import jax.numpy as jnp
-from jaxtyping import PRNGKeyArray
+from annotated_types import Ge, Lt
 
 from mtjax.errors import InputError
 from mtjax.objectives import base, sequences
-from mtjax.types import Batch, Mean, Metrics, Policy
+from mtjax.objectives.base import Key, Outcome
+from mtjax.types import Batch, Mean, Policy
+
+NO_SIGN = "mistake tuning has no negative sign; set it between 0 and 1 to weaken wrong rationales"
 
 
 @base.OBJECTIVES.register("mistake_tuning")
 @dataclasses.dataclass(frozen=True)
-class MistakeTuning:
+class MistakeTuning(base.Settings):
     """Cross-entropy on right and wrong rationales, each behind the prefix of its polarity.
 
     Formula: `L = -sum_t v_t log p(y_t | y_<t) / sum_t v_t`, where `v_t = w_t` in right segments and
@@ -34,34 +37,21 @@ class MistakeTuning:
     polarities have weight 1 and the sum covers the whole sequence: `incorrect_weight=1`, `loss_on="all"`.
     """
 
-    task: ClassVar[str] = "mistake"
-    needs_reference: ClassVar[bool] = False
+    task = "mistake"
 
-    incorrect_weight: float = 1.0
-    """How much a token of a wrong rationale counts, in units of a right one's; 0 leaves the wrong ones out."""
+    incorrect_weight: Annotated[float, Ge(0), Lt(float("inf")), NO_SIGN] = 1.0
+    """Weight of a token of a wrong rationale, in units of a right one's; 0 leaves the wrong ones out."""
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.incorrect_weight < float("inf"):
-            raise InputError(
-                f"objective.incorrect_weight={self.incorrect_weight}: expected a finite number >= 0 "
-                "(mistake tuning has no negative sign); set it between 0 and 1 to weaken wrong rationales"
-            )
-
-    def __call__(
-        self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: PRNGKeyArray | None = None
-    ) -> tuple[Mean, Metrics]:
-        """The loss of the batch; metrics by polarity."""
+    def __call__(self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: Key = None) -> Outcome:
         if "segment_polarity" not in batch.extras:
-            raise InputError(
-                f"mistake_tuning needs extras['segment_polarity'], got {sorted(batch.extras)}: use the task 'mistake'"
-            )
+            raise InputError(f"extras['segment_polarity'] is missing in {sorted(batch.extras)}: use the task 'mistake'")
         scores = policy.scores(batch)
         polarity = jnp.asarray(batch.extras["segment_polarity"], jnp.float32)
         right = base.spread(polarity, batch.segments)
         loss, metrics = base.weighted_nll(scores, batch, batch.weights * (right + self.incorrect_weight * (1 - right)))
         right_loss, _ = base.weighted_nll(scores, batch, batch.weights * right)
         wrong_loss, _ = base.weighted_nll(scores, batch, batch.weights * (1 - right))
-        wrong_share = Mean(wrong_loss.count, wrong_loss.count + right_loss.count)
-        metrics |= {"nll_right": right_loss, "nll_wrong": wrong_loss, "wrong_share": wrong_share}
+        metrics |= {"nll_right": right_loss, "nll_wrong": wrong_loss}
+        metrics["wrong_share"] = Mean(wrong_loss.count, wrong_loss.count + right_loss.count)
         ours = sequences.sequence_scores(scores, batch)
         return loss, metrics | sequences.confidence(ours.logprob, ours.live & (polarity > 0.5))

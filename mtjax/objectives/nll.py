@@ -1,17 +1,15 @@
 """Plain fine-tuning: the negative log-likelihood of the target tokens."""
 
 import dataclasses
-from typing import ClassVar
-
-from jaxtyping import PRNGKeyArray
 
 from mtjax.objectives import base, sequences
-from mtjax.types import Batch, Mean, Metrics, Policy
+from mtjax.objectives.base import Key, Outcome
+from mtjax.types import Batch, Policy
 
 
 @base.OBJECTIVES.register("nll")
 @dataclasses.dataclass(frozen=True)
-class Nll:
+class Nll(base.Settings):
     """Negative log-likelihood (cross-entropy), the loss of supervised fine-tuning.
 
     Formula: `L = -sum_t w_t log p(y_t | y_<t) / sum_t w_t` with `w = batch.weights`, in nats per unit of weight.
@@ -21,12 +19,7 @@ class Nll:
     Shapes: `tokens`, `weights`, `segments` are `(B, T)`, or have further axes that are treated alike.
     """
 
-    task: ClassVar[str] = "any"
-    needs_reference: ClassVar[bool] = False
-
-    def __call__(
-        self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: PRNGKeyArray | None = None
-    ) -> tuple[Mean, Metrics]:
+    def __call__(self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: Key = None) -> Outcome:
         """The loss of the batch; its `entropy`, `top1` and the histogram `confidence/...` of whole examples."""
         scores = policy.scores(batch)
         loss, metrics = base.weighted_nll(scores, batch, batch.weights)

@@ -2,23 +2,22 @@
 
 import dataclasses
 import math
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from mtjax.objectives import base, sequences
+from mtjax.objectives.base import Key, NonNegative, Outcome, Positive
 from mtjax.objectives.numerics import wide
-from mtjax.types import Batch, Mean, Metrics, Policy
+from mtjax.types import Batch, Mean, Policy
 
 
 def npo_loss(logratio: ArrayLike, *, beta: ArrayLike) -> Float[Array, "..."]:
     """`-2 / beta * log sigmoid(-beta * logratio)`, elementwise; `2 / beta * log 2` at the reference.
 
-    Its slope is `2 sigmoid(beta logratio)`: 1 at the reference, and fading as the text gets less likely than it was,
-    where gradient ascent would go on without end.
+    Its slope is `2 sigmoid(beta logratio)`: 1 at the reference, and falling as the text gets less likely than it was.
 
     >>> round(float(npo_loss(0.0, beta=0.1)), 4)  # 20 log 2
     13.8629
@@ -33,7 +32,7 @@ def npo_loss(logratio: ArrayLike, *, beta: ArrayLike) -> Float[Array, "..."]:
 
 @base.OBJECTIVES.register("npo")
 @dataclasses.dataclass(frozen=True)
-class Npo:
+class Npo(base.Settings):
     """Negative preference optimisation: unlearn wrong texts, relative to a reference; right ones only hold.
 
     Formula: `(sum_wrong npo_loss(logratio) + nll_weight * sum_right nll) / (n_wrong + nll_weight * n_right)`, where
@@ -51,26 +50,18 @@ class Npo:
     (arXiv 2404.05868). How right texts are averaged with wrong ones is ours.
     """
 
-    task: ClassVar[str] = "any"
-    by_polarity: ClassVar[bool] = True  # tells right from wrong texts, so the sides of a pair too
-    needs_reference: ClassVar[bool] = True
+    by_polarity = True  # tells right from wrong texts, so the sides of a pair too
+    needs_reference = True
 
-    beta: base.Number = 0.1  # How soon forgetting fades once a text is less likely than under the reference.
-    nll_weight: base.Number = 0.0  # How much a right text's cross-entropy (mean per token) counts beside a wrong text.
-
-    def __post_init__(self) -> None:
-        base.require(self, "beta", above=0)
-        base.require(self, "nll_weight", at_least=0)
+    beta: Positive = 0.1  # How soon forgetting fades once a text is less likely than under the reference.
+    nll_weight: NonNegative = 0.0  # Weight of a right text's cross-entropy (mean per token) beside a wrong text.
 
     @property
     def at_reference(self) -> float | None:
         """`2 / beta * log 2`, the loss where policy and reference agree; None with right texts in it."""
         return None if self.nll_weight else 2 / self.beta * math.log(2)
 
-    def __call__(
-        self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: PRNGKeyArray | None = None
-    ) -> tuple[Mean, Metrics]:
-        """The loss of the batch, and what to watch."""
+    def __call__(self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: Key = None) -> Outcome:
         right = sequences.is_right(batch, "npo")
         ours = sequences.sequence_scores(policy.scores(batch), batch)
         logratio = ours.logprob - sequences.reference_scores(reference, batch, "npo").logprob

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-NEAREST = -(2.0**-24)
-"""The log-probability closest to 0 that float32 can tell from certainty: `1 - exp(x)` is 6e-8 there."""
+NEAREST = -(2.0**-24)  # the log-probability closest to 0 that float32 can tell from it: `1 - exp(x)` is 6e-8 there
 
 
 def wide(x: ArrayLike) -> Float[Array, "..."]:
@@ -32,10 +31,7 @@ def log1mexp(x: ArrayLike) -> Float[Array, "..."]:
 
 
 def below_certain(logprob: ArrayLike) -> Float[Array, "..."]:
-    """The log-probability, held at `NEAREST` where it is larger, its slope kept: for what is infinite at certainty.
-
-    A slope of 0 there would stop learning exactly where the model is surest.
-    """
+    """The log-probability, at most `NEAREST`, with its gradient kept, so that learning goes on where p is 1."""
     logprob = wide(logprob)
     held = logprob + jax.lax.stop_gradient(NEAREST - logprob)
     return jnp.where(logprob > NEAREST, held, logprob)

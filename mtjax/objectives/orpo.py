@@ -1,15 +1,15 @@
 """ORPO: fine-tuning on the chosen text with a penalty on the odds of the rejected one; no reference."""
 
 import dataclasses
-from typing import ClassVar
 
 import jax
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from mtjax.objectives import base, sequences
+from mtjax.objectives.base import Key, NonNegative, Outcome
 from mtjax.objectives.numerics import log_odds, wide
-from mtjax.types import Batch, Mean, Metrics, Policy
+from mtjax.types import Batch, Policy
 
 
 def orpo_loss(
@@ -24,9 +24,8 @@ def orpo_loss(
     0.9163
 
     Args:
-        chosen_mean_logprob: log-probability of the chosen text divided by its length: nats per token, any shape.
-        rejected_mean_logprob: the same of the rejected text.
-        odds_weight: the paper's lambda.
+        chosen_mean_logprob, rejected_mean_logprob: log-probability divided by length: nats per token, any shape.
+        odds_weight: the paper's lambda, other code's beta.
     """
     chosen = wide(chosen_mean_logprob)
     ratio = log_odds(chosen) - log_odds(rejected_mean_logprob)
@@ -35,7 +34,7 @@ def orpo_loss(
 
 @base.OBJECTIVES.register("orpo")
 @dataclasses.dataclass(frozen=True)
-class Orpo:
+class Orpo(base.Settings):
     """Odds ratio preference optimisation: cross-entropy on the chosen text, and its odds over the rejected one's.
 
     Formula: the mean over pairs of `-m_c - odds_weight * log sigmoid(log(p_c / (1 - p_c)) - log(p_r / (1 - p_r)))`,
@@ -51,19 +50,11 @@ class Orpo:
     Source: Hong et al., "ORPO: Monolithic Preference Optimization without Reference Model", 2024 (arXiv 2403.07691).
     """
 
-    task: ClassVar[str] = "pair"
-    needs_reference: ClassVar[bool] = False
+    task = "pair"
 
-    odds_weight: base.Number = 0.1
-    """How much the odds count beside the cross-entropy: the paper's lambda, other code's beta."""
+    odds_weight: NonNegative = 0.1  # Weight of the odds beside the cross-entropy: the paper's lambda.
 
-    def __post_init__(self) -> None:
-        base.require(self, "odds_weight", at_least=0)
-
-    def __call__(
-        self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: PRNGKeyArray | None = None
-    ) -> tuple[Mean, Metrics]:
-        """The loss of the batch, and what to watch."""
+    def __call__(self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: Key = None) -> Outcome:
         ours = sequences.pair_scores(policy, batch, "orpo")
         chosen, rejected = ours.chosen.mean_logprob, ours.rejected.mean_logprob
         loss = orpo_loss(chosen, rejected, odds_weight=self.odds_weight)

@@ -2,18 +2,19 @@
 
 import dataclasses
 import math
-from typing import ClassVar, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from mtjax.errors import InputError
 from mtjax.objectives import base, sequences
+from mtjax.objectives.base import Key, NonNegative, Outcome, Positive
 from mtjax.objectives.dpo import dpo_loss
 from mtjax.objectives.numerics import wide
-from mtjax.types import Batch, Mean, Metrics, Policy
+from mtjax.types import Batch, Mean, Policy
 
 
 def rise_loss(
@@ -36,7 +37,7 @@ def rise_loss(
     Args:
         chosen_logratio, rejected_logratio: `log pi(y) - log pi_ref(y)` of each text given its context, any shape.
         chosen_nll: `-log pi(chosen)`, a sum over tokens or a mean.
-        beta: how dearly leaving the reference is paid, > 0.
+        beta: strength of the implicit KL penalty, > 0.
         nll_weight: the paper's lambda; an array gives pairs their own, 0 where the gate should not count.
         gate_margin: nats that r must be below 0; 0 is the paper's formula.
     """
@@ -48,7 +49,7 @@ def rise_loss(
 
 @base.OBJECTIVES.register("rise")
 @dataclasses.dataclass(frozen=True)
-class Rise:
+class Rise(base.Settings):
     """RISE: DPO on step pairs with a planted error and on full pairs, steadied by a gated cross-entropy.
 
     Formula: `sum_i a_i (DPO_i + nll_weight * 1[r_i < -gate_margin] * NLL_i) / sum_i a_i` over pairs i of both kinds,
@@ -71,40 +72,28 @@ class Rise:
     on the step alone (`rise_paper`).
     """
 
-    task: ClassVar[str] = "pair"
-    needs_reference: ClassVar[bool] = True
+    task = "pair"
+    needs_reference = True
 
-    beta: base.Number = 0.4  # How dearly leaving the reference is paid; 0.4 in the released code.
-    nll_weight: base.Number = 0.0  # The paper's lambda, whose value is not known; 0 is the released code.
-    nll_reduction: Literal["sum", "mean"] = "sum"
-    """Cross-entropy of the chosen text: summed over its targets, or their mean."""
+    beta: Positive = 0.4  # Strength of the implicit KL penalty; 0.4 in the released code.
+    nll_weight: NonNegative = 0.0  # The paper's lambda, whose value is not known; 0 is the released code.
+    nll_reduction: Literal["sum", "mean"] = "sum"  # Cross-entropy of the chosen text: sum over its targets, or mean.
     nll_on: Literal["step", "all"] = "step"
     """Which pairs have the gated cross-entropy: step pairs, as noted of the paper, or full ones too."""
-    gate_margin: base.Number = 1e-3
+    gate_margin: NonNegative = 1e-3
     """Nats by which the chosen text must have become less likely to open the gate; 0 is the paper's formula. Policy and
     reference are compiled apart: where they are equal, r is rounding, and half of all gates would stand open."""
-    step_weight: base.Number = 1.0  # How much a step pair counts.
-    full_weight: base.Number = 1.0  # How much a full pair counts.
+    step_weight: NonNegative = 1.0  # How much a step pair counts.
+    full_weight: NonNegative = 1.0  # How much a full pair counts.
 
     def __post_init__(self) -> None:
-        base.require(self, "beta", above=0)
-        for name in ("nll_weight", "gate_margin", "step_weight", "full_weight"):
-            base.require(self, name, at_least=0)
+        super().__post_init__()
         if not (self.step_weight or self.full_weight):
             raise InputError("objective.step_weight and objective.full_weight are both 0: nothing to train; raise one")
-        for name, known in (("nll_reduction", ("sum", "mean")), ("nll_on", ("step", "all"))):
-            if getattr(self, name) not in known:
-                raise InputError(f"objective.{name}={getattr(self, name)!r}: expected one of {known}")
 
-    @property
-    def at_reference(self) -> float:
-        """log 2, the loss where policy and reference agree: no margin, and every gate closed."""
-        return math.log(2)
+    at_reference = math.log(2)  # the loss where policy and reference agree: every gate is closed
 
-    def __call__(
-        self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: PRNGKeyArray | None = None
-    ) -> tuple[Mean, Metrics]:
-        """The loss of the batch, and what to watch."""
+    def __call__(self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: Key = None) -> Outcome:
         ours = sequences.pair_scores(policy, batch, "rise")
         theirs = sequences.reference_pairs(reference, batch, "rise")
         kind = sequences.segment_extra(batch, "kind", "rise", "use the task 'pair', which says step or full")

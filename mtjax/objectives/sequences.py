@@ -10,22 +10,16 @@ from mtjax.errors import InputError
 from mtjax.objectives import base
 from mtjax.types import Batch, Mean, Policy, TokenScores
 
+# Edges of the confidence histogram, in nats: a sequence of log-probability -3 is sampled once in 20 times.
 CONFIDENCE_EDGES = (float("-inf"), -100.0, -30.0, -10.0, -3.0, -1.0, 0.0)
-"""Edges of the confidence histogram, in nats: a sequence of log-probability -3 is sampled once in 20 times."""
 
 
 class Sequences(NamedTuple):
-    """One number per packed example.
+    """One number per packed example."""
 
-    Attributes:
-        logprob: `sum_t w_t log p(y_t | y_<t)` over the example's targets, in nats; 0 without one.
-        length: `sum_t |w_t|`, the number of targets where weights are 0 and 1; 0 without one.
-        live: whether the example has a target. Columns without an example are not live and count nowhere.
-    """
-
-    logprob: Float[Array, "*B S"]
-    length: Float[Array, "*B S"]
-    live: Bool[Array, "*B S"]
+    logprob: Float[Array, "*B S"]  # `sum_t w_t log p(y_t | y_<t)` over the example's targets, in nats; 0 without one
+    length: Float[Array, "*B S"]  # `sum_t |w_t|`, the number of targets where weights are 0 and 1; 0 without one
+    live: Bool[Array, "*B S"]  # whether the example has a target; columns without an example are not live
 
     @property
     def mean_logprob(self) -> Float[Array, "*B S"]:
@@ -42,16 +36,14 @@ def segment_count(batch: Batch) -> int:
 
 
 def target_logprob(scores: TokenScores, batch: Batch) -> tuple[Float[Array, "*B T"], Float[Array, "*B T"]]:
-    """`w_t log p_t` and `w_t` per token, both 0 where nothing is predicted.
-
-    A weight of 0 drops a token even if its log-probability is infinite: 0 * inf is NaN.
-    """
+    """`w_t log p_t` and `w_t` per token, both 0 where nothing is predicted."""
     weights = jnp.asarray(batch.weights, jnp.float32) * base.is_target(jnp.asarray(batch.segments))
+    # A weight of 0 must drop a token even if its log-probability is infinite: 0 * inf is NaN.
     return jnp.where(weights != 0, weights * scores.logprob, 0), weights
 
 
 def sequence_scores(scores: TokenScores, batch: Batch) -> Sequences:
-    """What a policy's scores say of each packed example; gradient flows through `logprob`."""
+    """Log-probability and length of each packed example; gradient flows through `logprob`."""
     logprob, weights = target_logprob(scores, batch)
     segments, count = jnp.asarray(batch.segments), segment_count(batch)
     length = base.segment_sum(jnp.abs(weights), segments, count)
@@ -59,7 +51,7 @@ def sequence_scores(scores: TokenScores, batch: Batch) -> Sequences:
 
 
 def reference_scores(reference: Policy | None, batch: Batch, objective: str) -> Sequences:
-    """What the reference says of each packed example, without gradient. InputError where there is no reference."""
+    """The same under the reference, without gradient. InputError where there is no reference."""
     if reference is None:
         raise InputError(f"objective '{objective}' compares with a reference policy, got None; pass reference=...")
     return jax.lax.stop_gradient(sequence_scores(reference.scores(batch), batch))
@@ -68,9 +60,7 @@ def reference_scores(reference: Policy | None, batch: Batch, objective: str) -> 
 def segment_extra(batch: Batch, name: str, objective: str, way_out: str) -> Float[Array, "*B S"]:
     """`extras["segment_<name>"]` in float32; InputError with the way out where the batch has none."""
     if f"segment_{name}" not in batch.extras:
-        raise InputError(
-            f"objective '{objective}' needs extras['segment_{name}'], got {sorted(batch.extras)}; {way_out}"
-        )
+        raise InputError(f"'{objective}' needs extras['segment_{name}'], got {sorted(batch.extras)}; {way_out}")
     return jnp.asarray(batch.extras[f"segment_{name}"], jnp.float32)
 
 
@@ -91,20 +81,14 @@ def share_of(which: Bool[Array, "..."], live: Bool[Array, "..."]) -> Mean:
 
 
 def confidence(logprob: Float[Array, "..."], live: Bool[Array, "..."]) -> dict[str, Mean]:
-    """A histogram of log-probabilities: the share in each bin, such as `confidence/-3_to_-1` for -3 < log p <= -1.
-
-    What lies in the last bin is nearly certain, and cannot be explored by sampling.
-    """
+    """A histogram of log-probabilities: the share in each bin, such as `confidence/-3_to_-1` for -3 < log p <= -1."""
     edges = zip(CONFIDENCE_EDGES[:-1], CONFIDENCE_EDGES[1:], strict=True)
     inside = lambda low, high: (logprob <= high) & ((logprob > low) if low > float("-inf") else True)
     return {f"confidence/{low:g}_to_{high:g}": share_of(inside(low, high), live) for low, high in edges}
 
 
 def polarity_metrics(sequences: Sequences, reward: Float[Array, "*B S"], right: Bool[Array, "*B S"]) -> dict[str, Mean]:
-    """Log-probability (nats per sequence) and reward of right and wrong examples apart; the share of wrong ones.
-
-    And the histogram `confidence/...` of right ones.
-    """
+    """Log-probability (nats) and reward by polarity, share of wrong examples, `confidence/...` of right ones."""
     live, metrics = sequences.live, {}
     for name, which in (("right", right), ("wrong", ~right)):
         metrics[f"logprob_{name}"] = mean_of(sequences.logprob, live & which)
@@ -115,54 +99,41 @@ def polarity_metrics(sequences: Sequences, reward: Float[Array, "*B S"], right: 
 class Pairs(NamedTuple):
     """Chosen and rejected texts as numbers, pair k of a row in column k - 1.
 
-    Attributes:
-        chosen, rejected: log-probability (0 where not live) and length (1 where not live) of each side.
-        live: whether both sides have a target. A pair with targets on one side only compares nothing: what was cut off
-            has log-probability 0 under policy and reference alike. It counts nowhere but in the metric `incomplete`.
-        incomplete: which pairs have targets on one side only.
+    A pair with targets on one side only compares nothing: what was cut off has log-probability 0 under policy and
+    reference alike. It counts nowhere but in the metric `incomplete`.
     """
 
-    chosen: Sequences
+    chosen: Sequences  # log-probability (0 where not live) and length (1 where not live)
     rejected: Sequences
-    live: Bool[Array, "B S"]
-    incomplete: Bool[Array, "B S"]
+    live: Bool[Array, "B S"]  # whether both sides have a target
+    incomplete: Bool[Array, "B S"]  # which pairs have targets on one side only
 
 
-def check_pairs(batch: Batch, objective: str) -> None:
-    """Raise InputError unless the batch has chosen and rejected rows."""
+def _as_pairs(sides: Sequences) -> Pairs:
+    live = jnp.all(sides.live, axis=1)
+    kept = Sequences(*(jnp.where(live[:, None], x, other) for x, other in zip(sides, (0, 1, True), strict=True)))
+    side = lambda row: Sequences(*(x[:, row] for x in kept))
+    return Pairs(side(0), side(1), live, jnp.any(sides.live, axis=1) & ~live)
+
+
+def pair_scores(policy: Policy, batch: Batch, objective: str) -> Pairs:
+    """The pairs under a policy, with gradient. InputError for a batch without chosen and rejected rows."""
     shape = tuple(batch.tokens.shape)
     if len(shape) != 3 or shape[1] != 2:
         raise InputError(
             f"objective '{objective}' compares pairs: got tokens of shape {shape}, expected (B, 2, T), chosen and "
             "rejected; set data.task to the task 'pair'"
         )
-
-
-def as_pairs(sides: Sequences) -> Pairs:
-    """Both sides of `[B, 2, S]` sequences; what is not live gets harmless numbers."""
-    live = jnp.all(sides.live, axis=1)
-
-    def side(row: int) -> Sequences:
-        return Sequences(
-            jnp.where(live, sides.logprob[:, row], 0), jnp.where(live, sides.length[:, row], 1), jnp.ones_like(live)
-        )
-
-    return Pairs(side(0), side(1), live, jnp.any(sides.live, axis=1) & ~live)
-
-
-def pair_scores(policy: Policy, batch: Batch, objective: str) -> Pairs:
-    """What a policy says of each pair; gradient flows through the log-probabilities."""
-    check_pairs(batch, objective)
-    return as_pairs(sequence_scores(policy.scores(batch), batch))
+    return _as_pairs(sequence_scores(policy.scores(batch), batch))
 
 
 def reference_pairs(reference: Policy | None, batch: Batch, objective: str) -> Pairs:
-    """What the reference says of each pair, without gradient."""
-    return as_pairs(reference_scores(reference, batch, objective))
+    """The pairs under the reference, without gradient."""
+    return _as_pairs(reference_scores(reference, batch, objective))
 
 
 def pair_metrics(pairs: Pairs, chosen: Float[Array, "B S"], rejected: Float[Array, "B S"]) -> dict[str, Mean]:
-    """What to watch while training on pairs; `chosen` and `rejected` are the rewards.
+    """Metrics of training on pairs; `chosen` and `rejected` are the rewards.
 
     - `logprob_chosen`, `logprob_rejected`: nats per text, apart: both may fall while the margin rises (displacement).
     - `logprob_per_token_chosen`, `logprob_per_token_rejected`: nats per target.

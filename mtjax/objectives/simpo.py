@@ -1,15 +1,15 @@
 """SimPO: preference by the mean log-probability per token, with a margin and without a reference."""
 
 import dataclasses
-from typing import ClassVar
 
 import jax
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from mtjax.objectives import base, sequences
+from mtjax.objectives.base import Key, NonNegative, Outcome, Positive
 from mtjax.objectives.numerics import wide
-from mtjax.types import Batch, Mean, Metrics, Policy
+from mtjax.types import Batch, Policy
 
 
 def simpo_loss(
@@ -21,8 +21,7 @@ def simpo_loss(
     0.6444
 
     Args:
-        chosen_mean_logprob: log-probability of the chosen text divided by its length: nats per token, any shape.
-        rejected_mean_logprob: the same of the rejected text.
+        chosen_mean_logprob, rejected_mean_logprob: log-probability divided by length: nats per token, any shape.
         beta: scale of the reward, > 0.
         gamma: margin that the rewards should have; other code gives `gamma / beta` instead.
     """
@@ -32,7 +31,7 @@ def simpo_loss(
 
 @base.OBJECTIVES.register("simpo")
 @dataclasses.dataclass(frozen=True)
-class Simpo:
+class Simpo(base.Settings):
     """Simple preference optimisation: the chosen text's mean log-probability must lead by a margin.
 
     Formula: the mean of `-log sigmoid(beta / |y_c| log pi(y_c | x) - beta / |y_r| log pi(y_r | x) - gamma)` over pairs,
@@ -48,23 +47,14 @@ class Simpo:
     The default values are those of torchtune's `SimPOLoss`.
     """
 
-    task: ClassVar[str] = "pair"
-    needs_reference: ClassVar[bool] = False
+    task = "pair"
 
-    beta: base.Number = 2.0  # Scale of the reward, which is a mean per token: larger than DPO's.
-    gamma: base.Number = 0.5  # Margin between the rewards, before the sigmoid; not divided by beta.
+    beta: Positive = 2.0  # Scale of the reward, which is a mean per token: larger than DPO's.
+    gamma: NonNegative = 0.5  # Margin between the rewards, before the sigmoid; not divided by beta.
 
-    def __post_init__(self) -> None:
-        base.require(self, "beta", above=0)
-        base.require(self, "gamma", at_least=0)
-
-    def __call__(
-        self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: PRNGKeyArray | None = None
-    ) -> tuple[Mean, Metrics]:
-        """The loss of the batch, and what to watch."""
+    def __call__(self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: Key = None) -> Outcome:
         ours = sequences.pair_scores(policy, batch, "simpo")
         chosen, rejected = ours.chosen.mean_logprob, ours.rejected.mean_logprob
         loss = simpo_loss(chosen, rejected, beta=self.beta, gamma=self.gamma)
-        return sequences.mean_of(loss, ours.live), sequences.pair_metrics(
-            ours, self.beta * chosen, self.beta * rejected
-        )
+        metrics = sequences.pair_metrics(ours, self.beta * chosen, self.beta * rejected)
+        return sequences.mean_of(loss, ours.live), metrics

@@ -1,15 +1,15 @@
 """Unlikelihood: the tokens of wrong texts made unlikely, those of right ones likely."""
 
 import dataclasses
-from typing import ClassVar
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from mtjax.objectives import base, sequences
+from mtjax.objectives.base import Key, NonNegative, Outcome
 from mtjax.objectives.numerics import below_certain, log1mexp
-from mtjax.types import Batch, Mean, Metrics, Policy
+from mtjax.types import Batch, Mean, Policy
 
 
 def unlikelihood_loss(logprob: ArrayLike) -> Float[Array, "..."]:
@@ -26,7 +26,7 @@ def unlikelihood_loss(logprob: ArrayLike) -> Float[Array, "..."]:
 
 @base.OBJECTIVES.register("unlikelihood")
 @dataclasses.dataclass(frozen=True)
-class Unlikelihood:
+class Unlikelihood(base.Settings):
     """Cross-entropy on right texts and unlikelihood on wrong ones, token by token.
 
     Formula: `L = sum_t v_t l_t / sum_t v_t`, where in right segments `v_t = w_t, l_t = -log p_t` and in wrong ones
@@ -46,20 +46,11 @@ class Unlikelihood:
     2019 (arXiv 1908.04319); its use on whole wrong solutions is ours.
     """
 
-    task: ClassVar[str] = "any"
-    by_polarity: ClassVar[bool] = True  # tells right from wrong texts, so the sides of a pair too
-    needs_reference: ClassVar[bool] = False
+    by_polarity = True  # tells right from wrong texts, so the sides of a pair too
 
-    unlikelihood_weight: base.Number = 1.0
-    """How much a token of a wrong text counts, in units of a right one's; 0 leaves the wrong ones out."""
+    unlikelihood_weight: NonNegative = 1.0  # Weight of a token of a wrong text; one of a right text has 1.
 
-    def __post_init__(self) -> None:
-        base.require(self, "unlikelihood_weight", at_least=0)
-
-    def __call__(
-        self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: PRNGKeyArray | None = None
-    ) -> tuple[Mean, Metrics]:
-        """The loss of the batch; metrics by polarity."""
+    def __call__(self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: Key = None) -> Outcome:
         polarity = jnp.asarray(sequences.is_right(batch, "unlikelihood"), jnp.float32)
         right = base.spread(polarity, jnp.asarray(batch.segments))
         scores = policy.scores(batch)
@@ -70,8 +61,7 @@ class Unlikelihood:
         wrong_loss, _ = base.weighted_nll(unlikely, batch, batch.weights * (1 - right))
         weight = self.unlikelihood_weight
         loss = Mean(right_loss.total + weight * wrong_loss.total, right_loss.count + weight * wrong_loss.count)
-        wrong_share = Mean(wrong_loss.count, wrong_loss.count + right_loss.count)
-        by_polarity = {"nll_right": right_loss, "nll_wrong": wrong_nll, "unlikelihood_wrong": wrong_loss}
+        metrics |= {"nll_right": right_loss, "nll_wrong": wrong_nll, "unlikelihood_wrong": wrong_loss}
+        metrics["wrong_share"] = Mean(wrong_loss.count, wrong_loss.count + right_loss.count)
         ours = sequences.sequence_scores(scores, batch)
-        metrics |= by_polarity | {"wrong_share": wrong_share}
         return loss, metrics | sequences.confidence(ours.logprob, ours.live & (polarity > 0.5))

@@ -1,7 +1,7 @@
-"""Alarms: what a run's own numbers say that a loss curve hides.
+"""Alarms: failures of a run that its metrics show and its loss curve hides.
 
-They look at logged lines only and keep no state of their own beside them, so a resumed run, whose log was cut back,
-raises the alarms of one that was never stopped.
+They depend on logged lines only, so a resumed run, whose log was cut back, raises the same alarms as one that was never
+stopped.
 """
 
 import json
@@ -11,25 +11,15 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-SHORTEST = 10
-"""Logged lines in the shortest window."""
-
-SURE = 4.0
-"""By how many standard errors the means of two windows must differ. A run looks thousands of times."""
-
+SHORTEST = 10  # logged lines in the shortest window
+SURE = 4.0  # by how many standard errors the means of two windows must differ: a run looks thousands of times
+# The first of these that is logged shows that chosen texts become less likely, if it falls by at least so much. The
+# reward `beta (log pi - log pi_ref)` comes first: the reference cancels the lengths of the texts of a batch.
 FALLS = {"reward_chosen": 0.1, "logprob_chosen": 1.0}
-"""What tells that chosen texts become less likely, the first that is logged, and the least fall that counts. The reward
-is `beta (log pi - log pi_ref)`: the reference takes out of it that some batches have longer texts than others."""
+LEAST_RISE = 0.1  # smallest rise of `reward_margin` that counts
+SURE_OF_BOTH = 2.5  # by how many standard errors pass@1 must rise and pass@k fall
 
-LEAST_RISE = 0.1
-"""Least rise of `reward_margin` that counts."""
-
-SURE_OF_BOTH = 2.5
-"""By how many standard errors pass@1 must rise and pass@k fall."""
-
-
-Line = Mapping[str, float | int]
-"""What is logged of a step, by name."""
+Line = Mapping[str, float | int]  # the metrics of a step by name
 
 
 class Sums:
@@ -44,7 +34,7 @@ class Sums:
         self.squares.append(self.squares[-1] + value * value)
 
     def mean(self, last: int, skip: int = 0) -> tuple[float, float]:
-        """Mean of `last` values in front of the newest `skip`, and the square of its standard error."""
+        """Mean of the `last` values before the newest `skip`, and the square of its standard error."""
         end = len(self.sums) - 1 - skip
         mean = (self.sums[end] - self.sums[end - last]) / last
         spread = (self.squares[end] - self.squares[end - last]) / last - mean * mean
@@ -54,10 +44,9 @@ class Sums:
 class Displacement:
     """Chosen texts become less likely while the margin over the rejected ones rises: both sides fall.
 
-    Compares the mean of the last w logged lines with that of the w lines before, for w = 10, 20, 40, ... as far as the
-    run goes, so that a quick fall and a slow one are seen alike. Both changes must be beyond noise (`SURE`) and large
-    enough to matter (`FALLS`, `LEAST_RISE`); half of that is enough to stay on. It is over when ten lines in a row show
-    nothing, and what was before is forgotten then.
+    Compares the mean of the last w logged lines with that of the w lines before, for w = 10, 20, 40, ... up to half the
+    run. Both changes must be beyond noise (`SURE`) and large enough to matter (`FALLS`, `LEAST_RISE`); half of that is
+    enough to stay on. It ends when ten lines in a row show nothing, and starts again from there.
     """
 
     name = "displacement"
@@ -67,7 +56,7 @@ class Displacement:
         self.on, self.quiet = False, 0
 
     def see(self, values: Line) -> tuple[bool, str] | None:
-        """Whether the alarm is on behind this line, and why; None for a line that says nothing of it."""
+        """Whether the alarm is on after this line, and why; None for a line without the metrics it needs."""
         of = next((name for name in FALLS if name in values), None)
         pair = (values.get(of or "", math.nan), values.get("reward_margin", math.nan))
         if of is None or not all(map(math.isfinite, pair)):
@@ -84,7 +73,7 @@ class Displacement:
         return self.on, said
 
     def _compare(self, span: int, of: str) -> str:
-        """What the last `span` lines say beside those before; "" for nothing."""
+        """Why the last `span` lines, beside those before, raise the alarm; "" if they do not."""
         (now, error), (before, error_before) = self.chosen.mean(span), self.chosen.mean(span, span)
         (margin, noise), (margin_before, noise_before) = self.margin.mean(span), self.margin.mean(span, span)
         share = 0.5 if self.on else 1.0
@@ -142,8 +131,7 @@ class CoverageLoss:
 class Alarms:
     """All alarms of a run.
 
-    Args:
-        lines: those that are in the log already (`read_log`); alarms that were on then are not told again.
+    `lines` are those that are in the log already (`read_log`); alarms that were on then are not reported again.
     """
 
     def __init__(self, lines: Iterable[Line] = ()):
@@ -153,12 +141,7 @@ class Alarms:
             self.see(int(line["step"]), line)
 
     def see(self, step: int, values: Line) -> tuple[dict[str, float], list[str]]:
-        """Look at a line that is to be logged.
-
-        Returns:
-            `alarm/<name>` for each alarm the line says something of, 1 while it is on, to be logged with it; and a
-            sentence for each that came on with this line.
-        """
+        """`alarm/<name>` to log with a line (1 while on), and a sentence for each alarm that came on with it."""
         metrics, told = {}, []
         for alarm in self.watching:
             found = alarm.see({**values, "step": step})

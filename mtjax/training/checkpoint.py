@@ -1,42 +1,38 @@
-"""Checkpoints by Orbax: written in the background, whole or not at all, restored where the mesh wants them."""
+"""Orbax checkpoints: written in the background and atomically, restored to the shardings of the mesh."""
 
 import contextlib
 import json
-import logging
 import os
 import pathlib
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+import tensorstore as ts
 from etils import epath
 
 from mtjax.distributed import hosts
 from mtjax.errors import InputError, StorageError
 from mtjax.io.files import write_text
 
-SHAPES = "shapes.json"
-"""Beside the checkpoints: every leaf's shape, to name the first that differs."""
-
-MADE_BY = "made_by.json"
-"""Beside the checkpoints: what else they belong to, such as the objective's settings."""
+# Files beside the checkpoints, to name the first difference: every leaf's shape, and the objective's settings.
+SHAPES, MADE_BY = "shapes.json", "made_by.json"
 
 
 class Unreadable(RuntimeError):
-    """A checkpoint that cannot be read: torn, cut short or spoilt. The message is the first line of what Orbax says."""
+    """A corrupted checkpoint. The message is the first line of the error of Orbax."""
 
 
 class Checkpoints:
     """The checkpoints of one folder, one sub-folder a step; with many hosts, all of them call every method together.
 
-    A folder counts once Orbax has renamed it; what a kill left half-written is not seen and is cleaned up later.
+    A folder counts once Orbax has renamed it; what a kill left half-written is ignored and cleaned up later.
 
     Args:
         folder: made when missing; a path that all hosts share, or an address such as `gs://bucket/run/checkpoints`.
         keep: how many of the newest stay; None keeps all.
-        made_by: what else the checkpoints belong to, by name.
+        made_by: what else the checkpoints depend on, by name: the objective's settings.
     """
 
     def __init__(self, folder: str | os.PathLike[str], keep: int | None = 3, made_by: Mapping[str, str] | None = None):
@@ -54,15 +50,11 @@ class Checkpoints:
             self.manager = ocp.CheckpointManager(self.folder, options=options)
 
     def steps(self) -> list[int]:
-        """Steps with a whole checkpoint, oldest first."""
+        """Steps with a complete checkpoint, oldest first."""
         return sorted(self.manager.all_steps())
 
     def save(self, step: int, state: Any) -> None:
-        """Start writing `state` under `step`; a step that is there already is left alone.
-
-        Raises:
-            StorageError: this one, or the one before, could not be written; earlier ones are as they were.
-        """
+        """Start writing `state` under `step`, unless it exists; StorageError where this or the one before failed."""
         if step in self.steps():
             return
         with self._writing(f"saved at step {step}, or before it,"):
@@ -74,15 +66,14 @@ class Checkpoints:
     def restore_latest(self, like: Any) -> tuple[int, Any] | None:
         """The newest readable checkpoint as `(step, state)`; None when there is none.
 
-        A torn checkpoint is passed over with a warning on the terminal, for the one before it, and its folder gets the
-        ending `.torn`, so that its step can be saved again. One that any host cannot read is torn for all.
+        A corrupted checkpoint is passed over with a message for the one before it, and its folder gets the ending
+        `.torn`, so that its step can be saved again. One that any host cannot read counts as corrupted for all.
 
         Args:
             like: abstract state with shapes, types and shardings (`abstract_state`).
 
         Raises:
-            InputError: none can be read, or it is of another model, optimizer or objective; names the first differing
-                leaf.
+            InputError: none can be read, or it is of another model, optimizer or objective; names the first difference.
         """
         torn: list[int] = []
         steps = hosts.on_first(self.steps)
@@ -92,41 +83,37 @@ class Checkpoints:
                 state = self.restore(step, like)
             except Unreadable as error:
                 why = str(error)
-            failed = [said for said in hosts.exchange(why) if said]
+            failed = [message for message in hosts.exchange(why) if message]
             if failed:
                 print(f"checkpoint {self.folder / str(step)} cannot be read ({failed[0]}); trying the one before")
                 torn.append(step)
                 continue
-            self._set_aside(torn)
+            for old in torn if hosts.index() == 0 else ():
+                aside = self.folder / f"{old}.torn"
+                if aside.exists():
+                    aside.rmtree()
+                (self.folder / str(old)).rename(aside)
+            if torn:
+                hosts.barrier()
+                self.manager.reload()
             return step, state
         if steps:
             raise InputError(f"no checkpoint in {self.folder} can be read (steps {steps}); start with --overwrite")
         return None
-
-    def _set_aside(self, torn: list[int]) -> None:
-        """Rename torn checkpoints, once an older one has been read."""
-        for step in torn if hosts.index() == 0 else ():
-            aside = self.folder / f"{step}.torn"
-            if aside.exists():
-                aside.rmtree()
-            (self.folder / str(step)).rename(aside)
-        if torn:
-            hosts.barrier()
-            self.manager.reload()
 
     def restore(self, step: int, like: Any) -> Any:
         """The state of one step, placed as `like` says; InputError naming the first leaf that differs."""
         return read_state(self.folder, step, like, self.made_by)
 
     def close(self) -> None:
-        """Wait for what is being written, then let go of the folder; StorageError where it could not be written."""
+        """Wait for pending writes, then release the folder; StorageError where they failed."""
         with self._writing("written"):
             self.manager.wait_until_finished()
         self.manager.close()
 
     @contextlib.contextmanager
     def _writing(self, what: str) -> Iterator[None]:
-        """Turn what storage has to say into one sentence."""
+        """Turn errors of the storage into one sentence."""
         try:
             yield
         except jax.errors.JaxRuntimeError:  # not the storage: a collective or a barrier that a lost host did not reach
@@ -144,7 +131,7 @@ def place_of(folder: str | os.PathLike[str]) -> epath.Path:
 
 
 def check_address(folder: str) -> None:
-    """InputError for an address of a kind that is not known, or whose package is not installed."""
+    """InputError for an address of an unknown kind, or whose package is not installed."""
     try:
         place_of(folder).exists()
     except (ImportError, KeyError) as error:
@@ -154,13 +141,13 @@ def check_address(folder: str) -> None:
 
 
 def folders_of(run_dir: str | os.PathLike[str], elsewhere: str | None = None) -> tuple[epath.Path, epath.Path]:
-    """Where a run's newest and its best checkpoints are: in its folder, or in another place (`checkpoint.folder`)."""
+    """The folders of a run's newest and best checkpoints: in its folder, or elsewhere (`checkpoint.folder`)."""
     place = place_of(run_dir if elsewhere is None else elsewhere)
     return place / "checkpoints", place / "best"
 
 
 def saved_steps(folder: str | os.PathLike[str]) -> list[int]:
-    """Steps with a whole checkpoint in a folder, oldest first, by name alone: whatever is there is only looked at."""
+    """Steps with a complete checkpoint in a folder, oldest first, by name alone; read-only."""
     place = place_of(folder)
     return sorted(int(entry.name) for entry in place.iterdir() if entry.name.isdigit()) if place.is_dir() else []
 
@@ -178,53 +165,42 @@ def _shapes(tree: Any) -> dict[str, list[int]]:
 
 
 def read_state(folder: epath.Path, step: int, like: Any, made_by: Mapping[str, str] | None = None) -> Any:
-    """The state of one step in a folder of checkpoints, which is only looked at: a run may be going on in it.
+    """The state of one step in a folder of checkpoints; read-only, as a run may be going on in it.
 
     Raises:
-        InputError: it is of another model or optimizer, or made by something else than `made_by`, where that is given;
-            names the first leaf that differs from `like`.
-        Unreadable: it cannot be read.
+        InputError: it is of another model or optimizer, or of another objective than `made_by`, where that is given;
+            names the first difference.
+        Unreadable: it is corrupted.
     """
     _refuse_other(folder, step, SHAPES, "model or optimizer", _shapes(like))
     _refuse_other(folder, step, MADE_BY, "objective", dict(made_by or {}))
-    if sys.unraisablehook is not _quiet:
-        sys.unraisablehook = _quiet
-        logging.getLogger("asyncio").addFilter(lambda line: not _of_a_torn_read(line.getMessage()))
+    place = folder / str(step) / "default"
+    local = {"driver": "file", "path": f"{place}/"}
     try:
+        # Lists the arrays first: if the index of a corrupted checkpoint fails inside Orbax, the reads that are still
+        # under way print tracebacks, since Orbax has closed their event loop.
+        store = ts.KvStore.open({"driver": "ocdbt", "base": f"{place}/" if "://" in str(place) else local}).result()
+        store.list().result()
         with ocp.StandardCheckpointer() as checkpointer:
-            return checkpointer.restore(folder / str(step) / "default", like)
+            return checkpointer.restore(place, like)
     except Exception as error:  # Orbax raises ValueError, KeyError, OSError and bare Exception
         raise Unreadable(first_line(error)) from error
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception of many lines says first."""
+    """The first line of an exception's message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
-def _of_a_torn_read(text: str) -> bool:
-    """Whether a message comes from a read that was under way when another one of a torn checkpoint failed.
-
-    It ends after Orbax has stopped listening, with an error that nobody waits for.
-    """
-    return any(words in text for words in ("Event loop is closed", "_read_array", "OCDBT", "async_deserialize"))
-
-
-def _quiet(found: Any, before: Any = sys.unraisablehook) -> None:
-    """Python's hook for errors that cannot be raised, but for those of torn reads."""
-    if not _of_a_torn_read(f"{found.exc_value} {found.object!r}"):
-        before(found)
-
-
 def _refuse_other(folder: epath.Path, step: int, name: str, what: str, want: Mapping[str, Any]) -> None:
-    """InputError naming the first leaf by which what is written beside the checkpoints differs from `want`."""
+    """InputError naming the first entry of a file beside the checkpoints that differs from `want`."""
     kept = folder / name
     if not want or not kept.exists():
         return
     try:
         have = dict(json.loads(kept.read_text()))
     except (ValueError, TypeError):
-        return  # spoilt; Orbax compares too, in its own words
+        return  # corrupted; Orbax compares too, in its own words
     for path in sorted(have.keys() | want.keys()):
         if have.get(path) != want.get(path):
             raise InputError(

@@ -1,17 +1,19 @@
-"""Live examples only: leave out what an objective says has nothing left to teach, and fill the batch with others."""
+"""Drop examples whose objective weight is below a threshold and refill the batch."""
 
 import contextlib
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import numpy as np
+from annotated_types import Ge, Lt
 from jax.sharding import Mesh
 
 from mtjax.data.batches import Batches
 from mtjax.distributed.placement import on_all
 from mtjax.errors import InputError
+from mtjax.io.validation import PositiveInt, check_types
 from mtjax.model.policy import make_policy
 from mtjax.training.step import place_batch
 from mtjax.types import Batch, LanguageModel, Objective, Params
@@ -21,34 +23,28 @@ from mtjax.types import Batch, LanguageModel, Objective, Params
 class LiveFilter:
     """Score more examples than a step needs and train on the first that are live.
 
-    It has no memory: what step n looks at depends on the seed and n alone, what it keeps on the weights too, so a
-    resumed run goes on as it would have. For objectives that weigh examples, such as dco: there an example whose weight
-    F is below 0.1 is one that 3.6 / n or more of the samples solve.
+    It has no state: the candidates of step n depend on the seed and n alone, so a resumed run goes on as it would have.
+    For objectives that weigh examples, such as dco: an example whose weight F is below 0.1 is one that 3.6 / n or more
+    of the samples solve.
     """
 
-    threshold: float = 0.1  # An example is live while its weight is above this.
-    refill_factor: int = 2
+    threshold: Annotated[float, Ge(0), Lt(1)] = 0.1  # An example is live while its weight is above this.
+    refill_factor: PositiveInt = 2
     """Batches of candidates per step; each costs a forward pass. Too few live ones leave rows empty."""
-    warmup_steps: int = 0  # First steps without filtering; the authors of DCO took 20.
+    warmup_steps: Annotated[int, Ge(0)] = 0  # First steps without filtering; the authors of DCO took 20.
 
     def __post_init__(self) -> None:
-        if not 0 <= self.threshold < 1 or self.refill_factor < 1 or self.warmup_steps < 0:
-            raise InputError(
-                f"live_filter {dataclasses.asdict(self)}: expected threshold in [0, 1), refill_factor at least 1 and "
-                "warmup_steps at least 0"
-            )
+        check_types(self, "live_filter")
 
 
 class Chosen(NamedTuple):
-    """The batch of a step, with what the filter has to say of it.
+    """The batch of a step and the filter's metrics.
 
-    Attributes:
-        batch: rows of live examples, this host's of them; empty rows where there were too few.
-        metrics: `live_share` of the candidates, `live_weight` (their mean weight, dead ones included), `live_shortfall`
-            (share of the batch's rows that stayed empty).
+    `live_share` of the candidates, `live_weight` (their mean weight, dead ones included) and `live_shortfall` (share of
+    the batch's rows that stayed empty).
     """
 
-    batch: Batch
+    batch: Batch  # rows of live examples, this host's of them; empty rows where there were too few
     metrics: dict[str, float]
 
 
@@ -74,23 +70,21 @@ def make_chooser(
         )
     # Every host needs all weights, to choose the same examples; it brings its own rows.
     score = jax.jit(
-        lambda params, batch: (
-            batch.extras["segment_id"],
-            weights(make_policy(model, params, chunk=chunk), batch),
-        ),
+        lambda params, batch: (batch.extras["segment_id"], weights(make_policy(model, params, chunk=chunk), batch)),
         out_shardings=None if mesh is None else on_all(mesh),
     )
 
-    def weights_of(params: Params, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    def weights_of(params: Params, batch: Batch) -> list[np.ndarray]:
         with contextlib.nullcontext() if mesh is None else jax.set_mesh(mesh):
-            numbers, weight = score(params, place_batch(batch, mesh))
-        return np.asarray(numbers).ravel(), np.asarray(weight).ravel()
+            return [np.asarray(part).ravel() for part in score(params, place_batch(batch, mesh))]
 
     def choose(params: Params, step: int) -> Chosen:
         if step < settings.warmup_steps:
             return Chosen(batches.batch_at(step), {"live_shortfall": 0.0})
         window = batches.window_at(step, settings.refill_factor)
-        parts = [_rows(window, part, settings.refill_factor) for part in range(settings.refill_factor)]
+        size = window.tokens.shape[0] // settings.refill_factor
+        cut = lambda start: jax.tree.map(lambda x: x[start : start + size], window)
+        parts = [cut(part * size) for part in range(settings.refill_factor)]
         numbers, weight = map(np.concatenate, zip(*(weights_of(params, part) for part in parts), strict=True))
         numbers, weight = numbers[numbers >= 0], weight[numbers >= 0]
         # By number, each once: a window that reaches into the next epoch may hold an example twice.
@@ -100,10 +94,3 @@ def make_chooser(
         return Chosen(batch, metrics | {"live_shortfall": empty})
 
     return choose
-
-
-def _rows(batch: Batch, part: int, parts: int) -> Batch:
-    """Part `part` of the rows of a batch."""
-    size = batch.tokens.shape[0] // parts
-    cut: Any = jax.tree.map(lambda x: x[part * size : (part + 1) * size], batch)
-    return cut

@@ -1,4 +1,4 @@
-"""What a run says of itself: a line or a progress bar on the terminal, `metrics.jsonl`, TensorBoard."""
+"""Training metrics: terminal progress, `metrics.jsonl` and TensorBoard, and the FLOPs behind the utilisation."""
 
 import contextlib
 import json
@@ -6,6 +6,7 @@ import math
 import pathlib
 import sys
 import time
+import timeit
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,20 +29,15 @@ def cut_back(file: pathlib.Path, step: int) -> None:
 
 
 class MetricsLog:
-    """Writes one JSON object a step to `metrics.jsonl`, in full precision, and the same to TensorBoard.
+    """Writes one JSON object a step to `metrics.jsonl`, in full precision, and the same to `folder/tensorboard`.
 
     Names under `time/` are of the wall clock; all others are equal, bit for bit, in a run that was killed and resumed.
-    Of many hosts, host 0 writes.
-
-    Args:
-        folder: the run folder.
-        tensorboard: also write event files to `folder/tensorboard`.
-        first: the step behind which the run goes on; TensorBoard forgets what an earlier process logged of later ones.
+    Of many hosts, host 0 writes. The run goes on after step `first`: TensorBoard drops earlier events of later steps.
     """
 
     def __init__(self, folder: pathlib.Path, tensorboard: bool, first: int = 0):
         self.file = (folder / "metrics.jsonl").open("a") if hosts.index() == 0 else None
-        self.board = None
+        self.board: Any = None
         if tensorboard and self.file is not None:
             from tensorboardX import SummaryWriter
 
@@ -53,26 +49,18 @@ class MetricsLog:
             return
         self.file.write(json.dumps({"step": step, **values}) + "\n")
         self.file.flush()
-        if self.board is not None:
-            for name, value in values.items():
-                self.board.add_scalar(name, value, step)
+        for name, value in values.items() if self.board is not None else ():
+            self.board.add_scalar(name, value, step)
 
     def close(self) -> None:
         """Close the files."""
-        if self.file is not None:
-            self.file.close()
-        if self.board is not None:
-            self.board.close()
+        for writer in (self.file, self.board):
+            if writer is not None:
+                writer.close()
 
 
 class Progress:
-    """Loss, speed, utilisation and time left: one bar on a terminal, a line now and then elsewhere.
-
-    Args:
-        total: last step.
-        start: step the run begins at.
-        flops_per_token, peak_flops: for the model FLOPs utilisation, their speed over the devices' peak.
-    """
+    """Loss, speed, model FLOPs utilisation and time left up to step `total`: a bar on a terminal, else sparse lines."""
 
     def __init__(self, total: int, start: int, flops_per_token: float, peak_flops: float):
         self.total, self.flops, self.peak = total, flops_per_token, peak_flops
@@ -82,19 +70,15 @@ class Progress:
         if sys.stdout.isatty():
             from rich import progress
 
-            columns = (
-                progress.BarColumn(None),
-                progress.MofNCompleteColumn(),
-                progress.TextColumn("{task.fields[text]}"),
-            )
-            self.bar = progress.Progress(*columns)
+            text = progress.TextColumn("{task.fields[text]}")
+            self.bar = progress.Progress(progress.BarColumn(None), progress.MofNCompleteColumn(), text)
             self.task = self.bar.add_task("train", total=total, completed=start, text="compiling")
             self.bar.start()
 
     def update(self, step: int, loss: float, tokens: int) -> dict[str, float]:
         """Show a finished step; returns the `time/` metrics of the run so far."""
         now = time.perf_counter()
-        if self.compiling:  # the first step compiles: the clock starts behind it
+        if self.compiling:  # the first step compiles: the clock starts after it
             self.began, self.start, self.compiling = now, step, False
         else:
             self.tokens += tokens
@@ -126,6 +110,7 @@ def flops_per_token(parameters: int, layers: int, heads: int, head_dim: int, len
     return 6.0 * parameters + 6.0 * layers * heads * head_dim * length
 
 
+# bf16 peak FLOP/s of a device by the beginning of its kind's name; vendors' figures, dense.
 PEAK_FLOPS = {
     "TPU v4": 275e12,
     "TPU v5 lite": 197e12,
@@ -134,14 +119,10 @@ PEAK_FLOPS = {
     "NVIDIA A100": 312e12,
     "NVIDIA H100": 989e12,
 }
-"""bf16 peak FLOP/s of a device by the beginning of its kind's name; vendors' figures, dense."""
 
 
 def peak_flops(devices: Sequence[Any]) -> float:
-    """Peak FLOP/s of all devices: by the table, or as measured where it does not know them (a CPU, a new card).
-
-    Simulated devices of a CPU share one peak.
-    """
+    """Peak FLOP/s of all devices: by the table, or measured if it lacks them. Simulated devices of a CPU share one."""
     kind = devices[0].device_kind
     names = [name for name in PEAK_FLOPS if kind.startswith(name)]
     each = PEAK_FLOPS[max(names, key=len)] if names else measured_flops()
@@ -153,9 +134,5 @@ def measured_flops(size: int = 1024, times: int = 3) -> float:
     square = jnp.ones((size, size), jnp.float32)
     multiply = jax.jit(jnp.matmul)
     multiply(square, square).block_until_ready()
-    seconds = []
-    for _ in range(times):
-        began = time.perf_counter()
-        multiply(square, square).block_until_ready()
-        seconds.append(time.perf_counter() - began)
+    seconds = timeit.repeat(lambda: multiply(square, square).block_until_ready(), number=1, repeat=times)
     return 2.0 * size**3 / min(seconds)

@@ -1,13 +1,15 @@
-"""What is measured during a run besides the training loss: the loss and pass@k on held-out sources."""
+"""Measurements during a run besides the training loss: loss and pass@k on held-out sources."""
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from annotated_types import Gt
 from jaxtyping import Int
 
 from mtjax.data.batches import Batches
@@ -19,6 +21,7 @@ from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.evaluation.coverage import pass_at_k
 from mtjax.evaluation.grading import check_gold, grade
+from mtjax.io.validation import PositiveInt, check_types
 from mtjax.model.policy import make_policy
 from mtjax.objectives.dco import dco_weight
 from mtjax.objectives.sequences import confidence
@@ -28,8 +31,7 @@ from mtjax.training.reference import Reference
 from mtjax.training.step import place_batch
 from mtjax.types import LanguageModel, Objective, Params
 
-LONGEST = 256
-"""Longest answer where the settings do not say, in tokens."""
+LONGEST = 256  # longest answer in tokens, where the settings do not say
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,30 +39,20 @@ class CoverageConfig:
     """On which problems pass@k is measured during a run, and how."""
 
     source: AnySource  # Where the problems come from, never trained on; their prompts are those of the run's own task.
-    every: int = 200  # Steps between measurements; one more comes before the first step, and one behind the last.
-    samples: int = 16  # Answers drawn per problem.
+    every: PositiveInt = 200  # Steps between measurements, besides one before the first step and one after the last.
+    samples: PositiveInt = 16  # Answers drawn per problem.
     ks: tuple[int, ...] = ()
     """For which k to log pass@k, each at most `samples`; 1 is always among them. Empty gives 1 and `samples`."""
-    max_tokens: int | None = None  # Longest answer, in tokens; None takes 256, or as many as the model has room for.
-    temperature: float = 1.0  # Of the samples.
-    limit: int | None = 100  # Use the first so many problems; None takes all.
-    rows: int = 256  # Answers that are drawn side by side.
-    seed: int = 0  # Of the samples: the same at every measurement, so that measurements differ by the model alone.
+    max_tokens: PositiveInt | None = None  # Longest answer in tokens; None takes 256, or what the model has room for.
+    temperature: Annotated[float, Gt(0)] = 1.0  # Sampling temperature.
+    limit: PositiveInt | None = 100  # Use the first so many problems; None takes all.
+    rows: PositiveInt = 256  # Answers that are drawn side by side.
+    seed: int = 0  # Random seed, the same at every measurement, so that measurements differ by the model alone.
 
     def __post_init__(self) -> None:
-        small = {name: getattr(self, name) for name in ("every", "samples", "rows", "limit", "max_tokens")}
-        small = {name: value for name, value in small.items() if value is not None and value < 1}
-        if small:
-            raise InputError(f"coverage {small}: expected at least 1 each")
-        if not self.temperature > 0:
-            raise InputError(
-                f"coverage.temperature={self.temperature}: expected more than 0; greedy answers are all one"
-            )
-        beyond = [k for k in self.ks if not 1 <= k <= self.samples]
-        if beyond:
-            raise InputError(
-                f"coverage.ks={beyond[0]}: expected 1 to coverage.samples={self.samples}; raise samples, or lower it"
-            )
+        check_types(self, "coverage")
+        if beyond := [k for k in self.ks if not 1 <= k <= self.samples]:
+            raise InputError(f"coverage.ks={beyond[0]}: expected 1 to coverage.samples={self.samples}; raise samples")
 
     @property
     def all_ks(self) -> tuple[int, ...]:
@@ -69,10 +61,7 @@ class CoverageConfig:
 
 
 class HeldOutCoverage:
-    """Samples answers to the held-out problems and checks them.
-
-    What depends on the parameters alone: a run that was killed and resumed logs the same numbers.
-    """
+    """Samples answers to the held-out problems and grades them. The numbers depend on the parameters alone."""
 
     def __init__(
         self,
@@ -101,7 +90,7 @@ class HeldOutCoverage:
         self.sampling = SamplingConfig(settings.temperature, max_new_tokens=wanted, samples=settings.samples)
 
     def due(self, step: int, last: int) -> bool:
-        """Whether `step` is one to measure behind."""
+        """Whether to measure after `step`."""
         return step % self.settings.every == 0 or step == last
 
     def measure(self, params: Params) -> dict[str, float]:
@@ -115,13 +104,10 @@ class HeldOutCoverage:
           leave an answer like these. Likely answers are drawn more often, so it is lower than over the data.
         """
         settings = self.settings
-        options: dict[str, Any] = {"rows": settings.rows}
-        arguments = (self.model, params, self.tokenizer, self.prompts, self.sampling, settings.seed)
-        if self.mesh is None or self.mesh.size == 1:
-            drawn = sample_texts(*arguments, **options)
-        else:
-            with jax.set_mesh(self.mesh):
-                drawn = sample_texts(*arguments, **options)
+        alone = self.mesh is None or self.mesh.size == 1
+        with contextlib.nullcontext() if alone else jax.set_mesh(self.mesh):
+            prompts, seed = self.prompts, settings.seed
+            drawn = sample_texts(self.model, params, self.tokenizer, prompts, self.sampling, seed, rows=settings.rows)
         right = grade(drawn, self.problems).right.sum(axis=1)
         out: dict[str, float] = {}
         for k in settings.all_ks:
@@ -136,11 +122,11 @@ class HeldOutCoverage:
 
 
 def sampling_error(right: Int[np.ndarray, " N"] | Sequence[int], n: int, k: int) -> float:
-    """Standard error of the mean pass@k over these N problems, were they sampled again: their choice is no part of it.
+    """Standard error of the mean pass@k over N fixed problems under repeated sampling of their answers.
 
-    Formula: `sqrt(sum_i Var[pass_at_k(n, C, k)]) / N` with `C ~ Binomial(n, (c_i + 0.1) / (n + 0.2))`: the tenth stands
-    for what n samples cannot tell of a problem that is never or always solved. Measurements that share their seeds
-    differ by less, so the error of a difference is overstated.
+    Formula: `sqrt(sum_i Var[pass_at_k(n, C, k)]) / N` with `C ~ Binomial(n, (c_i + 0.1) / (n + 0.2))`: the tenth keeps
+    the rate of a problem that is never or always solved off 0 and 1. Measurements that share their seeds differ by
+    less, so the error of a difference is overstated.
 
     >>> round(sampling_error([5] * 100, 10, 1), 4)  # sqrt(0.25 / 10 / 100)
     0.0158
@@ -156,12 +142,10 @@ def sampling_error(right: Int[np.ndarray, " N"] | Sequence[int], n: int, k: int)
 
 
 class HeldOutLoss:
-    """Measures the objective's loss over the first batches of a held-out source.
+    """Measures the objective's loss over the first `count` batches of a held-out source, at most one pass.
 
-    Args:
-        batches: made with `repeat=False`, so every example is there once, in a fixed order; this host's rows.
-        count: how many batches, at most one pass.
-        reference: what the objective compares with. An objective's batch statistics are those of each held-out batch.
+    `batches` are this host's rows, made with `repeat=False`: every example once, in a fixed order. An objective's batch
+    statistics are those of each held-out batch.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""The reference policy of an objective: a frozen copy of the start, or its log-probs, computed once and kept.
+"""The reference policy of an objective: a frozen model, or its log-probs, computed once and kept.
 
-It never changes, so it is not part of the training state. Both ways give the same numbers (1e-5 per token in float32);
-the cache saves the memory of a second model and one forward pass a step.
+Both ways give the same numbers (1e-5 per token in float32); the cache saves the memory of a second model and one
+forward pass a step.
 """
 
 import dataclasses
@@ -23,37 +23,30 @@ from mtjax.types import Batch, LanguageModel, Params, Policy, TokenScores
 
 @dataclasses.dataclass(frozen=True)
 class ReferenceConfig:
-    """Which model an objective compares with, and how its log-probs come about. Unused by objectives without one."""
+    """The reference model, and how its log-probs are computed. Unused by objectives without one."""
 
     kind: Literal["frozen", "cached"] = "frozen"
     """A frozen copy beside the policy, or log-probs computed once before the first step and read from `cache_dir`."""
     model: str | None = None
     """A run folder, a Hugging Face folder, a hub id or `smollm2`; None is what the run starts from."""
     cache_dir: str = "runs/reference"
-    """Where log-probs are kept. Another order or packing of the same examples reuses them; anything else is refused."""
+    """Folder of cached log-probs. Another order or packing of the same examples reuses them; others are refused."""
 
 
 class Reference(NamedTuple):
-    """A reference at hand.
+    """A reference at hand, for `make_train_step` and `make_batches`."""
 
-    Attributes:
-        policy: `params -> Policy`, for `make_train_step`; None where the objective needs none.
-        params: what it is called with.
-        also: `index -> numbers per token` for `make_batches`: the log-probs that batches carry; None: they carry none.
-        also_held_out: the same for the held-out source.
-    """
-
-    policy: Callable[[Any], Policy] | None = None
-    params: Any = None
-    also: Callable[[Index], dict[str, np.ndarray]] | None = None
-    also_held_out: Callable[[Index], dict[str, np.ndarray]] | None = None
+    policy: Callable[[Any], Policy] | None = None  # `params -> Policy`; None where the objective needs none
+    params: Any = None  # what it is called with
+    also: Callable[[Index], dict[str, np.ndarray]] | None = None  # log-probs that batches carry, per token; None: none
+    also_held_out: Callable[[Index], dict[str, np.ndarray]] | None = None  # the same for the held-out source
 
 
 class CachedReference:
-    """A reference whose log-probs travel with the batch, as `extras["reference_logprob"]`. Knows nothing else."""
+    """A reference whose log-probs travel with the batch, as `extras["reference_logprob"]`."""
 
     def scores(self, batch: Batch) -> TokenScores:
-        """The kept log-probs; entropy and the best log-prob were not kept and are 0."""
+        """The cached log-probs; entropy and the best log-prob are not cached and are 0."""
         if "reference_logprob" not in batch.extras:
             raise InputError(
                 f"the batch carries no 'reference_logprob' (extras: {sorted(batch.extras)}); build the cache with "
@@ -63,21 +56,21 @@ class CachedReference:
         return TokenScores(logprob, jnp.zeros_like(logprob), jnp.zeros_like(logprob))
 
     def map_logits(self, fn: Callable[..., Any], batch: Batch, also: tuple[Policy, ...] = ()) -> Any:
-        """Not kept: raises InputError."""
+        """Raises InputError."""
         raise InputError("a cached reference has log-probs only, no logits; use reference.kind='frozen'")
 
     def hidden(self, batch: Batch) -> Float[Array, "*B T D"]:
-        """Not kept: raises InputError."""
+        """Raises InputError."""
         raise InputError("a cached reference has log-probs only, no hidden states; use reference.kind='frozen'")
 
 
 def frozen_reference(model: LanguageModel, chunk: int = 128) -> Callable[[Params], Policy]:
-    """What makes a policy of frozen parameters, for `make_train_step(reference=...)`."""
+    """Makes a policy of frozen parameters, for `make_train_step(reference=...)`."""
     return lambda params: make_policy(model, jax.lax.stop_gradient(params), chunk=chunk)
 
 
 def cached_reference(_: Any) -> Policy:
-    """What makes a policy of the log-probs in the batch, for `make_train_step(reference=...)`."""
+    """Makes a policy of the log-probs in the batch, for `make_train_step(reference=...)`."""
     return CachedReference()
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import msgspec
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float
@@ -24,14 +25,9 @@ from mtjax.io.files import atomic_file, write_text
 from mtjax.model.policy import make_policy
 from mtjax.types import Batch, LanguageModel, Params
 
-Scorer = Callable[[Batch], np.ndarray]
-"""Log-prob of every token of a batch, `[*B, T]` float32."""
-
-PART = 512
-"""Examples per file of a cache: what a kill can cost."""
-
-SEGMENTS = 64
-"""Most examples in a row while the log-probs are computed; the numbers do not depend on it."""
+Scorer = Callable[[Batch], np.ndarray]  # log-prob of every token of a batch, `[*B, T]` float32
+PART = 512  # examples per file of a cache: what a kill can cost
+SEGMENTS = 64  # most examples in a row while the log-probs are computed; the numbers do not depend on it
 
 
 def make_scorer(model: LanguageModel, params: Params, mesh: Mesh | None, chunk: int = 128) -> Scorer:
@@ -48,20 +44,23 @@ def make_scorer(model: LanguageModel, params: Params, mesh: Mesh | None, chunk: 
     return run
 
 
+class Manifest(msgspec.Struct):
+    """What a folder of log-probs belongs to: settings by name, a digest of the examples and their number."""
+
+    belongs_to: dict[str, Any]
+    examples: str
+    number: int
+
+
 class Cache(NamedTuple):
     """Log-probs of a reference, in a folder.
 
-    `manifest.json` says what they belong to; `part-00000.npz` and so on hold `PART` examples each. A part appears whole
-    or not at all, and each is computed from its own examples alone: a killed build goes on with the same files.
-
-    Attributes:
-        folder: where.
-        belongs_to: what the log-probs depend on, by name: weights, precision, tokenizer, task, and each setting of the
-            task, such as task.template.
+    `manifest.json` says what they depend on; `part-00000.npz` and so on hold `PART` examples each. A part is written
+    atomically and computed from its own examples alone: a killed build goes on with the same files.
     """
 
     folder: pathlib.Path
-    belongs_to: dict[str, str]
+    belongs_to: dict[str, str]  # what the log-probs depend on, by name, such as weights, tokenizer, task.template
 
     def logprobs(
         self, index: Index, score: Scorer, *, rows: int, length: int, pad_id: int
@@ -72,13 +71,10 @@ class Cache(NamedTuple):
             score: the reference's log-probs of a batch; see `make_scorer`.
             rows, length: shape of the batches it is computed in; `rows` must suit the mesh.
 
-        Raises:
-            InputError: the folder holds log-probs of another model, tokenizer, template, precision or other data;
-                says which.
+        Raises InputError where the folder is of another model, tokenizer, template, precision or other data, named.
         """
-        self._open(index)
-        parts = -(-len(index.ids) // PART)
-        builds = self._manifest()["examples"] == _digest(index)
+        manifest, parts = self._open(index), -(-len(index.ids) // PART)
+        builds = manifest.examples == _digest(index)
         for part in range(parts):
             file = self.folder / f"part-{part:05d}.npz"
             # Hosts compute together what one of them has not; each keeps it, be the folder shared or its own.
@@ -89,43 +85,35 @@ class Cache(NamedTuple):
                     with atomic_file(file) as temporary, temporary.open("wb") as opened:
                         np.savez(opened, allow_pickle=False, **arrays)
                     print(f"reference  {file.name} of {parts} kept in {self.folder}", flush=True)
-        return self._read(index)
+        return self._read(index, -(-manifest.number // PART))
 
-    def _manifest(self) -> dict[str, Any]:
-        file = self.folder / "manifest.json"
-        try:
-            manifest: dict[str, Any] = json.loads(file.read_text())
-            belongs, number, _ = manifest["belongs_to"], manifest["number"], manifest["examples"]
-            if not isinstance(belongs, dict) or not isinstance(number, int):
-                raise ValueError("not as it was written")
-        except (ValueError, KeyError, TypeError) as error:
-            raise self._damaged(file, error) from error
-        return manifest
-
-    def _open(self, index: Index) -> None:
-        """Make the folder, or refuse one that belongs to something else."""
+    def _open(self, index: Index) -> Manifest:
+        """The manifest of the folder, which is made if missing; a folder that belongs to something else is refused."""
         there = next(place for place in (self.folder, *self.folder.absolute().parents) if place.exists())
         if not there.is_dir():
             raise InputError(f"reference.cache_dir: '{there}' is a file; expected a folder, or one that can be made")
-        if (self.folder / "manifest.json").exists():
-            have = self._manifest()["belongs_to"]
-            for name in sorted(have.keys() | self.belongs_to.keys()):
-                if have.get(name) != self.belongs_to.get(name):
-                    raise InputError(
-                        f"the reference log-probs in {self.folder} were made with another {name} "
-                        f"({have.get(name)!s:.60} there, {self.belongs_to.get(name)!s:.60} here); delete the folder or "
-                        "choose another reference.cache_dir"
-                    )
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        manifest = {"belongs_to": self.belongs_to, "examples": _digest(index), "number": len(index.ids)}
-        write_text(self.folder / "manifest.json", json.dumps(manifest, indent=1))
+        file = self.folder / "manifest.json"
+        if not file.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            made = {"belongs_to": self.belongs_to, "examples": _digest(index), "number": len(index.ids)}
+            write_text(file, json.dumps(made, indent=1))
+        try:
+            manifest = msgspec.json.decode(file.read_bytes(), type=Manifest)
+        except msgspec.MsgspecError as error:
+            raise self._damaged(file, error) from error
+        have, want = manifest.belongs_to, self.belongs_to
+        for name in sorted(have.keys() | want.keys()):
+            if have.get(name) != want.get(name):
+                raise InputError(
+                    f"the reference log-probs in {self.folder} were made with another {name} ({have.get(name)!s:.60} "
+                    f"there, {want.get(name)!s:.60} here); delete the folder or choose another reference.cache_dir"
+                )
+        return manifest
 
-    def _read(self, index: Index) -> Float[np.ndarray, " tokens"]:
+    def _read(self, index: Index, parts: int) -> Float[np.ndarray, " tokens"]:
         """Look every example up by its id; refuse one that is missing or has other tokens."""
-        number = self._manifest()["number"]
         kept: dict[str, tuple[bytes, np.ndarray]] = {}
-        for part in range(-(-number // PART)):
+        for part in range(parts):
             file = self.folder / f"part-{part:05d}.npz"
             if not file.exists():
                 raise self._other_data(f"{file.name} is missing: the build of other data was interrupted there")
@@ -142,11 +130,10 @@ class Cache(NamedTuple):
         if missing:
             raise self._other_data(f"{len(missing)} of {len(index.ids)} examples are not in it, such as {missing[0]!r}")
         for example, name in enumerate(index.ids):
-            start, end = index.offsets[example * index.sides], index.offsets[(example + 1) * index.sides]
             digest, values = kept[name]
             if digest != _token_digest(index, example):
                 raise self._other_data(f"example {name!r} has other tokens now")
-            out[start:end] = values
+            out[_span(index, example)] = values
         return out
 
     def _damaged(self, file: pathlib.Path, error: Exception) -> InputError:
@@ -163,8 +150,8 @@ def _one_part(
     index: Index, examples: np.ndarray, score: Scorer, rows: int, length: int, pad_id: int
 ) -> dict[str, np.ndarray]:
     """Log-probs of some examples as the arrays of one file."""
-    first, last = index.offsets[examples[0] * index.sides], index.offsets[(examples[-1] + 1) * index.sides]
-    # Each token carries its own place through packing, and so finds the way back.
+    first, last = _span(index, int(examples[0])).start, _span(index, int(examples[-1])).stop
+    # Each token carries its own place through packing, to put its log-prob back.
     places = index._replace(per_sequence={}, per_token={"place": np.arange(len(index.tokens), dtype=np.int64)})
     packed = pack(index.lengths[examples], row_length=length, max_segments=SEGMENTS, key=(0,), first=int(examples[0]))
     out = np.zeros(last - first, np.float32)
@@ -180,16 +167,20 @@ def _one_part(
     return {"ids": names, "digests": digests, "offsets": offsets, "logprob": out}
 
 
+def _span(index: Index, example: int) -> slice:
+    """The tokens of an example, both sides of a pair."""
+    return slice(index.offsets[example * index.sides], index.offsets[(example + 1) * index.sides])
+
+
 def _token_digest(index: Index, example: int) -> bytes:
-    """16 bytes of the tokens of an example and of where its sides part."""
-    start, end = index.offsets[example * index.sides], index.offsets[(example + 1) * index.sides]
-    made = hashlib.blake2b(index.tokens[start:end].tobytes(), digest_size=16)
+    """16 bytes from the tokens of an example and the lengths of its sides."""
+    made = hashlib.blake2b(index.tokens[_span(index, example)].tobytes(), digest_size=16)
     made.update(index.lengths[example].astype(np.int64).tobytes())
     return made.digest()
 
 
 def _digest(index: Index) -> str:
-    """Of all examples, in their order."""
+    """Digest of all examples, in their order."""
     made = hashlib.blake2b(digest_size=16)
     for example, name in enumerate(index.ids):
         made.update(name.encode() + b"\0" + _token_digest(index, example))

@@ -1,5 +1,6 @@
 """One training step: the loss's sum and count over micro-batches and the mesh, one division, one update."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,35 +18,24 @@ from mtjax.types import Batch, LanguageModel, Mean, Objective, Params, Policy, a
 
 
 class TrainState(NamedTuple):
-    """All that training changes; the data position is the step.
+    """All that training changes; the data position is the step."""
 
-    Attributes:
-        step: updates done, int32.
-        params: master parameters, float32.
-        opt_state: the optimizer's state, float32, split over the mesh like the parameters.
-    """
-
-    step: Int[Array, ""] | Any
-    params: Params | Any
-    opt_state: Any
+    step: Int[Array, ""] | Any  # updates done, int32
+    params: Params | Any  # master parameters, float32
+    opt_state: Any  # the optimizer's state, float32, split over the mesh like the parameters
 
 
-StepFn = Callable[..., tuple[TrainState, dict[str, Any]]]
+Updated = tuple[TrainState, dict[str, Any]]  # the state after an update, and metrics
+StepFn = Callable[..., Updated]
 """`(state, batch, key, reference_params=None) -> (state, metrics)`; the state is donated, the reference is not."""
 
 
 def state_shardings(model: LanguageModel, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
     """Where each leaf of the training state lives: moments like their parameters, the rest on every device."""
-    params = jax.eval_shape(model.init, jax.random.key(0))
-    placed = sharding.shardings(model.axes, mesh)
-    whole = NamedSharding(mesh, jax.P())
-    opt_state = optax.tree_map_params(
-        optimizer,
-        lambda _, place: place,
-        jax.eval_shape(optimizer.init, params),
-        placed,
-        transform_non_params=lambda _: whole,
-    )
+    moments = jax.eval_shape(optimizer.init, jax.eval_shape(model.init, jax.random.key(0)))
+    placed, whole = sharding.shardings(model.axes, mesh), NamedSharding(mesh, jax.P())
+    place = lambda _, place: place
+    opt_state = optax.tree_map_params(optimizer, place, moments, placed, transform_non_params=lambda _: whole)
     return TrainState(whole, placed, opt_state)
 
 
@@ -104,58 +94,51 @@ def make_step_program(
     """The jitted step of one objective, for batches that are where they belong; also for lowering with shapes alone.
 
     Formula: `gradient = sum_m grad(total_m) / sum_m count_m` over micro-batches m, so any split of a batch gives the
-    same update. A count of 0 gives gradient 0 and the metric `empty` 1.
+    same update. A count of 0 gives gradient 0 and the metric `empty` 1. An objective with `statistics` gets them as
+    sums over the entire batch, made before its loss and without gradient.
 
     Args:
         micro_batches: splits of the batch that run one after another, to save memory; divides the rows.
         mesh: None runs on one device.
-        reference: what makes the reference policy of the `reference_params` that the step is called with; see
-            `mtjax.training.reference`. They are an argument, so that they are split over the mesh and never part of
-            the program.
+        reference: makes the reference policy of the `reference_params` that the step is called with, which are an
+            argument so that they are split over the mesh and never part of the program; see `training.reference`.
         chunk: positions whose logits exist at a time.
-
-    An objective with `statistics` gets them as sums over the whole batch, made before its loss and without gradient.
 
     Returns:
         a jitted function of state, batch, key and reference parameters, as `StepFn`; metrics hold `loss`, `grad_norm`
         (before clipping), `empty`, `target_tokens`, and the objective's means divided, all float32 scalars.
     """
-
-    gather = getattr(objective, "statistics", None)
-
-    def total_loss(params: Params, batch: Batch, key: PRNGKeyArray, known: Any) -> tuple[Array, Any]:
-        other, statistics = known
-        against = None if reference is None else reference(jax.lax.stop_gradient(other))
-        extra = {} if statistics is None else {"statistics": statistics}
-        loss, metrics = objective(make_policy(model, params, chunk=chunk), batch, reference=against, key=key, **extra)
-        return loss.total, (loss, metrics)
-
-    def one_micro_batch(params: Params, batch: Batch, key: PRNGKeyArray, known: Any) -> tuple[Any, Any]:
-        (_, means), gradient = jax.value_and_grad(total_loss, has_aux=True)(params, batch, key, known)
-        return gradient, means
+    gather: Any = getattr(objective, "statistics", None)
+    policy_of = lambda params: make_policy(model, params, chunk=chunk)
+    reference_of = lambda other: None if reference is None else reference(other)
 
     def statistics_of(params: Params, batch: Batch, other: Any) -> Any:
-        policy = make_policy(model, jax.lax.stop_gradient(params), chunk=chunk)
-        assert gather is not None
-        return gather(policy, batch, reference=None if reference is None else reference(other))
+        return gather(policy_of(jax.lax.stop_gradient(params)), batch, reference=reference_of(other))
+
+    def gradient_of(params: Params, batch: Batch, key: PRNGKeyArray, other: Any, extra: Any) -> tuple[Any, Any]:
+        def total_loss(params: Params) -> tuple[Array, Any]:
+            against = reference_of(jax.lax.stop_gradient(other))
+            loss, metrics = objective(policy_of(params), batch, reference=against, key=key, **extra)
+            return loss.total, (loss, metrics)
+
+        (_, means), gradient = jax.value_and_grad(total_loss, has_aux=True)(params)
+        return gradient, means
 
     def over_micro_batches(fn: Callable[..., Any], *parts: Any) -> Any:
         """The sum of `fn` over micro-batches, one after the other."""
+        first = jax.tree.map(lambda x: x[0], parts)
         if micro_batches == 1:
-            return fn(*jax.tree.map(lambda x: x[0], parts))
-        shapes = jax.eval_shape(fn, *jax.tree.map(lambda x: x[0], parts))
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+            return fn(*first)
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(fn, *first))
         return jax.lax.scan(lambda sums, part: (add_means(sums, fn(*part)), None), zeros, parts)[0]
 
-    def step(
-        state: TrainState, batch: Batch, key: PRNGKeyArray, other: Any = None
-    ) -> tuple[TrainState, dict[str, Any]]:
+    def step(state: TrainState, batch: Batch, key: PRNGKeyArray, other: Any = None) -> Updated:
         parts, keys = strided(batch, micro_batches), jax.random.split(key, micro_batches)
-        statistics = None
+        extra = {}
         if gather is not None:
-            statistics = over_micro_batches(lambda part: statistics_of(state.params, part, other), parts)
+            extra = {"statistics": over_micro_batches(lambda part: statistics_of(state.params, part, other), parts)}
         gradient, (loss, metrics) = over_micro_batches(
-            lambda part, key: one_micro_batch(state.params, part, key, (other, statistics)), parts, keys
+            lambda part, key: gradient_of(state.params, part, key, other, extra), parts, keys
         )
         live = loss.count != 0  # true of NaN too, which must come to light
         gradient = jax.tree.map(lambda g: jnp.where(live, g / jnp.where(live, loss.count, 1), 0), gradient)
@@ -165,8 +148,8 @@ def make_step_program(
         log |= {"loss": loss.value, "grad_norm": optax.tree.norm(gradient), "target_tokens": loss.count}
         return new, log | {"empty": jnp.asarray(loss.count == 0, jnp.float32)}
 
-    places = None if mesh is None else state_shardings(model, optimizer, mesh)
-    return jax.jit(step, donate_argnums=0, out_shardings=None if mesh is None else (places, None))
+    places = None if mesh is None else (state_shardings(model, optimizer, mesh), None)
+    return jax.jit(step, donate_argnums=0, out_shardings=places)
 
 
 def make_train_step(
@@ -176,23 +159,15 @@ def make_train_step(
     *,
     micro_batches: int = 1,
     mesh: Mesh | None = None,
-    reference: Callable[[Any], Policy] | None = None,
-    chunk: int = 128,
+    **options: Any,
 ) -> StepFn:
-    """`make_step_program`, compiled once, as a function of batches from the host or on the mesh."""
-    jitted = make_step_program(
-        model, objective, optimizer, micro_batches=micro_batches, mesh=mesh, reference=reference, chunk=chunk
-    )
-
+    """`make_step_program` (with its options), compiled once, as a function of batches from the host or on the mesh."""
+    program = make_step_program(model, objective, optimizer, micro_batches=micro_batches, mesh=mesh, **options)
     own_shards, shards = row_shards(mesh)
 
-    def run(
-        state: TrainState, batch: Batch, key: PRNGKeyArray, reference_params: Any = None
-    ) -> tuple[TrainState, dict[str, Any]]:
+    def run(state: TrainState, batch: Batch, key: PRNGKeyArray, reference_params: Any = None) -> Updated:
         check_rows(batch.tokens.shape[0] * shards // own_shards, micro_batches, mesh)
-        if mesh is None:
-            return jitted(state, place_batch(batch, None), key, reference_params)
-        with jax.set_mesh(mesh):
-            return jitted(state, place_batch(batch, mesh), key, reference_params)
+        with contextlib.nullcontext() if mesh is None else jax.set_mesh(mesh):
+            return program(state, place_batch(batch, mesh), key, reference_params)
 
     return run

@@ -162,7 +162,7 @@ def test_axes_name_every_parameter():
     [
         ({"heads": 3}, "multiple of model.kv_heads"),
         ({"head_dim": 7}, "must be even"),
-        ({"layers": 0}, "expected positive"),
+        ({"layers": 0}, "model.layers=0: expected at least 1"),
         ({"window": 0}, "at least 1"),
         ({"window_layers": (True,)}, "names 1 layers"),
     ],

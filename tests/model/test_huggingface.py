@@ -177,7 +177,7 @@ def test_saving_replaces_a_model_and_nothing_else(tmp_path):
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["m"]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("years of work")
-    with pytest.raises(InputError, match="no model folder"):
+    with pytest.raises(InputError, match="not a model folder"):
         huggingface.save(tmp_path / "mine", model, params)
     assert (tmp_path / "mine" / "thesis.tex").read_text() == "years of work"
 
@@ -191,12 +191,15 @@ def test_saving_replaces_a_model_and_nothing_else(tmp_path):
         ({"mlp_bias": True}, "mlp_bias is true"),
         ({"num_hidden_layers": None}, "num_hidden_layers is None"),
         ({"hidden_size": "32"}, "hidden_size is '32'"),
-        ({"num_attention_heads": 5, "head_dim": None}, "no multiple of num_attention_heads 5"),
+        ({"num_attention_heads": 5, "head_dim": None}, "num_attention_heads 5: not a multiple"),
         ({"num_key_value_heads": 3}, "kv_heads=3"),
         ({"rope_parameters": {"rope_type": "lama3"}}, "rope type 'lama3' is not supported; did you mean 'llama3'"),
-        ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, "needs low_freq_factor"),
+        (
+            {"rope_scaling": {"rope_type": "llama3", "factor": 8.0}},
+            "needs original_max_position_embeddings, low_freq_factor",
+        ),
         ({"rope_scaling": {"rope_type": "linear"}}, "needs factor"),
-        ({"rope_parameters": {"full_attention": {"rope_theta": 1e4}}}, "expected one flat dict"),
+        ({"rope_parameters": {"full_attention": {"rope_theta": 1e4}}}, "expected a flat dict"),
         ({"partial_rotary_factor": 0.5}, "'partial_rotary_factor' is not supported"),
         (
             {"model_type": "mistral", "sliding_window": 4, "layer_types": ["full_attention"]},
@@ -223,7 +226,7 @@ def test_saving_replaces_a_model_and_nothing_else(tmp_path):
                     "original_max_position_embeddings": 64,
                 }
             },
-            "low_freq_factor=4.0, high_freq_factor=4.0: expected positive numbers, the low one below",
+            "low_freq_factor=4.0, high_freq_factor=4.0: expected 0 < low_freq_factor < high_freq_factor",
         ),
         ({"model_type": "mistral", "sliding_window": 4, "layer_types": 4}, "layer_types is 4"),
         (
@@ -268,8 +271,8 @@ def break_folder(folder, what):
     [
         ("lost file", "does not exist, though model.safetensors.index.json names it"),
         ("no map", "no weight_map"),
-        ("garbage", "not a whole safetensors file"),
-        ("lost tensor", "which model.safetensors.index.json says it holds"),
+        ("garbage", "not a complete safetensors file"),
+        ("lost tensor", "which model.safetensors.index.json lists in it"),
         ("list", "expected an object"),
         ("torch only", "convert the PyTorch .bin files"),
         ("integers", "is of type I8"),

@@ -191,10 +191,10 @@ def broken(folder, what):
         ("rope", "rope type 'longrope' is not supported"),
         ("json", "config.json is not JSON"),
         ("no config", "no config.json there"),
-        ("no weights", "neither model.safetensors nor"),
-        ("cut", "not a whole safetensors file"),
+        ("no weights", "no model.safetensors and no"),
+        ("cut", "not a complete safetensors file"),
         ("shape", r"'model.layers.0.mlp.gate_proj.weight' has shape \(56, 32\)"),
-        ("missing", "'model.norm.weight' is missing; is the file whole"),
+        ("missing", "'model.norm.weight' is missing; is the file complete"),
         ("extra", "no place for, e.g.*q_norm"),
     ],
 )

@@ -214,7 +214,7 @@ def test_pass_at_k_and_confidence_of_a_scripted_model():
     [
         ({"ks": (1, 32)}, "coverage.ks=32: expected 1 to coverage.samples=16"),
         ({"every": 0}, "expected at least 1"),
-        ({"temperature": 0.0}, "greedy answers are all one"),
+        ({"temperature": 0.0}, "coverage.temperature=0.0: expected more than 0"),
     ],
 )
 def test_settings_that_cannot_be_met_are_refused(settings, words):

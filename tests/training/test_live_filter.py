@@ -121,5 +121,5 @@ def test_the_first_that_fit_by_hand():
 def test_misuse_is_refused():
     with pytest.raises(InputError, match="an objective that weighs examples, such as dco; Nll does not"):
         make_chooser(LiveFilter(), batches(), MODEL, Nll(), None, 16)
-    with pytest.raises(InputError, match="refill_factor at least 1"):
+    with pytest.raises(InputError, match="live_filter.refill_factor=0: expected at least 1"):
         LiveFilter(refill_factor=0)

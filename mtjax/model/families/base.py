@@ -7,7 +7,7 @@ docs/decisions/config_json_is_read_here.md.
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from mtjax.errors import InputError, suggest
@@ -19,6 +19,7 @@ from mtjax.registry import Registry
 FAMILIES = Registry("model_family", requires=("architecture", "max_length"), settings=False)
 """Every family by its `model_type` in `config.json`."""
 
+# Sizes of a decoder and their keys in `config.json`.
 SIZES = {
     "vocab_size": "vocab_size",
     "width": "hidden_size",
@@ -28,11 +29,9 @@ SIZES = {
     "kv_heads": "num_key_value_heads",
     "head_dim": "head_dim",
 }
-"""Sizes of a decoder and their keys in `config.json`."""
-
+# Settings of a decoder that the family decides and `config.json` does not mention, with their usual values.
 SWITCHES: dict[str, Any] = {"qkv_bias": False, "qk_norm": False}
-"""Settings of a decoder that the family decides and `config.json` does not mention, with their usual values."""
-
+# Keys of each rotary type beside `rope_type`: fields of `RopeScaling`, but for `ORIGINAL`, its `original_length`.
 ORIGINAL = "original_max_position_embeddings"
 ROPE_KEYS = {
     "linear": ("factor",),
@@ -40,14 +39,10 @@ ROPE_KEYS = {
     "llama3": ("factor", ORIGINAL, "low_freq_factor", "high_freq_factor"),
     "yarn": ("factor", ORIGINAL, "beta_fast", "beta_slow", "attention_factor"),
 }
-"""Keys of each rotary type beside `rope_type`: fields of `RopeScaling`, but for `ORIGINAL`, its `original_length`."""
 
 
 class Family:
-    """Base class of the families: a decoder of the Llama shape. A family overrides what is different.
-
-    A family is used as a class and never instantiated.
-    """
+    """Base class of the families, used as classes: a decoder of the Llama shape, of which they override parts."""
 
     architecture: ClassVar[str]  # the class in transformers
     max_length: ClassVar[int]  # context length where `config.json` gives none, as in that class
@@ -92,25 +87,22 @@ def config_from_json(config: Mapping[str, Any]) -> DecoderConfig:
     """The decoder that a parsed `config.json` describes.
 
     Absent keys take the default of the transformers class, except that sizes are required and absent
-    `num_key_value_heads` means one per query head.
-
-    Raises:
-        InputError: an unknown `model_type`, an unsupported option, a missing or impossible number.
+    `num_key_value_heads` means one per query head. Raises InputError for an unknown `model_type`, an unsupported option
+    and a missing or impossible number.
     """
-    family = _family(config)
+    name = config.get("model_type")
+    if not isinstance(name, str) or name not in FAMILIES:
+        raise InputError(f"config.json: model_type {name!r} is not supported; {suggest(str(name), FAMILIES)}")
+    family = FAMILIES[name]
     activation = config.get("hidden_act") or "silu"
     if activation not in ("silu", "swish"):
         raise InputError(f"config.json: hidden_act {activation!r}; expected 'silu', the only one of these families")
     for key in ("attention_bias", "mlp_bias"):
         if flag(config, key):
-            raise InputError(
-                f"config.json: {key} is true; expected false: of biases only Qwen2's q, k, v are supported"
-            )
+            raise InputError(f"config.json: {key} is true; expected false: only Qwen2's biases are supported")
     width, heads = number(config, "hidden_size"), number(config, "num_attention_heads")
     if not (config.get("head_dim") or family.head_dim) and width % heads:
-        raise InputError(
-            f"config.json: hidden_size {width} is no multiple of num_attention_heads {heads}; add head_dim"
-        )
+        raise InputError(f"config.json: hidden_size {width}, num_attention_heads {heads}: not a multiple; add head_dim")
     defaults = {"kv_heads": heads, "head_dim": family.head_dim or width // heads}
     sizes: dict[str, Any] = {name: number(config, key, defaults.get(name)) for name, key in SIZES.items()}
     max_length = number(config, "max_position_embeddings", family.max_length)
@@ -133,13 +125,13 @@ def config_from_json(config: Mapping[str, Any]) -> DecoderConfig:
 def config_to_json(config: DecoderConfig, *, dtype: str = "float32", **ids: Any) -> dict[str, Any]:
     """The `config.json` of a decoder, as a dict that transformers 4.x and 5.x and `config_from_json` read.
 
-    Args:
-        config: the decoder; `remat` and the compute `dtype` are not part of a checkpoint.
-        dtype: type of the weights on disk, "float32" or "bfloat16".
-        **ids: `bos_token_id`, `eos_token_id`, `pad_token_id`; those that are None are left out.
+    `dtype` is the type of the weights on disk; `ids` are `bos_token_id`, `eos_token_id`, `pad_token_id` or None. The
+    compute `dtype` and `remat` of the decoder are not part of a checkpoint.
     """
-    name = family_of(config)
+    name, scaling = family_of(config), config.rope_scaling
     family = FAMILIES[name]
+    keys = ROPE_KEYS[scaling.kind] if scaling else ()
+    rope = {key: getattr(scaling, "original_length" if key == ORIGINAL else key) for key in keys}
     return (
         {"architectures": [family.architecture], "model_type": name}
         | {key: getattr(config, name) for name, key in SIZES.items()}
@@ -147,7 +139,7 @@ def config_to_json(config: DecoderConfig, *, dtype: str = "float32", **ids: Any)
             "hidden_act": "silu",
             "rms_norm_eps": config.norm_eps,
             "rope_theta": config.rope_theta,
-            "rope_scaling": None if config.rope_scaling is None else _rope_to_json(config.rope_scaling),
+            "rope_scaling": scaling and {"rope_type": scaling.kind} | {k: v for k, v in rope.items() if v is not None},
             "max_position_embeddings": config.max_length,
             "tie_word_embeddings": config.tied,
             "initializer_range": config.init_scale,
@@ -173,58 +165,53 @@ def family_of(config: DecoderConfig) -> str:
     return found
 
 
-def number(config: Mapping[str, Any], key: str, default: int | None = None, least: int = 1) -> int:
-    """A whole number of at least `least`; absent or null takes the default. InputError for anything else."""
+def _value(config: Mapping[str, Any], key: str, default: Any, fits: Callable[[Any], bool], expected: str) -> Any:
+    """The value of a key, where absent or null takes the default; InputError unless it fits."""
     value = default if config.get(key) is None else config[key]
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InputError(f"config.json: {key} is {value!r:.80}; expected a whole number of at least {least}")
+    if not fits(value):
+        raise InputError(f"config.json: {key} is {value!r:.80}; expected {expected}")
     return value
 
 
+def number(config: Mapping[str, Any], key: str, default: int | None = None, least: int = 1) -> int:
+    """A whole number of at least `least`."""
+    fits = lambda x: type(x) is int and x >= least
+    return int(_value(config, key, default, fits, f"a whole number of at least {least}"))
+
+
 def real(config: Mapping[str, Any], key: str, default: float) -> float:
-    """A positive number; absent or null takes the default. InputError for anything else."""
-    value = default if config.get(key) is None else config[key]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise InputError(f"config.json: {key} is {value!r:.80}; expected a positive number")
-    return float(value)
+    """A positive number."""
+    fits = lambda x: type(x) in (int, float) and 0 < x < math.inf
+    return float(_value(config, key, default, fits, "a positive number"))
 
 
 def flag(config: Mapping[str, Any], key: str) -> bool:
-    """True or false; absent or null is false. InputError for anything else."""
-    value = config.get(key)
-    if not isinstance(value, bool | None):
-        raise InputError(f"config.json: {key} is {value!r:.80}; expected true or false")
-    return bool(value)
+    """True or false; absent or null is false."""
+    return bool(_value(config, key, False, lambda x: isinstance(x, bool), "true or false"))
 
 
-def sliding_layers(config: Mapping[str, Any], default: tuple[bool, ...]) -> tuple[bool, ...]:
-    """Which layers have a sliding window by `layer_types`; `default` if it is absent."""
+def sliding_window(config: Mapping[str, Any], slides: tuple[bool, ...]) -> tuple[int | None, tuple[bool, ...] | None]:
+    """`sliding_window`, and the layers that have it (None: all) by `layer_types`; `slides` if that is absent."""
+    if config.get("sliding_window", 4096) is None:
+        return None, None
     kinds = config.get("layer_types")
-    if kinds is None:
-        return default
-    known = isinstance(kinds, list) and all(kind in ("full_attention", "sliding_attention") for kind in kinds)
-    if not known or len(kinds) != len(default):
-        raise InputError(
-            f"config.json: layer_types is {kinds!r:.200}; expected a list with 'full_attention' or "
-            f"'sliding_attention' for each of {len(default)} layers"
-        )
-    return tuple(kind == "sliding_attention" for kind in kinds)
-
-
-def _family(config: Mapping[str, Any]) -> Any:
-    name = config.get("model_type")
-    if not isinstance(name, str) or name not in FAMILIES:
-        raise InputError(f"config.json: model_type {name!r} is not supported; {suggest(str(name), FAMILIES)}")
-    return FAMILIES[name]
+    if kinds is not None:
+        known = isinstance(kinds, list) and all(kind in ("full_attention", "sliding_attention") for kind in kinds)
+        if not known or len(kinds) != len(slides):
+            raise InputError(
+                f"config.json: layer_types is {kinds!r:.200}; expected a list with 'full_attention' or "
+                f"'sliding_attention' for each of {len(slides)} layers"
+            )
+        slides = tuple(kind == "sliding_attention" for kind in kinds)
+    window = number(config, "sliding_window", 4096)
+    return (window, None if all(slides) else slides) if any(slides) else (None, None)
 
 
 def _rotary(config: Mapping[str, Any], max_length: int) -> tuple[float, RopeScaling | None]:
     """Base and scaling of the rotary embedding, from either dialect."""
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     if not isinstance(rope, Mapping) or any(isinstance(value, Mapping) for value in rope.values()):
-        raise InputError(
-            f"config.json: rotary settings {rope!r:.200}; expected one flat dict with rope_type and factor"
-        )
+        raise InputError(f"config.json: rotary settings {rope!r:.200}; expected a flat dict with rope_type and factor")
     theta = real(rope, "rope_theta", real(config, "rope_theta", 10_000.0))
     kind: Any = rope.get("rope_type") or rope.get("type") or "default"
     kinds = ("default", *ROPE_KEYS)
@@ -239,9 +226,8 @@ def _rotary(config: Mapping[str, Any], max_length: int) -> tuple[float, RopeScal
     if kind == "default":
         return theta, None
     original = number(rope, ORIGINAL, max_length)
-    needed: tuple[str, ...] = () if kind == "yarn" and rope.get(ORIGINAL) else ("factor",)
-    if kind == "llama3":
-        needed = ("factor", "low_freq_factor", "high_freq_factor", ORIGINAL)
+    needed = ROPE_KEYS["llama3"] if kind == "llama3" else ("factor",)
+    needed = () if kind == "yarn" and rope.get(ORIGINAL) else needed
     missing = [key for key in needed if rope.get(key) is None]
     if missing:
         raise InputError(f"config.json: rope_type {kind!r} needs {', '.join(missing)}; got {dict(rope)!r:.200}")
@@ -253,8 +239,3 @@ def _rotary(config: Mapping[str, Any], max_length: int) -> tuple[float, RopeScal
         original_length=original,
         **{key: real(rope, key, 1.0) for key in others},
     )
-
-
-def _rope_to_json(scaling: RopeScaling) -> dict[str, Any]:
-    values = {key: getattr(scaling, "original_length" if key == ORIGINAL else key) for key in ROPE_KEYS[scaling.kind]}
-    return {"rope_type": scaling.kind} | {key: value for key, value in values.items() if value is not None}

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from mtjax.model.decoder import DecoderConfig
-from mtjax.model.families.base import FAMILIES, Family, number, sliding_layers
+from mtjax.model.families.base import FAMILIES, Family, sliding_window
 from mtjax.model.families.llama import LLAMA_2
 
 
@@ -25,10 +25,7 @@ class Mistral(Family):
     @classmethod
     def window(cls, config: Mapping[str, Any], layers: int) -> tuple[int | None, tuple[bool, ...] | None]:
         """`sliding_window`, in all layers unless `layer_types` is there."""
-        if config.get("sliding_window", 4096) is None:
-            return None, None
-        window, slides = number(config, "sliding_window", 4096), sliding_layers(config, (True,) * layers)
-        return (window, None if all(slides) else slides) if any(slides) else (None, None)
+        return sliding_window(config, (True,) * layers)
 
     @classmethod
     def window_to_json(cls, config: DecoderConfig) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from mtjax.model.decoder import DecoderConfig
-from mtjax.model.families.base import FAMILIES, Family, flag, number, shape, sliding_layers
+from mtjax.model.families.base import FAMILIES, Family, flag, number, shape, sliding_window
 from mtjax.model.families.tensors import LLAMA_TENSORS, Entry, in_layer
 
 QWEN25 = DecoderConfig(head_dim=128, rope_theta=1e6, norm_eps=1e-6, qkv_bias=True, max_length=32768)
@@ -43,11 +43,10 @@ class Qwen2(Family):
     @classmethod
     def window(cls, config: Mapping[str, Any], layers: int) -> tuple[int | None, tuple[bool, ...] | None]:
         """`sliding_window` if `use_sliding_window`, in the layers from `max_window_layers` on or by `layer_types`."""
-        if not flag(config, "use_sliding_window") or config.get("sliding_window", 4096) is None:
+        if not flag(config, "use_sliding_window"):
             return None, None
-        window, first = number(config, "sliding_window", 4096), number(config, "max_window_layers", 28, least=0)
-        slides = sliding_layers(config, tuple(layer >= first for layer in range(layers)))
-        return (window, None if all(slides) else slides) if any(slides) else (None, None)
+        first = number(config, "max_window_layers", 28, least=0)
+        return sliding_window(config, tuple(layer >= first for layer in range(layers)))
 
     @classmethod
     def window_to_json(cls, config: DecoderConfig) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import functools
 import math
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -47,28 +48,18 @@ LLAMA_TENSORS = (
     in_layer("mlp.up.kernel", "mlp.up_proj.weight", 1),
     in_layer("mlp.down.kernel", "mlp.down_proj.weight", 1),
     Entry(("final_norm", "scale"), "model.norm.weight", None),
-    Entry(("head", "kernel"), HEAD, 1),
+    Entry(("head", "kernel"), HEAD, 1),  # absent in a tied model
 )
-"""Every parameter of a Llama decoder; a tied model has no head."""
 
 
 @dataclasses.dataclass(frozen=True)
 class InMemory:
-    """A float32 array behind the three methods of a safetensors slice that are used here."""
+    """A float32 array with the methods of a safetensors slice that are used here."""
 
     array: np.ndarray
-
-    def get_shape(self) -> list[int]:
-        """Its shape."""
-        return list(self.array.shape)
-
-    def get_dtype(self) -> str:
-        """Always "F32"."""
-        return "F32"
-
-    def __getitem__(self, index: Any) -> np.ndarray:
-        """A view of the array."""
-        return self.array[index]
+    get_shape = lambda self: list(self.array.shape)
+    get_dtype = lambda self: "F32"
+    __getitem__ = lambda self, index: self.array[index]
 
 
 def hub_shape(shape: tuple[int, ...], inputs: int | None) -> list[int]:
@@ -82,8 +73,9 @@ def hub_shape(shape: tuple[int, ...], inputs: int | None) -> list[int]:
 def check_names(found: set[str], table: Sequence[Entry], layers: int, where: str) -> None:
     """Raise InputError unless the checkpoint holds exactly the tensors of the table.
 
-    Rotary buffers of old checkpoints are ignored, and so is a head that a tied model does not use.
+    Rotary buffers of old checkpoints and an unused head of a tied model are ignored.
     """
+    some = lambda names: ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
     wanted = {entry.name.format(layer) for entry in table for layer in range(layers if "{}" in entry.name else 1)}
     missing = sorted(wanted - found)
     extra = sorted(name for name in found - wanted if not name.endswith("rotary_emb.inv_freq") and name != HEAD)
@@ -94,25 +86,19 @@ def check_names(found: set[str], table: Sequence[Entry], layers: int, where: str
         )
     if missing:
         near = difflib.get_close_matches(missing[0], extra, n=1)
-        way_out = f"did you mean '{near[0]}'?" if near else "is the file whole, and does config.json belong to it?"
-        raise InputError(f"{where}: '{missing[0]}' is missing; {way_out} ({len(missing)} missing: {_some(missing)})")
+        way_out = f"did you mean '{near[0]}'?" if near else "is the file complete, and does config.json belong to it?"
+        raise InputError(f"{where}: '{missing[0]}' is missing; {way_out} ({len(missing)} missing: {some(missing)})")
     if extra:
         raise InputError(
-            f"{where}: {len(extra)} tensors that config.json has no place for, e.g. {_some(extra)}; expected the "
+            f"{where}: {len(extra)} tensors that config.json has no place for, e.g. {some(extra)}; expected the "
             f"tensors of {layers} layers of its model_type: does config.json belong to these weights?"
         )
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def read_params(
     model: LanguageModel, table: Sequence[Entry], tensors: Mapping[str, Any], mesh: Mesh | None, where: str
 ) -> Params:
-    """The parameter tree in float32. Each device's part is read directly from the tensors that hold it.
-
-    The host never holds more than one device's part of one parameter.
+    """The parameter tree in float32; the host never holds more than one device's part of one parameter.
 
     Args:
         model: gives shapes and axes; its parameters are not initialised.
@@ -121,9 +107,8 @@ def read_params(
         mesh: where `mtjax.distributed.sharding.RULES` put the parameters; None: the first device.
         where: names the checkpoint in error messages.
 
-    Raises:
-        InputError: a missing, unknown or misshapen tensor, one that is not a float, or a mesh that does not divide the
-            model.
+    Raises InputError for a missing, unknown or misshapen tensor, one that is not a float, or a mesh that does not
+    divide the model.
     """
     check_names(set(tensors), table, model.config.layers, where)
     shapes = jax.eval_shape(model.init, jax.random.key(0))
@@ -133,10 +118,11 @@ def read_params(
     params: dict[str, Any] = {}
     for entry in table:
         shape, place = _at(shapes, entry.path).shape, _at(places, entry.path)
-        parts = [tensors[entry.name.format(n)] for n in range(shape[0])] if "{}" in entry.name else None
-        one = tensors[entry.name] if parts is None else None
-        for number, part in enumerate([one] if parts is None else parts):
-            _check(part, entry, shape if parts is None else shape[1:], f"{where}: '{entry.name.format(number)}'")
+        stacked = "{}" in entry.name
+        names = [entry.name.format(layer) for layer in range(shape[0])] if stacked else [entry.name]
+        for name in names:
+            _check(tensors[name], entry, shape[1:] if stacked else shape, f"{where}: '{name}'")
+        source = [tensors[name] for name in names] if stacked else tensors[entry.name]
         try:
             place.shard_shape(shape)
         except ValueError as error:
@@ -146,11 +132,12 @@ def read_params(
                 "and vocabulary"
             ) from error
 
-        read = functools.partial(_read_layers, one if parts is None else parts, shape, entry.inputs)
+        read = functools.partial(_read_layers, source, shape, entry.inputs)
         # Not make_array_from_callback, which reads the parts of all devices before it hands over the first.
         indices = place.addressable_devices_indices_map(shape)
         on_devices = [jax.block_until_ready(jax.device_put(read(index), device)) for device, index in indices.items()]
-        _put(params, entry.path, jax.make_array_from_single_device_arrays(shape, place, on_devices))
+        inner = functools.reduce(lambda tree, key: tree.setdefault(key, {}), entry.path[:-1], params)
+        inner[entry.path[-1]] = jax.make_array_from_single_device_arrays(shape, place, on_devices)
     return params
 
 
@@ -216,12 +203,4 @@ def to_hub(array: Any, inputs: int | None) -> np.ndarray:
 
 
 def _at(tree: Any, path: tuple[str, ...]) -> Any:
-    for key in path:
-        tree = tree[key]
-    return tree
-
-
-def _put(tree: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    for key in path[:-1]:
-        tree = tree.setdefault(key, {})
-    tree[path[-1]] = value
+    return functools.reduce(operator.getitem, path, tree)

@@ -25,7 +25,7 @@ def entropy(logits: Float[Array, "*N V"]) -> Float[Array, "*N"]:
 
 @REGULARIZERS.register("entropy_bonus")
 @dataclasses.dataclass(frozen=True)
-class EntropyBonus:
+class EntropyBonus(base.Settings):
     """Negative mean entropy of the target tokens' predictions.
 
     Formula: `-weight * mean_t H_t`, `H_t = -sum_v p_tv log p_tv` over target tokens t, in nats. Unlike the metric
@@ -38,11 +38,7 @@ class EntropyBonus:
     1701.06548).
     """
 
-    weight: base.Number = 0.01  # Factor on the mean entropy.
-
-    def __post_init__(self) -> None:
-        base.require(self, "weight", at_least=0)
+    weight: base.NonNegative = 0.01  # Factor on the mean entropy.
 
     def __call__(self, policy: Policy, batch: Batch) -> Mean:
-        """The mean negative entropy of the batch, without the weight."""
         return token_mean(policy.map_logits(lambda logits, tokens, extras: -entropy(logits), batch), batch)

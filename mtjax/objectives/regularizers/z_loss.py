@@ -22,7 +22,7 @@ def squared_log_partition(logits: Float[Array, "*N V"]) -> Float[Array, "*N"]:
 
 @REGULARIZERS.register("z_loss")
 @dataclasses.dataclass(frozen=True)
-class ZLoss:
+class ZLoss(base.Settings):
     """Mean squared log-partition function of the target tokens.
 
     Formula: `weight * mean_t (log sum_v exp z_tv)^2` over target tokens t, z being the logits in float32.
@@ -33,11 +33,7 @@ class ZLoss:
     Source: Chowdhery et al., "PaLM: Scaling Language Modeling with Pathways", JMLR 2023, section 5 (arXiv 2204.02311).
     """
 
-    weight: base.Number = 1e-4  # Factor on the mean; 1e-4 in the paper.
-
-    def __post_init__(self) -> None:
-        base.require(self, "weight", at_least=0)
+    weight: base.NonNegative = 1e-4  # Factor on the mean; 1e-4 in the paper.
 
     def __call__(self, policy: Policy, batch: Batch) -> Mean:
-        """The mean of the batch, without the weight."""
         return token_mean(policy.map_logits(lambda logits, tokens, extras: squared_log_partition(logits), batch), batch)

@@ -17,12 +17,11 @@ class AdamW:
     `update = -learning_rate (m' / (sqrt(v') + eps) + weight_decay p)`, where `m'` and `v'` are the moments with the
     bias of their start at 0 corrected. Two float32 moments per parameter.
 
-    Want it unless there is a reason for another one: the defaults of every recipe here are for it.
+    Want it by default: the settings of every recipe are for it.
 
     Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019 (arXiv 1711.05101).
     """
 
     def __call__(self, learning_rate: optax.Schedule, shared: Any) -> optax.GradientTransformation:
-        """The optax optimizer."""
         moments = (shared.b1, shared.b2, shared.eps)
         return optax.adamw(learning_rate, *moments, weight_decay=shared.weight_decay, mask=decays)

@@ -18,17 +18,14 @@ class Optimizer(Protocol):
     """
 
     def __call__(self, learning_rate: optax.Schedule, shared: Any) -> optax.GradientTransformation:
-        """The transformation from gradients to updates, with the learning rate and its sign applied.
+        """The transformation from gradients to updates, with the learning rate (by step) and its sign applied.
 
-        Args:
-            learning_rate: by step, with the warm-up.
-            shared: the `OptimConfig`; `b1`, `b2`, `eps` and `weight_decay` are for the optimizers that have them.
+        `shared` is the `OptimConfig`; `b1`, `b2`, `eps` and `weight_decay` are for the optimizers that have them.
         """
         ...
 
 
 def decays(params: Any) -> Any:
     """Mask of the weight decay: true for kernels and embeddings, false for scales and biases."""
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: getattr(path[-1], "key", None) not in ("scale", "bias"), params
-    )
+    last = lambda path: getattr(path[-1], "key", None)
+    return jax.tree_util.tree_map_with_path(lambda path, _: last(path) not in ("scale", "bias"), params)

@@ -16,13 +16,11 @@ class Lion:
     Formula: `update = -learning_rate (sign(b1 m + (1 - b1) g) + weight_decay p)`, then `m = b2 m + (1 - b2) g`. One
     float32 moment per parameter; `eps` is not used.
 
-    Want it when the memory of AdamW's second moment is needed elsewhere. Every entry moves by the full learning rate,
-    so use a learning rate 3 to 10 times smaller than with AdamW and a weight decay larger by the same factor. The paper
-    has `b2 = 0.99`.
+    Want it to save the memory of AdamW's second moment. Use a learning rate 3 to 10 times smaller than with AdamW and a
+    weight decay larger by the same factor. The paper has `b2 = 0.99`.
 
     Source: Chen et al., "Symbolic Discovery of Optimization Algorithms", NeurIPS 2023 (arXiv 2302.06675).
     """
 
     def __call__(self, learning_rate: optax.Schedule, shared: Any) -> optax.GradientTransformation:
-        """The optax optimizer."""
         return optax.lion(learning_rate, shared.b1, shared.b2, weight_decay=shared.weight_decay, mask=decays)

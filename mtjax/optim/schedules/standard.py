@@ -18,7 +18,6 @@ class Cosine:
     """
 
     def __call__(self, peak: float, steps: int, end: float) -> optax.Schedule:
-        """The optax schedule."""
         return optax.cosine_decay_schedule(peak, steps, end / peak)
 
 
@@ -28,7 +27,6 @@ class Linear:
     """A straight line from the peak to the end value."""
 
     def __call__(self, peak: float, steps: int, end: float) -> optax.Schedule:
-        """The optax schedule."""
         return optax.linear_schedule(peak, end, steps)
 
 
@@ -38,5 +36,4 @@ class Constant:
     """The peak at every step."""
 
     def __call__(self, peak: float, steps: int, end: float) -> optax.Schedule:
-        """The optax schedule."""
         return optax.constant_schedule(peak)
