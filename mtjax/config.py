@@ -15,7 +15,6 @@ from mtjax.errors import InputError
 from mtjax.io.command_line import parse
 from mtjax.io.config_file import SNAPSHOT, module_at, read_module, snapshot
 from mtjax.io.hashing import check_seed
-from mtjax.io.validation import PositiveInt, check_types
 from mtjax.model.decoder import DecoderConfig
 from mtjax.objectives import OBJECTIVES
 from mtjax.objectives.mistake_tuning import MistakeTuning
@@ -23,6 +22,7 @@ from mtjax.optim import OptimConfig
 from mtjax.training.live_filter import LiveFilter
 from mtjax.training.monitors import CoverageConfig
 from mtjax.training.reference import ReferenceConfig
+from mtjax.validation import PositiveInt, check_types
 
 __all__ = [
     "SNAPSHOT",

@@ -27,11 +27,11 @@ from mtjax.inspection.html import to_page
 from mtjax.inspection.terminal import to_text
 from mtjax.io.command_line import command, output_file, split_options
 from mtjax.io.files import write_text
-from mtjax.io.validation import PositiveInt, check_types
 from mtjax.objectives import OBJECTIVES
 from mtjax.runs.assembly import check_mesh, make_model, make_reference
 from mtjax.runs.loading import load_any
 from mtjax.training.live_filter import make_chooser
+from mtjax.validation import PositiveInt, check_types
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -18,10 +18,10 @@ from mtjax.data.sources import SOURCES
 from mtjax.errors import ExitCode, InputError, entry_point, suggest
 from mtjax.io.command_line import enable_compilation_cache
 from mtjax.io.journal import locked, settle
-from mtjax.io.validation import check_types
 from mtjax.mistakes.injected_files import FILE, add_leak, is_complete, report, write_mistakes, write_trl
 from mtjax.mistakes.injection import InjectConfig, Yields, inject, solvable
 from mtjax.mistakes.self_edit import Editor, Generate, edit_problems, local_editor
+from mtjax.validation import check_types
 
 
 def run(settings: InjectConfig, log: Callable[[str], None] = print, generate: Generate | None = None) -> int:

@@ -14,7 +14,7 @@ FILES = sorted((ROOT / "mtjax").rglob("*.py"))
 
 # A module imports from its own room and from the rooms named here; `errors` and `types` are open to all.
 # docs/architecture.md says what each room is for.
-FLOOR_2 = {"registry", "io", "distributed", "reporting"}
+FLOOR_2 = {"registry", "validation", "io", "distributed", "reporting"}
 FLOORS_1_TO_4 = {"data", "model", "objectives", "optim", "sampling"} | FLOOR_2
 BELOW_CONFIG = FLOORS_1_TO_4 | {"evaluation", "mistakes", "training"}
 BELOW_RUNS = BELOW_CONFIG | {"config", "inspection"}
@@ -22,13 +22,14 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "types": set(),
     "registry": set(),
-    "io": {"registry"},
+    "validation": {"registry"},
+    "io": {"registry", "validation"},
     "distributed": set(),
     "reporting": set(),
-    "objectives": {"registry"},
-    "optim": {"registry"},
-    "data": {"registry", "io"},
-    "model": {"registry", "io", "distributed"},
+    "objectives": {"registry", "validation"},
+    "optim": {"registry", "validation"},
+    "data": {"registry", "validation", "io"},
+    "model": {"registry", "validation", "io", "distributed"},
     "sampling": {"data", "model"} | FLOOR_2,
     "evaluation": FLOORS_1_TO_4,
     "mistakes": FLOORS_1_TO_4,

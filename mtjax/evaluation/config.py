@@ -10,9 +10,9 @@ from mtjax.distributed.sharding import MeshSpec
 from mtjax.errors import InputError
 from mtjax.evaluation.graders import AnswerGrader, AnyGrader
 from mtjax.io.hashing import check_seed
-from mtjax.io.validation import PositiveInt, check_types
 from mtjax.sampling.aggregation import AGGREGATIONS
 from mtjax.sampling.config import EmbeddedSampling, SamplingConfig
+from mtjax.validation import PositiveInt, check_types
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

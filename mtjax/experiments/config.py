@@ -4,9 +4,9 @@ import dataclasses
 
 from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.errors import InputError
-from mtjax.io.validation import PositiveInt, check_types
 from mtjax.model.decoder import DecoderConfig
 from mtjax.optim import OptimConfig
+from mtjax.validation import PositiveInt, check_types
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,8 @@ import tyro
 
 from mtjax.errors import ExitCode, InputError, entry_point, nearest, suggest
 from mtjax.io.files import cache_folder
-from mtjax.io.validation import check_types
 from mtjax.registry import refresh, resolve
+from mtjax.validation import check_types
 
 Main = Callable[[list[str]], int]  # A command: from the words behind its name to the exit code.
 

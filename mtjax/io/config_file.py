@@ -10,8 +10,8 @@ import types
 from typing import Any
 
 from mtjax.errors import InputError, suggest
-from mtjax.io.validation import check_types
 from mtjax.registry import REGISTRIES
+from mtjax.validation import check_types
 
 CONFIG_FILE = "mtjax_config_"  # begins the name of a config file's module, before the file's own name
 

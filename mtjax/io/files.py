@@ -69,6 +69,8 @@ def atomic_folder(path: str | os.PathLike[str], *, keep_existing: bool = False) 
         shutil.rmtree(temporary, ignore_errors=True)
         if old.exists() and not path.exists():
             old.rename(path)
+        if old.is_symlink():
+            old.unlink()
         shutil.rmtree(old, ignore_errors=True)
 
 

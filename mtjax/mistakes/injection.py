@@ -14,13 +14,13 @@ from mtjax.data.problem import OnError, Problem
 from mtjax.data.sources import AnySource
 from mtjax.errors import InputError
 from mtjax.io.hashing import digest
-from mtjax.io.validation import PositiveInt
 from mtjax.mistakes import filters
 from mtjax.mistakes.injectors.base import ERROR_TYPES, compared, draw, edited, in_order, whole_solution
 from mtjax.mistakes.injectors.solution import Draft, Solution, parse_solution
 from mtjax.mistakes.leakage import Balance, difference
 from mtjax.mistakes.verification import same_answer, with_verdict
 from mtjax.registry import summary
+from mtjax.validation import PositiveInt
 
 
 class _Shares:

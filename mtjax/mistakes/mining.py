@@ -17,12 +17,12 @@ from mtjax.data.sources.mined import Mined, MinedProblem, Solution, to_json
 from mtjax.data.tasks import AnyTask, CompletionTask
 from mtjax.distributed.sharding import MeshSpec
 from mtjax.io.journal import Journal
-from mtjax.io.validation import PositiveInt, check_types
 from mtjax.reporting.report import Table
 from mtjax.sampling.config import EmbeddedSampling, SamplingConfig
 from mtjax.sampling.sampler import ProblemSamples
 from mtjax.sampling.search import AnySearch, Independent
 from mtjax.sampling.transport import ServerConfig
+from mtjax.validation import PositiveInt, check_types
 
 Draw = Callable[[Sequence[int], Callable[[], Any]], Generator[Sequence[ProblemSamples], None, None]]
 """`draw(numbers, stopped)`: samples of the problems with these numbers; see `mtjax.sampling.sampler.Sampler.draw`."""

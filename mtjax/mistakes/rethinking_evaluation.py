@@ -13,12 +13,12 @@ from mtjax.data.mistake_record import Mistake, read_mistakes
 from mtjax.data.problem import OnError, Problem
 from mtjax.data.sources import AnySource
 from mtjax.errors import InputError
-from mtjax.io.validation import PositiveInt
 from mtjax.mistakes.formats import mined_mistakes
 from mtjax.mistakes.mining import PolicyConfig
 from mtjax.mistakes.self_rethinking import BlockConfig, Generate, Wording, prompt_of, rethink
 from mtjax.reporting.intervals import Interval, difference_interval, mean_interval
 from mtjax.sampling.config import EmbeddedSampling, SamplingConfig
+from mtjax.validation import PositiveInt
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 from mtjax.data.mistake_record import Mistake
 from mtjax.errors import InputError
 from mtjax.io.hashing import unit
-from mtjax.io.validation import PositiveInt
+from mtjax.validation import PositiveInt
 
 Generate = Callable[[list[str]], list[str]]  # From prompts, as users' turns, to replies, one each.
 

@@ -12,9 +12,9 @@ from jaxtyping import Array, Float, Int
 
 from mtjax.distributed.sharding import constrain, mesh_in_force, ways
 from mtjax.errors import InputError
-from mtjax.io.validation import PositiveInt, check_types
 from mtjax.model import attention, rope
 from mtjax.model.kernels import Asked
+from mtjax.validation import PositiveInt, check_types
 
 UNROLL_LAYERS = 4  # a loop over so few layers costs more than it saves
 NonNegative = Annotated[float, Ge(0), Lt(math.inf)]

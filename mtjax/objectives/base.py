@@ -1,18 +1,17 @@
 """What every objective shares: the registry, settings with bounds, the reducer over segments, the weighted loss."""
 
 import math
-import operator
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, ClassVar
 
 import jax
 import jax.numpy as jnp
 from annotated_types import Ge, Gt, Lt
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from mtjax.errors import InputError
 from mtjax.registry import Registry
 from mtjax.types import Batch, Mean, Metrics, TokenScores
+from mtjax.validation import check_types
 
 OBJECTIVES = Registry("objective", requires=("task", "needs_reference"))
 """Every objective by name. `task` is the name of the task that renders its data, or "any" (`mtjax.types.Objective`)."""
@@ -23,34 +22,19 @@ Outcome = tuple[Mean, Metrics]  # what an objective returns: the loss of the bat
 Number = int | float  # The checks at run time take the word `float` literally and would refuse `beta=5`.
 Positive = Annotated[Number, Gt(0), Lt(math.inf)]
 NonNegative = Annotated[Number, Ge(0), Lt(math.inf)]
-BOUNDS: dict[type, Any] = {Gt: (">", operator.gt), Ge: (">=", operator.ge), Lt: ("<", operator.lt)}
 
 
 class Settings:
-    """Base class of objectives, which may change `task` and `needs_reference`; checks the fields by their annotations.
+    """Base class of objectives, which may change `task` and `needs_reference`.
 
-    Raises InputError for a number outside of its bounds (`Annotated[Number, Gt(0)]`, where a string says the way out)
-    and for a word that is not among the choices of a `Literal`.
+    Raises InputError for a field of a wrong type, outside of its bounds or not among its choices (`mtjax.validation`).
     """
 
     task: ClassVar[str] = "any"
     needs_reference: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        for name, hint in get_type_hints(type(self), include_extras=True).items():
-            value = getattr(self, name)
-            if get_origin(hint) is Literal and value not in get_args(hint):
-                raise InputError(f"objective.{name}={value!r}: expected one of {get_args(hint)}")
-            marks = getattr(hint, "__metadata__", ()) if isinstance(value, int | float) else ()
-            bounds = [
-                (*BOUNDS[type(mark)], getattr(mark, type(mark).__name__.lower()))
-                for mark in marks
-                if type(mark) in BOUNDS
-            ]
-            if not all(compare(value, limit) for _, compare, limit in bounds):  # never holds for NaN
-                least = "".join(f" {sign} {limit}" for sign, _, limit in bounds if sign != "<")
-                why = "".join(f"; {mark}" for mark in marks if isinstance(mark, str))
-                raise InputError(f"objective.{name}={value}: expected a finite number{least}{why}")
+        check_types(self, "objective")
 
 
 def segment_sum(x: Float[Array, "*B T"], segments: Int[Array, "*B T"], count: int) -> Float[Array, "*B S"]:

@@ -44,7 +44,8 @@ class MistakeTuning(base.Settings):
 
     def __call__(self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: Key = None) -> Outcome:
         if "segment_polarity" not in batch.extras:
-            raise InputError(f"extras['segment_polarity'] is missing in {sorted(batch.extras)}: use the task 'mistake'")
+            given = sorted(batch.extras)
+            raise InputError(f"mistake_tuning needs extras['segment_polarity'], got {given}: use the task 'mistake'")
         scores = policy.scores(batch)
         polarity = jnp.asarray(batch.extras["segment_polarity"], jnp.float32)
         right = base.spread(polarity, batch.segments)

@@ -9,6 +9,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from mtjax.optim.optimizers import OPTIMIZERS, AdamW, AnyOptimizer
 from mtjax.optim.schedules import SCHEDULES, AnySchedule, Cosine
+from mtjax.validation import check_types
 
 Decay = Annotated[float, Ge(0), Lt(1)]
 Positive = Annotated[float, Gt(0), Lt(math.inf)]
@@ -38,6 +39,7 @@ class OptimConfig:
         for name, registry in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS)):
             if isinstance(getattr(self, name), str):
                 object.__setattr__(self, name, registry.find(getattr(self, name))())
+        check_types(self, "optim")
 
 
 def make_schedule(config: OptimConfig, steps: int) -> optax.Schedule:

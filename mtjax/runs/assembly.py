@@ -90,9 +90,12 @@ def assemble(config: Config, start: Params | None = None, programs: dict[Any, An
         config.data, tokenizer, batch_size=config.batch_size, seed=config.seed, rows=rows, also=reference.also
     )
     # Runs of one process share compiled steps by the settings that a step depends on.
-    programs = {} if programs is None else programs
     own = ("objective", "regularizers", "optim", "micro_batches", "reference", "chunk")
-    key = (model.config, mesh, *(getattr(config, name) for name in own))
+    key: Any = None
+    if programs is None:
+        programs = {}
+    else:  # settings of a user's own classes need not be hashable
+        key = (model.config, mesh, *(getattr(config, name) for name in own))
     if key not in programs:
         objective = with_regularizers(config.objective, config.regularizers)
         programs[key] = make_train_step(

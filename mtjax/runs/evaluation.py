@@ -162,5 +162,6 @@ def settings_as_json(value: Any) -> Any:
     """Settings as JSON holds them, each dataclass with its name; those of sampling stand among the others."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: settings_as_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {"kind": "", **fields.pop("sampling", {}), **fields} | {"kind": type(value).__name__}
+        own = fields.pop("sampling") if isinstance(value, EvaluateConfig) else {}
+        return {"kind": "", **own, **fields} | {"kind": type(value).__name__}
     return [settings_as_json(item) for item in value] if isinstance(value, tuple | list) else value

@@ -61,7 +61,7 @@ def run(name: str, config: RethinkConfig, say: Say = print, loaded: Loaded | Non
     with contextlib.ExitStack() as stack:
         policy = from_server(name, config, say) if is_url(name) else from_model(name, config, loaded, stack)
         if config.output is not None or is_run(name):
-            folder = pathlib.Path(config.output or pathlib.Path(name) / "rethink").expanduser()
+            folder = pathlib.Path(name, "rethink") if config.output is None else pathlib.Path(config.output)
         else:
             folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
         depends = {"problems": len(problems), "content": config.data.source.fingerprint(), "block": digest(block)}

@@ -7,9 +7,9 @@ import tyro
 from annotated_types import Ge, Gt, Le
 
 from mtjax.errors import InputError
-from mtjax.io.validation import PositiveInt, check_types
 from mtjax.registry import plain_settings
 from mtjax.sampling.decoders import DECODERS, AnyDecoder, Temperature
+from mtjax.validation import PositiveInt, check_types
 
 MAX_NEW_TOKENS = 256  # Longest answer if the settings do not say.
 

@@ -25,8 +25,8 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le
 
 from mtjax.errors import InputError
-from mtjax.io.validation import PositiveInt, check_types
 from mtjax.sampling.replies import Refused, said_in
+from mtjax.validation import PositiveInt, check_types
 
 AGAIN = frozenset({408, 425, 429, *range(500, 600)}) - {501, 505}  # Statuses after which a request is tried again.
 

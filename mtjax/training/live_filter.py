@@ -13,10 +13,10 @@ from jax.sharding import Mesh
 from mtjax.data.batches import Batches
 from mtjax.distributed.placement import on_all
 from mtjax.errors import InputError
-from mtjax.io.validation import PositiveInt, check_types
 from mtjax.model.policy import make_policy
 from mtjax.training.step import place_batch
 from mtjax.types import Batch, LanguageModel, Objective, Params
+from mtjax.validation import PositiveInt, check_types
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,7 +21,6 @@ from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.evaluation.coverage import pass_at_k
 from mtjax.evaluation.grading import check_gold, grade
-from mtjax.io.validation import PositiveInt, check_types
 from mtjax.model.policy import make_policy
 from mtjax.objectives.dco import dco_weight
 from mtjax.objectives.sequences import confidence
@@ -30,6 +29,7 @@ from mtjax.sampling.texts import sample_texts
 from mtjax.training.reference import Reference
 from mtjax.training.step import place_batch
 from mtjax.types import LanguageModel, Objective, Params
+from mtjax.validation import PositiveInt, check_types
 
 LONGEST = 256  # longest answer in tokens, where the settings do not say
 

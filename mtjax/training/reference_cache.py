@@ -99,7 +99,7 @@ class Cache(NamedTuple):
             write_text(file, json.dumps(made, indent=1))
         try:
             manifest = msgspec.json.decode(file.read_bytes(), type=Manifest)
-        except msgspec.MsgspecError as error:
+        except ValueError as error:
             raise self._damaged(file, error) from error
         have, want = manifest.belongs_to, self.belongs_to
         for name in sorted(have.keys() | want.keys()):

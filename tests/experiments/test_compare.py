@@ -18,7 +18,7 @@ def tiny(folder, **changes):
     settings = {
         "mine_source": Arithmetic(count=24, seed=1, **EASY),
         "validation_source": Arithmetic(count=8, seed=4, **EASY),
-        "rates": (1e-3, 3e-3),
+        "rates": (1e-3,),
         "tune_samples": 2,
         "looks": 2,
         "dco_n": 4,

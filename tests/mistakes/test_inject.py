@@ -18,12 +18,12 @@ from mtjax.data.mistake_record import read_mistakes, to_lines
 from mtjax.data.problem import Pair, Problem
 from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.errors import InputError
-from mtjax.io.validation import check_types
 from mtjax.mistakes.injected_files import yield_rows
 from mtjax.mistakes.injection import OUTCOMES, InjectConfig, Rules, Shares, inject, usable_solutions
 from mtjax.mistakes.injectors.base import ERROR_TYPES
 from mtjax.mistakes.leakage import LIMIT, measure, pairs_in
 from mtjax.mistakes.verification import verify
+from mtjax.validation import check_types
 
 PROSE = tuple(
     Problem(f"prose{n}", question, answer, (text,))

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from mtjax.data.mistake_record import Mistake
 from mtjax.errors import InputError
-from mtjax.io.validation import check_types
 from mtjax.mistakes.injectors.base import ERROR_TYPES, in_order
 from mtjax.mistakes.self_rethinking import (
     NAMES,
@@ -20,6 +19,7 @@ from mtjax.mistakes.self_rethinking import (
     rethink,
     says_yes,
 )
+from mtjax.validation import check_types
 
 SHORT = Wording(
     solve="solve {question}", ask="ask {mistakes} {rationale}", redo="redo {rationale}", answer="answer {rationale}"

@@ -106,7 +106,7 @@ def test_a_damaged_gguf_file_is_refused(tmp_path, monkeypatch):
         ("smolm2", "did you mean 'smollm2'"),
         ("tinny", "did you mean 'tiny'"),
         ("nobody/nothing", "cannot be reached: give a local folder"),
-        ("a/b/c", "no folder, no hub id"),
+        ("a/b/c", "is not a folder, hub id"),
     ],
 )
 def test_a_misspelt_model_is_refused(name, message, tmp_path, monkeypatch):

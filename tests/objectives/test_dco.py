@@ -139,7 +139,7 @@ def test_presets_from_the_command_line():
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"n": 0.5}, r"n=0.5: expected a finite number >= 1"), ({"n": float("inf")}, "n=inf")],
+    [({"n": 0.5}, r"n=0.5: expected at least 1 and finite"), ({"n": float("inf")}, "n=inf")],
 )
 def test_bad_settings_are_refused(settings, message):
     with pytest.raises(InputError, match=message):

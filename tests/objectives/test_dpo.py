@@ -146,9 +146,9 @@ def test_losses_do_not_see_where_segments_lie():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"beta": 0.0}, r"beta=0.0: expected a finite number > 0"),
+        ({"beta": 0.0}, r"beta=0.0: expected more than 0 and finite"),
         ({"beta": float("nan")}, "beta=nan"),
-        ({"gamma": -1}, r"gamma=-1: expected a finite number >= 0"),
+        ({"gamma": -1}, r"gamma=-1: expected at least 0 and finite"),
         ({"kind": "robust", "label_smoothing": 0.5}, r"label_smoothing=0.5: expected 0 <= it < 0.5.*swap"),
         ({"kind": "ipo", "label_smoothing": 0.1}, "does nothing for kind='ipo'"),
     ],

@@ -61,7 +61,7 @@ def test_a_wrong_token_of_which_the_model_is_sure_is_still_unlearnt():
 
 
 def test_it_refuses_a_negative_weight_and_a_batch_without_polarity():
-    with pytest.raises(InputError, match=r"unlikelihood_weight=-1: expected a finite number >= 0"):
+    with pytest.raises(InputError, match=r"unlikelihood_weight=-1: expected at least 0 and finite"):
         Unlikelihood(-1)
     with pytest.raises(InputError, match="polarities='both'"):
         Unlikelihood()(BigramPolicy(random_table()), random_batch()._replace(extras={}))

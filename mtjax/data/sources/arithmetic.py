@@ -14,7 +14,7 @@ from mtjax.data.expressions import Expression, exact_steps, slipped_steps, solut
 from mtjax.data.problem import OnError, Problem, Problems, Split, in_split
 from mtjax.data.sources.base import SOURCES, Source, fingerprint_of
 from mtjax.errors import InputError
-from mtjax.io.validation import PositiveInt, check_types
+from mtjax.validation import PositiveInt, check_types
 
 Share = Annotated[float, Ge(0), Le(1)]
 _TRIES = 10_000

@@ -9,9 +9,9 @@ import numpy as np
 from annotated_types import Gt, Le
 from jaxtyping import Array, Float
 
-from mtjax.io.validation import check_types
 from mtjax.sampling.decoders.base import DECODERS, DecoderFunctions, stateless
 from mtjax.sampling.decoders.temperature import proposal
+from mtjax.validation import check_types
 
 
 def drop_unlikely(log_probs: Float[Array, "N V"], min_p: float) -> Float[Array, "N V"]:

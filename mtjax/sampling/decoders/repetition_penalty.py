@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from annotated_types import Ge
 from jaxtyping import Array, Bool, Float
 
-from mtjax.io.validation import check_types
 from mtjax.sampling.decoders.base import DECODERS, DecoderFunctions
 from mtjax.sampling.decoders.temperature import proposal
+from mtjax.validation import check_types
 
 
 def penalised(logits: Float[Array, "N V"], drawn: Bool[Array, "N V"], penalty: float) -> Float[Array, "N V"]:

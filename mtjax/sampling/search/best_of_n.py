@@ -4,9 +4,9 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from mtjax.io.validation import PositiveInt, check_types
 from mtjax.sampling.sampler import Batches, Numbers, Prompt, Sample, Sampler, Stop
 from mtjax.sampling.search.base import SEARCHES
+from mtjax.validation import PositiveInt, check_types
 
 
 def most_likely(samples: Sequence[Sample], keep: int) -> list[Sample]:
