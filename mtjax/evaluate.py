@@ -32,6 +32,8 @@ def from_config(trained: Config, tokenizer: str | None) -> EvaluateConfig:
 
 def read_settings(argv: Sequence[str]) -> tuple[str, EvaluateConfig]:
     """The model's name and the settings, from the command line; InputError for a word that is not understood."""
+    if model_or_server.is_url(argv[0]):
+        raise InputError(f"{argv[0]}: evaluate needs a model, not a server; mine its answers with python -m mtjax.mine")
     return model_or_server.read_settings(argv, "evaluate", EvaluateConfig, from_config)
 
 

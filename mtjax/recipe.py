@@ -12,10 +12,10 @@ import tyro
 
 from mtjax.config import parse, read_module
 from mtjax.distributed.hosts import check_one_host
-from mtjax.errors import ExitCode, InputError
+from mtjax.errors import ExitCode, InputError, suggest
 from mtjax.experiments.experiment import FILES, experiment_of
 from mtjax.experiments.findings import Findings
-from mtjax.experiments.report import write
+from mtjax.experiments.report import SECTIONS, write
 from mtjax.experiments.runner import run
 from mtjax.io.command_line import command
 
@@ -33,6 +33,9 @@ def main(words: list[str]) -> int:
     one_level: Any = tyro.conf.CascadeSubcommandArgs
     recipe = parse(recipe, words[1:], f"python -m mtjax.recipe {words[0]}", one_level[kind])
     experiment = experiment_of(module, recipe)
+    for name in experiment.sections:
+        if name not in SECTIONS:
+            raise InputError(f"there is no section '{name}' of a report; {suggest(name, SECTIONS)}")
     outcome = run(recipe, experiment, functools.partial(print, flush=True))  # progress lines reach a log file at once
     print(f"report: {write(Findings(recipe, experiment, outcome))}")
     return ExitCode.DONE

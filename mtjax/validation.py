@@ -5,6 +5,7 @@ message, as the way out: `Annotated[float, Gt(0), "0.1 is usual"]`.
 """
 
 import dataclasses
+import numbers
 import operator
 import types
 import typing
@@ -69,7 +70,8 @@ def _fits(value: Any, hint: Any) -> bool:
         kinds = parts[:1] * len(value) if parts[1:] == (...,) else parts
         return len(kinds) == len(value) and all(map(_fits, value, kinds))
     if hint in (int, float):
-        return isinstance(value, (int, float) if hint is float else int) and not isinstance(value, bool)
+        number = numbers.Real if hint is float else numbers.Integral  # NumPy's too
+        return isinstance(value, number) and not isinstance(value, bool)
     plain = isinstance(hint, type) and hint is not Any and not getattr(hint, "_is_protocol", False)
     return not plain or isinstance(value, hint)
 
@@ -78,7 +80,7 @@ def _outside(value: Any, hint: Any) -> str:
     """The bounds in an annotation, in words, if a number is not within them; "" if it is. NaN never is."""
     if get_origin(hint) in (Union, types.UnionType):  # None, or a number within bounds
         return next(filter(None, (_outside(value, part) for part in get_args(hint) if _fits(value, part))), "")
-    if get_origin(hint) is not Annotated or isinstance(value, bool) or not isinstance(value, int | float):
+    if get_origin(hint) is not Annotated or isinstance(value, bool) or not isinstance(value, numbers.Real):
         return ""
     found = [
         (

@@ -91,4 +91,5 @@ def grade(
 def _answer(text: str, verdict: Verdict, problem: Problem) -> str | None:
     """The answer in the text. One line without any form or number is an answer by itself, such as a word."""
     alone = text.strip() if "\n" not in text.strip() else ""
-    return extract_answer(text) or alone or (gold_answer(problem) if verdict is Verdict.RIGHT else None)
+    right = verdict is Verdict.RIGHT  # all right samples of a problem are one vote
+    return extract_answer(text) or alone or ((gold_answer(problem) or text.strip() or "right") if right else None)

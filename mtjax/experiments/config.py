@@ -94,6 +94,14 @@ class Demo(Setup):
     mine_samples: PositiveInt = 4  # Solutions drawn per mined problem, at temperature 1.
     overfit: Overfit = Overfit()  # The small training set.
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.overfit.start_at <= self.target[0]:
+            raise InputError(
+                f"overfit.start_at={self.overfit.start_at}: expected 0 to target[0]={self.target[0]}, where the start "
+                "model stops at the latest"
+            )
+
 
 METHODS = ("right only", "no prefix", "mistake tuning", "DPO + NLL", "RISE", "DCO", "unlikelihood")
 """Names of the methods of a comparison; configs/compare.py defines them."""

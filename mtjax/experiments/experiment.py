@@ -86,6 +86,25 @@ class Experiment:
     texts: Mapping[str, Callable[[Any], str]]  # text of a section from the `findings.Findings`, by its name
     free: tuple[str, ...] = ("seeds", "ks", "output")  # settings no arm depends on: they may change on resume
 
+    def __post_init__(self) -> None:
+        files: dict[str, str] = {}
+        for place, (name, method) in enumerate(self.methods.items()):
+            if (file := file_name(name, method)) in files:
+                raise InputError(f"methods '{files[file]}' and '{name}' share the file name '{file}'; set Method.file")
+            files[file] = name
+            if method.right_tokens_of and method.right_tokens_of not in list(self.methods)[:place]:
+                raise InputError(f"right_tokens_of={method.right_tokens_of!r} of '{name}': expected a method before it")
+
+    @property
+    def described(self) -> dict[str, str]:
+        """Each method with everything that its training depends on besides the settings, by name."""
+        small = {} if self.small is None else {f"small: {name}": method for name, method in self.small[0].items()}
+        shared = f"{self.looks} looks, on {self.train_on!r}"
+        return {
+            name: f"{method.objective_name}, {method.task!r}, {method.right_tokens_of!r}, {shared}"
+            for name, method in (small | dict(self.methods)).items()
+        }
+
 
 def with_right(problems: Sequence[Problem]) -> list[Problem]:
     """The problems that have a right solution."""
@@ -113,6 +132,9 @@ def file_name(name: str, method: Method) -> str:
 def experiment_of(module: Any, c: Setup) -> Experiment:
     """The experiment that a config file defines for the settings `c`; one of version 0.1 has those of configs/."""
     if not hasattr(module, "experiment"):
-        module = read_module(pathlib.Path(__file__).parents[2] / "configs" / FILES[type(c)])
+        file = pathlib.Path(__file__).parents[2] / "configs" / FILES[type(c)]
+        if not file.exists():
+            raise InputError(f"{module.__file__} defines no function `experiment`; take that of configs/{file.name}")
+        module = read_module(file)
     experiment: Experiment = module.experiment(c)
     return experiment

@@ -4,7 +4,8 @@ import dataclasses
 import json
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import jax
@@ -120,11 +121,13 @@ Part = TypeVar("Part")
 class ResultsFolder:
     """The results folder of the experiment with settings `c`, those named in `free` left out of account.
 
+    `methods` describes each method by name: a method that has other settings than when it was trained is refused too.
+
     Raises:
         InputError: the folder holds results of other settings; names those that differ.
     """
 
-    def __init__(self, c: Setup, free: tuple[str, ...]):
+    def __init__(self, c: Setup, free: tuple[str, ...], methods: Mapping[str, str] = MappingProxyType({})):
         self.folder = pathlib.Path(c.output)
         self.seconds: dict[str, float] = {}  # that each part took when it was made
         file = self.folder / "settings.json"
@@ -132,17 +135,20 @@ class ResultsFolder:
             json.loads(json.dumps({name: x for name, x in plain_settings(of).items() if name not in free}))
             for of in (c, type(c)())
         )
-        if not file.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_text(file, json.dumps(settings, indent=1))
+        stored = json.loads(file.read_text()) if file.exists() else settings
+        trained = stored.pop("method", {})
         # A setting that an older version did not store had its default then.
         now, known = flat(settings), flat(defaults)
-        before = {name: known.get(name) for name in now} | flat(json.loads(file.read_text()))
-        if other := sorted(name for name in before if before[name] != now.get(name)):
+        before = {name: known.get(name) for name in now} | flat(stored)
+        other = sorted(name for name in before if before[name] != now.get(name))
+        other += [f"method {name!r}" for name, text in methods.items() if trained.get(name, text) != text]
+        if other:
             raise InputError(
                 f"{self.folder} holds results of other settings ({', '.join(other)}); use another --output, or "
                 "delete the folder"
             )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_text(file, json.dumps(stored | {"method": trained | dict(methods)}, indent=1))
 
     def part(self, name: str, kind: type[Part], make: Callable[[], Part]) -> Part:
         """One part: read if it exists, otherwise made and written, with the seconds that it took."""

@@ -25,7 +25,7 @@ def run(c: Setup, e: Experiment, log: Callable[[str], None] = print) -> Outcome:
     Raises:
         InputError: other settings than the folder's; a start model whose stop rule did not hold within its budget.
     """
-    stages, kept = Stages(c, log), ResultsFolder(c, e.free)
+    stages, kept = Stages(c, log), ResultsFolder(c, e.free, e.described)
     test = c.test_source.problems().items
     early_at = None if e.small is None else e.small[1].start_at
     begins, tuning, rates = [], {}, {}

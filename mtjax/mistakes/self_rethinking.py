@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 from mtjax.data.mistake_record import Mistake
 from mtjax.errors import InputError
 from mtjax.io.hashing import unit
-from mtjax.validation import PositiveInt
+from mtjax.validation import PositiveInt, check_types
 
 Generate = Callable[[list[str]], list[str]]  # From prompts, as users' turns, to replies, one each.
 
@@ -55,6 +55,9 @@ class BlockConfig:
     right: bool = True  # Show the question and the complete right solution.
     longest: PositiveInt = 1000  # Leave out records with a longer question or solution, in characters.
     seed: int = 0  # Random seed of the draw; equal records and seed give the same block.
+
+    def __post_init__(self) -> None:
+        check_types(self, "block")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -135,8 +135,9 @@ def aligned(table: Table, text_of: Callable[[str], str]) -> list[list[str]]:
             raise InputError(f"row {list(row)} has {len(row)} cells for {len(table.columns)} columns {table.columns}")
     lines = [[text_of(text) for text in line] for line in (table.columns, *(map(show, row) for row in table.rows))]
     widths = [max(map(cell_len, texts)) for texts in zip(*lines, strict=True)]
+    to_the_right = numeric_columns(table)
     for line in lines:
-        for place, right in enumerate(numeric_columns(table)):
+        for place, right in enumerate(to_the_right):
             pad = " " * (widths[place] - cell_len(line[place]))
             line[place] = pad + line[place] if right else line[place] + pad
     return lines

@@ -62,6 +62,7 @@ def run(name: str, config: RethinkConfig, say: Say = print, loaded: Loaded | Non
         policy = from_server(name, config, say) if is_url(name) else from_model(name, config, loaded, stack)
         if config.output is not None or is_run(name):
             folder = pathlib.Path(name, "rethink") if config.output is None else pathlib.Path(config.output)
+            folder = folder.expanduser()
         else:
             folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
         depends = {"problems": len(problems), "content": config.data.source.fingerprint(), "block": digest(block)}

@@ -50,7 +50,7 @@ def read_choices(reply: Any, stop: Sequence[str] = ()) -> list[Sample]:
 def _sample(choice: Mapping[str, Any], total: int | None, stop: Sequence[str]) -> Sample:
     message, listed = choice.get("message"), _dict(choice.get("logprobs"))
     text = message.get("content") if isinstance(message, Mapping) else choice.get("text")
-    if not isinstance(text, str) and (text is not None or message is None):
+    if not isinstance(text, str) and (text is not None or not isinstance(message, Mapping)):
         raise ValueError(f"a choice without text: {choice!r:.120}")
     found = listed.get("token_logprobs")
     if isinstance(listed.get("content"), list):  # the format of a chat

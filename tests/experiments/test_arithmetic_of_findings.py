@@ -3,13 +3,16 @@
 import numpy as np
 import pytest
 
+from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.errors import InputError
 from mtjax.evaluation.metrics.calibration import calibration_error, reliability
 from mtjax.experiments.arms import count_targets, look_steps
 from mtjax.experiments.config import Setup
+from mtjax.experiments.experiment import PLAIN, Experiment, Method
 from mtjax.experiments.findings import Arms, Claim, coverage_verdict, prefix_text
 from mtjax.experiments.report import errors_of, labels
 from mtjax.experiments.results import Measured, Record, ResultsFolder
+from mtjax.objectives.nll import Nll
 from mtjax.reporting.intervals import Interval
 from mtjax.types import Batch
 
@@ -134,3 +137,33 @@ def test_a_measurement_survives_its_file(tmp_path):
     assert again.behind_wrong is None
     for name, value in vars(one.end).items():
         np.testing.assert_array_equal(vars(again.end)[name], value)
+
+
+def test_results_of_a_changed_method_are_refused(tmp_path):
+    settings = Setup(output=str(tmp_path / "results"))
+    ResultsFolder(settings, (), {"a": "nll()"})
+    ResultsFolder(settings, (), {"a": "nll()", "b": "dpo(beta=0.1)"})  # one more method is welcome
+    with pytest.raises(InputError, match="holds results of other settings .method 'b'."):
+        ResultsFolder(settings, (), {"b": "dpo(beta=0.2)"})
+
+
+def test_a_folder_of_before_methods_were_kept_is_read(tmp_path):
+    settings = Setup(output=str(tmp_path / "results"))
+    ResultsFolder(settings, ())
+    ResultsFolder(settings, (), {"a": "nll()"})
+    with pytest.raises(InputError, match="method 'a'"):
+        ResultsFolder(settings, (), {"a": "kto()"})
+
+
+def an_experiment(**methods):
+    return Experiment(
+        title="t", pictures="p", methods=methods, train_on=Arithmetic(count=4), sections=("arms",), texts={}
+    )
+
+
+def test_methods_that_share_files_or_wait_for_a_later_one_are_refused():
+    one, same = Method(PLAIN, Nll(), file="x"), Method(PLAIN, Nll(), file="x")
+    with pytest.raises(InputError, match="methods 'a' and 'b' share the file name 'x'"):
+        an_experiment(a=one, b=same)
+    with pytest.raises(InputError, match="right_tokens_of='b' of 'a': expected a method before it"):
+        an_experiment(a=Method(PLAIN, Nll(), right_tokens_of="b"), b=Method(PLAIN, Nll()))

@@ -50,9 +50,10 @@ class FileSource(Source):
 
     def records(self) -> Iterator[tuple[Any, str, str]]:
         """Each record, decoded or as JSON bytes, with `where` and `id`: the lines of a JSON-lines file or `.gz`."""
-        name = pathlib.Path(self.file()).name
-        for number, line in read_lines(self.file()):
-            yield line, f"{self.file()}:{number}", f"{name}:{number}"
+        file = self.file()
+        name = pathlib.Path(file).name
+        for number, line in read_lines(file):
+            yield line, f"{file}:{number}", f"{name}:{number}"
 
     def problems(self, on_error: OnError = "raise") -> Problems:
         return collect(self._read, self.records(), self.file(), on_error, self.split)
