@@ -2,13 +2,15 @@
 
 import dataclasses
 import json
+import math
 import shutil
 import subprocess
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pytest
+from annotated_types import Ge, Gt, Lt
 from safetensors.numpy import load_file, save_file
 
 from mtjax import config as settings
@@ -394,3 +396,31 @@ def test_a_broken_model_folder_is_refused(name, trained, tmp_path, capsys):
     capsys.readouterr()
     answer(capsys, go_on(tmp_path / "run", f"--init_from={tmp_path / 'hub'}", "--data.tokenizer=None"), expected)
     assert not (tmp_path / "run").exists()
+
+
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    rate: Annotated[float, Gt(0), Lt(math.inf)] = 0.1
+    count: Annotated[int, Ge(0), "0 means none"] = 0
+
+
+def test_numbers_of_numpy_are_numbers_and_bounds_hold_for_them():
+    check_types(Numbers(np.float32(0.5), np.int64(3)))
+    with pytest.raises(InputError, match=r"^count=np.int64\(-1\): expected at least 0; 0 means none$"):
+        check_types(Numbers(count=np.int64(-1)))
+    with pytest.raises(InputError, match=r"^rate=inf: expected more than 0 and finite$"):
+        check_types(Numbers(rate=math.inf))
+    for truth in (True, np.bool_(True)):
+        with pytest.raises(InputError, match="expected a number"):
+            check_types(Numbers(rate=truth))
+
+
+def test_an_export_that_is_a_link_leaves_nothing_behind(tmp_path):
+    from mtjax.io.files import atomic_folder
+
+    (tmp_path / "one").mkdir()
+    (tmp_path / "latest").symlink_to("one")
+    with atomic_folder(tmp_path / "latest") as folder:
+        (folder / "file").write_text("new")
+    assert (tmp_path / "latest" / "file").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "one"]

@@ -130,6 +130,7 @@ def test_end_to_end_on_a_folder(folder, tmp_path, capsys):
     ("words", "said"),
     [
         (["smolm2"], "did you mean 'smollm2'"),
+        (["http://localhost:8000/v1"], "evaluate needs a model, not a server"),
         (["FOLDER"], "give a config file, or data.source:KIND"),
         (["FOLDER", "data.source:arithmetic"], "a choice is missing: expected one of data.task:chat"),
         (["FOLDER", *PROBLEMS, "--smaples=3"], "Perhaps you meant: --samples INT"),

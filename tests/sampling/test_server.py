@@ -314,3 +314,9 @@ def test_settings_are_checked():
     ):
         with pytest.raises(InputError, match=next(iter(bad))):
             ServerConfig(**bad)
+
+
+@pytest.mark.parametrize("choice", [{"message": "hello"}, {"message": 3}, {"text": 7}, {}])
+def test_a_choice_without_text_is_not_an_empty_answer(choice):
+    with pytest.raises(ValueError, match="a choice without text"):
+        read_choices({"choices": [choice]})
