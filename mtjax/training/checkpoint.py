@@ -6,6 +6,7 @@ import os
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import jax
 import orbax.checkpoint as ocp
@@ -175,11 +176,11 @@ def read_state(folder: epath.Path, step: int, like: Any, made_by: Mapping[str, s
     _refuse_other(folder, step, SHAPES, "model or optimizer", _shapes(like))
     _refuse_other(folder, step, MADE_BY, "objective", dict(made_by or {}))
     place = folder / str(step) / "default"
-    local = {"driver": "file", "path": f"{place}/"}
+    local, address = {"driver": "file", "path": f"{place}/"}, f"{quote(str(place), safe=':/')}/"
     try:
         # Lists the arrays first: if the index of a corrupted checkpoint fails inside Orbax, the reads that are still
         # under way print tracebacks, since Orbax has closed their event loop.
-        store = ts.KvStore.open({"driver": "ocdbt", "base": f"{place}/" if "://" in str(place) else local}).result()
+        store = ts.KvStore.open({"driver": "ocdbt", "base": address if "://" in address else local}).result()
         store.list().result()
         with ocp.StandardCheckpointer() as checkpointer:
             return checkpointer.restore(place, like)
