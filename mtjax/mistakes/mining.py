@@ -85,7 +85,8 @@ def checked(problem: Problem, gold: str, attempt: ProblemSamples) -> MinedProble
             kinds = [error.kind for error in report.errors]
             untrue = not {"calculation", "answer"}.isdisjoint(kinds)
             steps = {"first_wrong": report.first_wrong, "error": kinds[0] if kinds else "", "untrue": untrue}
-        found[key] = Solution(verdict=verdict, answer=extract_answer(sample.text), **steps, **sample._asdict())  # type: ignore[arg-type]
+        about: dict[str, Any] = {"verdict": verdict, "answer": extract_answer(sample.text)} | steps | sample._asdict()
+        found[key] = Solution(**about)
     return MinedProblem(
         number=attempt.number, id=problem.id, question=problem.question, answer=gold, source=problem.source,
         drawn=len(attempt.samples), solutions=tuple(found.values()), note=attempt.note,
