@@ -135,8 +135,8 @@ class ResultsFolder:
             json.loads(json.dumps({name: x for name, x in plain_settings(of).items() if name not in free}))
             for of in (c, type(c)())
         )
-        stored = json.loads(file.read_text()) if file.exists() else settings
-        trained = stored.pop("method", {})
+        kept, stored = self.folder / "methods.json", json.loads(file.read_text()) if file.exists() else settings
+        trained = json.loads(kept.read_text()) if kept.exists() else {}
         # A setting that an older version did not store had its default then.
         now, known = flat(settings), flat(defaults)
         before = {name: known.get(name) for name in now} | flat(stored)
@@ -148,7 +148,10 @@ class ResultsFolder:
                 "delete the folder"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_text(file, json.dumps(stored | {"method": trained | dict(methods)}, indent=1))
+        if not file.exists():
+            write_text(file, json.dumps(settings, indent=1))
+        if methods:
+            write_text(kept, json.dumps(trained | dict(methods), indent=1))
 
     def part(self, name: str, kind: type[Part], make: Callable[[], Part]) -> Part:
         """One part: read if it exists, otherwise made and written, with the seconds that it took."""
