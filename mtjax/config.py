@@ -91,6 +91,7 @@ class Config:
     batch_size: PositiveInt = 32  # Rows per update, over all devices and micro-batches.
     micro_batches: PositiveInt = 1  # Parts of a batch that are computed one after another, to save memory.
     seed: int = 0  # Random seed for parameters, data order and everything else.
+    stop: tuple[str, ...] = ()  # Texts that end an answer whenever this run decodes, besides its end tokens.
     run_dir: str = "runs/run"  # Run folder: checkpoints, metrics, snapshot; an existing run is resumed.
     init_from: str | None = None
     """Warm start: a run folder, a Hugging Face folder, a hub id or `smollm2`. Not a resume: the step is 0."""
@@ -103,6 +104,8 @@ class Config:
     def __post_init__(self) -> None:
         check_types(self)
         check_seed(self.seed)
+        if "" in self.stop:
+            raise InputError("stop holds an empty text, which would end every answer at once; leave it out")
         if self.export == "":
             raise InputError("export='': expected the name of a folder, or None")
         task = getattr(self.objective, "task", "any")

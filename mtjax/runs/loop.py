@@ -22,6 +22,7 @@ from mtjax.model import huggingface
 from mtjax.model.attention import choice_for
 from mtjax.runs.assembly import Run, assemble
 from mtjax.runs.folder import begin, check_shared, snapshot_elsewhere
+from mtjax.runs.loading import decoding_of
 from mtjax.training import step as stepping
 from mtjax.training.alarms import Alarms, read_log
 from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of, saved_steps
@@ -167,7 +168,8 @@ def train(
     if exit_code == ExitCode.DONE and config.export and int(state.step) >= config.steps:
         params = state.params if hosts.count() == 1 else read_whole(state.params)
         if hosts.index() == 0:
-            huggingface.save(config.export, model, params, tokenizer=run.tokenizer)
+            tokenizer = decoding_of(config, run.tokenizer).with_template()
+            huggingface.save(config.export, model, params, tokenizer=tokenizer)
         print(f"exported to {config.export}")
     if int(state.step) < config.steps:
         print(f"stopped  step {int(state.step)} is saved; the same command goes on from there")

@@ -30,6 +30,7 @@ from mtjax.runs.model_or_server import (
     open_results,
     read_problems,
 )  # fmt: skip
+from mtjax.sampling.decoding import Decoding
 from mtjax.sampling.local import LocalSampler, fit_prompts
 from mtjax.sampling.remote import ServerSampler, chat_or_text
 from mtjax.sampling.replies import Refused
@@ -54,7 +55,7 @@ def run(name: str, config: MineConfig, say: Say = print, loaded: Loaded | None =
         if is_url(name):
             policy = from_server(name, config, problems, say)
         else:
-            policy = from_model(name, config, problems, loaded, stack)
+            policy = from_model(name, config, problems, loaded, stack, say)
         depends = {"problems": len(problems), "content": config.data.source.fingerprint(), "data": plain(config.data)}
         depends |= {"seed": config.seed, **policy.settings}
         depends |= {} if config.search == Independent() else {"search": plain(config.search)}
@@ -78,10 +79,12 @@ def run(name: str, config: MineConfig, say: Say = print, loaded: Loaded | None =
 
 
 def from_model(
-    name: str, config: MineConfig, problems: Sequence[Problem], loaded: Loaded | None, stack: contextlib.ExitStack
-) -> Policy:
+    name: str, config: MineConfig, problems: Sequence[Problem], loaded: Loaded | None, stack: contextlib.ExitStack,
+    say: Say,
+) -> Policy:  # fmt: skip
     """A model on this machine."""
-    (model, params, tokenizer, end_ids, step), depends = load_local(name, config, loaded, stack)
+    (model, params, tokenizer, end_ids, step, *_), depends = load_local(name, config, loaded, stack)
+    say(f"note: {Decoding(tokenizer, config.data.task).reads()}")
     prompts = fit_prompts(
         model, tokenizer, problems, lambda problem: config.data.task.prompt(problem, None, tokenizer),
         config.sampling.max_new_tokens, skip=config.data.on_error == "skip",

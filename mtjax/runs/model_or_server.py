@@ -1,6 +1,7 @@
 """What mining and self-rethinking share: the model or server given as MODEL, the problems, and the results folder."""
 
 import contextlib
+import dataclasses
 import pathlib
 import signal
 from collections.abc import Callable, Sequence
@@ -115,12 +116,30 @@ def read_settings(
     """
     name, file, rest = name_and_file(argv)
     default: Any = tyro.MISSING_NONPROP
+    own = settings.read_file(pathlib.Path(name).expanduser() / "config.py") if is_run(name) else None
     if file is not None:
         trained = settings.read_file(file)
         default = from_config(trained, None if is_url(name) or is_run(name) else trained.data.tokenizer)
+        default = as_trained(default, own or trained)
     check_choices(rest, has_source=file is not None)
     marked: Any = tyro.conf.CascadeSubcommandArgs
-    return name, settings.parse(default, rest, f"python -m mtjax.{command} {name}", marked[kind])
+    found = settings.parse(default, rest, f"python -m mtjax.{command} {name}", marked[kind])
+    if own is not None and getattr(found.data, "task", own.data.task) != own.data.task:
+        print(
+            f"note: the prompts are those of the task {found.data.task.name} as given here, not as {name} was trained"
+        )
+    return name, found
+
+
+def as_trained(default: Any, own: settings.Config) -> Any:
+    """The default settings of a command with task and stop texts as in the run that decodes.
+
+    They hold for the problems of another config too, because a run knows no other prompts than those of its training.
+    """
+    sampling = dataclasses.replace(default.sampling, stop=own.stop)
+    if not hasattr(default.data, "task"):
+        return dataclasses.replace(default, sampling=sampling)
+    return dataclasses.replace(default, sampling=sampling, data=dataclasses.replace(default.data, task=own.data.task))
 
 
 def name_and_file(argv: Sequence[str]) -> tuple[str, pathlib.Path | None, list[str]]:
