@@ -3,14 +3,14 @@
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import jax
 
 import mtjax
 from mtjax.data.mistake_record import to_lines
 from mtjax.data.problem import Problem
-from mtjax.data.sources.mined import FILE, read_mined
+from mtjax.data.sources.mined import FILE, MinedProblem, read_mined
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.distributed.signals import signals
 from mtjax.errors import ExitCode, InputError
@@ -69,6 +69,8 @@ def run(name: str, config: MineConfig, say: Say = print, loaded: Loaded | None =
         if not mine(problems, golds, journal, draw, say, stop_asked):
             return interrupted(journal, "problems", stop_asked(), say)
     say(format_table(yield_table(read_mined(str(journal.file)), f"{name}: {samples} samples a problem")))
+    if samples > 1 and config.sampling.temperature > 0 and (note := equal_samples(read_mined(str(journal.file)))):
+        say(f"note: {note}, though temperature={config.sampling.temperature:g}")
     say(f"wrote {journal.file}")
     if config.overwrite:
         (folder / "mistakes.jsonl").unlink(missing_ok=True)  # of the solutions that were there before
@@ -76,6 +78,13 @@ def run(name: str, config: MineConfig, say: Say = print, loaded: Loaded | None =
         write_text(folder / "mistakes.jsonl", to_lines(mined_mistakes(str(journal.file), seed=config.seed)))
         say(f"wrote {folder / 'mistakes.jsonl'}")
     return ExitCode.DONE
+
+
+def equal_samples(mined: Iterable[MinedProblem]) -> str:
+    """Says for how many problems all samples were equal, if that is so for half of those with several; else ""."""
+    several = [len(one.solutions) for one in mined if one.drawn > 1]
+    equal = several.count(1)
+    return f"all samples were equal for {equal:,} of {len(several):,} problems" if 2 * equal > len(several) else ""
 
 
 def from_model(
