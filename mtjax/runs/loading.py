@@ -77,7 +77,7 @@ def load_any(
             "rows: they do not belong together; choose another --tokenizer"
         )
     if loaded.step is not None:
-        config = settings.read_file(folder / "config.py")
+        config = settings.read_run(folder)
         loaded = loaded._replace(task=config.data.task, stop=config.stop)
     return loaded
 
@@ -97,7 +97,7 @@ def _describe(name: str) -> tuple[DecoderConfig, str, tuple[int, ...]]:
     folder = pathlib.Path(name).expanduser()
     if not _is_run(folder):
         return catalog.model_config(name), name, catalog.end_ids(name)
-    config = settings.read_file(folder / "config.py")
+    config = settings.read_run(folder)
     if config.init_from is not None:
         shape, own, end_ids = _describe(config.init_from)
         return dataclasses.replace(shape, dtype=config.model.dtype), config.data.tokenizer or own, end_ids
@@ -111,7 +111,7 @@ def _read_params(
     folder: pathlib.Path, model: LanguageModel, mesh: Mesh | None, step: int | Literal["best"] | None
 ) -> tuple[Params, int]:
     """The parameters of a run, and the step of their checkpoint."""
-    config = settings.read_file(folder / "config.py")
+    config = settings.read_run(folder)
     # The optimizer's state is restored too and dropped, because a checkpoint is read as a whole.
     optimizer = make_optimizer(config.optim, config.steps)
     like = jax.eval_shape(lambda: init_state(model, optimizer, jax.random.key(0)))

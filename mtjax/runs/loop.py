@@ -17,7 +17,6 @@ from mtjax.distributed.placement import read_whole
 from mtjax.distributed.signals import stop_poll
 from mtjax.errors import ExitCode, NonFiniteLoss
 from mtjax.inspection.self_check import self_check
-from mtjax.io.files import write_text
 from mtjax.model import huggingface
 from mtjax.model.attention import choice_for
 from mtjax.runs.assembly import Run, assemble
@@ -85,8 +84,9 @@ def train(
     if found:
         announce(run, first)
     if hosts.index() == 0:
-        for snapshot in filter(None, (folder / "config.py", snapshot_elsewhere(config))):
-            write_text(snapshot, settings.snapshot(dataclasses.replace(config, overwrite=False)))
+        elsewhere = snapshot_elsewhere(config)
+        for place in (folder, *([] if elsewhere is None else [elsewhere.parent])):
+            settings.write_snapshot(place, dataclasses.replace(config, overwrite=False))
         cut_back(folder / "metrics.jsonl", first)
 
     # The loop. A step's numbers are read while the next one runs; none is saved before it is known to be finite.

@@ -114,14 +114,13 @@ def read_settings(
     which is None if the run or the server knows its tokenizer. InputError for a word that is not understood, and for no
     source of problems.
     """
-    name, file, rest = name_and_file(argv)
+    name, trained, rest = name_and_config(argv)
     default: Any = tyro.MISSING_NONPROP
-    own = settings.read_file(pathlib.Path(name).expanduser() / "config.py") if is_run(name) else None
-    if file is not None:
-        trained = settings.read_file(file)
+    own = settings.read_run(name) if is_run(name) else None
+    if trained is not None:
         default = from_config(trained, None if is_url(name) or is_run(name) else trained.data.tokenizer)
         default = as_trained(default, own or trained)
-    check_choices(rest, has_source=file is not None)
+    check_choices(rest, has_source=trained is not None)
     marked: Any = tyro.conf.CascadeSubcommandArgs
     found = settings.parse(default, rest, f"python -m mtjax.{command} {name}", marked[kind])
     if own is not None and getattr(found.data, "task", own.data.task) != own.data.task:
@@ -142,16 +141,18 @@ def as_trained(default: Any, own: settings.Config) -> Any:
     return dataclasses.replace(default, sampling=sampling, data=dataclasses.replace(default.data, task=own.data.task))
 
 
-def name_and_file(argv: Sequence[str]) -> tuple[str, pathlib.Path | None, list[str]]:
-    """The policy's name, the config file that is meant (given, or the run's own), and the overrides after them."""
+def name_and_config(argv: Sequence[str]) -> tuple[str, settings.Config | None, list[str]]:
+    """The policy's name, the config that is meant (a file, a run folder, or the run's own), and the overrides."""
     name, *rest = argv
     if name.startswith("-"):
         raise InputError(f"{name!r} stands where the model or URL belongs; give it first, then the settings")
     if not is_url(name) and not is_run(name) and not catalog.HUB_ID.fullmatch(name):
         catalog.find_model(name)  # a misspelt name is refused before anything else
     if rest and rest[0].endswith(".py"):
-        return name, pathlib.Path(rest.pop(0)), rest
-    return name, pathlib.Path(name).expanduser() / "config.py" if is_run(name) else None, rest
+        return name, settings.read_file(rest.pop(0)), rest
+    if rest and is_run(rest[0]):
+        return name, settings.read_run(rest.pop(0)), rest
+    return name, settings.read_run(name) if is_run(name) else None, rest
 
 
 def check_choices(words: Sequence[str], *, has_source: bool) -> None:
