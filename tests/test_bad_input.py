@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import math
+import os
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -424,3 +426,13 @@ def test_an_export_that_is_a_link_leaves_nothing_behind(tmp_path):
         (folder / "file").write_text("new")
     assert (tmp_path / "latest" / "file").read_text() == "new"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "one"]
+
+
+@pytest.mark.parametrize("command", ["train", "generate", "mine", "inject"])
+def test_ctrl_c_while_a_command_is_imported_is_one_line(command, tmp_path):
+    """The interrupt comes where jax is imported, which takes longest."""
+    (tmp_path / "jax.py").write_text("raise KeyboardInterrupt")
+    paths = os.pathsep.join([str(tmp_path), str(pathlib.Path(__file__).parents[1])])
+    ask = [sys.executable, "-m", f"mtjax.{command}", "x"]
+    done = subprocess.run(ask, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (ExitCode.INTERRUPTED, "interrupted\n")

@@ -34,7 +34,7 @@ from mtjax.training.monitors import HeldOutCoverage, HeldOutLoss
 from mtjax.training.reference import Reference, cached_reference, fingerprint_of, frozen_reference
 from mtjax.training.reference_cache import Cache, make_scorer
 from mtjax.training.step import TrainState, check_rows, init_state, make_train_step
-from mtjax.types import LanguageModel, Params
+from mtjax.types import LanguageModel, Params, short_repr
 
 TENSOR_SIZES = ("kv_heads", "heads", "mlp_width", "vocab_size")
 """Sizes of the model that the mesh axis `tensor` splits."""
@@ -56,6 +56,8 @@ class Run(NamedTuple):
     update: Callable[..., tuple[TrainState, dict[str, Any]]]  # see `training.step.make_train_step`
     held_out: HeldOutLoss | None  # measures the loss on the held-out source
     coverage: HeldOutCoverage | None  # measures pass@k on a held-out source
+
+    __repr__ = short_repr
 
 
 def assemble(config: Config, start: Params | None = None, programs: dict[Any, Any] | None = None) -> Run:

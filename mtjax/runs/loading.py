@@ -18,7 +18,7 @@ from mtjax.optim import make_optimizer
 from mtjax.sampling.decoding import Decoding
 from mtjax.training.checkpoint import Unreadable, folders_of, read_state, saved_steps
 from mtjax.training.step import TrainState, init_state, state_shardings
-from mtjax.types import LanguageModel, Params
+from mtjax.types import LanguageModel, Params, short_repr
 
 
 class Loaded(NamedTuple):
@@ -31,6 +31,8 @@ class Loaded(NamedTuple):
     step: int | None = None  # which checkpoint of a run it is; None if it is not a run
     task: Task | None = None  # the task that a run was trained with; None if it is not a run
     stop: tuple[str, ...] = ()  # texts that end an answer of a run
+
+    __repr__ = short_repr
 
     @property
     def decoding(self) -> Decoding:

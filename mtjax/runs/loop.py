@@ -26,7 +26,7 @@ from mtjax.training import step as stepping
 from mtjax.training.alarms import Alarms, read_log
 from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of, saved_steps
 from mtjax.training.metrics_log import MetricsLog, Progress, cut_back, flops_per_token, peak_flops
-from mtjax.types import LanguageModel, Params
+from mtjax.types import LanguageModel, Params, short_repr
 
 MEASURED = {"held_out_loss", "coverage/pass@1"}
 """What is measured now and then, and logged whenever it is."""
@@ -39,6 +39,8 @@ class Result(NamedTuple):
     model: LanguageModel
     tokenizer: Tokenizer
     exit_code: ExitCode  # `ExitCode.DONE`, or why it stopped early
+
+    __repr__ = short_repr
 
 
 def train(
