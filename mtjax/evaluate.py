@@ -2,7 +2,7 @@
 
 MODEL is a run folder, a Hugging Face folder, a hub id or `smollm2`. The problems are those of a config file, of the
 run's own snapshot (its held-out source), or of `--data...` overrides.
-`python -m mtjax.evaluate MODEL --help` lists every setting with its value.
+`python -m mtjax.evaluate MODEL --help` lists every setting with its value, `--help-all` explains each.
 """
 
 import dataclasses

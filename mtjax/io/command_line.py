@@ -10,14 +10,15 @@ import re
 import sys
 import typing
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tyro
 
 from mtjax.errors import ExitCode, InputError, entry_point, nearest, suggest
 from mtjax.io.files import cache_folder
-from mtjax.registry import refresh, resolve
+from mtjax.io.short_help import HELP, HELP_ALL, in_full, parts_of, short_help
+from mtjax.registry import Registry, refresh, resolve
 from mtjax.validation import check_types
 
 Main = Callable[[list[str]], int]  # A command: from the words behind its name to the exit code.
@@ -38,7 +39,7 @@ def command(usage: str, *, options: type | None = None, before: Callable[[], Non
             words = list(sys.argv[1:] if argv is None else argv)
             module = sys.modules[main.__module__]
             name = module.__spec__.name if module.__spec__ else main.__module__
-            if not words or words[0] in ("-h", "--help"):
+            if not words or words[0] in (*HELP, HELP_ALL):
                 print(f"usage: python -m {name} {usage}\n\n{(module.__doc__ or '').strip()}")
                 if options is not None:  # as tyro explains them, without its usage line
                     said = io.StringIO()
@@ -73,6 +74,12 @@ def split_options(kind: Any, words: Sequence[str], prog: str) -> tuple[Any, list
     Raises:
         InputError: an option is missing, or its value is of a wrong type.
     """
+    if HELP & set(words):
+        print(f"{short_help(kind, prog)}\nThe other words are those of mtjax.train: settings of the config.")
+        raise SystemExit(0)
+    if HELP_ALL in words:  # then those of the config, by `parse`
+        with contextlib.suppress(SystemExit):
+            _call_tyro(kind, ["--help"], {}, prog=prog)
     own = dict(_names(kind))
     name_of = lambda word: word[2:].split("=")[0] if word.startswith("--") else None
     given = [_as_switch(word, own) if name_of(word) in own else word for word in words]
@@ -102,8 +109,12 @@ def parse(default: Any, overrides: Sequence[str], prog: str, kind: Any = None) -
     else:
         settings = next(part for part in (kind, *typing.get_args(kind)) if dataclasses.is_dataclass(part))
         refresh(settings)
-    names = dict(_names(settings))
-    given = [_as_choice(_as_switch(word, names), names) for word in overrides]
+    cls = settings if isinstance(settings, type) else type(settings)
+    names = {**dict.fromkeys(parts_of(cls), _Part), **dict(_names(settings))}
+    given = ["--help" if word == HELP_ALL else word for word in as_registered(overrides, cls, names)]
+    if HELP & set(overrides):
+        print(short_help(settings, prog, {word[1]: word[2] for word in map(CHOICE.fullmatch, given) if word}))
+        raise SystemExit(0)
     # tyro wants a choice before the settings of what was chosen.
     chosen = [word for word in given if (found := CHOICE.fullmatch(word)) and _is_part(found[1], names)]
     given = chosen + [word for word in given if word not in chosen]
@@ -112,6 +123,21 @@ def parse(default: Any, overrides: Sequence[str], prog: str, kind: Any = None) -
     found = _call_tyro(kind, given, names, prog=prog, default=default)
     check_types(found)
     return found
+
+
+def as_registered(words: Sequence[str], cls: Any, names: dict[str, Any] | None = None) -> list[str]:
+    """The words of a command with the settings class `cls`, each setting and choice by its full and registered name.
+
+    So `source:gsm8k-solutions`, `data.source:Gsm8kSolutions` and `--data.source=gsm8k_solutions` are one word.
+    """
+    parts = parts_of(cls)
+    known: dict[str, Any] = {**dict.fromkeys(parts, _Part), **dict(_names(cls))} if names is None else names
+    return [_as_choice(_as_switch(in_full(word, cls), known), known, parts) for word in words]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """Stands among the names of settings for a part that has no default."""
 
 
 def output_file(option: str, path: str | None) -> pathlib.Path | None:
@@ -143,13 +169,16 @@ def _as_switch(word: str, names: dict[str, Any]) -> str:
     return word
 
 
-def _as_choice(word: str, names: dict[str, Any]) -> str:
+def _as_choice(word: str, names: dict[str, Any], parts: Mapping[str, Registry | None]) -> str:
     """A choice with its registered name: `data.task:chat-task` and `--data.task=chat` become `data.task:chat`."""
     found = re.fullmatch(r"--([a-z][\w.]*)=([A-Za-z][\w-]*)", word)
     if found and (found[1] not in names or dataclasses.is_dataclass(names[found[1]])) and _is_part(found[1], names):
         word = f"{found[1]}:{found[2]}"
     choice = CHOICE.fullmatch(word)
-    return f"{choice[1]}:{resolve(choice[2])}" if choice else word
+    if choice is None:
+        return word
+    registry = parts.get(choice[1])
+    return f"{choice[1]}:{(registry and registry.resolve(choice[2])) or resolve(choice[2])}"
 
 
 def _is_part(name: str, names: dict[str, Any]) -> bool:

@@ -17,7 +17,9 @@ from mtjax.data.tasks import TASKS
 from mtjax.distributed.sharding import make_mesh
 from mtjax.errors import ExitCode, InputError, suggest
 from mtjax.evaluation.grading import check_gold
+from mtjax.io.command_line import as_registered
 from mtjax.io.journal import Journal
+from mtjax.io.short_help import HELP, HELP_ALL
 from mtjax.mistakes.mining import MineConfig
 from mtjax.mistakes.rethinking_evaluation import RethinkConfig
 from mtjax.model import catalog
@@ -120,6 +122,7 @@ def read_settings(
     if trained is not None:
         default = from_config(trained, None if is_url(name) or is_run(name) else trained.data.tokenizer)
         default = as_trained(default, own or trained)
+    rest = as_registered(rest, kind)
     check_choices(rest, has_source=trained is not None)
     marked: Any = tyro.conf.CascadeSubcommandArgs
     found = settings.parse(default, rest, f"python -m mtjax.{command} {name}", marked[kind])
@@ -164,7 +167,7 @@ def check_choices(words: Sequence[str], *, has_source: bool) -> None:
             if registry.resolve(kind) is None:
                 near = suggest(kind.removesuffix(f"_{name}"), registry)
                 raise InputError(f"data.{name}:{kind} does not exist: {near}")
-        if name == "source" and not named and not has_source and not {"-h", "--help"} & set(words):
+        if name == "source" and not named and not has_source and not {*HELP, HELP_ALL} & set(words):
             raise InputError(
                 "say which problems: give a config file, or data.source:KIND with its settings (known: "
                 f"{', '.join(registry)})"

@@ -1,0 +1,186 @@
+"""The settings of a command as a tree: names in full, and the short help that `--help` prints.
+
+`--help-all` prints the long one, with a paragraph for every setting, by tyro.
+"""
+
+import contextlib
+import dataclasses
+import inspect
+import re
+import shutil
+import textwrap
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import tyro
+
+from mtjax.registry import Registry, snake_case
+
+HELP, HELP_ALL = frozenset({"-h", "--help"}), "--help-all"
+
+
+def fields(cls: Any) -> dict[str, Any]:
+    """Name and annotation of each setting of a class; those of an embedded class stand among the others."""
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):
+        marks = getattr(field.type, "__metadata__", ())
+        if any(getattr(mark, "name", None) == "" for mark in marks):
+            found |= fields(next(_classes(field.type)))
+        elif field.init and tyro.conf.Suppress not in marks:
+            found[field.name] = field.type
+    return found
+
+
+def _classes(hint: Any) -> Iterator[Any]:
+    """The settings classes in an annotation."""
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        yield hint
+    for part in typing.get_args(hint):
+        yield from _classes(part)
+
+
+def in_full(word: str, cls: Any) -> str:
+    """A word with the name that a command gives to a setting: `source:` and `data.source:` mean the same in all.
+
+    `data.X` and `X` are one setting where the command has only one of them.
+
+    >>> in_full("--source.path=x", Mine), in_full("data.source:hub", Inject)  # doctest: +SKIP
+    ('--data.source.path=x', 'source:hub')
+    """
+    found = re.fullmatch(r"(--)?(no[_-])?([a-z][\w-]*)([.:=].*)?", word, re.DOTALL)
+    if found is None or not (found[1] or re.fullmatch(r"[\w.]+:[\w-]*", word)):
+        return word
+    dashes, no, name, rest = (part or "" for part in found.groups())
+    own = fields(cls)
+    first = name.replace("-", "_")
+    if "data" in own and first not in own:
+        data = next(_classes(own["data"]), None)
+        if data is not None and first in fields(data):
+            return f"{dashes}data.{no}{name}{rest}" if no else f"{dashes}data.{name}{rest}"
+    inner = re.match(r"\.(no_)?(\w+)", rest)
+    if first == "data" and "data" not in own and inner and inner[2] in own:
+        return f"{dashes}{no}{rest[1:]}"
+    return word
+
+
+def parts_of(cls: Any, before: str = "") -> dict[str, Registry | None]:
+    """Dotted name of each part that has settings or choices, with the registry of its choices, if it has one."""
+    found: dict[str, Registry | None] = {}
+    for name, hint in fields(cls).items():
+        registry, inner = _registry(hint), next(_classes(hint), None)
+        if registry is not None or inner is not None:
+            found[before + name] = registry
+        if registry is None and inner is not None:
+            found |= parts_of(inner, f"{before}{name}.")
+    return found
+
+
+def short_help(settings: Any, prog: str, chosen: Mapping[str, str] | None = None) -> str:
+    """Every setting of a tree with its value, group by group, and a sentence for each that stands by itself.
+
+    Args:
+        settings: a dataclass, or a class of which only the defaults are known.
+        prog: what the user typed up to the settings.
+        chosen: registered names of what is chosen besides, by part, whose settings are listed.
+    """
+    cls = settings if isinstance(settings, type) else type(settings)
+    width = min(shutil.get_terminal_size((100, 24)).columns, 120)
+    arguments, alone, groups = [], [], []
+    for name, hint in fields(cls).items():
+        said, value = _explained(cls, name), _value(settings, name)
+        if tyro.conf.Positional in getattr(hint, "__metadata__", ()):
+            arguments.append((name.upper(), said))
+        elif any(_classes(hint)) or _registry(hint) is not None or dataclasses.is_dataclass(value):
+            groups += ["", f"{name}: {_sentence(said)}".rstrip(": "), *_group(name, hint, value, width, chosen or {})]
+        else:
+            alone.append((f"--{name}{_equals(value)}", said))
+    usage = " ".join([prog, *(name for name, _ in arguments), "[--name=value ...] [part:choice ...]"])
+    lines = [f"usage: {usage}", "", inspect.getdoc(cls) or ""]
+    for title, rows in (("arguments", arguments), ("settings", alone)):
+        lines += ["", f"{title}:", *(_row(left, _sentence(said), width) for left, said in rows)] if rows else []
+    lines += groups
+    return "\n".join([*lines, "", f"{HELP_ALL} explains every setting; a repeated setting counts as last given."])
+
+
+def _group(name: str, hint: Any, value: Any, width: int, chosen: Mapping[str, str]) -> Iterator[str]:
+    """The choices of a part, and its settings with their values."""
+    registry, known = _registry(hint), list(_classes(hint))
+    if registry is not None and chosen.get(name) in registry:
+        entry = registry[chosen[name]]
+        value = value if type(value) is entry else entry
+    now = "" if value is dataclasses.MISSING else " (now none)" if value is None else ""
+    if registry is not None:
+        kind = registry.name_of(value) if dataclasses.is_dataclass(value) else None
+        yield from _wrapped(f"{name}:", registry, width, now or (f" (now {kind})" if kind else ""))
+    elif type(None) in typing.get_args(hint):
+        yield from _wrapped(f"{name}:", ["none", *(snake_case(cls.__name__) for cls in known)], width, now)
+    part = value if dataclasses.is_dataclass(value) else next(iter(known), None) if registry is None else None
+    if part is None:
+        return
+    cls = part if isinstance(part, type) else type(part)
+    inner = fields(cls)
+    deep = {key for key, own in inner.items() if any(_classes(own)) or _registry(own) is not None}
+    plain = [f"{key}{_equals(_value(part, key))}" for key in inner if key not in deep]
+    yield from _wrapped(f"--{name}.", plain, width) if plain else ()
+    for key in (key for key in inner if key in deep):
+        yield from _group(f"{name}.{key}", inner[key], _value(part, key), width, chosen)
+
+
+def _wrapped(before: str, items: Any, width: int, after: str = "") -> list[str]:
+    text = f"{before}{{{', '.join(items)}}}{after}" if len(list(items)) != 1 else before + next(iter(items)) + after
+    lines = textwrap.wrap(
+        text.replace(" (now ", "\N{NO-BREAK SPACE}(now\N{NO-BREAK SPACE}"), width,
+        initial_indent="  ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
+
+
+def _row(left: str, said: str, width: int) -> str:
+    left = f"  {left:<30}"
+    return f"{left} {textwrap.shorten(said, max(width - len(left) - 1, 20), placeholder=' ...')}".rstrip()
+
+
+def _registry(hint: Any) -> Registry | None:
+    found = (mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Registry))
+    inside = (_registry(part) for part in typing.get_args(hint))
+    return next(found, None) or next(filter(None, inside), None)
+
+
+def _value(settings: Any, name: str) -> Any:
+    """The value or default of a setting, `dataclasses.MISSING` for none; that of an embedded class is looked up."""
+    for field in dataclasses.fields(settings):
+        made = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+        value = made if isinstance(settings, type) else getattr(settings, field.name)
+        if field.name == name:
+            return value
+        embedded = any(getattr(mark, "name", None) == "" for mark in getattr(field.type, "__metadata__", ()))
+        if embedded and name in fields(next(_classes(field.type))):
+            return _value(value if dataclasses.is_dataclass(value) else next(_classes(field.type)), name)
+    return dataclasses.MISSING
+
+
+def _equals(value: Any) -> str:
+    if value is dataclasses.MISSING:
+        return " (required)"
+    text = repr(value) if not isinstance(value, str) or not re.fullmatch(r"[\w./-]+", value) else value
+    return f"={textwrap.shorten(text, 40, placeholder='...')}"
+
+
+def _sentence(text: str) -> str:
+    """The first sentence."""
+    return re.split(r"(?<=[^.]\w\.) (?=[A-Z`])|; ", text, maxsplit=1)[0]
+
+
+def _explained(cls: Any, name: str) -> str:
+    """What the source of a settings class says about a setting: the comment behind it, or the text below it."""
+    text = rf'^    {name}: [^\n]*?(?:  # (?!type:)([^\n]*)|(?:  # type:[^\n]*)?\n    """(.*?)""")'
+    for owner in filter(dataclasses.is_dataclass, cls.__mro__):
+        with contextlib.suppress(OSError, TypeError):  # made without a file
+            if found := re.search(text, inspect.getsource(owner), re.MULTILINE | re.DOTALL):
+                return " ".join((found[1] or found[2]).split())
+    for field in dataclasses.fields(cls):
+        embedded = any(getattr(mark, "name", None) == "" for mark in getattr(field.type, "__metadata__", ()))
+        if embedded and (inner := next(_classes(field.type))) is not cls and name in fields(inner):
+            return _explained(inner, name)
+    return ""
