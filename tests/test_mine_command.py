@@ -292,7 +292,7 @@ def test_help_names_the_settings(folder, capsys):
     assert stop.value.code == 0
     said = capsys.readouterr().out
     assert "--server.api_key_variable" in said
-    assert "(default: 8)" in said
+    assert "--samples=8 " in said
 
 
 @pytest.mark.slow

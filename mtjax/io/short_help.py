@@ -10,7 +10,7 @@ import re
 import shutil
 import textwrap
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import tyro
@@ -112,28 +112,34 @@ def _group(name: str, hint: Any, value: Any, width: int, chosen: Mapping[str, st
     now = "" if value is dataclasses.MISSING else " (now none)" if value is None else ""
     if registry is not None:
         kind = registry.name_of(value) if dataclasses.is_dataclass(value) else None
-        yield from _wrapped(f"{name}:", registry, width, now or (f" (now {kind})" if kind else ""))
+        yield from _choices(name, registry, now or (f" (now {kind})" if kind else ""), width)
     elif type(None) in typing.get_args(hint):
-        yield from _wrapped(f"{name}:", ["none", *(snake_case(cls.__name__) for cls in known)], width, now)
+        yield from _choices(name, ["none", *(snake_case(cls.__name__) for cls in known)], now, width)
     part = value if dataclasses.is_dataclass(value) else next(iter(known), None) if registry is None else None
     if part is None:
         return
     cls = part if isinstance(part, type) else type(part)
     inner = fields(cls)
     deep = {key for key, own in inner.items() if any(_classes(own)) or _registry(own) is not None}
-    plain = [f"{key}{_equals(_value(part, key))}" for key in inner if key not in deep]
-    yield from _wrapped(f"--{name}.", plain, width) if plain else ()
+    yield from _wrapped([f"--{name}.{key}{_equals(_value(part, key))}" for key in inner if key not in deep], width)
     for key in (key for key in inner if key in deep):
         yield from _group(f"{name}.{key}", inner[key], _value(part, key), width, chosen)
 
 
-def _wrapped(before: str, items: Any, width: int, after: str = "") -> list[str]:
-    text = f"{before}{{{', '.join(items)}}}{after}" if len(list(items)) != 1 else before + next(iter(items)) + after
-    lines = textwrap.wrap(
-        text.replace(" (now ", "\N{NO-BREAK SPACE}(now\N{NO-BREAK SPACE}"), width,
-        initial_indent="  ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False,
-    )  # fmt: skip
-    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
+def _choices(name: str, known: Iterable[str], now: str, width: int) -> list[str]:
+    """Lines such as `objective:{dpo, nll} (now nll)`."""
+    *names, last = known
+    return _wrapped([f"{name}:{{{names[0]},", *(f"{one}," for one in names[1:]), f"{last}}}{now}"], width)
+
+
+def _wrapped(words: Iterable[str], width: int) -> list[str]:
+    """Words on as few lines as possible, none of them broken."""
+    lines = [" "]
+    for word in words:
+        if len(lines[-1]) + 1 + len(word) > width and lines[-1].strip():
+            lines.append("   ")
+        lines[-1] += f" {word}"
+    return lines if lines != [" "] else []
 
 
 def _row(left: str, said: str, width: int) -> str:
