@@ -16,9 +16,10 @@ import tyro
 from mtjax import __version__, config
 from mtjax.data.sources import SOURCES
 from mtjax.errors import ExitCode, InputError, entry_point, suggest
-from mtjax.io.command_line import as_registered, enable_compilation_cache
+from mtjax.io.command_line import enable_compilation_cache
 from mtjax.io.journal import locked, settle
 from mtjax.io.short_help import HELP, HELP_ALL
+from mtjax.io.words import as_registered
 from mtjax.mistakes.injected_files import FILE, add_leak, is_complete, report, write_mistakes, write_trl
 from mtjax.mistakes.injection import InjectConfig, Yields, inject, solvable
 from mtjax.mistakes.self_edit import Editor, Generate, edit_problems, local_editor

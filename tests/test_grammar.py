@@ -9,7 +9,8 @@ from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.data.sources.gsm8k import Gsm8kSolutions
 from mtjax.data.tasks import ChatTask, PairTask
 from mtjax.errors import ExitCode
-from mtjax.io.short_help import in_full, short_help
+from mtjax.io.short_help import short_help
+from mtjax.io.words import in_full
 from tests.offered import CONFIGS, OPTIONS, help_of
 
 TINY = str(CONFIGS / "tiny.py")

@@ -10,15 +10,16 @@ import re
 import sys
 import typing
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tyro
 
 from mtjax.errors import ExitCode, InputError, entry_point, nearest, suggest
 from mtjax.io.files import cache_folder
-from mtjax.io.short_help import HELP, HELP_ALL, in_full, parts_of, short_help
-from mtjax.registry import Registry, refresh, resolve
+from mtjax.io.short_help import HELP, HELP_ALL, short_help
+from mtjax.io.words import CHOICE, Part, as_registered, as_switch, is_part, names_of, parts_of
+from mtjax.registry import refresh
 from mtjax.validation import check_types
 
 Main = Callable[[list[str]], int]  # A command: from the words behind its name to the exit code.
@@ -65,9 +66,6 @@ def enable_compilation_cache() -> None:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "jax"))
 
 
-CHOICE = re.compile(r"([a-z][\w.]*):([\w-]*)")  # A word such as `objective:nll`.
-
-
 def split_options(kind: Any, words: Sequence[str], prog: str) -> tuple[Any, list[str]]:
     """The options of a settings class among the words, in any place, and the words that are left over in their order.
 
@@ -80,9 +78,9 @@ def split_options(kind: Any, words: Sequence[str], prog: str) -> tuple[Any, list
     if HELP_ALL in words:  # then those of the config, by `parse`
         with contextlib.suppress(SystemExit):
             _call_tyro(kind, ["--help"], {}, prog=prog)
-    own = dict(_names(kind))
+    own = dict(names_of(kind))
     name_of = lambda word: word[2:].split("=")[0] if word.startswith("--") else None
-    given = [_as_switch(word, own) if name_of(word) in own else word for word in words]
+    given = [as_switch(word, own) if name_of(word) in own else word for word in words]
     found, rest = _call_tyro(kind, given, own, prog=prog, return_unknown_args=True)
     check_types(found)
     return found, list(rest)
@@ -110,34 +108,19 @@ def parse(default: Any, overrides: Sequence[str], prog: str, kind: Any = None) -
         settings = next(part for part in (kind, *typing.get_args(kind)) if dataclasses.is_dataclass(part))
         refresh(settings)
     cls = settings if isinstance(settings, type) else type(settings)
-    names = {**dict.fromkeys(parts_of(cls), _Part), **dict(_names(settings))}
+    names = {**dict.fromkeys(parts_of(cls), Part), **dict(names_of(settings))}
     given = ["--help" if word == HELP_ALL else word for word in as_registered(overrides, cls, names)]
     if HELP & set(overrides):
         print(short_help(settings, prog, {word[1]: word[2] for word in map(CHOICE.fullmatch, given) if word}))
         raise SystemExit(0)
     # tyro wants a choice before the settings of what was chosen.
-    chosen = [word for word in given if (found := CHOICE.fullmatch(word)) and _is_part(found[1], names)]
+    chosen = [word for word in given if (found := CHOICE.fullmatch(word)) and is_part(found[1], names)]
     given = chosen + [word for word in given if word not in chosen]
     last = {word.split("=")[0]: word for word in given}
     given = [word for word in given if not re.match(r"--.*=", word) or last[word.split("=")[0]] is word]
     found = _call_tyro(kind, given, names, prog=prog, default=default)
     check_types(found)
     return found
-
-
-def as_registered(words: Sequence[str], cls: Any, names: dict[str, Any] | None = None) -> list[str]:
-    """The words of a command with the settings class `cls`, each setting and choice by its full and registered name.
-
-    So `source:gsm8k-solutions`, `data.source:Gsm8kSolutions` and `--data.source=gsm8k_solutions` are one word.
-    """
-    parts = parts_of(cls)
-    known: dict[str, Any] = {**dict.fromkeys(parts, _Part), **dict(_names(cls))} if names is None else names
-    return [_as_choice(_as_switch(in_full(word, cls), known), known, parts) for word in words]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Part:
-    """Stands among the names of settings for a part that has no default."""
 
 
 def output_file(option: str, path: str | None) -> pathlib.Path | None:
@@ -154,48 +137,6 @@ def output_file(option: str, path: str | None) -> pathlib.Path | None:
     if file.is_dir():
         raise InputError(f"{option}={path} is a folder; expected a file, such as {file / 'report'}")
     return file
-
-
-def _as_switch(word: str, names: dict[str, Any]) -> str:
-    """A switch as tyro reads it: `--overwrite=True` becomes `--overwrite`, `--data.leak=False` `--data.no_leak`."""
-    found = re.fullmatch(r"--((?:\w+\.)*)(\w+)=(.*)", word)
-    known = names.get(found[1] + found[2], True) if found else None
-    if not found or not isinstance(known, bool):
-        return word
-    if found[3].lower() in ("true", "false"):
-        return f"--{found[1]}{'no_' if found[3].lower() == 'false' else ''}{found[2]}"
-    if found[1] + found[2] in names:
-        raise InputError(f"{word}: a switch takes True or False")
-    return word
-
-
-def _as_choice(word: str, names: dict[str, Any], parts: Mapping[str, Registry | None]) -> str:
-    """A choice with its registered name: `data.task:chat-task` and `--data.task=chat` become `data.task:chat`."""
-    found = re.fullmatch(r"--([a-z][\w.]*)=([A-Za-z][\w-]*)", word)
-    if found and (found[1] not in names or dataclasses.is_dataclass(names[found[1]])) and _is_part(found[1], names):
-        word = f"{found[1]}:{found[2]}"
-    choice = CHOICE.fullmatch(word)
-    if choice is None:
-        return word
-    registry = parts.get(choice[1])
-    return f"{choice[1]}:{(registry and registry.resolve(choice[2])) or resolve(choice[2])}"
-
-
-def _is_part(name: str, names: dict[str, Any]) -> bool:
-    """Whether `name` is a part that has settings, or would have if it were chosen."""
-    return name in names or any(other.startswith(f"{name}.") for other in names)
-
-
-def _names(settings: Any, before: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted name and value of each setting in a tree of dataclasses; of a class those that have a default."""
-    for field in dataclasses.fields(settings):
-        made = None if field.default_factory is dataclasses.MISSING else field.default_factory()
-        value = getattr(settings, field.name, made)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type) and dataclasses.fields(value):
-            embedded = any(getattr(mark, "name", None) == "" for mark in getattr(field.type, "__metadata__", ()))
-            yield from _names(value, before if embedded else f"{before}{field.name}.")
-        elif hasattr(settings, field.name) or made is not None:  # a dataclass without fields is a choice
-            yield before + field.name, value
 
 
 def _call_tyro(kind: Any, given: Sequence[str], names: dict[str, Any], **options: Any) -> Any:
@@ -262,7 +203,7 @@ def _unknown_word(word: str, choices: Sequence[str], given: Sequence[str], names
         return f"unknown {part} '{choice}'; {suggest(choice, of_part)}"
     if sum(other.startswith(f"{part}:") for other in given) > 1:
         return f"'{word}': {part} is chosen already; say it once"
-    if _is_part(part, names):
+    if is_part(part, names):
         return "" if len(given) > 1 else f"'{word}' is no choice; {suggest(word, choices)}"
     parts = {other[: dot.start()] for other in names for dot in re.finditer(r"\.", other)}
     like = next((other for other in sorted(parts) if other.endswith(f".{part}")), nearest(part, parts))
@@ -274,7 +215,7 @@ def _unknown_setting(word: str, near: str, choices: Sequence[str], names: dict[s
     """The answer to a word with dashes that tyro does not know; `near` is its own suggestion."""
     name, _, value = word.partition("=")
     part = name.lstrip("-").replace("-", "_")
-    if ":" in part and _is_part(part.split(":")[0], names):
+    if ":" in part and is_part(part.split(":")[0], names):
         return f"{name} is chosen by a word without dashes: {part}"
     if of_part := [other.partition(":")[2] for other in choices if other.startswith(f"{part}:")]:
         return f"{name} is chosen by a word without dashes, such as {part}:{value if value in of_part else of_part[0]}"

@@ -177,8 +177,9 @@ def _made(value: Any, files: dict[str, str]) -> Any:
             unknown = settings.keys() - {field.name for field in dataclasses.fields(cls) if field.init}
             if unknown:
                 raise InputError(f"{cls.__name__} has no setting {min(unknown)!r}")
+            before = getattr(cls, "before", {})  # values of settings that came after the snapshot was written
             try:
-                return cls(**{key: _made(item, files) for key, item in settings.items()})
+                return cls(**(dict(before) | {key: _made(item, files) for key, item in settings.items()}))
             except TypeError as error:
                 raise InputError(f"{cls.__name__}: {error}") from error
         case {"tuple": list() as items}:

@@ -1,4 +1,4 @@
-"""The settings of a command as a tree: names in full, and the short help that `--help` prints.
+"""The short help of a command, which `--help` prints: its settings as a tree, with their values.
 
 `--help-all` prints the long one, with a paragraph for every setting, by tyro.
 """
@@ -15,65 +15,10 @@ from typing import Any
 
 import tyro
 
-from mtjax.registry import Registry, snake_case
+from mtjax.io.words import classes_in, fields, is_embedded, registry_of
+from mtjax.registry import snake_case
 
 HELP, HELP_ALL = frozenset({"-h", "--help"}), "--help-all"
-
-
-def fields(cls: Any) -> dict[str, Any]:
-    """Name and annotation of each setting of a class; those of an embedded class stand among the others."""
-    found: dict[str, Any] = {}
-    for field in dataclasses.fields(cls):
-        marks = getattr(field.type, "__metadata__", ())
-        if any(getattr(mark, "name", None) == "" for mark in marks):
-            found |= fields(next(_classes(field.type)))
-        elif field.init and tyro.conf.Suppress not in marks:
-            found[field.name] = field.type
-    return found
-
-
-def _classes(hint: Any) -> Iterator[Any]:
-    """The settings classes in an annotation."""
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        yield hint
-    for part in typing.get_args(hint):
-        yield from _classes(part)
-
-
-def in_full(word: str, cls: Any) -> str:
-    """A word with the name that a command gives to a setting: `source:` and `data.source:` mean the same in all.
-
-    `data.X` and `X` are one setting where the command has only one of them.
-
-    >>> in_full("--source.path=x", Mine), in_full("data.source:hub", Inject)  # doctest: +SKIP
-    ('--data.source.path=x', 'source:hub')
-    """
-    found = re.fullmatch(r"(--)?(no[_-])?([a-z][\w-]*)([.:=].*)?", word, re.DOTALL)
-    if found is None or not (found[1] or re.fullmatch(r"[\w.]+:[\w-]*", word)):
-        return word
-    dashes, no, name, rest = (part or "" for part in found.groups())
-    own = fields(cls)
-    first = name.replace("-", "_")
-    if "data" in own and first not in own:
-        data = next(_classes(own["data"]), None)
-        if data is not None and first in fields(data):
-            return f"{dashes}data.{no}{name}{rest}" if no else f"{dashes}data.{name}{rest}"
-    inner = re.match(r"\.(no_)?(\w+)", rest)
-    if first == "data" and "data" not in own and inner and inner[2] in own:
-        return f"{dashes}{no}{rest[1:]}"
-    return word
-
-
-def parts_of(cls: Any, before: str = "") -> dict[str, Registry | None]:
-    """Dotted name of each part that has settings or choices, with the registry of its choices, if it has one."""
-    found: dict[str, Registry | None] = {}
-    for name, hint in fields(cls).items():
-        registry, inner = _registry(hint), next(_classes(hint), None)
-        if registry is not None or inner is not None:
-            found[before + name] = registry
-        if registry is None and inner is not None:
-            found |= parts_of(inner, f"{before}{name}.")
-    return found
 
 
 def short_help(settings: Any, prog: str, chosen: Mapping[str, str] | None = None) -> str:
@@ -91,7 +36,7 @@ def short_help(settings: Any, prog: str, chosen: Mapping[str, str] | None = None
         said, value = _explained(cls, name), _value(settings, name)
         if tyro.conf.Positional in getattr(hint, "__metadata__", ()):
             arguments.append((name.upper(), said))
-        elif any(_classes(hint)) or _registry(hint) is not None or dataclasses.is_dataclass(value):
+        elif any(classes_in(hint)) or registry_of(hint) is not None or dataclasses.is_dataclass(value):
             groups += ["", f"{name}: {_sentence(said)}".rstrip(": "), *_group(name, hint, value, width, chosen or {})]
         else:
             alone.append((f"--{name}{_equals(value)}", said))
@@ -105,7 +50,7 @@ def short_help(settings: Any, prog: str, chosen: Mapping[str, str] | None = None
 
 def _group(name: str, hint: Any, value: Any, width: int, chosen: Mapping[str, str]) -> Iterator[str]:
     """The choices of a part, and its settings with their values."""
-    registry, known = _registry(hint), list(_classes(hint))
+    registry, known = registry_of(hint), list(classes_in(hint))
     if registry is not None and chosen.get(name) in registry:
         entry = registry[chosen[name]]
         value = value if type(value) is entry else entry
@@ -120,7 +65,7 @@ def _group(name: str, hint: Any, value: Any, width: int, chosen: Mapping[str, st
         return
     cls = part if isinstance(part, type) else type(part)
     inner = fields(cls)
-    deep = {key for key, own in inner.items() if any(_classes(own)) or _registry(own) is not None}
+    deep = {key for key, own in inner.items() if any(classes_in(own)) or registry_of(own) is not None}
     yield from _wrapped([f"--{name}.{key}{_equals(_value(part, key))}" for key in inner if key not in deep], width)
     for key in (key for key in inner if key in deep):
         yield from _group(f"{name}.{key}", inner[key], _value(part, key), width, chosen)
@@ -147,12 +92,6 @@ def _row(left: str, said: str, width: int) -> str:
     return f"{left} {textwrap.shorten(said, max(width - len(left) - 1, 20), placeholder=' ...')}".rstrip()
 
 
-def _registry(hint: Any) -> Registry | None:
-    found = (mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Registry))
-    inside = (_registry(part) for part in typing.get_args(hint))
-    return next(found, None) or next(filter(None, inside), None)
-
-
 def _value(settings: Any, name: str) -> Any:
     """The value or default of a setting, `dataclasses.MISSING` for none; that of an embedded class is looked up."""
     for field in dataclasses.fields(settings):
@@ -160,9 +99,8 @@ def _value(settings: Any, name: str) -> Any:
         value = made if isinstance(settings, type) else getattr(settings, field.name)
         if field.name == name:
             return value
-        embedded = any(getattr(mark, "name", None) == "" for mark in getattr(field.type, "__metadata__", ()))
-        if embedded and name in fields(next(_classes(field.type))):
-            return _value(value if dataclasses.is_dataclass(value) else next(_classes(field.type)), name)
+        if is_embedded(field) and name in fields(next(classes_in(field.type))):
+            return _value(value if dataclasses.is_dataclass(value) else next(classes_in(field.type)), name)
     return dataclasses.MISSING
 
 
@@ -186,7 +124,6 @@ def _explained(cls: Any, name: str) -> str:
             if found := re.search(text, inspect.getsource(owner), re.MULTILINE | re.DOTALL):
                 return " ".join((found[1] or found[2]).split())
     for field in dataclasses.fields(cls):
-        embedded = any(getattr(mark, "name", None) == "" for mark in getattr(field.type, "__metadata__", ()))
-        if embedded and (inner := next(_classes(field.type))) is not cls and name in fields(inner):
+        if is_embedded(field) and (inner := next(classes_in(field.type))) is not cls and name in fields(inner):
             return _explained(inner, name)
     return ""

@@ -17,9 +17,9 @@ from mtjax.data.tasks import TASKS
 from mtjax.distributed.sharding import make_mesh
 from mtjax.errors import ExitCode, InputError, suggest
 from mtjax.evaluation.grading import check_gold
-from mtjax.io.command_line import as_registered
 from mtjax.io.journal import Journal
 from mtjax.io.short_help import HELP, HELP_ALL
+from mtjax.io.words import as_registered
 from mtjax.mistakes.mining import MineConfig
 from mtjax.mistakes.rethinking_evaluation import RethinkConfig
 from mtjax.model import catalog
