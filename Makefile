@@ -55,7 +55,7 @@ test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not plan'
+	MTJAX_OPTIMIZED=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'not plan'
 
 # The contract tests, for every registered name and for the classes that a config file registers.
 contracts: setup

@@ -3,4 +3,20 @@
 Importing this package loads nothing heavy; import the module you want, e.g. ``from mtjax.objectives import nll``.
 """
 
+import os
+import sys
+
 __version__ = "0.1.0"
+
+
+def _on_exception(kind: type[BaseException], error: BaseException, trace: object) -> None:
+    """One line for Ctrl-C while a command is imported, as `errors.entry_point` gives once it runs."""
+    if kind is not KeyboardInterrupt:
+        sys.__excepthook__(kind, error, trace)  # type: ignore[arg-type]
+        return
+    print("interrupted", file=sys.stderr, flush=True)
+    os._exit(130)  # ExitCode.INTERRUPTED; there is nothing to clean up yet
+
+
+if sys.argv[:1] == ["-m"]:  # `python -m mtjax.X` imports this package before it knows the command's file
+    sys.excepthook = _on_exception

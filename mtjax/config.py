@@ -13,8 +13,9 @@ from mtjax.data.sources.memory import InConfigOnly
 from mtjax.distributed.sharding import MeshSpec
 from mtjax.errors import InputError
 from mtjax.io.command_line import parse
-from mtjax.io.config_file import SNAPSHOT, module_at, read_module, snapshot
+from mtjax.io.config_file import SNAPSHOT, as_kept, module_at, read_module, snapshot
 from mtjax.io.hashing import check_seed
+from mtjax.io.plain_snapshot import read_snapshot, write_snapshot
 from mtjax.model.decoder import DecoderConfig
 from mtjax.objectives import OBJECTIVES
 from mtjax.objectives.mistake_tuning import MistakeTuning
@@ -29,13 +30,16 @@ __all__ = [
     "CheckpointConfig",
     "Config",
     "HeldOut",
+    "as_kept",
     "flatten",
     "load",
     "module_at",
     "parse",
     "read_file",
     "read_module",
+    "read_run",
     "snapshot",
+    "write_snapshot",
 ]
 
 AnyObjective = OBJECTIVES.setting()
@@ -91,6 +95,7 @@ class Config:
     batch_size: PositiveInt = 32  # Rows per update, over all devices and micro-batches.
     micro_batches: PositiveInt = 1  # Parts of a batch that are computed one after another, to save memory.
     seed: int = 0  # Random seed for parameters, data order and everything else.
+    stop: tuple[str, ...] = ()  # Texts that end an answer whenever this run decodes, besides its end tokens.
     run_dir: str = "runs/run"  # Run folder: checkpoints, metrics, snapshot; an existing run is resumed.
     init_from: str | None = None
     """Warm start: a run folder, a Hugging Face folder, a hub id or `smollm2`. Not a resume: the step is 0."""
@@ -103,6 +108,8 @@ class Config:
     def __post_init__(self) -> None:
         check_types(self)
         check_seed(self.seed)
+        if "" in self.stop:
+            raise InputError("stop holds an empty text, which would end every answer at once; leave it out")
         if self.export == "":
             raise InputError("export='': expected the name of a folder, or None")
         task = getattr(self.objective, "task", "any")
@@ -135,6 +142,21 @@ def read_file(file: str | pathlib.Path) -> Config:
         raise InputError(
             f"{file} defines no `config = Config(...)` (found {type(config).__name__}); see configs/tiny.py"
         )
+    return config
+
+
+def read_run(folder: str | pathlib.Path) -> Config:
+    """The config of a run folder. Its config.py is read as data and not run (`io.plain_snapshot.read_snapshot`).
+
+    Raises:
+        InputError: no such folder, a damaged snapshot, or one that needs code of others.
+    """
+    folder = pathlib.Path(folder).expanduser()
+    if not (folder / "config.py").is_file():
+        raise InputError(f"'{folder}' is not a run folder: it has no config.py")
+    config = read_snapshot(folder)
+    if not isinstance(config, Config):
+        raise InputError(f"{folder / 'config.py'} has no config of a run (found {type(config).__name__})")
     return config
 
 

@@ -2,7 +2,7 @@
 
 MODEL is a run folder, a Hugging Face folder, a hub id or `smollm2`. The problems are those of a config file, of the
 run's own snapshot (its held-out source), or of `--data...` overrides.
-`python -m mtjax.evaluate MODEL --help` lists every setting with its value.
+`python -m mtjax.evaluate MODEL --help` lists every setting with its value, `--help-all` explains each.
 """
 
 import dataclasses
@@ -22,6 +22,7 @@ from mtjax.reporting.report import format_table
 from mtjax.runs import model_or_server
 from mtjax.runs.evaluation import evaluate, save, settings_as_json, table_of
 from mtjax.runs.loading import load_any
+from mtjax.sampling.decoding import Decoding
 
 
 def from_config(trained: Config, tokenizer: str | None) -> EvaluateConfig:
@@ -46,6 +47,7 @@ def main(words: list[str]) -> int:
     mesh = make_mesh(config.mesh) if jax.device_count() > 1 else None
     tokenizer = config.tokenizer or (None if model_or_server.is_run(name) else config.data.tokenizer)
     loaded = load_any(name, tokenizer=tokenizer, mesh=mesh, dtype=config.dtype, step=config.step)
+    print(f"note: {Decoding(loaded.tokenizer, config.data.task).reads()}", flush=True)
     outcome = evaluate(loaded, config, mesh)
     count = len(next(iter(outcome.evaluations.values())).ids)
     source = type(config.data.source).__name__

@@ -109,8 +109,9 @@ def main(words: list[str]) -> int:
     """The command; returns the exit code."""
     wanted, overrides = split_options(ExplainConfig, words[1:], "python -m mtjax.explain CONFIG")
     run = pathlib.Path(words[0])
-    file = run / "config.py" if run.is_dir() else run
-    config = settings.load(file, [*([f"--run_dir={run}"] if run.is_dir() else []), *overrides])
+    config = settings.read_run(run) if run.is_dir() else settings.read_file(run)
+    own = [f"--run_dir={run}"] if run.is_dir() else []
+    config = settings.parse(config, [*own, *overrides], f"python -m mtjax.explain {run}")
     html = output_file("--html", wanted.html)
     found = explain(config, wanted)
     if html:

@@ -1,6 +1,10 @@
-"""Ask a model: `python -m mtjax.generate MODEL "prompt" ...`."""
+"""Ask a model: `python -m mtjax.generate MODEL "prompt" ...`.
+
+A training run is asked as it was trained: with the template, prefix, stop texts and end tokens of its task.
+"""
 
 import dataclasses
+import functools
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -12,26 +16,33 @@ from mtjax.errors import ExitCode, InputError, entry_point
 from mtjax.io.command_line import enable_compilation_cache, parse
 from mtjax.io.hashing import check_seed
 from mtjax.sampling.config import EmbeddedSampling, SamplingConfig
-from mtjax.sampling.texts import prompt_text
 
 
 @dataclasses.dataclass(frozen=True)
 class Generate:
-    """Continue prompts with a model, or answer them where the model has a chat template."""
+    """Answer prompts with a model.
+
+    A training run reads each prompt as in its training, in the template of its task and, after mistake tuning, with
+    the prefix of right answers. Another model reads it as a turn of its chat template, or as it stands without one.
+    The config.py of a run folder is read and not run; MTJAX_TRUST_CODE=1 runs it (SECURITY.md).
+    """
 
     model: Annotated[str, tyro.conf.Positional]
     """`smollm2`, a Hugging Face folder, a hub id (owner/name), or the run folder of a training run."""
     prompts: Annotated[tuple[str, ...], tyro.conf.Positional]
     """One or more prompts; "-" reads one prompt per line from standard input."""
     sampling: EmbeddedSampling = SamplingConfig(temperature=0.0, max_new_tokens=64)  # How answers are drawn.
-    raw: bool = False  # Continue the prompt as it stands, without the chat template.
+    raw: bool = False  # Continue the prompt as it stands, without template and prefix.
+    prefix: str | None = None
+    """Prefix of a mistake-tuned run: "right" or "wrong"; default the run's own `decode_prefix`."""
     tokenizer: str | None = None  # Tokenizer to use; default the model's own.
     dtype: Literal["float32", "bfloat16"] = "float32"  # Type to compute in.
     seed: int = 0  # Random seed for sampling.
     rows: int = 16  # Answers drawn side by side.
     step: int | Literal["best"] | None = None
     """Checkpoint of a run folder: its step, or "best" by held-out loss; default the newest."""
-    json: bool = False  # Print one JSON object per answer: prompt, text, tokens, logprob, finished.
+    json: bool = False
+    """Print one JSON object per answer: prompt, read (what the model read), text, tokens, logprob, finished."""
 
 
 def generate(settings: Generate) -> int:
@@ -40,6 +51,8 @@ def generate(settings: Generate) -> int:
 
     from mtjax.runs.loading import load_any
     from mtjax.sampling.texts import sample_texts
+
+    say = functools.partial(print, file=sys.stderr, flush=True)
 
     # What: the prompts.
     prompts = settings.prompts
@@ -54,19 +67,26 @@ def generate(settings: Generate) -> int:
     # With what: the model and its tokenizer.
     check_one_host()
     enable_compilation_cache()
-    model, params, tokenizer, ends, _ = load_any(
-        settings.model, tokenizer=settings.tokenizer, dtype=settings.dtype, step=settings.step
-    )
+    loaded = load_any(settings.model, tokenizer=settings.tokenizer, dtype=settings.dtype, step=settings.step)
+    decoding = loaded.decoding
 
     # Draw and print.
-    texts = [prompt_text(tokenizer, prompt, settings.raw) for prompt in prompts]
+    texts = [decoding.prompt(prompt, settings.prefix, raw=settings.raw) for prompt in prompts]
+    if decoding.task is not None and not settings.raw:
+        others = "".join(
+            f"--prefix={name} takes the other prefix, " for name in decoding.other_prefixes(settings.prefix)
+        )
+        say(f"note: {decoding.reads(settings.prefix)}, as in its training; {others}--raw takes prompts as they stand")
+    for warning in (warning for prompt in prompts for warning in decoding.warnings(prompt, raw=settings.raw)):
+        say(f"warning: {warning}")
     drawn = sample_texts(
-        model, params, tokenizer, texts, settings.sampling, settings.seed, rows=settings.rows, end_ids=ends
-    )
-    for prompt, samples in zip(prompts, drawn, strict=True):
+        loaded.model, loaded.params, decoding.tokenizer, texts, decoding.sampling(settings.sampling), settings.seed,
+        rows=settings.rows, end_ids=decoding.end_ids,
+    )  # fmt: skip
+    for prompt, read, samples in zip(prompts, texts, drawn, strict=True):
         for number, sample in enumerate(samples):
             if settings.json:
-                print(json_format.dumps({"prompt": prompt, **sample._asdict()}))
+                print(json_format.dumps({"prompt": prompt, "read": read, **sample._asdict()}))
                 continue
             if len(prompts) > 1 and number == 0:
                 print(f"> {prompt}")

@@ -18,6 +18,8 @@ from mtjax.data.sources import SOURCES
 from mtjax.errors import ExitCode, InputError, entry_point, suggest
 from mtjax.io.command_line import enable_compilation_cache
 from mtjax.io.journal import locked, settle
+from mtjax.io.short_help import HELP, HELP_ALL
+from mtjax.io.words import as_registered
 from mtjax.mistakes.injected_files import FILE, add_leak, is_complete, report, write_mistakes, write_trl
 from mtjax.mistakes.injection import InjectConfig, Yields, inject, solvable
 from mtjax.mistakes.self_edit import Editor, Generate, edit_problems, local_editor
@@ -90,8 +92,9 @@ def read_settings(argv: Sequence[str]) -> InjectConfig:
     Raises:
         InputError: a word that is not understood, or a missing source.
     """
+    argv = as_registered(argv, InjectConfig)
     given = [word for word in argv if word.startswith("source:")]
-    if not given and not {"-h", "--help"} & set(argv):
+    if not given and not {*HELP, HELP_ALL} & set(argv):
         raise InputError(
             f"no source of right solutions: say source:KIND and its settings, such as source:arithmetic "
             f"--source.count=1000 (known: {', '.join(SOURCES)})"

@@ -36,7 +36,7 @@ def listing(kinds: Sequence[str]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit code."""
     words = sys.argv[1:] if argv is None else argv
-    if words and words[0] in ("-h", "--help"):
+    if words and words[0] in ("-h", "--help", "--help-all"):
         print(f"usage: python -m mtjax.list [KIND ...]\n\n{(__doc__ or '').strip()}")
         print(f"\nKIND is one of: {', '.join(sorted(REGISTRIES))}")
         return ExitCode.DONE

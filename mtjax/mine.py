@@ -4,7 +4,7 @@ MODEL_OR_URL is a run folder, a Hugging Face folder, a hub id, `smollm2`, or the
 problems are those of a config file, of the run's own snapshot (its training source), or of `data.source:KIND`
 overrides. The output folder gets manifest.json and solutions.jsonl; run again after a kill, the job is resumed.
 
-`python -m mtjax.mine MODEL_OR_URL --help` lists every setting with its value.
+`python -m mtjax.mine MODEL_OR_URL --help` lists every setting with its value, `--help-all` explains each.
 """
 
 import sys

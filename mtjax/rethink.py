@@ -5,7 +5,7 @@ accuracy before and after, and calls per question. MODEL_OR_URL is a run folder,
 `smollm2`, or the URL of an OpenAI-compatible server. The problems are those of a config file, of the run's own snapshot
 (its held-out source), or of `data.source:KIND` overrides.
 
-`python -m mtjax.rethink MODEL_OR_URL --help` lists every setting with its value.
+`python -m mtjax.rethink MODEL_OR_URL --help` lists every setting with its value, `--help-all` explains each.
 """
 
 import sys

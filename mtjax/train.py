@@ -1,7 +1,7 @@
 """Train a model. Run again, the same command resumes where the run stopped.
 
 CONFIG is a Python file, such as configs/tiny.py; `python -m mtjax.train CONFIG --help` lists every setting with its
-value, and an override such as `--optim.learning_rate=1e-3` or `objective:nll` changes it.
+value, `--help-all` explains each, and an override such as `--optim.learning_rate=1e-3` or `objective:nll` changes it.
 """
 
 import signal

@@ -17,7 +17,7 @@ from mtjax.evaluation.transitions import format_transitions, label_mined, transi
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit code."""
     argv = sys.argv[1:] if argv is None else argv
-    if not argv or argv[0] in ("-h", "--help"):
+    if not argv or argv[0] in ("-h", "--help", "--help-all"):
         print(__doc__)
         return ExitCode.DONE if argv else ExitCode.BAD_INPUT
     level = next((word.partition("=")[2] for word in argv if word.startswith("--level=")), "0.95")

@@ -4,7 +4,9 @@ Shapes use one alphabet everywhere: B rows, T time, D width, H query heads, G ke
 of T), K head width, F hidden width, V vocabulary, L layers, S segments per row, C positions of a chunk.
 """
 
-from collections.abc import Callable, Mapping
+import contextlib
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -16,6 +18,38 @@ AnyArray = Any
 
 Params = Mapping[str, Any]
 """A nested dict of arrays: the parameters of one model."""
+
+
+def short_repr(result: Any) -> str:
+    """`Name(field=..., ...)` of a named tuple, for its `__repr__`: arrays and long lists as their sizes.
+
+    >>> class Found(NamedTuple):
+    ...     weights: Any
+    ...     ids: list[str]
+    ...     __repr__ = short_repr
+    >>> Found({"a": jnp.zeros((2, 3))}, list("abcdef"))
+    Found(weights=<1 arrays, 6 numbers>, ids=<6 items>)
+    """
+    return f"{type(result).__name__}({', '.join(f'{name}={_short(getattr(result, name))}' for name in result._fields)})"
+
+
+def _short(value: Any) -> str:
+    if getattr(type(value), "__repr__", None) is short_repr:
+        return repr(value)
+    arrays = [leaf for leaf in jax.tree.leaves(value) if hasattr(leaf, "shape") and hasattr(leaf, "dtype")]
+    if arrays and arrays[0] is value:
+        with contextlib.suppress(Exception):  # an abstract number, or one that was donated
+            if value.shape == ():
+                return str(value.item())
+        return f"{value.dtype}{list(value.shape)}"
+    if arrays:
+        return f"<{len(arrays)} arrays, {sum(math.prod(one.shape) for one in arrays):,} numbers>"
+    if callable(value) and hasattr(value, "__name__"):
+        return f"<{value.__name__}>"
+    if isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 4:
+        return f"<{len(value):,} items>"
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:60]}...<{len(text):,} characters>"
 
 
 class Batch(NamedTuple):
@@ -34,6 +68,8 @@ class Batch(NamedTuple):
     segments: Int[AnyArray, "*B T"]
     extras: Mapping[str, AnyArray]
 
+    __repr__ = short_repr
+
 
 class TokenScores(NamedTuple):
     """What a policy says of each token, in float32; only `logprob` carries gradient.
@@ -48,6 +84,8 @@ class TokenScores(NamedTuple):
     logprob: Float[Array, "*B T"]
     entropy: Float[Array, "*B T"]
     top_logprob: Float[Array, "*B T"]
+
+    __repr__ = short_repr
 
 
 class Mean(NamedTuple):
@@ -98,6 +136,8 @@ class LanguageModel(NamedTuple):
     init_cache: Callable[[int, int], Any]
     decode: Callable[[Params, Any, Int[Array, "B N"], Int[Array, "B N"]], tuple[Float[Array, "B N D"], Any]]
     axes: Any
+
+    __repr__ = short_repr
 
 
 @runtime_checkable

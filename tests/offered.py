@@ -28,7 +28,9 @@ COMMANDS = {
     "plan": ["plan"],
     "transitions": ["transitions"],
 }
-"""The name of each list, and the words that its command's `--help` stands behind."""
+"""The name of each list, and the words that its command's `--help-all` stands behind."""
+
+HELP = "--help-all"  # The short one of `--help` has all names too, but not one by one.
 
 OPTIONS = re.compile(r"(?:^│ |^  |\[)((?:--[\w.]+(?:, )?)+)", re.MULTILINE)
 """A line that opens with an option, or with both forms of a switch; `[--level=0.95]` in a usage line."""
@@ -36,9 +38,9 @@ CHOICES = re.compile(r"^│? +• ([\w.]+:[\w-]+)", re.MULTILINE)
 
 
 def help_of(command, *words):
-    """What `python -m mtjax.COMMAND WORDS --help` prints, in this process."""
+    """What `python -m mtjax.COMMAND WORDS --help-all` prints, in this process."""
     before, said, ended = sys.argv, io.StringIO(), 0
-    sys.argv = [command, *words, "--help"]
+    sys.argv = [command, *words, HELP]
     try:
         wide = unittest.mock.patch.dict(os.environ, COLUMNS="120")  # wider, and there would be two columns
         with wide, contextlib.redirect_stdout(said), warnings.catch_warnings():
@@ -48,7 +50,7 @@ def help_of(command, *words):
         ended = stop.code or 0
     finally:
         sys.argv = before
-    assert ended == 0, f"{command} {words} --help ended with {ended}"
+    assert ended == 0, f"{command} {words} {HELP} ended with {ended}"
     return said.getvalue()
 
 

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import math
+import os
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -51,13 +53,13 @@ OVERRIDES = {
     ),
     "a choice with dashes": (["--held_out:none"], "a word without dashes: held_out:none"),
     "a choice made twice": (["objective:nll", "objective:dpo"], "objective is chosen already"),
-    "a choice without its section": (
+    "a setting of the source that was replaced": (
         ["--steps=1", "source:jsonl", "--source.path=x"],
-        "did you mean data.source:jsonl?",
+        "--data.source.count is a setting of another choice, data.source:arithmetic",
     ),
     "a misspelt section of a choice": (["--steps=1", "objectiv:nll"], "did you mean objective:nll?"),
     "a setting of another choice": (["objective:nll", "--objective.incorrect_weight=2"], "objective:mistake_tuning"),
-    "a stray word": (["sdfg"], "'sdfg' is no setting"),
+    "a stray word": (["sdfg"], "'sdfg' is not a setting"),
     "a word for a switch": (["--data.pack=maybe"], "--data.pack=maybe: a switch takes True or False"),
     "misspelt objective": (["objective:nlll"], "did you mean 'nll'"),
     "unknown objective": (["objective:ppo"], "known: dco, dpo, kto"),
@@ -424,3 +426,13 @@ def test_an_export_that_is_a_link_leaves_nothing_behind(tmp_path):
         (folder / "file").write_text("new")
     assert (tmp_path / "latest" / "file").read_text() == "new"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "one"]
+
+
+@pytest.mark.parametrize("command", ["train", "generate", "mine", "inject"])
+def test_ctrl_c_while_a_command_is_imported_is_one_line(command, tmp_path):
+    """The interrupt comes where jax is imported, which takes longest."""
+    (tmp_path / "jax.py").write_text("raise KeyboardInterrupt")
+    paths = os.pathsep.join([str(tmp_path), str(pathlib.Path(__file__).parents[1])])
+    ask = [sys.executable, "-m", f"mtjax.{command}", "x"]
+    done = subprocess.run(ask, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (ExitCode.INTERRUPTED, "interrupted\n")

@@ -16,7 +16,6 @@ from mtjax.errors import ExitCode
 from mtjax.model import huggingface
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
-from mtjax.sampling import texts
 
 TINY = pathlib.Path(__file__).parent.parent / "configs" / "tiny.py"
 
@@ -58,13 +57,6 @@ def test_prompts_from_standard_input(folder, capsys, monkeypatch):
     assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("> ")] == ["> first", "> second"]
 
 
-def test_the_chat_template_is_used_unless_raw():
-    tokenizer = load_tokenizer("bytes")
-    assert texts.prompt_text(tokenizer, "hi", False) == "user: hi\nassistant: "
-    assert texts.prompt_text(tokenizer, "hi", True) == "hi"
-    assert texts.prompt_text(load_tokenizer("arithmetic"), "1+1", False) == "1+1"
-
-
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
@@ -76,6 +68,7 @@ def test_the_chat_template_is_used_unless_raw():
         (("FOLDER", "hi", "--temperature", "-1"), "temperature=-1.0: expected at least 0"),
         (("FOLDER", "hi", "--rows", "0"), "rows=0"),
         (("FOLDER", "hi", "--step", "3"), "only a run folder has steps"),
+        (("FOLDER", "hi", "--prefix=right"), "only the run of a mistake task has prefixes"),
         (("FOLDER", "hi", "--tokenizer", "byts"), "'bytes'"),
         (("FOLDER", "hi", "--max_new_tokens", "5000"), "pass the model's 2048"),
         (("FOLDER", "", "--raw", "--tokenizer", "arithmetic"), "a prompt is empty"),

@@ -150,7 +150,7 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, wo
 
 
 def test_help_shows_the_defaults(capsys):
-    for words, shown in ((["--help"], "source:gsm8k"), (["source:arithmetic", "--help"], "--shares.carry")):
+    for words, shown in ((["--help-all"], "source:gsm8k"), (["source:arithmetic", "--help-all"], "--shares.carry")):
         with pytest.raises(SystemExit) as stop:
             main(words)
         assert stop.value.code == 0

@@ -292,7 +292,7 @@ def test_help_names_the_settings(folder, capsys):
     assert stop.value.code == 0
     said = capsys.readouterr().out
     assert "--server.api_key_variable" in said
-    assert "(default: 8)" in said
+    assert "--samples=8 " in said
 
 
 @pytest.mark.slow
@@ -310,3 +310,15 @@ def test_a_run_is_mined_into_its_own_folder(tmp_path, capsys):
     assert manifest["about"]["step"] == 2
     assert manifest["settings"]["data"]["task"]["kind"] == "MistakeTask"
     assert run(place, "--data.source.count=6", "--samples=2", "--rows=8", "--step=1") == ExitCode.BAD_INPUT
+
+
+def test_equal_samples_are_said(tmp_path, capsys):
+    fake = FakeServer(say=lambda prompt, seed, i: "Answer: 1")
+    with fake.running() as url:
+        assert run(url, *PROBLEMS, "--samples=2", f"--output={tmp_path / 'a'}", "--temperature=0.7") == ExitCode.DONE
+        assert "all samples were equal for 12 of 12 problems, though temperature=0.7" in capsys.readouterr().out
+        assert run(url, *PROBLEMS, "--samples=2", f"--output={tmp_path / 'b'}", "--temperature=0") == ExitCode.DONE
+        assert run(url, *PROBLEMS, "--samples=1", f"--output={tmp_path / 'c'}") == ExitCode.DONE
+    with FakeServer().running() as url:
+        assert run(url, *PROBLEMS, "--samples=2", f"--output={tmp_path / 'd'}") == ExitCode.DONE
+    assert "were equal" not in capsys.readouterr().out

@@ -48,3 +48,36 @@ def test_public_names_stay(module):
 @pytest.mark.parametrize("door", DOORS)
 def test_every_door_is_a_command(door):
     assert importlib.util.find_spec(f"mtjax.{door}") is not None
+
+
+def test_results_are_shown_in_a_few_words():
+    """In a notebook, the value of a cell is printed: not the weights and texts that it holds."""
+    import jax
+    import numpy as np
+
+    from mtjax.data.problem import Problem, Problems
+    from mtjax.data.tokenizer import load_tokenizer
+    from mtjax.errors import ExitCode
+    from mtjax.evaluation.grading import Graded
+    from mtjax.model.decoder import DecoderConfig
+    from mtjax.model.language_model import make_language_model
+    from mtjax.runs.loading import Loaded
+    from mtjax.runs.loop import Result
+    from mtjax.training.step import TrainState
+    from mtjax.types import Batch
+
+    tokenizer = load_tokenizer("bytes")
+    model = make_language_model(DecoderConfig(vocab_size=tokenizer.vocab_size, width=16, layers=1, mlp_width=16))
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    params = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), params)
+    state = TrainState(np.int32(7), params, (params, params))
+    shown = repr(Result(state, model, tokenizer, ExitCode.DONE))
+    count = sum(x.size for x in jax.tree.leaves(params))
+    assert f"TrainState(step=7, params=<{len(jax.tree.leaves(params))} arrays, {count:,} numbers>" in shown
+    assert "exit_code=<ExitCode.DONE: 0>" in shown
+    assert len(shown) < 2000
+    assert len(repr(Loaded(model, params, tokenizer))) < 1500
+    assert repr(Problems([Problem("p", "q")] * 300)) == "Problems(items=<300 items>, skipped=0, notes=())"
+    assert len(repr(Graded([["text" * 100] * 8] * 50, [["1"] * 8] * 50, [["right"] * 8] * 50))) < 100
+    tokens = np.zeros((4, 96), np.int32)
+    assert repr(Batch(tokens, tokens, tokens, {})).startswith("Batch(tokens=int32[4, 96], ")

@@ -10,8 +10,9 @@ from mtjax import config
 from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.data.tasks.pair import PairTask
 from mtjax.errors import InputError
-from mtjax.io import command_line, foreign_names
+from mtjax.io import foreign_names
 from mtjax.io.command_line import parse
+from mtjax.io.words import names_of
 from mtjax.mistakes.mining import MineConfig, MineData
 from mtjax.objectives.dpo import Dpo
 
@@ -110,7 +111,7 @@ def test_every_way_out_of_the_table_is_a_setting_of_a_command():
         MineConfig(data=MineData(source=Arithmetic())),
         replace(tiny, objective=Dpo(), data=replace(tiny.data, task=PairTask())),
     )
-    names = {name for made in settings for name, _ in command_line._names(made)}
+    names = {name for made in settings for name, _ in names_of(made)}
     parts = {name[: dot.start()] for name in names for dot in re.finditer(r"\.", name)} | {"held_out.source"}
     words = {word for ways in foreign_names._table().values() for ours, _ in ways for word in ours.split()}
     assert {re.split("[:=]", word.lstrip("-"))[0] for word in words} - names - parts <= {

@@ -19,7 +19,7 @@ from mtjax.data.tasks import AnyTask
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.io.hashing import digest
-from mtjax.types import Batch
+from mtjax.types import Batch, short_repr
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,6 +82,8 @@ class Batches(NamedTuple):
     steps_per_epoch: int  # steps until every row has been seen (of one source; of a mixture, rows over batch size)
     report: Report  # what the data came to
     fingerprint: str  # of everything the batches depend on but the seed and the batch size
+
+    __repr__ = short_repr
 
 
 def problems(config: DataConfig) -> Problems:

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from mtjax.errors import InputError, suggest
 from mtjax.io.jsonl import decode, refuse_unknown
+from mtjax.types import short_repr
 
 OnError = Literal["raise", "skip"]  # A record that a source cannot read: raise InputError, or count it and go on.
 Split = Literal["all", "train", "validation", "test"]  # Everything, or one of three parts without common questions.
@@ -53,6 +54,8 @@ class Problems(NamedTuple):
     items: Sequence[Problem]  # random access, which may read lazily
     skipped: int = 0  # how many records were left out because they could not be read (`on_error="skip"`)
     notes: tuple[str, ...] = ()  # one sentence per thing the user should know, such as the first record skipped and why
+
+    __repr__ = short_repr
 
 
 SCHEMAS: dict[str, tuple[str, ...]] = {

@@ -13,6 +13,7 @@ from mtjax.data.problem import Message
 from mtjax.errors import InputError, suggest
 from mtjax.io.files import atomic_folder, cache_folder
 from mtjax.io.smollm2_package import gguf_file, read_gguf
+from mtjax.types import short_repr
 
 BUILT_IN = ("bytes", "arithmetic", "smollm2")  # The names that `load_tokenizer` knows without a folder.
 PAD, BOS, END = "<|pad|>", "<|bos|>", "<|end|>"  # Special tokens of the bytes and arithmetic tokenizers.
@@ -71,6 +72,8 @@ class Tokenizer(NamedTuple):
     render_chat: Callable[[Sequence[Message], bool], str]  # with generation prompt or not; InputError without template
     chat_template: str | None  # in Jinja
     fingerprint: str  # sha256 (hex) of vocabulary, rules and template
+
+    __repr__ = short_repr
 
 
 def byte_alphabet() -> list[str]:

@@ -12,6 +12,7 @@ from mtjax.errors import InputError
 from mtjax.evaluation.graders import AnswerGrader, Grader, gold_answer
 from mtjax.sampling.sampler import Sample
 from mtjax.sampling.texts import TokenSample
+from mtjax.types import short_repr
 
 
 class Graded(NamedTuple):
@@ -20,6 +21,8 @@ class Graded(NamedTuple):
     samples: list[list[Sample | TokenSample]]
     answers: list[list[str | None]]  # the answer found in each text; None where there is none
     verdicts: list[list[Verdict]]
+
+    __repr__ = short_repr
 
     @property
     def texts(self) -> list[list[str]]:

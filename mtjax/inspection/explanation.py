@@ -19,6 +19,7 @@ from mtjax.data.tokenizer import Tokenizer
 from mtjax.inspection.batch_view import BatchScores, PackedSequence
 from mtjax.inspection.token_texts import token_texts, visible
 from mtjax.reporting.report import Cell, Table
+from mtjax.types import short_repr
 
 
 class TokenView(NamedTuple):
@@ -123,6 +124,8 @@ class Explanation(NamedTuple):
     numbers: Mapping[str, float]  # the loss and the objective's metrics on the batch
     examples: tuple[ExampleView, ...]  # the first of the batch, in its order
     left_out: int  # number of examples that are not shown
+
+    __repr__ = short_repr
 
 
 def explain_batch(

@@ -10,15 +10,17 @@ import re
 import sys
 import typing
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tyro
 
-from mtjax.errors import ExitCode, InputError, entry_point, nearest, suggest
+from mtjax.errors import ExitCode, InputError, entry_point
 from mtjax.io.files import cache_folder
-from mtjax.io.foreign_names import our_choice, our_setting
-from mtjax.registry import refresh, resolve
+from mtjax.io.short_help import HELP, HELP_ALL, short_help
+from mtjax.io.unknown_words import answer
+from mtjax.io.words import CHOICE, Part, as_registered, as_switch, is_part, names_of, parts_of
+from mtjax.registry import refresh
 from mtjax.validation import check_types
 
 Main = Callable[[list[str]], int]  # A command: from the words behind its name to the exit code.
@@ -39,7 +41,7 @@ def command(usage: str, *, options: type | None = None, before: Callable[[], Non
             words = list(sys.argv[1:] if argv is None else argv)
             module = sys.modules[main.__module__]
             name = module.__spec__.name if module.__spec__ else main.__module__
-            if not words or words[0] in ("-h", "--help"):
+            if not words or words[0] in (*HELP, HELP_ALL):
                 print(f"usage: python -m {name} {usage}\n\n{(module.__doc__ or '').strip()}")
                 if options is not None:  # as tyro explains them, without its usage line
                     said = io.StringIO()
@@ -65,18 +67,21 @@ def enable_compilation_cache() -> None:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "jax"))
 
 
-CHOICE = re.compile(r"([a-z][\w.]*):([\w-]*)")  # A word such as `objective:nll`.
-
-
 def split_options(kind: Any, words: Sequence[str], prog: str) -> tuple[Any, list[str]]:
     """The options of a settings class among the words, in any place, and the words that are left over in their order.
 
     Raises:
         InputError: an option is missing, or its value is of a wrong type.
     """
-    own = dict(_names(kind))
+    if HELP & set(words):
+        print(f"{short_help(kind, prog)}\nThe other words are those of mtjax.train: settings of the config.")
+        raise SystemExit(0)
+    if HELP_ALL in words:  # then those of the config, by `parse`
+        with contextlib.suppress(SystemExit):
+            _call_tyro(kind, ["--help"], {}, prog=prog)
+    own = dict(names_of(kind))
     name_of = lambda word: word[2:].split("=")[0] if word.startswith("--") else None
-    given = [_as_switch(word, own) if name_of(word) in own else word for word in words]
+    given = [as_switch(word, own) if name_of(word) in own else word for word in words]
     found, rest = _call_tyro(kind, given, own, prog=prog, return_unknown_args=True)
     check_types(found)
     return found, list(rest)
@@ -103,10 +108,14 @@ def parse(default: Any, overrides: Sequence[str], prog: str, kind: Any = None) -
     else:
         settings = next(part for part in (kind, *typing.get_args(kind)) if dataclasses.is_dataclass(part))
         refresh(settings)
-    names = dict(_names(settings))
-    given = [_as_choice(_as_switch(word, names), names) for word in overrides]
+    cls = settings if isinstance(settings, type) else type(settings)
+    names = {**dict.fromkeys(parts_of(cls), Part), **dict(names_of(settings))}
+    given = ["--help" if word == HELP_ALL else word for word in as_registered(overrides, cls, names)]
+    if HELP & set(overrides):
+        print(short_help(settings, prog, {word[1]: word[2] for word in map(CHOICE.fullmatch, given) if word}))
+        raise SystemExit(0)
     # tyro wants a choice before the settings of what was chosen.
-    chosen = [word for word in given if (found := CHOICE.fullmatch(word)) and _is_part(found[1], names)]
+    chosen = [word for word in given if (found := CHOICE.fullmatch(word)) and is_part(found[1], names)]
     given = chosen + [word for word in given if word not in chosen]
     last = {word.split("=")[0]: word for word in given}
     given = [word for word in given if not re.match(r"--.*=", word) or last[word.split("=")[0]] is word]
@@ -125,49 +134,10 @@ def output_file(option: str, path: str | None) -> pathlib.Path | None:
         return None
     file = pathlib.Path(path)
     if not file.absolute().parent.is_dir():
-        raise InputError(f"{option}={path}: {file.parent} is no folder; make it first")
+        raise InputError(f"{option}={path}: {file.parent} is not a folder; make it first")
     if file.is_dir():
         raise InputError(f"{option}={path} is a folder; expected a file, such as {file / 'report'}")
     return file
-
-
-def _as_switch(word: str, names: dict[str, Any]) -> str:
-    """A switch as tyro reads it: `--overwrite=True` becomes `--overwrite`, `--data.leak=False` `--data.no_leak`."""
-    found = re.fullmatch(r"--((?:\w+\.)*)(\w+)=(.*)", word)
-    known = names.get(found[1] + found[2], True) if found else None
-    if not found or not isinstance(known, bool):
-        return word
-    if found[3].lower() in ("true", "false"):
-        return f"--{found[1]}{'no_' if found[3].lower() == 'false' else ''}{found[2]}"
-    if found[1] + found[2] in names:
-        raise InputError(f"{word}: a switch takes True or False")
-    return word
-
-
-def _as_choice(word: str, names: dict[str, Any]) -> str:
-    """A choice with its registered name: `data.task:chat-task` and `--data.task=chat` become `data.task:chat`."""
-    found = re.fullmatch(r"--([a-z][\w.]*)=([A-Za-z][\w-]*)", word)
-    if found and (found[1] not in names or dataclasses.is_dataclass(names[found[1]])) and _is_part(found[1], names):
-        word = f"{found[1]}:{found[2]}"
-    choice = CHOICE.fullmatch(word)
-    return f"{choice[1]}:{resolve(choice[2])}" if choice else word
-
-
-def _is_part(name: str, names: dict[str, Any]) -> bool:
-    """Whether `name` is a part that has settings, or would have if it were chosen."""
-    return name in names or any(other.startswith(f"{name}.") for other in names)
-
-
-def _names(settings: Any, before: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted name and value of each setting in a tree of dataclasses; of a class those that have a default."""
-    for field in dataclasses.fields(settings):
-        made = None if field.default_factory is dataclasses.MISSING else field.default_factory()
-        value = getattr(settings, field.name, made)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type) and dataclasses.fields(value):
-            embedded = any(getattr(mark, "name", None) == "" for mark in getattr(field.type, "__metadata__", ()))
-            yield from _names(value, before if embedded else f"{before}{field.name}.")
-        elif hasattr(settings, field.name) or made is not None:  # a dataclass without fields is a choice
-            yield before + field.name, value
 
 
 def _call_tyro(kind: Any, given: Sequence[str], names: dict[str, Any], **options: Any) -> Any:
@@ -179,109 +149,8 @@ def _call_tyro(kind: Any, given: Sequence[str], names: dict[str, Any], **options
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-    answer = _answer(said.getvalue(), given, names)
+    message = answer(said.getvalue(), given, names)
     chosen = [word for word in given if CHOICE.fullmatch(word)]
-    if not answer and chosen and chosen != given:
+    if not message and chosen and chosen != given:
         _call_tyro(kind, chosen, names, **options)  # a misspelt choice is answered best without the other settings
-    raise InputError(answer or f"the options {given} are not understood; --help lists all")
-
-
-PLAIN = (
-    (r"^(Value error |Invalid choice |Missing argument )?(Error parsing [A-Za-z][\w.]*: )?", ""),
-    (r"invalid literal for int\(\) with base 10: ('.*?')", r"\1 is not a whole number"),
-    (r"could not convert string to float: ('.*?')", r"\1 is not a number"),
-    (r"no type matching (\S+) could be instantiated from \[(.*?)\]\. Got errors:.*", r"\2 is not \1"),
-    (r"^Required options Missing from .*?: (--[\w.]+)(?: \{?\S+)? (.*?) \(required\).*", r"\1 is missing: \2"),
-    (r"^Missing subcommand Expected one of \{(.*?)\}\.?", r"a choice is missing: expected one of \1"),
-    (r"^Missing value for argument '(--[\w.]+)'.*", r"\1 needs a value: \1=..."),
-)
-"""What tyro says, and what it becomes."""
-
-
-def _answer(said: str, given: Sequence[str], names: dict[str, Any]) -> str:
-    """One plain sentence from what tyro prints in boxes."""
-    lines = [line.strip("│╭╮╰╯─ \n") for line in said.splitlines()]
-    text = re.sub(r"\s+", " ", " ".join(line for line in lines if set(line) - set("─- ")))
-    # What the user can use begins after tyro's headline and ends before its pointer to the help text.
-    text = re.split(r" Argument helptext:| For full helptext,", text)[0]
-    if unknown := re.match(r"Unrecognized options Unrecognized options: (.*?)( Available subc| Perhaps you|$)", text):
-        listed = re.search(r"Available subcommands: ([\w.:, ]*?)(?= Perhaps| Arguments similar|$)", text)
-        near = re.search(
-            r"(?:Perhaps you meant|Arguments similar to [^:]*(?:=\S*)?): (--.*?)(?= Arguments similar|$)", text
-        )
-        word, choices = unknown[1].split(", ")[0], listed[1].split(", ") if listed else []
-        if word.startswith("-"):
-            return _unknown_setting(word, near[1] if near else "", choices, names)
-        return _unknown_word(word, choices, given, names)
-    for pattern, plain in PLAIN:
-        text = re.sub(pattern, plain, text)
-    if choice := re.match(r"invalid choice '(.*?)' for argument '(--[\w.]+)'\. Expected one of \((.*?),?\)", text):
-        known = re.findall(r"'(.*?)'", choice[3])
-        return f"{choice[2]}={choice[1]}: {suggest(choice[1], known)}"
-    if parsing := re.match(r"Error parsing --([\w.]+): (.*)", text):
-        instead = f"; it is {names[parsing[1]]!r} without this option" if parsing[1] in names else ""
-        return f"--{parsing[1]}: {parsing[2]}{instead}"
-    return text
-
-
-def _unknown_word(word: str, choices: Sequence[str], given: Sequence[str], names: dict[str, Any]) -> str:
-    """The answer to a word without dashes that tyro does not know; `choices` are those that it knows."""
-    part, colon, choice = word.replace("-", "_").partition(":")
-    if not colon:
-        if switch := next((other for other in given if other.endswith(f"={word}")), None):
-            return f"{switch}: a switch takes True or False"
-        name, equals, value = word.partition("=")
-        if equals and _is_part(name, names):
-            return f"'{word}' is not an option; write " + (f"--{word}" if name in names else f"{name}:{value}")
-        return f"'{word}' is not a setting: they are --name=value, or a choice such as objective:nll, or leave it out"
-    if of_part := [other.partition(":")[2] for other in choices if other.startswith(f"{part}:")]:
-        return f"unknown {part} '{choice}'; {_right_choice(part, word.partition(':')[2], of_part)}"
-    if sum(other.startswith(f"{part}:") for other in given) > 1:
-        return f"'{word}': {part} is chosen already; say it once"
-    if _is_part(part, names):
-        if len(given) > 1:
-            return ""
-        inner = sorted(
-            {other.removeprefix(f"{part}.").split(".")[0] for other in names if other.startswith(f"{part}.")}
-        )
-        near = our_setting(part, names.__contains__) or f"--{part}.{nearest(choice, inner) or inner[0]}"
-        return f"{part} is a group of settings ({', '.join(inner)}); perhaps you meant {near}"
-    parts = {other[: dot.start()] for other in names for dot in re.finditer(r"\.", other)}
-    like = next((other for other in sorted(parts) if other.endswith(f".{part}")), nearest(part, parts))
-    hint = f"; did you mean {like}:{choice}?" if like else "; --help lists all"
-    return f"'{word}': nothing named {part} can be chosen{hint}"
-
-
-def _right_choice(part: str, value: str, known: Sequence[str]) -> str:
-    """The way out for a choice that is not registered: our name for it, the source of a file, or the nearest name."""
-    if part.endswith("source") and "jsonl" in known and pathlib.PurePath(value).suffix in (".jsonl", ".json"):
-        return f"a file of JSON lines is {part}:jsonl --{part}.path={value}"
-    if ours := our_choice(part, value, known):
-        return f"here it is {part}:{ours} (known: {', '.join(sorted(known))})"
-    return suggest(value, known)
-
-
-def _unknown_setting(word: str, near: str, choices: Sequence[str], names: dict[str, Any]) -> str:
-    """The answer to a word with dashes that tyro does not know; `near` is its own suggestion."""
-    name, _, value = word.partition("=")
-    part = name.lstrip("-").replace("-", "_")
-    if ":" in part and _is_part(part.split(":")[0], names):
-        return f"{name} is chosen by a word without dashes: {part}"
-    if of_part := [other.partition(":")[2] for other in choices if other.startswith(f"{part}:")]:
-        if value.lower() in of_part or not value:
-            return f"{name} is chosen by a word without dashes: {part}:{value.lower() or of_part[0]}"
-        return f"{name}={value}: {_right_choice(part, value, of_part)}"
-    if name in near.split(" ")[0].split(",")[0] or f"{name}," in near or f"{name} " in near.split(" in ")[0]:
-        of = re.search(r" in .*?((?:[\w.]+:\w+ )+)--help", near)
-        name = re.sub(r"\bno_(?=\w+$)", "", name)
-        return (
-            f"{name} is a setting of another choice{f', {of[1].strip()}' if of else ''}: choose that, or leave it out"
-        )
-    if ours := our_setting(name, lambda other: other in names or _is_part(other, names)):
-        return f"unknown setting {name}; here it is {ours}"
-    if near:
-        near = re.sub(r" in [^-]*--help$| in python.*$", "", near)
-        return f"unknown setting {name}. Perhaps you meant: {near}"
-    last_words = {other.rpartition(".")[2]: other for other in sorted(names, reverse=True)}
-    like = nearest(part, names, 0.7) or last_words.get(nearest(part.rpartition(".")[2], last_words, 0.7) or "")
-    return f"unknown setting {name}; {f'did you mean --{like}?' if like else '--help lists all'}"
+    raise InputError(message or f"the options {given} are not understood; --help lists all")

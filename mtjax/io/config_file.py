@@ -49,7 +49,7 @@ def read_module(file: str | pathlib.Path) -> Any:
     module.__file__ = str(path)
     sys.modules[module.__name__] = module
     try:
-        exec(compile(_with_new_names(path), str(path), "exec"), vars(module))
+        exec(compile(with_new_names(path), str(path), "exec"), vars(module))
     except Exception as error:
         where = [entry.lineno for entry in traceback.extract_tb(error.__traceback__) if entry.filename == str(path)]
         line = getattr(error, "lineno", None) or (where[-1] if where else "?")
@@ -57,7 +57,7 @@ def read_module(file: str | pathlib.Path) -> Any:
     return module
 
 
-def _with_new_names(path: pathlib.Path) -> bytes:
+def with_new_names(path: pathlib.Path) -> bytes:
     """The text of a config file, its modules of version 0.1 replaced by those of today, with a note if it is not a
     snapshot."""
     text = path.read_bytes()
@@ -98,16 +98,30 @@ def module_at(file: str | pathlib.Path) -> Any:
 def snapshot(settings: Any) -> str:
     """A tree of settings as the text of a config file that defines an equal `config`.
 
-    Registered classes are written by kind and name. Classes that a config file defined are read from that file, which
-    must stay where it is.
+    Data in memory are left out: their number and fingerprint stand for them. Registered classes are written by kind and
+    name. Classes that a config file defined are read from that file, which must stay where it is.
     """
     modules: set[str] = {"mtjax.config"}
-    body = _source(settings, modules, 0)
+    body = _source(as_kept(settings), modules, 0)
     own = {name: str(sys.modules[name].__file__) for name in sorted(modules) if name.startswith(CONFIG_FILE)}
     lines = [f"import {name}" for name in sorted(modules - own.keys())]
     lines += [f"{name} = mtjax.config.module_at({os.path.abspath(file)!r})" for name, file in own.items()]
     imports = "\n".join(lines)
     return f"{SNAPSHOT}\n\n{imports}\n\nconfig = {body}\n"
+
+
+def as_kept(value: Any) -> Any:
+    """A tree of settings as a snapshot holds it: what has a method `as_kept`, such as data in memory, as that gives."""
+    if isinstance(value, tuple | list) and any(map(dataclasses.is_dataclass, value)):
+        return type(value)(map(as_kept, value)) if type(value) in (tuple, list) else value
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return value
+    if hasattr(value, "as_kept"):
+        return value.as_kept()
+    before = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
+    after = {name: as_kept(part) for name, part in before.items()}
+    new = {name: part for name, part in after.items() if part is not before[name] and part != before[name]}
+    return dataclasses.replace(value, **new) if new else value
 
 
 def _class_source(cls: type, modules: set[str]) -> str:

@@ -157,6 +157,6 @@ def plain(value: Any) -> Any:
     The fingerprint of the content stands for those.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in dataclasses.fields(value) if field.name not in ("path", "items")]
+        names = [field.name for field in dataclasses.fields(value) if field.name not in ("path", "items", "not_kept")]
         return {"kind": type(value).__name__} | {name: plain(getattr(value, name)) for name in names}
     return [plain(item) for item in value] if isinstance(value, tuple | list) else value

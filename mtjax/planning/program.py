@@ -148,7 +148,7 @@ def shape_of(name: str) -> DecoderConfig:
     if (folder / "config.json").is_file():
         return huggingface.read_config(folder)
     if (folder / "config.py").is_file():
-        return model_shape(settings.read_file(folder / "config.py"))
+        return model_shape(settings.read_run(folder))
     plain = DECORATION.sub("", name.rsplit("/", 1)[-1].lower())
     plain = CARRIED.get(plain, plain)
     if plain not in SIZES:

@@ -28,13 +28,13 @@ from mtjax.model.language_model import make_language_model
 from mtjax.objectives import with_regularizers
 from mtjax.optim import make_optimizer
 from mtjax.runs.folder import prepare_folder
-from mtjax.runs.loading import load_any
+from mtjax.runs.loading import decoding_of, load_any
 from mtjax.training.live_filter import make_chooser
 from mtjax.training.monitors import HeldOutCoverage, HeldOutLoss
 from mtjax.training.reference import Reference, cached_reference, fingerprint_of, frozen_reference
 from mtjax.training.reference_cache import Cache, make_scorer
 from mtjax.training.step import TrainState, check_rows, init_state, make_train_step
-from mtjax.types import LanguageModel, Params
+from mtjax.types import LanguageModel, Params, short_repr
 
 TENSOR_SIZES = ("kv_heads", "heads", "mlp_width", "vocab_size")
 """Sizes of the model that the mesh axis `tensor` splits."""
@@ -56,6 +56,8 @@ class Run(NamedTuple):
     update: Callable[..., tuple[TrainState, dict[str, Any]]]  # see `training.step.make_train_step`
     held_out: HeldOutLoss | None  # measures the loss on the held-out source
     coverage: HeldOutCoverage | None  # measures pass@k on a held-out source
+
+    __repr__ = short_repr
 
 
 def assemble(config: Config, start: Params | None = None, programs: dict[Any, Any] | None = None) -> Run:
@@ -110,7 +112,7 @@ def assemble(config: Config, start: Params | None = None, programs: dict[Any, An
         )
         held_out = HeldOutLoss(model, config.objective, unseen, config.held_out.batches, mesh, config.chunk, reference)
     if config.coverage is not None:
-        coverage = HeldOutCoverage(config.coverage, model, tokenizer, config.data.task, mesh, config.data.on_error)
+        coverage = HeldOutCoverage(config.coverage, model, decoding_of(config, tokenizer), mesh, config.data.on_error)
     choose = make_chooser(config.live_filter, batches, model, config.objective, mesh, config.chunk)
     parts = (config, folder, mesh, model, tokenizer, state, seed, reference, batches, choose)
     return Run(*parts, programs[key], held_out, coverage)

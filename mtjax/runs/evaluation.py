@@ -25,6 +25,7 @@ from mtjax.reporting.report import Table
 from mtjax.runs.loading import Loaded
 from mtjax.sampling.config import MAX_NEW_TOKENS
 from mtjax.training.step import place_batch
+from mtjax.types import short_repr
 
 BATCH = 16
 """Rows scored at a time for the likelihood (rounded up to what the mesh divides)."""
@@ -37,6 +38,8 @@ class Outcome(NamedTuple):
     numbers: dict[str, dict[str, Interval]]  # the metrics of each prompt, with intervals
     shared: dict[str, dict[str, Interval]]  # the numbers of each metric that is computed once for all prompts
     notes: list[str]  # what a reader must know besides
+
+    __repr__ = short_repr
 
     @property
     def gap(self) -> Interval | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from etils import epath
 
-from mtjax.config import SNAPSHOT, Config, read_file
+from mtjax.config import SNAPSHOT, Config, as_kept, read_run
 from mtjax.distributed import hosts
 from mtjax.errors import InputError
 from mtjax.training.checkpoint import check_address, folders_of, place_of, saved_steps
@@ -59,9 +59,9 @@ def _check_folder(config: Config) -> int:
             f"run_dir '{folder}' is no run folder (no snapshot config.py), and --overwrite deletes nothing else; empty "
             "it yourself, or choose another --run_dir"
         )
-    before = config if new else read_file(kept)
+    before = config if new else read_run(folder)
     end = config.optim.schedule_steps or before.optim.schedule_steps or before.steps
-    if differing := {} if new else changed(before, _ending(config, end)):
+    if differing := {} if new else changed(as_kept(before), as_kept(_ending(config, end))):
         listed = "; ".join(f"{name} was {old!r:.60}, is {now!r:.60}" for name, (old, now) in differing.items())
         raise InputError(f"{folder} holds a run with other settings: {listed}. Use another --run_dir, or --overwrite")
     done = [] if config.overwrite else saved_steps(folders_of(folder, config.checkpoint.folder)[0])

@@ -8,15 +8,17 @@ import jax
 from jax.sharding import Mesh, SingleDeviceSharding
 
 from mtjax import config as settings
+from mtjax.data.tasks import Task
 from mtjax.data.tokenizer import Tokenizer, load_tokenizer
 from mtjax.errors import InputError
 from mtjax.model import catalog
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.optim import make_optimizer
+from mtjax.sampling.decoding import Decoding
 from mtjax.training.checkpoint import Unreadable, folders_of, read_state, saved_steps
 from mtjax.training.step import TrainState, init_state, state_shardings
-from mtjax.types import LanguageModel, Params
+from mtjax.types import LanguageModel, Params, short_repr
 
 
 class Loaded(NamedTuple):
@@ -27,6 +29,15 @@ class Loaded(NamedTuple):
     tokenizer: Tokenizer
     end_ids: tuple[int, ...] = ()  # ids that end a text by the model's own files, besides the tokenizer's end token
     step: int | None = None  # which checkpoint of a run it is; None if it is not a run
+    task: Task | None = None  # the task that a run was trained with; None if it is not a run
+    stop: tuple[str, ...] = ()  # texts that end an answer of a run
+
+    __repr__ = short_repr
+
+    @property
+    def decoding(self) -> Decoding:
+        """How the model is asked, and what ends its answers."""
+        return Decoding(self.tokenizer, self.task, self.end_ids, self.stop)
 
 
 def load_any(
@@ -67,7 +78,16 @@ def load_any(
             f"tokenizer {loaded.tokenizer.name!r} has {loaded.tokenizer.vocab_size} ids, the model {name!r} {rows} "
             "rows: they do not belong together; choose another --tokenizer"
         )
+    if loaded.step is not None:
+        config = settings.read_run(folder)
+        loaded = loaded._replace(task=config.data.task, stop=config.stop)
     return loaded
+
+
+def decoding_of(config: settings.Config, tokenizer: Tokenizer) -> Decoding:
+    """How the run of a config decodes, with the end tokens of the model that it starts from."""
+    end_ids = () if config.init_from is None else _describe(config.init_from)[2]
+    return Decoding(tokenizer, config.data.task, end_ids, config.stop)
 
 
 def _is_run(folder: pathlib.Path) -> bool:
@@ -79,7 +99,7 @@ def _describe(name: str) -> tuple[DecoderConfig, str, tuple[int, ...]]:
     folder = pathlib.Path(name).expanduser()
     if not _is_run(folder):
         return catalog.model_config(name), name, catalog.end_ids(name)
-    config = settings.read_file(folder / "config.py")
+    config = settings.read_run(folder)
     if config.init_from is not None:
         shape, own, end_ids = _describe(config.init_from)
         return dataclasses.replace(shape, dtype=config.model.dtype), config.data.tokenizer or own, end_ids
@@ -93,7 +113,7 @@ def _read_params(
     folder: pathlib.Path, model: LanguageModel, mesh: Mesh | None, step: int | Literal["best"] | None
 ) -> tuple[Params, int]:
     """The parameters of a run, and the step of their checkpoint."""
-    config = settings.read_file(folder / "config.py")
+    config = settings.read_run(folder)
     # The optimizer's state is restored too and dropped, because a checkpoint is read as a whole.
     optimizer = make_optimizer(config.optim, config.steps)
     like = jax.eval_shape(lambda: init_state(model, optimizer, jax.random.key(0)))

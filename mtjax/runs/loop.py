@@ -17,16 +17,16 @@ from mtjax.distributed.placement import read_whole
 from mtjax.distributed.signals import stop_poll
 from mtjax.errors import ExitCode, NonFiniteLoss
 from mtjax.inspection.self_check import self_check
-from mtjax.io.files import write_text
 from mtjax.model import huggingface
 from mtjax.model.attention import choice_for
 from mtjax.runs.assembly import Run, assemble
 from mtjax.runs.folder import begin, check_shared, snapshot_elsewhere
+from mtjax.runs.loading import decoding_of
 from mtjax.training import step as stepping
 from mtjax.training.alarms import Alarms, read_log
 from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of, saved_steps
 from mtjax.training.metrics_log import MetricsLog, Progress, cut_back, flops_per_token, peak_flops
-from mtjax.types import LanguageModel, Params
+from mtjax.types import LanguageModel, Params, short_repr
 
 MEASURED = {"held_out_loss", "coverage/pass@1"}
 """What is measured now and then, and logged whenever it is."""
@@ -39,6 +39,8 @@ class Result(NamedTuple):
     model: LanguageModel
     tokenizer: Tokenizer
     exit_code: ExitCode  # `ExitCode.DONE`, or why it stopped early
+
+    __repr__ = short_repr
 
 
 def train(
@@ -84,8 +86,9 @@ def train(
     if found:
         announce(run, first)
     if hosts.index() == 0:
-        for snapshot in filter(None, (folder / "config.py", snapshot_elsewhere(config))):
-            write_text(snapshot, settings.snapshot(dataclasses.replace(config, overwrite=False)))
+        elsewhere = snapshot_elsewhere(config)
+        for place in (folder, *([] if elsewhere is None else [elsewhere.parent])):
+            settings.write_snapshot(place, dataclasses.replace(config, overwrite=False))
         cut_back(folder / "metrics.jsonl", first)
 
     # The loop. A step's numbers are read while the next one runs; none is saved before it is known to be finite.
@@ -167,7 +170,8 @@ def train(
     if exit_code == ExitCode.DONE and config.export and int(state.step) >= config.steps:
         params = state.params if hosts.count() == 1 else read_whole(state.params)
         if hosts.index() == 0:
-            huggingface.save(config.export, model, params, tokenizer=run.tokenizer)
+            tokenizer = decoding_of(config, run.tokenizer).with_template()
+            huggingface.save(config.export, model, params, tokenizer=tokenizer)
         print(f"exported to {config.export}")
     if int(state.step) < config.steps:
         print(f"stopped  step {int(state.step)} is saved; the same command goes on from there")

@@ -3,14 +3,14 @@
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import jax
 
 import mtjax
 from mtjax.data.mistake_record import to_lines
 from mtjax.data.problem import Problem
-from mtjax.data.sources.mined import FILE, read_mined
+from mtjax.data.sources.mined import FILE, MinedProblem, read_mined
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.distributed.signals import signals
 from mtjax.errors import ExitCode, InputError
@@ -30,6 +30,7 @@ from mtjax.runs.model_or_server import (
     open_results,
     read_problems,
 )  # fmt: skip
+from mtjax.sampling.decoding import Decoding
 from mtjax.sampling.local import LocalSampler, fit_prompts
 from mtjax.sampling.remote import ServerSampler, chat_or_text
 from mtjax.sampling.replies import Refused
@@ -54,7 +55,7 @@ def run(name: str, config: MineConfig, say: Say = print, loaded: Loaded | None =
         if is_url(name):
             policy = from_server(name, config, problems, say)
         else:
-            policy = from_model(name, config, problems, loaded, stack)
+            policy = from_model(name, config, problems, loaded, stack, say)
         depends = {"problems": len(problems), "content": config.data.source.fingerprint(), "data": plain(config.data)}
         depends |= {"seed": config.seed, **policy.settings}
         depends |= {} if config.search == Independent() else {"search": plain(config.search)}
@@ -68,6 +69,8 @@ def run(name: str, config: MineConfig, say: Say = print, loaded: Loaded | None =
         if not mine(problems, golds, journal, draw, say, stop_asked):
             return interrupted(journal, "problems", stop_asked(), say)
     say(format_table(yield_table(read_mined(str(journal.file)), f"{name}: {samples} samples a problem")))
+    if samples > 1 and config.sampling.temperature > 0 and (note := equal_samples(read_mined(str(journal.file)))):
+        say(f"note: {note}, though temperature={config.sampling.temperature:g}")
     say(f"wrote {journal.file}")
     if config.overwrite:
         (folder / "mistakes.jsonl").unlink(missing_ok=True)  # of the solutions that were there before
@@ -77,11 +80,20 @@ def run(name: str, config: MineConfig, say: Say = print, loaded: Loaded | None =
     return ExitCode.DONE
 
 
+def equal_samples(mined: Iterable[MinedProblem]) -> str:
+    """Says for how many problems all samples were equal, if that is so for half of those with several; else ""."""
+    several = [len(one.solutions) for one in mined if one.drawn > 1]
+    equal = several.count(1)
+    return f"all samples were equal for {equal:,} of {len(several):,} problems" if 2 * equal > len(several) else ""
+
+
 def from_model(
-    name: str, config: MineConfig, problems: Sequence[Problem], loaded: Loaded | None, stack: contextlib.ExitStack
-) -> Policy:
+    name: str, config: MineConfig, problems: Sequence[Problem], loaded: Loaded | None, stack: contextlib.ExitStack,
+    say: Say,
+) -> Policy:  # fmt: skip
     """A model on this machine."""
-    (model, params, tokenizer, end_ids, step), depends = load_local(name, config, loaded, stack)
+    (model, params, tokenizer, end_ids, step, *_), depends = load_local(name, config, loaded, stack)
+    say(f"note: {Decoding(tokenizer, config.data.task).reads()}")
     prompts = fit_prompts(
         model, tokenizer, problems, lambda problem: config.data.task.prompt(problem, None, tokenizer),
         config.sampling.max_new_tokens, skip=config.data.on_error == "skip",

@@ -1,6 +1,7 @@
 """What mining and self-rethinking share: the model or server given as MODEL, the problems, and the results folder."""
 
 import contextlib
+import dataclasses
 import pathlib
 import signal
 from collections.abc import Callable, Sequence
@@ -17,6 +18,8 @@ from mtjax.distributed.sharding import make_mesh
 from mtjax.errors import ExitCode, InputError, suggest
 from mtjax.evaluation.grading import check_gold
 from mtjax.io.journal import Journal
+from mtjax.io.short_help import HELP, HELP_ALL
+from mtjax.io.words import as_registered
 from mtjax.mistakes.mining import MineConfig
 from mtjax.mistakes.rethinking_evaluation import RethinkConfig
 from mtjax.model import catalog
@@ -113,26 +116,46 @@ def read_settings(
     which is None if the run or the server knows its tokenizer. InputError for a word that is not understood, and for no
     source of problems.
     """
-    name, file, rest = name_and_file(argv)
+    name, trained, rest = name_and_config(argv)
     default: Any = tyro.MISSING_NONPROP
-    if file is not None:
-        trained = settings.read_file(file)
+    own = settings.read_run(name) if is_run(name) else None
+    if trained is not None:
         default = from_config(trained, None if is_url(name) or is_run(name) else trained.data.tokenizer)
-    check_choices(rest, has_source=file is not None)
+        default = as_trained(default, own or trained)
+    rest = as_registered(rest, kind)
+    check_choices(rest, has_source=trained is not None)
     marked: Any = tyro.conf.CascadeSubcommandArgs
-    return name, settings.parse(default, rest, f"python -m mtjax.{command} {name}", marked[kind])
+    found = settings.parse(default, rest, f"python -m mtjax.{command} {name}", marked[kind])
+    if own is not None and getattr(found.data, "task", own.data.task) != own.data.task:
+        print(
+            f"note: the prompts are those of the task {found.data.task.name} as given here, not as {name} was trained"
+        )
+    return name, found
 
 
-def name_and_file(argv: Sequence[str]) -> tuple[str, pathlib.Path | None, list[str]]:
-    """The policy's name, the config file that is meant (given, or the run's own), and the overrides after them."""
+def as_trained(default: Any, own: settings.Config) -> Any:
+    """The default settings of a command with task and stop texts as in the run that decodes.
+
+    They hold for the problems of another config too, because a run knows no other prompts than those of its training.
+    """
+    sampling = dataclasses.replace(default.sampling, stop=own.stop)
+    if not hasattr(default.data, "task"):
+        return dataclasses.replace(default, sampling=sampling)
+    return dataclasses.replace(default, sampling=sampling, data=dataclasses.replace(default.data, task=own.data.task))
+
+
+def name_and_config(argv: Sequence[str]) -> tuple[str, settings.Config | None, list[str]]:
+    """The policy's name, the config that is meant (a file, a run folder, or the run's own), and the overrides."""
     name, *rest = argv
     if name.startswith("-"):
         raise InputError(f"{name!r} stands where the model or URL belongs; give it first, then the settings")
     if not is_url(name) and not is_run(name) and not catalog.HUB_ID.fullmatch(name):
         catalog.find_model(name)  # a misspelt name is refused before anything else
     if rest and rest[0].endswith(".py"):
-        return name, pathlib.Path(rest.pop(0)), rest
-    return name, pathlib.Path(name).expanduser() / "config.py" if is_run(name) else None, rest
+        return name, settings.read_file(rest.pop(0)), rest
+    if rest and is_run(rest[0]):
+        return name, settings.read_run(rest.pop(0)), rest
+    return name, settings.read_run(name) if is_run(name) else None, rest
 
 
 def check_choices(words: Sequence[str], *, has_source: bool) -> None:
@@ -144,7 +167,7 @@ def check_choices(words: Sequence[str], *, has_source: bool) -> None:
             if registry.resolve(kind) is None:
                 near = suggest(kind.removesuffix(f"_{name}"), registry)
                 raise InputError(f"data.{name}:{kind} does not exist: {near}")
-        if name == "source" and not named and not has_source and not {"-h", "--help"} & set(words):
+        if name == "source" and not named and not has_source and not {*HELP, HELP_ALL} & set(words):
             raise InputError(
                 "say which problems: give a config file, or data.source:KIND with its settings (known: "
                 f"{', '.join(registry)})"

@@ -35,7 +35,6 @@ from mtjax.runs.model_or_server import (
 from mtjax.sampling.local import LocalSampler, check_room
 from mtjax.sampling.remote import ServerSampler
 from mtjax.sampling.replies import Refused
-from mtjax.sampling.texts import prompt_text
 
 FILE = "rethinking.jsonl"
 """One line per question: everything that was said, and the verdicts."""
@@ -59,7 +58,7 @@ def run(name: str, config: RethinkConfig, say: Say = print, loaded: Loaded | Non
         say(f"note: {len(records) - len(shown):,} mistakes are not shown, since their questions are asked")
     block = mistake_block(shown, config.block)
     with contextlib.ExitStack() as stack:
-        policy = from_server(name, config, say) if is_url(name) else from_model(name, config, loaded, stack)
+        policy = from_server(name, config, say) if is_url(name) else from_model(name, config, loaded, stack, say)
         if config.output is not None or is_run(name):
             folder = pathlib.Path(name, "rethink") if config.output is None else pathlib.Path(config.output)
             folder = folder.expanduser()
@@ -111,21 +110,30 @@ def in_turn(policy: Policy, seed: int, group: int, stopped: Callable[[], Any]) -
     return replies
 
 
-def from_model(name: str, config: RethinkConfig, loaded: Loaded | None, stack: contextlib.ExitStack) -> Policy:
+def from_model(
+    name: str, config: RethinkConfig, loaded: Loaded | None, stack: contextlib.ExitStack, say: Say
+) -> Policy:
     """A model on this machine."""
-    (model, params, tokenizer, end_ids, step), depends = load_local(name, config, loaded, stack)
+    loaded, depends = load_local(name, config, loaded, stack)
+    decoding, model = loaded.decoding, loaded.model
+    if decoding.task is not None and not config.raw:
+        say(f"note: {decoding.reads()}, as in its training; --raw takes prompts as they stand")
     sampler = LocalSampler(
-        model=model, params=params, tokenizer=tokenizer, end_ids=end_ids, sampling=config.sampling, rows=config.rows
-    )
+        model=model, params=loaded.params, tokenizer=decoding.tokenizer, end_ids=decoding.end_ids,
+        sampling=config.sampling, rows=config.rows,
+    )  # fmt: skip
 
     def prompt(text: str) -> list[int]:
-        ids = encode_prompt(tokenizer, prompt_text(tokenizer, text, config.raw))
+        ids = encode_prompt(decoding.tokenizer, decoding.prompt(text, raw=config.raw))
         remedy = "show fewer or shorter mistakes (block...), or lower max_new_tokens"
         check_room(model, len(ids), config.sampling.longest, "a prompt", remedy)
         return ids
 
     depends["policy"]["raw"] = config.raw
-    return Policy(sampler, prompt, {"decode": config.sampling.to_json(), **depends}, {"model": name, "step": step})
+    if decoding.task is not None and not config.raw:
+        depends["policy"]["task"] = plain(decoding.task)
+    about = {"model": name, "step": loaded.step}
+    return Policy(sampler, prompt, {"decode": config.sampling.to_json(), **depends}, about)
 
 
 def from_server(name: str, config: RethinkConfig, say: Say) -> Policy:

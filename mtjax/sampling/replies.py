@@ -3,13 +3,23 @@
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, get_args
 
 from mtjax.sampling.sampler import Sample, cut
 
 Optional = Literal["n", "logprobs", "seed"]
 """Optional parameters of a request; without `n` there is one sample per request."""
+
+Limit = Literal["max_tokens", "max_completion_tokens"]
+"""How a server calls the longest answer."""
+
+
+class Form(NamedTuple):
+    """What of a request depends on the server."""
+
+    without: frozenset[str] = frozenset()  # parameters to leave out
+    limit: Limit = "max_tokens"
 
 
 class Refused(Exception):
@@ -20,7 +30,20 @@ class Refused(Exception):
         self.status, self.said, self.path = status, said, path
 
 
-def trials(refused: Refused, without: frozenset[Optional], n: int) -> Iterator[frozenset[Optional]]:
+def named(refused: Refused, form: Form, usual: Collection[str]) -> list[Form]:
+    """The form that a refusal asks for in words: another name for the limit, and without what it names.
+
+    `usual` are further parameters that may be left out, because they have the value that a server assumes.
+    """
+    limit: Limit = form.limit
+    if re.search(r"\bmax_completion_tokens\b", refused.said):
+        limit = "max_completion_tokens"
+    names = {name for name in (*get_args(Optional), *usual) if re.search(rf"\b{name}\b", refused.said)}
+    asked = Form(form.without | names, limit)
+    return [asked] if refused.status in (400, 422, 501) and asked != form else []
+
+
+def trials(refused: Refused, without: frozenset[str], n: int) -> Iterator[frozenset[str]]:
     """Parameters to leave out after a refusal, most likely first: those that the server named, each alone, all."""
     if refused.status not in (400, 413, 422, 501):
         return
@@ -31,6 +54,10 @@ def trials(refused: Refused, without: frozenset[Optional], n: int) -> Iterator[f
         yield without | drop
     if len(left) > 1:
         yield without | frozenset(left)
+
+
+TEXT_PARTS = ("text", "output_text")
+"""Kinds of parts of a message's content that are the answer."""
 
 
 def read_choices(reply: Any, stop: Sequence[str] = ()) -> list[Sample]:
@@ -50,6 +77,9 @@ def read_choices(reply: Any, stop: Sequence[str] = ()) -> list[Sample]:
 def _sample(choice: Mapping[str, Any], total: int | None, stop: Sequence[str]) -> Sample:
     message, listed = choice.get("message"), _dict(choice.get("logprobs"))
     text = message.get("content") if isinstance(message, Mapping) else choice.get("text")
+    if isinstance(text, list):  # as parts, of which those of a kind that is no answer have no text, such as reasoning
+        parts = [_dict(part) for part in text]
+        text = "".join(str(part.get("text") or "") for part in parts if part.get("type", "text") in TEXT_PARTS)
     if not isinstance(text, str) and (text is not None or not isinstance(message, Mapping)):
         raise ValueError(f"a choice without text: {choice!r:.120}")
     found = listed.get("token_logprobs")

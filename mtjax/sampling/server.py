@@ -1,7 +1,7 @@
 """An OpenAI-compatible server.
 
-Of `n`, `logprobs` and `seed`, what a server refuses is left out from then on; if it ignores `n`, the missing samples
-are requested one by one.
+Of `n`, `logprobs` and `seed`, what a server refuses is left out from then on, and `max_tokens` is called
+`max_completion_tokens` where it asks for that; if it ignores `n`, the missing samples are requested one by one.
 """
 
 import dataclasses
@@ -12,9 +12,11 @@ from typing import Any, Literal
 from mtjax.data.problem import Message
 from mtjax.errors import InputError, suggest
 from mtjax.sampling.config import SamplingConfig
-from mtjax.sampling.replies import Optional, Refused, read_choices, trials
+from mtjax.sampling.replies import Form, Optional, Refused, named, read_choices, trials
 from mtjax.sampling.sampler import Prompt, Sample
 from mtjax.sampling.transport import Failed, ServerConfig, Stopped, Transport
+
+FIRST_EQUAL = 8  # Prompts after which it is said that all samples of each were equal.
 
 
 class Server:
@@ -32,8 +34,9 @@ class Server:
         self.config, self.transport = config, Transport(self.base, config, say)
         self.api = config.api or said or ("chat" if chat else "completions")
         self.model = config.model
-        self.without: frozenset[Optional] = frozenset() if config.logprobs else frozenset({"logprobs"})
+        self.form = Form(frozenset() if config.logprobs else frozenset({"logprobs"}))
         self.most: int | None = config.samples_per_request
+        self.say, self.several, self.equal = say, 0, 0  # prompts with several samples, and those with equal ones
 
     def settle_model(self) -> str:
         """The name of the model, from the settings or the server's list; InputError unless it lists exactly one."""
@@ -41,7 +44,14 @@ class Server:
             try:
                 names = self.models()
             except Refused as refused:
-                raise self._explained(refused) from refused
+                if refused.status in (401, 403):
+                    raise self._explained(refused) from refused
+                raise InputError(
+                    f"the server does not list its models at {self.base}/models (status {refused.status}: "
+                    f"{refused.said}); name one with --server.model=NAME, or check the URL, which should end in /v1"
+                ) from refused
+            except InputError as error:
+                raise InputError(f"{error}. Where it lists no models, name one: --server.model=NAME") from error
             if len(names) != 1:
                 has = f"lists {', '.join(sorted(names)[:20])}" if names else "lists no models"
                 raise InputError(f"the server at {self.base} {has}; say which with --server.model")
@@ -72,27 +82,39 @@ class Server:
             if len(got) < wanted:
                 self.most = max(len(got), 1)  # it ignores `n`, or limits it
             out += got[:wanted]
+        if sampling.temperature > 0 and len(out) > 1:
+            self.several += 1
+            self.equal += len({one.text for one in out}) == 1
+            if self.several == self.equal == FIRST_EQUAL:
+                self.say(
+                    f"note: the first {FIRST_EQUAL} prompts each got {len(out)} equal samples, though temperature="
+                    f"{sampling.temperature:g}: the server seems to decode greedily or to cache; see `do_sample` in "
+                    "the generation_config.json of its model"
+                )
         return out
 
     def _ask(self, prompt: Prompt, sampling: SamplingConfig, n: int, seed: int) -> list[Sample]:
-        """One request; if it is refused, again without the parameters that may be the reason."""
-        try:
-            return self._request(prompt, sampling, n, seed, self.without)
-        except Refused as refused:
-            for without in trials(refused, self.without, n):
-                try:
-                    got = self._request(prompt, sampling, n, seed, without)
-                except Refused:
-                    continue
-                self.without = without
-                return got
-            if refused.status in (400, 413, 422):
-                raise
-            raise self._explained(refused) from refused
+        """One request; if it is refused, again in the form that the refusal names, or that may help."""
+        usual = [name for name in ("temperature", "top_p") if getattr(sampling, name) == 1]
+        todo, tried, first = [self.form], set[Form](), None
+        while todo:
+            form = todo.pop(0)
+            tried.add(form)
+            try:
+                got = self._request(prompt, sampling, n, seed, form)
+            except Refused as refused:
+                guesses = [] if first else [Form(without, form.limit) for without in trials(refused, form.without, n)]
+                first = first or refused
+                todo = [one for one in (*named(refused, form, usual), *todo, *guesses) if one not in tried]
+                continue
+            self.form = form
+            return got
+        assert first is not None
+        if first.status in (400, 413, 422):
+            raise first
+        raise self._explained(first) from first
 
-    def _request(
-        self, prompt: Prompt, sampling: SamplingConfig, n: int, seed: int, without: frozenset[Optional]
-    ) -> list[Sample]:
+    def _request(self, prompt: Prompt, sampling: SamplingConfig, n: int, seed: int, form: Form) -> list[Sample]:
         chat = self.api == "chat"
         body: dict[str, Any] = {"model": self.settle_model()}
         if isinstance(prompt, str):
@@ -101,11 +123,12 @@ class Server:
             body |= {"messages": [dataclasses.asdict(one) for one in prompt if isinstance(one, Message)]}
         else:
             raise InputError("messages can be asked of a chat only; set --server.api=chat")
-        body |= {"max_tokens": sampling.longest, "temperature": sampling.temperature, "top_p": sampling.top_p}
+        body |= {form.limit: sampling.longest, "temperature": sampling.temperature, "top_p": sampling.top_p}
         body |= {"top_k": sampling.top_k} if sampling.top_k else {}
         body |= {"stop": list(sampling.stop)} if sampling.stop else {}
         offered: dict[Optional, Any] = {"n": n, "logprobs": True if chat else 1, "seed": seed}
-        body |= {name: value for name, value in offered.items() if name not in without}
+        body |= offered
+        body = {name: value for name, value in body.items() if name not in form.without}
 
         def choices(reply: Any) -> list[Sample]:
             try:

@@ -7,7 +7,6 @@ import jax
 import numpy as np
 
 from mtjax.data.examples import encode_prompt
-from mtjax.data.problem import Message
 from mtjax.distributed.placement import read_whole
 from mtjax.distributed.sharding import ways
 from mtjax.errors import InputError
@@ -110,10 +109,3 @@ def _sample(drawn: Any, at: tuple[int, int], tokenizer: Any, stop: Sequence[str]
         proposal_logprob=float(drawn.proposal_logprob[at].sum(dtype=np.float64)),
         finished=bool(drawn.finished[at]),
     )
-
-
-def prompt_text(tokenizer: Any, prompt: str, raw: bool) -> str:
-    """The text to continue: the prompt in the chat template, or as it stands if there is none or `raw` is set."""
-    if raw or tokenizer.chat_template is None:
-        return prompt
-    return tokenizer.render_chat((Message(role="user", content=prompt),), True)

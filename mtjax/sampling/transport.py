@@ -107,7 +107,8 @@ class Transport:
             except Failed as failure:
                 if attempt >= retries:
                     raise InputError(
-                        f"the server at {self.base} failed {attempt + 1} times in a row, the last time: {failure}. "
+                        f"the server at {self.base}{path} failed {attempt + 1} times in a row, the last time: "
+                        f"{failure}. "
                         "What is done is kept: run the same again when it is back, or raise --server.retries"
                     ) from failure
                 if failure.wait is not None and failure.wait > self.config.patience:
@@ -136,7 +137,7 @@ class Transport:
                     parts.append(part)
                     if time.monotonic() > deadline:  # the socket's own limit is per read
                         raise TimeoutError(f"no complete answer within {self.config.timeout:g} s")
-            return json.loads(b"".join(parts))
+            return self._read(path, b"".join(parts))
         except urllib.error.HTTPError as error:
             text = b""
             with error, contextlib.suppress(OSError, http.client.HTTPException):
@@ -145,8 +146,33 @@ class Transport:
             if error.code in AGAIN:
                 raise Failed(f"status {error.code}: {what}", retry_after(error.headers.get("Retry-After"))) from error
             raise Refused(error.code, what, path) from error
+        except InputError:
+            raise
         except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
             raise Failed(f"{type(error).__name__}: {error}") from error
+
+    def _read(self, path: str, body: bytes) -> Any:
+        """The JSON of a reply with a status of success.
+
+        Raises `Refused` or `Failed` for an error in it, InputError for what no repetition changes: a page or a stream
+        of events in its place.
+        """
+        start = body[:200].lstrip().lower()
+        kind = "a page of HTML" if start.startswith((b"<!doctype", b"<html", b"<head", b"<body")) else ""
+        kind = "a stream of events" if start.startswith((b"data:", b"event:", b": ")) else kind
+        if kind:
+            raise InputError(
+                f"the server at {self.base}{path} sent {kind} in place of a JSON reply: {said_in(body)[:200]!r}; check "
+                "the URL, which should be that of an OpenAI-compatible API and end in /v1"
+            )
+        found = json.loads(body)
+        if isinstance(found, dict) and found.get("error") and "choices" not in found:
+            code = found["error"].get("code") if isinstance(found["error"], dict) else None
+            status = code if type(code) is int and 400 <= code < 600 else 400
+            if status in AGAIN:
+                raise Failed(f"status {status}: {said_in(body)}")
+            raise Refused(status, said_in(body), path)
+        return found
 
 
 def back_off(attempt: int, config: ServerConfig, unit: float) -> float:

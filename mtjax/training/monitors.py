@@ -16,8 +16,6 @@ from mtjax.data.batches import Batches
 from mtjax.data.examples import encode_prompt
 from mtjax.data.problem import OnError
 from mtjax.data.sources import AnySource
-from mtjax.data.tasks import Task
-from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.evaluation.coverage import pass_at_k
 from mtjax.evaluation.grading import check_gold, grade
@@ -25,6 +23,7 @@ from mtjax.model.policy import make_policy
 from mtjax.objectives.dco import dco_weight
 from mtjax.objectives.sequences import confidence
 from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.decoding import Decoding
 from mtjax.sampling.texts import sample_texts
 from mtjax.training.reference import Reference
 from mtjax.training.step import place_batch
@@ -67,15 +66,16 @@ class HeldOutCoverage:
         self,
         settings: CoverageConfig,
         model: LanguageModel,
-        tokenizer: Tokenizer,
-        task: Task,
+        decoding: Decoding,
         mesh: Any,
         on_error: OnError = "raise",
     ):
         problems = list(settings.source.problems(on_error).items[: settings.limit])
         if not problems:
             raise InputError("coverage.source has no problems; check its split")
-        self.settings, self.model, self.tokenizer, self.mesh = settings, model, tokenizer, mesh
+        self.settings, self.model, self.decoding, self.mesh = settings, model, decoding, mesh
+        tokenizer, task = decoding.tokenizer, decoding.task
+        assert task is not None  # a run has one
         check_gold(problems)
         self.problems = problems
         self.prompts = [task.prompt(problem, None, tokenizer) for problem in problems]
@@ -87,7 +87,8 @@ class HeldOutCoverage:
                 f"a prompt of coverage.source has {longest} tokens and the model room for {model.config.max_length}: "
                 f"that leaves no place for an answer of {max(wanted, 1)}; lower coverage.max_tokens"
             )
-        self.sampling = SamplingConfig(settings.temperature, max_new_tokens=wanted, samples=settings.samples)
+        sampling = SamplingConfig(settings.temperature, max_new_tokens=wanted, samples=settings.samples)
+        self.sampling = decoding.sampling(sampling)
 
     def due(self, step: int, last: int) -> bool:
         """Whether to measure after `step`."""
@@ -106,8 +107,10 @@ class HeldOutCoverage:
         settings = self.settings
         alone = self.mesh is None or self.mesh.size == 1
         with contextlib.nullcontext() if alone else jax.set_mesh(self.mesh):
-            prompts, seed = self.prompts, settings.seed
-            drawn = sample_texts(self.model, params, self.tokenizer, prompts, self.sampling, seed, rows=settings.rows)
+            drawn = sample_texts(
+                self.model, params, self.decoding.tokenizer, self.prompts, self.sampling, settings.seed,
+                rows=settings.rows, end_ids=self.decoding.end_ids,
+            )  # fmt: skip
         right = grade(drawn, self.problems).right.sum(axis=1)
         out: dict[str, float] = {}
         for k in settings.all_ks:

@@ -14,7 +14,7 @@ from mtjax.distributed import sharding
 from mtjax.distributed.placement import place_rows, row_shards
 from mtjax.errors import InputError
 from mtjax.model.policy import make_policy
-from mtjax.types import Batch, LanguageModel, Mean, Objective, Params, Policy, add_means
+from mtjax.types import Batch, LanguageModel, Mean, Objective, Params, Policy, add_means, short_repr
 
 
 class TrainState(NamedTuple):
@@ -23,6 +23,8 @@ class TrainState(NamedTuple):
     step: Int[Array, ""] | Any  # updates done, int32
     params: Params | Any  # master parameters, float32
     opt_state: Any  # the optimizer's state, float32, split over the mesh like the parameters
+
+    __repr__ = short_repr
 
 
 Updated = tuple[TrainState, dict[str, Any]]  # the state after an update, and metrics

@@ -11,6 +11,7 @@ from mtjax.data.tasks import ChatTask, CompletionTask
 from mtjax.errors import InputError
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.remote import ServerSampler, chat_or_text, in_threads
+from mtjax.sampling.replies import Form
 from mtjax.sampling.sampler import ProblemSamples, Sample
 from mtjax.sampling.server import Server
 from mtjax.sampling.transport import ServerConfig
@@ -82,7 +83,7 @@ def test_a_refused_problem_is_named_or_noted():
     assert len(attempts) == 20
     assert (attempts[7].samples, "maximum context" in attempts[7].note) == ([], True)
     assert attempts[8].note == ""
-    assert asked.server.without == frozenset()  # a prompt that is refused teaches nothing about the server
+    assert asked.server.form == Form()  # a prompt that is refused teaches nothing about the server
 
 
 def test_told_to_stop_it_stops_at_once_and_keeps_what_is_there():

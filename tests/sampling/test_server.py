@@ -10,7 +10,7 @@ from mtjax.errors import InputError
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.replies import Refused, read_choices, said_in, trials
 from mtjax.sampling.sampler import Sample
-from mtjax.sampling.server import Server, split_url
+from mtjax.sampling.server import FIRST_EQUAL, Server, split_url
 from mtjax.sampling.transport import ServerConfig, back_off, retry_after
 from tests.sampling.fake_server import FakeServer, Reply, error
 
@@ -226,7 +226,7 @@ def test_what_a_server_refuses_is_left_out_and_nothing_else(name, status):
     with fake.running() as url:
         asked = server(url, model="tiny")
         asked.draw("hi", THREE, 0)
-        assert asked.without == {name}
+        assert asked.form.without == {name}
         drawn = asked.draw("hi", THREE, 0)
     assert len(fake.requests) == 3
     assert (drawn[0].logprob is None) == (name == "logprobs")
@@ -320,3 +320,116 @@ def test_settings_are_checked():
 def test_a_choice_without_text_is_not_an_empty_answer(choice):
     with pytest.raises(ValueError, match="a choice without text"):
         read_choices({"choices": [choice]})
+
+
+def content(parts):
+    """One sample of a chat whose message has this content."""
+    return read_choices({"choices": [{"message": {"content": parts}, "finish_reason": "stop"}]})[0].text
+
+
+def test_content_as_parts_is_read():
+    assert content([{"type": "text", "text": "Answer: "}, {"type": "text", "text": "7"}]) == "Answer: 7"
+    assert content([{"type": "reasoning", "text": "hm"}, {"type": "output_text", "text": "7"}]) == "7"
+    assert content([{"text": "7"}]) == "7"
+    assert content([]) == content([{"type": "thinking", "thinking": "hm"}]) == content([{"type": "text"}]) == ""
+    with pytest.raises(ValueError, match="a choice without text"):
+        content({"text": "7"})
+
+
+NEW_NAME = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+
+
+def test_a_server_that_wants_max_completion_tokens_gets_it_from_then_on():
+    """As the reasoning models of OpenAI do, which then refuse the settings of sampling too, one after the other."""
+
+    def trouble(fake, path, body, number):
+        for name, said in {
+            "max_tokens": NEW_NAME,
+            "logprobs": "Unsupported parameter: 'logprobs' is not supported with this model.",
+            "top_p": "Unsupported parameter: 'top_p' is not supported with this model.",
+        }.items():
+            if body and name in body:
+                raise error(400, said)
+
+    fake = FakeServer(trouble)
+    with fake.running() as url:
+        asked = server(url, model="tiny")
+        assert texts(asked.draw("hi", THREE, 0)) == ["hi#0", "hi#1", "hi#2"]
+        assert len(fake.requests) == 4  # three refusals, each of which says what to change
+        asked.draw("ho", THREE, 0)
+    assert len(fake.requests) == 5
+    assert fake.requests[-1][1]["max_completion_tokens"] == 9
+    assert not {"max_tokens", "logprobs", "top_p"} & fake.requests[-1][1].keys()
+
+
+def test_a_setting_of_sampling_that_is_no_default_is_never_left_out():
+    fake = FakeServer(refuse("temperature", "Unsupported value: 'temperature' does not support 0.5 with this model."))
+    with fake.running() as url, pytest.raises(Refused, match="'temperature' does not support"):
+        server(url, model="tiny").draw("hi", SamplingConfig(temperature=0.5), 0)
+    assert all(body["temperature"] == 0.5 for _, body in fake.requests)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"<!DOCTYPE html><html><title>Sign in</title></html>", "a page of HTML in place of a JSON reply: 'Sign in'"),
+        (b'data: {"choices": [{"delta": {"content": "7"}}]}\n\ndata: [DONE]\n', "a stream of events.*delta"),
+    ],
+)
+def test_a_page_or_a_stream_in_place_of_a_reply_is_one_error_at_once(body, said):
+    fake = FakeServer(lambda *a: (_ for _ in ()).throw(Reply(200, body)))
+    with fake.running() as url:
+        with pytest.raises(InputError, match=f"/v1/completions sent {said}"):
+            server(url, model="tiny").draw("hi", THREE, 0)
+        assert len(fake.requests) == 1
+        with pytest.raises(InputError, match=f"/v1/models sent {said}.*--server.model=NAME"):
+            server(url).settle_model()
+    assert len(fake.requests) == 2
+
+
+def test_an_error_with_a_status_of_success_is_an_error():
+    busy, gone = ({"error": {"message": said, "code": code}} for said, code in (("overloaded", 503), ("no route", 404)))
+    fake = FakeServer(first(Reply(200, busy), Reply(200, gone)))
+    with fake.running() as url, pytest.raises(InputError, match=r"the server has no .*\(status 404: no route\)"):
+        server(url, model="tiny").draw("hi", THREE, 0)
+    assert [path for path, _ in fake.requests] == ["/v1/completions", "/v1/completions", "/v1/models"]
+    fake = FakeServer(first(Reply(200, {"error": "n must be 1"})))
+    with fake.running() as url:
+        assert len(server(url, model="tiny").draw("hi", THREE, 0)) == 3
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+def test_a_server_without_a_list_of_models_says_which_path_and_setting(status):
+    def trouble(fake, path, body, number):
+        if body is None:
+            raise error(status, "not here")
+
+    with FakeServer(trouble).running() as url:
+        with pytest.raises(
+            InputError, match=rf"list its models at {url}/models \(status {status}: not here\); name one"
+        ):
+            server(url).settle_model()
+        assert len(server(url, model="tiny").draw("hi", THREE, 0)) == 3
+
+
+def test_a_list_of_models_that_keeps_failing_names_path_and_setting():
+    fake = FakeServer(lambda *a: (_ for _ in ()).throw(error(500, "on fire")))
+    with fake.running() as url, pytest.raises(InputError, match=f"{url}/models failed 4 times.*--server.model=NAME"):
+        server(url).settle_model()
+
+
+def test_equal_samples_at_a_temperature_above_0_are_said_once():
+    said = []
+    with FakeServer(say=lambda prompt, seed, i: prompt).running() as url:
+        asked = Server(url, ServerConfig(**QUICK, model="tiny"), say=said.append)
+        for number in range(FIRST_EQUAL + 3):
+            asked.draw(f"{number}", SamplingConfig(samples=2, temperature=0.7), 0)
+    assert len(said) == 1
+    assert f"the first {FIRST_EQUAL} prompts each got 2 equal samples, though temperature=0.7" in said[0]
+    said.clear()
+    with FakeServer(say=lambda prompt, seed, i: prompt).running() as url:
+        asked = Server(url, ServerConfig(**QUICK, model="tiny"), say=said.append)
+        for number in range(FIRST_EQUAL + 3):
+            asked.draw(f"{number}", SamplingConfig(samples=2, temperature=0.0), 0)
+            asked.draw(f"{number}", SamplingConfig(samples=1), 0)
+    assert said == []

@@ -21,6 +21,7 @@ from mtjax.objectives.dpo import Dpo
 from mtjax.objectives.nll import Nll
 from mtjax.optim import OptimConfig
 from mtjax.runs import loop
+from mtjax.sampling.decoding import Decoding
 from mtjax.training.alarms import Alarms, Sums, read_log
 from mtjax.training.monitors import CoverageConfig, HeldOutCoverage, sampling_error
 from tests.evaluation.scripted import bigram_model, script
@@ -191,7 +192,7 @@ def test_pass_at_k_and_confidence_of_a_scripted_model():
     problems = tuple(Problem(f"p{n}", "3+4", "7" if n else "8") for n in range(4))
     params = script(BYTES, "7", "8", shares=(0.75, 0.25))
     settings = CoverageConfig(source=InMemory(problems), samples=64, ks=(1, 4), max_tokens=3)
-    coverage = HeldOutCoverage(settings, bigram_model(BYTES.vocab_size), BYTES, CompletionTask(), None)
+    coverage = HeldOutCoverage(settings, bigram_model(BYTES.vocab_size), Decoding(BYTES, CompletionTask()), None)
     found = coverage.measure(params)
     # Three problems of rate 3/4, one of 1/4: pass@1 5/8; pass@4 (3 (1 - 1/256) + 1 - 81/256) / 4 = 0.918.
     assert found["coverage/pass@1"] == pytest.approx(5 / 8, abs=4 * found["coverage/pass@1_error"])
@@ -225,7 +226,7 @@ def test_settings_that_cannot_be_met_are_refused(settings, words):
 def test_prompts_without_room_are_refused_before_the_run():
     settings = CoverageConfig(source=InMemory((Problem("p", "x" * 60, "1"),)), max_tokens=8)
     with pytest.raises(InputError, match="coverage.source has 62 tokens and the model room for 64"):
-        HeldOutCoverage(settings, bigram_model(BYTES.vocab_size), BYTES, CompletionTask(), None)
+        HeldOutCoverage(settings, bigram_model(BYTES.vocab_size), Decoding(BYTES, CompletionTask()), None)
 
 
 SHAPE = DecoderConfig(width=16, layers=1, heads=2, kv_heads=2, head_dim=8, mlp_width=24, max_length=64)

@@ -7,6 +7,8 @@ import tyro
 
 from mtjax.data.problem import OnError, Problem, Problems, Split, problem_from_record
 from mtjax.data.sources.base import SOURCES, Source, collect, fingerprint_of, problem_digests
+from mtjax.errors import InputError
+from mtjax.io.hashing import digest
 
 
 def _not_here(words: list[str]) -> Any:
@@ -30,9 +32,23 @@ class InMemory(Source):
 
     items: InConfigOnly = ()  # `Problem`s or records (dicts).
     split: Split = "all"  # Which part, by hash of the question.
+    not_kept: Annotated[str, tyro.conf.Suppress] = ""
+    """In the snapshot of a run, which does not hold the items: how many there were, and their fingerprint."""
+
+    def as_kept(self) -> "InMemory":
+        """What the snapshot of a run has in place of this source: number and fingerprint of the items."""
+        if not self.items:
+            return self
+        content = digest(*problem_digests(InMemory(self.items).problems("skip").items))
+        return InMemory((), self.split, f"{len(self.items)} items, content {content}")
 
     def problems(self, on_error: OnError = "raise") -> Problems:
         """The problems in order; records without an id are called `memory[0]`, `memory[1]`, ..."""
+        if self.not_kept and not self.items:
+            raise InputError(
+                f"the data of this run were in memory ({self.not_kept}), and its snapshot does not hold them: start it "
+                "from the program that has them, or name a source, such as data.source:jsonl --data.source.path=FILE"
+            )
 
         def make(number: int, item: Any) -> Problem:
             return item if isinstance(item, Problem) else problem_from_record(item, f"memory[{number}]")
@@ -40,4 +56,4 @@ class InMemory(Source):
         return collect(make, enumerate(self.items), "memory", on_error, self.split)
 
     def fingerprint(self) -> str:
-        return fingerprint_of(self, "items", content=problem_digests(self.problems("skip").items))
+        return fingerprint_of(self, "items", "not_kept", content=problem_digests(self.problems("skip").items))

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from mtjax.evaluation.grading import Graded
 from mtjax.registry import Registry
 from mtjax.reporting.intervals import Interval, mean_interval
+from mtjax.types import short_repr
 
 METRICS = Registry("metric", requires=("needs", "order"))  # Every metric of `python -m mtjax.evaluate` by name.
 
@@ -27,6 +28,8 @@ class Likelihood(NamedTuple):
     weight: Float[np.ndarray, " A"]  # sum of the answer's target weights: its tokens, where weights are 1
     polarity: Float[np.ndarray, " A"]  # 1 for right answers, 0 for wrong ones; 1 where there is no polarity
 
+    __repr__ = short_repr
+
     def only(self, polarity: float | int) -> "Likelihood":
         """The answers of one polarity: 1 right, 0 wrong; may be empty."""
         return Likelihood(*(column[self.polarity == polarity] for column in self))
@@ -41,6 +44,8 @@ class Evaluation(NamedTuple):
     greedy: Graded | None = None  # one graded greedy answer of each (n = 1)
     scores: Likelihood | None = None  # nats of the problems' own right and wrong solutions
     wrong_prefix: "Evaluation | None" = None  # the same after the wrong prefix of a mistake task
+
+    __repr__ = short_repr
 
     def has(self, needs: Collection[Need]) -> bool:
         """Whether it holds everything in `needs`."""

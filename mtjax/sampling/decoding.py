@@ -1,0 +1,137 @@
+"""How a model is asked and what ends its answers: the one place that everything that decodes takes both from."""
+
+import dataclasses
+import json
+import pathlib
+
+from mtjax.data.problem import Message, Problem
+from mtjax.data.tasks import Task
+from mtjax.data.tokenizer import Tokenizer
+from mtjax.errors import InputError, suggest
+from mtjax.io.files import write_text
+from mtjax.sampling.config import SamplingConfig
+
+_SLOT = "QUESTION-SLOT"  # Stands for the question where the text around it is looked for.
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoding:
+    """The prompt format of a model, and what ends its answers.
+
+    A training run has the task that it was trained with, whose template and prefix surround each question. Another
+    model has none: its prompts are turns of the chat template, or stand as they are if there is no template.
+    """
+
+    tokenizer: Tokenizer
+    task: Task | None = None  # The task of a training run.
+    end_ids: tuple[int, ...] = ()  # Tokens that end an answer, besides the tokenizer's EOS token.
+    stop: tuple[str, ...] = ()  # Texts that end an answer.
+
+    def prompt(self, text: str, prefix: str | None = None, *, raw: bool = False) -> str:
+        """The text that the model reads to answer `text`.
+
+        Args:
+            prefix: a name in `task.prefixes`, such as "right" or "wrong"; None is the task's own.
+            raw: take the text as it stands.
+
+        Raises:
+            InputError: a prefix that the task does not have.
+        """
+        polarity = self._polarity(prefix)
+        if raw:
+            return text
+        if self.task is not None:
+            return self.task.prompt(Problem("", text), polarity, self.tokenizer)
+        if self.tokenizer.chat_template is None:
+            return text
+        return self.tokenizer.render_chat((Message(role="user", content=text),), True)
+
+    def _polarity(self, prefix: str | None) -> bool | None:
+        if prefix is None:
+            return None
+        known = self.task.prefixes if self.task is not None else {}
+        if prefix not in known:
+            has = suggest(prefix, known) if known else "only the run of a mistake task has prefixes; leave it out"
+            raise InputError(f"prefix={prefix!r}: {has}")
+        return known[prefix]
+
+    def sampling(self, wanted: SamplingConfig) -> SamplingConfig:
+        """Settings of sampling with the run's stop texts, unless they have their own."""
+        return wanted if wanted.stop or not self.stop else dataclasses.replace(wanted, stop=self.stop)
+
+    def frame(self, prefix: str | None = None) -> tuple[str, str] | None:
+        """The text before and after the question; None if the prompt does not hold the question once."""
+        before, _, after = (text := self.prompt(_SLOT, prefix)).partition(_SLOT)
+        return (before, after) if text.count(_SLOT) == 1 else None
+
+    def reads(self, prefix: str | None = None) -> str:
+        """What the model reads, in one sentence for the user."""
+        frame = self.frame(prefix)
+        shown = "prompts of its own kind" if frame is None else repr("{prompt}".join(frame))
+        return f"the model reads {shown}" + ("" if self.task is None else f" (task {self.task.name})")
+
+    def other_prefixes(self, prefix: str | None = None) -> list[str]:
+        """Names of the prefixes that give another prompt."""
+        names = self.task.prefixes if self.task is not None else {}
+        return [name for name in names if self.prompt(_SLOT, name) != self.prompt(_SLOT, prefix)]
+
+    def warnings(self, text: str, *, raw: bool) -> list[str]:
+        """What is likely to be wrong with a prompt: raw without the prefix of the task, or with a second one."""
+        if self.task is None or len(self.task.prefixes) < 2:
+            return []
+        frames = {name: self.frame(name) for name in self.task.prefixes}
+        ends = {name: found[1].strip() for name, found in frames.items() if found is not None}
+        has = [name for name, end in ends.items() if text.rstrip().endswith(end)]
+        if raw and not has:
+            listed = " or ".join(repr(end) for end in ends.values())
+            return [f"the prompt {text!r:.60} does not end in {listed}, after which this run learnt to answer"]
+        if has and not raw:
+            return [
+                f"the prompt {text!r:.60} ends in {ends[has[0]]!r} already, which is added again; --raw avoids that"
+            ]
+        return []
+
+    def chat_template(self) -> str | None:
+        """A Jinja chat template that renders one turn of a user as `prompt` does; None if there is none.
+
+        For tools that know chat templates only. Earlier turns are rendered in the same way; a system message is
+        refused where the training had none.
+        """
+        own = self.tokenizer.chat_template
+        if self.task is None:
+            return own
+        if self.task.is_chat:
+            if own is None or not (opening := self.task.opening()):
+                return own
+            turns = json.dumps([dataclasses.asdict(message) for message in opening], ensure_ascii=False)
+            return (
+                "{%- if messages[0]['role'] != 'system' %}{% set messages = "
+                + turns
+                + " + messages %}{% endif %}"
+                + own
+            )
+        if (found := self.frame()) is None:
+            return own
+        exact = f" {_SLOT} " in self.task.prompt(Problem("", f" {_SLOT} "), None, self.tokenizer)
+        bos = "" if self.tokenizer.bos_id is None else "{{- bos_token }}"
+        closing = self.tokenizer.decode([self.tokenizer.end_id]) if self.task.ends({}) else ""
+        before, after, closing = (json.dumps(text, ensure_ascii=False) for text in (*found, closing))
+        return (
+            f"{bos}{{%- for message in messages %}}{{%- if message['role'] == 'user' %}}"
+            f"{{{{- {before} + message['content']{'' if exact else '.strip()'} + {after} }}}}"
+            f"{{%- elif message['role'] == 'assistant' %}}{{{{- message['content'] + {closing} }}}}"
+            "{%- else %}{{- raise_exception('the training had no messages of the role ' + message['role']) }}"
+            "{%- endif %}{%- endfor %}"
+        )
+
+    def with_template(self) -> Tokenizer:
+        """The tokenizer to export: the folder that it saves has `chat_template`."""
+        template = self.chat_template()
+        if template == self.tokenizer.chat_template or template is None:
+            return self.tokenizer
+
+        def save(folder: str | pathlib.Path) -> None:
+            self.tokenizer.save(folder)
+            write_text(pathlib.Path(folder) / "chat_template.jinja", template)
+
+        return self.tokenizer._replace(save=save, chat_template=template)
