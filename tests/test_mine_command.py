@@ -19,6 +19,7 @@ from mtjax.errors import ExitCode
 from mtjax.model import huggingface
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
+from tests.devices import ONE_DEVICE
 from tests.sampling.fake_server import FakeServer, error
 
 PROBLEMS = ["data.source:arithmetic", "--data.source.count=12"]
@@ -52,7 +53,7 @@ def run(*words):
 def process(*words, **environment):
     """The command in its own process on one device, as a user types it."""
     command = [sys.executable, "-m", "mtjax.mine", *map(str, words)]
-    environment = {**os.environ, "XLA_FLAGS": "", **environment}
+    environment = {**os.environ, **ONE_DEVICE, **environment}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

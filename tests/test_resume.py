@@ -1,6 +1,7 @@
 """A run that was killed and started again is the run that was not, bit for bit."""
 
 import json
+import os
 import pathlib
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from mtjax import config as settings
 from mtjax import train
 from mtjax.errors import ExitCode
 from mtjax.runs import assembly
+from tests.devices import ONE_DEVICE
 
 TINY = "configs/tiny.py"
 pytestmark = pytest.mark.usefixtures("one_device")
@@ -23,7 +25,7 @@ QUICK += ["--checkpoint.every=3", "--checkpoint.keep=9", "--no_tensorboard", "--
 
 
 def command(folder, *more):
-    one_device = {**__import__("os").environ, "XLA_FLAGS": ""}
+    one_device = {**os.environ, **ONE_DEVICE}
     words = [sys.executable, "-m", "mtjax.train", TINY, f"--run_dir={folder}", *QUICK, *more]
     return subprocess.Popen(words, env=one_device, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 

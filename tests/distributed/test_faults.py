@@ -14,6 +14,7 @@ import time
 import pytest
 
 from mtjax.errors import ExitCode
+from tests.devices import ONE_DEVICE
 from tests.distributed.start import ENVIRONMENT, Hosts
 
 SMALL = ["configs/tiny.py", "--model.width=16", "--model.mlp_width=32", "--model.layers=1", "--data.source.count=80"]
@@ -205,7 +206,7 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path):
     command = [sys.executable, "-m", "mtjax.train", *words(folder, mesh=[]), "--checkpoint.every=2"]
     run = lambda steps, *before: subprocess.run(
         [*before, *command, f"--steps={steps}", "--checkpoint.keep=1"],
-        env=ENVIRONMENT | {"XLA_FLAGS": ""},
+        env=ENVIRONMENT | ONE_DEVICE,
         capture_output=True,
         text=True,
     )
