@@ -117,13 +117,12 @@ class Config:
         if task == "any" and self.data.task.sides > 1 and not getattr(self.objective, "by_polarity", False):
             raise InputError(
                 f"objective '{name}' takes single sequences, but data.task is '{self.data.task.name}', whose rejected "
-                "side it would imitate; set data.task to the task 'completion', or choose an objective of pairs, such "
-                "as objective:dpo"
+                "side it would imitate; choose data.task:completion, or an objective of pairs, such as objective:dpo"
             )
         if task not in ("any", self.data.task.name):
             raise InputError(
                 f"objective '{name}' needs the task '{task}', but data.task is '{self.data.task.name}'; "
-                f"set data.task to the task '{task}', or choose objective:nll, which fits every task"
+                f"choose data.task:{task}, or objective:nll, which fits every task"
             )
 
 

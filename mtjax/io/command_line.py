@@ -17,6 +17,7 @@ import tyro
 
 from mtjax.errors import ExitCode, InputError, entry_point, nearest, suggest
 from mtjax.io.files import cache_folder
+from mtjax.io.foreign_names import our_choice, our_setting
 from mtjax.io.short_help import HELP, HELP_ALL, short_help
 from mtjax.io.words import CHOICE, Part, as_registered, as_switch, is_part, names_of, parts_of
 from mtjax.registry import refresh
@@ -160,6 +161,7 @@ PLAIN = (
     (r"invalid literal for int\(\) with base 10: ('.*?')", r"\1 is not a whole number"),
     (r"could not convert string to float: ('.*?')", r"\1 is not a number"),
     (r"no type matching (\S+) could be instantiated from \[(.*?)\]\. Got errors:.*", r"\2 is not \1"),
+    (r"^Required options Missing from .*?: (--[\w.]+)(?: \{?\S+)? (.*?) \(required\).*", r"\1 is missing: \2"),
     (r"^Missing subcommand Expected one of \{(.*?)\}\.?", r"a choice is missing: expected one of \1"),
     (r"^Missing value for argument '(--[\w.]+)'.*", r"\1 needs a value: \1=..."),
 )
@@ -198,17 +200,35 @@ def _unknown_word(word: str, choices: Sequence[str], given: Sequence[str], names
     if not colon:
         if switch := next((other for other in given if other.endswith(f"={word}")), None):
             return f"{switch}: a switch takes True or False"
-        return f"'{word}' is no setting: they are --name=value, or a choice such as objective:nll, or leave it out"
+        name, equals, value = word.partition("=")
+        if equals and is_part(name, names):
+            return f"'{word}' is not an option; write " + (f"--{word}" if name in names else f"{name}:{value}")
+        return f"'{word}' is not a setting: they are --name=value, or a choice such as objective:nll, or leave it out"
     if of_part := [other.partition(":")[2] for other in choices if other.startswith(f"{part}:")]:
-        return f"unknown {part} '{choice}'; {suggest(choice, of_part)}"
+        return f"unknown {part} '{choice}'; {_right_choice(part, word.partition(':')[2], of_part)}"
     if sum(other.startswith(f"{part}:") for other in given) > 1:
         return f"'{word}': {part} is chosen already; say it once"
     if is_part(part, names):
-        return "" if len(given) > 1 else f"'{word}' is no choice; {suggest(word, choices)}"
+        if len(given) > 1:
+            return ""
+        inner = sorted(
+            {other.removeprefix(f"{part}.").split(".")[0] for other in names if other.startswith(f"{part}.")}
+        )
+        near = our_setting(part, names.__contains__) or f"--{part}.{nearest(choice, inner) or inner[0]}"
+        return f"{part} is a group of settings ({', '.join(inner)}); perhaps you meant {near}"
     parts = {other[: dot.start()] for other in names for dot in re.finditer(r"\.", other)}
     like = next((other for other in sorted(parts) if other.endswith(f".{part}")), nearest(part, parts))
     hint = f"; did you mean {like}:{choice}?" if like else "; --help lists all"
     return f"'{word}': nothing named {part} can be chosen{hint}"
+
+
+def _right_choice(part: str, value: str, known: Sequence[str]) -> str:
+    """The way out for a choice that is not registered: our name for it, the source of a file, or the nearest name."""
+    if part.endswith("source") and "jsonl" in known and pathlib.PurePath(value).suffix in (".jsonl", ".json"):
+        return f"a file of JSON lines is {part}:jsonl --{part}.path={value}"
+    if ours := our_choice(part, value, known):
+        return f"here it is {part}:{ours} (known: {', '.join(sorted(known))})"
+    return suggest(value, known)
 
 
 def _unknown_setting(word: str, near: str, choices: Sequence[str], names: dict[str, Any]) -> str:
@@ -218,14 +238,20 @@ def _unknown_setting(word: str, near: str, choices: Sequence[str], names: dict[s
     if ":" in part and is_part(part.split(":")[0], names):
         return f"{name} is chosen by a word without dashes: {part}"
     if of_part := [other.partition(":")[2] for other in choices if other.startswith(f"{part}:")]:
-        return f"{name} is chosen by a word without dashes, such as {part}:{value if value in of_part else of_part[0]}"
-    if near.split(" ")[0].split(",")[0] == name:
+        if value.lower() in of_part or not value:
+            return f"{name} is chosen by a word without dashes: {part}:{value.lower() or of_part[0]}"
+        return f"{name}={value}: {_right_choice(part, value, of_part)}"
+    if name in near.split(" ")[0].split(",")[0] or f"{name}," in near or f"{name} " in near.split(" in ")[0]:
         of = re.search(r" in .*?((?:[\w.]+:\w+ )+)--help", near)
+        name = re.sub(r"\bno_(?=\w+$)", "", name)
         return (
             f"{name} is a setting of another choice{f', {of[1].strip()}' if of else ''}: choose that, or leave it out"
         )
+    if ours := our_setting(name, lambda other: other in names or is_part(other, names)):
+        return f"unknown setting {name}; here it is {ours}"
     if near:
         near = re.sub(r" in [^-]*--help$| in python.*$", "", near)
         return f"unknown setting {name}. Perhaps you meant: {near}"
-    like = nearest(part, names)
+    last_words = {other.rpartition(".")[2]: other for other in sorted(names, reverse=True)}
+    like = nearest(part, names, 0.7) or last_words.get(nearest(part.rpartition(".")[2], last_words, 0.7) or "")
     return f"unknown setting {name}; {f'did you mean --{like}?' if like else '--help lists all'}"

@@ -111,8 +111,8 @@ class Pairs(NamedTuple):
 
 def _as_pairs(sides: Sequences) -> Pairs:
     live = jnp.all(sides.live, axis=1)
-    kept = Sequences(*(jnp.where(live[:, None], x, other) for x, other in zip(sides, (0, 1, True), strict=True)))
-    side = lambda row: Sequences(*(x[:, row] for x in kept))
+    mask = lambda values, row, other: jnp.where(live, values[:, row], other)
+    side = lambda row: Sequences(mask(sides.logprob, row, 0), mask(sides.length, row, 1), jnp.ones_like(live))
     return Pairs(side(0), side(1), live, jnp.any(sides.live, axis=1) & ~live)
 
 

@@ -1,0 +1,127 @@
+"""Names of settings in other trainers (TRL, transformers, Axolotl, MaxText, vLLM), and what they are here."""
+
+from collections.abc import Callable, Container
+
+_SETTINGS = """
+--optim.learning_rate <- lr peak_lr max_lr learning_rate base_lr initial_lr
+--optim.warmup_steps <- warmup warmup_steps warmup_iters num_warmup_steps lr_warmup_steps
+--optim.warmup_steps <- warmup_ratio warmup_fraction warmup_steps_fraction | a number of updates, not a share of them
+--optim.schedule <- schedule scheduler lr_scheduler lr_scheduler_type lr_schedule_type lr_schedule
+--optim.schedule_steps <- decay_steps lr_decay_iters lr_decay_steps learning_rate_schedule_steps
+--optim.end_fraction <- min_lr_ratio final_lr_fraction cosine_learning_rate_final_fraction
+--optim.end_fraction <- min_lr end_lr | a share of the learning rate
+--optim.optimizer <- optimizer optim optim_type opt opt_type optimizer_type
+--optim.b1 <- beta1 adam_beta1 adam_b1
+--optim.b2 <- beta2 adam_beta2 adam_b2
+--optim.b1 <- betas adam_betas | and --optim.b2, one number each
+--optim.eps <- epsilon adam_epsilon adam_eps
+--optim.weight_decay <- weight_decay wd adam_weight_decay
+--optim.clip_norm <- max_grad_norm grad_clip gradient_clip gradient_clipping clip_grad gradient_clipping_threshold \
+gradient_clip_val grad_clip_norm max_norm
+--steps <- epochs num_epochs num_train_epochs max_epochs n_epochs | a number of updates, not epochs
+--steps <- max_steps num_steps num_train_steps train_steps total_steps max_iters n_steps iters iterations
+--batch_size <- per_device_train_batch_size train_batch_size per_device_batch_size global_batch_size bs \
+total_batch_size micro_batch_size | rows of an update over all devices and micro-batches
+--micro_batches <- gradient_accumulation_steps grad_accum grad_accumulation accumulation_steps accumulate_grad_batches
+--data.sequence_length <- max_seq_length max_seq_len max_length seq_len seq_length block_size max_target_length \
+context_length cutoff_len model_max_length sequence_len train_seq_len
+--data.pack <- packing sample_packing pack
+--data.tokenizer <- tokenizer tokenizer_name tokenizer_name_or_path tokenizer_path
+--data.truncation <- truncation truncation_mode truncation_side
+data.source:jsonl --data.source.path=FILE <- dataset dataset_name dataset_path train_dataset train_file \
+train_files data_path data_files dataset_name_or_path train_data data
+held_out:held_out held_out.source:jsonl --held_out.source.path=FILE <- eval_dataset eval_file \
+validation_file val_data eval_data validation_dataset
+--held_out.every <- eval_steps eval_interval eval_every eval_freq val_check_interval eval_strategy \
+evaluation_strategy
+--held_out.batches <- eval_iters eval_batches max_eval_batches limit_val_batches
+--checkpoint.every <- save_steps save_every save_interval checkpoint_period save_freq ckpt_every save_strategy
+--checkpoint.keep <- save_total_limit keep_last max_to_keep max_checkpoints keep_checkpoints
+--checkpoint.folder <- checkpoint_dir ckpt_dir checkpoint_path
+--run_dir <- output_dir output_folder out_dir save_dir logging_dir base_output_directory resume_from_checkpoint \
+run_name save_path log_dir
+--init_from <- model model_name model_name_or_path pretrained pretrained_model_name_or_path base_model model_id \
+model_path load_parameters_path
+--log_every <- logging_steps log_interval log_steps logging_interval log_period
+--tensorboard <- report_to use_tensorboard logger | True or False; there is no other tracker
+--reference.model <- ref_model ref_model_name_or_path reference_model model_ref
+--objective.beta <- beta dpo_beta kl_coef
+objective:dpo data.task:pair --objective.beta=VALUE <- beta dpo_beta kl_coef
+--objective.label_smoothing <- label_smoothing
+objective:dpo data.task:pair --objective.label_smoothing=SHARE <- label_smoothing
+--objective.kind <- loss_type dpo_loss_type
+objective:dpo data.task:pair --objective.kind=KIND <- loss_type dpo_loss_type
+objective:NAME <- objective loss loss_fn trainer method algorithm | `python -m mtjax.list objective`
+data.task:NAME <- task task_type | `python -m mtjax.list task`
+--model.dtype <- dtype torch_dtype bf16 fp16 mixed_precision precision param_dtype compute_dtype
+--model.remat <- gradient_checkpointing remat remat_policy activation_checkpointing use_remat
+--model.attention <- attn_implementation attention use_flash_attention flash_attention use_flash_attn
+--model.width <- hidden_size d_model n_embd embed_dim emb_dim base_emb_dim dim
+--model.layers <- num_hidden_layers n_layers num_layers n_layer base_num_decoder_layers
+--model.heads <- num_attention_heads n_heads num_heads n_head num_query_heads
+--model.kv_heads <- num_key_value_heads n_kv_heads num_kv_heads
+--model.mlp_width <- intermediate_size d_ff ffn_dim mlp_dim hidden_dim
+--model.tied <- tie_word_embeddings tie_embeddings
+--mesh.tensor <- tensor_parallel tensor_parallel_size tp tp_size tensor_model_parallel_size ici_tensor_parallelism
+--mesh.fsdp <- fsdp fsdp_size ici_fsdp_parallelism dp_shard
+--mesh.data <- data_parallel data_parallel_size dp dp_size ici_data_parallelism num_devices num_gpus nproc_per_node
+--mesh.context <- context_parallel context_parallel_size cp sequence_parallel
+--mesh.expert <- expert_parallel expert_parallel_size ep
+--seed <- data_seed random_seed
+--max_new_tokens <- max_tokens max_completion_tokens max_new max_generated_tokens max_gen_toks max_output_tokens \
+max_completion_length
+--samples <- n num_samples n_samples num_return_sequences num_generations best_of rollout_n
+--temperature <- temp sampling_temperature
+--limit <- max_samples max_examples num_examples num_problems
+--output <- out output output_path output_file save
+--server.concurrency <- num_workers workers max_concurrency num_concurrent
+"""
+
+_CHOICES = {
+    ("objective", "nll"): "sft ce cross_entropy lm causal_lm clm",
+    ("objective", "mistake_tuning"): "mistake mistakes mt",
+    ("objective", "dpo"): "ipo cdpo preference",
+    ("task", "completion"): "sft text instruct instruction lm prompt_completion",
+    ("task", "pair"): "preference preferences dpo pairs",
+    ("task", "chat"): "messages conversation conversational sharegpt",
+    ("source", "jsonl"): "json file files jsonlines text",
+    ("source", "hub"): "huggingface hf datasets csv parquet",
+    ("optimizer", "adamw"): "adam adamw_torch adamw_torch_fused fused_adam adamw_8bit",
+    ("schedule", "constant"): "none fixed constant_with_warmup",
+    ("schedule", "linear"): "linear_decay polynomial",
+    ("schedule", "cosine"): "cosine_decay cosine_with_min_lr warmup_cosine",
+}
+"""Foreign names of registered classes, by the last word of the setting and our name."""
+
+
+def _table() -> dict[str, list[tuple[str, str]]]:
+    """For each foreign name the ways out that may be meant, each with a remark."""
+    table: dict[str, list[tuple[str, str]]] = {}
+    for line in _SETTINGS.replace("\\\n", "").strip().splitlines():
+        ours, _, rest = line.partition(" <- ")
+        names, _, remark = rest.partition(" | ")
+        for name in names.split():
+            table.setdefault(name, []).append((ours, remark))
+    return table
+
+
+def our_setting(name: str, known: Callable[[str], bool]) -> str | None:
+    """The way out for a foreign name of a setting, dashes and part included: `--optim.learning_rate` for `--optim.lr`.
+
+    None where the name is not in the table, or `known` (of a dotted name without dashes) is false for what it means.
+
+    >>> our_setting("--warmup_ratio", "optim.warmup_steps".__eq__)
+    '--optim.warmup_steps (a number of updates, not a share of them)'
+    """
+    last = name.lstrip("-").replace("-", "_").lower().rpartition(".")[2]
+    for ours, remark in _table().get(last, []):
+        first = ours.split(" ")[0].lstrip("-").partition(":")[0]
+        if known(first) and ours != name:
+            return f"{ours}{f' ({remark})' if remark else ''}"
+    return None
+
+
+def our_choice(part: str, name: str, known: Container[str]) -> str | None:
+    """The registered name for a foreign one: `nll` for `objective:sft`; None where there is none among `known`."""
+    of_part = {ours: names for (last, ours), names in _CHOICES.items() if last == part.rpartition(".")[2]}
+    return next((ours for ours, names in of_part.items() if name.lower() in names.split() and ours in known), None)

@@ -1,0 +1,151 @@
+"""Settings and choices named as in other trainers: the message names ours, and what it names works."""
+
+import pathlib
+import re
+from dataclasses import replace
+
+import pytest
+
+from mtjax import config
+from mtjax.data.sources.arithmetic import Arithmetic
+from mtjax.data.tasks.pair import PairTask
+from mtjax.errors import InputError
+from mtjax.io import foreign_names
+from mtjax.io.command_line import parse
+from mtjax.io.words import names_of
+from mtjax.mistakes.mining import MineConfig, MineData
+from mtjax.objectives.dpo import Dpo
+
+TINY = pathlib.Path(__file__).parent.parent / "configs" / "tiny.py"
+DPO = "objective:dpo data.task:pair"
+
+TRAIN = [  # what a user writes | what the message must name, and what then works (words of the message, values added)
+    ("--lr=1e-3", "--optim.learning_rate=1e-3"),
+    ("-lr 1e-3", "--optim.learning_rate=1e-3"),
+    ("--learning-rate 1e-3", "--optim.learning_rate=1e-3"),
+    ("--optim.lr=1e-3", "--optim.learning_rate=1e-3"),
+    ("--optim.peak_lr=1e-3", "--optim.learning_rate=1e-3"),
+    ("--epochs=3", "--steps=3"),
+    ("--num_train_epochs=3", "--steps=3"),
+    ("--max_steps=100", "--steps=100"),
+    ("steps=10", "--steps=10"),
+    ("--per_device_train_batch_size=4", "--batch_size=8"),
+    ("--gradient_accumulation_steps=2", "--micro_batches=2"),
+    ("--max_seq_length=512", "--data.sequence_length=512"),
+    ("--data.max_length=512", "--data.sequence_length=512"),
+    ("--warmup_ratio=0.1", "--optim.warmup_steps=6"),
+    ("--num_warmup_steps=5", "--optim.warmup_steps=5"),
+    ("--weight_decay=0.1", "--optim.weight_decay=0.1"),
+    ("--max_grad_norm=1", "--optim.clip_norm=1"),
+    ("--adam_beta1=0.9", "--optim.b1=0.9"),
+    ("--optim.beta2=0.9", "--optim.b2=0.9"),
+    ("--adam_epsilon=1e-8", "--optim.eps=1e-8"),
+    ("--lr_scheduler_type=cosine", "--optim.schedule=cosine"),
+    ("--optim=adamw", "--optim.optimizer=adamw"),
+    ("optim.optimizer:adamw_torch", "optim.optimizer:adamw"),
+    ("--optim.schedule=cosine_with_min_lr", "optim.schedule:cosine"),
+    ("--beta=0.1", f"{DPO} --objective.beta=0.1"),
+    ("--loss_type=ipo", f"{DPO} --objective.kind=ipo"),
+    (f"{DPO} --objective.loss_type=ipo", f"{DPO} --objective.kind=ipo"),
+    (f"{DPO} --label_smoothing=0.1", f"{DPO} --objective.label_smoothing=0.1"),
+    ("objective=dpo", "objective:dpo data.task:pair"),
+    ("--objective:dpo", "objective:dpo data.task:pair"),
+    ("objective:dpo", "data.task:pair objective:dpo"),
+    ("--objective=sft", "objective:nll"),
+    ("objective:sft", "objective:nll"),
+    ("objective:ipo", "objective:dpo data.task:pair --objective.kind=ipo"),
+    ("data.task:preference", "data.task:pair objective:dpo"),
+    ("data.task:sft", "data.task:completion objective:nll"),
+    ("data.task:messages", "data.task:chat objective:nll"),
+    ("task:pair", "data.task:pair objective:dpo"),
+    ("source:gsm8k", "data.source:gsm8k --data.source.path=x.jsonl"),
+    ("data.source:gsm8k", "--data.source.path=x.jsonl data.source:gsm8k"),
+    ("data.source:x.jsonl", "data.source:jsonl --data.source.path=x.jsonl"),
+    ("data.source:data/x.json", "data.source:jsonl --data.source.path=data/x.json"),
+    ("--data.source=x.jsonl", "data.source:jsonl --data.source.path=x.jsonl"),
+    ("data.source:csv", "data.source:hub --data.source.path=folder"),
+    ("--dataset=x.jsonl", "data.source:jsonl --data.source.path=x.jsonl"),
+    ("--train_file=x.jsonl", "data.source:jsonl --data.source.path=x.jsonl"),
+    ("--eval_dataset=x.jsonl", "held_out:held_out held_out.source:jsonl --held_out.source.path=x.jsonl"),
+    ("--eval_steps=10", "--held_out.every=10"),
+    ("--output_dir=runs/x", "--run_dir=runs/x"),
+    ("--resume_from_checkpoint=runs/x", "--run_dir=runs/x"),
+    ("--model_name_or_path=smollm2", "--init_from=smollm2"),
+    ("--model=smollm2", "--init_from=smollm2"),
+    ("--model.hidden_size=64", "--model.width=64"),
+    ("--model.num_hidden_layers=3", "--model.layers=3"),
+    ("--bf16=True", "--model.dtype=bfloat16"),
+    ("--model.dtype=bf16", "--model.dtype=bfloat16"),
+    ("--gradient_checkpointing=True", "--model.remat=full"),
+    ("--save_steps=10", "--checkpoint.every=10"),
+    ("--save_total_limit=2", "--checkpoint.keep=2"),
+    ("--logging_steps=5", "--log_every=5"),
+    ("--report_to=wandb", "--tensorboard=True"),
+    ("--tensor_parallel_size=2", "--mesh.tensor=2"),
+    ("--mesh=fsdp", "--mesh.fsdp=1"),
+    ("--ref_model=smollm2", "--reference.model=smollm2"),
+    ("--live_filter=None", "live_filter:none"),
+    ("--packing=True", "--data.pack=True"),
+    ("--tokenizer_name=bytes", "--data.tokenizer=bytes"),
+    ("data.task:chat --data.task.strip=False objective:nll", "data.task:completion objective:nll"),
+]
+MINE = [
+    ("--n=4", "--samples=4"),
+    ("--num_return_sequences=4", "--samples=4"),
+    ("--max_tokens=64", "--max_new_tokens=64"),
+    ("--temp=0.7", "--temperature=0.7"),
+    ("--max_samples=10", "--limit=10"),
+    ("--output_dir=x", "--output=x"),
+]
+
+
+SHARED = [  # tyro needs half a second a row: every eighth by default, all under `slow`
+    pytest.param(*row, marks=() if number % 8 == 0 else pytest.mark.slow) for number, row in enumerate(TRAIN)
+]
+
+
+def test_every_way_out_of_the_table_is_a_setting_of_a_command():
+    tiny = config.read_file(TINY)
+    settings = (
+        tiny,
+        MineConfig(data=MineData(source=Arithmetic())),
+        replace(tiny, objective=Dpo(), data=replace(tiny.data, task=PairTask())),
+    )
+    names = {name for made in settings for name, _ in names_of(made)}
+    parts = {name[: dot.start()] for name in names for dot in re.finditer(r"\.", name)} | {"held_out.source"}
+    words = {word for ways in foreign_names._table().values() for ours, _ in ways for word in ours.split()}
+    assert {re.split("[:=]", word.lstrip("-"))[0] for word in words} - names - parts <= {
+        *("held_out.every", "held_out.batches", "held_out.source.path", "data.source.path")
+    }
+
+
+@pytest.mark.parametrize(("words", "works"), SHARED)
+def test_train_names_our_word_for_a_foreign_one_and_it_works(words, works):
+    with pytest.raises(InputError) as caught:
+        config.load(TINY, words.split())
+    assert works.split()[0].split("=")[0] in str(caught.value)
+    config.load(TINY, works.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "works"), [MINE[0], *(pytest.param(*row, marks=pytest.mark.slow) for row in MINE[1:])]
+)
+def test_mine_names_our_word_for_a_foreign_one_and_it_works(words, works):
+    options = MineConfig(data=MineData(source=Arithmetic()))
+    with pytest.raises(InputError) as caught:
+        parse(options, words.split(), "mine")
+    assert works.split("=")[0] in str(caught.value)
+    parse(options, works.split(), "mine")
+
+
+@pytest.mark.parametrize(
+    "words", ["--lora_r=8", "--push_to_hub=True", "--use_ema=True", "--load_best_model_at_end=True"]
+)
+def test_nothing_is_suggested_where_nothing_is_like_it(words):
+    with pytest.raises(InputError, match=f"^unknown setting {words.split('=')[0]}; --help lists all$"):
+        config.load(TINY, words.split())
+
+
+def test_no_suggestion_of_a_source_for_a_word_that_is_like_none():
+    with pytest.raises(InputError, match=r"unknown data.source 'parkett'; \(known"):
+        config.load(TINY, ["data.source:parkett"])
