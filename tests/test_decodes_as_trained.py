@@ -106,6 +106,13 @@ def test_raw_with_the_whole_text_gives_the_same_tokens(run, capsys):
     assert one["read"] == other["read"]
 
 
+def test_the_card_of_the_export_shows_the_prompts(run):
+    card = (run.parent / "export" / "README.md").read_text()
+    assert "    Step 1: {prompt} =\n    [CORRECT RATIONALE]\n" in card
+    assert "With the prefix `wrong` it reads:\n\n    Step 1: {prompt} =\n    [INCORRECT RATIONALE]\n" in card
+    assert "An answer ends before `'Step 9: '`." in card
+
+
 def test_the_export_is_asked_as_the_run(run, asked, capsys):
     ask = ["12 + 5", "--max_new_tokens=6", "--json"]
     assert generate.main([str(run), *ask]) == generate.main([str(run.parent / "export"), *ask]) == ExitCode.DONE

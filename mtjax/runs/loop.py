@@ -17,6 +17,7 @@ from mtjax.distributed.placement import read_whole
 from mtjax.distributed.signals import stop_poll
 from mtjax.errors import ExitCode, NonFiniteLoss
 from mtjax.inspection.self_check import self_check
+from mtjax.io.files import write_text
 from mtjax.model import huggingface
 from mtjax.model.attention import choice_for
 from mtjax.runs.assembly import Run, assemble
@@ -170,8 +171,11 @@ def train(
     if exit_code == ExitCode.DONE and config.export and int(state.step) >= config.steps:
         params = state.params if hosts.count() == 1 else read_whole(state.params)
         if hosts.index() == 0:
-            tokenizer = decoding_of(config, run.tokenizer).with_template()
-            huggingface.save(config.export, model, params, tokenizer=tokenizer)
+            decoding = decoding_of(config, run.tokenizer)
+            made = huggingface.save(config.export, model, params, tokenizer=decoding.with_template())
+            card = made / "README.md"
+            above = card.read_text("utf-8") if card.exists() else f"# {made.name}\n\nTrained with mtjax.\n"
+            write_text(card, f"{above}\n{decoding.card()}")
         print(f"exported to {config.export}")
     if int(state.step) < config.steps:
         print(f"stopped  step {int(state.step)} is saved; the same command goes on from there")

@@ -124,6 +124,24 @@ class Decoding:
             "{%- endif %}{%- endfor %}"
         )
 
+    def card(self) -> str:
+        """The section of a model card that says how the model is asked, in Markdown."""
+        block = lambda text: "\n".join(f"    {line}" for line in text.split("\n"))
+        found = {name: self.frame(name) for name in (None, *self.other_prefixes())}
+        shown = {name: "{prompt}".join(one) if one else "(a prompt of the task's own)" for name, one in found.items()}
+        lines = [
+            "## Prompts",
+            "",
+            "The model was trained to answer after this text, with the question as `{prompt}`:",
+            "",
+        ]
+        lines += [block(shown[None]), "", "`chat_template.jinja` renders the turn of a user so."]
+        for name in self.other_prefixes():
+            lines += ["", f"With the prefix `{name}` it reads:", "", block(shown[name])]
+        if self.stop:
+            lines += ["", f"An answer ends before {' or '.join(f'`{text!r}`' for text in self.stop)}."]
+        return "\n".join(lines) + "\n"
+
     def with_template(self) -> Tokenizer:
         """The tokenizer to export: the folder that it saves has `chat_template`."""
         template = self.chat_template()

@@ -5,6 +5,7 @@ Of `n`, `logprobs` and `seed`, what a server refuses is left out from then on, a
 """
 
 import dataclasses
+import threading
 import urllib.parse
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -37,6 +38,7 @@ class Server:
         self.form = Form(frozenset() if config.logprobs else frozenset({"logprobs"}))
         self.most: int | None = config.samples_per_request
         self.say, self.several, self.equal = say, 0, 0  # prompts with several samples, and those with equal ones
+        self.lock = threading.Lock()
 
     def settle_model(self) -> str:
         """The name of the model, from the settings or the server's list; InputError unless it lists exactly one."""
@@ -83,9 +85,11 @@ class Server:
                 self.most = max(len(got), 1)  # it ignores `n`, or limits it
             out += got[:wanted]
         if sampling.temperature > 0 and len(out) > 1:
-            self.several += 1
-            self.equal += len({one.text for one in out}) == 1
-            if self.several == self.equal == FIRST_EQUAL:
+            with self.lock:
+                self.several += 1
+                self.equal += len({one.text for one in out}) == 1
+                all_equal = self.several == self.equal == FIRST_EQUAL
+            if all_equal:
                 self.say(
                     f"note: the first {FIRST_EQUAL} prompts each got {len(out)} equal samples, though temperature="
                     f"{sampling.temperature:g}: the server seems to decode greedily or to cache; see `do_sample` in "

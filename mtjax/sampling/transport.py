@@ -160,12 +160,17 @@ class Transport:
         start = body[:200].lstrip().lower()
         kind = "a page of HTML" if start.startswith((b"<!doctype", b"<html", b"<head", b"<body")) else ""
         kind = "a stream of events" if start.startswith((b"data:", b"event:", b": ")) else kind
+        try:
+            found = None if kind else json.loads(body)
+        except ValueError as error:
+            if not (start.startswith(b"{") and re.search(rb"\}\s*\n\s*\{", body)):
+                raise Failed(f"a reply that is not JSON: {said_in(body)[:200]!r}") from error
+            kind = "a stream of JSON lines"
         if kind:
             raise InputError(
                 f"the server at {self.base}{path} sent {kind} in place of a JSON reply: {said_in(body)[:200]!r}; check "
                 "the URL, which should be that of an OpenAI-compatible API and end in /v1"
             )
-        found = json.loads(body)
         if isinstance(found, dict) and found.get("error") and "choices" not in found:
             code = found["error"].get("code") if isinstance(found["error"], dict) else None
             status = code if type(code) is int and 400 <= code < 600 else 400

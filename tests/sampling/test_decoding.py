@@ -76,6 +76,7 @@ def test_a_task_of_ones_own_that_does_not_hold_the_question_has_no_template():
 
     assert Decoding(ARITHMETIC, Loud()).chat_template() is None
     assert "prompts of its own kind" in Decoding(ARITHMETIC, Loud()).reads()
+    assert "(a prompt of the task's own)" in Decoding(ARITHMETIC, Loud()).card()
 
 
 def test_what_is_said_of_a_prefix():

@@ -374,6 +374,7 @@ def test_a_setting_of_sampling_that_is_no_default_is_never_left_out():
     [
         (b"<!DOCTYPE html><html><title>Sign in</title></html>", "a page of HTML in place of a JSON reply: 'Sign in'"),
         (b'data: {"choices": [{"delta": {"content": "7"}}]}\n\ndata: [DONE]\n', "a stream of events.*delta"),
+        (b'{"model": "m", "response": "7"}\n{"model": "m", "done": true}\n', "a stream of JSON lines.*response"),
     ],
 )
 def test_a_page_or_a_stream_in_place_of_a_reply_is_one_error_at_once(body, said):
@@ -385,6 +386,12 @@ def test_a_page_or_a_stream_in_place_of_a_reply_is_one_error_at_once(body, said)
         with pytest.raises(InputError, match=f"/v1/models sent {said}.*--server.model=NAME"):
             server(url).settle_model()
     assert len(fake.requests) == 2
+
+
+def test_a_reply_that_is_not_json_is_told_with_its_text():
+    fake = FakeServer(lambda *a: (_ for _ in ()).throw(Reply(200, b"proxy: no upstream")))
+    with fake.running() as url, pytest.raises(InputError, match="failed 4 times.*not JSON: 'proxy: no upstream'"):
+        server(url, model="tiny").draw("hi", THREE, 0)
 
 
 def test_an_error_with_a_status_of_success_is_an_error():
