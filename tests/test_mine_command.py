@@ -22,6 +22,8 @@ from mtjax.model.language_model import make_language_model
 from tests.devices import ONE_DEVICE
 from tests.sampling.fake_server import FakeServer, error
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 PROBLEMS = ["data.source:arithmetic", "--data.source.count=12"]
 QUICK = ["--samples=3", "--rows=8", "--max_new_tokens=6"]
 

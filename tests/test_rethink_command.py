@@ -22,6 +22,8 @@ from mtjax.runs.loading import load_any
 from tests.devices import ONE_DEVICE
 from tests.sampling.fake_server import FakeServer, error
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 QUESTIONS = {f"Q{n}?": str(n) for n in range(8)}
 WORDS = ["--wording.solve=solve {question}", "--wording.ask=ask {question} {rationale} {mistakes}"]
 WORDS += ["--wording.redo=redo {question} {rationale} {mistakes}", "--wording.answer=answer {question} {rationale}"]
