@@ -17,7 +17,7 @@ STAMP = $(VENV)/.mtjax-$(notdir $(CONSTRAINTS))
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.5
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
-# Huge pages for a step's scratch memory, which glibc gives back and takes anew at every step: measured 1.27 to 1.5 times
+# Huge pages for the scratch memory of a step, which glibc releases and allocates again: measured 1.27 to 1.5 times
 # as many steps a second for the demo's model on two cores. Elsewhere than on Linux it does nothing.
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 

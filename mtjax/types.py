@@ -122,7 +122,7 @@ class LanguageModel(NamedTuple):
             Positions restart at each segment; a token sees earlier tokens of its own segment only.
         logits: `(params, hidden [..., D]) -> [..., V]`, float32.
         init_cache: `(batch_size, length) -> cache` for `length` positions; InputError beyond `max_length` where rotary
-            scaling is dynamic, since kept keys would have to turn anew.
+            scaling is dynamic, since cached keys would have to be rotated again.
         decode: `(params, cache, tokens [B, N], positions [B, N]) -> (hidden [B, N, D], cache)`: writes the N tokens at
             their positions and attends to cached positions up to each token's own. The cache slot is the position,
             so what lies beyond a row's position is never seen and may be overwritten later; rows may be ragged.
