@@ -68,8 +68,8 @@ def test_killed_and_run_again_equals_run_through(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-def test_sigterm_saves_and_ends_with_0_and_ctrl_c_with_130(tmp_path):
-    for sent, code in ((signal.SIGTERM, ExitCode.DONE), (signal.SIGINT, ExitCode.INTERRUPTED)):
+def test_sigterm_saves_and_ends_with_75_and_ctrl_c_with_130(tmp_path):
+    for sent, code in ((signal.SIGTERM, ExitCode.STOPPED), (signal.SIGINT, ExitCode.INTERRUPTED)):
         folder = tmp_path / sent.name
         run = command(folder, "--steps=100000")
         wait_for(folder, 3)
@@ -78,6 +78,29 @@ def test_sigterm_saves_and_ends_with_0_and_ctrl_c_with_130(tmp_path):
         assert run.returncode == code, said
         saved = max(int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdigit())
         assert saved == metrics(folder)[-1]["step"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "fresh", "resumed"),
+    [(signal.SIGTERM, ExitCode.TERMINATED, ExitCode.STOPPED), (signal.SIGINT, *[ExitCode.INTERRUPTED] * 2)],
+)
+def test_a_signal_before_the_first_step_says_what_is_saved(tmp_path, monkeypatch, capsys, sent, fresh, resumed):
+    def assemble(config):
+        signal.raise_signal(sent)
+
+    monkeypatch.setattr(train, "train", assemble)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        folder = tmp_path / "run"
+        assert run_here(folder) == fresh
+        assert "stopped  before the first step; nothing was saved" in capsys.readouterr().err
+        (folder / "checkpoints" / "40").mkdir(parents=True)
+        assert run_here(folder) == resumed
+        assert "stopped  step 40 is saved; the same command goes on" in capsys.readouterr().err
+        assert run_here(folder, "--overwrite") == fresh  # would start again
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert len({ExitCode.DONE, ExitCode.STOPPED, ExitCode.TERMINATED, ExitCode.INTERRUPTED}) == 4
 
 
 def run_here(folder, *more):

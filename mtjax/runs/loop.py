@@ -38,7 +38,7 @@ class Result(NamedTuple):
     state: stepping.TrainState
     model: LanguageModel
     tokenizer: Tokenizer
-    exit_code: ExitCode  # `ExitCode.DONE`, or why it stopped early
+    exit_code: ExitCode  # `DONE` at the last step or where `watch` ended it; else `STOPPED` or `INTERRUPTED`
 
 
 def train(
@@ -141,9 +141,7 @@ def train(
                     values |= coverage.measure(state.params)
                 waiting = (number, values, batch.extras["segment_id"])
                 due = config.held_out is not None and number % config.held_out.every == 0
-                stop = should_stop(number)
-                if watch is not None and watch(number, state.params):
-                    stop = stop or signal.SIGTERM
+                stop, ended = should_stop(number), watch is not None and watch(number, state.params)
                 if held_out and (due or number == config.steps):
                     loss = held_out.measure(state.params)
                     waiting = (number, values | {"held_out_loss": loss}, batch.extras["segment_id"])
@@ -151,11 +149,14 @@ def train(
                         settle()
                         lowest = loss
                         best.save(number, state)
-                if number % config.checkpoint.every == 0 or number == config.steps or stop:
+                if number % config.checkpoint.every == 0 or number == config.steps or stop or ended:
                     settle()
                     checkpoints.save(number, state)
-                if stop:
-                    exit_code = ExitCode.DONE if stop == signal.SIGTERM else ExitCode.INTERRUPTED
+                if stop == signal.SIGINT:
+                    exit_code = ExitCode.INTERRUPTED
+                elif stop and not ended and number < config.steps:
+                    exit_code = ExitCode.STOPPED
+                if stop or ended:
                     break
             settle()
         finally:

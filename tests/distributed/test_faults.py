@@ -162,7 +162,7 @@ def test_sigterm_to_one_host_saves_one_step_on_all_and_another_mesh_goes_on(tmp_
     hosts = Hosts(["-m", "mtjax.train", *words(folder, "--steps=100000", "--checkpoint.every=1")], devices=1)
     wait_until(lambda: 2 in saved(folder))
     hosts.processes[1].send_signal(signal.SIGTERM)
-    assert hosts.codes(120) == {0: ExitCode.DONE, 1: ExitCode.DONE}, hosts.texts
+    assert hosts.codes(120) == {0: ExitCode.STOPPED, 1: ExitCode.STOPPED}, hosts.texts
     last = saved(folder)[-1]
     assert f"stopped  step {last} is saved" in hosts.texts[0]
     assert metrics(folder)[-1]["step"] == last
