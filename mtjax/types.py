@@ -103,6 +103,11 @@ class Mean(NamedTuple):
         live = self.count != 0
         return jnp.where(live, self.total / jnp.where(live, self.count, 1), 0)
 
+    @property
+    def or_nan(self) -> Float[Array, ""]:
+        """`total / count`; NaN where the count is 0: for a log, where 0 would read as a measured value."""
+        return jnp.where(self.count != 0, self.value, jnp.nan)
+
     def plus(self, other: "Mean") -> "Mean":
         """The mean over both: totals and counts added."""
         return Mean(self.total + other.total, self.count + other.count)

@@ -168,7 +168,7 @@ def test_a_server_that_is_asked_by_jobs_that_die_three_ways(tmp_path, capsys):
         ask = [url, *PROBLEMS, "--samples=2", f"--output={out}", "--server.concurrency=2"]
         for sent, code in (
             (signal.SIGKILL, -9),
-            (signal.SIGTERM, ExitCode.DONE),
+            (signal.SIGTERM, ExitCode.STOPPED),
             (signal.SIGINT, ExitCode.INTERRUPTED),
         ):
             there = len(prompts_in(out))

@@ -167,7 +167,7 @@ def explain_batch(
         examples.append(ExampleView(first.name, first.at[0] + 1, first.column + 1, notes, texts))
     loss = next(iter(scores.losses.values()))
     numbers = {"loss": float(loss.value), "counted": float(loss.count)}
-    numbers |= {name: float(mean.value) for name, mean in scores.metrics.items()}
+    numbers |= {name: float(mean.value) for name, mean in scores.metrics.items() if mean.count}
     return Explanation(title, tuple(facts), numbers, tuple(examples), len(groups) - len(examples))
 
 
