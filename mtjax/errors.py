@@ -1,4 +1,4 @@
-"""How mtjax says no: one exception for bad input, one table of exit codes, one way to suggest a name."""
+"""How mtjax says no: one exception for bad input, one table of exit codes, one way to suggest a name, and notes."""
 
 import difflib
 import enum
@@ -65,6 +65,12 @@ CODES: dict[type[BaseException], ExitCode] = {
     StorageError: ExitCode.STORAGE,
 }
 """The exit code of each exception that is told in one line."""
+
+
+@functools.cache
+def note(message: str) -> None:
+    """Print a note on stderr, once in a process: something was decided that the user should know."""
+    print(f"note: {message}", file=sys.stderr, flush=True)
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
