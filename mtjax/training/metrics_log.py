@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from mtjax.distributed import hosts
 from mtjax.io.files import write_text
+from mtjax.reporting.histogram import bins_in_order
 
 
 def cut_back(file: pathlib.Path, step: int) -> None:
@@ -47,7 +48,7 @@ class MetricsLog:
         """Add one step's metrics."""
         if self.file is None:
             return
-        self.file.write(json.dumps({"step": step, **values}) + "\n")
+        self.file.write(json.dumps({"step": step, **bins_in_order(values)}) + "\n")
         self.file.flush()
         for name, value in values.items() if self.board is not None else ():
             self.board.add_scalar(name, value, step)
