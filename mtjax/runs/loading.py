@@ -21,6 +21,7 @@ from mtjax.training.step import TrainState, init_state, state_shardings
 from mtjax.types import LanguageModel, Params, short_repr
 
 
+@short_repr
 class Loaded(NamedTuple):
     """A model that is ready to use."""
 
@@ -31,8 +32,6 @@ class Loaded(NamedTuple):
     step: int | None = None  # which checkpoint of a run it is; None if it is not a run
     task: Task | None = None  # the task that a run was trained with; None if it is not a run
     stop: tuple[str, ...] = ()  # texts that end an answer of a run
-
-    __repr__ = short_repr
 
     @property
     def decoding(self) -> Decoding:

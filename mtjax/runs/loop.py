@@ -33,6 +33,7 @@ MEASURED = {"held_out_loss", "coverage/pass@1"}
 """What is measured now and then, and logged whenever it is."""
 
 
+@short_repr
 class Result(NamedTuple):
     """What a run ended with."""
 
@@ -40,8 +41,6 @@ class Result(NamedTuple):
     model: LanguageModel
     tokenizer: Tokenizer
     exit_code: ExitCode  # `ExitCode.DONE`, or why it stopped early
-
-    __repr__ = short_repr
 
 
 def train(
