@@ -17,11 +17,11 @@ STAMP = $(VENV)/.mtjax-$(notdir $(CONSTRAINTS))
 export JAX_COMPILATION_CACHE_DIR ?= $(CURDIR)/.cache/jax
 export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0.5
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
-# Huge pages for a step's scratch memory, which glibc gives back and takes anew at every step: measured 1.27 to 1.5 times
+# Huge pages for the scratch memory of a step, which glibc releases and allocates again: measured 1.27 to 1.5 times
 # as many steps a second for the demo's model on two cores. Elsewhere than on Linux it does nothing.
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
-.PHONY: help setup demo compare-tiny test test-slow contracts test-plan plans test-312 lint format clean
+.PHONY: help setup demo example-data compare-tiny test test-slow contracts test-plan plans test-312 lint format clean
 
 help:
 	@echo "make demo          train, mine mistakes, train on them four ways, measure; writes runs/demo/report.html"
@@ -29,6 +29,7 @@ help:
 	@echo "make test          lint, types and all default tests"
 	@echo "make test-slow     the full products and long runs as well"
 	@echo "make contracts     the contract tests; with CONFIG=my.py also for the classes that this config registers"
+	@echo "make example-data  GSM8K for the configs of real models, in data/gsm8k; a generated stand-in without a network"
 	@echo "make test-plan     plans of large runs for TPUs and GPUs that are not here; installs their compilers (900 MB)"
 	@echo "make plans         the reports in docs/plans, made again"
 	@echo "make test-312      a smoke subset on Python 3.12 with the newest jax"
@@ -48,6 +49,9 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 demo: setup
 	$(RUN) -m mtjax.recipe configs/demo.py
 
+example-data: setup
+	$(BIN)/python launch/example_data.py
+
 compare-tiny: setup
 	$(RUN) -m mtjax.recipe configs/compare_tiny.py
 
@@ -55,7 +59,7 @@ test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not plan'
+	MTJAX_OPTIMIZED=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'not plan'
 
 # The contract tests, for every registered name and for the classes that a config file registers.
 contracts: setup

@@ -1,6 +1,7 @@
 """Mistake tuning of SmolLM2-135M-Instruct on right and wrong GSM8K solutions that other models wrote.
 
-Command:  python -m mtjax.train configs/gsm8k_smollm2_mistake.py
+Command:  make example-data
+          python -m mtjax.train configs/gsm8k_smollm2_mistake.py
 Machine:  as for `gsm8k_smollm2_nll.py`. Only the task, the objective and the run folder differ from that config.
 Expect:   the loss falls from 1.3 to about 0.8 nats per token in 20 steps (noisy, because a step has two rows).
 

@@ -1,13 +1,15 @@
 """Fine-tuning of SmolLM2-135M-Instruct on right GSM8K solutions: the baseline of `gsm8k_smollm2_mistake.py`.
 
-Command:  python -m mtjax.train configs/gsm8k_smollm2_nll.py
+Command:  make example-data
+          python -m mtjax.train configs/gsm8k_smollm2_nll.py
 Machine:  2 CPU cores for a short run (about 4.3 s per step of 512 tokens). A full run needs one GPU or TPU,
           --batch_size=64 and --steps=500.
 Expect:   the loss falls over the 20 steps. Accuracy does not change in so few steps.
 
 The data are solutions that four models gave to GSM8K *test* questions (Cobbe et al. 2021, MIT licence). They are split
-by question: train on `split="train"` and report accuracy on `split="test"` only. If the file is not at the path below,
-pass --data.source.path=... and --held_out.source.path=...
+by question: train on `split="train"` and report accuracy on `split="test"` only. `make example-data` fetches them, or
+makes a stand-in of the same format where there is no network; other places are given by --data.source.path=... and
+--held_out.source.path=...
 """
 
 from mtjax.config import CheckpointConfig, Config, HeldOut
@@ -19,7 +21,7 @@ from mtjax.model.decoder import DecoderConfig
 from mtjax.objectives.nll import Nll
 from mtjax.optim import OptimConfig
 
-SOLUTIONS = "../shared/data/gsm8k/example_model_solutions.jsonl"
+SOLUTIONS = "data/gsm8k/example_model_solutions.jsonl"
 
 config = Config(
     init_from="smollm2",

@@ -1,7 +1,8 @@
 """RISE of SmolLM2-135M-Instruct on GSM8K: pairs of real solutions, and pairs of steps with an injected error.
 
-Command:  python -m mtjax.inject --output=runs/gsm8k_errors source:gsm8k-solutions \
-              --source.path=../shared/data/gsm8k/example_model_solutions.jsonl --source.split=train
+Command:  make example-data
+          python -m mtjax.inject --output=runs/gsm8k_errors source:gsm8k-solutions \
+              --source.path=data/gsm8k/example_model_solutions.jsonl --source.split=train
           python -m mtjax.train configs/gsm8k_smollm2_rise.py
 Machine:  2 CPU cores for a short run. A step takes about four times as long as in `gsm8k_smollm2_nll.py`, because there
           are two models and two sides. A full run needs one GPU or TPU, --batch_size=64 and --steps=500.

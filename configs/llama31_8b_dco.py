@@ -1,6 +1,7 @@
 """DCO of Llama 3.1 8B: problems that many of 64 samples solve get a small weight.
 
-Command:  python -m mtjax.mine meta-llama/Llama-3.1-8B configs/llama31_8b_nll.py --samples=64 \
+Command:  make example-data
+          python -m mtjax.mine meta-llama/Llama-3.1-8B configs/llama31_8b_nll.py --samples=64 \
               --output=runs/llama31_8b_mined
           python -m mtjax.train configs/llama31_8b_dco.py
 Machine:  as for `llama31_8b_nll.py`: TPU v5p-64, v5e-256 or 32 x H100.

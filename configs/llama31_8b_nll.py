@@ -1,14 +1,15 @@
 """Fine-tuning of Llama 3.1 8B on GSM8K with cross-entropy: the parent of the other 8B configs.
 
-Command:  python -m mtjax.train configs/llama31_8b_nll.py
+Command:  make example-data
+          python -m mtjax.train configs/llama31_8b_nll.py
 Machine:  TPU v5p-64 (32 chips). TPU v5e-256: add --batch_size=256. 32 x H100: no change. Plan the run first:
           python -m mtjax.plan configs/llama31_8b_nll.py --topology v5p-64
 Time:     not measured, because no accelerator was available. docs/plans/llama31_8b_nll_*.md give bounds.
 Expect:   memory as in the plan. Loss and accuracy are unknown, because this config has not been run.
 
-Put GSM8K's `train.jsonl` into data/gsm8k/, or pass --data.source.path=... The weights are loaded from the Hugging Face
-hub (gated), or from a folder with --init_from=... All settings are ours. A learning rate of 1e-5 over 3 epochs is usual
-for a model of this size.
+`make example-data` puts GSM8K into data/gsm8k; another place is given by --data.source.path=... The weights are loaded
+from the Hugging Face hub (gated), or from a folder with --init_from=... All settings are ours. A learning rate of 1e-5
+over 3 epochs is usual for a model of this size.
 """
 
 from mtjax.config import CheckpointConfig, Config

@@ -1,6 +1,7 @@
 """RISE of Llama 3.1 8B Instruct: pairs of complete solutions, and pairs of steps with an injected error.
 
-Command:  python -m mtjax.mine meta-llama/Llama-3.1-8B-Instruct configs/llama31_8b_nll.py --samples=5 \
+Command:  make example-data
+          python -m mtjax.mine meta-llama/Llama-3.1-8B-Instruct configs/llama31_8b_nll.py --samples=5 \
               --output=runs/llama31_8b_mined
           python -m mtjax.inject --output=runs/llama31_8b_errors source:mined --source.path=runs/llama31_8b_mined \
               --editor=self_edit --model=meta-llama/Llama-3.1-8B-Instruct --per_problem=3

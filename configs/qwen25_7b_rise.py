@@ -1,6 +1,7 @@
 """RISE of Qwen2.5 7B Instruct on one node of 8 GPUs, with the paper's settings as far as they are known.
 
-Command:  python -m mtjax.mine Qwen/Qwen2.5-7B-Instruct configs/qwen25_7b_rise.py --samples=5 \
+Command:  make example-data
+          python -m mtjax.mine Qwen/Qwen2.5-7B-Instruct configs/qwen25_7b_rise.py --samples=5 \
               --output=runs/qwen25_7b_mined data.source:gsm8k --data.source.path=data/gsm8k/train.jsonl
           python -m mtjax.inject --output=runs/qwen25_7b_errors source:mined --source.path=runs/qwen25_7b_mined \
               --editor=self_edit --model=Qwen/Qwen2.5-7B-Instruct

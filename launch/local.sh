@@ -9,7 +9,8 @@
 # Expect:   the output of host 0, such as
 #             devices  8 x cpu on 2 hosts, mesh {'data': 2, 'fsdp': 4, ...}
 #             step 1/60  loss 3.6898 ...
-#           The exit code is that of the first host that failed, or 0. On SIGTERM and Ctrl-C all hosts save and exit.
+#           The exit code is that of the first host that failed, or 0. On SIGTERM all hosts save and exit with code 75
+#           (143 if nothing was saved), on Ctrl-C with 130.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 hosts=2 devices='' supervise=() dry=''
@@ -67,5 +68,5 @@ for child in "${children[@]}"; do
   done
   if ((failed == 0)); then failed=$code; fi
 done
-if [[ -n $interrupted ]] && ((failed == 0)); then failed=130; fi
+if [[ -n $interrupted ]]; then case $failed in 0 | 75 | 143) failed=130 ;; esac; fi
 exit "$failed"

@@ -7,9 +7,10 @@
 #           Run it in the root folder of the repository. DRY_RUN=1 launch/slurm.sh CONFIG prints the command instead.
 # Expect:   in slurm-<job>.out
 #             devices  32 x NVIDIA H100 80GB HBM3 on 4 hosts, mesh {...}
-#           Slurm sends SIGTERM two minutes before the time limit. All nodes then save, and the job exits with code 0;
-#           submit the same command again to resume. launch/supervise.sh restarts a lost process. If a node is lost,
-#           Slurm requeues the job.
+#           Slurm sends SIGTERM two minutes before the time limit. All nodes then save, and the script requeues the job,
+#           which resumes. REQUEUE=0 ends it with code 75 instead (143 if nothing was saved), so that jobs that wait
+#           with --dependency=afterok do not start. launch/supervise.sh restarts a lost process. If a node is lost, Slurm
+#           requeues the job.
 #SBATCH --job-name=mtjax
 #SBATCH --ntasks-per-node=1
 #SBATCH --signal=TERM@120
@@ -34,4 +35,11 @@ if [[ -n ${DRY_RUN-} ]]; then
   echo "MTJAX_HOSTS=$MTJAX_HOSTS MTJAX_COORDINATOR=$MTJAX_COORDINATOR ${command[*]}"
   exit 0
 fi
-exec "${command[@]}"
+code=0
+"${command[@]}" || code=$?
+# Stopped by SIGTERM while the job itself was not cancelled: the time limit is near.
+if [[ $code == 75 || $code == 143 ]] && [[ ${REQUEUE-1} != 0 ]] &&
+  [[ $(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T) == RUNNING ]]; then
+  scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$code"

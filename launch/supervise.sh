@@ -8,9 +8,11 @@
 #           When one host is lost, all others exit within the heartbeat (code 6). They all restart, connect again, and
 #           resume from the last complete checkpoint.
 #
-# The script does not restart after exit codes that a restart cannot change: 0 done, 2 invalid input, 3 does not fit,
-# 4 lint, 5 non-finite loss, 7 storage, 126 and 127 command not found, 130 Ctrl-C. It also stops after N restarts
-# (default 20) without a process that ran for ten minutes. It exits with the code of the last process.
+# The script does not restart after exit codes that a restart cannot change: 0 finished, 2 invalid input, 3 does not
+# fit, 4 lint, 5 non-finite loss, 7 storage, 126 and 127 command not found; nor after a stop that someone asked for: 75 saved
+# after SIGTERM, 143 SIGTERM before anything was saved, 130 Ctrl-C. What started this script acts on those (a scheduler
+# runs the command again). It also stops after N restarts (default 20) without a process that ran for ten minutes. It
+# exits with the code of the last process.
 # SIGTERM is forwarded to the process, which is then not restarted. Ctrl-C is forwarded as SIGTERM, with exit code 130.
 set -u
 restarts=20
@@ -43,8 +45,8 @@ while true; do
     kill -0 "$child" 2>/dev/null || break
   done
   child=''
-  if [[ -n $interrupted ]] && ((code == 0)); then code=130; fi
-  case $code in 0 | 2 | 3 | 4 | 5 | 7 | 126 | 127 | 130) exit "$code" ;; esac
+  if [[ -n $interrupted ]]; then case $code in 0 | 75 | 143) code=130 ;; esac; fi
+  case $code in 0 | 2 | 3 | 4 | 5 | 7 | 75 | 126 | 127 | 130 | 143) exit "$code" ;; esac
   [[ -z $stopping ]] || exit "$code"
   if ((SECONDS - began > 600)); then tried=0; fi
   tried=$((tried + 1))

@@ -11,8 +11,8 @@
 #           with nohup.
 # Expect:   from worker 0
 #             devices  32 x TPU v5 on 8 hosts, mesh {...}
-#           launch/supervise.sh restarts a lost process on its worker. After a preemption, create the slice again and
-#           run the same command: the run resumes from the bucket.
+#           launch/supervise.sh restarts a lost process on its worker. After a preemption (exit code 75 or 143), create
+#           the slice again and run the same command: the run resumes from the bucket.
 set -eu
 [[ $# -gt 2 ]] || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 2; }
 name=$1 zone=$2

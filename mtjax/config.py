@@ -20,6 +20,7 @@ from mtjax.model.decoder import DecoderConfig
 from mtjax.objectives import OBJECTIVES
 from mtjax.objectives.mistake_tuning import MistakeTuning
 from mtjax.optim import OptimConfig
+from mtjax.training.early_stopping import EarlyStopping
 from mtjax.training.live_filter import LiveFilter
 from mtjax.training.monitors import CoverageConfig
 from mtjax.training.reference import ReferenceConfig
@@ -51,7 +52,7 @@ class CheckpointConfig:
     """How often a run is saved and how much of it is kept."""
 
     every: PositiveInt = 100  # Steps between checkpoints; the last step is always saved.
-    keep: PositiveInt = 3  # Newest checkpoints that stay; the best by held-out loss stays besides.
+    keep: PositiveInt = 3  # Newest checkpoints that stay, besides the best by held-out loss or `early_stopping`.
     folder: str | None = None
     """Where they go; None is the run's own folder. An address such as `gs://bucket/run` where hosts share no folder."""
 
@@ -62,7 +63,11 @@ class CheckpointConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """A second source, never trained on, whose loss is measured now and then."""
+    """A second source, never trained on, on which the objective's loss and metrics are measured now and then.
+
+    Measured before the first step, every `every` steps and after the last one; logged as `held_out_loss` and
+    `held_out/NAME`.
+    """
 
     source: AnySource  # Where its problems come from; rendered by the run's own task.
     every: PositiveInt = 100  # Steps between measurements.
@@ -87,6 +92,9 @@ class Config:
     held_out: HeldOut | None = None  # Source whose loss is measured during training.
     coverage: CoverageConfig | None = None
     """Source on which pass@k is measured during training, with any objective."""
+    early_stopping: EarlyStopping | None = None
+    """End the run when a measured metric no longer improves, such as `early_stopping:early_stopping
+    --early_stopping.metric=held_out/reward_accuracy`."""
     self_check: bool = True
     """Check data and losses of the first batch of a new run, and refuse to start if something is wrong."""
     min_target_share: Annotated[float, Ge(0), Le(1)] = 0.01

@@ -1,4 +1,4 @@
-"""How mtjax says no: one exception for bad input, one table of exit codes, one way to suggest a name."""
+"""How mtjax says no: one exception for bad input, one table of exit codes, one way to suggest a name, and notes."""
 
 import difflib
 import enum
@@ -12,14 +12,16 @@ from collections.abc import Callable, Iterable
 class ExitCode(enum.IntEnum):
     """What a `python -m mtjax.X` process ends with."""
 
-    DONE = 0  # also SIGTERM, after saving
+    DONE = 0  # finished
     BAD_INPUT = 2
     DOES_NOT_FIT = 3
     LINT = 4
     NON_FINITE = 5
     HOST_LOST = 6  # another host of the run did not come, died or fell silent: start all of them again
     STORAGE = 7  # a checkpoint could not be written, such as on a full disk; the last good one stays
+    STOPPED = 75  # SIGTERM; what was done is saved, and the same command goes on from it (EX_TEMPFAIL of sysexits.h)
     INTERRUPTED = 130  # Ctrl-C, after saving
+    TERMINATED = 143  # SIGTERM before anything was saved (128 + 15, as of a process that does not catch it)
 
 
 class InputError(ValueError):
@@ -45,6 +47,17 @@ class StorageError(RuntimeError):
     """A checkpoint could not be written; the message names the folder. `ExitCode.STORAGE`."""
 
 
+class Terminated(BaseException):
+    """SIGTERM or Ctrl-C outside of the training loop; the message says what is saved. Ends with the exit code `code`.
+
+    No `Exception`, so that nothing that handles failures takes it for one.
+    """
+
+    def __init__(self, message: str, code: ExitCode = ExitCode.TERMINATED):
+        super().__init__(message)
+        self.code = code
+
+
 CODES: dict[type[BaseException], ExitCode] = {
     InputError: ExitCode.BAD_INPUT,
     NonFiniteLoss: ExitCode.NON_FINITE,
@@ -52,6 +65,12 @@ CODES: dict[type[BaseException], ExitCode] = {
     StorageError: ExitCode.STORAGE,
 }
 """The exit code of each exception that is told in one line."""
+
+
+@functools.cache
+def note(message: str) -> None:
+    """Print a note on stderr, once in a process: something was decided that the user should know."""
+    print(f"note: {message}", file=sys.stderr, flush=True)
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
@@ -81,6 +100,9 @@ def entry_point(main: Callable[..., int | None]) -> Callable[..., int]:
         except tuple(CODES) as error:
             print(f"error: {error}", file=sys.stderr)
             return next(code for kind, code in CODES.items() if isinstance(error, kind))
+        except Terminated as stop:
+            print(f"stopped  {stop}", file=sys.stderr)
+            return stop.code
         except MemoryError as error:
             print(f"error: not enough memory ({error}); lower batch sizes or lengths", file=sys.stderr)
             return ExitCode.BAD_INPUT

@@ -1,37 +1,36 @@
-"""Which slips went away and which came: `python -m mtjax.transitions BEFORE AFTER [--level=0.95]`.
+"""Compare the errors of two models on the same problems: which went away, which appeared, and what became what.
 
-BEFORE and AFTER are folders of mined solutions (`python -m mtjax.mine`) of two models to the same problems. Prints a
-row for each kind of slip, and the table of what became what; `mtjax/evaluation/transitions.py` says how they are
-counted.
+BEFORE and AFTER are folders of mined solutions (`python -m mtjax.mine`). Prints one row for each kind of error, and the
+table of transitions; `mtjax/evaluation/transitions.py` defines both.
 """
 
+import dataclasses
 import sys
-from collections.abc import Sequence
+from typing import Annotated
+
+from annotated_types import Gt, Lt
 
 from mtjax.data.sources.mined import read_mined
-from mtjax.errors import ExitCode, InputError, entry_point
+from mtjax.errors import ExitCode, InputError
 from mtjax.evaluation.transitions import format_transitions, label_mined, transitions
+from mtjax.io.command_line import command, split_options
 
 
-@entry_point
-def main(argv: Sequence[str] | None = None) -> int:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TransitionsConfig:
+    """Options of the command."""
+
+    level: Annotated[float, Gt(0), Lt(1)] = 0.95  # Share of the intervals, such as 0.95.
+
+
+@command("BEFORE AFTER [--level=0.95]", options=TransitionsConfig)
+def main(words: list[str]) -> int:
     """The command; returns the exit code."""
-    argv = sys.argv[1:] if argv is None else argv
-    if not argv or argv[0] in ("-h", "--help", "--help-all"):
-        print(__doc__)
-        return ExitCode.DONE if argv else ExitCode.BAD_INPUT
-    level = next((word.partition("=")[2] for word in argv if word.startswith("--level=")), "0.95")
-    folders = [word for word in argv if not word.startswith("--level=")]
+    options, folders = split_options(TransitionsConfig, words, "python -m mtjax.transitions BEFORE AFTER")
     if len(folders) != 2 or any(word.startswith("-") for word in folders):
         raise InputError(f"got {folders}: expected two folders of mined solutions, BEFORE and AFTER, and --level=0.95")
-    try:
-        share = float(level)
-    except ValueError:
-        share = 0.0
-    if not 0 < share < 1:
-        raise InputError(f"--level={level}: expected a number between 0 and 1, the share of the intervals")
     before, after = (label_mined(read_mined(folder)) for folder in folders)
-    print(format_transitions(transitions(before, after), level=share))
+    print(format_transitions(transitions(before, after), level=options.level))
     return ExitCode.DONE
 
 

@@ -108,6 +108,11 @@ class Mean(NamedTuple):
         live = self.count != 0
         return jnp.where(live, self.total / jnp.where(live, self.count, 1), 0)
 
+    @property
+    def or_nan(self) -> Float[Array, ""]:
+        """`total / count`; NaN where the count is 0: for a log, where 0 would read as a measured value."""
+        return jnp.where(self.count != 0, self.value, jnp.nan)
+
     def plus(self, other: "Mean") -> "Mean":
         """The mean over both: totals and counts added."""
         return Mean(self.total + other.total, self.count + other.count)
@@ -128,7 +133,7 @@ class LanguageModel(NamedTuple):
             Positions restart at each segment; a token sees earlier tokens of its own segment only.
         logits: `(params, hidden [..., D]) -> [..., V]`, float32.
         init_cache: `(batch_size, length) -> cache` for `length` positions; InputError beyond `max_length` where rotary
-            scaling is dynamic, since kept keys would have to turn anew.
+            scaling is dynamic, since cached keys would have to be rotated again.
         decode: `(params, cache, tokens [B, N], positions [B, N]) -> (hidden [B, N, D], cache)`: writes the N tokens at
             their positions and attends to cached positions up to each token's own. The cache slot is the position,
             so what lies beyond a row's position is never seen and may be overwritten later; rows may be ragged.

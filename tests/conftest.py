@@ -11,6 +11,9 @@ os.environ["XLA_FLAGS"] = " ".join(
         # A busy machine must not trip the rendezvous time-out of simulated devices.
         "--xla_cpu_collective_call_terminate_timeout_seconds=600",
         "--xla_cpu_collective_call_warn_stuck_timeout_seconds=120",
+        # Most of the suite's time is compilation, which takes half as long unoptimised by LLVM. `make test-slow`
+        # tests the programs that users run.
+        *([] if "MTJAX_OPTIMIZED" in os.environ else ["--xla_backend_optimization_level=0"]),
     ]
 )
 CACHE = pathlib.Path(__file__).parent.parent / ".cache" / "jax"

@@ -1,9 +1,13 @@
 """Fewer devices than the eight that are simulated: for what does not depend on the mesh, many are slow."""
 
 import contextlib
+import os
 
 import jax
 import pytest
+
+ONE_DEVICE = {"XLA_FLAGS": " ".join(flag for flag in os.environ["XLA_FLAGS"].split() if "device_count" not in flag)}
+"""The environment variable with which a process that a test starts has one device."""
 
 
 @contextlib.contextmanager

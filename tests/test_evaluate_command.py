@@ -20,6 +20,8 @@ from mtjax.runs.loading import Loaded
 from mtjax.sampling.config import SamplingConfig
 from tests.evaluation.scripted import bigram_model, script
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 RECORDS = (
     {"id": "a", "question": "3 + 4 =", "answer": "7", "right": ["Answer: 7"], "wrong": ["Answer: 3"]},
     {"id": "b", "question": "4 + 3 =", "answer": "7", "right": ["Answer: 7"]},

@@ -18,6 +18,7 @@ from mtjax.objectives.rise import Rise
 from mtjax.optim import OptimConfig
 from mtjax.runs.loading import load_any
 from mtjax.runs.loop import train
+from mtjax.training.early_stopping import EarlyStopping
 from mtjax.training.reference import ReferenceConfig
 
 pytestmark = pytest.mark.usefixtures("one_device")
@@ -45,6 +46,11 @@ def config(objective, folder, **settings):
 
 
 def lines(folder):
+    """The metrics of every step, without the measurement before the first."""
+    return [line for line in every_line(folder) if line["step"]]
+
+
+def every_line(folder):
     text = (folder / "run" / "metrics.jsonl").read_text()
     return [{k: v for k, v in json.loads(x).items() if not k.startswith("time/")} for x in text.splitlines()]
 
@@ -75,12 +81,30 @@ def trains_resumes_and_is_measured(objective, folder, **settings):
     assert load_any(str(broken / "run")).step == 3
 
 
-def test_every_gate_of_rise_is_closed_at_the_start_of_a_compiled_run(tmp_path):
+def test_every_gate_of_rise_is_closed_at_the_start_of_a_compiled_run(tmp_path, capsys):
     """Policy and reference differ by rounding there, which must not open half of the gates."""
-    train(config(Rise(beta=0.1, nll_weight=0.5, nll_on="all"), tmp_path, steps=1))
-    line = lines(tmp_path)[0]
+    objective = Rise(beta=0.1, nll_weight=0.5, nll_on="all")
+    wanted = config(objective, tmp_path, steps=50)
+    stopping = EarlyStopping("held_out/reward_accuracy", patience=1, least_change=1.0)  # more than can be gained
+    often = dataclasses.replace(wanted.held_out, every=1)
+    wanted = dataclasses.replace(wanted, early_stopping=stopping, held_out=often)
+    programs = {}
+    assert train(wanted, programs=programs).exit_code == ExitCode.DONE
+    start, line = every_line(tmp_path)
     assert line["gate_open"] == 0
     np.testing.assert_allclose(line["loss"], np.log(2), atol=1e-4)
+    # Before the first step all that the objective says is measured on held-out data, where policy and reference agree.
+    assert start["step"] == 0
+    np.testing.assert_allclose(start["held_out_loss"], np.log(2), atol=1e-4)
+    assert start["held_out/reward_margin"] == pytest.approx(0, abs=1e-5)
+    assert {f"held_out/{name}" for name in line if name.startswith(("logprob", "reward", "ranking"))} <= start.keys()
+    # There are no pairs of steps: their metrics are absent, not 0.
+    assert line["step_share"] == 0
+    assert not any(name.endswith("_step") for name in start.keys() | line.keys())
+    # The measurement after step 1 has not improved, so the run is finished there, also when it is started again.
+    assert train(wanted, programs=programs).exit_code == ExitCode.DONE
+    assert every_line(tmp_path) == [start, line]
+    assert "early    stop at step 1: held_out/reward_accuracy has not improved" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["rise"])

@@ -17,6 +17,8 @@ from mtjax.inspection.html import to_page
 from mtjax.inspection.terminal import to_text
 from mtjax.inspection.token_texts import token_texts, visible
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 BYTES = load_tokenizer("bytes")
 
 

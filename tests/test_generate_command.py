@@ -17,6 +17,8 @@ from mtjax.model import huggingface
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 TINY = pathlib.Path(__file__).parent.parent / "configs" / "tiny.py"
 
 

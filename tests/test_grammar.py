@@ -83,7 +83,7 @@ def test_only_what_a_command_has_gets_a_longer_or_shorter_name():
             "data.source:arithmetics does not exist: did you mean 'arithmetic'",
         ),
         (["inject", "data.source:arithmetics"], "unknown source 'arithmetics'; did you mean 'arithmetic'"),
-        (["train", TINY, "task:pairs"], "data.task:pair (known"),
+        (["train", TINY, "task:pairs"], "here it is data.task:pair"),
         (["mine", "smollm2", "task:pair"], "data.source:KIND"),
     ],
 )

@@ -19,7 +19,10 @@ from mtjax.errors import ExitCode
 from mtjax.model import huggingface
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
+from tests.devices import ONE_DEVICE
 from tests.sampling.fake_server import FakeServer, error
+
+pytestmark = pytest.mark.usefixtures("one_device")
 
 PROBLEMS = ["data.source:arithmetic", "--data.source.count=12"]
 QUICK = ["--samples=3", "--rows=8", "--max_new_tokens=6"]
@@ -52,7 +55,7 @@ def run(*words):
 def process(*words, **environment):
     """The command in its own process on one device, as a user types it."""
     command = [sys.executable, "-m", "mtjax.mine", *map(str, words)]
-    environment = {**os.environ, "XLA_FLAGS": "", **environment}
+    environment = {**os.environ, **ONE_DEVICE, **environment}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -165,7 +168,7 @@ def test_a_server_that_is_asked_by_jobs_that_die_three_ways(tmp_path, capsys):
         ask = [url, *PROBLEMS, "--samples=2", f"--output={out}", "--server.concurrency=2"]
         for sent, code in (
             (signal.SIGKILL, -9),
-            (signal.SIGTERM, ExitCode.DONE),
+            (signal.SIGTERM, ExitCode.STOPPED),
             (signal.SIGINT, ExitCode.INTERRUPTED),
         ):
             there = len(prompts_in(out))

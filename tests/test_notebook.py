@@ -7,6 +7,8 @@ import pathlib
 import matplotlib as mpl
 import pytest
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 NOTEBOOK = pathlib.Path(__file__).parent.parent / "docs" / "notebooks" / "learn_from_mistakes.ipynb"
 CELLS = json.loads(NOTEBOOK.read_text())["cells"]
 

@@ -1,6 +1,7 @@
 """A run that was killed and started again is the run that was not, bit for bit."""
 
 import json
+import os
 import pathlib
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from mtjax import config as settings
 from mtjax import train
 from mtjax.errors import ExitCode
 from mtjax.runs import assembly
+from tests.devices import ONE_DEVICE
 
 TINY = "configs/tiny.py"
 pytestmark = pytest.mark.usefixtures("one_device")
@@ -23,7 +25,7 @@ QUICK += ["--checkpoint.every=3", "--checkpoint.keep=9", "--no_tensorboard", "--
 
 
 def command(folder, *more):
-    one_device = {**__import__("os").environ, "XLA_FLAGS": ""}
+    one_device = {**os.environ, **ONE_DEVICE}
     words = [sys.executable, "-m", "mtjax.train", TINY, f"--run_dir={folder}", *QUICK, *more]
     return subprocess.Popen(words, env=one_device, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
@@ -63,13 +65,13 @@ def test_killed_and_run_again_equals_run_through(tmp_path):
     said, _ = again.communicate()
     assert again.returncode == 0, said
     assert metrics(killed) == metrics(through)
-    assert [line["step"] for line in metrics(killed)] == list(range(1, 13))
+    assert [line["step"] for line in metrics(killed)] == list(range(13))
     for a, b in zip(restore(through, 12), restore(killed, 12), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def test_sigterm_saves_and_ends_with_0_and_ctrl_c_with_130(tmp_path):
-    for sent, code in ((signal.SIGTERM, ExitCode.DONE), (signal.SIGINT, ExitCode.INTERRUPTED)):
+def test_sigterm_saves_and_ends_with_75_and_ctrl_c_with_130(tmp_path):
+    for sent, code in ((signal.SIGTERM, ExitCode.STOPPED), (signal.SIGINT, ExitCode.INTERRUPTED)):
         folder = tmp_path / sent.name
         run = command(folder, "--steps=100000")
         wait_for(folder, 3)
@@ -78,6 +80,29 @@ def test_sigterm_saves_and_ends_with_0_and_ctrl_c_with_130(tmp_path):
         assert run.returncode == code, said
         saved = max(int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdigit())
         assert saved == metrics(folder)[-1]["step"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "fresh", "resumed"),
+    [(signal.SIGTERM, ExitCode.TERMINATED, ExitCode.STOPPED), (signal.SIGINT, *[ExitCode.INTERRUPTED] * 2)],
+)
+def test_a_signal_before_the_first_step_says_what_is_saved(tmp_path, monkeypatch, capsys, sent, fresh, resumed):
+    def assemble(config):
+        signal.raise_signal(sent)
+
+    monkeypatch.setattr(train, "train", assemble)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        folder = tmp_path / "run"
+        assert run_here(folder) == fresh
+        assert "stopped  before the first step; nothing was saved" in capsys.readouterr().err
+        (folder / "checkpoints" / "40").mkdir(parents=True)
+        assert run_here(folder) == resumed
+        assert "stopped  step 40 is saved; the same command goes on" in capsys.readouterr().err
+        assert run_here(folder, "--overwrite") == fresh  # would start again
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert len({ExitCode.DONE, ExitCode.STOPPED, ExitCode.TERMINATED, ExitCode.INTERRUPTED}) == 4
 
 
 def run_here(folder, *more):
@@ -90,7 +115,7 @@ def test_steps_may_be_raised_and_other_settings_are_refused(tmp_path, capsys):
     assert run_here(folder, "--steps=2", *few) == 0
     first = metrics(folder)
     assert run_here(folder, "--steps=4", *few) == 0
-    assert metrics(folder)[:2] == first
+    assert metrics(folder)[:3] == first
     assert settings.read_file(folder / "config.py").optim.schedule_steps == 2  # the schedule did not stretch
     capsys.readouterr()
     assert run_here(folder, "--steps=4", *few, "--optim.learning_rate=0.1", "--seed=3") == ExitCode.BAD_INPUT
@@ -128,7 +153,7 @@ def test_an_exploding_run_names_step_and_examples_and_keeps_its_checkpoint(tmp_p
     assert "step 5: loss=nan" in said
     assert "arithmetic[0:" in said
     assert sorted(int(p.name) for p in (folder / "checkpoints").iterdir() if p.name.isdigit()) == [3]
-    assert [line["step"] for line in metrics(folder)] == [1, 2, 3, 4]
+    assert [line["step"] for line in metrics(folder)] == [0, 1, 2, 3, 4]
 
 
 def test_exported_weights_load_again(tmp_path):

@@ -19,7 +19,10 @@ from mtjax.model import huggingface
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.runs.loading import load_any
+from tests.devices import ONE_DEVICE
 from tests.sampling.fake_server import FakeServer, error
+
+pytestmark = pytest.mark.usefixtures("one_device")
 
 QUESTIONS = {f"Q{n}?": str(n) for n in range(8)}
 WORDS = ["--wording.solve=solve {question}", "--wording.ask=ask {question} {rationale} {mistakes}"]
@@ -168,7 +171,7 @@ def test_stopped_and_run_again(data, tmp_path):
         for sent, code, whole in ((signal.SIGTERM, 0, 2), (signal.SIGINT, 130, 4)):
             gate[0] = len(fake.requests) + 1 + (2 + 2 + 2 + 2 + 2 if whole == 2 else 2 + 2 + 2)
             command = [sys.executable, "-m", "mtjax.rethink", *map(str, ask)]
-            job = subprocess.Popen(command, env={**os.environ, "XLA_FLAGS": ""}, stdout=subprocess.PIPE, text=True)
+            job = subprocess.Popen(command, env={**os.environ, **ONE_DEVICE}, stdout=subprocess.PIPE, text=True)
             part = out / "rethinking.jsonl.part"
             for _ in range(2000):
                 if part.exists() and part.read_bytes().count(b"\n") >= whole:

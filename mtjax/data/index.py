@@ -6,7 +6,7 @@ import dataclasses
 import json
 import pathlib
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,13 +63,18 @@ class Index(NamedTuple):
 def join_indices(parts: Sequence[Index]) -> Index:
     """The examples of all parts, in their order; counts are added. All parts must come from one task."""
     join = lambda get: {name: np.concatenate([get(part)[name] for part in parts]) for name in get(parts[0])}
+    numbers = list(dict.fromkeys(name for part in parts for name in part.per_sequence))
+    absent = [np.zeros(len(part.offsets) - 1, np.float32) for part in parts]  # a sequence without a number counts 0
     return Index(
         ids=[name for part in parts for name in part.ids],
         sides=parts[0].sides,
         tokens=np.concatenate([part.tokens for part in parts]),
         weights=np.concatenate([part.weights for part in parts]),
         offsets=join_offsets([part.offsets for part in parts]),
-        per_sequence=join(lambda part: part.per_sequence),
+        per_sequence={
+            name: np.concatenate([part.per_sequence.get(name, zero) for part, zero in zip(parts, absent, strict=True)])
+            for name in numbers
+        },
         per_token=join(lambda part: part.per_token),
         counts=Counts(*map(sum, zip(*(part.counts for part in parts), strict=True))),
         notes=tuple(note for part in parts for note in part.notes),
@@ -137,7 +142,7 @@ def _build(problems: Problems, task: Task, tokenizer: Tokenizer, fit: Fit) -> In
     ids: list[str] = []
     tokens: list[np.ndarray] = []
     weights: list[np.ndarray] = []
-    per_sequence: dict[str, list[float]] = collections.defaultdict(list)
+    per_sequence: list[Mapping[str, float]] = []
     per_token: dict[str, list[np.ndarray]] = collections.defaultdict(list)
     made = 0
     for problem in problems.items:
@@ -166,8 +171,7 @@ def _build(problems: Problems, task: Task, tokenizer: Tokenizer, fit: Fit) -> In
             for side in example:
                 tokens.append(side.tokens)
                 weights.append(side.weights)
-                for name, value in side.extras.items():
-                    per_sequence[name].append(value)
+                per_sequence.append(side.extras)
                 for name, values in side.per_token.items():
                     per_token[name].append(values.astype(np.int32))
     counts = Counts(**count)
@@ -179,7 +183,10 @@ def _build(problems: Problems, task: Task, tokenizer: Tokenizer, fit: Fit) -> In
         tokens=np.concatenate(tokens),
         weights=np.concatenate(weights),
         offsets=np.cumsum([0, *map(len, tokens)]),
-        per_sequence={name: np.array(values, np.float32) for name, values in per_sequence.items()},
+        per_sequence={
+            name: np.array([extras.get(name, 0.0) for extras in per_sequence], np.float32)
+            for name in dict.fromkeys(name for extras in per_sequence for name in extras)
+        },
         per_token={name: np.concatenate(values) for name, values in per_token.items()},
         counts=counts,
         notes=problems.notes,

@@ -1,5 +1,6 @@
 """Text to token ids with character offsets, and back: bytes, arithmetic symbols, and any Hugging Face tokenizer."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -65,7 +66,9 @@ class Tokenizer(NamedTuple):
     vocab_size: int  # number of ids, special ones included; a model may have more rows than that
     pad_id: int  # fills rows; may equal `end_id`, since masks come from spans and never from ids
     bos_id: int | None  # wanted at the start of a text, None if not; a rendered chat may hold it already
-    end_id: int  # ends an answer; it is trained, and stops sampling
+    end_id: int  # ends an answer, is trained and exported: the token that closes a turn of the template, else EOS
+    end_ids: tuple[int, ...]
+    """Every id that stops sampling: `end_id` first, then the tokenizer's EOS, then those in the files of its model."""
     encode: Callable[[str], Encoding]  # InputError for a character that the vocabulary does not hold
     decode: Callable[[Sequence[int]], str]
     """Special tokens included; `decode(encode(text).ids) == text` for byte-level vocabularies and for arithmetic."""
@@ -229,19 +232,40 @@ def _from_transformers(name: str, fast: Any) -> Tokenizer:
             raise InputError(f"the chat template of {name!r} refuses a conversation of {roles}: {error}") from error
 
     wants_bos = fast.bos_token_id is not None and fast("a")["input_ids"][:1] == [fast.bos_token_id]
+    end_id = _template_end(fast)
+    parts = [backend.to_str(), str(fast.chat_template), *([str(end_id)] if end_id != fast.eos_token_id else [])]
     return Tokenizer(
         name=name,
         vocab_size=len(fast),
         pad_id=fast.eos_token_id if fast.pad_token_id is None else fast.pad_token_id,
         bos_id=fast.bos_token_id if wants_bos else None,
-        end_id=fast.eos_token_id,
+        end_id=end_id,
+        end_ids=tuple(dict.fromkeys((end_id, fast.eos_token_id))),
         encode=encode,
         decode=lambda ids: backend.decode([int(i) for i in ids], skip_special_tokens=False),
         save=lambda folder: fast.save_pretrained(str(folder)),
         render_chat=render_chat,
         chat_template=fast.chat_template,
-        fingerprint=hashlib.sha256(f"{backend.to_str()}\0{fast.chat_template}".encode()).hexdigest(),
+        fingerprint=hashlib.sha256("\0".join(parts).encode()).hexdigest(),
     )
+
+
+def _template_end(fast: Any) -> int:
+    """The token that the chat template writes right after an assistant's answer; the EOS token where it writes none.
+
+    Some published tokenizers have another EOS token (`<|endoftext|>`) than their template closes turns with
+    (`<|im_end|>`).
+    """
+    if fast.chat_template is not None:
+        answer = "4711"
+        turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": answer}]
+        with contextlib.suppress(Exception):  # a template that wants other turns; `render_chat` says what it refuses
+            after = fast.apply_chat_template(turns, tokenize=False).rpartition(answer)[2].lstrip()
+            added = fast.backend_tokenizer.get_added_tokens_decoder()
+            closes = {len(token.content): id for id, token in added.items() if after.startswith(token.content)}
+            if closes:
+                return int(closes[max(closes)])
+    return int(fast.eos_token_id)
 
 
 def render_chat_spans(tokenizer: Tokenizer, messages: Sequence[Message]) -> tuple[str, list[tuple[int, int]]]:

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 from mtjax.distributed.host_channel import LOCAL, Cluster, Line
-from mtjax.errors import CODES, ExitCode, InputError
+from mtjax.errors import CODES, ExitCode, InputError, Terminated
 
 T = TypeVar("T")
 
@@ -206,6 +206,8 @@ def _fail(line: Line, error: BaseException) -> None:
     code = int(next((code for kind, code in CODES.items() if isinstance(error, kind)), 1))
     if isinstance(error, KeyboardInterrupt):
         code = int(ExitCode.INTERRUPTED)
+    elif isinstance(error, Terminated):
+        code = int(error.code)
     elif isinstance(error, SystemExit):  # such as `--help`
         code = int(error.code or 0)
     elif code in (1, ExitCode.STORAGE):

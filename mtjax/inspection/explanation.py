@@ -18,6 +18,7 @@ from mtjax.data.tasks.pair import choose_pairs
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.inspection.batch_view import BatchScores, PackedSequence
 from mtjax.inspection.token_texts import token_texts, visible
+from mtjax.reporting.histogram import bins_in_order
 from mtjax.reporting.report import Cell, Table
 from mtjax.types import short_repr
 
@@ -166,7 +167,7 @@ def explain_batch(
         examples.append(ExampleView(first.name, first.at[0] + 1, first.column + 1, notes, texts))
     loss = next(iter(scores.losses.values()))
     numbers = {"loss": float(loss.value), "counted": float(loss.count)}
-    numbers |= {name: float(mean.value) for name, mean in scores.metrics.items()}
+    numbers |= bins_in_order({name: float(mean.value) for name, mean in scores.metrics.items() if mean.count})
     return Explanation(title, tuple(facts), numbers, tuple(examples), len(groups) - len(examples))
 
 
@@ -211,7 +212,8 @@ def problems_of(config: Config, parts: Sequence[PackedSequence]) -> dict[str, Pr
 
 def notes_of(part: PackedSequence, problem: Problem | None) -> list[str]:
     """What is known of an example besides its text: kind of pair, error type, and its numbers."""
-    notes = [f"{part.extras['kind'] and 'step' or 'full'} pair"] if "kind" in part.extras else []
+    form = "pair" if len(part.at) == 2 else "solution"
+    notes = [f"{part.extras['kind'] and 'step' or 'full'} {form}"] if "kind" in part.extras else []
     if problem is not None and len(part.at) == 2:
         kinds = {f"{problem.id}/{name}": pair.error_type for name, pair in choose_pairs(problem, None, None)}
         notes += [f"error type {kinds[part.name]}"] if kinds.get(part.name) else []

@@ -208,19 +208,19 @@ def check_ends(parts: Parts, task: Any, tokenizer: Tokenizer) -> str:
 
 
 def check_begins(parts: Parts, tokenizer: Tokenizer) -> str:
-    """Each text starts with one BOS token where the tokenizer adds it, and has nowhere two in a row."""
+    """Each text starts with one BOS token where the tokenizer adds it, and has never two in a row."""
     if tokenizer.bos_id is None:
-        return "none, as the tokenizer wants it"
+        return "none; the tokenizer adds none"
     for part in parts:
         begins = part.tokens == tokenizer.bos_id
         if not begins[:1].any():
-            raise InputError(f"example {part.name!r} has no begin token in front; fix data.task, or the tokenizer")
+            raise InputError(f"example {part.name!r} has no begin token at its start; fix data.task or the tokenizer")
         if (begins[1:] & begins[:-1]).any():
             raise InputError(
                 f"example {part.name!r} has two begin tokens in a row; the tokenizer adds one, so take the other out "
                 "of the template or the text"
             )
-    return f"once in front of {len(parts)} texts"
+    return f"one before each of {len(parts)} texts"
 
 
 def check_pairs(parts: Parts) -> str:

@@ -15,10 +15,10 @@ from typing import Any
 
 import tyro
 
-from mtjax.errors import ExitCode, InputError, entry_point, nearest, suggest
+from mtjax.errors import ExitCode, InputError, entry_point
 from mtjax.io.files import cache_folder
-from mtjax.io.foreign_names import our_choice, our_setting
 from mtjax.io.short_help import HELP, HELP_ALL, short_help
+from mtjax.io.unknown_words import answer
 from mtjax.io.words import CHOICE, Part, as_registered, as_switch, is_part, names_of, parts_of
 from mtjax.registry import refresh
 from mtjax.validation import check_types
@@ -134,7 +134,7 @@ def output_file(option: str, path: str | None) -> pathlib.Path | None:
         return None
     file = pathlib.Path(path)
     if not file.absolute().parent.is_dir():
-        raise InputError(f"{option}={path}: {file.parent} is no folder; make it first")
+        raise InputError(f"{option}={path}: {file.parent} is not a folder; make it first")
     if file.is_dir():
         raise InputError(f"{option}={path} is a folder; expected a file, such as {file / 'report'}")
     return file
@@ -149,109 +149,8 @@ def _call_tyro(kind: Any, given: Sequence[str], names: dict[str, Any], **options
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-    answer = _answer(said.getvalue(), given, names)
+    message = answer(said.getvalue(), given, names)
     chosen = [word for word in given if CHOICE.fullmatch(word)]
-    if not answer and chosen and chosen != given:
+    if not message and chosen and chosen != given:
         _call_tyro(kind, chosen, names, **options)  # a misspelt choice is answered best without the other settings
-    raise InputError(answer or f"the options {given} are not understood; --help lists all")
-
-
-PLAIN = (
-    (r"^(Value error |Invalid choice |Missing argument )?(Error parsing [A-Za-z][\w.]*: )?", ""),
-    (r"invalid literal for int\(\) with base 10: ('.*?')", r"\1 is not a whole number"),
-    (r"could not convert string to float: ('.*?')", r"\1 is not a number"),
-    (r"no type matching (\S+) could be instantiated from \[(.*?)\]\. Got errors:.*", r"\2 is not \1"),
-    (r"^Required options Missing from .*?: (--[\w.]+)(?: \{?\S+)? (.*?) \(required\).*", r"\1 is missing: \2"),
-    (r"^Missing subcommand Expected one of \{(.*?)\}\.?", r"a choice is missing: expected one of \1"),
-    (r"^Missing value for argument '(--[\w.]+)'.*", r"\1 needs a value: \1=..."),
-)
-"""What tyro says, and what it becomes."""
-
-
-def _answer(said: str, given: Sequence[str], names: dict[str, Any]) -> str:
-    """One plain sentence from what tyro prints in boxes."""
-    lines = [line.strip("│╭╮╰╯─ \n") for line in said.splitlines()]
-    text = re.sub(r"\s+", " ", " ".join(line for line in lines if set(line) - set("─- ")))
-    # What the user can use begins after tyro's headline and ends before its pointer to the help text.
-    text = re.split(r" Argument helptext:| For full helptext,", text)[0]
-    if unknown := re.match(r"Unrecognized options Unrecognized options: (.*?)( Available subc| Perhaps you|$)", text):
-        listed = re.search(r"Available subcommands: ([\w.:, ]*?)(?= Perhaps| Arguments similar|$)", text)
-        near = re.search(
-            r"(?:Perhaps you meant|Arguments similar to [^:]*(?:=\S*)?): (--.*?)(?= Arguments similar|$)", text
-        )
-        word, choices = unknown[1].split(", ")[0], listed[1].split(", ") if listed else []
-        if word.startswith("-"):
-            return _unknown_setting(word, near[1] if near else "", choices, names)
-        return _unknown_word(word, choices, given, names)
-    for pattern, plain in PLAIN:
-        text = re.sub(pattern, plain, text)
-    if choice := re.match(r"invalid choice '(.*?)' for argument '(--[\w.]+)'\. Expected one of \((.*?),?\)", text):
-        known = re.findall(r"'(.*?)'", choice[3])
-        return f"{choice[2]}={choice[1]}: {suggest(choice[1], known)}"
-    if parsing := re.match(r"Error parsing --([\w.]+): (.*)", text):
-        instead = f"; it is {names[parsing[1]]!r} without this option" if parsing[1] in names else ""
-        return f"--{parsing[1]}: {parsing[2]}{instead}"
-    return text
-
-
-def _unknown_word(word: str, choices: Sequence[str], given: Sequence[str], names: dict[str, Any]) -> str:
-    """The answer to a word without dashes that tyro does not know; `choices` are those that it knows."""
-    part, colon, choice = word.replace("-", "_").partition(":")
-    if not colon:
-        if switch := next((other for other in given if other.endswith(f"={word}")), None):
-            return f"{switch}: a switch takes True or False"
-        name, equals, value = word.partition("=")
-        if equals and is_part(name, names):
-            return f"'{word}' is not an option; write " + (f"--{word}" if name in names else f"{name}:{value}")
-        return f"'{word}' is not a setting: they are --name=value, or a choice such as objective:nll, or leave it out"
-    if of_part := [other.partition(":")[2] for other in choices if other.startswith(f"{part}:")]:
-        return f"unknown {part} '{choice}'; {_right_choice(part, word.partition(':')[2], of_part)}"
-    if sum(other.startswith(f"{part}:") for other in given) > 1:
-        return f"'{word}': {part} is chosen already; say it once"
-    if is_part(part, names):
-        if len(given) > 1:
-            return ""
-        inner = sorted(
-            {other.removeprefix(f"{part}.").split(".")[0] for other in names if other.startswith(f"{part}.")}
-        )
-        near = our_setting(part, names.__contains__) or f"--{part}.{nearest(choice, inner) or inner[0]}"
-        return f"{part} is a group of settings ({', '.join(inner)}); perhaps you meant {near}"
-    parts = {other[: dot.start()] for other in names for dot in re.finditer(r"\.", other)}
-    like = next((other for other in sorted(parts) if other.endswith(f".{part}")), nearest(part, parts))
-    hint = f"; did you mean {like}:{choice}?" if like else "; --help lists all"
-    return f"'{word}': nothing named {part} can be chosen{hint}"
-
-
-def _right_choice(part: str, value: str, known: Sequence[str]) -> str:
-    """The way out for a choice that is not registered: our name for it, the source of a file, or the nearest name."""
-    if part.endswith("source") and "jsonl" in known and pathlib.PurePath(value).suffix in (".jsonl", ".json"):
-        return f"a file of JSON lines is {part}:jsonl --{part}.path={value}"
-    if ours := our_choice(part, value, known):
-        return f"here it is {part}:{ours} (known: {', '.join(sorted(known))})"
-    return suggest(value, known)
-
-
-def _unknown_setting(word: str, near: str, choices: Sequence[str], names: dict[str, Any]) -> str:
-    """The answer to a word with dashes that tyro does not know; `near` is its own suggestion."""
-    name, _, value = word.partition("=")
-    part = name.lstrip("-").replace("-", "_")
-    if ":" in part and is_part(part.split(":")[0], names):
-        return f"{name} is chosen by a word without dashes: {part}"
-    if of_part := [other.partition(":")[2] for other in choices if other.startswith(f"{part}:")]:
-        if value.lower() in of_part or not value:
-            return f"{name} is chosen by a word without dashes: {part}:{value.lower() or of_part[0]}"
-        return f"{name}={value}: {_right_choice(part, value, of_part)}"
-    if name in near.split(" ")[0].split(",")[0] or f"{name}," in near or f"{name} " in near.split(" in ")[0]:
-        of = re.search(r" in .*?((?:[\w.]+:\w+ )+)--help", near)
-        name = re.sub(r"\bno_(?=\w+$)", "", name)
-        return (
-            f"{name} is a setting of another choice{f', {of[1].strip()}' if of else ''}: choose that, or leave it out"
-        )
-    if ours := our_setting(name, lambda other: other in names or is_part(other, names)):
-        return f"unknown setting {name}; here it is {ours}"
-    if near:
-        near = re.sub(r" in [^-]*--help$| in python.*$", "", near)
-        return f"unknown setting {name}. Perhaps you meant: {near}"
-    last_words = {other.rpartition(".")[2]: other for other in sorted(names, reverse=True)}
-    like = nearest(part, names, 0.7) or last_words.get(nearest(part.rpartition(".")[2], last_words, 0.7) or "")
-    return f"unknown setting {name}; {f'did you mean --{like}?' if like else '--help lists all'}"
+    raise InputError(message or f"the options {given} are not understood; --help lists all")

@@ -29,7 +29,7 @@ def rise_loss(
     """`-log sigmoid(beta (r - rejected_logratio)) + nll_weight * 1[r < -gate_margin] * chosen_nll`, elementwise.
 
     `r = chosen_logratio`; the gate is a constant of its own for each pair: the cross-entropy counts only while the
-    policy likes the chosen text less than the reference does. At the reference it is closed.
+    policy gives the chosen text a lower probability than the reference does. At the reference it is closed.
 
     >>> round(float(rise_loss(-1.0, -2.0, 12.0, beta=0.4, nll_weight=0.5)), 4)  # -log sigmoid(0.4) + 0.5 * 12
     6.513

@@ -1,7 +1,7 @@
 """Optimizers and schedules, with one registry each."""
 
-from mtjax.optim.optimizer import OptimConfig, make_optimizer, make_schedule
+from mtjax.optim.optimizer import OptimConfig, describe_schedule, make_optimizer, make_schedule
 from mtjax.optim.optimizers import OPTIMIZERS
 from mtjax.optim.schedules import SCHEDULES
 
-__all__ = ["OPTIMIZERS", "SCHEDULES", "OptimConfig", "make_optimizer", "make_schedule"]
+__all__ = ["OPTIMIZERS", "SCHEDULES", "OptimConfig", "describe_schedule", "make_optimizer", "make_schedule"]

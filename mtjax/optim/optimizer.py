@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import Annotated
 
+import numpy as np
 import optax
 from annotated_types import Ge, Gt, Le, Lt
 
@@ -56,6 +57,46 @@ def make_schedule(config: OptimConfig, steps: int) -> optax.Schedule:
     first = peak / config.warmup_steps
     warmup = optax.linear_schedule(first, peak, max(config.warmup_steps - 1, 1))
     return optax.join_schedules([warmup, after], [config.warmup_steps])
+
+
+def describe_schedule(config: OptimConfig, steps: int, first: int = 1) -> list[str]:
+    """The learning rate at step `first`, at the peak and at the last step, and one sentence for each oddity.
+
+    Oddities are a warm-up that the run or the schedule does not complete, and a schedule that ends before or after the
+    run. The peak is looked for at the ends of warm-up and schedule and at 64 steps between.
+    """
+    schedule, end, warmup = make_schedule(config, steps), config.schedule_steps or steps, config.warmup_steps
+    at = {first, steps, *np.linspace(1, steps, 64).astype(int).tolist()}
+    at |= {step for step in (1, warmup, warmup + 1, end) if 1 <= step <= steps}
+    rates = {step: float(schedule(step - 1)) for step in sorted(at)}
+    peak = max(rates, key=lambda step: rates[step])
+    name = SCHEDULES.name_of(config.schedule) or type(config.schedule).__name__
+    after = f" after {warmup:,} steps of warm-up" if warmup else ""
+    last, wanted = rates[steps], config.learning_rate
+    found = [
+        f"{rates[first]:.3g} at step {first:,}, {rates[peak]:.3g} at step {peak:,} (peak), "
+        f"{last:.3g} at step {steps:,}; {name}{after}"
+    ]
+    if warmup > steps:
+        found.append(
+            f"the warm-up of {warmup:,} steps is longer than the run of {steps:,}, so the rate only reaches "
+            f"{rates[peak] / wanted:.0%} of optim.learning_rate={wanted:g}: lower --optim.warmup_steps or raise --steps"
+        )
+    elif warmup and warmup >= end and last < wanted:
+        found.append(
+            f"the warm-up of {warmup:,} steps leaves no step to the schedule, which ends at step {end:,}, so the rate "
+            "falls at once: lower --optim.warmup_steps or raise --optim.schedule_steps"
+        )
+    falls = not math.isclose(float(schedule(max(end, warmup + 1))), wanted, rel_tol=1e-4)
+    if end < steps and falls and warmup <= steps:
+        found.append(
+            f"the schedule ends at step {end:,}, so {steps - end:,} of {steps:,} steps train at {last:.3g}"
+            f"{', which changes nothing' if last == 0 else ''}: set --optim.schedule_steps to the last step if that is "
+            "not intended (a resumed run keeps the value of its first start)"
+        )
+    if end > steps and falls:
+        found.append(f"the schedule ends at step {end:,}, after the run (optim.schedule_steps)")
+    return found
 
 
 def make_optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformation:

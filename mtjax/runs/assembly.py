@@ -55,7 +55,7 @@ class Run(NamedTuple):
     batches: Batches  # the training data as packed batches
     choose: Callable[[Params, int], Any]  # `(params, step) -> (batch, metrics)` of a step, after the live filter
     update: Callable[..., tuple[TrainState, dict[str, Any]]]  # see `training.step.make_train_step`
-    held_out: HeldOutLoss | None  # measures the loss on the held-out source
+    held_out: HeldOutLoss | None  # measures loss and metrics on the held-out source
     coverage: HeldOutCoverage | None  # measures pass@k on a held-out source
 
 
@@ -112,6 +112,9 @@ def assemble(config: Config, start: Params | None = None, programs: dict[Any, An
         held_out = HeldOutLoss(model, config.objective, unseen, config.held_out.batches, mesh, config.chunk, reference)
     if config.coverage is not None:
         coverage = HeldOutCoverage(config.coverage, model, decoding_of(config, tokenizer), mesh, config.data.on_error)
+    if config.early_stopping is not None:
+        known = [*(held_out.names(state.params) if held_out else ()), *(coverage.names if coverage else ())]
+        config.early_stopping.check(known)
     choose = make_chooser(config.live_filter, batches, model, config.objective, mesh, config.chunk)
     parts = (config, folder, mesh, model, tokenizer, state, seed, reference, batches, choose)
     return Run(*parts, programs[key], held_out, coverage)

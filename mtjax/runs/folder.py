@@ -14,7 +14,7 @@ from mtjax.errors import InputError
 from mtjax.training.checkpoint import check_address, folders_of, place_of, saved_steps
 
 MAY_CHANGE = frozenset(
-    {"steps", "run_dir", "overwrite", "export", "log_every", "tensorboard", "checkpoint"}
+    {"steps", "run_dir", "overwrite", "export", "log_every", "tensorboard", "checkpoint", "early_stopping"}
     | {"self_check", "min_target_share", "mesh", "micro_batches", "chunk"}
 )
 """Top-level fields that a resumed run may have otherwise than its snapshot. Another mesh, as of more devices or fewer,
@@ -64,7 +64,7 @@ def _check_folder(config: Config) -> int:
     if differing := {} if new else changed(as_kept(before), as_kept(_ending(config, end))):
         listed = "; ".join(f"{name} was {old!r:.60}, is {now!r:.60}" for name, (old, now) in differing.items())
         raise InputError(f"{folder} holds a run with other settings: {listed}. Use another --run_dir, or --overwrite")
-    done = [] if config.overwrite else saved_steps(folders_of(folder, config.checkpoint.folder)[0])
+    done = saved_in(config)
     if done and new:
         raise InputError(f"{folder} has checkpoints, but no config.py that says of what; choose another --run_dir")
     if done and done[-1] > config.steps:
@@ -75,6 +75,13 @@ def _check_folder(config: Config) -> int:
     if new:  # it is of another run, or of a start that was refused
         (folder / "reference.json").unlink(missing_ok=True)
     return end
+
+
+def saved_in(config: Config) -> list[int]:
+    """Steps that the same command would find saved, oldest first."""
+    return (
+        [] if config.overwrite else saved_steps(folders_of(pathlib.Path(config.run_dir), config.checkpoint.folder)[0])
+    )
 
 
 def snapshot_elsewhere(config: Config) -> epath.Path | None:

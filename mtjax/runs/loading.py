@@ -1,5 +1,6 @@
 """A model to use, by any name: the run folder of a training run, or whatever `mtjax.model.catalog` knows."""
 
+import contextlib
 import dataclasses
 import pathlib
 from typing import Literal, NamedTuple
@@ -27,8 +28,8 @@ class Loaded(NamedTuple):
 
     model: LanguageModel  # its functions
     params: Params  # its parameters, float32
-    tokenizer: Tokenizer
-    end_ids: tuple[int, ...] = ()  # ids that end a text by the model's own files, besides the tokenizer's end token
+    tokenizer: Tokenizer  # its `end_ids` are all that end a text: its own, and those of the model's files
+    end_ids: tuple[int, ...] = ()  # ids that end a text by the model's own files
     step: int | None = None  # which checkpoint of a run it is; None if it is not a run
     task: Task | None = None  # the task that a run was trained with; None if it is not a run
     stop: tuple[str, ...] = ()  # texts that end an answer of a run
@@ -63,14 +64,13 @@ def load_any(
     if _is_run(folder):
         shape, own, end_ids = _describe(str(folder))
         model = make_language_model(shape if dtype is None else dataclasses.replace(shape, dtype=dtype))
-        its_tokenizer = load_tokenizer(tokenizer or own)
         params, taken = _read_params(folder, model, mesh, step)
-        loaded = Loaded(model, params, its_tokenizer, end_ids, taken)
+        loaded = Loaded(model, params, *_with_end_ids(tokenizer, own, end_ids), taken)
     elif step is not None:
         raise InputError(f"step={step}: only a run folder has steps, and {name!r} is none; leave --step out")
     else:
         model, params = catalog.load_model(name, mesh=mesh, dtype=dtype)
-        loaded = Loaded(model, params, load_tokenizer(tokenizer or name), catalog.end_ids(name))
+        loaded = Loaded(model, params, *_with_end_ids(tokenizer, name, catalog.end_ids(name)))
     rows = loaded.model.config.vocab_size
     if loaded.tokenizer.vocab_size > rows:
         raise InputError(
@@ -87,6 +87,20 @@ def decoding_of(config: settings.Config, tokenizer: Tokenizer) -> Decoding:
     """How the run of a config decodes, with the end tokens of the model that it starts from."""
     end_ids = () if config.init_from is None else _describe(config.init_from)[2]
     return Decoding(tokenizer, config.data.task, end_ids, config.stop)
+
+
+def _with_end_ids(asked: str | None, own: str, end_ids: tuple[int, ...]) -> tuple[Tokenizer, tuple[int, ...]]:
+    """The tokenizer with the end ids of its model's files added, and those ids.
+
+    Where another tokenizer than the model's own is asked for, only the ids that mean the same token in both count.
+    """
+    tokenizer = load_tokenizer(asked or own)
+    if asked not in (None, own) and end_ids:
+        with contextlib.suppress(InputError):  # a model without a tokenizer of its own
+            theirs = load_tokenizer(own)
+            known = [id for id in end_ids if id < min(theirs.vocab_size, tokenizer.vocab_size)]
+            end_ids = tuple(id for id in known if theirs.decode([id]) == tokenizer.decode([id]))
+    return tokenizer._replace(end_ids=tuple(dict.fromkeys((*tokenizer.end_ids, *end_ids)))), end_ids
 
 
 def _is_run(folder: pathlib.Path) -> bool:

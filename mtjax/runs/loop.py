@@ -20,17 +20,19 @@ from mtjax.inspection.self_check import self_check
 from mtjax.io.files import write_text
 from mtjax.model import huggingface
 from mtjax.model.attention import choice_for
+from mtjax.optim import describe_schedule
 from mtjax.runs.assembly import Run, assemble
 from mtjax.runs.folder import begin, check_shared, snapshot_elsewhere
 from mtjax.runs.loading import decoding_of
 from mtjax.training import step as stepping
 from mtjax.training.alarms import Alarms, read_log
 from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of, saved_steps
+from mtjax.training.early_stopping import BestSoFar, measured
 from mtjax.training.metrics_log import MetricsLog, Progress, cut_back, flops_per_token, peak_flops
 from mtjax.types import LanguageModel, Params, short_repr
 
-MEASURED = {"held_out_loss", "coverage/pass@1"}
-"""What is measured now and then, and logged whenever it is."""
+MEASURED = ("held_out", "coverage/")
+"""How the names of what is measured now and then begin; it is logged whenever it is measured."""
 
 
 @short_repr
@@ -40,7 +42,7 @@ class Result(NamedTuple):
     state: stepping.TrainState
     model: LanguageModel
     tokenizer: Tokenizer
-    exit_code: ExitCode  # `ExitCode.DONE`, or why it stopped early
+    exit_code: ExitCode  # `DONE` at the last step or where `watch` ended it; else `STOPPED` or `INTERRUPTED`
 
 
 def train(
@@ -89,7 +91,7 @@ def train(
         elsewhere = snapshot_elsewhere(config)
         for place in (folder, *([] if elsewhere is None else [elsewhere.parent])):
             settings.write_snapshot(place, dataclasses.replace(config, overwrite=False))
-        cut_back(folder / "metrics.jsonl", first)
+        cut_back(folder / "metrics.jsonl", first if found else -1)
 
     # The loop. A step's numbers are read while the next one runs; none is saved before it is known to be finite.
     log, logged = MetricsLog(folder, config.tensorboard, first), read_log(folder) if hosts.index() == 0 else []
@@ -98,8 +100,7 @@ def train(
     count = sum(x.size for x in jax.tree.leaves(state.params)) - (0 if shape.tied else shape.vocab_size * shape.width)
     flops = flops_per_token(count, shape.layers, shape.heads, shape.head_dim, config.data.sequence_length)
     progress = Progress(config.steps, first, flops, peak_flops(list(mesh.devices.flat)))
-    measured = [line.get("held_out_loss", float("inf")) for line in logged]
-    lowest = hosts.on_first(lambda: min(measured, default=float("inf")))
+    so_far = BestSoFar(config.early_stopping, hosts.on_first(lambda: measured(logged, config.early_stopping)))
     waiting: tuple[int, Any, Any] | None = None
 
     def note(number: int, values: dict[str, float], wall: dict[str, float]) -> None:
@@ -126,39 +127,44 @@ def train(
                 + (f"keeps the checkpoint of step {saved[-1]}" if saved else "has no checkpoint yet")
                 + ": lower optim.learning_rate, or look at these examples"
             )
-        wall = progress.update(number, values["loss"], config.batch_size * config.data.sequence_length)
-        if number % config.log_every == 0 or number == config.steps or not values.keys().isdisjoint(MEASURED):
+        values = stepping.present(values)
+        wall = progress.update(number, values.get("loss"), config.batch_size * config.data.sequence_length)
+        is_measured = any(name.startswith(MEASURED) for name in values)
+        if number % config.log_every == 0 or number == config.steps or is_measured:
             note(number, values, wall)
 
     exit_code = ExitCode.DONE
     with stop_poll() as should_stop:
         try:
-            if coverage and anew:
-                note(0, coverage.measure(state.params), {})
-            for number in range(first + 1, config.steps + 1):
+            if anew and (coverage or held_out):
+                start_values = coverage.measure(state.params) if coverage else {}
+                start_values |= held_out.measure(state.params) if held_out else {}
+                so_far.see(0, start_values)
+                note(0, start_values, {})
+            for number in range(first + 1, first if so_far.ended else config.steps + 1):
                 batch, chosen_by = run.choose(state.params, number - 1)
                 state, values = run.update(state, batch, jax.random.fold_in(run.seed, number), reference.params)
                 settle()
                 values = values | chosen_by
                 if coverage and coverage.due(number, config.steps):
                     values |= coverage.measure(state.params)
-                waiting = (number, values, batch.extras["segment_id"])
                 due = config.held_out is not None and number % config.held_out.every == 0
-                stop = should_stop(number)
-                if watch is not None and watch(number, state.params):
-                    stop = stop or signal.SIGTERM
+                stop, ended = should_stop(number), watch is not None and watch(number, state.params)
                 if held_out and (due or number == config.steps):
-                    loss = held_out.measure(state.params)
-                    waiting = (number, values | {"held_out_loss": loss}, batch.extras["segment_id"])
-                    if loss < lowest:
-                        settle()
-                        lowest = loss
-                        best.save(number, state)
-                if number % config.checkpoint.every == 0 or number == config.steps or stop:
+                    values |= held_out.measure(state.params)
+                waiting = (number, values, batch.extras["segment_id"])
+                if so_far.see(number, values):
+                    settle()
+                    best.save(number, state)
+                ended = ended or bool(so_far.ended)
+                if number % config.checkpoint.every == 0 or number == config.steps or stop or ended:
                     settle()
                     checkpoints.save(number, state)
-                if stop:
-                    exit_code = ExitCode.DONE if stop == signal.SIGTERM else ExitCode.INTERRUPTED
+                if stop == signal.SIGINT:
+                    exit_code = ExitCode.INTERRUPTED
+                elif stop and not ended and number < config.steps:
+                    exit_code = ExitCode.STOPPED
+                if stop or ended:
                     break
             settle()
         finally:
@@ -167,16 +173,23 @@ def train(
             if hosts.count() == 1 or isinstance(sys.exception(), NonFiniteLoss | None):  # or a host may not come
                 checkpoints.close()
                 best.close()
-    if exit_code == ExitCode.DONE and config.export and int(state.step) >= config.steps:
-        params = state.params if hosts.count() == 1 else read_whole(state.params)
+    if so_far.ended:
+        print(f"early    stop at step {int(state.step)}: {so_far.ended}")
+    finished = bool(so_far.ended) or int(state.step) >= config.steps
+    if exit_code == ExitCode.DONE and config.export and finished:
+        params, of = state.params, ""
+        if so_far.ended and so_far.best and so_far.best[0] in saved_steps(places[1]):
+            of = f"step {so_far.best[0]}, the best, "
+            params = best.restore(so_far.best[0], abstract_state(state)).params
+        params = params if hosts.count() == 1 else read_whole(params)
         if hosts.index() == 0:
             decoding = decoding_of(config, run.tokenizer)
             made = huggingface.save(config.export, model, params, tokenizer=decoding.with_template())
             card = made / "README.md"
             above = card.read_text("utf-8") if card.exists() else f"# {made.name}\n\nTrained with mtjax.\n"
             write_text(card, f"{above}\n{decoding.card()}")
-        print(f"exported to {config.export}")
-    if int(state.step) < config.steps:
+        print(f"exported {of}to {config.export}")
+    if not finished:
         print(f"stopped  step {int(state.step)} is saved; the same command goes on from there")
     return Result(state, model, run.tokenizer, exit_code)
 
@@ -193,5 +206,7 @@ def announce(run: Run, first: int) -> None:
     for name, data in (("data", run.batches), ("held out", run.held_out and run.held_out.batches)):
         if data:
             print(f"{name:<8} {data.report}", *data.report.notes, sep="\n         ")
+    if first < config.steps:
+        print("rate    ", "\n         note: ".join(describe_schedule(config.optim, config.steps, first + 1)))
     what = f"steps {first + 1} to {config.steps}" if first < config.steps else f"all {first} steps are done"
     print(f"run      {config.run_dir}, {what}", flush=True)

@@ -94,7 +94,9 @@ def open_results(
 def interrupted(journal: Journal, what: str, by: int, say: Say) -> ExitCode:
     """Say how far a job has come that the signal `by` stopped; its exit code."""
     say(f"stopped with {len(journal):,} of {journal.count:,} {what}; run the same again to go on")
-    return ExitCode.INTERRUPTED if by == signal.SIGINT else ExitCode.DONE
+    if by == signal.SIGINT:
+        return ExitCode.INTERRUPTED
+    return ExitCode.STOPPED if len(journal) else ExitCode.TERMINATED
 
 
 def is_url(name: str) -> bool:

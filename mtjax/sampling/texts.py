@@ -51,7 +51,7 @@ def sample_texts(
         prompts: texts, or token ids that are taken as they are.
         rows: rows of a chunk; on a mesh rounded up to what its rows divide into.
         prompt_ids: number of each prompt in its key; default its place in the list.
-        end_ids: tokens that end an answer, besides the tokenizer's EOS token.
+        end_ids: tokens that end an answer, besides `tokenizer.end_ids`.
         prompt_length: pad to this many tokens, so that several calls share one shape; default the longest prompt,
             rounded up to a multiple of 32 if the model has room.
 
@@ -61,7 +61,7 @@ def sample_texts(
     ids = [encode_prompt(tokenizer, prompt) if isinstance(prompt, str) else list(prompt) for prompt in prompts]
     if not ids:
         return []
-    ends = (tokenizer.end_id, *end_ids)
+    ends = tuple(dict.fromkeys((*tokenizer.end_ids, *end_ids)))
     sampler = make_sampler(model, config, end_ids=ends, pad_id=tokenizer.pad_id, decode=tokenizer.decode)
     longest = max(map(len, ids))
     length = padded_length(model, longest, config.longest) if prompt_length is None else prompt_length

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from mtjax.distributed import hosts
 from mtjax.io.files import write_text
+from mtjax.reporting.histogram import bins_in_order
 
 
 def cut_back(file: pathlib.Path, step: int) -> None:
@@ -47,7 +48,7 @@ class MetricsLog:
         """Add one step's metrics."""
         if self.file is None:
             return
-        self.file.write(json.dumps({"step": step, **values}) + "\n")
+        self.file.write(json.dumps({"step": step, **bins_in_order(values)}) + "\n")
         self.file.flush()
         for name, value in values.items() if self.board is not None else ():
             self.board.add_scalar(name, value, step)
@@ -75,7 +76,7 @@ class Progress:
             self.task = self.bar.add_task("train", total=total, completed=start, text="compiling")
             self.bar.start()
 
-    def update(self, step: int, loss: float, tokens: int) -> dict[str, float]:
+    def update(self, step: int, loss: float | None, tokens: int) -> dict[str, float]:
         """Show a finished step; returns the `time/` metrics of the run so far."""
         now = time.perf_counter()
         if self.compiling:  # the first step compiles: the clock starts after it
@@ -85,7 +86,7 @@ class Progress:
         speed = self.tokens / max(now - self.began, 1e-9)
         left = (self.total - step) * (now - self.began) / max(step - self.start, 1)
         mfu = speed * self.flops / self.peak
-        text = f"loss {loss:.4f}"
+        text = "no targets in this batch" if loss is None else f"loss {loss:.4f}"
         if step > self.start:
             text += f"  {speed:,.0f} tokens/s  MFU {mfu:.1%}  {int(left) // 60}:{int(left) % 60:02d} left"
         if self.bar is not None:

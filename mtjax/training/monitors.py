@@ -27,7 +27,7 @@ from mtjax.sampling.decoding import Decoding
 from mtjax.sampling.texts import sample_texts
 from mtjax.training.reference import Reference
 from mtjax.training.step import place_batch
-from mtjax.types import LanguageModel, Objective, Params
+from mtjax.types import LanguageModel, Mean, Objective, Params
 from mtjax.validation import PositiveInt, check_types
 
 LONGEST = 256  # longest answer in tokens, where the settings do not say
@@ -94,6 +94,11 @@ class HeldOutCoverage:
         """Whether to measure after `step`."""
         return step % self.settings.every == 0 or step == last
 
+    @property
+    def names(self) -> list[str]:
+        """The numbers that tell a better model, of those that `measure` finds."""
+        return [f"coverage/pass@{k}" for k in self.settings.all_ks]
+
     def measure(self, params: Params) -> dict[str, float]:
         """All numbers, by the names they are logged under.
 
@@ -145,7 +150,7 @@ def sampling_error(right: Int[np.ndarray, " N"] | Sequence[int], n: int, k: int)
 
 
 class HeldOutLoss:
-    """Measures the objective's loss over the first `count` batches of a held-out source, at most one pass.
+    """Measures the objective's loss and metrics over the first `count` batches of a held-out source, at most one pass.
 
     `batches` are this host's rows, made with `repeat=False`: every example once, in a fixed order. An objective's batch
     statistics are those of each held-out batch.
@@ -169,14 +174,26 @@ class HeldOutLoss:
             against = None if self.reference.policy is None else self.reference.policy(other)
             gather = getattr(objective, "statistics", None)
             known = {} if gather is None else {"statistics": gather(policy, batch, reference=against)}
-            return objective(policy, batch, reference=against, key=jax.random.key(0), **known)[0]
+            loss, metrics = objective(policy, batch, reference=against, key=jax.random.key(0), **known)
+            means = {f"held_out/{name}": mean for name, mean in metrics.items() if isinstance(mean, Mean)}
+            return {"held_out_loss": loss} | means
 
         self.loss = jax.jit(loss)
 
-    def measure(self, params: Params) -> float:
-        """Sum over the batches divided once by the count: nats per unit of weight."""
+    def names(self, params: Params) -> list[str]:
+        """What `measure` can find, without the histogram; nothing is computed."""
+        with jax.set_mesh(self.mesh):
+            batch = place_batch(self.batches.batch_at(0), self.mesh)
+            found = jax.eval_shape(self.loss, params, batch, self.reference.params)
+        return sorted(name for name in found if not name.startswith("held_out/confidence/"))
+
+    def measure(self, params: Params) -> dict[str, float]:
+        """`held_out_loss` (nats per unit of weight) and `held_out/NAME` of each metric of the objective.
+
+        Each is its sum over the batches, divided once by its count. One of which the batches have nothing is left out.
+        """
         with jax.set_mesh(self.mesh):
             placed = (place_batch(self.batches.batch_at(n), self.mesh) for n in range(self.count))
-            parts = [self.loss(params, batch, self.reference.params) for batch in placed]
-        total, count = (sum(float(part[i]) for part in parts) for i in (0, 1))
-        return total / count if count else 0.0
+            parts = jax.device_get([self.loss(params, batch, self.reference.params) for batch in placed])
+        sums = {name: [sum(float(part[name][i]) for part in parts) for i in (0, 1)] for name in parts[0]}
+        return {name: total / count for name, (total, count) in sums.items() if count}

@@ -1,7 +1,8 @@
 """One training step: the loss's sum and count over micro-batches and the mesh, one division, one update."""
 
 import contextlib
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -73,6 +74,18 @@ def check_rows(rows: int, micro_batches: int, mesh: Mesh | None) -> None:
         )
 
 
+def present(values: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics of a step as numbers, without those of which the batch has nothing.
+
+    They are left out, because 0 would read as a measured value: a log-probability of 0 is certainty.
+    """
+    numbers = {name: float(value) for name, value in values.items()}
+    own = ("loss", "grad_norm")  # never hidden: a loss that is not finite stops the run
+    absent = [name for name, value in numbers.items() if math.isnan(value) and name not in own]
+    absent += ["loss"] if numbers.get("empty") else []
+    return {name: value for name, value in numbers.items() if name not in absent}
+
+
 def strided(batch: Batch, count: int) -> Batch:
     """`[B, ...] -> [count, B / count, ...]`: row i goes to micro-batch i mod count.
 
@@ -107,7 +120,8 @@ def make_step_program(
 
     Returns:
         a jitted function of state, batch, key and reference parameters, as `StepFn`; metrics hold `loss`, `grad_norm`
-        (before clipping), `empty`, `target_tokens`, and the objective's means divided, all float32 scalars.
+        (before clipping), `empty`, `target_tokens`, and the objective's means divided, all float32 scalars. A metric
+        of which the batch has nothing (a count of 0) is NaN; see `present`.
     """
     gather: Any = getattr(objective, "statistics", None)
     policy_of = lambda params: make_policy(model, params, chunk=chunk)
@@ -145,7 +159,7 @@ def make_step_program(
         gradient = jax.tree.map(lambda g: jnp.where(live, g / jnp.where(live, loss.count, 1), 0), gradient)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         new = TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state)
-        log = {name: mean.value for name, mean in metrics.items() if isinstance(mean, Mean)}
+        log = {name: mean.or_nan for name, mean in metrics.items() if isinstance(mean, Mean)}
         log |= {"loss": loss.value, "grad_norm": optax.tree.norm(gradient), "target_tokens": loss.count}
         return new, log | {"empty": jnp.asarray(loss.count == 0, jnp.float32)}
 

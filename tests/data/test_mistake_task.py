@@ -1,11 +1,16 @@
 """The mistake task by hand: where the prefix stands, what each `loss_on` counts, and what decoding sees."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from mtjax.data.examples import check_boundary, encode_prompt, make_example
-from mtjax.data.problem import Problem
+from mtjax.data.index import Fit, build_index, join_indices
+from mtjax.data.mistake_record import Mistake, to_lines
+from mtjax.data.problem import Pair, Problem
 from mtjax.data.sources.gsm8k import Gsm8kSolutions
+from mtjax.data.sources.mistakes import Mistakes
 from mtjax.data.tasks import MistakeTask
 from mtjax.data.tasks.base import CHATML, PLAIN, QUESTION_ANSWER
 from mtjax.data.tokenizer import load_tokenizer
@@ -119,3 +124,79 @@ def test_real_mistakes_of_real_models(shared_data):
                 targets = example.weights[example.prompt_tokens :]
                 assert targets.all()
                 assert loss_on == "all" or example.weights.sum() == len(targets)
+
+
+STEPS = "Step 1: 1 + 2 = 3\n"
+INJECTED = Mistake(
+    id="m", kind="step", problem_id="p", question="1 + 2 + 3?", answer="6", prefix=STEPS, right_step="3 + 3 = 6",
+    right_rest="\n#### 6", wrong_step="3 + 5 = 8", wrong_rest="\n#### 8", wrong_answer="8", verdict="proved",
+)  # fmt: skip
+
+
+def records(tmp_path, *mistakes):
+    path = tmp_path / "mistakes.jsonl"
+    path.write_text(to_lines(mistakes))
+    return str(path)
+
+
+def test_a_preference_pair_is_a_right_and_a_wrong_rationale(byte_tokenizer):
+    problem = Problem("p", "Q?", pairs=(Pair("", "ab", "xyz"), Pair("", "ab", "uvw")))
+    task = MistakeTask(**SHORT)
+    rendered = task.render(problem)
+    assert [(one.name, one.text, one.extras, one.ends) for one in rendered] == [
+        ("chosen/0", "Q?\n[R]\nab", {"polarity": 1.0}, True),  # once, although two pairs have it
+        ("rejected/0", "Q?\n[W]\nxyz", {"polarity": 0.0}, True),
+        ("rejected/1", "Q?\n[W]\nuvw", {"polarity": 0.0}, True),
+    ]
+    with_solutions = Problem("p", "Q?", right=("ab",), wrong=("xyz",))
+    assert [one.text for one in rendered[:2]] == [one.text for one in task.render(with_solutions)]
+    one_each = dataclasses.replace(task, wrong_per_right=1.0).render(problem)
+    assert [one.extras["polarity"] for one in one_each] == [1.0, 0.0]
+
+
+def test_an_injected_mistake_is_trained_step_by_step(tmp_path, byte_tokenizer):
+    (problem,) = Mistakes(records(tmp_path, INJECTED)).problems().items
+    for loss_on, trained in (("rationale", "3 + 5 = 8"), ("prefix+rationale", "[W]3 + 5 = 8")):
+        task = MistakeTask(loss_on=loss_on, **SHORT)
+        right, wrong = task.render(problem)
+        assert right.text == f"1 + 2 + 3?\n[R]\n{STEPS}3 + 3 = 6"
+        assert wrong.text == f"1 + 2 + 3?\n[W]\n{STEPS}3 + 5 = 8"
+        assert "".join(wrong.text[span.start : span.end] for span in wrong.spans) == trained
+        assert wrong.text[: wrong.prompt_end].endswith(STEPS)
+        assert (right.ends, task.ends(wrong.extras)) == (False, False)  # the solution goes on
+        example = make_example(wrong, "p", byte_tokenizer)
+        check_boundary(wrong, example, byte_tokenizer)
+        assert example.tokens[-1] != byte_tokenizer.end_id
+
+
+def test_an_injected_mistake_is_trained_whole(tmp_path):
+    last = dataclasses.replace(INJECTED, id="l", prefix=STEPS + "3 + 3 = 6\n#### ", right_step="6", right_rest="",
+                               wrong_step="9", wrong_rest="", wrong_answer="9")  # fmt: skip
+    unknown = dataclasses.replace(INJECTED, id="u", wrong_step="3 + 4 = 7", wrong_rest="", wrong_answer="")
+    solution = dataclasses.replace(INJECTED, id="s", kind="solution", prefix="", right_rest="", wrong_rest="",
+                                   right_step=INJECTED.right_solution, wrong_step=INJECTED.wrong_solution)  # fmt: skip
+    found = Mistakes(records(tmp_path, INJECTED, last, unknown, solution), kinds="whole").problems()
+    assert "1 steps left out whose wrong solution is not known to its end" in found.notes[0]
+    rendered = MistakeTask(**SHORT).render(found.items[0])
+    assert [(one.name, one.text.partition("]\n")[2], one.ends) for one in rendered] == [
+        ("chosen/0", f"{STEPS}3 + 3 = 6\n#### 6", True),
+        ("rejected/0", f"{STEPS}3 + 5 = 8\n#### 8", True),  # the step and the solution record of it are one
+        ("rejected/1", f"{STEPS}3 + 3 = 6\n#### 9", True),
+    ]
+    assert len(Mistakes(records(tmp_path, INJECTED, solution)).problems().items[0].pairs) == 2
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_whole_solutions_and_steps_in_one_file(tmp_path, byte_tokenizer, order):
+    """The number that marks a step is 0 for whole solutions, whichever comes first; files of these alone have none."""
+    whole = dataclasses.replace(INJECTED, id="s", kind="solution", problem_id="q", question="4?", prefix="",
+                                right_rest="", wrong_rest="")  # fmt: skip
+    fit, task = Fit(64, "drop", "raise"), MistakeTask(**SHORT)
+    kinds = []
+    for mistakes in ([INJECTED, whole][::order], [whole]):
+        index = build_index(Mistakes(records(tmp_path, *mistakes)), "raise", task, byte_tokenizer, fit, None)
+        kinds.append(index.per_sequence.get("kind"))
+    assert kinds[0].tolist() == [1, 1, 0, 0][::order]
+    assert kinds[1] is None
+    joined = join_indices([index, index])
+    assert joined.per_sequence["polarity"].tolist() == [1, 0, 1, 0]

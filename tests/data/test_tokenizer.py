@@ -150,3 +150,49 @@ def test_smollm2_joins_and_renders():
     assert tokenizer.encode("<|im_end|>").ids == [tokenizer.end_id]
     for prompt, answer in [("1 + 1 =", " 2"), ("a", "b c\n\n"), ("x ", " y"), ("né", "é 😀 120")]:
         check_offsets(tokenizer, prompt + answer)
+
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def chatml(template):
+    """Bytes with the tokens of ChatML and another EOS, as base models with a chat template have them."""
+    from transformers import PreTrainedTokenizerFast
+
+    made = tk.bytes_tokenizer()
+    made.add_special_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])  # 259, 260, 261
+    fast = PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<|endoftext|>", chat_template=template)
+    return tk._from_transformers("chatml", fast)
+
+
+@pytest.mark.parametrize(
+    ("template", "ends"),
+    [
+        (CHATML, (261, 259)),
+        (CHATML.replace("<|im_end|>", "{{ eos_token }}"), (259,)),
+        (CHATML.replace("<|im_end|>", " \n<|im_end|>"), (261, 259)),
+        (CHATML.replace("<|im_end|>", "[END]"), (259,)),  # no token of the vocabulary
+        (None, (259,)),
+        ("{{ raise_exception('never') }}", (259,)),
+    ],
+)
+def test_the_token_that_closes_a_turn_is_the_end(template, ends):
+    tokenizer = chatml(template)
+    assert tokenizer.end_id == ends[0]
+    assert tokenizer.end_ids == ends
+
+
+def test_the_closing_token_is_trained_once_and_no_other_end_after_it():
+    from mtjax.data.examples import make_example
+    from mtjax.data.problem import Problem
+    from mtjax.data.tasks.chat import ChatTask
+
+    tokenizer = chatml(CHATML)
+    messages = (Message("user", "a"), Message("assistant", "b"), Message("user", "c"), Message("assistant", "d"))
+    (rendered,) = ChatTask().render(Problem("p", "", messages=messages), tokenizer)
+    example = make_example(rendered, "p", tokenizer)
+    assert example.tokens[example.weights > 0].tolist() == [ord("b"), 261, ord("d"), 261]
+    assert example.tokens[-1] == 261

@@ -11,6 +11,8 @@ import time
 import pytest
 import yaml
 
+from mtjax.errors import ExitCode
+
 LAUNCH = pathlib.Path("launch")
 SCRIPTS = sorted(LAUNCH.glob("*.sh"))
 
@@ -86,6 +88,31 @@ def test_slurm_says_what_it_would_run_and_each_task_gets_its_number(tmp_path):
     assert said.stdout == "4 1 gpu-1:20014: -m mtjax.train configs/tiny.py a b\n", said.stderr
 
 
+@pytest.mark.parametrize(
+    ("code", "state", "more", "requeued"),
+    [
+        (75, "RUNNING", {}, True),
+        (143, "RUNNING", {}, True),
+        (75, "COMPLETING", {}, False),  # cancelled by its user
+        (75, "RUNNING", {"REQUEUE": "0"}, False),
+        (0, "RUNNING", {}, False),
+        (2, "RUNNING", {}, False),
+    ],
+)
+def test_slurm_requeues_a_job_that_was_stopped_and_saved(tmp_path, code, state, more, requeued):
+    for name, body in {
+        "scontrol": f'[[ $1 == show ]] && echo gpu-1 || echo "$@" >> {tmp_path}/asked',
+        "squeue": f"[[ $* == *--jobs=7* ]] && echo {state}",
+        "srun": f"exit {code}",
+    }.items():
+        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    settings = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "gpu-1", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    assert run("launch/slurm.sh", "configs/tiny.py", **settings, **more).returncode == code
+    asked = tmp_path / "asked"
+    assert (asked.read_text() if asked.exists() else "") == ("requeue 7\n" if requeued else "")
+
+
 def test_tpu_vm_says_what_it_would_run_and_a_worker_finds_itself(tmp_path):
     said = run("launch/tpu_vm.sh", "slice", "us-east5-a", "configs/tiny.py", "--run_dir=a b", DRY_RUN="1")
     assert said.stdout.startswith("gcloud compute tpus tpu-vm ssh slice --zone=us-east5-a --worker=all --command=")
@@ -110,19 +137,27 @@ def test_tpu_vm_says_what_it_would_run_and_a_worker_finds_itself(tmp_path):
 
 
 POD = {"restartPolicy": str, "terminationGracePeriodSeconds": int, "nodeSelector": dict, "containers": [dict]}
+FAIL_JOB = {"action": str, "onExitCodes": {"containerName": str, "operator": str, "values": [int]}}
 JOB = {"parallelism": int, "completions": int, "completionMode": str, "backoffLimit": int, "template": {"spec": POD}}
+JOB |= {"podFailurePolicy": {"rules": [FAIL_JOB]}}
 JOBSET = {
     "apiVersion": str,
     "kind": str,
     "metadata": {"name": str, "annotations": dict},
     "spec": {
-        "failurePolicy": {"maxRestarts": int},
+        "failurePolicy": {"maxRestarts": int, "rules": [{"action": str, "onJobFailureReasons": [str]}]},
         "replicatedJobs": [{"name": str, "replicas": int, "template": {"spec": JOB}}],
     },
 }
 CONTAINER = {"name": str, "image": str, "command": [str], "args": [str], "ports": [{"containerPort": int}]}
 CONTAINER |= {"env": [dict], "resources": {"limits": dict}}
-SKY = {"name": str, "num_nodes": int, "resources": {"accelerators": str}, "workdir": str, "envs": dict}
+SKY = {
+    "name": str,
+    "num_nodes": int,
+    "resources": {"accelerators": str, "job_recovery": {"recover_on_exit_codes": [int]}},
+    "workdir": str,
+    "envs": dict,
+}
 SKY |= {"setup": str, "run": str}
 
 
@@ -152,6 +187,11 @@ def test_the_jobset_conforms_and_its_pods_find_each_other():
     conforms(container, CONTAINER)
     env = {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in container["env"]}
     assert int(env["MTJAX_HOSTS"]) == spec["parallelism"] == spec["completions"]
+    # A stop that saved fails the Job, whose JobSet restarts it; what a restart cannot change fails the JobSet.
+    (rule,) = spec["podFailurePolicy"]["rules"]
+    assert not {ExitCode.STOPPED, ExitCode.TERMINATED, ExitCode.HOST_LOST, 137} & set(rule["onExitCodes"]["values"])
+    assert {ExitCode.BAD_INPUT, ExitCode.NON_FINITE, ExitCode.STORAGE} <= set(rule["onExitCodes"]["values"])
+    assert rule["onExitCodes"]["containerName"] == container["name"]
     assert spec["completionMode"] == "Indexed"  # what MTJAX_HOST is read from
     assert "job-completion-index" in env["MTJAX_HOST"]["fieldRef"]["fieldPath"]
     address, _, port = env["MTJAX_COORDINATOR"].partition(":")
@@ -164,6 +204,7 @@ def test_the_jobset_conforms_and_its_pods_find_each_other():
 def test_the_sky_file_conforms():
     task = yaml.safe_load((LAUNCH / "skypilot.yaml").read_text())
     conforms(task, SKY)
+    assert task["resources"]["job_recovery"]["recover_on_exit_codes"] == [ExitCode.STOPPED, ExitCode.TERMINATED]
     script = task["run"].replace("python -m", "echo $MTJAX_HOSTS $MTJAX_HOST $MTJAX_COORDINATOR")
     said = run(
         "bash",
@@ -199,7 +240,7 @@ def test_the_supervisor_starts_again_after_a_loss_and_not_after_an_error(tmp_pat
     assert "exit code 6; start 2 of 21" in said.stderr
     assert "exit code 137; start 3 of 21" in said.stderr
     count.unlink()
-    for code in (2, 5, 7, 127):
+    for code in (2, 5, 7, 75, 127, 143):
         command, count = supervised(tmp_path, f"exit {code}")
         assert run(*command).returncode == code
         assert len(count.read_text().split()) == 1
@@ -210,10 +251,10 @@ def test_the_supervisor_starts_again_after_a_loss_and_not_after_an_error(tmp_pat
     assert "given up after 1 restarts" in said.stderr
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
 def test_the_supervisor_passes_a_signal_on_and_ends(tmp_path, sent, code):
-    # The child saves for a moment, then ends with 0.
-    command, count = supervised(tmp_path, "trap 'sleep 0.3; exit 0' TERM; while true; do sleep 0.05; done")
+    # The child saves for a moment, then ends with 75.
+    command, count = supervised(tmp_path, "trap 'sleep 0.3; exit 75' TERM; while true; do sleep 0.05; done")
     # A shell cannot trap a signal that it was started without, as SIGINT is where a suite runs in the background.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(command)

@@ -14,6 +14,8 @@ from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.sampler import Sample
 from tests.evaluation.scripted import bigram_model, script
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 PROBLEMS = [Problem("a", "3 + 4 =", "7"), Problem("b", "2 + 1 =", "3"), Problem("c", "4 + 3 =", right=("Answer: 7",))]
 
 

@@ -186,7 +186,7 @@ def test_chats_end_in_trained_end_tokens():
 
 def test_the_begin_token_stands_once():
     assert "as the tokenizer wants" in self_check.check_begins(parts_of(CompletionTask()), ARITHMETIC)
-    assert self_check.check_begins(parts_of(CompletionTask()), BYTES) == "once in front of 16 texts"
+    assert self_check.check_begins(parts_of(CompletionTask()), BYTES) == "one before each of 16 texts"
     # One in the template replaces the tokenizer's own; two are two.
     once = parts_of(CompletionTask(template="<|bos|>{question}\n"))
     self_check.check_begins(once, BYTES)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mtjax.errors import InputError, note
 from mtjax.model import huggingface
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.families import FAMILIES, config_from_json, config_to_json, family_of
@@ -66,6 +67,130 @@ def test_published_sizes_belong_to_their_family(name):
 def test_the_nearest_family_is_named_where_none_fits():
     with pytest.raises(huggingface.InputError, match="qkv_bias=True, qk_norm=True and window=None: change"):
         family_of(dataclasses.replace(SMALL, qkv_bias=True, qk_norm=True))
+
+
+LLAMA = golden.COMMON | {"model_type": "llama", "tie_word_embeddings": False}
+LINEAR = {"rope_type": "linear", "factor": 2.0}
+NEW = {"rope_type": "default", "rope_theta": 5e5}
+TO_LLAMA3 = {
+    "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}  # fmt: skip
+
+
+# Logits of tokens 0..2 behind the fixture's tokens, from LlamaForCausalLM of transformers 5.23.0 (torch 2.13.0, CPU).
+@pytest.mark.parametrize(
+    ("rope", "theta", "logits", "said"),
+    [
+        ({"rope_parameters": NEW, "rope_scaling": None}, 5e5, (-1.48675, -0.09612, 0.65873), ""),
+        ({"rope_parameters": NEW, "rope_theta": 1e4}, 5e5, (-1.48675, -0.09612, 0.65873), "not rope_theta=10000.0"),
+        ({"rope_parameters": NEW, "rope_scaling": LINEAR}, 1e4, (-1.69617, 0.03472, 0.83056), "rope_scaling is used"),
+        (
+            {"rope_parameters": NEW, "rope_scaling": LINEAR | {"rope_theta": 5e5}},
+            *(5e5, (-1.68054, 0.02009, 0.82618), "rope_scaling is used"),
+        ),
+        (
+            {"rope_parameters": NEW, "rope_scaling": LINEAR, "rope_theta": 5e5},
+            *(5e5, (-1.68054, 0.02009, 0.82618), "rope_scaling is used"),
+        ),
+        (
+            {"rope_parameters": LINEAR | {"rope_theta": 5e5}, "rope_scaling": {}},
+            *(5e5, (-1.68054, 0.02009, 0.82618), ""),
+        ),
+        (
+            {"rope_scaling": LINEAR | {"type": "dynamic"}},
+            *(1e4, (-1.69617, 0.03472, 0.83056), "rope_type 'linear' is used, not type 'dynamic'"),
+        ),
+        ({"rope_scaling": {"factor": 4.0}}, 1e4, (-1.56749, -0.06344, 0.69713), "'default' does not use factor"),
+        (
+            {"rope_scaling": TO_LLAMA3, "original_max_position_embeddings": 32},
+            *(1e4, (-1.45756, -0.11206, 0.65534), "original_max_position_embeddings=32 is used, not 64"),
+        ),
+    ],
+)
+def test_rotary_settings_in_two_places_are_read_as_by_transformers_and_said(
+    rope, theta, logits, said, tmp_path, capsys
+):
+    note.cache_clear()
+    model, params = huggingface.load(golden.write(tmp_path, LLAMA | rope))
+    assert model.config.rope_theta == theta
+    tokens = jnp.asarray(golden.TOKENS, jnp.int32)[None]
+    found = model.logits(params, model.hidden(params, tokens, jnp.ones_like(tokens)))
+    np.testing.assert_allclose(found[0, -1, :3], logits, atol=2e-4)
+    told = capsys.readouterr().err
+    assert said in told
+    assert bool(said) == bool(told)
+
+
+@pytest.mark.parametrize("other", [{}, {"rope_parameters": NEW}, {"rope_scaling": LINEAR}])
+@pytest.mark.parametrize("key", ["rope_scaling", "rope_parameters"])
+@pytest.mark.parametrize(
+    ("rope", "message"),
+    [
+        ({"rope_type": "longrope", "factor": 2.0}, "rope type 'longrope' is not supported; expected default, linear,"),
+        ({"type": "mrope", "mrope_section": [1, 1, 2]}, "rope type 'mrope' is not supported"),
+        ({"rope_type": "linear", "type": "ntk", "factor": 2.0}, "rope type 'ntk' is not supported"),
+        ({"rope_type": "linear", "factor": 2.0, "long_factor": [1.0]}, "rotary option 'long_factor' is not known"),
+        ({"rope_type": "default", "partial_rotary_factor": 0.5}, "'partial_rotary_factor' is 0.5"),
+        ({"full_attention": {"rope_theta": 1e4}}, "expected a flat dict"),
+        ([1, 2], "expected a flat dict"),
+    ],
+)
+def test_unknown_rotary_settings_are_refused_wherever_they_stand(key, rope, message, other):
+    with pytest.raises(InputError, match=f"config.json: {key}.*{message}"):
+        config_from_json(LLAMA | other | {key: rope})
+
+
+@every_family
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("attention_bias", True), ("mlp_bias", True), ("attn_logit_softcapping", 50.0),
+        ("final_logit_softcapping", 30.0), ("query_pre_attn_scalar", 144), ("hidden_activation", "gelu"),
+        ("num_local_experts", 8), ("num_experts_per_tok", 2), ("residual_multiplier", 0.22), ("logits_scaling", 8.0),
+        ("embedding_multiplier", 12.0), ("clip_qkv", 8.0), ("use_qk_norm", True), ("no_rope_layers", [1, 0]),
+        ("per_layer_config", {"0": {}}), ("transformers_weights", "other.safetensors"), ("rope_interleaved", True),
+        ("dual_chunk_attention_config", {"chunk_size": 4}), ("is_encoder_decoder", True), ("vision_config", {"a": 1}),
+        ("attention_chunk_size", 8192), ("use_bias", True), ("parallel_attn", True), ("alibi", True),
+        ("mup_base_width", 256), ("attention_multiplier", 0.5), ("layernorm_epsilon", 1e-5), ("mtp_num_layers", 1),
+    ],
+)  # fmt: skip
+def test_a_key_that_speaks_of_the_computation_is_refused_by_name(name, key, value):
+    with pytest.raises(InputError, match=f"config.json: {key} is .* {name} decoder has no such setting"):
+        config_from_json(LLAMA | {"model_type": name, key: value})
+
+
+def test_a_window_where_the_family_has_none_is_refused():
+    for key, value in (("sliding_window", 4), ("layer_types", ["sliding_attention"] * 4), ("use_sliding_window", True)):
+        with pytest.raises(InputError, match=f"config.json: {key} is"):
+            config_from_json(LLAMA | {key: value})
+    for changed in ({"use_sliding_window": False, "sliding_window": 4}, {"sliding_window": None}):
+        for name in ("qwen2", "qwen3"):  # transformers fails later, with a TypeError
+            with pytest.raises(InputError, match="layer_types has 'sliding_attention', but sliding_window is null"):
+                config_from_json(LLAMA | {"model_type": name, "layer_types": ["sliding_attention"] * 4} | changed)
+
+
+@every_family
+def test_settings_that_are_switched_off_and_unknown_notes_are_read(name, capsys):
+    note.cache_clear()
+    idle = {"attn_logit_softcapping": None, "num_experts": 0, "residual_multiplier": 1.0, "attention_bias": False}
+    idle |= {"layer_types": ["full_attention"] * 4, "quantization_config": None, "hidden_activation": "silu"}
+    idle |= {"rope_interleaved": False, "is_llama_config": True, "transformers.js_config": {"dtype": "q4"}}
+    idle |= {"max_window_layers": 28, "use_cache": True, "pretraining_tp": 1, "_name_or_path": "x", "pruned_heads": {}}
+    family = LLAMA | {"model_type": name, "sliding_window": None}
+    assert config_from_json(family | idle) == config_from_json(family)
+    assert not capsys.readouterr().err
+    assert config_from_json(family | {"my_notes": "ours", "attention_dropout": 0.1}) == config_from_json(family)
+    told = capsys.readouterr().err
+    assert "my_notes" in told
+    assert "attention_dropout is not applied" in told
+
+
+@pytest.mark.parametrize("names", [["LlamaForSequenceClassification"], ["LlamaModel"], "RewardModel"])
+def test_another_head_is_refused(names):
+    with pytest.raises(InputError, match="has no language-model head; expected LlamaForCausalLM"):
+        config_from_json(LLAMA | {"architectures": names})
+    assert config_from_json(LLAMA | {"architectures": ["LLaMAForCausalLM"]}) == config_from_json(LLAMA)
 
 
 def qwen3(tensors, config, tokens):

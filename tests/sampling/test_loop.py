@@ -33,6 +33,7 @@ TOKENIZER = types.SimpleNamespace(
     decode=lambda ids: "".join(chr(97 + i) if i < 26 else "~" for i in ids),
     bos_id=None,
     end_id=29,
+    end_ids=(29,),
     pad_id=28,
 )
 

@@ -26,6 +26,8 @@ from mtjax.training.alarms import Alarms, Sums, read_log
 from mtjax.training.monitors import CoverageConfig, HeldOutCoverage, sampling_error
 from tests.evaluation.scripted import bigram_model, script
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 BYTES = load_tokenizer("bytes")
 
 

@@ -22,6 +22,8 @@ from mtjax.objectives.dco import Dco
 from mtjax.objectives.nll import Nll
 from mtjax.training.live_filter import LiveFilter, make_chooser
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 BYTES = load_tokenizer("bytes")
 MODEL = make_language_model(
     DecoderConfig(vocab_size=259, width=8, layers=1, heads=1, kv_heads=1, head_dim=8, mlp_width=8)

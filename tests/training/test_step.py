@@ -21,7 +21,7 @@ from mtjax.objectives import OBJECTIVES
 from mtjax.objectives.nll import Nll
 from mtjax.optim import OptimConfig, make_optimizer, make_schedule
 from mtjax.training.reference import frozen_reference
-from mtjax.training.step import init_state, make_train_step, state_shardings, strided
+from mtjax.training.step import init_state, make_train_step, present, state_shardings, strided
 from tests.objectives.fakes import random_batch
 
 # Every size that a mesh axis splits is a multiple of eight, so that each axis may have all eight devices.
@@ -149,6 +149,8 @@ def test_an_empty_batch_changes_nothing_and_says_so():
     close(params, START, 0)
     assert metrics["empty"] == 1
     assert metrics["loss"] == 0
+    assert np.isnan(metrics["entropy"])  # not 0, which would say that the model was certain
+    assert present(metrics).keys() == {"empty", "grad_norm", "target_tokens"}
 
 
 @pytest.mark.parametrize("name", sorted(OBJECTIVES))

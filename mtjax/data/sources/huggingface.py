@@ -28,7 +28,8 @@ class Hub(Source):
             import datasets
         except ImportError as error:
             raise InputError(
-                f"Hub({self.path!r}) needs the package 'datasets': pip install 'mtjax[hub]', or use JSONL"
+                f"Hub({self.path!r}) needs the package 'datasets': run pip install -e '.[hub]' in mtjax's folder, or "
+                "use JSONL"
             ) from error
         try:
             rows = datasets.load_dataset(self.path, self.subset, split=self.part)

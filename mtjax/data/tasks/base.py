@@ -1,7 +1,7 @@
 """The contract of a task, and what tasks share: templates, target spans, and the choice of solutions."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import ClassVar, NamedTuple
 
 from mtjax.data.problem import Message, Problem
@@ -31,14 +31,19 @@ def choose_solutions(problem: Problem, wrong_per_right: float | None) -> list[tu
     """
     right = [(f"right/{number}", text, True) for number, text in enumerate(problem.right)]
     wrong = [(f"wrong/{number}", text, False) for number, text in enumerate(problem.wrong)]
+    kept = choose_wrong(problem.id, len(right), [name for name, _, _ in wrong], wrong_per_right)
+    return right + [solution for solution in wrong if solution[0] in kept]
+
+
+def choose_wrong(problem_id: str, right: int, wrong: Collection[str], wrong_per_right: float | None) -> Collection[str]:
+    """The names of the wrong solutions to take beside `right` right ones; see `choose_solutions`."""
     if wrong_per_right is None:
-        return right + wrong
+        return wrong
     if not 0 <= wrong_per_right < math.inf:
         raise InputError(f"task.wrong_per_right={wrong_per_right}: expected a number >= 0, or None for all")
-    share = wrong_per_right * len(right)
-    take = math.floor(share) + (unit(problem.id, "rounding") < share % 1)
-    kept = sorted(wrong, key=lambda solution: unit(problem.id, solution[0]))[:take]
-    return right + [solution for solution in wrong if solution in kept]
+    share = wrong_per_right * right
+    take = math.floor(share) + (unit(problem_id, "rounding") < share % 1)
+    return sorted(wrong, key=lambda name: unit(problem_id, name))[:take]
 
 
 class Span(NamedTuple):

@@ -15,8 +15,8 @@ class ChatTask(Task):
     """Conversations in the tokenizer's chat template: targets are what the assistant says, turn by turn.
 
     Each assistant turn counts from the end of its header to the token that closes it, that one included, so the model
-    learns to stop. White space the template puts after the closing token does not count. If the template closes turns
-    without the tokenizer's end token, that is added after the last turn.
+    learns to stop. White space the template puts after the closing token does not count. The token that closes a turn
+    is `Tokenizer.end_id`; if the template closes turns without a token, the EOS token is added after the last turn.
 
     A problem without messages becomes a user turn with the question and an assistant turn per right solution.
     """

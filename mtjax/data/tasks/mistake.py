@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from mtjax.data.problem import Problem
-from mtjax.data.tasks.base import PLAIN, TASKS, Rendered, Span, Task, choose_solutions, fill
+from mtjax.data.tasks.base import PLAIN, TASKS, Rendered, Span, Task, choose_wrong, fill
+from mtjax.data.tasks.pair import KINDS
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 
@@ -14,6 +15,10 @@ from mtjax.errors import InputError
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MistakeTask(Task):
     """Right and wrong rationales, each after a prefix that says which it is (Tong et al., ACL 2024, section 4.2).
+
+    Rationales are the problem's right and wrong solutions, and the chosen and rejected sides of its pairs. Of a pair of
+    steps the right steps before it stand between prefix and step, and no end token follows: the solution goes on.
+    Injected mistakes (`data.source:mistakes`) are taken whole with `kinds="whole"`, and step by step with `"step"`.
 
     Formula: one sequence `question + prefix + rationale + end` per rationale, never two rationales in one. The prefix
     ends its line. Where it stands shows only in templates with text after the question: with QUESTION_ANSWER,
@@ -25,7 +30,7 @@ class MistakeTask(Task):
     """
 
     name: ClassVar[str] = "mistake"
-    needs: ClassVar[str] = "right or wrong solutions"
+    needs: ClassVar[str] = "right or wrong solutions, or pairs"
     prefixes: ClassVar[Mapping[str, bool | None]] = {"right": True, "wrong": False}
 
     decode_prefix: Literal["correct", "incorrect"]  # Before the answer when decoding; "incorrect" to study mistakes.
@@ -36,7 +41,7 @@ class MistakeTask(Task):
     """Which tokens are targets: all text, the prefix's and rationale's own characters, or the rationale's. The end
     token always is."""
     template: str = PLAIN  # Text around the question, with `{question}` once; should end in a line break.
-    wrong_per_right: float | None = None  # Wrong rationales per right one of a problem; None takes all.
+    wrong_per_right: float | None = None  # Wrong rationales (or steps) per right one of a problem; None takes all.
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -61,17 +66,40 @@ class MistakeTask(Task):
 
     def render(self, problem: Problem, tokenizer: Tokenizer | None = None) -> list[Rendered]:
         rendered = []
-        for name, rationale, right in choose_solutions(problem, self.wrong_per_right):
+        for name, context, rationale, right, whole in _rationales(problem, self.wrong_per_right):
             prompt, prefix = self.prompt(problem, right), self.correct_prefix if right else self.incorrect_prefix
-            text = prompt + rationale.strip()
+            text = prompt + context + rationale
             # The prefix is followed by the rest of the template, or by a line break.
             tail = self.template.partition("{question}")[2] if self.prefix_in == "prompt" else "\n"
-            start = len(prompt) - len(tail) - len(prefix)
-            answer = Span(len(prompt), len(text), 1.0)
+            start, begin = len(prompt) - len(tail) - len(prefix), len(prompt) + len(context)
+            answer = Span(begin, len(text), 1.0)
             spans = {
                 "all": (Span(0, len(text), 1.0),),
                 "prefix+rationale": (Span(start, start + len(prefix), 1.0), answer),
                 "rationale": (answer,),
             }[self.loss_on]
-            rendered.append(Rendered(name, text, spans, len(prompt), True, {"polarity": float(right)}))
+            extras = {"polarity": float(right)} | ({} if whole else {"kind": KINDS["step"]})
+            rendered.append(Rendered(name, text, spans, begin, whole, extras))
         return rendered
+
+    def ends(self, extras: Mapping[str, float]) -> bool:
+        """Whole rationales are closed by the end token; a step of a solution is not."""
+        return extras.get("kind", KINDS["full"]) == KINDS["full"]
+
+
+def _rationales(problem: Problem, wrong_per_right: float | None) -> list[tuple[str, str, str, bool, bool]]:
+    """The rationales to train on, as (name, right steps before it, text, is right, is whole); equal ones once."""
+    found = [(f"right/{n}", "", text.strip(), True, True) for n, text in enumerate(problem.right)]
+    found += [(f"wrong/{n}", "", text.strip(), False, True) for n, text in enumerate(problem.wrong)]
+    if problem.pairs:
+        for n, pair in enumerate(problem.pairs):
+            whole = pair.kind == "full"
+            sides = (pair.chosen.strip(), pair.rejected.strip()) if whole and not pair.context else (
+                pair.chosen, pair.rejected
+            )  # fmt: skip
+            found += [(f"chosen/{n}", pair.context, sides[0], True, whole)]
+            found += [(f"rejected/{n}", pair.context, sides[1], False, whole)]
+        found = list({one[1:]: one for one in reversed(found)}.values())[::-1]  # the first of each
+    wrong = [one[0] for one in found if not one[3]]
+    kept = choose_wrong(problem.id, len(found) - len(wrong), wrong, wrong_per_right)
+    return sorted((one for one in found if one[3] or one[0] in kept), key=lambda one: not one[3])

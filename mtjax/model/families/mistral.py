@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from mtjax.model.decoder import DecoderConfig
-from mtjax.model.families.base import FAMILIES, Family, sliding_window
+from mtjax.model.families.base import FAMILIES, Family
+from mtjax.model.families.keys import sliding_window
 from mtjax.model.families.llama import LLAMA_2
 
 
@@ -20,6 +21,7 @@ class Mistral(Family):
 
     architecture = "MistralForCausalLM"
     max_length = 131072
+    reads = ("sliding_window", "layer_types")
     sizes = {"mistral-7b": replace(LLAMA_2, kv_heads=8, mlp_width=14336, window=4096, max_length=32768)}  # version 0.1
 
     @classmethod

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from mtjax.model.decoder import DecoderConfig
-from mtjax.model.families.base import FAMILIES, Family, flag, number, shape, sliding_window
+from mtjax.model.families.base import FAMILIES, Family, shape
+from mtjax.model.families.keys import flag, number, sliding_window
 from mtjax.model.families.tensors import LLAMA_TENSORS, Entry, in_layer
 
 QWEN25 = DecoderConfig(head_dim=128, rope_theta=1e6, norm_eps=1e-6, qkv_bias=True, max_length=32768)
@@ -23,6 +24,7 @@ class Qwen2(Family):
 
     architecture = "Qwen2ForCausalLM"
     max_length = 32768
+    reads: ClassVar[tuple[str, ...]] = ("use_sliding_window", "sliding_window", "max_window_layers", "layer_types")
     switches: ClassVar[Mapping[str, Any]] = {"qkv_bias": True}
     tensors: ClassVar[tuple[Entry, ...]] = (
         *LLAMA_TENSORS,
@@ -44,7 +46,7 @@ class Qwen2(Family):
     def window(cls, config: Mapping[str, Any], layers: int) -> tuple[int | None, tuple[bool, ...] | None]:
         """`sliding_window` if `use_sliding_window`, in the layers from `max_window_layers` on or by `layer_types`."""
         if not flag(config, "use_sliding_window"):
-            return None, None
+            return sliding_window({**config, "sliding_window": None}, (False,) * layers)
         first = number(config, "max_window_layers", 28, least=0)
         return sliding_window(config, tuple(layer >= first for layer in range(layers)))
 

@@ -1,0 +1,51 @@
+"""`launch/example_data.py`: the stand-in for GSM8K has its format, and says the truth about its solutions."""
+
+import re
+import runpy
+import sys
+
+import pytest
+
+from mtjax.data.sources.gsm8k import Gsm8k, Gsm8kSolutions
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("data") / "gsm8k"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["example_data.py", str(place), "--offline"])
+        for _ in range(2):  # what exists is kept
+            with pytest.raises(SystemExit, match="^0$"):
+                runpy.run_path("launch/example_data.py", run_name="__main__")
+    return place
+
+
+def holds(text):
+    return all(eval(left) == int(right) for left, right in re.findall(r"(\d+ [*+-] \d+) = (\d+)", text))
+
+
+def test_human_solutions_hold_and_end_in_their_answer(folder):
+    problems = Gsm8k(str(folder / "train.jsonl")).problems().items
+    assert len(problems) == 2000
+    for problem in problems[:200]:
+        (solution,) = problem.right
+        assert holds(solution)
+        assert solution.split("#### ")[1] == problem.answer == re.findall(r"= (\d+)", solution)[-1]
+
+
+def test_wrong_solutions_break_an_equation_and_right_ones_hold(folder):
+    problems = Gsm8kSolutions(str(folder / "example_model_solutions.jsonl")).problems().items
+    assert min(sum(bool(problem.right) for problem in problems), sum(bool(problem.wrong) for problem in problems)) > 500
+    for problem in problems[:200]:
+        assert all(holds(text) and text.endswith(f"A: {problem.answer}") for text in problem.right)
+        assert not any(holds(text) or text.endswith(f": {problem.answer}") for text in problem.wrong)
+
+
+def test_the_config_of_a_real_model_reads_it(folder, monkeypatch):
+    from mtjax.config import read_file
+
+    source = read_file("configs/gsm8k_smollm2_nll.py").data.source
+    monkeypatch.chdir(folder.parent.parent)
+    assert source.path == "data/gsm8k/example_model_solutions.jsonl"
+    (folder.parent.parent / "data").exists() or (folder.parent.parent / "data").symlink_to(folder.parent)
+    assert len(source.problems().items) > 100
