@@ -84,9 +84,8 @@ def load_any(
 
 
 def decoding_of(config: settings.Config, tokenizer: Tokenizer) -> Decoding:
-    """How the run of a config decodes, with the end tokens of the model that it starts from."""
-    end_ids = () if config.init_from is None else _describe(config.init_from)[2]
-    return Decoding(tokenizer, config.data.task, end_ids, config.stop)
+    """How the run of a config decodes; its tokenizer knows the end tokens of the model that it starts from."""
+    return Decoding(tokenizer, config.data.task, stop=config.stop)
 
 
 def _with_end_ids(asked: str | None, own: str, end_ids: tuple[int, ...]) -> tuple[Tokenizer, tuple[int, ...]]:
