@@ -37,7 +37,11 @@ def short_help(settings: Any, prog: str, chosen: Mapping[str, str] | None = None
         if tyro.conf.Positional in getattr(hint, "__metadata__", ()):
             arguments.append((name.upper(), said))
         elif any(classes_in(hint)) or registry_of(hint) is not None or dataclasses.is_dataclass(value):
-            groups += ["", f"{name}: {_sentence(said)}".rstrip(": "), *_group(name, hint, value, width, chosen or {})]
+            groups += [
+                "",
+                textwrap.shorten(f"{name}: {_sentence(said)}".rstrip(": "), width, placeholder=" ..."),
+                *_group(name, hint, value, width, chosen or {}),
+            ]
         else:
             alone.append((f"--{name}{_equals(value)}", said))
     usage = " ".join([prog, *(name for name, _ in arguments), "[--name=value ...] [part:choice ...]"])
