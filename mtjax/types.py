@@ -7,7 +7,7 @@ of T), K head width, F hidden width, V vocabulary, L layers, S segments per row,
 import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -16,25 +16,32 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 AnyArray = Any
 """A NumPy array on the host, a jax array on the mesh, or an abstract one."""
 
+Kind = TypeVar("Kind")
+
 Params = Mapping[str, Any]
 """A nested dict of arrays: the parameters of one model."""
 
 
-def short_repr(result: Any) -> str:
-    """`Name(field=..., ...)` of a named tuple, for its `__repr__`: arrays and long lists as their sizes.
+def short_repr(kind: type[Kind]) -> type[Kind]:
+    """Decorator of a named tuple whose `repr` has arrays and long lists as their sizes.
 
-    >>> class Found(NamedTuple):
+    >>> @short_repr
+    ... class Found(NamedTuple):
     ...     weights: Any
     ...     ids: list[str]
-    ...     __repr__ = short_repr
     >>> Found({"a": jnp.zeros((2, 3))}, list("abcdef"))
     Found(weights=<1 arrays, 6 numbers>, ids=<6 items>)
     """
+    kind.__repr__ = _repr  # type: ignore[method-assign, assignment]
+    return kind
+
+
+def _repr(result: Any) -> str:
     return f"{type(result).__name__}({', '.join(f'{name}={_short(getattr(result, name))}' for name in result._fields)})"
 
 
 def _short(value: Any) -> str:
-    if getattr(type(value), "__repr__", None) is short_repr:
+    if getattr(type(value), "__repr__", None) is _repr:
         return repr(value)
     arrays = [leaf for leaf in jax.tree.leaves(value) if hasattr(leaf, "shape") and hasattr(leaf, "dtype")]
     if arrays and arrays[0] is value:
@@ -52,6 +59,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 100 else f"{text[:60]}...<{len(text):,} characters>"
 
 
+@short_repr
 class Batch(NamedTuple):
     """Packed rows of examples. NumPy arrays on the host, jax arrays on the mesh.
 
@@ -68,9 +76,8 @@ class Batch(NamedTuple):
     segments: Int[AnyArray, "*B T"]
     extras: Mapping[str, AnyArray]
 
-    __repr__ = short_repr
 
-
+@short_repr
 class TokenScores(NamedTuple):
     """What a policy says of each token, in float32; only `logprob` carries gradient.
 
@@ -84,8 +91,6 @@ class TokenScores(NamedTuple):
     logprob: Float[Array, "*B T"]
     entropy: Float[Array, "*B T"]
     top_logprob: Float[Array, "*B T"]
-
-    __repr__ = short_repr
 
 
 class Mean(NamedTuple):
@@ -117,6 +122,7 @@ Metrics = Mapping[str, Mean]
 """Named means for the log; never part of the loss."""
 
 
+@short_repr
 class LanguageModel(NamedTuple):
     """A decoder-only language model as pure functions; which library defines the network stays behind them.
 
@@ -141,8 +147,6 @@ class LanguageModel(NamedTuple):
     init_cache: Callable[[int, int], Any]
     decode: Callable[[Params, Any, Int[Array, "B N"], Int[Array, "B N"]], tuple[Float[Array, "B N D"], Any]]
     axes: Any
-
-    __repr__ = short_repr
 
 
 @runtime_checkable

@@ -63,6 +63,7 @@ class Report(NamedTuple):
         )
 
 
+@short_repr
 class Batches(NamedTuple):
     """The data of a run as functions of the step."""
 
@@ -82,8 +83,6 @@ class Batches(NamedTuple):
     steps_per_epoch: int  # steps until every row has been seen (of one source; of a mixture, rows over batch size)
     report: Report  # what the data came to
     fingerprint: str  # of everything the batches depend on but the seed and the batch size
-
-    __repr__ = short_repr
 
 
 def problems(config: DataConfig) -> Problems:

@@ -48,14 +48,13 @@ class Problem:
     source: str = ""  # Where it comes from, such as "gsm8k".
 
 
+@short_repr
 class Problems(NamedTuple):
     """What a source gives."""
 
     items: Sequence[Problem]  # random access, which may read lazily
     skipped: int = 0  # how many records were left out because they could not be read (`on_error="skip"`)
     notes: tuple[str, ...] = ()  # one sentence per thing the user should know, such as the first record skipped and why
-
-    __repr__ = short_repr
 
 
 SCHEMAS: dict[str, tuple[str, ...]] = {

@@ -58,6 +58,7 @@ class Encoding(NamedTuple):
     share one character (its bytes) share its span."""
 
 
+@short_repr
 class Tokenizer(NamedTuple):
     """A tokenizer as plain functions."""
 
@@ -75,8 +76,6 @@ class Tokenizer(NamedTuple):
     render_chat: Callable[[Sequence[Message], bool], str]  # with generation prompt or not; InputError without template
     chat_template: str | None  # in Jinja
     fingerprint: str  # sha256 (hex) of vocabulary, rules and template
-
-    __repr__ = short_repr
 
 
 def byte_alphabet() -> list[str]:

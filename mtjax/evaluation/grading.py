@@ -15,14 +15,13 @@ from mtjax.sampling.texts import TokenSample
 from mtjax.types import short_repr
 
 
+@short_repr
 class Graded(NamedTuple):
     """n samples of each of N problems, graded; every field holds N lists of n."""
 
     samples: list[list[Sample | TokenSample]]
     answers: list[list[str | None]]  # the answer found in each text; None where there is none
     verdicts: list[list[Verdict]]
-
-    __repr__ = short_repr
 
     @property
     def texts(self) -> list[list[str]]:

@@ -117,6 +117,7 @@ class ExampleView(NamedTuple):
         return [None if at is None else (visible(text.tokens[at].text).replace("\n", ""), at) for text, at in places]
 
 
+@short_repr
 class Explanation(NamedTuple):
     """A batch to be shown."""
 
@@ -125,8 +126,6 @@ class Explanation(NamedTuple):
     numbers: Mapping[str, float]  # the loss and the objective's metrics on the batch
     examples: tuple[ExampleView, ...]  # the first of the batch, in its order
     left_out: int  # number of examples that are not shown
-
-    __repr__ = short_repr
 
 
 def explain_batch(

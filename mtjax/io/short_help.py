@@ -120,7 +120,8 @@ def _sentence(text: str) -> str:
 def _explained(cls: Any, name: str) -> str:
     """What the source of a settings class says about a setting: the comment behind it, or the text below it."""
     text = rf'^    {name}: [^\n]*?(?:  # (?!type:)([^\n]*)|(?:  # type:[^\n]*)?\n    """(.*?)""")'
-    for owner in filter(dataclasses.is_dataclass, cls.__mro__):
+    owners: list[Any] = [one for one in cls.__mro__ if dataclasses.is_dataclass(one)]
+    for owner in owners:
         with contextlib.suppress(OSError, TypeError):  # made without a file
             if found := re.search(text, inspect.getsource(owner), re.MULTILINE | re.DOTALL):
                 return " ".join((found[1] or found[2]).split())

@@ -40,6 +40,7 @@ TENSOR_SIZES = ("kv_heads", "heads", "mlp_width", "vocab_size")
 """Sizes of the model that the mesh axis `tensor` splits."""
 
 
+@short_repr
 class Run(NamedTuple):
     """A training run, assembled and not started."""
 
@@ -56,8 +57,6 @@ class Run(NamedTuple):
     update: Callable[..., tuple[TrainState, dict[str, Any]]]  # see `training.step.make_train_step`
     held_out: HeldOutLoss | None  # measures loss and metrics on the held-out source
     coverage: HeldOutCoverage | None  # measures pass@k on a held-out source
-
-    __repr__ = short_repr
 
 
 def assemble(config: Config, start: Params | None = None, programs: dict[Any, Any] | None = None) -> Run:

@@ -31,6 +31,7 @@ BATCH = 16
 """Rows scored at a time for the likelihood (rounded up to what the mesh divides)."""
 
 
+@short_repr
 class Outcome(NamedTuple):
     """Everything that an evaluation found."""
 
@@ -38,8 +39,6 @@ class Outcome(NamedTuple):
     numbers: dict[str, dict[str, Interval]]  # the metrics of each prompt, with intervals
     shared: dict[str, dict[str, Interval]]  # the numbers of each metric that is computed once for all prompts
     notes: list[str]  # what a reader must know besides
-
-    __repr__ = short_repr
 
     @property
     def gap(self) -> Interval | None:

@@ -22,6 +22,7 @@ from mtjax.training.step import TrainState, init_state, state_shardings
 from mtjax.types import LanguageModel, Params, short_repr
 
 
+@short_repr
 class Loaded(NamedTuple):
     """A model that is ready to use."""
 
@@ -32,8 +33,6 @@ class Loaded(NamedTuple):
     step: int | None = None  # which checkpoint of a run it is; None if it is not a run
     task: Task | None = None  # the task that a run was trained with; None if it is not a run
     stop: tuple[str, ...] = ()  # texts that end an answer of a run
-
-    __repr__ = short_repr
 
     @property
     def decoding(self) -> Decoding:
@@ -85,9 +84,8 @@ def load_any(
 
 
 def decoding_of(config: settings.Config, tokenizer: Tokenizer) -> Decoding:
-    """How the run of a config decodes, with the end tokens of the model that it starts from."""
-    end_ids = () if config.init_from is None else _describe(config.init_from)[2]
-    return Decoding(tokenizer, config.data.task, end_ids, config.stop)
+    """How the run of a config decodes; its tokenizer knows the end tokens of the model that it starts from."""
+    return Decoding(tokenizer, config.data.task, stop=config.stop)
 
 
 def _with_end_ids(asked: str | None, own: str, end_ids: tuple[int, ...]) -> tuple[Tokenizer, tuple[int, ...]]:

@@ -35,6 +35,7 @@ MEASURED = ("held_out", "coverage/")
 """How the names of what is measured now and then begin; it is logged whenever it is measured."""
 
 
+@short_repr
 class Result(NamedTuple):
     """What a run ended with."""
 
@@ -42,8 +43,6 @@ class Result(NamedTuple):
     model: LanguageModel
     tokenizer: Tokenizer
     exit_code: ExitCode  # `DONE` at the last step or where `watch` ended it; else `STOPPED` or `INTERRUPTED`
-
-    __repr__ = short_repr
 
 
 def train(

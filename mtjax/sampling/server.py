@@ -13,7 +13,7 @@ from typing import Any, Literal
 from mtjax.data.problem import Message
 from mtjax.errors import InputError, suggest
 from mtjax.sampling.config import SamplingConfig
-from mtjax.sampling.replies import Form, Optional, Refused, named, read_choices, trials
+from mtjax.sampling.replies import Form, Refused, named, read_choices, trials
 from mtjax.sampling.sampler import Prompt, Sample
 from mtjax.sampling.transport import Failed, ServerConfig, Stopped, Transport
 
@@ -130,7 +130,7 @@ class Server:
         body |= {form.limit: sampling.longest, "temperature": sampling.temperature, "top_p": sampling.top_p}
         body |= {"top_k": sampling.top_k} if sampling.top_k else {}
         body |= {"stop": list(sampling.stop)} if sampling.stop else {}
-        offered: dict[Optional, Any] = {"n": n, "logprobs": True if chat else 1, "seed": seed}
+        offered: dict[str, Any] = {"n": n, "logprobs": True if chat else 1, "seed": seed}
         body |= offered
         body = {name: value for name, value in body.items() if name not in form.without}
 

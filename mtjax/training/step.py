@@ -18,14 +18,13 @@ from mtjax.model.policy import make_policy
 from mtjax.types import Batch, LanguageModel, Mean, Objective, Params, Policy, add_means, short_repr
 
 
+@short_repr
 class TrainState(NamedTuple):
     """All that training changes; the data position is the step."""
 
     step: Int[Array, ""] | Any  # updates done, int32
     params: Params | Any  # master parameters, float32
     opt_state: Any  # the optimizer's state, float32, split over the mesh like the parameters
-
-    __repr__ = short_repr
 
 
 Updated = tuple[TrainState, dict[str, Any]]  # the state after an update, and metrics

@@ -20,6 +20,7 @@ SHARED: frozenset[Need] = frozenset({"scores", "wrong_prefix"})
 """Needs of which an evaluation has one for all its prompts: metrics with one of them are computed once."""
 
 
+@short_repr
 class Likelihood(NamedTuple):
     """How surprised a model is by answers it has not seen; one entry per answer."""
 
@@ -28,13 +29,12 @@ class Likelihood(NamedTuple):
     weight: Float[np.ndarray, " A"]  # sum of the answer's target weights: its tokens, where weights are 1
     polarity: Float[np.ndarray, " A"]  # 1 for right answers, 0 for wrong ones; 1 where there is no polarity
 
-    __repr__ = short_repr
-
     def only(self, polarity: float | int) -> "Likelihood":
         """The answers of one polarity: 1 right, 0 wrong; may be empty."""
         return Likelihood(*(column[self.polarity == polarity] for column in self))
 
 
+@short_repr
 class Evaluation(NamedTuple):
     """What is known of one policy on N problems; a field that no chosen metric needs is None."""
 
@@ -44,8 +44,6 @@ class Evaluation(NamedTuple):
     greedy: Graded | None = None  # one graded greedy answer of each (n = 1)
     scores: Likelihood | None = None  # nats of the problems' own right and wrong solutions
     wrong_prefix: "Evaluation | None" = None  # the same after the wrong prefix of a mistake task
-
-    __repr__ = short_repr
 
     def has(self, needs: Collection[Need]) -> bool:
         """Whether it holds everything in `needs`."""
