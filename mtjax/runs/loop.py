@@ -167,7 +167,9 @@ def train(
     if exit_code == ExitCode.DONE and config.export and int(state.step) >= config.steps:
         params = state.params if hosts.count() == 1 else read_whole(state.params)
         if hosts.index() == 0:
-            huggingface.save(config.export, model, params, tokenizer=run.tokenizer)
+            huggingface.save(
+                config.export, model, params, tokenizer=run.tokenizer, dtype=config.export_dtype, origin=run.origin
+            )
         print(f"exported to {config.export}")
     if int(state.step) < config.steps:
         print(f"stopped  step {int(state.step)} is saved; the same command goes on from there")
