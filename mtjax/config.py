@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 
@@ -109,6 +109,8 @@ class Config:
     """Warm start: a run folder, a Hugging Face folder, a hub id or `smollm2`. Not a resume: the step is 0."""
     overwrite: bool = False  # Delete the existing run in `run_dir` first.
     export: str | None = None  # Folder for a Hugging Face export at the end.
+    export_dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    """Type of the exported weights; None is the type that they had in `init_from`, or float32 without one."""
     log_every: PositiveInt = 1  # Steps between two lines of metrics.jsonl.
     tensorboard: bool = True  # Write TensorBoard files too.
     chunk: PositiveInt = 128  # Positions whose logits exist at a time on a device.
@@ -120,6 +122,8 @@ class Config:
             raise InputError("stop holds an empty text, which would end every answer at once; leave it out")
         if self.export == "":
             raise InputError("export='': expected the name of a folder, or None")
+        if self.export is not None and pathlib.Path(self.export).absolute() == pathlib.Path(self.run_dir).absolute():
+            raise InputError(f"export={self.export!r} is the run_dir; name a folder of its own, such as one in it")
         task = getattr(self.objective, "task", "any")
         name = OBJECTIVES.name_of(self.objective) or "of your own"
         if task == "any" and self.data.task.sides > 1 and not getattr(self.objective, "by_polarity", False):

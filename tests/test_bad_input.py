@@ -371,10 +371,10 @@ HUB = {
     ),
     "weights not finite": (
         with_tensors(lambda tensors: tensors.update({"model.norm.weight": tensors["model.norm.weight"] * np.nan})),
-        "has log-probability nan",
+        "'model.norm.weight' has 32 NaN or infinite values of 32",
     ),
     "weights cut short": (lambda folder: cut(folder / "model.safetensors"), "is not a complete safetensors file"),
-    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "expected the weights beside config.json"),
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "no model.safetensors and no"),
     "no width": (lambda folder: drop(folder / "config.json", "hidden_size"), "hidden_size is None"),
     "no JSON": (lambda folder: cut(folder / "config.json"), "config.json is not JSON"),
     "an end that is no number": (

@@ -1,6 +1,5 @@
 """Text to token ids with character offsets, and back: bytes, arithmetic symbols, and any Hugging Face tokenizer."""
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -11,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from mtjax.data.problem import Message
+from mtjax.data.tokenizer_files import check_files, save_tokenizer, template_end
 from mtjax.errors import InputError, suggest
 from mtjax.io.files import atomic_folder, cache_folder
 from mtjax.io.smollm2_package import gguf_file, read_gguf
@@ -72,7 +72,7 @@ class Tokenizer(NamedTuple):
     encode: Callable[[str], Encoding]  # InputError for a character that the vocabulary does not hold
     decode: Callable[[Sequence[int]], str]
     """Special tokens included; `decode(encode(text).ids) == text` for byte-level vocabularies and for arithmetic."""
-    save: Callable[[str | pathlib.Path], None]  # to a folder that `transformers.AutoTokenizer` reads
+    save: Callable[[str | pathlib.Path], None]  # to a folder that `AutoTokenizer` of transformers 4.57 and 5 reads
     render_chat: Callable[[Sequence[Message], bool], str]  # with generation prompt or not; InputError without template
     chat_template: str | None  # in Jinja
     fingerprint: str  # sha256 (hex) of vocabulary, rules and template
@@ -184,6 +184,8 @@ def _auto(place: str, name: str) -> Any:
         raise InputError(
             f"tokenizer {name!r} is not a folder, hub id (owner/name) or built-in: {suggest(name, BUILT_IN)}"
         )
+    if is_folder:
+        check_files(pathlib.Path(place))
     try:
         return AutoTokenizer.from_pretrained(place)
     except Exception as error:  # transformers raises many kinds, from OSError to KeyError, for a bad folder
@@ -232,7 +234,7 @@ def _from_transformers(name: str, fast: Any) -> Tokenizer:
             raise InputError(f"the chat template of {name!r} refuses a conversation of {roles}: {error}") from error
 
     wants_bos = fast.bos_token_id is not None and fast("a")["input_ids"][:1] == [fast.bos_token_id]
-    end_id = _template_end(fast)
+    end_id = template_end(fast)
     parts = [backend.to_str(), str(fast.chat_template), *([str(end_id)] if end_id != fast.eos_token_id else [])]
     return Tokenizer(
         name=name,
@@ -243,29 +245,11 @@ def _from_transformers(name: str, fast: Any) -> Tokenizer:
         end_ids=tuple(dict.fromkeys((end_id, fast.eos_token_id))),
         encode=encode,
         decode=lambda ids: backend.decode([int(i) for i in ids], skip_special_tokens=False),
-        save=lambda folder: fast.save_pretrained(str(folder)),
+        save=lambda folder: save_tokenizer(fast, end_id, pathlib.Path(folder)),
         render_chat=render_chat,
         chat_template=fast.chat_template,
         fingerprint=hashlib.sha256("\0".join(parts).encode()).hexdigest(),
     )
-
-
-def _template_end(fast: Any) -> int:
-    """The token that the chat template writes right after an assistant's answer; the EOS token where it writes none.
-
-    Some published tokenizers have another EOS token (`<|endoftext|>`) than their template closes turns with
-    (`<|im_end|>`).
-    """
-    if fast.chat_template is not None:
-        answer = "4711"
-        turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": answer}]
-        with contextlib.suppress(Exception):  # a template that wants other turns; `render_chat` says what it refuses
-            after = fast.apply_chat_template(turns, tokenize=False).rpartition(answer)[2].lstrip()
-            added = fast.backend_tokenizer.get_added_tokens_decoder()
-            closes = {len(token.content): id for id, token in added.items() if after.startswith(token.content)}
-            if closes:
-                return int(closes[max(closes)])
-    return int(fast.eos_token_id)
 
 
 def render_chat_spans(tokenizer: Tokenizer, messages: Sequence[Message]) -> tuple[str, list[tuple[int, int]]]:

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 
 from etils import epath
 
+LFS = b"version https://git-lfs.github.com/spec/"
+
 
 def write_text(path: pathlib.Path | epath.Path, text: str) -> None:
     """Write a small text file (UTF-8) atomically; an address on an object store works too."""
@@ -72,6 +74,12 @@ def atomic_folder(path: str | os.PathLike[str], *, keep_existing: bool = False) 
         if old.is_symlink():
             old.unlink()
         shutil.rmtree(old, ignore_errors=True)
+
+
+def is_lfs_pointer(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a Git LFS pointer: the few lines that stand for a large file that was not fetched."""
+    with open(path, "rb") as file:
+        return file.read(len(LFS)) == LFS
 
 
 def _temporary_name(name: str) -> str:

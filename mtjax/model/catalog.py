@@ -2,19 +2,24 @@
 
 import pathlib
 import re
-from typing import Literal
+from typing import Any, Literal
 
 from jax.sharding import Mesh
 
-from mtjax.errors import InputError, suggest
+from mtjax.errors import InputError, note, suggest
 from mtjax.model import huggingface, smollm2
 from mtjax.model.decoder import DecoderConfig
+from mtjax.model.export import KEPT, Origin, read_origin
 from mtjax.model.sizes import SIZES
+from mtjax.model.weights import not_a_folder
 from mtjax.types import LanguageModel, Params
 
 SMOLLM2 = "smollm2"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-FILES = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model")
+WANTED: dict[str, Any] = {  # what is fetched from the hub, without other copies of the same weights
+    "allow_patterns": ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", *KEPT],
+    "ignore_patterns": ["consolidated*", "original/*", "onnx/*"],
+}
 
 
 def find_model(name: str) -> pathlib.Path | str:
@@ -25,7 +30,11 @@ def find_model(name: str) -> pathlib.Path | str:
     """
     folder = pathlib.Path(name).expanduser()
     if folder.is_dir():
+        if name == SMOLLM2:
+            note(f"model 'smollm2': the folder '{folder.absolute()}' is read, not the packaged model")
         return folder
+    if folder.is_file():
+        raise InputError(f"model {name!r}: {not_a_folder(folder)}")
     if name == SMOLLM2:
         return SMOLLM2
     if HUB_ID.fullmatch(name):
@@ -40,7 +49,7 @@ def _from_hub(name: str) -> pathlib.Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return pathlib.Path(snapshot_download(name, allow_patterns=list(FILES), etag_timeout=5))
+        return pathlib.Path(snapshot_download(name, **WANTED, etag_timeout=5))
     except LocalEntryNotFoundError as error:
         raise InputError(
             f"model {name!r} is not a folder and the Hugging Face hub cannot be reached: give a local folder, use "
@@ -68,6 +77,12 @@ def end_ids(name: str) -> tuple[int, ...]:
     """Ids that end a text by the model's own files, beside its tokenizer's end token; empty where there are none."""
     place = find_model(name)
     return huggingface.end_ids(place) if isinstance(place, pathlib.Path) else ()
+
+
+def origin(name: str) -> Origin | None:
+    """What an export keeps of the checkpoint called `name`; None for the packaged model. InputError as in `load`."""
+    place = find_model(name)
+    return read_origin(place, name) if isinstance(place, pathlib.Path) else None
 
 
 def model_config(name: str) -> DecoderConfig:

@@ -28,7 +28,7 @@ from mtjax.model.language_model import make_language_model
 from mtjax.objectives import with_regularizers
 from mtjax.optim import make_optimizer
 from mtjax.runs.folder import prepare_folder
-from mtjax.runs.loading import decoding_of, load_any
+from mtjax.runs.loading import decoding_of, load_any, origin_of
 from mtjax.training.live_filter import make_chooser
 from mtjax.training.monitors import HeldOutCoverage, HeldOutLoss
 from mtjax.training.reference import Reference, cached_reference, fingerprint_of, frozen_reference
@@ -57,6 +57,7 @@ class Run(NamedTuple):
     update: Callable[..., tuple[TrainState, dict[str, Any]]]  # see `training.step.make_train_step`
     held_out: HeldOutLoss | None  # measures loss and metrics on the held-out source
     coverage: HeldOutCoverage | None  # measures pass@k on a held-out source
+    origin: huggingface.Origin | None  # what an export keeps of the checkpoint that the run starts from
 
 
 def assemble(config: Config, start: Params | None = None, programs: dict[Any, Any] | None = None) -> Run:
@@ -78,8 +79,10 @@ def assemble(config: Config, start: Params | None = None, programs: dict[Any, An
     warm = warm if start is None else start
     hosts.agree({"tokenizer": tokenizer.fingerprint})
     check_mesh(model, mesh, config.data.sequence_length)
+    origin = None
     if config.export:
         huggingface.check_place(config.export, model)
+        origin = None if config.init_from is None else origin_of(config.init_from)
     optimizer = make_optimizer(config.optim, config.steps)
     seed = jax.random.key(config.seed)
     state = init_state(model, optimizer, seed, mesh, warm)
@@ -117,7 +120,7 @@ def assemble(config: Config, start: Params | None = None, programs: dict[Any, An
         config.early_stopping.check(known)
     choose = make_chooser(config.live_filter, batches, model, config.objective, mesh, config.chunk)
     parts = (config, folder, mesh, model, tokenizer, state, seed, reference, batches, choose)
-    return Run(*parts, programs[key], held_out, coverage)
+    return Run(*parts, programs[key], held_out, coverage, origin)
 
 
 def facts_of(config: Config) -> dict[str, str]:

@@ -14,7 +14,8 @@ from mtjax.errors import InputError
 from mtjax.training.checkpoint import check_address, folders_of, place_of, saved_steps
 
 MAY_CHANGE = frozenset(
-    {"steps", "run_dir", "overwrite", "export", "log_every", "tensorboard", "checkpoint", "early_stopping"}
+    {"steps", "run_dir", "overwrite", "export", "export_dtype", "log_every", "tensorboard", "checkpoint"}
+    | {"early_stopping"}
     | {"self_check", "min_target_share", "mesh", "micro_batches", "chunk"}
 )
 """Top-level fields that a resumed run may have otherwise than its snapshot. Another mesh, as of more devices or fewer,

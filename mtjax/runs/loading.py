@@ -14,6 +14,7 @@ from mtjax.data.tokenizer import Tokenizer, load_tokenizer
 from mtjax.errors import InputError
 from mtjax.model import catalog
 from mtjax.model.decoder import DecoderConfig
+from mtjax.model.export import Origin
 from mtjax.model.language_model import make_language_model
 from mtjax.optim import make_optimizer
 from mtjax.sampling.decoding import Decoding
@@ -119,6 +120,15 @@ def _describe(name: str) -> tuple[DecoderConfig, str, tuple[int, ...]]:
         raise InputError(f"{folder / 'config.py'} names no tokenizer; set data.tokenizer there")
     vocab_size = load_tokenizer(config.data.tokenizer).vocab_size
     return dataclasses.replace(config.model, vocab_size=vocab_size), config.data.tokenizer, ()
+
+
+def origin_of(name: str) -> Origin | None:
+    """What an export keeps of the Hugging Face checkpoint behind a model, a run included; None where there is none."""
+    folder = pathlib.Path(name).expanduser()
+    if not _is_run(folder):
+        return catalog.origin(name)
+    started = settings.read_file(folder / "config.py").init_from
+    return None if started is None else origin_of(started)
 
 
 def _read_params(

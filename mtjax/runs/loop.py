@@ -184,7 +184,14 @@ def train(
         params = params if hosts.count() == 1 else read_whole(params)
         if hosts.index() == 0:
             decoding = decoding_of(config, run.tokenizer)
-            made = huggingface.save(config.export, model, params, tokenizer=decoding.with_template())
+            made = huggingface.save(
+                config.export,
+                model,
+                params,
+                tokenizer=decoding.with_template(),
+                dtype=config.export_dtype,
+                origin=run.origin,
+            )
             card = made / "README.md"
             above = card.read_text("utf-8") if card.exists() else f"# {made.name}\n\nTrained with mtjax.\n"
             write_text(card, f"{above}\n{decoding.card()}")

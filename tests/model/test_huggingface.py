@@ -149,11 +149,11 @@ def test_absent_keys_take_the_defaults():
     assert old.rope_scaling == RopeScaling("linear", factor=2.0, original_length=128)
 
 
-def test_tied_ignores_a_head_and_old_buffers_are_skipped(tmp_path):
+def test_a_stored_head_equal_to_the_embedding_is_tied_and_old_buffers_are_skipped(tmp_path):
     config = LLAMA | {"tie_word_embeddings": True}
     golden.write(tmp_path, config)
     tensors = golden.tensors(config) | {
-        "lm_head.weight": np.ones((48, 32), np.float32),
+        "lm_head.weight": golden.tensors(config)["model.embed_tokens.weight"],
         "model.layers.0.self_attn.rotary_emb.inv_freq": np.ones(4, np.float32),
     }
     before = huggingface.load(tmp_path)[1]

@@ -11,7 +11,7 @@ import safetensors.numpy
 
 from mtjax.distributed.sharding import MeshSpec, make_mesh
 from mtjax.errors import InputError
-from mtjax.model import huggingface
+from mtjax.model import export, huggingface
 from mtjax.model.policy import make_policy
 from mtjax.types import Batch
 from tests.model import golden
@@ -145,7 +145,7 @@ def test_export_then_import_gives_equal_bytes(name, tmp_path):
 
 def test_sharded_files_and_a_mesh_and_bfloat16(tmp_path, monkeypatch):
     model, params = huggingface.load(golden.write(tmp_path / "in", LLAMA))
-    monkeypatch.setattr(huggingface, "SHARD_BYTES", 40_000)
+    monkeypatch.setattr(export, "SHARD_BYTES", 40_000)
     huggingface.save(tmp_path / "out", model, params)
     assert len(list((tmp_path / "out").glob("*.safetensors"))) > 2
     mesh = make_mesh(MeshSpec(data=2, fsdp=2, tensor=2))

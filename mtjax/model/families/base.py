@@ -124,16 +124,19 @@ def config_from_json(config: Mapping[str, Any]) -> DecoderConfig:
     )
 
 
-def config_to_json(config: DecoderConfig, *, dtype: str = "float32", **ids: Any) -> dict[str, Any]:
+def config_to_json(
+    config: DecoderConfig, *, family: str | None = None, dtype: str = "float32", **ids: Any
+) -> dict[str, Any]:
     """The `config.json` of a decoder, as a dict that transformers 4.x and 5.x and `config_from_json` read.
 
-    `dtype` is the type of the weights on disk; `ids` are `bos_token_id`, `eos_token_id`, `pad_token_id` or None. The
-    compute `dtype` and `remat` of the decoder are not part of a checkpoint.
+    `family` is the one to write, where it can describe the decoder; `dtype` is the type of the weights on disk; `ids`
+    are `bos_token_id`, `eos_token_id`, `pad_token_id` or None. The compute `dtype` and `remat` of the decoder are
+    not part of a checkpoint.
     """
-    name = family_of(config)
-    family = FAMILIES[name]
+    name = family if family in FAMILIES and FAMILIES[family].holds(config) else family_of(config)
+    kind = FAMILIES[name]
     return (
-        {"architectures": [family.architecture], "model_type": name}
+        {"architectures": [kind.architecture], "model_type": name}
         | {key: getattr(config, name) for name, key in SIZES.items()}
         | {
             "hidden_act": "silu",
@@ -145,8 +148,8 @@ def config_to_json(config: DecoderConfig, *, dtype: str = "float32", **ids: Any)
             "torch_dtype": dtype,
         }
         | {key: value for key, value in ids.items() if value is not None}
-        | dict(family.constants)
-        | family.window_to_json(config)
+        | dict(kind.constants)
+        | kind.window_to_json(config)
     )
 
 

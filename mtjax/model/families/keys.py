@@ -78,16 +78,17 @@ def check_architecture(config: Mapping[str, Any], expected: str) -> None:
     note(f"config.json: architectures is {names!r:.100}; read as {expected}, by model_type, as in transformers")
 
 
-def quantised(settings: Any) -> str:
+def quantised(settings: Any, where: str = "config.json: quantization_config") -> str:
     """The message that refuses a quantised checkpoint, with its method."""
     settings = settings if isinstance(settings, Mapping) else {}
-    method = settings.get("quant_method") or settings.get("quant_algo") or settings.get("quant_type")
+    named = {"quant_method", "quant_algo", "quant_type", "version"}
+    method = next((settings[key] for key in sorted(named) if settings.get(key)), None)
     bits = settings.get("bits") or settings.get("w_bit") or settings.get("weight_bits")
-    what = " ".join(str(part) for part in (method, f"{bits} bits" if bits else None) if part) or "unknown method"
+    what = ", ".join(str(part) for part in (method, f"{bits} bits" if bits else None) if part) or "unknown method"
     return (
-        f"config.json: quantization_config says that this checkpoint is quantised ({what:.60}); expected weights in "
-        "float32, bfloat16 or float16: take the original checkpoint that it was made from. If the weights have been "
-        "dequantised already, delete quantization_config from config.json"
+        f"{where} says that this checkpoint is quantised ({what:.60}); expected weights in float32, bfloat16 or "
+        "float16: take the original checkpoint that it was made from. If the weights have been dequantised "
+        f"already, delete {where.removeprefix('config.json: ')}"
     )
 
 

@@ -20,7 +20,9 @@ from mtjax.errors import InputError
 from mtjax.types import LanguageModel, Params
 
 FLOATS = ("F64", "F32", "F16", "BF16")
-HEAD = "lm_head.weight"
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
+PACKED = (".qweight", ".qzeros", ".scales", ".weight_packed", ".weight_scale", ".weight_scale_inv", ".absmax", ".SCB")
+"""Ends of tensor names that only quantised checkpoints have."""
 
 
 class Entry(NamedTuple):
@@ -37,7 +39,7 @@ def in_layer(path: str, name: str, inputs: int | None) -> Entry:
 
 
 LLAMA_TENSORS = (
-    Entry(("embed", "embedding"), "model.embed_tokens.weight", None),
+    Entry(("embed", "embedding"), EMBEDDING, None),
     in_layer("attention_norm.scale", "input_layernorm.weight", None),
     in_layer("attention.query.kernel", "self_attn.q_proj.weight", 1),
     in_layer("attention.key.kernel", "self_attn.k_proj.weight", 1),
@@ -73,12 +75,19 @@ def hub_shape(shape: tuple[int, ...], inputs: int | None) -> list[int]:
 def check_names(found: set[str], table: Sequence[Entry], layers: int, where: str) -> None:
     """Raise InputError unless the checkpoint holds exactly the tensors of the table.
 
-    Rotary buffers of old checkpoints and an unused head of a tied model are ignored.
+    Rotary buffers of old checkpoints are ignored.
     """
+    if packed := sorted(name for name in found if name.endswith(PACKED)):
+        raise InputError(
+            f"{where}: this checkpoint is quantised ({packed[0]}); expected weights in float32, bfloat16 or "
+            "float16: take the original checkpoint that it was made from"
+        )
+    if lora := sorted(name for name in found if ".lora_" in name):
+        raise InputError(f"{where}: {lora[0]} belongs to an adapter; merge it into its base model first (peft)")
     some = lambda names: ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
     wanted = {entry.name.format(layer) for entry in table for layer in range(layers if "{}" in entry.name else 1)}
     missing = sorted(wanted - found)
-    extra = sorted(name for name in found - wanted if not name.endswith("rotary_emb.inv_freq") and name != HEAD)
+    extra = sorted(name for name in found - wanted if not name.endswith("rotary_emb.inv_freq"))
     if missing == [HEAD]:
         raise InputError(
             f"{where}: {HEAD} is missing, though config.json says tie_word_embeddings is false; set it to true if "
@@ -132,7 +141,7 @@ def read_params(
                 "and vocabulary"
             ) from error
 
-        read = functools.partial(_read_layers, source, shape, entry.inputs)
+        read = functools.partial(_read_layers, [f"{where}: '{name}'" for name in names], source, shape, entry.inputs)
         # Not make_array_from_callback, which reads the parts of all devices before it hands over the first.
         indices = place.addressable_devices_indices_map(shape)
         on_devices = [jax.block_until_ready(jax.device_put(read(index), device)) for device, index in indices.items()]
@@ -152,15 +161,31 @@ def _check(tensor: Any, entry: Entry, shape: tuple[int, ...], name: str) -> None
         )
 
 
-def _read_layers(source: Any, shape: tuple[int, ...], inputs: int | None, index: Any) -> np.ndarray:
+def _read_layers(names: list[str], source: Any, shape: tuple[int, ...], inputs: int | None, index: Any) -> np.ndarray:
     """The float32 block at `index` of a parameter; `source` is one tensor, or a list with one per layer."""
     index = tuple(slice(*cut.indices(size)[:2]) for cut, size in zip(index, shape, strict=True))
-    if not isinstance(source, list):
-        return np.array(_read(source, shape, inputs, index), np.float32, order="C")
     out = np.empty([cut.stop - cut.start for cut in index], np.float32)
-    for row, layer in enumerate(range(index[0].start, index[0].stop)):
-        out[row] = _read(source[layer], shape[1:], inputs, index[1:])
+    with np.errstate(over="ignore"):  # `_finite` refuses it
+        if not isinstance(source, list):
+            out[...] = _read(source, shape, inputs, index)
+            return _finite(out, names[0])
+        for row, layer in enumerate(range(index[0].start, index[0].stop)):
+            out[row] = _read(source[layer], shape[1:], inputs, index[1:])
+            _finite(out[row], names[layer])
     return out
+
+
+def _finite(values: np.ndarray, name: str) -> np.ndarray:
+    """The values themselves; InputError if any is NaN or infinite in float32."""
+    with np.errstate(invalid="ignore"):
+        total = np.sum(values, dtype=np.float64)
+    if not np.isfinite(total):
+        bad = int(np.sum(~np.isfinite(values)))
+        raise InputError(
+            f"{name} has {bad} NaN or infinite values of {values.size}; expected finite weights: the file is damaged, "
+            "or the training that made it diverged: fetch it again, or take an earlier checkpoint"
+        )
+    return values
 
 
 def _read(tensor: Any, shape: tuple[int, ...], inputs: int | None, index: tuple[slice, ...]) -> np.ndarray:
