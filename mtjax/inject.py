@@ -8,6 +8,7 @@ import contextlib
 import os
 import pathlib
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,7 +21,15 @@ from mtjax.io.command_line import enable_compilation_cache
 from mtjax.io.journal import locked, settle
 from mtjax.io.short_help import HELP, HELP_ALL
 from mtjax.io.words import as_registered
-from mtjax.mistakes.injected_files import FILE, add_leak, is_complete, report, write_mistakes, write_trl
+from mtjax.mistakes.injected_files import (
+    FILE,
+    add_leak,
+    is_complete,
+    nothing_made,
+    report,
+    write_mistakes,
+    write_trl,
+)
 from mtjax.mistakes.injection import InjectConfig, Yields, inject, solvable
 from mtjax.mistakes.self_edit import Editor, Generate, edit_problems, local_editor
 from mtjax.validation import check_types
@@ -30,7 +39,7 @@ def run(settings: InjectConfig, log: Callable[[str], None] = print, generate: Ge
     """Inject as the settings say; `generate` replaces the model of self-editing in tests.
 
     Raises:
-        InputError: bad settings, no right solution, or a folder that holds another injection.
+        InputError: bad settings, no right solution, no mistake made, or a folder that holds another injection.
     """
     check_types(settings)
 
@@ -51,6 +60,8 @@ def run(settings: InjectConfig, log: Callable[[str], None] = print, generate: Ge
         editor = Editor(generate, {"model": settings.model}) if generate else load_editor(settings)
         depends["policy"] = editor.about
     with contextlib.ExitStack() as stack:
+        if not folder.exists():  # a folder without a file is not left behind
+            stack.callback(remove_if_empty, folder)
         stack.callback(os.close, locked(folder))
         about = {"mtjax": __version__, "problems": len(problems)}
         manifest = settle(folder, (FILE,), depends, about, settings.overwrite)
@@ -63,6 +74,8 @@ def run(settings: InjectConfig, log: Callable[[str], None] = print, generate: Ge
             else:
                 mistakes = edit_problems(settings, problems, folder / "self_edits", depends, editor, yields, log)
             manifest = write_mistakes(folder, mistakes, yields, manifest)
+        if not manifest["records"]:  # made by an earlier version
+            raise InputError(nothing_made({name: Counter(counts) for name, counts in manifest["yields"].items()}))
         if settings.leak and "leak" not in manifest:
             manifest = add_leak(folder, manifest)
         trl = write_trl(folder) if settings.format == "trl" else None
@@ -73,6 +86,12 @@ def run(settings: InjectConfig, log: Callable[[str], None] = print, generate: Ge
     if trl:
         log(f"preference pairs in TRL's format in {trl}")
     return ExitCode.DONE
+
+
+def remove_if_empty(folder: pathlib.Path) -> None:
+    """Remove a folder that holds nothing, if it is there."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def load_editor(settings: InjectConfig) -> Editor:

@@ -247,10 +247,41 @@ def test_self_editing_with_a_model_of_its_own(tmp_path, capsys):
         "--editor=self_edit",
         f"--model={folder}",
     ]
-    assert main([*words, "--max_new_tokens=8", "--steps_per_problem=1", "--rows=2"]) == ExitCode.DONE
-    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    made = sum(counts["made"] for counts in manifest["yields"].values())
-    unparsed = sum(counts["unparsed"] for counts in manifest["yields"].values())
-    assert (made, unparsed, manifest["records"]) == (2, 2, 0)  # a random model closes no fence
+    assert main([*words, "--max_new_tokens=8", "--steps_per_problem=1", "--rows=2"]) == ExitCode.BAD_INPUT
+    assert "no mistake was kept of 2 edits made (2 unparsed)" in capsys.readouterr().err  # it closes no fence
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["self_edits"]  # what the model wrote is kept
+    manifest = json.loads((tmp_path / "out" / "self_edits" / "manifest.json").read_text())
     assert len(manifest["settings"]["policy"]["fingerprint"]) >= 32
-    assert "0 mistakes of 2 problems" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("texts", "words", "said"),
+    [
+        (["Air scatters blue light.", "An apple is a fruit."], [], "no mistake was made: the right solutions hold no"),
+        (["It ended in 1945, on May 8.\nIn 1945 all was over."], [], "--keep_unproved keeps them"),
+        (["So 3 + 4 = 7"], ["--alpha=1"], "--alpha is too small"),
+        (["So 3 + 4 = 8"], [], "has a false equation"),
+    ],
+)
+def test_nothing_made_is_one_sentence_and_no_file(tmp_path, capsys, texts, words, said):
+    source = tmp_path / "source.jsonl"
+    source.write_text("".join(json.dumps({"prompt": "Why?", "completion": text}) + "\n" for text in texts))
+    command = ["source:jsonl", f"--source.path={source}", f"--output={tmp_path}/out"]
+    assert main([*command, *words]) == ExitCode.BAD_INPUT
+    told = capsys.readouterr()
+    assert told.err.count("\n") == 1
+    assert said in told.err
+    assert "proved" not in told.out  # no table of zeros
+    assert not (tmp_path / "out").exists()
+    if "keep_unproved" in said:  # the way out works, in the same folder
+        assert main([*command, "--keep_unproved"]) == ExitCode.DONE
+
+
+def test_a_leak_above_the_limit_is_a_warning(tmp_path, capsys):
+    many = ["source:arithmetic", "--source.count=60"]
+    assert main([*many, f"--output={tmp_path}/a", "--false_equations=1"]) == ExitCode.DONE
+    assert "warning: equation_check" in capsys.readouterr().out
+    assert main([*many, f"--output={tmp_path}/b", "--false_equations=0"]) == ExitCode.DONE
+    assert "equation_check of" not in capsys.readouterr().out
+    assert main([*many, f"--output={tmp_path}/b", "--false_equations=1"]) == ExitCode.BAD_INPUT
+    assert "false_equations was 0.0, is 1.0" in capsys.readouterr().err

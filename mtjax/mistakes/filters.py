@@ -1,12 +1,13 @@
 r"""Filters of wrong steps: pure functions that find unusable pairs, and `unboxed_pair`, which repairs one kind."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 from rapidfuzz.distance import Levenshtein
 
 from mtjax.data.tasks.pair import unboxed
-from mtjax.mistakes.text.equations import equations
-from mtjax.mistakes.text.lexer import number_of, numbers_in
+from mtjax.mistakes.text.equations import Equation, equations
+from mtjax.mistakes.text.lexer import number_of, numbers_in, sign_of
 
 TELL_TALES = ("a mistake", "Let's correct", "The correct", "Let's reconsider", "python")
 """Phrases that give a solution away (from RISE's released code; the rest of its list is not published)."""
@@ -58,3 +59,45 @@ def still_true(right: str, wrong: str) -> bool:
     if not before or len(before) != len(after) or numbers(right) != numbers(wrong):
         return False
     return all(new.true and new.value == old.value for old, new in zip(before, after, strict=True))
+
+
+FARTHEST = 2  # A false result of more than this times, or less than this part of, the true one is seen at a glance.
+FARTHEST_CARRIED = 5  # The same for a result that follows from an error, compared to the right step's result.
+NEAR = 2  # Results that differ by no more than this are never far apart: 1 and 3.
+
+
+def far_apart(a: Fraction, b: Fraction, times: int) -> bool:
+    """Whether two values differ by more than a factor (sign aside) and by more than `NEAR`."""
+    low, high = sorted((abs(a), abs(b)))
+    return high > low * times and abs(a - b) > NEAR
+
+
+def glaring(equation: Equation) -> bool:
+    """Whether an equation is false at a glance: `36/3 = 52`.
+
+    Its right side is more than `FARTHEST` times off, or on the impossible side of every operand: a sum or product of
+    positive whole numbers below its largest operand, a difference or quotient above it.
+    """
+    if not equation.false:
+        return False
+    value, signs = equation.value, {sign_of(token) for token in equation.operators}
+    largest = max(number_of(token) for token in equation.operands)
+    plain = ("number", "operator", "currency")
+    whole = not equation.percents and all(token.kind in plain for token in equation.tokens)
+    whole = whole and all(number_of(token) >= 1 for token in equation.operands)
+    if whole and ((signs in ({"+"}, {"*"}) and value < largest) or (signs <= {"-", "/"} and value > largest)):
+        return True
+    readings = ((left, n) for left in equation.values for n in (1, 100)[: 1 + equation.percents])
+    return all(left is None or far_apart(left * n, value, FARTHEST) for left, n in readings)
+
+
+def implausible(right: str, wrong: str) -> bool:
+    """Whether the size of a number gives an edit away.
+
+    True for a false equation that is `glaring`, and for a result more than `FARTHEST_CARRIED` times the right one's.
+    """
+    before, after = equations(right), equations(wrong)
+    if any(map(glaring, after)):
+        return True
+    pairs = zip(before, after, strict=True) if len(before) == len(after) else ()
+    return any(far_apart(old.value, new.value, FARTHEST_CARRIED) for old, new in pairs)

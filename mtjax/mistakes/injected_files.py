@@ -5,14 +5,15 @@ import hashlib
 import json
 import pathlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mtjax.data.mistake_record import Mistake, read_mistakes, to_lines
+from mtjax.errors import InputError
 from mtjax.io.files import atomic_file, write_text
 from mtjax.io.journal import MANIFEST
 from mtjax.mistakes.formats import to_trl
-from mtjax.mistakes.injection import OUTCOMES, InjectConfig, Yields
+from mtjax.mistakes.injection import FATES, OUTCOMES, InjectConfig, Yields
 from mtjax.mistakes.leakage import LIMIT, Leak, measure, pairs_in
 from mtjax.reporting.report import Table, format_table
 
@@ -31,7 +32,8 @@ def write_mistakes(
 ) -> dict[str, Any]:
     """Write the records, then the manifest with their number, checksum and yields; returns the new manifest.
 
-    `yields` are counted while the records are made, so they are read after the last record.
+    `yields` are counted while the records are made, so they are read after the last record. InputError if there is no
+    record; then nothing is written, and the manifest of the unfinished job is deleted.
     """
     checksum, count = hashlib.sha256(), 0
     with atomic_file(folder / FILE) as temporary, temporary.open("wb") as out:
@@ -40,9 +42,30 @@ def write_mistakes(
             out.write(line)
             checksum.update(line)
             count += 1
+        if not count:
+            (folder / MANIFEST).unlink(missing_ok=True)
+            raise InputError(nothing_made(yields))
     counts = {name: {key: yields[name][key] for key in OUTCOMES} for name in sorted(yields)}
     kept = {key: value for key, value in manifest.items() if key != "leak"}
     return _write_manifest(folder, kept | {"records": count, "sha256": checksum.hexdigest(), "yields": counts})
+
+
+def nothing_made(yields: Yields) -> str:
+    """Why an injection made no mistake, and the way out, in one sentence."""
+    total = sum(yields.values(), Counter())
+    if not total["made"]:
+        return (
+            "no mistake was made: the right solutions hold no number, equation or unit that an error type with a share "
+            "above 0 could change; use other solutions, or let a model edit them with --editor=self_edit --model=MODEL"
+        )
+    fates = ", ".join(f"{total[name]:,} {name.replace('_', ' ')}" for name in FATES if total[name])
+    ways = {
+        "unproved": "arithmetic cannot prove the unproved ones wrong, --keep_unproved keeps them",
+        "too_far": "--alpha is too small for those too far away",
+        "unparsed": "the model did not close its edit: raise --max_new_tokens, or use another --model",
+    }
+    way = next((text for name, text in ways.items() if total[name]), "use other solutions or another --seed")
+    return f"no mistake was kept of {total['made']:,} edits made ({fates}); {way}"
 
 
 def add_leak(folder: pathlib.Path, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -96,10 +119,23 @@ def report(manifest: dict[str, Any], settings: InjectConfig) -> str:
         parts.append(f"types that gave none: {', '.join(never)}")
     for kind, leaks in manifest.get("leak", {}).items():
         worst = max(max(leak) for name, leak in leaks.items() if name != "all")
+        over = [name for name, leak in leaks.items() if name != "all" and max(leak) > LIMIT]
         caption = (
             f"\nleak of the surface, {kind} pairs: share that a logistic regression gets right on unseen problems,\n"
             f"from one text alone and from both; 0.5 is chance; the worst feature reaches {worst:.3f} (limit {LIMIT})"
         )
         rows = [[name, *leak] for name, leak in leaks.items()]
         parts.append(format_table(Table(("feature", *Leak._fields), rows, caption)))
+        if over:
+            parts.append(f"warning: {', '.join(over)} of {kind} pairs above {LIMIT}: {_way_out(over, settings)}")
     return "\n".join(parts)
+
+
+def _way_out(over: Sequence[str], settings: InjectConfig) -> str:
+    """What leaking features mean, and what to do about them."""
+    way = "raise --proposals, or lower the --shares of the types that shift it"
+    if settings.editor != "rules":
+        way = "use --editor=rules, which balances its edits"
+    elif "equation_check" in over:
+        way = "lower --false_equations, or give problems with a numeric answer, by which other errors can be proved"
+    return f"a model can learn this instead of the mistakes; {way}"

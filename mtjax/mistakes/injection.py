@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import tyro
+from annotated_types import Ge, Le
 
-from mtjax.data.answers import extract_answer
+from mtjax.data.answers import extract_answer, parse_number, stated_answer
 from mtjax.data.mistake_record import Mistake
 from mtjax.data.problem import OnError, Problem
 from mtjax.data.sources import AnySource
@@ -17,7 +18,8 @@ from mtjax.io.hashing import digest
 from mtjax.mistakes import filters
 from mtjax.mistakes.injectors.base import ERROR_TYPES, compared, draw, edited, in_order, whole_solution
 from mtjax.mistakes.injectors.solution import Draft, Solution, parse_solution
-from mtjax.mistakes.leakage import Balance, difference
+from mtjax.mistakes.leakage import FALSE, Balance, difference
+from mtjax.mistakes.text.equations import holds
 from mtjax.mistakes.verification import same_answer, with_verdict
 from mtjax.registry import summary
 from mtjax.validation import PositiveInt
@@ -61,6 +63,9 @@ class Rules:
     per_problem: PositiveInt = 1  # Wrong steps to keep of each problem, of different wording, if there are as many.
     shares: Shares = Shares()  # Rules: odds of the error types.
     proposals: PositiveInt = 6  # Rules: edits per draw, tried in the order that balances the surface (1: no balance).
+    false_equations: Annotated[float, Ge(0), Le(1)] = 0.15
+    """Rules: largest share of wrong steps with a false equation (48/2 = 25), where others can be proved wrong: these
+    carry their error on (50/2 = 25). 1: no limit."""
     carry_forward: bool = False  # Rules: also keep pairs of complete solutions, with the error carried through.
     keep_unproved: bool = False  # Keep wrong steps that no checker can judge.
     alpha: PositiveInt | None = None  # Keep only edits with a Levenshtein distance below this (RISE); None keeps all.
@@ -101,6 +106,8 @@ class InjectConfig(Rules):
         names = ["editor", "seed", "per_problem", "keep_unproved", "alpha", "limit", "on_error"]
         if self.editor == "rules":
             names += ["shares", "proposals", "carry_forward"]
+            # A folder of an earlier version, which did not have this setting, is read with the default.
+            names += ["false_equations"] if self.false_equations != Rules.false_equations else []
         else:
             names += ["max_new_tokens", "rows", "chunk", "steps_per_problem", "dtype"]
         values = {name: getattr(self, name) for name in names}
@@ -113,18 +120,20 @@ Yields = dict[str, Counter]  # Counts of outcomes by error type.
 
 
 def usable_solutions(problem: Problem) -> list[tuple[str, str]]:
-    """The right solutions to edit, each with its final answer.
+    """The right solutions to edit, each with its final answer; "" if the question asks for none.
 
     They are the problem's right solutions and the chosen sides of its pairs of complete solutions, without those that
-    state another number than the problem's answer or admit errors.
+    state another number than the problem's answer, admit errors, or have a false equation. The answer is the problem's,
+    or else the number that the solution states as its answer (`#### 18`): the last number of a text is none.
     """
     texts = [*problem.right, *(pair.chosen for pair in problem.pairs if pair.kind == "full" and not pair.context)]
     out = []
     for text in dict.fromkeys(texts):
-        stated = extract_answer(text) or ""
-        agrees = not problem.answer or same_answer(stated, problem.answer) is not False
-        if agrees and not filters.tell_tale(problem.question, text):
-            out.append((text, problem.answer or stated))
+        stated = stated_answer(text) or ""
+        answer = problem.answer or (stated if parse_number(stated) else "")
+        agrees = same_answer(extract_answer(text), problem.answer, problem.question) is not False
+        if agrees and holds(text) and not filters.tell_tale(problem.question, text):
+            out.append((text, answer))
     return out
 
 
@@ -132,7 +141,10 @@ def solvable(problems: Sequence[Problem]) -> list[str]:
     """Notes on problems without a right solution to edit; InputError if no problem has one."""
     without = sum(not usable_solutions(problem) for problem in problems)
     if without == len(problems):
-        raise InputError(f"none of {len(problems)} problems has a right solution to edit: check the source")
+        raise InputError(
+            f"none of {len(problems)} problems has a right solution to edit (one that states another answer, admits an "
+            "error or has a false equation is not edited); check the source"
+        )
     return [f"{without:,} of {len(problems):,} problems have no right solution to edit"] if without else []
 
 
@@ -171,7 +183,7 @@ def inject(problems: Iterable[Problem], rules: Rules, yields: Yields) -> Iterato
     mistakes before it, through the balance. So the same problems in the same order give the same mistakes, and the
     first n problems give the first of them.
     """
-    balance, names = Balance(), Counter[str]()
+    balance, names = Balance(rules.false_equations), Counter[str]()
     for problem in problems:
         names[problem.id] += 1
         name = problem.id if names[problem.id] == 1 else f"{problem.id}~{names[problem.id]}"
@@ -184,7 +196,7 @@ def _of_problem(problem: Problem, rules: Rules, balance: Balance, yields: Yields
     taken: set[tuple[str, str]] = set()
     for number in range(rules.per_problem if solutions else 0):
         text, answer = rng.choice(solutions)
-        solution, found = parse_solution(problem.question, text), None
+        solution, found = parse_solution(problem.question, text, answer), None
         name = f"{problem.id}/step/{number}"
         for change, draft in _proposals(solution, rules, balance, rng):
             if (text[: draft.start], draft.wrong) in taken:
@@ -211,18 +223,21 @@ def _proposals(
     solution: Solution, rules: Rules, balance: Balance, rng: random.Random
 ) -> Iterator[tuple[dict[str, float], Draft]]:
     """Edits in the order in which to try them, with their changes; those that tip the balance too far come last."""
-    for strict in (True, False) if rules.proposals > 1 else (False,):
+    balanced = rules.proposals > 1
+    for strict in (True, False) if balanced or rules.false_equations < 1 else (False,):
         for type in rules.shares.order(rng):
             drafts = draw(solution, type, rng, rules.proposals)
             changes = [(_change(solution, draft, rules.carry_forward), draft) for draft in drafts]
             for change, draft in sorted(changes, key=lambda pair: balance.burden(pair[0])):
-                if not strict or balance.allows(change):
+                allowed = balance.has_room_for(change) and (balance.allows(change) or not balanced)
+                if allowed or not strict:
                     yield change, draft
 
 
 def _change(solution: Solution, draft: Draft, solutions: bool) -> dict[str, float]:
     """What an edit adds to the balance: its step, and its complete solution if that makes a pair."""
     change = difference(solution.text[draft.start : draft.end], draft.wrong)
+    change |= {} if holds(draft.wrong) else {FALSE: 1.0}
     if solutions and draft.rest is not None:
         wrong = solution.text[: draft.start] + draft.wrong + draft.rest
         if wrong.split()[-1:] != solution.text.split()[-1:]:  # it ends otherwise

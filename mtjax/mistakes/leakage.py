@@ -12,24 +12,32 @@ from jaxtyping import Float
 
 from mtjax.data.mistake_record import Mistake
 from mtjax.mistakes.filters import first_difference
+from mtjax.mistakes.text.equations import equations
+from mtjax.mistakes.text.lexer import number_of, numbers_in
 
 _PIECES = re.compile(r"[A-Za-z]+|[0-9]+|[^\sA-Za-z0-9]")
 _OPERATOR = re.compile(r"(?<![A-Za-z])x(?![A-Za-z])|[-+*/×÷=%]")
 _WORDS, _DIGIT, _NUMBER = re.compile(r"[A-Za-z]{2,}"), re.compile(r"[0-9]"), re.compile(r"[0-9]+")
 
 
-def surface(text: str, difference: int) -> dict[str, dict[str, float]]:
+def surface(text: str, difference: int, rest: str = "") -> dict[str, dict[str, float]]:
     """The surface features of one side of a pair, by name; each has one column or several.
 
-    They are characters, tokens (runs of letters, runs of digits, other signs one by one), lines, digits, numbers,
-    last_digit (one column per digit), operators (one per operator), difference_position (0 to 1, of the text's length),
-    operator_there and operator_before (one per operator: the first from the difference on, and the last before it).
-    `difference` is the place of the first character in which the text differs from the other side.
+    They are equation_check (false equations), magnitude (log10 of 1 + the largest, the last and the mean number),
+    rest_length (characters of `rest`, how the solution continues), characters, tokens (runs of letters, runs of digits,
+    other signs one by one), lines, digits, numbers, last_digit (one column per digit), operators (one per operator),
+    difference_position (0 to 1, of the text's length), operator_there and operator_before (one per operator: the first
+    from the difference on, and the last before it). `difference` is the place of the first character in which the text
+    differs from the other side.
     """
     plain = text.replace("–", "-").replace("−", "-")
     digits = _DIGIT.findall(plain)
+    sizes = [math.log10(1 + number_of(token)) for token in numbers_in(text)] or [0.0]
     there, before = _OPERATOR.search(plain, difference), _OPERATOR.findall(plain[:difference])
     return {
+        "equation_check": {"": float(sum(equation.false for equation in equations(text)))},
+        "magnitude": {"largest": max(sizes), "last": sizes[-1], "mean": math.fsum(sizes) / len(sizes)},
+        "rest_length": {"": float(len(rest))},
         "characters": {"": float(len(text))},
         "tokens": {"": float(len(_PIECES.findall(text)))},
         "lines": {"": float(text.count("\n") + 1)},
@@ -59,6 +67,7 @@ def difference(right: str, wrong: str) -> dict[str, float]:
     signs.subtract(a)
     out = {sign: float(n) for sign, n in signs.items() if not sign.isalpha()}
     out["characters"] = float(len(b) - len(a))
+    out["magnitude"] = _magnitude(b) - _magnitude(a)
     for name, pattern in (("words", _WORDS), ("digits", _DIGIT), ("numbers", _NUMBER)):
         out[name] = float(len(pattern.findall(b)) - len(pattern.findall(a)))
     for text, sign in ((a, -1.0), (b, 1.0)):
@@ -68,21 +77,38 @@ def difference(right: str, wrong: str) -> dict[str, float]:
     return {key: max(-3.0, min(3.0, n)) for key, n in out.items() if n}
 
 
+def _magnitude(text: str) -> float:
+    """The sum of the sizes of a text's numbers."""
+    return math.fsum(math.log10(1 + int(number)) for number in _NUMBER.findall(text))
+
+
+FALSE = "false equation"  # The change of an edit that leaves a false equation.
+
+
 @dataclasses.dataclass
 class Balance:
-    """Sums of `difference` over the pairs kept so far; of several edits, the one that balances them best goes first."""
+    """Sums of `difference` over the pairs kept so far; of several edits, the one that balances them best goes first.
 
+    A false equation cannot be balanced, because no edit makes one true: at most a share of the pairs has one.
+    """
+
+    false_share: float = 1.0  # Largest share of pairs whose wrong side has a false equation.
     sums: dict[str, float] = dataclasses.field(default_factory=lambda: defaultdict(float))  # By count.
     pairs: int = 0  # Number of pairs so far.
 
     def burden(self, change: Mapping[str, float]) -> float:
         """How much an edit adds to the imbalance: the scalar product with the sums. Lower is better."""
-        return math.fsum(self.sums[key] * n for key, n in change.items())
+        return math.fsum(self.sums[key] * n for key, n in change.items() if key != FALSE)
 
     def allows(self, change: Mapping[str, float]) -> bool:
         """Whether no sum would grow beyond one for every 20 pairs, plus 20."""
         most = 20 + self.pairs / 20
-        return all(abs(self.sums[key] + n) <= max(most, abs(self.sums[key])) for key, n in change.items())
+        sums = ((self.sums[key], n) for key, n in change.items() if key != FALSE)
+        return all(abs(before + n) <= max(most, abs(before)) for before, n in sums)
+
+    def has_room_for(self, change: Mapping[str, float]) -> bool:
+        """Whether the edit leaves every equation true, or the share of pairs with a false one is not used up."""
+        return FALSE not in change or self.sums[FALSE] < self.false_share * (self.pairs + 1)
 
     def add(self, change: Mapping[str, float]) -> None:
         """Add a pair that was kept."""
@@ -103,27 +129,49 @@ class Leak(NamedTuple):
     paired: float  # Given both, which is the rejected one; ties count half.
 
 
-def pairs_in(mistakes: Iterable[Mistake], kind: str = "step") -> list[tuple[str, str, str]]:
-    """(problem, chosen, rejected) of the mistakes of one kind that have both sides."""
-    return [(m.problem_id, m.right_step, m.wrong_step) for m in mistakes if m.kind == kind and m.right_step]
+class Sides(NamedTuple):
+    """A pair to measure."""
+
+    problem: str  # Id of the problem; its pairs are in the same fold.
+    chosen: str  # The right side.
+    rejected: str  # The wrong side.
+    chosen_rest: str = ""  # How the right solution continues; "" on both sides if one of them is not known.
+    rejected_rest: str = ""  # How the wrong one does.
 
 
-def measure(pairs: Sequence[tuple[str, str, str]]) -> dict[str, Leak]:
+def pairs_in(mistakes: Iterable[Mistake], kind: str = "step") -> list[Sides]:
+    """The mistakes of one kind that have both sides; of complete solutions the rest is what follows the edited line."""
+    out = []
+    for m in mistakes:
+        rests = ("", "")
+        if kind == "solution":
+            right, wrong = m.right_step, m.wrong_step
+            end = right.find("\n", first_difference(right, wrong)), wrong.find("\n", first_difference(right, wrong))
+            rests = (right[end[0] :] if end[0] >= 0 else "", wrong[end[1] :] if end[1] >= 0 else "")
+        elif m.wrong_rest or m.wrong_answer:
+            rests = (m.right_rest, m.wrong_rest)
+        if m.kind == kind and m.right_step:
+            out.append(Sides(m.problem_id, m.right_step, m.wrong_step, *rests))
+    return out
+
+
+def measure(pairs: Iterable[Sequence[str]]) -> dict[str, Leak]:
     """The leak of each of `FEATURES`, and of "all" together; empty if there are fewer than `FOLDS` problems.
 
-    `pairs` are (problem, chosen, rejected). The pairs of one problem are in the same fold.
+    `pairs` are `Sides`, or tuples (problem, chosen, rejected).
     """
     from sklearn.feature_extraction import DictVectorizer
     from sklearn.model_selection import GroupKFold
 
-    groups = [group for group, _, _ in pairs]
+    sides_of = [Sides(*pair) for pair in pairs]
+    groups = [pair.problem for pair in sides_of]
     if len(set(groups)) < FOLDS:
         return {}
     sides: list[list[dict[str, float]]] = [[], []]
-    for _, chosen, rejected in pairs:
+    for _, chosen, rejected, *rests in sides_of:
         place = first_difference(chosen, rejected)
-        for side, text in zip(sides, (chosen, rejected), strict=True):
-            cells = surface(text, place).items()
+        for side, text, rest in zip(sides, (chosen, rejected), rests, strict=True):
+            cells = surface(text, place, rest).items()
             side.append({f"{name} {key}": n for name, columns in cells for key, n in columns.items()})
     vectorizer = DictVectorizer(sparse=False).fit(sides[0] + sides[1])
     table = np.stack([vectorizer.transform(side) for side in sides])

@@ -108,7 +108,7 @@ def requests_of(problem: Problem, seed: int, steps: int | None = None) -> list[E
     if not solutions:
         return []
     text, answer = rng.choice(solutions)
-    solution = parse_solution(problem.question, text)
+    solution = parse_solution(problem.question, text, answer)
     numbers = [k for k, step in enumerate(solution.steps) if not step.answer and step.end > step.start]
     if steps is not None and steps < len(numbers):
         numbers = sorted(rng.sample(numbers, steps))

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from mtjax.data.answers import extract_answer, parse_number, same_number, stated_answer
+from mtjax.data.answers import extract_answer, same_number, stated_answer
 from mtjax.data.expressions import parse_question
 from mtjax.data.mistake_record import Mistake, Verdict
 from mtjax.mistakes.filters import identical, still_true
 from mtjax.mistakes.text.equations import Equation, equations
-from mtjax.mistakes.text.known_numbers import derivable, known_numbers
+from mtjax.mistakes.text.known_numbers import counted, derivable, known_numbers
 from mtjax.mistakes.text.lexer import number_of, numbers_in
+from mtjax.mistakes.text.question import final_value, stem
 
 
 class Judgement(NamedTuple):
@@ -34,22 +35,25 @@ def verify(mistake: Mistake) -> Judgement:
 
     - one of its equations is false ("equation"): under every reading of percent signs, by more than rounding, and the
       equation in its place in the right step reads as true;
-    - the rest of the solution, the same except for its numbers and true in its equations, arrives at another number
-      than the gold answer, at which the right solution arrives ("final answer");
-    - an equation uses a number that is not given, not computed before, and not one or two mental operations away from
-      those, or the words of the right step stand with such a number in place of a known one ("number"). Generated
-      arithmetic must take each number from the question or from a step that is written out; elsewhere a model's
-      equation that arrives at the right step's result proves nothing.
+    - the rest of the solution, the same except for its numbers and true in its equations, arrives at another number or
+      option than the gold answer, at which the right solution arrives ("final answer");
+    - in place of a number that the question gives or an earlier step computes, an equation uses one that is not given,
+      not computed, and not one or two mental operations away from those; or the same words stand with such a number in
+      place of one that the question gives to the same thing ("number"). Generated arithmetic must take each number from
+      the question or from a step that is written out; elsewhere a model's equation that arrives at the right step's
+      result proves nothing.
 
-    A complete solution is proved wrong when its final answer is another number than the gold one. In a text that rules
-    did not make, only a stated final answer counts (`mtjax.data.answers.stated_answer`).
+    The last two need a gold answer that is a number or an option: a text that answers no such question states facts of
+    its own, which arithmetic cannot judge. A complete solution is proved wrong when its final answer is another one
+    than the gold one. In a text that rules did not make, only a stated final answer counts
+    (`mtjax.data.answers.stated_answer`).
     """
     if mistake.kind == "solution":
         return _solution(mistake)
     if identical(mistake.right_step, mistake.wrong_step):
         return Judgement("refuted", "identical")
     right, wrong = equations(mistake.right_step), equations(mistake.wrong_step)
-    if _false_equation(right, wrong):
+    if _false_equation(right, wrong, signed=parse_question(mistake.question) is not None):
         return Judgement("proved", "equation")
     if _other_answer(mistake):
         return Judgement("proved", "final answer")
@@ -65,17 +69,19 @@ def with_verdict(mistake: Mistake) -> Mistake:
     return dataclasses.replace(mistake, **verify(mistake)._asdict())
 
 
-def same_answer(answer: str | None, gold: str) -> bool | None:
-    """Whether two answers are the same number; None if one of them is not a number."""
-    a, b = parse_number(answer or ""), parse_number(gold)
-    return None if a is None or b is None else same_number(a, b)
+def same_answer(answer: str | None, gold: str, question: str = "") -> bool | None:
+    """Whether two answers are the same number or option of the question; None if one of them is neither."""
+    a, b = final_value(question, answer), final_value(question, gold)
+    if a is None or b is None or isinstance(a, str) != isinstance(b, str):
+        return None
+    return a == b if isinstance(a, str) or isinstance(b, str) else same_number(a, b)
 
 
 def _solution(mistake: Mistake) -> Judgement:
     wrong = mistake.wrong_solution
     if identical(mistake.right_solution, wrong):
         return Judgement("refuted", "identical")
-    same = same_answer(mistake.wrong_answer or extract_answer(wrong), mistake.answer)
+    same = same_answer(mistake.wrong_answer or extract_answer(wrong), mistake.answer, mistake.question)
     if same is False and _states_answer(mistake):
         return Judgement("proved", "final answer")
     if same and not any(equation.false for equation in equations(wrong)):
@@ -84,22 +90,33 @@ def _solution(mistake: Mistake) -> Judgement:
 
 
 def _states_answer(mistake: Mistake) -> bool:
-    """Whether the wrong solution's last number is its answer, as always after rules, which changed a right text."""
-    return mistake.generator == "rules" or stated_answer(mistake.wrong_solution) is not None
+    """Whether the wrong solution's last number is its answer.
+
+    It is stated; or rules made it, from a right text that ends in the answer, and its last line no longer has the gold
+    answer in another place.
+    """
+    if stated_answer(mistake.wrong_solution) is not None:
+        return True
+    gold = final_value(mistake.question, mistake.answer)
+    last = mistake.wrong_solution.strip().rpartition("\n")[2]
+    there = {number_of(token) for token in numbers_in(last)}
+    return mistake.generator == "rules" and isinstance(gold, tuple) and gold[0] not in there
 
 
-def _false_equation(right: Sequence[Equation], wrong: Sequence[Equation]) -> bool:
+def _false_equation(right: Sequence[Equation], wrong: Sequence[Equation], signed: bool) -> bool:
     """Whether a wrong equation is certainly false.
 
     The reading is trusted if the right step has as many equations and the one in the same place, after the same word,
-    is true; or else if all of the right step's are true and no word before it changes what is meant.
+    is true; or else if all of the right step's are true and no word before it changes what is meant. Unless `signed`,
+    `1887 - 1889 = 2` may mean the difference or a range of years, and so is not certainly false.
     """
     for i, equation in enumerate(wrong):
         if len(right) == len(wrong):
             trusted = right[i].true and right[i].word == equation.word
         else:
             trusted = bool(right) and all(e.true for e in right) and equation.word not in _MODIFIERS.split()
-        if trusted and equation.false:
+        reversed_ = not signed and equation.values[1] is not None and -equation.values[1] == equation.value
+        if trusted and equation.false and not reversed_:
             return True
     return False
 
@@ -110,7 +127,8 @@ def _other_answer(mistake: Mistake) -> bool:
     if not ends or not _states_answer(mistake):
         return False
     right, wrong = extract_answer(mistake.right_solution), extract_answer(mistake.wrong_solution)
-    if not same_answer(right, mistake.answer) or same_answer(wrong, mistake.answer) is not False:
+    same = [same_answer(answer, mistake.answer, mistake.question) for answer in (right, wrong)]
+    if same != [True, False]:
         return False
     # A model's edit may say the same in another unit; with rules, what changed is known.
     if mistake.generator != "rules" and not _same_words(mistake):
@@ -128,18 +146,23 @@ def _shape(text: str) -> str:
 
 
 def _unknown_number(mistake: Mistake, right: Sequence[Equation], wrong: Sequence[Equation]) -> bool:
-    """Whether the step uses a number without a source."""
+    """Whether the step uses a number without a source in place of one that has a source."""
     generated = parse_question(mistake.question) is not None
     if generated:
         asked = equations(mistake.question.strip() + " 0")
         known = {number_of(token) for equation in asked for token in equation.operands}
         known |= {equation.value for equation in equations(mistake.prefix)}
+    elif final_value(mistake.question, mistake.answer) is None:
+        return False  # the text states facts of its own
     else:
-        known = set(known_numbers(mistake.question, mistake.prefix))
+        # A model may have tried the options, so to it their numbers are given.
+        asked = stem(mistake.question, mistake.answer) if mistake.generator == "rules" else mistake.question
+        known = set(known_numbers(asked, mistake.prefix))
     usual = {number_of(token) for equation in right for token in equation.operands}
     # A model may say the same by a rounding, or by a number that takes more than two operations.
     results = set() if mistake.generator == "rules" else {equation.value for equation in right}
-    if generated or [equation.word for equation in right] == [equation.word for equation in wrong]:
+    same_clauses = [equation.word for equation in right] == [equation.word for equation in wrong]
+    if generated or (same_clauses and _replaces_sourced(mistake, right, wrong)):
         for equation in wrong:
             for number in map(number_of, equation.operands):
                 if generated:
@@ -153,14 +176,40 @@ def _unknown_number(mistake: Mistake, right: Sequence[Equation], wrong: Sequence
     return not generated and not same and _miscopied(mistake, known)
 
 
+def _replaces_sourced(mistake: Mistake, right: Sequence[Equation], wrong: Sequence[Equation]) -> bool:
+    """Whether every operand that the wrong equations leave out comes from the question or from an earlier result.
+
+    Otherwise the right step itself brings in numbers, and so might the wrong one.
+    """
+    known = known_numbers(stem(mistake.question, mistake.answer))
+    sources = {equation.value for equation in equations(mistake.prefix)} | known
+    kept = {number_of(token) for equation in wrong for token in equation.operands}
+    for equation in right:
+        if not all(derivable(n, sources, frozenset()) for n in map(number_of, equation.operands) if n not in kept):
+            return False
+        sources.add(equation.value)
+    return True
+
+
 def _miscopied(mistake: Mistake, known: set[Fraction]) -> bool:
-    """Whether the same words have a number without a source where the right step has a known one."""
-    right, wrong = ([number_of(t) for t in numbers_in(text)] for text in (mistake.right_step, mistake.wrong_step))
+    """Whether the same words have a number without a source where the right step has one that the question gives.
+
+    The number must count the same thing in question and step (the noun after it, or its sign of money or percent); an
+    earlier result counts like a number of the question.
+    """
+    right, wrong = (numbers_in(text) for text in (mistake.right_step, mistake.wrong_step))
     if len(right) != len(wrong) or not _same_words(mistake):
         return False
-    usual = known | set(right)
-    changed = ((old, new) for old, new in zip(right, wrong, strict=True) if old != new)
-    return any(old in known and new not in usual and not derivable(new, usual) for old, new in changed)
+    starts = (equation.right.start for equation in equations(mistake.prefix))
+    results = "\n".join(mistake.prefix[start:].partition("\n")[0] for start in starts)
+    given = set(counted(stem(mistake.question, mistake.answer))) | set(counted(results))
+    usual = known | {number_of(token) for token in right}
+    said = counted(mistake.right_step)
+    return any(
+        number_of(old) != number_of(new) and said[n] in given and said[n][1]
+        and number_of(new) not in usual and not derivable(number_of(new), usual)
+        for n, (old, new) in enumerate(zip(right, wrong, strict=True))
+    )  # fmt: skip
 
 
 def _same_words(mistake: Mistake) -> bool:

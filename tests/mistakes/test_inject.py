@@ -113,7 +113,8 @@ def test_no_place_and_no_size_gives_the_edit_away(injected):
     for m in steps:
         at = m.right_step.find("=")
         where["result" if at >= 0 and m.span[0] > at else "left side"] += 1
-    assert min(where.values()) > 0.25 * len(steps)
+    # A wrong result with the left side unchanged is a false equation, and at most 0.15 of the steps have one.
+    assert min(where.values()) > 0.1 * len(steps)
     off = Counter()
     for m in steps:
         before, after = (re.fullmatch(r"\d+", text) for text in (m.before, m.after))

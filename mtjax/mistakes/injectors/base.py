@@ -10,7 +10,7 @@ from typing import Any
 from mtjax.data.answers import extract_answer
 from mtjax.data.mistake_record import Mistake
 from mtjax.errors import suggest
-from mtjax.mistakes.filters import first_difference, levenshtein
+from mtjax.mistakes.filters import first_difference, implausible, levenshtein
 from mtjax.mistakes.injectors.solution import Changed, Draft, Solution
 from mtjax.mistakes.text.equations import Equation
 from mtjax.registry import Registry
@@ -70,10 +70,11 @@ def in_order() -> list[str]:
 
 
 def draw(solution: Solution, type: str, rng: random.Random, tries: int) -> list[Draft]:
-    """Different edits of one type, at most one per try, in the order they were drawn."""
+    """Different edits of one type, at most one per try, in the order they were drawn; none of implausible size."""
     drafts = (ERROR_TYPES[type](solution, rng) for _ in range(tries))
     found = {(draft.start, draft.end, draft.wrong): draft for draft in drafts if draft is not None}
-    return [draft for draft in found.values() if solution.text[draft.start : draft.end] != draft.wrong]
+    right = lambda draft: solution.text[draft.start : draft.end]
+    return [d for d in found.values() if right(d) != d.wrong and not implausible(right(d), d.wrong)]
 
 
 def changed_span(right: str, wrong: str) -> tuple[int, int, int, int]:
@@ -108,7 +109,8 @@ def edited(
 ) -> Mistake:  # fmt: skip
     """The step mistake of a draft, without a verdict.
 
-    `wrong_rest` and `wrong_answer` hold what follows from the error; they are empty if that is not certain.
+    `wrong_rest` and `wrong_answer` hold what follows from the error; they are empty if that is not certain, and the
+    answer also if the question asks for none.
 
     Raises:
         ValueError: the draft has an error type that is not registered.
@@ -122,7 +124,7 @@ def edited(
         id=id, kind="step", problem_id=problem_id, question=solution.question, answer=answer, prefix=prefix,
         right_step=right, right_rest=solution.text[draft.end :], wrong_step=draft.wrong, wrong_rest=rest,
         error_type=draft.type, **compared(right, draft.wrong), generator=generator, seed=seed,
-        wrong_answer=(extract_answer(prefix + draft.wrong + rest) or "") if ends else "",
+        wrong_answer=(extract_answer(prefix + draft.wrong + rest) or "") if ends and answer else "",
     )  # fmt: skip
 
 

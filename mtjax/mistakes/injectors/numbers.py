@@ -3,6 +3,7 @@
 import random
 from fractions import Fraction
 
+from mtjax.mistakes.filters import FARTHEST, far_apart
 from mtjax.mistakes.injectors.base import equation_error, error_type
 from mtjax.mistakes.injectors.propagation import Edit, rewrite, write_number
 from mtjax.mistakes.injectors.solution import Changed, Draft, Solution, change_equation, exact_step, rest_after
@@ -11,12 +12,13 @@ from mtjax.mistakes.text.lexer import decimals, number_of, numbers_in, sign_of
 
 
 def perturbed(rng: random.Random, text: str, digits: int) -> str | None:
-    """Another number, written alike: nudged, one digit changed, two swapped, dropped or doubled, or ten times off.
+    """Another number, written alike: nudged, one digit changed, or two swapped.
 
-    Positive, with at most `digits` digits before the point; None if this draw gives no such number.
+    Positive, at most twice or half as large (small numbers: at most two off), and with at most `digits` digits before
+    the point; None if this draw gives no such number.
     """
     whole = text.replace(",", "").replace(".", "").lstrip("0") or "0"
-    way = rng.choice(("nudge", "nudge", "nudge", "digit", "digit", "digit", "tens", "tens", "swap", "size"))
+    way = rng.choice(("nudge", "nudge", "nudge", "digit", "digit", "digit", "tens", "tens", "swap"))
     at = rng.randrange(len(whole))
     new = int(whole)
     if way == "nudge":
@@ -25,12 +27,9 @@ def perturbed(rng: random.Random, text: str, digits: int) -> str | None:
         new += rng.choice((-1, 1)) * rng.randint(1, 9) * 10 ** rng.randrange(1, max(len(whole), 2))
     elif way == "digit":
         new = int(whole[:at] + str(rng.randrange(10)) + whole[at + 1 :])
-    elif way == "swap":
-        new = int(whole[:at] + whole[at : at + 2][::-1] + whole[at + 2 :])
     else:
-        shorter = whole[:at] + whole[at + 1 :]
-        new = int(rng.choice((shorter or "0", whole[:at] + whole[at] + whole[at:], whole + "0", whole[:-1] or "0")))
-    if new <= 0 or new == int(whole) or (way != "size" and len(str(new)) < len(whole) and rng.random() < 0.5):
+        new = int(whole[:at] + whole[at : at + 2][::-1] + whole[at + 2 :])
+    if new <= 0 or new == int(whole) or far_apart(Fraction(new), Fraction(int(whole)), FARTHEST):
         return None
     return write_number(Fraction(new, 10 ** decimals(text)), text, digits=digits)
 
@@ -205,7 +204,7 @@ def substitution(solution: Solution, rng: random.Random, k: int, equation: Equat
     """An operand replaced by another number of the question or of an earlier step; the result is left, or follows."""
     token = rng.choice(equation.operands)
     earlier = [other for other in solution.numbers if other.start < solution.steps[k].start]
-    others = {other.text for other in (*earlier, *numbers_in(solution.question), *equation.operands)}
+    others = {other.text for other in (*earlier, *numbers_in(solution.stem), *equation.operands)}
     choices = sorted(text for text in others if text.replace(",", "") != token.text.replace(",", ""))
     if not choices:
         return None

@@ -9,6 +9,7 @@ from mtjax.mistakes.injectors.propagation import Edit, Flow, recompute, rewrite
 from mtjax.mistakes.text.equations import Equation, equations
 from mtjax.mistakes.text.known_numbers import known_numbers
 from mtjax.mistakes.text.lexer import Token, number_of, numbers_in
+from mtjax.mistakes.text.question import asked, stem
 
 _HEADER = re.compile(r"^(?P<step>Step [0-9]{1,3}[:.])|^(?P<answer>(?:Answer|A):|####)", re.MULTILINE)
 Changed = tuple[str, str | None]  # A wrong step, and how the solution continues; None if that is not certain.
@@ -62,6 +63,7 @@ class Solution(NamedTuple):
     """A right solution with its steps, equations and numbers."""
 
     question: str  # The text of the problem.
+    stem: str  # The question without its answer options, whose numbers are no numbers of the problem.
     text: str  # The solution.
     steps: list[StepSpan]  # Where its steps are.
     equations: list[list[Equation]]  # The true equations of each step; positions count from the step's text.
@@ -97,20 +99,24 @@ class Solution(NamedTuple):
         return Flow(dict(changes), self.before(place), self.digits, self.commas)
 
 
-def parse_solution(question: str, solution: str) -> Solution:
-    """A solution with its steps, numbers and equations."""
+def parse_solution(question: str, solution: str, answer: str | None = None) -> Solution:
+    """A solution with its steps, numbers and equations.
+
+    `answer` is the question's gold answer; answer options that do not hold it are part of the question's text.
+    """
+    bare = asked(question).stem if answer is None else stem(question, answer)
     steps = split_steps(solution)
     found = [[e for e in equations(solution[s.start : s.end]) if e.true] for s in steps]
     headers = {place for step in steps for place in range(step.line, step.start)}
     numbers = [token for token in numbers_in(solution) if token.start not in headers]
-    sizes = [len(t.text.replace(",", "").partition(".")[0]) for t in (*numbers, *numbers_in(question))]
+    sizes = [len(t.text.replace(",", "").partition(".")[0]) for t in (*numbers, *numbers_in(bare))]
     expression, left = parse_question(question), []
     if expression is not None and solution.strip() == solution_text(exact_steps(expression)):
         for step in exact_steps(expression):
             left.append(expression)
             expression = expression.after(step.value)
-    given = known_numbers(question)
-    return Solution(question, solution, steps, found, numbers, given, max(sizes, default=1), tuple(left))
+    given = known_numbers(bare)
+    return Solution(question, bare, solution, steps, found, numbers, given, max(sizes, default=1), tuple(left))
 
 
 def exact_rest(solution: Solution, k: int, expression: Expression) -> str | None:

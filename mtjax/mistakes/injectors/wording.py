@@ -2,25 +2,37 @@
 
 import random
 import re
+from fractions import Fraction
 
 from mtjax.mistakes.injectors.base import error_type
 from mtjax.mistakes.injectors.propagation import write_number
 from mtjax.mistakes.injectors.solution import Draft, Solution, change_equation, exact_step
 from mtjax.mistakes.text.lexer import number_of, numbers_in, sign_of
 
-FACTORS = {
-    60: (24, 100, 12), 24: (12, 60, 20), 7: (5, 10, 30), 12: (10, 24, 16), 52: (12, 50, 30), 365: (360, 100, 30),
-    100: (10, 60, 1000), 1000: (100, 10, 60), 16: (12, 10, 8), 30: (31, 28, 7), 36: (12, 30, 24), 3600: (60, 360, 100),
-    10: (12, 100, 7), 5280: (5000, 1000, 1760),
-}  # fmt: skip
-"""Factors between two units, and what is mistaken for them."""
+_FACTORS = """60 second/minute minute/hour:24,100,30; 24 hour/day:12,20,30; 7 day/week:5,6,10; 12 month/year:10,24,6
+12 inch/foot:10,16,24; 3 foot/yard:4,2,5; 52 week/year:50,48,30; 365 day/year:360,300,200; 4 week/month:5,3,6
+30 day/month:31,28,20; 100 cent/dollar centimeter/meter:60,50,200; 1000 gram/kilogram meter/kilometer:500,600,1200
+1000 milliliter/liter:500,600,1200; 16 ounce/pound:12,10,8; 3600 second/hour:1800,2400,6000; 36 inch/yard:30,24,48
+5280 foot/mile:5000,5820,3280; 1760 yard/mile:1670,1000,2000; 4 quart/gallon:5,3,6; 2 cup/pint pint/quart:3,4,1
+8 pint/gallon ounce/cup:6,10,12"""
+FACTORS = [
+    (int(factor), tuple(tuple(pair.split("/")) for pair in units.split()), wrong.split(","))
+    for factor, units, wrong in re.findall(r"(\d+) ([a-z/ ]+):([\d,]+)", _FACTORS)
+]
+"""Factors between two units, the pairs of units that have them, and what is mistaken for them."""
 
-_UNITS = """second/minute minute/hour hour/day day/week week/month month/year inch/foot inches/feet foot/yard feet/yards
-yards/miles cent/dollar gram/kilogram meter/kilometer ounce/pound liter/gallon centimeter/meter cup/pint pint/quart"""
+_UNITS = """second/minute minute/hour hour/day day/week week/month month/year inch/foot foot/yard yard/mile cent/dollar
+gram/kilogram meter/kilometer ounce/pound liter/gallon centimeter/meter cup/pint pint/quart"""
+_MANY = {"inch": "inches", "foot": "feet"}
 UNITS = dict(pair.split("/") for pair in _UNITS.split())
-UNITS |= {a + "s": b + "s" for a, b in UNITS.items() if not a.endswith(("s", "foot", "inch"))}
+UNITS |= {_MANY.get(a, a + "s"): _MANY.get(b, b + "s") for a, b in UNITS.items()}
 UNITS |= {second: first for first, second in UNITS.items()}
 """Units that are confused with each other."""
+
+_MEASURES = re.compile(
+    r"(?:[0-9]|\b(?:per|in|of|how many|few|many|several))[ -]*$|\b(?:an?|each|every)\s+$", re.IGNORECASE
+)
+"""What stands before a word that is used as a unit: `5 minutes`, `per second`, `in hours`, not `the second box`."""
 
 _PAIRS = {
     "+-": "more/fewer more/less older/younger longer/shorter taller/shorter earned/spent bought/sold gained/lost "
@@ -36,26 +48,50 @@ MISREAD = [(*pair.split("/"), signs[:1], signs[1:]) for signs, pairs in _PAIRS.i
 @error_type("unit", share=0.03, order=7)
 def unit(solution: Solution, rng: random.Random) -> Draft | None:
     """A wrong factor between two units, with what follows from it; or another unit, which no checker can judge."""
-    places = [
-        (k, equation, token)
-        for k, equation in solution.targets
-        for token in equation.operands
-        if number_of(token) in FACTORS and number_of(token) not in solution.before(solution.steps[k].start)
-    ]
+    places = []
+    for k, equation in solution.targets:
+        if not {sign_of(sign) for sign in equation.operators} & set("*/"):
+            continue
+        step = solution.steps[k]
+        named = _units_named(f"{solution.question}\n{solution.text[: step.end]}")
+        known = solution.before(step.start)
+        for token in equation.operands:
+            wrong = _wrong_factors(number_of(token), named) if number_of(token) not in known else []
+            places += [(k, equation, token, wrong)] if wrong else []
     if places:
-        k, equation, token = rng.choice(places)
-        new = str(rng.choice(FACTORS[int(number_of(token))]))
+        k, equation, token, wrong_factors = rng.choice(places)
+        new = rng.choice(wrong_factors)
         if len(new) > solution.digits:
             return None
         changed = change_equation(solution, k, equation, [(token.start, token.end, new)], follow=True)
         return solution.draft("unit", k, changed)
-    words = _words(solution, UNITS)
+    words = [place for place in _words(solution, UNITS) if _is_unit(solution.step_text(place[0]), place[1], place[2])]
     if not words:
         return None
     k, at, word, other = rng.choice(words)
     text = solution.step_text(k)
     wrong = text[:at] + other + text[at + len(word) :]
     return solution.draft("unit", k, (wrong, solution.text[solution.steps[k].end :]))
+
+
+def _is_unit(text: str, at: int, word: str) -> bool:
+    """Whether the word at a place measures something there; "second" is more often an ordinal."""
+    before = _MEASURES.search(text[:at])
+    return bool(before) and (word.lower() != "second" or before[0][0].isdigit() or before[0][:3].lower() == "per")
+
+
+def _units_named(text: str) -> set[str]:
+    """The units that a text measures in, in the singular."""
+    one = {many: unit for unit, many in _MANY.items()}
+    words = [(match.start(), match[0]) for match in re.finditer(r"[A-Za-z]+", text)]
+    named = {one.get(word.lower(), word.lower().removesuffix("s")) for at, word in words if _is_unit(text, at, word)}
+    return named | {"dollar" for sign in "$" if sign in text}
+
+
+def _wrong_factors(number: Fraction, named: set[str]) -> list[str]:
+    """What is mistaken for a number that is the factor between two named units; empty if it is none."""
+    pairs = [(units, wrong) for factor, units, wrong in FACTORS if factor == number]
+    return next((wrong for units, wrong in pairs if any(set(pair) <= named for pair in units)), [])
 
 
 def _words(solution: Solution, table: dict[str, str]) -> list[tuple[int, int, str, str]]:

@@ -19,8 +19,10 @@ _SCALES = frozenset(_SCALE_WORDS.split())
 # Words that are not part of a unit: the text before them is another clause, not an operand.
 _CLAUSE = """and or so is are was were be then that which because since if when but as with plus minus times equals
 equal than to from at in on by the have has had will would leaving leaves leave makes for half twice of"""
-_NOT_UNITS = frozenset(_CLAUSE.split())
+NOT_UNITS = frozenset(_CLAUSE.split())
+"""Words that say nothing about what the number before them counts."""
 _OPERATIONS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
+_PLAIN = {"number", "operator", "open", "close", "currency"}
 DEEPEST = 20  # Levels of nested brackets that are read.
 
 # One letter for the kind of each token lets regular expressions look at sequences of tokens; besides these, "/" is a
@@ -96,9 +98,28 @@ def equations(text: str) -> tuple[Equation, ...]:
     return tuple(equation for equation in found if equation is not None)
 
 
+def holds(text: str) -> bool:
+    """Whether no equation of a text is false: of `equations`, and of chains such as `3 + 4 = 8 * 2 = 16`.
+
+    Two calculations of a chain may differ by 2 %, because either may be rounded.
+    """
+    if any(equation.false for equation in equations(text)):
+        return False
+    tokens, _ = lex(text) if "=" in text else ([], None)
+    kinds = "".join(map(_letter, tokens))
+    places = [i for i, kind in enumerate(kinds) if kind == "="]
+    for i, j in zip(places, places[1:], strict=False):
+        sides = _expression(tokens, kinds, i)[1], [token for token in tokens[i + 1 : j] if token.kind != "word"]
+        left, right = (evaluate(parts, False) for parts in sides)
+        plain = all({"operator"} <= {token.kind for token in parts} <= _PLAIN for parts in sides)
+        if plain and left is not None and right is not None and abs(left - right) * 50 > abs(left):
+            return False
+    return True
+
+
 def _letter(token: Token) -> str:
     if token.kind == "word":
-        return "W" if token.text.lower() in _NOT_UNITS else "w"
+        return "W" if token.text.lower() in NOT_UNITS else "w"
     return "/" if token.text == "/" else _LETTERS.get(token.kind, "?")
 
 

@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterable
 from fractions import Fraction
 
-from mtjax.mistakes.text.lexer import lex, number_of, numbers_in
+from mtjax.mistakes.text.equations import NOT_UNITS
+from mtjax.mistakes.text.lexer import is_no_number, lex, number_of, numbers_in
 
 _WORDS = {
     word: Fraction(str(number))
@@ -74,13 +75,30 @@ def known_numbers(*texts: str) -> frozenset[Fraction]:
     return frozenset(known)
 
 
-def derivable(number: Fraction, known: Iterable[Fraction]) -> bool:
-    """Whether a number is known, an everyday constant, or one or two mental operations away from known ones.
+def counted(text: str) -> list[tuple[Fraction, str]]:
+    """Each number of a text (as `numbers_in`) with what it counts: the noun after it, or `%` or the currency; or "".
+
+    >>> counted("48 friends paid $3")
+    [(Fraction(48, 1), 'friend'), (Fraction(3, 1), '$')]
+    """
+    tokens, found = lex(text)[0], []
+    for i, token in enumerate(tokens):
+        if token.kind == "number" and not is_no_number(tokens, i):
+            before, after = (tokens[k] if 0 <= k < len(tokens) else token for k in (i - 1, i + 1))
+            noun = after.text.lower().removesuffix("s") if after.kind == "word" else ""
+            noun = "" if after.text.lower() in NOT_UNITS or len(noun) < 2 else noun
+            signs = [sign.text for sign in (before, after) if sign.kind in ("currency", "percent")]
+            found.append((number_of(token), signs[0] if signs else noun))
+    return found
+
+
+def derivable(number: Fraction, known: Iterable[Fraction], constants: frozenset[Fraction] = CONSTANTS) -> bool:
+    """Whether a number is known, one of `constants`, or one or two mental operations away from known ones.
 
     One operation may join a known number with another or with a common factor; two join only known numbers.
     """
     known = frozenset(known)
-    if number in known or number in CONSTANTS or _joined(number, known, known | _FACTORS):
+    if number in known or number in constants or _joined(number, known, known | _FACTORS):
         return True
     return any(_joined(rest, known, known) for rest in _undone(number, known))
 
