@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from mtjax.data.answers import extract_answer, parse_number, same_number, stated_answer
+from mtjax.data.answers import Verdict as AnswerVerdict
+from mtjax.data.answers import check_answer, extract_answer, options_in, same_answer, stated_answer
 from mtjax.data.expressions import parse_question
 from mtjax.data.mistake_record import Mistake, Verdict
 from mtjax.mistakes.filters import identical, still_true
@@ -65,17 +66,15 @@ def with_verdict(mistake: Mistake) -> Mistake:
     return dataclasses.replace(mistake, **verify(mistake)._asdict())
 
 
-def same_answer(answer: str | None, gold: str) -> bool | None:
-    """Whether two answers are the same number; None if one of them is not a number."""
-    a, b = parse_number(answer or ""), parse_number(gold)
-    return None if a is None or b is None else same_number(a, b)
-
-
 def _solution(mistake: Mistake) -> Judgement:
     wrong = mistake.wrong_solution
     if identical(mistake.right_solution, wrong):
         return Judgement("refuted", "identical")
-    same = same_answer(mistake.wrong_answer or extract_answer(wrong), mistake.answer)
+    if mistake.generator == "rules" or not mistake.answer:
+        same = same_answer(mistake.wrong_answer or extract_answer(wrong), mistake.answer)
+    else:
+        verdict = check_answer(wrong, mistake.answer, options=options_in(mistake.question))
+        same = None if verdict is AnswerVerdict.UNKNOWN else verdict is AnswerVerdict.RIGHT
     if same is False and _states_answer(mistake):
         return Judgement("proved", "final answer")
     if same and not any(equation.false for equation in equations(wrong)):
@@ -85,7 +84,8 @@ def _solution(mistake: Mistake) -> Judgement:
 
 def _states_answer(mistake: Mistake) -> bool:
     """Whether the wrong solution's last number is its answer, as always after rules, which changed a right text."""
-    return mistake.generator == "rules" or stated_answer(mistake.wrong_solution) is not None
+    choice = bool(options_in(mistake.question))
+    return mistake.generator == "rules" or stated_answer(mistake.wrong_solution, choice=choice) is not None
 
 
 def _false_equation(right: Sequence[Equation], wrong: Sequence[Equation]) -> bool:
