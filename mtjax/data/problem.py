@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from mtjax.data.answers.choices import with_options
 from mtjax.errors import InputError, suggest
 from mtjax.io.jsonl import decode, refuse_unknown
 from mtjax.types import short_repr
@@ -46,6 +47,7 @@ class Problem:
     pairs: tuple[Pair, ...] = ()  # Pairs that were made as such, by an annotator or by injection.
     success_rate: float | None = None  # Share of a model's sampled solutions that were right; None if not sampled.
     source: str = ""  # Where it comes from, such as "gsm8k".
+    options: tuple[str, ...] = ()  # Texts of the options of a choice, in order, with or without their letters.
 
 
 @short_repr
@@ -60,7 +62,7 @@ class Problems(NamedTuple):
 SCHEMAS: dict[str, tuple[str, ...]] = {
     "completion": ("prompt", "completion"),
     "messages": ("messages",),
-    "solutions": ("question", "prompt", "answer", "right", "wrong", "success_rate"),
+    "solutions": ("question", "prompt", "answer", "right", "wrong", "success_rate", "options"),
     "preference": ("prompt", "chosen", "rejected"),
 }
 """The record schemas, as keys. Every schema also takes the optional keys `id` and `source`.
@@ -68,7 +70,9 @@ SCHEMAS: dict[str, tuple[str, ...]] = {
 - completion: `{"prompt": str, "completion": str}`; the completion is taken to be right.
 - messages: `{"messages": [{"role": "system" | "user" | "assistant", "content": str}, ...]}`.
 - solutions: `{"question" (or "prompt"): str, "answer": str, "right": [str, ...], "wrong": [str, ...]}` with the
-  question and one of the others; `success_rate` is the share of samples that were right, 0 to 1.
+  question and one of the others; `success_rate` is the share of samples that were right, 0 to 1, and `options` are the
+  texts of the options of a choice, in order: then the answer is a letter or the text of an option. A question that does
+  not list them gets them as lines `(A) ...` at its end.
 - preference: `{"prompt": str, "chosen": str, "rejected": str}`, the convention of TRL.
 """
 
@@ -89,6 +93,7 @@ class _Record:
     right: tuple[str, ...] = ()
     wrong: tuple[str, ...] = ()
     success_rate: float | None = None
+    options: tuple[str, ...] = ()
 
 
 def _check_conversation(messages: Sequence[Message], where: str) -> None:
@@ -132,7 +137,7 @@ def problem_from_record(record: Any, where: str, *, id: str = "") -> Problem:
     if schema == "solutions" and not {"answer", "right", "wrong"} & keys:
         raise InputError(f"{where}: only a question; add at least one of 'completion', 'answer', 'right', 'wrong'")
     found = decode(record, _Record, where)
-    question, right, rate = found.question or found.prompt, found.right, found.success_rate
+    question, right, rate = with_options(found.question or found.prompt, found.options), found.right, found.success_rate
     pairs: tuple[Pair, ...] = ()
     if schema == "messages":
         _check_conversation(found.messages, where)
@@ -144,7 +149,8 @@ def problem_from_record(record: Any, where: str, *, id: str = "") -> Problem:
     if rate is not None and not 0 <= rate <= 1:
         raise InputError(f"{where}: 'success_rate' is {rate}; expected a number from 0 to 1")
     name = record.get("id", id or where)
-    return Problem(name, question, found.answer, right, found.wrong, found.messages, pairs, rate, found.source)
+    known = (question, found.answer, right, found.wrong, found.messages, pairs, rate, found.source, found.options)
+    return Problem(name, *known)
 
 
 def record_from_problem(problem: Problem) -> dict[str, Any]:
@@ -172,6 +178,7 @@ def record_from_problem(problem: Problem) -> dict[str, Any]:
         record = {"question": problem.question, "answer": problem.answer}
         record |= {name: list(texts) for name in ("right", "wrong") if (texts := getattr(problem, name))}
         record |= {} if problem.success_rate is None else {"success_rate": problem.success_rate}
+        record |= {"options": list(problem.options)} if problem.options else {}
     return {"id": problem.id} | record | ({"source": problem.source} if problem.source else {})
 
 

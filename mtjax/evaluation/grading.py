@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from mtjax.data.answers import Verdict, extract_answer, parse_number
+from mtjax.data.answers import Verdict, extract_answer, options_in, vote
 from mtjax.data.problem import Problem
 from mtjax.errors import InputError
 from mtjax.evaluation.graders import AnswerGrader, Grader, gold_answer
-from mtjax.sampling.sampler import Sample
+from mtjax.sampling.sampler import Sample, silence
 from mtjax.sampling.texts import TokenSample
 from mtjax.types import short_repr
 
@@ -22,6 +22,7 @@ class Graded(NamedTuple):
     samples: list[list[Sample | TokenSample]]
     answers: list[list[str | None]]  # the answer found in each text; None where there is none
     verdicts: list[list[Verdict]]
+    votes: list[list[Hashable | None]]  # one for equal answers (`1,000` and `1000 dollars`); None without an answer
 
     @property
     def texts(self) -> list[list[str]]:
@@ -53,11 +54,9 @@ class Graded(NamedTuple):
         """The log-probability of each sample (nats); None where it is unknown."""
         return [[sample.logprob for sample in row] for row in self.samples]
 
-    @property
-    def votes(self) -> list[list[Hashable | None]]:
-        """The answers as exact numbers (`1,000` and `1000.0` are one vote), else as words without case."""
-        words = lambda answer: " ".join(answer.casefold().split())
-        return [[None if one is None else parse_number(one) or words(one) for one in row] for row in self.answers]
+    def silent(self, why: str) -> Bool[np.ndarray, "N n"]:
+        """True where a sample says nothing that can be graded, for this reason (`mtjax.sampling.sampler.Silence`)."""
+        return np.array([[silence(sample) == why for sample in row] for row in self.samples], bool)
 
 
 def check_gold(problems: Sequence[Problem]) -> list[str]:
@@ -82,16 +81,28 @@ def grade(
     if len(samples) != len(problems):
         raise InputError(f"{len(samples)} problems were sampled and {len(problems)} given: expected as many")
     judge: Grader = AnswerGrader() if grader is None else grader
-    graded = Graded([list(row) for row in samples], [], [])
+    graded = Graded([list(row) for row in samples], [], [], [])
     for problem, row in zip(problems, samples, strict=True):
-        known = {sample.text: judge(problem, sample) for sample in {sample.text: sample for sample in row}.values()}
-        graded.verdicts.append([known[sample.text] for sample in row])
-        graded.answers.append([_answer(sample.text, known[sample.text], problem) for sample in row])
+        known = {
+            key: Verdict.UNKNOWN if silence(sample) else judge(problem, sample)
+            for key, sample in {(sample.text, sample.finished, silence(sample)): sample for sample in row}.items()
+        }
+        verdicts = [known[sample.text, sample.finished, silence(sample)] for sample in row]
+        graded.verdicts.append(verdicts)
+        both = [_answer(sample, verdict, problem) for sample, verdict in zip(row, verdicts, strict=True)]
+        graded.answers.append([answer for answer, _ in both])
+        graded.votes.append([ballot for _, ballot in both])
     return graded
 
 
-def _answer(text: str, verdict: Verdict, problem: Problem) -> str | None:
-    """The answer in the text. One line without any form or number is an answer by itself, such as a word."""
-    alone = text.strip() if "\n" not in text.strip() else ""
-    right = verdict is Verdict.RIGHT  # all right samples of a problem are one vote
-    return extract_answer(text) or alone or ((gold_answer(problem) or text.strip() or "right") if right else None)
+def _answer(sample: Sample | TokenSample, verdict: Verdict, problem: Problem) -> tuple[str | None, Hashable | None]:
+    """The answer of a sample and its vote. One line without any form or number is an answer by itself, as a word."""
+    if silence(sample):
+        return None, None
+    text, options = sample.text, problem.options or options_in(problem.question)
+    answer = extract_answer(text, choice=bool(options)) or (text.strip() if "\n" not in text.strip() else None)
+    ballot = vote(text, options=options)
+    if verdict is Verdict.RIGHT:  # all right samples of a problem are one vote
+        answer = answer or gold_answer(problem) or text.strip() or "right"
+        ballot = answer if ballot is None else ballot
+    return answer, ballot

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal
 
-from mtjax.data.answers import extract_answer, stated_answer
+from mtjax.data.answers import Verdict, check_answer, extract_answer, options_in, stated_answer
 from mtjax.data.arithmetic_checker import first_wrong_step
 from mtjax.data.mistake_record import Mistake
 from mtjax.data.sources.base import field_of
@@ -67,8 +67,13 @@ def _pairs(mined: MinedProblem, known: Mapping[str, Any], most: int | None, seed
     place = lambda solution: unit(seed, mined.number, reader.side_of(solution), solution.text)
     drawn = sorted(mined.solutions, key=place)
     right, wrong = ([one for one in drawn if reader.side_of(one) == side] for side in ("right", "wrong"))
+    options = options_in(mined.question)
     for number, solution in enumerate(wrong[:most] if right else ()):
-        stated = stated_answer(solution.text) is not None  # otherwise its last number need not be its answer
+        # An earlier version may have judged it, with fewer forms of answers.
+        now = check_answer(solution.text, mined.answer, options=options, finished=solution.finished)
+        if now is Verdict.RIGHT:
+            continue
+        stated = now is Verdict.WRONG and stated_answer(solution.text, choice=bool(options)) is not None
         step = first_wrong_step(mined.question, solution.text)
         yield Mistake(
             id=f"{mined.id}:{mined.number}/solution/{number}", kind="solution",

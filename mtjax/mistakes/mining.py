@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 
-from mtjax.data.answers import check_answer, extract_answer
+from mtjax.data.answers import check_answer, extract_answer, options_in
 from mtjax.data.arithmetic_checker import check_steps, parse_question
 from mtjax.data.problem import OnError, Problem
 from mtjax.data.sources import AnySource
@@ -19,7 +19,7 @@ from mtjax.distributed.sharding import MeshSpec
 from mtjax.io.journal import Journal
 from mtjax.reporting.report import Table
 from mtjax.sampling.config import EmbeddedSampling, SamplingConfig
-from mtjax.sampling.sampler import ProblemSamples
+from mtjax.sampling.sampler import ProblemSamples, silence
 from mtjax.sampling.search import AnySearch, Independent
 from mtjax.sampling.transport import ServerConfig
 from mtjax.validation import PositiveInt, check_types
@@ -70,23 +70,29 @@ class MineConfig(PolicyConfig):
 def checked(problem: Problem, gold: str, attempt: ProblemSamples) -> MinedProblem:
     """The samples of a problem as distinct solutions, each with its verdict.
 
-    Samples that differ only in the white space around them are one, unless one of them was cut.
+    Samples that differ only in the white space around them are one, unless one of them was cut or filtered. Those that
+    say nothing (`mtjax.sampling.sampler.silence`) are not graded.
     """
-    found: dict[tuple[str, bool], Solution] = {}
+    found: dict[tuple[str, bool, str], Solution] = {}
+    options = problem.options or options_in(problem.question)
     for sample in attempt.samples:
-        key = (sample.text.strip(), sample.finished)
+        why = silence(sample)
+        key = (sample.text.strip(), sample.finished, why)
         if key in found:
             found[key] = dataclasses.replace(found[key], count=found[key].count + 1)
             continue
-        verdict = check_answer(sample.text, gold).value if sample.text.strip() else "wrong"
+        verdict = "unknown"
+        if not why:
+            verdict = check_answer(sample.text, gold, options=options, finished=sample.finished).value
         steps: dict[str, Any] = {}
         if parse_question(problem.question) is not None:
             report = check_steps(problem.question, sample.text)
             kinds = [error.kind for error in report.errors]
             untrue = not {"calculation", "answer"}.isdisjoint(kinds)
             steps = {"first_wrong": report.first_wrong, "error": kinds[0] if kinds else "", "untrue": untrue}
-        about: dict[str, Any] = {"verdict": verdict, "answer": extract_answer(sample.text)} | steps | sample._asdict()
-        found[key] = Solution(**about)
+        answer = extract_answer(sample.text, choice=bool(options))
+        about: dict[str, Any] = {"verdict": verdict, "answer": answer} | steps | sample._asdict()
+        found[key] = Solution(**(about | {"withheld": why}))
     return MinedProblem(
         number=attempt.number, id=problem.id, question=problem.question, answer=gold, source=problem.source,
         drawn=len(attempt.samples), solutions=tuple(found.values()), note=attempt.note,
@@ -140,12 +146,16 @@ def yield_table(mined: Iterable[MinedProblem], caption: str = "") -> Table:
         total.update(("problems", kind))
         total.update({"samples": one.drawn, "right": right, "unknown verdicts": unknown})
         total["right behind a false step"] += sum(s.count for s in one.solutions if s.verdict == "right" and s.untrue)
+        for s in one.solutions:
+            total[s.withheld] += s.count if s.withheld else 0
         total["truncated"] += sum(s.count for s in one.solutions if not s.finished)
         total.update({"unique right": unique["right"], "unique wrong": unique["wrong"]})
         total["pairs possible"] += unique["right"] * unique["wrong"]
         total["pairs for training"] += len(usable.right) * len(usable.wrong)
     names = ["problems", "all right", "all wrong", "mixed", "undecided", "not sampled", "samples", "right"]
-    names += ["right behind a false step", "unknown verdicts", "truncated", "unique right", "unique wrong"]
+    names += ["right behind a false step", "unknown verdicts", "truncated"]
+    names += [why for why in ("empty", "reasoning", "filtered") if total[why]]
+    names += ["unique right", "unique wrong"]
     cells = {name: f"{total[name]:,}" for name in (*names, "pairs possible", "pairs for training")}
     cells["right"] = f"{total['right'] / total['samples']:.1%}" if total["samples"] else "-"
     return Table(["yield", "number"], [list(row) for row in cells.items()], caption)

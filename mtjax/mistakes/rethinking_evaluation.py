@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from annotated_types import Ge, Gt, Lt
 
-from mtjax.data.answers import check_answer
+from mtjax.data.answers import check_answer, options_in
 from mtjax.data.mistake_record import Mistake, read_mistakes
 from mtjax.data.problem import OnError, Problem
 from mtjax.data.sources import AnySource
@@ -84,7 +84,9 @@ def think(
         record = {"schema": 1, "number": number, "id": problems[number].id, "question": state.question, "answer": gold}
         record |= {"rationales": list(state.rationales), "replies": list(state.replies), "ended": state.ended}
         record |= {"calls": state.calls, "first": reply, "final": state.answer}
-        record |= {"before": check_answer(reply, gold).value, "after": check_answer(state.answer, gold).value}
+        options = problems[number].options or options_in(state.question)
+        before, after = (check_answer(text, gold, options=options).value for text in (reply, state.answer))
+        record |= {"before": before, "after": after}
         yield number, record
 
 

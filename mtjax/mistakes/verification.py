@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from mtjax.data.answers import extract_answer, same_number, stated_answer
+from mtjax.data import answers
+from mtjax.data.answers import Verdict as AnswerVerdict
+from mtjax.data.answers import check_answer, extract_answer, options_in, stated_answer
 from mtjax.data.expressions import parse_question
 from mtjax.data.mistake_record import Mistake, Verdict
 from mtjax.mistakes.filters import identical, still_true
@@ -70,18 +72,22 @@ def with_verdict(mistake: Mistake) -> Mistake:
 
 
 def same_answer(answer: str | None, gold: str, question: str = "") -> bool | None:
-    """Whether two answers are the same number or option of the question; None if one of them is neither."""
-    a, b = final_value(question, answer), final_value(question, gold)
-    if a is None or b is None or isinstance(a, str) != isinstance(b, str):
+    """Whether two answers are the same number or option of the question; None if the gold one is neither, or an answer
+    cannot be read."""
+    if final_value(question, gold) is None:
         return None
-    return a == b if isinstance(a, str) or isinstance(b, str) else same_number(a, b)
+    return answers.same_answer(answer, gold, options=options_in(question))
 
 
 def _solution(mistake: Mistake) -> Judgement:
     wrong = mistake.wrong_solution
     if identical(mistake.right_solution, wrong):
         return Judgement("refuted", "identical")
-    same = same_answer(mistake.wrong_answer or extract_answer(wrong), mistake.answer, mistake.question)
+    if mistake.generator == "rules" or not mistake.answer:
+        same = same_answer(mistake.wrong_answer or extract_answer(wrong), mistake.answer, mistake.question)
+    else:
+        verdict = check_answer(wrong, mistake.answer, options=options_in(mistake.question))
+        same = None if verdict is AnswerVerdict.UNKNOWN else verdict is AnswerVerdict.RIGHT
     if same is False and _states_answer(mistake):
         return Judgement("proved", "final answer")
     if same and not any(equation.false for equation in equations(wrong)):
@@ -95,7 +101,7 @@ def _states_answer(mistake: Mistake) -> bool:
     It is stated; or rules made it, from a right text that ends in the answer, and its last line no longer has the gold
     answer in another place.
     """
-    if stated_answer(mistake.wrong_solution) is not None:
+    if stated_answer(mistake.wrong_solution, choice=bool(options_in(mistake.question))) is not None:
         return True
     gold = final_value(mistake.question, mistake.answer)
     last = mistake.wrong_solution.strip().rpartition("\n")[2]

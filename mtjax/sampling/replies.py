@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
-from mtjax.sampling.sampler import Sample, cut
+from mtjax.sampling.sampler import Sample, Silence, cut
 
 Optional = Literal["n", "logprobs", "seed"]
 """Optional parameters of a request; without `n` there is one sample per request."""
@@ -92,7 +92,16 @@ def _sample(choice: Mapping[str, Any], total: int | None, stop: Sequence[str]) -
         logprob=math.fsum(numbers) if numbers and all(map(math.isfinite, numbers)) else None,
         tokens=len(numbers) or total,
         finished=choice.get("finish_reason") == "stop",
+        withheld=_withheld(choice, _dict(message), bool(text)),
     )
+
+
+def _withheld(choice: Mapping[str, Any], message: Mapping[str, Any], answered: bool) -> Silence:
+    """Why a choice holds no answer: a content filter or refusal, or a thought alone."""
+    if choice.get("finish_reason") == "content_filter" or (message.get("refusal") and not answered):
+        return "filtered"
+    thought = message.get("reasoning_content") or message.get("reasoning")
+    return "reasoning" if thought and not answered else ""
 
 
 def _dict(value: Any) -> Mapping[str, Any]:

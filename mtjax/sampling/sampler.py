@@ -1,9 +1,13 @@
 """The contract of a sampler: what mining and self-rethinking draw from, whether a local model or a server."""
 
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
+from mtjax.data.answers.statements import without_thoughts
 from mtjax.data.problem import Message
+
+Silence = Literal["", "empty", "reasoning", "filtered"]
+"""Why a sample says nothing that can be graded: no text, a thought alone, or a content filter; "" where it does."""
 
 
 class Unusable(NamedTuple):
@@ -20,6 +24,7 @@ class Sample(NamedTuple):
     tokens: int | None = None  # number of tokens; None if unknown
     finished: bool = True  # ended by an end token or a stop text, and not by the length limit
     readable: bool = True  # the tokenizer can encode the text again
+    withheld: Silence = ""  # what a server says of a reply without an answer
 
 
 class ProblemSamples(NamedTuple):
@@ -28,6 +33,19 @@ class ProblemSamples(NamedTuple):
     number: int
     samples: Sequence[Sample]
     note: str = ""
+
+
+def silence(sample: Any) -> Silence:
+    """Why a sample, local or of a server, says nothing that can be graded; "" where it says something.
+
+    >>> silence(Sample(" ")), silence(Sample("<think>is it 20")), silence(Sample("18"))
+    ('empty', 'reasoning', '')
+    """
+    if withheld := getattr(sample, "withheld", ""):
+        return withheld
+    if not sample.text.strip():
+        return "empty"
+    return "" if without_thoughts(sample.text).strip() else "reasoning"
 
 
 Prompt = str | Sequence[int] | Sequence[Message] | Unusable

@@ -29,13 +29,13 @@ def test_grading_by_hand():
         [["#### 1,000", "Answer: 1000.0", "no idea at\nall"], ["Answer: 3 hours 20 minutes", "cat", "Cat"]],
         ["1000", "200"],
     )
-    assert found.verdicts[0] == [Verdict.RIGHT, Verdict.RIGHT, Verdict.WRONG]
-    assert found.verdicts[1] == [Verdict.UNKNOWN, Verdict.WRONG, Verdict.WRONG]
+    assert found.verdicts[0] == [Verdict.RIGHT, Verdict.RIGHT, Verdict.UNKNOWN]
+    assert found.verdicts[1] == [Verdict.UNKNOWN, Verdict.UNKNOWN, Verdict.UNKNOWN]
     assert found.answers[0] == ["1,000", "1000.0", None]
     assert found.votes[0][0] == found.votes[0][1]  # one number, two spellings
     assert found.votes[1][1] == found.votes[1][2] == "cat"
     assert found.right.tolist() == [[True, True, False], [False, False, False]]
-    assert found.unknown.tolist() == [[False] * 3, [True, False, False]]
+    assert found.unknown.tolist() == [[False, False, True], [True, True, True]]
     assert found.without_answer.sum() == 1
 
 

@@ -23,11 +23,13 @@ def test_it_says_what_it_is(name):
 
 
 @every_grader
-def test_it_gives_a_verdict_for_every_text_and_depends_on_the_text_only(name):
+def test_it_gives_a_verdict_for_every_text_and_depends_on_text_and_end_only(name):
     grader = GRADERS[name]()
     found = [grader(PROBLEM, Sample(text)) for text in TEXTS]
     assert all(isinstance(verdict, Verdict) for verdict in found)
-    assert found == [grader(PROBLEM, Sample(text, -1.0, 3, finished=False)) for text in TEXTS]
+    assert found == [grader(PROBLEM, Sample(text, -1.0, 3)) for text in TEXTS]
+    cut = [grader(PROBLEM, Sample(text, finished=False)) for text in TEXTS]
+    assert all(later in (sooner, Verdict.UNKNOWN) for sooner, later in zip(found, cut, strict=True))
     assert isinstance(grader(Problem("b", "Why?", "because"), Sample("because")), Verdict)
 
 

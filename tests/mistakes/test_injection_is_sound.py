@@ -116,7 +116,7 @@ def test_numbers_of_options_are_no_numbers_of_the_problem():
     assert stem(question, "26") == question  # the answer is no option: (a) and (b) may be two questions
     assert final_value(question, "B") == final_value(question, "35") == (Fraction(35), False)
     assert final_value("Which? (A) red (B) blue", "(b)") == "B"
-    assert final_value(question, "a dozen") is None
+    assert final_value(question, "quite a few") is None
     # A letter or an option's number is an answer to be judged by.
     fields = {"question": question, "answer": "B", "right_rest": "\n#### 35"}
     assert verify(step("7 * 5 = 35", "7 + 5 = 12", wrong_rest="\n#### 12", **fields)) == ("proved", "final answer")

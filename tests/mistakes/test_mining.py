@@ -116,7 +116,7 @@ def test_samples_become_distinct_solutions_with_verdicts():
     assert (b.verdict, b.answer, b.first_wrong, b.error, b.untrue) == ("wrong", "13", 0, "calculation", True)
     assert (cut.finished, cut.count) == (False, 1)  # the same text, but it did not end
     assert (c.verdict, c.first_wrong, c.untrue) == ("right", 0, True)  # two false steps that cancel
-    assert (unknown.verdict, empty.verdict, empty.answer) == ("unknown", "wrong", None)
+    assert (unknown.verdict, empty.verdict, empty.answer) == ("unknown", "unknown", None)
 
 
 def test_other_problems_have_no_step_checker():

@@ -132,9 +132,12 @@ def fingerprint_of(source: Any, *leave_out: str, content: Iterable[bytes] = ()) 
 
 
 def problem_digests(problems: Iterable[Problem]) -> Iterator[bytes]:
-    """sha256 of each problem's record."""
+    """sha256 of each problem's record; one without options as before there were any."""
     for problem in problems:
-        yield hashlib.sha256(json.dumps(dataclasses.asdict(problem), sort_keys=True).encode()).digest()
+        record = dataclasses.asdict(problem)
+        if not problem.options:
+            del record["options"]
+        yield hashlib.sha256(json.dumps(record, sort_keys=True).encode()).digest()
 
 
 def rename_keys(record: Any, columns: tuple[str, ...], where: str) -> Any:

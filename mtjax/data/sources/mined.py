@@ -25,6 +25,7 @@ class Solution:
     text: str  # The text without its end token, white space as drawn.
     verdict: Verdict  # Verdict on the final answer.
     answer: str | None = None  # The final answer found in the text; None if there is none.
+    withheld: Literal["", "empty", "reasoning", "filtered"] = ""  # Why it says nothing that can be graded.
     count: int = 1  # How many samples were this text (white space around it not counted).
     logprob: float | None = None
     """Log-probability (nats) of the first of those samples given the prompt, summed over its tokens, the end token
@@ -57,7 +58,13 @@ class MinedProblem:
 
 def to_json(problem: MinedProblem) -> dict[str, Any]:
     """The JSON object of one line; keys in a fixed order, so that equal problems give equal bytes."""
-    return {"schema": SCHEMA} | dataclasses.asdict(problem)
+    record = {"schema": SCHEMA} | dataclasses.asdict(problem)
+    for solution in record["solutions"]:
+        if not solution[
+            "withheld"
+        ]:  # the lines of samples that say something are as they were before there was this key
+            del solution["withheld"]
+    return record
 
 
 def from_json(record: Any, where: str) -> MinedProblem:

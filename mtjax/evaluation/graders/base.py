@@ -20,6 +20,7 @@ class Grader(Protocol):
     def __call__(self, problem: Problem, sample: Sample | TokenSample) -> Verdict:
         """The verdict on one sample; UNKNOWN if it cannot be decided. Never raises, whatever the text.
 
-        It may depend on the problem and on `sample.text` only: equal texts of a problem are judged once.
+        It may depend on the problem, `sample.text` and `sample.finished` only: equal samples of a problem are judged
+        once. Samples that say nothing (`mtjax.sampling.sampler.silence`) are not judged; they are UNKNOWN.
         """
         ...

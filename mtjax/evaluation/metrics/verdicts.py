@@ -13,7 +13,8 @@ class VerdictShares:
     """Shares of samples that could not be decided, hold no answer, or did not end before `max_new_tokens`.
 
     Returns: `unknown`, `without_answer` and `cut`; where a sample is unknown also `pass@1_if_unknown_right`, the upper
-    bound of pass@1.
+    bound of pass@1; and where samples say nothing that can be graded `empty`, `reasoning` (a thought without an answer)
+    and `filtered`.
     """
 
     needs: ClassVar[tuple[Need, ...]] = ("samples",)
@@ -23,4 +24,6 @@ class VerdictShares:
         found = evaluation.sampled
         shares = {"pass@1_if_unknown_right": found.right | found.unknown} if found.unknown.any() else {}
         shares |= {"unknown": found.unknown, "without_answer": found.without_answer, "cut": found.cut}
+        silent = {why: found.silent(why) for why in ("empty", "reasoning", "filtered")}
+        shares |= {why: share for why, share in silent.items() if share.any()}
         return {name: settings.interval(share.mean(axis=1)) for name, share in shares.items()}

@@ -1,0 +1,31 @@
+"""Final answers: found in a reply, read as a value of some kind, and compared.
+
+`statements` finds where a reply states its answer, `reader` reads a text as a number, choice, time, set, formula, ...
+and compares two, and `checker` decides. Verdicts, votes and extraction use the same reading.
+"""
+
+from mtjax.data.answers.checker import (
+    Verdict,
+    check_answer,
+    extract_answer,
+    parse_number,
+    same_answer,
+    stated_answer,
+    vote,
+)
+from mtjax.data.answers.choices import options_in
+from mtjax.data.answers.numbers import LONGEST
+from mtjax.data.answers.statements import unboxed
+
+__all__ = [
+    "LONGEST",
+    "Verdict",
+    "check_answer",
+    "extract_answer",
+    "options_in",
+    "parse_number",
+    "same_answer",
+    "stated_answer",
+    "unboxed",
+    "vote",
+]

@@ -1,0 +1,110 @@
+"""Times of day and dates."""
+
+import re
+from typing import NamedTuple
+
+from mtjax.data.answers.normal import listed
+
+_CLOCK = re.compile(
+    r"(?P<h>[0-9]{1,2})(?:[:.](?P<m>[0-9]{2}))?(?::(?P<s>[0-9]{2}))? ?(?P<half>[ap]\.? ?m\b\.?|o'? ?clock)?"
+    r"(?: (?:in the )?(?P<part>morning|afternoon|evening))?",
+    re.IGNORECASE,
+)
+_SENTENCE = re.compile(r"(?:[A-Za-z][a-z']* ){0,8}?(?:at|is|was|be) (?=[0-9]|noon|midnight)")
+_NAMED = {"noon": 720, "midday": 720, "midnight": 0}
+
+
+class Clock(NamedTuple):
+    """A time of day."""
+
+    seconds: int  # since midnight; since midnight or noon where the half of the day is open
+    open: bool  # whether it may be before or after noon
+
+
+def read_clock(text: str) -> Clock | None:
+    """The time that a text is: `3:30 PM`, `15:30`, `7 o'clock`, `noon`; None for a bare number."""
+    text = _SENTENCE.sub("", text)
+    lowered = text.lower()
+    if lowered in _NAMED or lowered in ("12 noon", "12 midnight"):
+        return Clock(_NAMED[lowered.split()[-1]] * 60, False)
+    found = _CLOCK.fullmatch(text)
+    if found is None or not (found["half"] or (found["m"] and ":" in text)):
+        return None
+    hour, minute, second = (int(found[name] or 0) for name in "hms")
+    if hour > 24 or minute > 59 or second > 59:
+        return None
+    half = (found["half"] or "").lower().replace(".", "").replace(" ", "")
+    half = half if half in ("am", "pm") else {"morning": "am", "afternoon": "pm", "evening": "pm"}.get(
+        (found["part"] or "").lower(), ""
+    )  # fmt: skip
+    if half:
+        if not 1 <= hour <= 12:
+            half = ""
+        else:
+            hour = hour % 12 + 12 * (half == "pm")
+    written_24 = len(found["h"]) == 2 and found["h"][0] == "0"
+    return Clock(
+        hour * 3600 + minute * 60 + second, not half and 1 <= hour <= 12 and not written_24 or hour == 12 and not half
+    )
+
+
+def same_clock(a: Clock, b: Clock) -> bool | None:
+    """Whether two times are equal; a time without AM or PM equals both."""
+    half = 12 * 3600
+    if a.open or b.open:
+        return a.seconds % half == b.seconds % half
+    return a.seconds == b.seconds
+
+
+MONTHS = listed("""january february march april may june july august september october november december""")
+DAYS = listed("monday tuesday wednesday thursday friday saturday sunday")
+_NAME = rf"(?P<month>{'|'.join(f'{name[:3]}(?:{name[3:]})?' for name in MONTHS)}|sept)\.?"
+_DAY = r"(?:the )?(?P<day>[0-9]{1,2})(?:st|nd|rd|th)?"
+_WEEKDAY = rf"(?:(?:{'|'.join(DAYS)}),? )?(?:on )?(?:the )?"
+_WRITTEN = [
+    re.compile(rf"{_WEEKDAY}{_NAME} {_DAY}(?:,? (?P<year>[0-9]{{4}}))?", re.IGNORECASE),
+    re.compile(rf"{_WEEKDAY}{_DAY} (?:of )?{_NAME}(?:,? (?P<year>[0-9]{{4}}))?", re.IGNORECASE),
+    re.compile(r"(?P<year>[0-9]{4})[-/.](?P<number>[0-9]{1,2})[-/.](?P<day>[0-9]{1,2})"),
+]
+_NUMERIC = re.compile(r"([0-9]{1,2})[-/.]([0-9]{1,2})[-/.]([0-9]{4})")
+
+
+class Date(NamedTuple):
+    """A date; of one such as 03/05/2020 both readings are kept."""
+
+    readings: frozenset[tuple[int | None, int, int]]  # (year, month, day)
+
+
+def read_date(text: str) -> Date | None:
+    """The date that a text is: `March 5, 2020`, `5 March`, `2020-03-05`, `03/05/2020`; else None."""
+    if found := _NUMERIC.fullmatch(text):
+        first, second, year = map(int, found.groups())
+        pairs = {(first, second), (second, first)}
+        return _date((year, month, day) for month, day in pairs)
+    for pattern in _WRITTEN:
+        if found := pattern.fullmatch(text):
+            groups = found.groupdict()
+            name = (groups.get("month") or "")[:3].lower()
+            month = int(groups["number"]) if "number" in groups else [m[:3] for m in MONTHS].index(name) + 1
+            return _date([(int(groups["year"]) if groups.get("year") else None, month, int(groups["day"]))])
+    return None
+
+
+def _date(readings) -> Date | None:
+    kept = frozenset(one for one in readings if 1 <= one[1] <= 12 and 1 <= one[2] <= 31)
+    return Date(kept) if kept else None
+
+
+def same_date(a: Date, b: Date) -> bool | None:
+    """Whether two dates are equal; None where a reading of one is and another is not, or a year is missing."""
+    if len(a.readings) > 1 or len(b.readings) > 1:
+        return None if a.readings & b.readings or {(y, d, m) for y, m, d in a.readings} & b.readings else _years(a, b)
+    (x,), (y,) = a.readings, b.readings
+    if x[1:] != y[1:]:
+        return False
+    return True if x[0] == y[0] else None if None in (x[0], y[0]) else False
+
+
+def _years(a: Date, b: Date) -> bool | None:
+    """False for dates of which no reading agrees, if each names its year."""
+    return False if all(one[0] for one in (*a.readings, *b.readings)) else None

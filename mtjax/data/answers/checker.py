@@ -1,0 +1,277 @@
+"""Verdicts: whether a reply gives the gold answer; `wrong` needs two values of one kind, read whole, that differ."""
+
+import enum
+import functools
+import re
+from collections.abc import Hashable, Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+from mtjax.data.answers.choices import CONFLICT, choose, option_texts
+from mtjax.data.answers.normal import plain
+from mtjax.data.answers.numbers import LONGEST
+from mtjax.data.answers.reader import Reading, compare, key, read
+from mtjax.data.answers.statements import beginnings, cleaned, split_sentences, statements, taken_back
+from mtjax.data.math_worker import MathWorker
+from mtjax.errors import InputError
+
+_UNSIGNED = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
+_SIGNED = rf"[-+−]?[$€£¥]? ?(?:[0-9]+ [0-9]+/[0-9]+|{_UNSIGNED}(?: ?/ ?{_UNSIGNED})?)"
+NUMBER_IN_TEXT = re.compile(rf"(?<![\w.,/]){_SIGNED}(?:[eE][-+]?[0-9]{{1,3}}\b)? ?%?")
+"""A number within running text, with sign, currency and percent sign; after a digit or letter, no sign is read."""
+
+
+class Verdict(enum.Enum):
+    """What is known of an answer; unknown is neither right nor wrong and must be counted apart."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    UNKNOWN = "unknown"
+
+
+class Found(NamedTuple):
+    """The answer of a reply."""
+
+    text: str  # the answer alone, as the reply writes it
+    reading: Reading  # what it may be
+    stated: bool  # the reply says that this is its answer; else it is only where the reply ends
+    rest: str  # what follows it
+    closed: bool  # it cannot go on where the reply was cut
+    earlier: tuple[tuple[str, str], ...] = ()  # answers that were stated before, each with what follows up to the last
+
+
+_CONCLUDES = re.compile(
+    r"\b(?:so|thus|therefore|hence|totals?|altogether|finally|overall|in all|sum|result|gives|get|equals|final|left|"
+    r"consequently|answer|solution)\b|=",
+    re.IGNORECASE,
+)
+
+
+def _cut(text: str) -> tuple[str, Reading, str]:
+    """The longest beginning of a text that is a value, its reading, and the rest; the whole text if none is one."""
+    first: tuple[str, Reading, str] | None = None
+    for part, bracket in beginnings(text):
+        reading = read(part)
+        first = first or (part, reading, "")
+        if reading.values.keys() - {"sequence"}:
+            inside = read(bracket).values.get("number") if bracket else None
+            if inside and compare(reading, read(bracket)) is False and "number" in reading.values:
+                break
+            return part, reading, text[len(part) :]
+    assert first is not None
+    return first
+
+
+@functools.lru_cache(maxsize=256)
+def find(reply: str, choice: bool = False) -> Found | None:
+    """The answer of a reply: the last one that it states, or else what it ends in; None without either."""
+    text = cleaned(reply)
+    found = statements(text, choice)
+    if found:
+        last = found[-1]
+        part, reading, rest = _cut(last.text)
+        if not reading.values:
+            part, rest = _tidy(re.split(r"\.(?:\s|$)", last.text)[0]), ""
+        behind = text[last.end :]
+        closed = last.boxed or bool(rest.strip(" *") or behind.strip(" *$")) or behind.startswith("\n")
+        earlier = tuple((one.text, text[one.start : last.start]) for one in found[:-1] if one.start < last.start)
+        return Found(part, reading, True, f"{rest} {behind}", closed, earlier)
+    return _ending(text)
+
+
+_EMPTY = re.compile(r"\s*(?:\$\$|\\[\[\]]|[*#_=-]*)\s*")
+
+
+def _ending(text: str) -> Found | None:
+    """What a reply that states no answer ends in: its only sentence, its last line, or the last sentence of that."""
+    lines = [line.strip() for line in text.splitlines() if not _EMPTY.fullmatch(line)]
+    if not lines:
+        return None
+    last = lines[-1]
+    sentences = split_sentences(last)
+    if len(lines) == 1 and len(sentences) > 1:
+        first = read(sentences[0])
+        if first.values.keys() & {"truth", "word"}:
+            return Found(sentences[0], first, True, " ".join(sentences[1:]), True)
+    last_sentence = last if len(sentences) < 2 else sentences[-1]
+    whole, reading, rest = _cut(last_sentence)
+    alone = len(sentences) < 2 and not rest.strip(" .")
+    if len(lines) > 1:  # the last line is the answer if it is a value without words in front
+        bare = not re.match(r"[^\W\d_]{2,}", plain(last))
+        alone = alone and bare and bool(reading.values.keys() & {"number", "letter", "formula"})
+    truth = "truth" in reading.values and not rest.strip(" .!")
+    concludes = _CONCLUDES.search(last_sentence) and not last_sentence.endswith("?")
+    if alone or reading.values and (truth or concludes):
+        return Found(whole, reading, True, rest, False)
+    return Found(whole, Reading(reading.text, {}), False, rest, False)
+
+
+def _tidy(answer: str) -> str:
+    """An answer without the marks around it: white space, emphasis, dollars of LaTeX, a final full stop."""
+    answer = answer.strip().strip("*").strip()
+    inner = re.fullmatch(r"\\\((.*)\\\)|\$([^$]*)\$", answer.removesuffix("."), re.DOTALL)
+    answer = (inner[1] or inner[2] or "") if inner else answer
+    return answer.removesuffix(".").strip()
+
+
+def stated_answer(text: str, *, choice: bool = False) -> str | None:
+    r"""The answer that a text states in so many words, the last one if several; None if it states none.
+
+    Forms: `#### 18`, a line `A: 18` or `Answer: 18`, `\boxed{18}`, `The answer is 18.`, `<answer>18</answer>`; with
+    `choice` also `option (C) is correct` and a last line `C`.
+    """
+    if not statements(cleaned(text), choice):
+        return None
+    found = find(text, choice)
+    return _tidy(found.text) or None if found else None
+
+
+def extract_answer(text: str, *, choice: bool = False) -> str | None:
+    """The final answer of a solution: the stated one (`stated_answer`), or else the last number; None without either.
+
+    >>> extract_answer("Step 1: 12 + 7 = 19\\nAnswer: 19"), extract_answer("so 9 * 2 = $18 a day")
+    ('19', '$18')
+    """
+    stated = stated_answer(text, choice=choice)
+    numbers = NUMBER_IN_TEXT.findall(cleaned(text)) if stated is None else ()
+    return numbers[-1].strip() if numbers else stated
+
+
+def vote(reply: str, *, options: Sequence[str] = (), choice: bool = False) -> Hashable | None:
+    """What a reply votes for: replies with equal answers have equal votes; None for one without an answer.
+
+    >>> vote("The answer is 18 dollars.") == vote("#### 18.0")
+    True
+    """
+    found = find(reply, choice or bool(options))
+    if found is not None and found.reading.values:
+        texts = option_texts(tuple(options))
+        place = choose(found.text, texts) if texts else None
+        return key(found.reading) if place in (None, CONFLICT) else ("letter", chr(ord("A") + place))
+    answer = extract_answer(reply, choice=choice or bool(options))
+    if answer is None:
+        text = cleaned(reply).strip()
+        answer = text if "\n" not in text else ""
+    return key(read(answer)) if answer else None
+
+
+def parse_number(text: str) -> tuple[Fraction, bool] | None:
+    r"""The exact value of a number and whether it is a percentage (then the value is still out of 100); else None.
+
+    Reads `-1,234.50`, `1e3`, `3/4`, `1 1/2`, `$12`, `50%`, `\frac{1}{2}`, words. Thousands separators must stand every
+    three digits. No float is used.
+
+    >>> parse_number("1 1/2"), parse_number("1,00")
+    ((Fraction(3, 2), False), None)
+    """
+    number = read(text).values.get("number") if len(text) <= LONGEST else None
+    return None if number is None or re.search(r"[a-z]", number.words) else (number.value, number.percent)
+
+
+def same_answer(answer: str | None, gold: str, *, options: Sequence[str] = ()) -> bool | None:
+    """Whether two answers are equal; None unless both are read whole as values of one kind, or equal in their words."""
+    if not answer or not gold:
+        return None
+    texts = option_texts(tuple(options))
+    if texts:
+        places = choose(gold, texts), choose(answer, texts)
+        if CONFLICT in places:
+            return None
+        if None not in places:
+            return places[0] == places[1] or compare(*(read(texts[place or 0]) for place in places)) or False
+        gold = texts[places[0]] if places[0] is not None else gold
+    return compare(_cut(gold)[1], read(answer))
+
+
+_MATRIX = re.compile(r"(?:[0-9A-Za-z{}()\[\]+\-*/^_=,&| ]|\.(?!\.)|\\[A-Za-z]+|\\\\)+")
+_NO_FORMULA = re.compile(r"\d *_|(?<![A-Za-z\\])[A-Za-z]{3,}|\\(?:text|[lc]?dots|[pb]?mod|deg)|\d\.\d+\.|\d-\d+-\d")
+
+
+@functools.cache
+def _worker() -> MathWorker:
+    return MathWorker()
+
+
+def _mathematics(text: str) -> bool:
+    """Whether the library may be asked: nothing in the text is a factorial, a base, dots, a date or words."""
+    bare = re.sub(r"\\[A-Za-z]+", " ", re.sub(r"\\(?:begin|end)\{[a-z]+\}", " ", text))
+    return (
+        "\\" in text
+        and bool(_MATRIX.fullmatch(text))
+        and not _NO_FORMULA.search(bare)
+        and not re.search(r"\d-\d+-\d", text)
+    )
+
+
+def check_answer(
+    candidate: str, gold: str, *, options: Sequence[str] = (), finished: bool = True, seconds: float = 10.0
+) -> Verdict:
+    """Whether a solution, or an answer alone, gives the gold answer.
+
+    The answer that the candidate states last is read (`find`), or what it ends in. RIGHT and WRONG need two values of
+    one kind that were both read whole, equal or different: numbers (exactly; `1/2` equals `0.5`, and units, words,
+    separators and percent signs are understood), choices, yes and no, words, times, dates, sets, tuples, intervals,
+    ratios, equations and formulas. All else is UNKNOWN: no answer, several, a denied or retracted one, a rounded value,
+    other units. Formulas of other forms go to math-verify in a worker process for at most `seconds`, which can only
+    find them equal.
+
+    Args:
+        options: texts of the options of a choice, in order; then a letter and the text of its option are the same.
+        finished: False if the candidate was cut off. Then only an answer counts that something follows.
+
+    Raises InputError for an empty gold answer.
+
+    >>> check_answer("So she has 1,000 clips.\\n#### 1,000", "1000")
+    <Verdict.RIGHT: 'right'>
+    """
+    truth = gold if _BARE.fullmatch(gold) else stated_answer(gold) or _tidy(gold)
+    if not truth:
+        raise InputError("the gold answer is empty; expected a problem with an answer: check the data's 'answer'")
+    if finished and candidate == truth:
+        return Verdict.RIGHT
+    if options and choose(truth, option_texts(tuple(options))) in (None, CONFLICT):
+        options = ()  # they are not options of this answer
+    choice = bool(options) or "letter" in read(truth).values
+    found = find(candidate, choice)
+    if found is None or not (finished or found.stated and found.closed):
+        return Verdict.UNKNOWN
+    equal = same_answer(found.text, truth, options=options) if found.reading.values or options else None
+    if equal is None:
+        equal = _same_in_words(found, truth) or _by_library(found, truth, seconds)
+    elif not found.stated:
+        equal = None
+    if equal is None or taken_back(found.rest):
+        return Verdict.UNKNOWN
+    if equal:
+        return Verdict.RIGHT
+    return Verdict.UNKNOWN if _also_said(found, candidate, truth, options) else Verdict.WRONG
+
+
+_BARE = re.compile(r"[-+]?[0-9][0-9,]*(?:\.[0-9]+)?")
+
+
+def _same_in_words(found: Found, truth: str) -> bool | None:
+    """True if a beginning of the answer is the gold answer word for word."""
+    bare = lambda text: read(text)._replace(values={})
+    same = any(compare(bare(truth), bare(part)) for part, _ in beginnings(found.text))
+    return True if found.stated and same else None
+
+
+def _by_library(found: Found, truth: str, seconds: float) -> bool | None:
+    """True if math-verify finds the answers equal; None else, since it may have read a part only."""
+    if found.reading.values and read(truth).values or not found.stated:
+        return None
+    texts = plain(truth), plain(found.text)
+    return _worker().equal(*texts, seconds) or None if all(map(_mathematics, texts)) else None
+
+
+def _also_said(found: Found, candidate: str, truth: str, options: Sequence[str]) -> bool:
+    """Whether a reply whose answer differs from the gold one also gives the gold one, as an answer or as a number."""
+    for text, rest in found.earlier:
+        if same_answer(_cut(text)[0], truth, options=options) and not taken_back(rest):
+            return True
+    if found.closed or found.earlier or statements(cleaned(candidate), bool(options)):
+        return False
+    number = read(truth).values.get("number")
+    numbers = (read(one.strip()).values.get("number") for one in NUMBER_IN_TEXT.findall(cleaned(candidate)))
+    return number is not None and any(one is not None and one.value == number.value for one in numbers)

@@ -1,0 +1,229 @@
+"""Several values in one answer: sets, lists, tuples, intervals and inequalities, ratios."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+Same = Callable[[str, str], bool | None]  # Whether two elements are equal; None if one cannot be read.
+
+
+class Several(NamedTuple):
+    """A set or a list of elements."""
+
+    elements: tuple[str, ...]
+    ordered: bool = False  # written without braces: another order may be another answer
+
+
+class Tuple(NamedTuple):
+    """Elements in an order that matters, such as coordinates."""
+
+    elements: tuple[str, ...]
+
+
+class Interval(NamedTuple):
+    """Numbers between two ends; an end is None where there is none."""
+
+    low: str | None
+    high: str | None
+    closed_low: bool
+    closed_high: bool
+
+
+class Intervals(NamedTuple):
+    """A union of intervals, from left to right."""
+
+    parts: tuple[Interval, ...]
+
+
+class Ratio(NamedTuple):
+    """`3:2` or `3 to 2`."""
+
+    parts: tuple[str, ...]
+
+
+def parts(group: Several | Tuple | Intervals) -> list[str]:
+    """The texts that a group consists of."""
+    if isinstance(group, Intervals):
+        return [end for part in group.parts for end in (part.low, part.high) if end is not None]
+    return list(group.elements)
+
+
+def split(text: str, separator: str = r",|;") -> list[str]:
+    """The parts of a text between separators that stand outside brackets."""
+    parts, depth, start, at = [], 0, 0, 0
+    pattern = re.compile(separator)
+    while at < len(text):
+        if text[at] in "([{":
+            depth += 1
+        elif text[at] in ")]}":
+            depth -= 1
+        elif depth == 0 and (found := pattern.match(text, at)):
+            parts.append(text[start:at].strip())
+            start = at = found.end()
+            continue
+        at += 1
+    return [*parts, text[start:].strip()]
+
+
+_EMPTY = (
+    "\\emptyset",
+    "{}",
+    "\\{ \\}",
+    "\\{\\}",
+    "{ }",
+    "empty set",
+    "the empty set",
+    "no solution",
+    "no solutions",
+    "none",
+)
+_NAMED = re.compile(r"([A-Za-z](?:_\{?\w\}?)?) ?(?:=|\\in) ?")
+_THOUSANDS = re.compile(r"[-+$€£]*\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)")
+
+
+def read_several(text: str) -> Several | None:
+    r"""The set or list that a text is: `{1, 2}`, `1, 2 and 3`, `x = 5 or x = -5`, `\pm 5`; else None."""
+    if text.lower() in _EMPTY:
+        return Several(())
+    braces = re.fullmatch(r"(?:[A-Za-z] ?(?:=|\\in) ?)?\\?\{(.*?)\\?\}", text)
+    inside = braces[1].strip() if braces else text
+    if braces and (inside.count("{") != inside.count("}") or ":" in inside or "|" in inside or "=" in inside):
+        return None
+    if text.count("\\pm") == 1 and "," not in text:
+        bare = _NAMED.sub("", text, count=1)
+        before, after = (part.strip() for part in bare.split("\\pm"))
+        return Several(
+            (f"{before} + {after}".removeprefix(" + "), f"{before} - {after}".strip().replace("- ", "-", not before))
+        )
+    if _THOUSANDS.fullmatch(inside):
+        return None
+    parts = split(inside, r"(?:,|;)(?: and\b| or\b)?|\b(?:and|or)\b|&")
+    if len(parts) < 2 and not braces:
+        return None
+    names = [found[1] for part in parts if (found := _NAMED.match(part))]
+    if len(set(names)) > 1:
+        return None
+    parts = [_NAMED.sub("", part, count=1) for part in parts]
+    if not all(parts) or any(
+        re.search(r"[()\[\]{}]", part) and part[0] in "([" and part[-1] not in ")]" for part in parts
+    ):
+        return None
+    return Several(tuple(parts), ordered=not braces and not names)
+
+
+def read_tuple(text: str) -> Tuple | None:
+    """The tuple that a text is: `(3, 4)`, or `x = 3, y = 4` in the order of the letters; else None."""
+    parts = split(text, r",|;|\band\b")
+    named = [_NAMED.match(part) for part in parts]
+    if len(parts) > 1 and all(named):
+        letters = [found[1] for found in named if found]
+        if len(set(letters)) == len(letters):
+            values = [_NAMED.sub("", part, count=1) for part in parts]
+            return Tuple(tuple(value for _, value in sorted(zip(letters, values, strict=True))))
+        return None
+    text = re.sub(r"^\([a-z], ?[a-z](?:, ?[a-z])?\) ?= ?", "", text)
+    if text[:1] != "(" or text[-1:] != ")" or len(split(text[1:-1])) < 2 or len(split(text)) > 1:
+        return None
+    return Tuple(tuple(split(text[1:-1])))
+
+
+_OPEN_SIDE = re.compile(r"([<>]=?|\\le |\\ge |\\le|\\ge)")
+_MORE = {
+    "<": (False, False), "<=": (False, True), "\\le": (False, True),
+    ">": (True, False), ">=": (True, True), "\\ge": (True, True),
+}  # fmt: skip
+"""Whether an inequality bounds its left side from below, and whether the bound belongs to it."""
+
+
+_TURNED = str.maketrans("<>", "><")
+
+
+def read_intervals(text: str) -> Intervals | None:
+    r"""The intervals that a text is: `(1, 5]`, `1 < x \le 5`, `x > 5`, a union of them; else None."""
+    text = re.sub(r"^[A-Za-z] ?\\in ?", "", text)
+    parts = [_interval(part.strip()) for part in re.split(r"\\cup ?|\bU\b", text)]
+    if any(part is None for part in parts):
+        return None
+    return Intervals(tuple(part for part in parts if part is not None))
+
+
+def _interval(text: str) -> Interval | None:
+    if text[:1] in ("(", "[") and text[-1:] in (")", "]"):
+        ends = split(text[1:-1])
+        if len(ends) != 2 or not all(ends):
+            return None
+        low, high = (None if "\\infty" in end else end for end in ends)
+        return Interval(low, high, text[0] == "[", text[-1] == "]")
+    pieces = [piece.strip() for piece in _OPEN_SIDE.split(text)]
+    letter = re.compile(r"[A-Za-z]")
+    if len(pieces) == 3:
+        left, sign, right = pieces
+        if letter.fullmatch(right) and not letter.fullmatch(left):
+            left, right = right, left
+            sign = sign.translate(_TURNED) if sign[0] in "<>" else {"\\le": "\\ge", "\\ge": "\\le"}[sign]
+        if not letter.fullmatch(left) or letter.fullmatch(right):
+            return None
+        above, closed = _MORE[sign]
+        return Interval(right, None, closed, False) if above else Interval(None, right, False, closed)
+    if len(pieces) == 5 and letter.fullmatch(pieces[2]):
+        (up, closed_low), (up_too, closed_high) = _MORE[pieces[1]], _MORE[pieces[3]]
+        if up != up_too:
+            return None
+        low, high = (pieces[4], pieces[0]) if up else (pieces[0], pieces[4])
+        return Interval(low, high, *((closed_high, closed_low) if up else (closed_low, closed_high)))
+    return None
+
+
+def read_ratio(text: str) -> Ratio | None:
+    """The ratio that a text is; else None."""
+    parts = re.split(r" ?: ?| to ", text.removesuffix(" ratio"))
+    fits = len(parts) in (2, 3) and all(re.fullmatch(r"[1-9]\d*(?:\.\d+)?|\.\d+|0\.\d+", part) for part in parts)
+    return Ratio(tuple(parts)) if fits else None
+
+
+def same_elements(a: Sequence[str], b: Sequence[str], same: Same) -> bool | None:
+    """Whether two sequences are equal, element by element."""
+    if len(a) != len(b):
+        return False if all(same(x, x) for x in (*a, *b)) else None
+    found = [same(x, y) for x, y in zip(a, b, strict=True)]
+    return False if False in found else None if None in found else True
+
+
+def same_several(a: Several, b: Several, same: Same) -> bool | None:
+    """Whether two sets are equal; lists in another order are neither equal nor different."""
+    if a.ordered and b.ordered and same_elements(a.elements, b.elements, same):
+        return True
+    table = [[same(x, y) for y in b.elements] for x in a.elements]
+    rows = [*table, *zip(*table, strict=True)]
+    if any(all(one is False for one in row) for row in rows) and a.elements and b.elements:
+        return False
+    if not a.elements or not b.elements:
+        return a.elements == b.elements
+    if all(sum(one is True for one in row) == 1 for row in rows) and len(a.elements) == len(b.elements):
+        return None if a.ordered and b.ordered else True
+    return None
+
+
+def same_tuple(a: Tuple, b: Tuple, same: Same) -> bool | None:
+    """Whether two tuples are equal."""
+    return same_elements(a.elements, b.elements, same)
+
+
+def same_intervals(a: Intervals, b: Intervals, same: Same) -> bool | None:
+    """Whether two unions of intervals are equal, part by part."""
+    if len(a.parts) != len(b.parts):
+        return None
+    found: list[bool | None] = []
+    for x, y in zip(a.parts, b.parts, strict=True):
+        for end, other in ((x.low, y.low), (x.high, y.high)):
+            found.append(end is other if end is None or other is None else same(end, other))
+        found.append((x.closed_low, x.closed_high) == (y.closed_low, y.closed_high))
+    return False if False in found else None if None in found else True
+
+
+def same_ratio(a: Ratio, b: Ratio, same: Same) -> bool | None:
+    """Whether two ratios are equal: `6:4` is `3:2`."""
+    if len(a.parts) != len(b.parts):
+        return None
+    found = [same(f"{x}/{a.parts[-1]}", f"{y}/{b.parts[-1]}") for x, y in zip(a.parts[:-1], b.parts[:-1], strict=True)]
+    return False if False in found else None if None in found else True

@@ -1,0 +1,295 @@
+"""Numbers: read whole and exactly, with sign, separators, fraction, power of ten, currency, percent sign and unit."""
+
+import re
+from fractions import Fraction
+from typing import NamedTuple
+
+from mtjax.data.answers import number_words
+from mtjax.data.answers.normal import listed
+from mtjax.data.answers.units import UNITS, Unit, may_be_other_unit, read_unit, singular, words_of
+
+LONGEST = 400  # Longer texts than this are not read as a number.
+
+_UNSIGNED = (
+    r"(?:[0-9]{1,3}(?P<sep_>[,_' ])[0-9]{3}(?:(?P=sep_)[0-9]{3})*(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
+)
+_A, _B, _C = (_UNSIGNED.replace("sep_", name) for name in ("a", "b", "c"))
+_MONEY = r"(?:US\$|USD|EUR|GBP|INR|CAD|AUD|Rs\.?|[$€£¥₹])"
+_HEAD = re.compile(
+    rf"(?P<sign>[-+] ?)?(?P<money>{_MONEY})? ?(?P<inner>[-+] ?)?"
+    r"(?:(?P<whole>[0-9]+) (?:and )?(?=[0-9]+ ?/ ?[0-9])(?P<top>[0-9]+) ?/ ?(?P<bottom>[0-9]+)"
+    rf"|(?P<num>{_A}) ?/ ?(?P<den>[-+]?{_B})"
+    rf"|(?P<plain>{_C})(?:[eE](?P<exp>[-+]?[0-9]{{1,3}})(?![0-9A-Za-z])"
+    r"| ?(?:\\times|[*x]) ?10 ?\^ ?(?:\{ ?(?P<power>[-+]?[0-9]{1,3}) ?\}|(?P<bare>[-+]?[0-9]{1,3})(?![0-9])))?)"
+)
+_REPEATING = re.compile(r"([-+]?)([0-9]*)\.([0-9]*)\\overline *\{?([0-9]+)\}?$")
+_PLAIN = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?")
+_SCALE = re.compile(
+    r"(?P<short>[kKMB](?![A-Za-z/^°*])|bn\b|mn\b)|(?: ?-?)"
+    r"(?P<long>thousand|million|billion|trillion|dozen|lakh|crore)s?\b",
+    re.I,
+)
+_SHORT = {"k": 1000, "m": 10**6, "b": 10**9, "mn": 10**6, "bn": 10**9}
+_PERCENT = re.compile(r" ?(?:%|per ?cent(?:age points?)?\b|pct\b|percentage points?\b)", re.I)
+_ORDINAL = re.compile(r"(?:st|nd|rd|th)\b")
+_AFTER_MONEY = re.compile(rf" ?({_MONEY})(?![A-Za-z])")
+_TAIL_WORD = re.compile(
+    r"(?:[^\W\d_]|[°'’.%¢-])+(?:[/^]\{?-?(?:[^\W\d_]+(?:\^\{?[23]\}?)?|[23])\}?)*[,.]?|/|\([^\W\d_][^\W\d()]*\)"
+)
+
+_EITHER_SIDE = """or nor but not no never neither either than least most between except until unless if minus plus times
+    divided multiplied squared cubed factorial mod modulo base maybe perhaps possibly might may could cannot can't
+    isn't aren't wasn't don't doesn't didn't won't wouldn't couldn't unknown undefined infinite infinitely wrong
+    incorrect false maximum minimum pi"""
+BEFORE = frozenset(
+    f"""{_EITHER_SIDE} over under above below up from through twice double triple half root sqrt log step steps see
+    equation line question problem part example figure option choice instead rather initially originally initial
+    started starts start suppose assume assuming first other another what how why without excluding besides
+    when""".split()
+)
+"""Words that change what a number behind them says."""
+BEHIND = frozenset(f"{_EITHER_SIDE} and remainder rem r x power".split())
+"""Words that change what a number before them says."""
+_UP = frozenset(listed("increase rise rose gain profit more increasing grow grew"))
+_DOWN = frozenset(listed("""decrease fall fell lo los lose loss lost less fewer decreasing shrink drop dropp"""))
+_VERBS = frozenset(
+    listed(
+        """is are was were be has have had there get gets got need needs needed make makes made earn earns
+    earned total equals"""
+    )
+)
+_CLEAR_WORDS = number_words.NUMBER_WORDS - {"one", "couple", "third", "quarter", "score", "gross", "fourth", "fifth"}
+_TIMES = re.compile(r"times(?: (?:as|more|larger|bigger|faster|longer|older|heavier|taller)\b.*)?$")
+APPROXIMATELY = frozenset(
+    [
+        r"about",
+        r"approximately",
+        r"approx",
+        r"approx.",
+        r"around",
+        r"roughly",
+        r"nearly",
+        r"almost",
+        r"~",
+        r"\approx",
+        r"≈",
+        r"circa",
+    ]
+)
+
+
+class Number(NamedTuple):
+    """A number that was read whole."""
+
+    value: Fraction  # exact; of a percentage out of 100
+    percent: bool = False
+    words: str = ""  # the unit and other words around it
+    unit: Unit | None = None  # the unit, if it is known
+    bare: Fraction | None = None  # the value without a word such as "dozen" or "thousand"; None if there is none
+    places: int | None = None  # decimals shown; None for a fraction or words
+    approximate: bool = False  # "about", "roughly"
+    compound: bool = False  # several units, as in "3 hours 20 minutes"
+    direction: int = 0  # 1 for "increases by", -1 for "a loss of"; 0 where nothing is said
+
+
+def _exact(text: str) -> Fraction:
+    return Fraction(re.sub(r"[,_' ]", "", text))
+
+
+def _sign(*signs: str | None) -> int | None:
+    """-1 or 1 from the signs before a number; None for two of them."""
+    given = [sign.strip() for sign in signs if sign]
+    return None if len(given) > 1 else -1 if given == ["-"] else 1
+
+
+def read_number(text: str) -> Number | None:
+    """The number that a text (in the spelling of `normal.plain`) is, with at most a unit around it; else None."""
+    if _PLAIN.fullmatch(text):
+        return Number(Fraction(text), places=len(text.partition(".")[2]))
+    if len(text) > LONGEST or not text:
+        return None
+    if re.fullmatch(r"\([0-9.,]+\)", text):  # 5, or -5 in accounts
+        inside = read_number(text[1:-1])
+        return inside and inside._replace(approximate=True)
+    found = _HEAD.match(text)
+    if found is None or "\\overline" in text:
+        return _repeating(text) or _in_words(text)
+    sign = _sign(found["sign"], found["inner"])
+    if sign is None or (compound := _compound(text)) is not None:
+        return None if sign is None else compound
+    places, bare = None, None
+    if found["whole"]:
+        bottom = int(found["bottom"])
+        value = int(found["whole"]) + Fraction(int(found["top"]), bottom) if bottom else None
+    elif found["num"]:
+        bottom_value = _exact(found["den"])
+        value = _exact(found["num"]) / bottom_value if bottom_value else None
+    else:
+        value = _exact(found["plain"])
+        power = found["exp"] or found["power"] or found["bare"]
+        places = len(found["plain"].partition(".")[2]) if not power else None
+        value = value if not power else value * Fraction(10) ** int(power)
+    if value is None:
+        return None
+    return _with_tail(sign * value, text[found.end() :], found["money"] or "", places, bare)
+
+
+def _with_tail(value: Fraction, tail: str, money: str, places: int | None, bare: Fraction | None) -> Number | None:
+    """The number with what stands behind it: scale, percent sign, unit; None if that changes what it says."""
+    if scale := _SCALE.match(tail):
+        short = (scale["short"] or "").lower()
+        if short in ("m", "b") and scale["short"].islower() and not money:
+            scale = None
+        else:
+            size = _SHORT[short] if short else number_words.SCALES.get(scale["long"].lower()) or 12
+            value, bare, places, tail = value * size, value, None, tail[scale.end() :]
+    elif ordinal := _ORDINAL.match(tail):
+        tail = tail[ordinal.end() :]
+    percent = _PERCENT.match(tail)
+    tail = tail[percent.end() :] if percent else tail
+    if not money and (behind := _AFTER_MONEY.match(tail)):
+        money, tail = behind[1], tail[behind.end() :]
+    tail = tail.strip()
+    added = number_words.and_part(number_words.tokens(tail), 0) if tail.startswith("and ") else None
+    if added:
+        value, tail = value + (added[0] if value >= 0 else -added[0]), " ".join(tail.split()[added[1] :])
+    unit = read_unit(money.strip(".")) if money else None
+    if tail:
+        if not (tail[0].isalpha() or tail[0] in "°¢-/(") or not _harmless(tail):
+            return None
+        unit = unit or read_unit(tail)
+    return Number(value, bool(percent), f"{money} {tail}".strip(), unit, bare, places)
+
+
+def _harmless(tail: str) -> bool:
+    """Whether the words behind a number are a unit and say nothing else."""
+    words = _TIMES.sub("", tail.lower()).split()
+    if len(words) > 14 or not all(map(_TAIL_WORD.fullmatch, words)):
+        return False
+    return not {word.strip(".,()-") for word in words} & (BEHIND | number_words.NUMBER_WORDS)
+
+
+def _repeating(text: str) -> Number | None:
+    r"""A decimal whose end repeats: `0.\overline{3}`."""
+    found = _REPEATING.match(text)
+    if found is None:
+        return None
+    sign, whole, first, again = found.groups()
+    value = Fraction(
+        int(whole + first + again or 0) - int(whole + first or 0), 10 ** len(first) * (10 ** len(again) - 1)
+    )
+    return Number(-value if sign == "-" else value)
+
+
+def _in_words(text: str) -> Number | None:
+    words = number_words.tokens(text)
+    sign = -1 if words[0] in ("minus", "negative") else 1
+    words = words[1:] if words[0] in ("minus", "negative", "plus") else words
+    if words and _HEAD.match(words[0]) and sign < 0:
+        found = read_number(" ".join(words))
+        return found and found._replace(value=-found.value)
+    read = number_words.read_words(words)
+    if read is None:
+        return None
+    value, used, bare = read
+    found = _with_tail(sign * value, " " + " ".join(words[used:]), "", None, None)
+    return found and found._replace(bare=sign * bare if bare != value else found.bare)
+
+
+_LEAD = re.compile(r"((?:[^\W\d_][^\W\d_'.-]*[,:]? +|[~≈] ?|\\approx ?){1,20})(?=[-+]?[$€£¥₹]?[-+]?\.?[0-9])")
+
+
+def number_in_sentence(text: str) -> Number | None:
+    """The one number in a sentence such as `Jane has about 18 apples`; None if words around it change what it says."""
+    found = _LEAD.match(text)
+    words = text.lower().split()
+    if found is None:
+        start = next((n for n, word in enumerate(words) if n and word.split("-")[0] in _CLEAR_WORDS), None)
+        if start is None:
+            return None
+        while start and words[start - 1].split("-")[0] in number_words.NUMBER_WORDS | {"a", "an", "minus", "negative"}:
+            start -= 1
+        before, rest = words[:start], " ".join(text.split()[start:])
+        if not _VERBS & set(before):
+            return None
+    else:
+        before, rest = found[1].lower().split(), text[found.end() :]
+    while before and before[-1] in ("minus", "negative"):
+        rest = f"-{rest}" if rest[:1] not in "-+" else "?"
+        before = before[:-1]
+    approximate = bool(before) and before[-1] in APPROXIMATELY
+    stems = {word.strip(",:.") for word in before}
+    if stems & BEFORE or len(before) > 20 or re.fullmatch(r"[b-z]", before[-1] if before else ""):
+        return None
+    number = read_number(rest)
+    if number is None:
+        return None
+    up, down = bool(_UP & {word.rstrip("sd") for word in stems}), bool(_DOWN & {word.rstrip("sd") for word in stems})
+    return number._replace(approximate=approximate, direction=up - down)
+
+
+_PIECE = re.compile(rf"(?P<n>{_A}) ?(?P<unit>[A-Za-z]+|[¢°])\.?(?: ?(?:,|and|&))* ?")
+
+
+def _compound(text: str) -> Number | None:
+    """Several units of one kind from large to small: `3 hours 20 minutes`, `$5 and 50 cents`, `5'6"`; else None."""
+    text = re.sub(r"^([0-9]+) ?' ?([0-9.]+) ?(?:\"|'')?$", r"\1 feet \2 inches", text)
+    text = re.sub(rf"^\$ ?({_B})", r"\1 dollars", text)
+    at, pieces = 0, []
+    while piece := _PIECE.match(text, at):
+        if piece["unit"].lower() not in UNITS and singular(piece["unit"]) not in UNITS:
+            return None
+        pieces.append((_exact(piece["n"]), UNITS[singular(piece["unit"])]))
+        at = piece.end()
+    if len(pieces) < 2 or (at < len(text) and not _harmless(text[at:])):
+        return None
+    factors = [unit.factor for _, unit in pieces]
+    if len({unit.measures for _, unit in pieces}) > 1 or factors != sorted(set(factors), reverse=True):
+        return None
+    smallest = pieces[-1][1]
+    total = sum((number * unit.factor / smallest.factor for number, unit in pieces), Fraction(0))
+    if smallest.measures == "dollar":
+        return Number(total * smallest.factor / 100, words=text[at:], unit=UNITS["$"])
+    return Number(total, words=text[at:], unit=smallest, compound=True)
+
+
+def same_number(a: Number, b: Number) -> bool | None:
+    """Whether two numbers are equal; None where units, percent signs, scales or rounding leave it open.
+
+    If only one is a percentage, both readings of the other count, since gold answers often leave the sign out: `50%`
+    equals `0.5` and `50`. A unit that only one side names is taken to be meant on the other, but numbers that differ by
+    the factor of two units of one kind, such as `3` and `180 minutes`, are neither equal nor different.
+    """
+    if a.unit and b.unit and a.unit.measures == b.unit.measures:
+        equal = a.value * a.unit.factor == b.value * b.unit.factor
+        return equal or (None if _open(a, b, a.value * a.unit.factor / b.unit.factor) else False)
+    if a.compound or b.compound or a.direction * b.direction < 0:
+        return None
+    of_a, of_b = words_of(a.words), words_of(b.words)
+    if (a.unit or of_a) and (b.unit or of_b) and not of_a & of_b:
+        return None  # different things are counted
+    if a.percent != b.percent:
+        percent, other = (a, b) if a.percent else (b, a)
+        equal = other.value in (percent.value, percent.value / 100)
+    else:
+        equal = a.value == b.value
+    if equal:
+        return True
+    ratio = a.value / b.value if a.value and b.value else Fraction(0)
+    hidden = None if a.unit and b.unit else a.unit or b.unit
+    return None if _open(a, b, a.value) or (ratio and may_be_other_unit(ratio, hidden)) else False
+
+
+def _open(a: Number, b: Number, value: Fraction) -> bool:
+    """Whether numbers that are not equal may mean the same: approximate, rounded, or in thousands or dozens."""
+    if a.approximate or b.approximate or b.value in (a.bare, b.bare) and a.bare is not None or a.value == b.bare:
+        return True
+    for rough, fine in ((a.value if a.places else None, b), (b.value if b.places else None, a)):
+        places = a.places if fine is b else b.places
+        if rough is None or places is None or (fine.places is not None and fine.places <= places):
+            continue
+        exact = fine.value if fine is b else value
+        if abs(exact - rough) <= Fraction(1, 2 * 10**places) and (fine is a or rough):
+            return True
+    # "1.000" may be a thousand where a dot separates thousands.
+    return any(x.places == 3 and y.value == x.value * 1000 for x, y in ((a, b), (b, a)))

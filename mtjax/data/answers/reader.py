@@ -1,0 +1,197 @@
+"""One reader of answers: a text is read as every kind of value that it may be, whole, and values of a kind compared.
+
+A comparison is True, False, or None where it cannot be decided: the values are of other kinds, the text is not a value
+and nothing else, or the kinds that both may be disagree.
+"""
+
+import functools
+import re
+from collections.abc import Callable, Hashable, Mapping
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from mtjax.data.answers import calendar, formulas, groups, numbers, words
+from mtjax.data.answers.normal import plain
+
+
+class Reading(NamedTuple):
+    """What an answer may be."""
+
+    text: str  # in the spelling of `normal.plain`
+    values: Mapping[str, Any]  # each value by its kind; empty if the text is no value and nothing else
+    name: str = ""  # the letter that an equation gives the value to, such as "x"
+
+
+class Letter(NamedTuple):
+    """The letter of a choice, and what stands behind it."""
+
+    letter: str
+    rest: str
+
+
+_LETTER = re.compile(
+    r"(?:(?i:option|choice|alternative|answer) )?(?:[(\[{] ?(?P<a>[A-Za-z]) ?[)\]}][.:]?|(?P<b>[A-J])(?:[).:]|(?= -)))"
+    r"(?: *(?P<rest>.*))?"
+    r"|(?:(?i:option|choice|alternative|answer) )?(?P<c>[A-Z])|(?P<d>[a-j])\)(?: *(?P<more>.*))?"
+)
+
+
+_NO_CHOICE = re.compile(
+    r"^(?:(?:or|and|nor|to|cannot|can|gives?|isn't|would|has|have|was|were|does|fits|but)\b|"
+    r"[,&/]|(?:is|are)\b(?! (?:the )?(?:correct|right)))|\([A-J]\)|\boption [A-J]\b"
+)
+
+
+def read_letter(text: str) -> Letter | None:
+    """The choice that a text names by its letter: `B`, `(B)`, `B. 24`, `option C`; else None."""
+    found = _LETTER.fullmatch(text)
+    if found is None:
+        return None
+    letter = found["a"] or found["b"] or found["c"] or found["d"]
+    rest = (found["rest"] or found["more"] or "").strip(" -:")
+    return None if _NO_CHOICE.search(rest) else Letter(letter.upper(), rest)
+
+
+_Kind = tuple[Callable[[str], Any], Callable[[Any, Any], bool | None]]
+
+
+def _same_text(a: str, b: str) -> bool | None:
+    return compare(read(a), read(b))
+
+
+def _with_elements(same: Callable[[Any, Any, groups.Same], bool | None]) -> Callable[[Any, Any], bool | None]:
+    return lambda a, b: same(a, b, _same_text)
+
+
+KINDS: dict[str, _Kind] = {
+    "letter": (read_letter, lambda a, b: a.letter == b.letter),
+    "truth": (words.read_truth, words.same_truth),
+    "number": (lambda text: numbers.read_number(text) or numbers.number_in_sentence(text), numbers.same_number),
+    "clock": (calendar.read_clock, calendar.same_clock),
+    "date": (calendar.read_date, calendar.same_date),
+    "ratio": (groups.read_ratio, _with_elements(groups.same_ratio)),
+    "several": (groups.read_several, _with_elements(groups.same_several)),
+    "tuple": (groups.read_tuple, _with_elements(groups.same_tuple)),
+    "intervals": (groups.read_intervals, _with_elements(groups.same_intervals)),
+    "formula": (formulas.read_formula, formulas.same_formula),
+    "word": (words.read_word, words.same_word),
+    "signs": (words.read_signs, lambda a, b: a == b),
+    "sequence": (words.read_sequence, words.same_sequence),
+}
+"""Every kind of value: how a text is read as one, and how two are compared."""
+
+_NUMERAL = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?")
+
+
+@functools.lru_cache(maxsize=4096)
+def read(answer: str) -> Reading:
+    """Everything that an answer may be.
+
+    >>> sorted(read("(1, 5)").values), read("x = 18 dollars").values["number"].value
+    (['intervals', 'tuple'], Fraction(18, 1))
+    """
+    if _NUMERAL.fullmatch(answer):
+        return Reading(answer, {"number": numbers.read_number(answer)})
+    text = plain(answer)
+    if len(text) > numbers.LONGEST:
+        return Reading(text, {})
+    values = {kind: value for kind, (reader, _) in KINDS.items() if text and (value := reader(text)) is not None}
+    for kind in ("several", "tuple", "intervals"):
+        if kind in values and not all(read(part).values for part in groups.parts(values[kind])):
+            del values[kind]  # a sentence with commas
+    number, formula = values.get("number"), values.get("formula")
+    if "letter" in values and re.fullmatch(r"[A-Z]", text):
+        values.pop("formula", None)
+    if formula is not None and number is not None:
+        del values["formula"]  # a plain number, or a fraction with a unit in letters
+    elif formula is not None and formula.exact is not None:
+        values["number"] = numbers.Number(values.pop("formula").exact)
+    if values or "=" not in text and "\\approx" not in text:
+        letter = values.get("letter")
+        if letter and letter.rest:
+            values = {**read(letter.rest).values, **values}
+        return Reading(text, values)
+    return _equation(text)
+
+
+_EQUALS = re.compile(r"(?<![<>!=:])=(?!=)|\\approx")
+_NAME = re.compile(r"[A-Za-z](?:_\{?\w+\}?|'|\([A-Za-z0-9, ]+\))?")
+_LABEL = re.compile(rf"(?:[A-Za-z][A-Za-z'-]+[ :]*)+(?: (?P<name>{_NAME.pattern}))?")
+_VARIABLE = re.compile(r"(?<![A-Za-z\\])[0-9]*[A-Za-z](?![A-Za-z.'])")
+
+
+def _equation(text: str) -> Reading:
+    """What an equation gives: the right side of `x = 5`, `12 + 7 = 19`, `Total = $18`; the left one of `5 = x`."""
+    sides = [side.strip() for side in _EQUALS.split(text)]
+    if len(sides) < 2 or not sides[-1]:
+        return Reading(text, {})
+    left, right = sides[0], sides[-1]
+    if len(sides) == 2 and re.fullmatch(r"[A-Za-z]", right) and not _NAME.fullmatch(left):
+        left, right = right, left
+    middle, label = sides[1:-1], _LABEL.fullmatch(left)
+    name = left if _NAME.fullmatch(left) else label["name"] or "" if label else ""
+    free = [bool(_VARIABLE.search(re.sub(r"\\[A-Za-z]+", " ", side))) for side in (left, *middle)]
+    spoilt = numbers.BEFORE & {word.strip(",:.") for word in left.lower().split()} - {"from", "other", "first", "total"}
+    found = read(right)
+    number = found.values.get("number")
+    if spoilt or not found.values or (any(free) and not (name or label or not left)):
+        return Reading(text, {})
+    values = dict(found.values)
+    if "\\approx" in text and number is not None:
+        values["number"] = number._replace(approximate=True)
+    return Reading(text, values, name if len(name) == 1 else "")
+
+
+def compare(gold: Reading, answer: Reading) -> bool | None:
+    """Whether two answers are equal; None unless both were read whole as values of one kind."""
+    if gold.text == answer.text or words.bare_words(gold.text) == words.bare_words(answer.text):
+        return True
+    if gold.name and answer.name and gold.name != answer.name:
+        return None
+    shared = [kind for kind in KINDS if kind in gold.values and kind in answer.values]
+    found = [KINDS[kind][1](gold.values[kind], answer.values[kind]) for kind in shared]
+    if not shared:
+        mixed = _number_and_formula(gold, answer)
+        found = [] if mixed is None else [mixed]
+    if gold.values.keys() >= {"letter", "number"} and answer.values.keys() >= {"letter", "number"} and None in found:
+        return None
+    if not found or (True in found and False in found):
+        return None
+    return True if True in found else None if None in found else False
+
+
+def _number_and_formula(gold: Reading, answer: Reading) -> bool | None:
+    for one, other in ((gold, answer), (answer, gold)):
+        number, formula = one.values.get("number"), other.values.get("formula")
+        if number is not None and formula is not None:
+            value: Fraction = number.value
+            equal = formulas.same_formula(formulas.Formula(lambda env, value=value: value, frozenset(), value), formula)
+            if equal is False and (number.places or number.approximate):
+                size = Fraction(1, 2 * 10 ** (number.places or 0))
+                near = formulas.near(formula, value, size)
+                return None if near or number.approximate else False
+            return equal
+    return None
+
+
+def key(reading: Reading) -> Hashable:
+    """What equal answers share, as one vote: the number, the letter, or else the words without case.
+
+    >>> key(read("18 dollars")) == key(read("18.0"))
+    True
+    """
+    values = reading.values
+    if (number := values.get("number")) is not None:
+        return "number", number.value, number.percent
+    if (letter := values.get("letter")) is not None:
+        return "letter", letter.letter
+    if (truth := values.get("truth")) is not None:
+        return "truth", truth.positive
+    if (several := values.get("several")) is not None:
+        keys = [key(read(element)) for element in several.elements]
+        return ("list", *keys) if several.ordered else ("set", frozenset(keys))
+    if (pair := values.get("tuple")) is not None:
+        return "tuple", *(key(read(element)) for element in pair.elements)
+    if (formula := values.get("formula")) is not None:
+        return "formula", formulas.formula_key(formula)
+    return words.bare_words(reading.text)

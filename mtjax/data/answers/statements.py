@@ -1,0 +1,298 @@
+"""Where a reply states its answer, and where a stated answer ends and a remark begins."""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from mtjax.data.answers.normal import ascii_signs, without_markup
+
+_THOUGHTS = r"think|thinking|thought|thoughts|reasoning|reason|scratchpad|reflection|analysis"
+_CLOSED = re.compile(rf"<({_THOUGHTS})>.*?</\1>", re.DOTALL | re.IGNORECASE)
+_ENDED = re.compile(rf".*</(?:{_THOUGHTS})>", re.DOTALL | re.IGNORECASE)
+_BEGUN = re.compile(rf"<(?:{_THOUGHTS})>.*", re.DOTALL | re.IGNORECASE)
+
+
+def without_thoughts(reply: str) -> str:
+    """What a reply says outside `<think>...</think>` and the like; a thought that never closes ends it.
+
+    >>> without_thoughts("<think>20?</think>18"), without_thoughts("<think>is it 20")
+    ('18', '')
+    """
+    if "<" not in reply:
+        return reply
+    return _BEGUN.sub("", _ENDED.sub("", _CLOSED.sub("", reply)))
+
+
+class Statement(NamedTuple):
+    """An answer that a reply states in so many words."""
+
+    text: str  # from the answer on to the end of its line, or the content of a box
+    start: int  # where the text stands in the cleaned reply
+    end: int
+    boxed: bool = False  # it has an end of its own: a box or a closed tag
+
+
+BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*(?P<brace>\{)?")
+
+
+def closing_brace(text: str, start: int) -> int | None:
+    """Where the brace closes that was opened just before `start`; None if it never does."""
+    depth = 1
+    for end in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[end], 0)
+        if depth == 0:
+            return end
+    return None
+
+
+def unboxed(text: str) -> str:
+    r"""The text with every `\boxed{...}` replaced by its content; one without closing brace is left.
+
+    >>> unboxed(r"so \boxed{\frac{1}{2}}.")
+    'so \\frac{1}{2}.'
+    """
+    place = 0
+    while box := re.compile(r"\\boxed\s*\{").search(text, place):
+        end = closing_brace(text, box.end())
+        place = box.end() if end is None else box.start()
+        if end is not None:
+            text = text[: box.start()] + text[box.end() : end] + text[end + 1 :]
+    return text
+
+
+_BARE = re.compile(r"\s*(\\[dt]?frac *(?:\{[^{}]*\}|\d) *(?:\{[^{}]*\}|\d)|[-+]?[\d.,]*\d|[A-Za-z](?![A-Za-z]))")
+_SCALED = re.compile(r"\}?\s*\$?\s*(\\?%|(?:percent|thousand|million|billion|dozen|hundred)\b)")
+
+
+def _boxes(text: str) -> Iterator[Statement]:
+    for box in BOX.finditer(text):
+        if box["brace"]:
+            end = closing_brace(text, box.end())
+            content = None if end is None else text[box.end() : end]
+            after = None if end is None else end + 1
+        else:
+            bare = _BARE.match(text, box.end())
+            content, after = (bare[1], bare.end()) if bare else (None, None)
+        if content is None or after is None:
+            continue
+        behind = text[after : after + 40]
+        if scale := _SCALED.match(behind):
+            content += f" {scale[1]}"
+        elif re.match(r"\$?\s*[\^!_/*+]|\$?[A-Za-z0-9(]", behind):
+            content = f"{content} ..."  # it goes on: no value is read whole
+        sign = (
+            "-"
+            if re.search(r"[-−]\s?\$?$", text[: box.start()])
+            and re.search(r"(?:^|[=({\[$:\s])[-−]\s?\$?$", text[: box.start()])
+            else ""
+        )
+        yield Statement(sign + content, box.start(), after, True)
+
+
+def _last_box(text: str) -> Statement | None:
+    """The last box, or several that a list of boxes ends in as one list; an outer box stands for those within."""
+    found: list[Statement] = []
+    for one in _boxes(text):
+        if not found or one.start >= found[-1].end:
+            found.append(one)
+    found = [
+        one
+        for one in found
+        if not re.search(r"(?:\bnot|n't|wrong)\s+(?:\w+\s+)?\$?$", text[max(0, one.start - 25) : one.start])
+    ]
+    if not found:
+        return None
+    last, parts = found[-1], [found[-1]]
+    for one in reversed(found[:-1]):
+        if not re.fullmatch(
+            r"[\s$,;&.]*(?:\b(?:and|or)\b)?[\s$]*(?:[A-Za-z] ?= ?)?[\s$]*", text[one.end : parts[-1].start]
+        ):
+            break
+        if "\n\n" in text[one.end : parts[-1].start]:
+            break
+        parts.append(one)
+    texts = [unboxed(one.text).strip() for one in reversed(parts)]
+    same = len(set(texts)) == 1
+    return last._replace(text=texts[-1] if same else ", ".join(texts), start=last.start if same else parts[-1].start)
+
+
+_KEY = r"(?:final[ _]|correct |right |best )*(?:answers?|ans)\b"
+_LINK = (
+    r"(?:[\"'\])*]|\s)*(?:\([^()\n]{0,40}\)|(?:to|of|for|in)\s[^.:\n=]{1,80}?)?\s*(?:choice|option)?\s*"
+    r"(?:[-–—]\s|\.(?=[\s(])|(?:,?\s*(?:is|was|are|be|equals|should\s+be|must\s+be|will\s+be|would\s+be|has\s+to\s+be|comes\s+(?:out\s+)?to(?:\s+be)?)"
+    r"(?![\w'])|=>|[=:→])+(?:\s*(?:therefore|thus|simply|just|then|now|indeed|clearly|also)\b)?(?:\s*[=:](?!=))?)"
+)
+_GAP = r"(?:\s|>(?=\s)|\$\$|\\\[|(?<=\n)[-*•·+]\s|(?<=\n)\d+[.)]\s(?=\S)|\*(?=\s))*"
+_FORMS = (
+    ("####", re.compile(r"####[ \t]*(?P<answer>[^\n]+)")),
+    ("<answer>", re.compile(r"<answer>\s*(?P<answer>.+?)\s*(?P<closed></answer>|$)", re.IGNORECASE | re.DOTALL)),
+    (":", re.compile(r"(?:^|\n)[ \t*>]*a[ \t*]*:[ \t*]*(?P<answer>[^\n]+)", re.IGNORECASE)),
+    ("ans", re.compile(rf"(?<![\w\\])(?P<key>{_KEY}){_LINK}{_GAP}(?=(?P<answer>[^\n]+))", re.IGNORECASE)),
+    ("ans", re.compile(
+        rf"(?:^|\n)[\s#*>]*(?:the |my )?(?P<key>{_KEY})[ \t]*(?::?[ \t]*\n{_GAP}|"
+        r"[ \t]+(?=\(?[A-J]\)?\W*(?:\n|$)|[-+$]?\d))(?P<answer>[^\n]+)", re.IGNORECASE,
+    )),
+    ("correct", re.compile(
+        r"(?P<key>\bcorrect\s+(?:option|choice|alternative|one))\s*(?:is|:|=)+\s*:?\s*(?P<answer>[^\n]+)",
+        re.IGNORECASE,
+    )),
+)  # fmt: skip
+"""How a reply states an answer, each with a text that it always holds."""
+_CHOSEN = (
+    re.compile(r"(?<![\w,])(?<!and )(?<!or )(?<!nor )(?:(?:option|choice|answer|alternative)\s*)?"
+               r"(?P<answer>\( ?[A-J] ?\)|\b[A-J])\)?\s+is\s+(?:the\s+|therefore\s+)?"
+               r"(?:correct|right|best|true|answer)\b(?!\s+(?:only|if))", re.IGNORECASE),
+    re.compile(r"(?:^|\n|(?<=[.!;,]\s))[^\w\n]*(?:(?:so|hence|thus|therefore|the|correct|right|best|answer|ans|is|it|must|be|i|would|will|we|"
+               r"choose|select|pick|chose|go|with|by|and|imo|oa|my|choice|option|alternative)\b[\s,:=-]*)+(?P<answer>\([A-J]\)|(?-i:[A-J])\b)\)?\s*[.!]?\s*(?=\n|$)",
+               re.IGNORECASE),
+    re.compile(r"(?:^|\n)\W*(?P<answer>\([A-J]\)|(?-i:[A-J]))\)?\W*$", re.IGNORECASE),
+    re.compile(r"(?<=\s)(?<!or )(?<!and )(?<!nor )(?<!not )(?<!, )(?P<answer>\([A-J]\))\s*\.?\s*$"),
+    re.compile(r"(?:^|\n|(?<=[.!]\s))[^\w\n]*(?:so |hence |thus |therefore )?,?\s*(?:option|choice)\s+"
+               r"(?P<answer>\(?[A-J]\b\)?(?=\s*[:.,)-]|\s*$)[^\n]*)$", re.IGNORECASE),
+)  # fmt: skip
+"""How a reply names the letter of a choice."""
+
+_SUPPOSED = re.compile(
+    r"\b(?:if|suppose|supposing|assum\w+|unless|whether|why|how|no matter|until|check that|not the case)\b",
+    re.IGNORECASE,
+)
+_VOID = re.compile(
+    r"\b(?:not|never|wrong|incorrect|false|cannot|previous|earlier|another|possible|first|one)\b|n't\b", re.IGNORECASE
+)
+_OPTION = re.compile(r"(?:^|\n)[ \t*>]*[A-E][ \t*]*[:.)]")
+_SENTENCE = re.compile(r"[.!?](?=\s)|\n")
+
+
+def cleaned(reply: str) -> str:
+    """A reply without thoughts and mark-up, as statements are searched in it."""
+    return without_markup(ascii_signs(without_thoughts(reply)))
+
+
+def _before(text: str, place: int) -> str:
+    """The sentence up to a place."""
+    start = max(
+        (end.end() for end in _SENTENCE.finditer(text, max(0, place - 200), place)), default=max(0, place - 200)
+    )
+    return text[start:place]
+
+
+def _voided(text: str, place: int) -> bool:
+    """Whether the sentence before a statement supposes it, or the clause before it denies it."""
+    before = _before(text, place)
+    return bool(
+        _SUPPOSED.search(before) or _VOID.search(re.split(r"[,;:]|\b(?:so|thus|hence|therefore)\b", before)[-1])
+    )
+
+
+def statements(text: str, choice: bool = False) -> list[Statement]:
+    """The answers that a cleaned reply states, in order; with `choice` also letters such as `option (C) is correct`.
+
+    One that is denied, supposed or asked is none: `the answer is not 7`, `if the answer is 7`, `is the answer 7?`.
+    """
+    found: list[Statement] = []
+    lowered = text.lower()
+    for sign, form in _FORMS:
+        for match in form.finditer(text) if sign in lowered else ():
+            start, answer = match.start("answer"), match["answer"].strip()
+            key = match.start("key") if "key" in form.groupindex else None
+            if key is not None and (_denied(answer) or _voided(text, key)):
+                continue
+            if key and text[key - 1] in "\"'" and re.match(r"[\"']\s*:", text[match.end("key") :]):  # JSON
+                answer = re.sub(r"^\"((?:[^\"\\]|\\.)*)\".*|^([^,}\]]*).*", r"\1\2", answer)
+            if answer[-1:] in ")]}" and re.search(r"\w", answer) and _closers(answer) > 0:
+                answer = answer[:-1].rstrip()
+            if sign == "<answer>":
+                answer = answer.splitlines()[-1] if answer else ""
+                found.append(Statement(answer, start, match.end(), bool(match["closed"])))
+            elif answer and not (sign == ":" and len(_OPTION.findall(text)) > 1):
+                found.append(Statement(answer, start, match.end("answer")))
+    for form in _CHOSEN if choice else ():
+        for match in form.finditer(text):
+            if not _voided(text, match.start("answer")):
+                found.append(Statement(match["answer"], match.start("answer"), match.end("answer")))
+    if "box" in lowered and (box := _last_box(text)):
+        # A box within a stated answer, as in "the answer is $\boxed{18}$", starts later and so wins.
+        found = [one for one in found if not box.start < one.start < box.end]
+        found.append(box)
+    return sorted(found, key=lambda one: one.start)
+
+
+def _closers(text: str) -> int:
+    """How many more brackets a text closes than it opens."""
+    return sum(text.count(sign) for sign in ")]}") - sum(text.count(sign) for sign in "([{")
+
+
+def _denied(answer: str) -> bool:
+    return bool(re.match(r"(?:not|n't|never|wrong|incorrect|no longer)\b", answer, re.IGNORECASE)) or bool(
+        re.match(r"[^.!?\n]{1,60}\?(?:\s|$)", answer)
+    )
+
+
+_TAKEN_BACK = re.compile(
+    r"\b(?:wait|oops|hold on|correction|no,|let me (?:redo|reconsider|recalculate|correct|fix)|scratch that|"
+    r"(?:that|this|it)(?: is|'s) (?:wrong|incorrect|not (?:right|correct))|"
+    r"i (?:was wrong|made an? (?:error|mistake)|misread)|actually)\b",
+    re.IGNORECASE,
+)
+
+
+def taken_back(rest: str) -> bool:
+    """Whether a reply takes back an answer in what follows it, without stating another."""
+    return bool(_TAKEN_BACK.search(rest))
+
+
+_CUT = re.compile(
+    r"(?P<end>[.!?]+(?=\s|$))|\s*[;\n]|\s+[-–—]+\s+(?=[A-Za-z])|\s*(?P<bracket>[(\[])(?=[^()\[\]]*[)\]])|\\\]|\$\$"
+    r"|,?\s+(?=(?:because|since|which|where|that is|i\.e|due|after|for a total|meaning|in order|"
+    r"as (?:required|well|stated|calculated|expected|we|the|it|there|shown|above|desired|needed))\b)"
+    r"|,?\s+(?=and not\b)|,\s+(?=(?:not|rather|as|so|giving|making|therefore|thus|hence|check|given|based|using)\b)",
+    re.IGNORECASE,
+)
+_ABBREVIATION = re.compile(
+    r"(?:^|[\s(])(?:[A-Za-z]|[ap]\.m|approx|ft|in|lbs?|oz|hrs?|"
+    r"min|mins|sec|dr|mr|mrs|ms|vs|st|no|u\.s|jan|feb|mar|apr|jun|jul|aug|"
+                           r"sept?|oct|nov|dec)$", re.IGNORECASE)  # fmt: skip
+_OPEN = re.compile(r"\b(?:or|mod|pmod|base|remainder|repeating|either|recurring|rounded)\b|\\pmod", re.IGNORECASE)
+
+
+def split_sentences(line: str) -> list[str]:
+    """The sentences of a line; none ends behind an abbreviation or the letter of a choice."""
+    out: list[str] = []
+    for part in re.split(r"(?<=[.!?])\s+(?=[A-Z0-9$\\(])", line):
+        if out and _ABBREVIATION.search(out[-1].removesuffix(".")):
+            out[-1] += f" {part}"
+        elif part.strip():
+            out.append(part)
+    return out
+
+
+def beginnings(text: str) -> Iterator[tuple[str, str]]:
+    """The text, and each of its beginnings that a remark, bracket or next sentence may follow, the longest first.
+
+    Each comes with the bracket cut off right behind it, or "". Nothing comes after a bracket that leaves the answer
+    open, such as `18 (or 20)`.
+    """
+    yield text, ""
+    cuts = []
+    for cut in _CUT.finditer(text):
+        before = text[: cut.start()]
+        if (
+            not before.strip()
+            or before.rstrip().endswith((",", " or", " and"))
+            or (cut["end"] and cut["end"][0] == "." and _ABBREVIATION.search(before) and cut.end() < len(text))
+        ):
+            continue
+        if cut["end"] and (
+            cut["end"].startswith("..") or (cut["end"][0] == "!" and re.search(r"[\d)}]$|\b[A-Za-z]$", before))
+        ):
+            continue  # an ellipsis, or a factorial
+        bracket = ""
+        if cut["bracket"]:
+            closing = re.match(r"[^()\[\]]*[)\]]", text[cut.end() :])
+            bracket = closing[0][:-1] if closing else ""
+            if _OPEN.search(bracket):
+                break
+            if cut.start("bracket") == cut.start():
+                continue  # no gap before it: part of a formula
+        cuts.append((before.rstrip(), bracket))
+    yield from reversed(cuts)

@@ -1,0 +1,105 @@
+"""Answers in words: yes and no, and short words."""
+
+import difflib
+import re
+from typing import NamedTuple
+
+from mtjax.data.answers.calendar import DAYS, MONTHS
+from mtjax.data.answers.normal import listed
+
+
+class Truth(NamedTuple):
+    """Yes or no, or true or false."""
+
+    positive: bool
+    pair: str  # "yes" for yes and no, "true" for true and false
+
+
+_TRUTHS = {"yes": (True, "yes"), "no": (False, "yes"), "true": (True, "true"), "false": (False, "true")}
+_TRUTH = re.compile(
+    r"(?:(?:the )?(?:statement|claim|assertion|sentence|proposition|answer|it|this|that)(?: is|'s)? )?"
+    r"(yes|no|true|false)\b(?P<rest>.*)",
+    re.IGNORECASE,
+)
+_UNSURE = re.compile(r"\b(?:yes|no|true|false|but|however|although|and no|unless|if|maybe)\b", re.IGNORECASE)
+
+
+def read_truth(text: str) -> Truth | None:
+    """The yes or no that a text is, with at most an explanation behind a comma; else None."""
+    found = _TRUTH.fullmatch(text)
+    if found is None:
+        return None
+    rest = found["rest"].lstrip()
+    if rest and (rest[0] not in ",.!;:-(" or _UNSURE.search(rest)):
+        return None
+    return Truth(*_TRUTHS[found[1].lower()])
+
+
+def same_truth(a: Truth, b: Truth) -> bool | None:
+    """Whether two are the same; `no` and `true` are neither the same nor different."""
+    return a.positive == b.positive if a.pair == b.pair else True if a.positive == b.positive else None
+
+
+_LEAD = re.compile(r"(?:(?:it|this|that|he|she|they)(?:'s| is| was| are| were| will be)|so|thus) ", re.IGNORECASE)
+_ARTICLE = re.compile(r"(?:an?|the) (?=\S)", re.IGNORECASE)
+_NOTHING = frozenset(
+    listed(
+        """unknown undetermined undefined unclear unsure none nothing maybe sorry not never or and both neither
+    either"""
+    )
+)
+_SETS = (
+    frozenset(DAYS), frozenset(MONTHS), frozenset(["north", "south", "east", "west"]), frozenset(["left", "right"]),
+    frozenset(listed("red blue green yellow orange purple black white pink brown grey")),
+    frozenset(["more", "less", "equal"]), frozenset(["increase", "decrease"]), frozenset(["first", "second", "third"]),
+)  # fmt: skip
+_NAMED = re.compile(rf"(?:[a-z']+ ){{0,8}}(?:is|was|are|were|be|on) (?:on )?(?:an? )?({'|'.join((*DAYS, *_SETS[4]))})")
+_OPPOSITES = ("in", "un", "im", "ir", "non", "non-", "dis")
+
+
+def bare_words(text: str) -> str:
+    """Words without case, articles and "it is" in front.
+
+    >>> bare_words("It is a  Monday")
+    'monday'
+    """
+    return _ARTICLE.sub("", _LEAD.sub("", " ".join(text.casefold().split()), count=1), count=1)
+
+
+def read_word(text: str) -> str | None:
+    """The single word that a text is; None for several, and for one that says nothing, such as "unknown"."""
+    word = bare_words(text)
+    if " " in word and (named := _NAMED.fullmatch(word)):
+        return named[1]
+    return word if re.fullmatch(r"[^\W\d_]{2,}(?:[-'][^\W\d_]+)*", word) and word not in _NOTHING else None
+
+
+def same_word(a: str, b: str) -> bool | None:
+    """Whether two words are the same; None where one may be another form or spelling of the other."""
+    if a == b:
+        return True
+    if any({a, b} <= names for names in _SETS) or any(
+        x == prefix + y for x, y in ((a, b), (b, a)) for prefix in _OPPOSITES
+    ):
+        return False
+    short = min(len(a), len(b))
+    alike = (
+        difflib.SequenceMatcher(None, a, b).ratio() >= 0.7 or a[:4] == b[:4] or a[: min(short, 3)] == b[: min(short, 3)]
+    )
+    return None if alike or short <= 3 and a[0] == b[0] else False
+
+
+def read_signs(text: str) -> tuple[str, ...] | None:
+    """A sequence of brackets, such as the answers of Dyck languages; else None."""
+    return tuple(text.replace(" ", "")) if re.fullmatch(r"[\[\](){}<> ]+", text) else None
+
+
+def read_sequence(text: str) -> tuple[str, ...] | None:
+    """Three or more words without commas, such as sorted words; else None."""
+    found = text.casefold().split()
+    return tuple(found) if len(found) > 2 and all(word.isalpha() for word in found) else None
+
+
+def same_sequence(a: tuple[str, ...], b: tuple[str, ...]) -> bool | None:
+    """Whether two sequences of words are the same; those of other words are neither the same nor different."""
+    return True if a == b else False if sorted(a) == sorted(b) else None
