@@ -183,7 +183,7 @@ def same_answer(answer: str | None, gold: str, *, options: Sequence[str] = ()) -
     return compare(_cut(gold)[1], read(answer))
 
 
-_MATRIX = re.compile(r"(?:[0-9A-Za-z{}()\[\]+\-*/^_=,&| ]|\.(?!\.)|\\[A-Za-z]+|\\\\)+")
+_MATRIX = re.compile(r"(?:[0-9A-Za-z{}()\[\]+\-*/^_=,&| ]|\.(?!\.)|\\[A-Za-z]++|\\\\)++")
 _NO_FORMULA = re.compile(r"\d *_|(?<![A-Za-z\\])[A-Za-z]{3,}|\\(?:text|[lc]?dots|[pb]?mod|deg)|\d\.\d+\.|\d-\d+-\d")
 
 
@@ -274,4 +274,7 @@ def _also_said(found: Found, candidate: str, truth: str, options: Sequence[str])
         return False
     number = read(truth).values.get("number")
     numbers = (read(one.strip()).values.get("number") for one in NUMBER_IN_TEXT.findall(cleaned(candidate)))
-    return number is not None and any(one is not None and one.value == number.value for one in numbers)
+    own = found.reading.values.get("number")
+    if number is None or own is None or own.value == number.value:
+        return False
+    return any(one is not None and one.value == number.value for one in numbers)

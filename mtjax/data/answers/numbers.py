@@ -163,7 +163,7 @@ def _with_tail(value: Fraction, tail: str, money: str, places: int | None, bare:
 
 def _harmless(tail: str) -> bool:
     """Whether the words behind a number are a unit and say nothing else."""
-    words = _TIMES.sub("", tail.lower()).split()
+    words = re.sub(r"/(?=[a-z])", " / ", _TIMES.sub("", tail.lower())).split()
     if len(words) > 14 or not all(map(_TAIL_WORD.fullmatch, words)):
         return False
     return not {word.strip(".,()-") for word in words} & (BEHIND | number_words.NUMBER_WORDS)
@@ -263,7 +263,7 @@ def same_number(a: Number, b: Number) -> bool | None:
     if a.unit and b.unit and a.unit.measures == b.unit.measures:
         equal = a.value * a.unit.factor == b.value * b.unit.factor
         return equal or (None if _open(a, b, a.value * a.unit.factor / b.unit.factor) else False)
-    if a.compound or b.compound or a.direction * b.direction < 0:
+    if a.compound or b.compound or (a.unit and b.unit) or a.direction * b.direction < 0:
         return None
     of_a, of_b = words_of(a.words), words_of(b.words)
     if (a.unit or of_a) and (b.unit or of_b) and not of_a & of_b:
@@ -275,6 +275,10 @@ def same_number(a: Number, b: Number) -> bool | None:
         equal = a.value == b.value
     if equal:
         return True
+    if a.percent != b.percent:  # a rounded percentage of the other
+        share = percent._replace(value=percent.value / 100, places=percent.places + 2 if percent.places else None)
+        if _open(share, other, share.value):
+            return None
     ratio = a.value / b.value if a.value and b.value else Fraction(0)
     hidden = None if a.unit and b.unit else a.unit or b.unit
     return None if _open(a, b, a.value) or (ratio and may_be_other_unit(ratio, hidden)) else False

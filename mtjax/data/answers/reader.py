@@ -116,7 +116,8 @@ def read(answer: str) -> Reading:
 
 _EQUALS = re.compile(r"(?<![<>!=:])=(?!=)|\\approx")
 _NAME = re.compile(r"[A-Za-z](?:_\{?\w+\}?|'|\([A-Za-z0-9, ]+\))?")
-_LABEL = re.compile(rf"(?:[A-Za-z][A-Za-z'-]+[ :]*)+(?: (?P<name>{_NAME.pattern}))?")
+_LABEL = re.compile(rf"[A-Za-z][A-Za-z'-]+(?:[ :]+[A-Za-z][A-Za-z'-]+)*[ :]*(?: (?P<name>{_NAME.pattern}))?")
+_TIMES = re.compile(r"\\[A-Za-z]+|(?<=[0-9])\s*[xX]\s*(?=[0-9])")
 _VARIABLE = re.compile(r"(?<![A-Za-z\\])[0-9]*[A-Za-z](?![A-Za-z.'])")
 
 
@@ -130,7 +131,7 @@ def _equation(text: str) -> Reading:
         left, right = right, left
     middle, label = sides[1:-1], _LABEL.fullmatch(left)
     name = left if _NAME.fullmatch(left) else label["name"] or "" if label else ""
-    free = [bool(_VARIABLE.search(re.sub(r"\\[A-Za-z]+", " ", side))) for side in (left, *middle)]
+    free = [bool(_VARIABLE.search(_TIMES.sub(" ", side))) for side in (left, *middle)]
     spoilt = numbers.BEFORE & {word.strip(",:.") for word in left.lower().split()} - {"from", "other", "first", "total"}
     found = read(right)
     number = found.values.get("number")

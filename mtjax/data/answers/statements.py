@@ -20,7 +20,9 @@ def without_thoughts(reply: str) -> str:
     """
     if "<" not in reply:
         return reply
-    return _BEGUN.sub("", _ENDED.sub("", _CLOSED.sub("", reply)))
+    if "</" in reply:
+        reply = _ENDED.sub("", _CLOSED.sub("", reply))
+    return _BEGUN.sub("", reply)
 
 
 class Statement(NamedTuple):
@@ -145,7 +147,7 @@ _CHOSEN = (
     re.compile(r"(?:^|\n|(?<=[.!;,]\s))[^\w\n]*(?:(?:so|hence|thus|therefore|the|correct|right|best|answer|ans|is|it|must|be|i|would|will|we|"
                r"choose|select|pick|chose|go|with|by|and|imo|oa|my|choice|option|alternative)\b[\s,:=-]*)+(?P<answer>\([A-J]\)|(?-i:[A-J])\b)\)?\s*[.!]?\s*(?=\n|$)",
                re.IGNORECASE),
-    re.compile(r"(?:^|\n)\W*(?P<answer>\([A-J]\)|(?-i:[A-J]))\)?\W*$", re.IGNORECASE),
+    re.compile(r"(?:^|\n)[^\w\n]*(?P<answer>\([A-J]\)|(?-i:[A-J]))\)?\W*$", re.IGNORECASE),
     re.compile(r"(?<=\s)(?<!or )(?<!and )(?<!nor )(?<!not )(?<!, )(?P<answer>\([A-J]\))\s*\.?\s*$"),
     re.compile(r"(?:^|\n|(?<=[.!]\s))[^\w\n]*(?:so |hence |thus |therefore )?,?\s*(?:option|choice)\s+"
                r"(?P<answer>\(?[A-J]\b\)?(?=\s*[:.,)-]|\s*$)[^\n]*)$", re.IGNORECASE),
