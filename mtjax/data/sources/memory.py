@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import tyro
 
 from mtjax.data.problem import OnError, Problem, Problems, Split, problem_from_record
-from mtjax.data.sources.base import SOURCES, Source, collect, fingerprint_of, problem_digests
+from mtjax.data.sources.base import SOURCES, Source, collect, fingerprint_of, problem_digests, readable
 
 
 def _not_here(words: list[str]) -> Any:
@@ -33,11 +33,12 @@ class InMemory(Source):
 
     def problems(self, on_error: OnError = "raise") -> Problems:
         """The problems in order; records without an id are called `memory[0]`, `memory[1]`, ..."""
+        return collect(self._problem, enumerate(self.items), "memory", on_error, self.split)
 
-        def make(number: int, item: Any) -> Problem:
-            return item if isinstance(item, Problem) else problem_from_record(item, f"memory[{number}]")
-
-        return collect(make, enumerate(self.items), "memory", on_error, self.split)
+    def _problem(self, number: int, item: Any) -> Problem:
+        return item if isinstance(item, Problem) else problem_from_record(item, f"memory[{number}]")
 
     def fingerprint(self) -> str:
-        return fingerprint_of(self, "items", content=problem_digests(self.problems("skip").items))
+        return fingerprint_of(
+            self, "items", content=problem_digests(readable(self._problem, enumerate(self.items), self.split))
+        )

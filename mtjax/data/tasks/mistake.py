@@ -2,10 +2,10 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from mtjax.data.problem import Problem
-from mtjax.data.tasks.base import PLAIN, TASKS, Rendered, Span, Task, choose_solutions, fill
+from mtjax.data.tasks.base import PLAIN, TASKS, Rendered, Span, SpecialTokens, Task, choose_solutions, fill
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 
@@ -27,6 +27,7 @@ class MistakeTask(Task):
     name: ClassVar[str] = "mistake"
     needs: ClassVar[str] = "right or wrong solutions"
     prefixes: ClassVar[Mapping[str, bool | None]] = {"right": True, "wrong": False}
+    before: ClassVar[Mapping[str, Any]] = Task.before | {"strip": True}
 
     decode_prefix: Literal["correct", "incorrect"]  # Before the answer when decoding; "incorrect" to study mistakes.
     correct_prefix: str = "[CORRECT RATIONALE]"  # Stands before right rationales.
@@ -37,6 +38,8 @@ class MistakeTask(Task):
     token always is."""
     template: str = PLAIN  # Text around the question, with `{question}` once; should end in a line break.
     wrong_per_right: float | None = None  # Wrong rationales per right one of a problem; None takes all.
+    strip: bool = False  # Cut white space around questions and rationales; off trains them exactly as given.
+    special_tokens: SpecialTokens = "text"  # What special tokens in questions and rationales are: text, or control.
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -54,7 +57,8 @@ class MistakeTask(Task):
     def prompt(self, problem: Problem, polarity: bool | None = None, tokenizer: Tokenizer | None = None) -> str:
         """Everything before the rationale; `polarity` True or False asks for that prefix, None for `decode_prefix`."""
         correct = self.decode_prefix == "correct" if polarity is None else polarity
-        question, prefix = problem.question.strip(), self.correct_prefix if correct else self.incorrect_prefix
+        question = self.text(problem.question, tokenizer)
+        prefix = self.correct_prefix if correct else self.incorrect_prefix
         if self.prefix_in == "prompt":
             return fill(self.template, f"{question}\n{prefix}")
         return f"{fill(self.template, question)}{prefix}\n"
@@ -62,8 +66,9 @@ class MistakeTask(Task):
     def render(self, problem: Problem, tokenizer: Tokenizer | None = None) -> list[Rendered]:
         rendered = []
         for name, rationale, right in choose_solutions(problem, self.wrong_per_right):
-            prompt, prefix = self.prompt(problem, right), self.correct_prefix if right else self.incorrect_prefix
-            text = prompt + rationale.strip()
+            prompt = self.prompt(problem, right, tokenizer)
+            prefix = self.correct_prefix if right else self.incorrect_prefix
+            text = prompt + self.text(rationale, tokenizer)
             # The prefix is followed by the rest of the template, or by a line break.
             tail = self.template.partition("{question}")[2] if self.prefix_in == "prompt" else "\n"
             start = len(prompt) - len(tail) - len(prefix)
