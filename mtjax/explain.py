@@ -17,7 +17,7 @@ from annotated_types import Ge
 
 from mtjax import config as settings
 from mtjax.config import Config
-from mtjax.data.batches import make_batches
+from mtjax.data.batches import make_batches, unlimited
 from mtjax.distributed.hosts import check_one_host
 from mtjax.distributed.sharding import make_mesh, shardings, ways
 from mtjax.errors import ExitCode, InputError
@@ -68,7 +68,7 @@ def explain(config: Config, wanted: ExplainConfig) -> Explanation:
         reference = make_reference(frozen, model, start, tokenizer, mesh, pathlib.Path(folder))
     taken = which_checkpoint(pathlib.Path(config.run_dir), wanted)
     params = start if taken is None else load_any(config.run_dir, mesh=mesh, step=taken).params
-    batches = make_batches(config.data, tokenizer, batch_size=config.batch_size, seed=config.seed)
+    batches = make_batches(unlimited(config.data), tokenizer, batch_size=config.batch_size, seed=config.seed)
     choose = make_chooser(config.live_filter, batches, model, config.objective, mesh, config.chunk)
     batch = choose(params, wanted.step - 1).batch
     objectives = {"own": config.objective}

@@ -78,6 +78,7 @@ def test_results_are_shown_in_a_few_words():
     assert len(shown) < 2000
     assert len(repr(Loaded(model, params, tokenizer))) < 1500
     assert repr(Problems([Problem("p", "q")] * 300)) == "Problems(items=<300 items>, skipped=0, notes=())"
-    assert len(repr(Graded([["text" * 100] * 8] * 50, [["1"] * 8] * 50, [["right"] * 8] * 50))) < 100
+    lists = ([["text" * 100] * 8] * 50, [["1"] * 8] * 50, [["right"] * 8] * 50, [["1"] * 8] * 50)
+    assert len(repr(Graded(*lists))) < 200
     tokens = np.zeros((4, 96), np.int32)
     assert repr(Batch(tokens, tokens, tokens, {})).startswith("Batch(tokens=int32[4, 96], ")

@@ -23,15 +23,15 @@ class CorrectionTask(Task):
 
     def prompt(self, problem: Problem, polarity: bool | None = None, tokenizer: Tokenizer | None = None) -> str:
         """The question, the first wrong solution and the header."""
-        wrong = problem.wrong[0].strip() if problem.wrong else ""
-        return f"{problem.question.strip()}\n{wrong}\n{self.header}\n"
+        question, wrong = (self.text(text, tokenizer) for text in (problem.question, *problem.wrong[:1], "")[:2])
+        return f"{question}\n{wrong}\n{self.header}\n"
 
     def render(self, problem: Problem, tokenizer: Tokenizer | None = None) -> list[Rendered]:
         """One sequence per right solution; none without a wrong one."""
         if not problem.wrong:
             return []
-        prompt = self.prompt(problem)
-        texts = [prompt + right.strip() for right in problem.right]
+        prompt = self.prompt(problem, None, tokenizer)
+        texts = [prompt + self.text(right, tokenizer) for right in problem.right]
         return [
             Rendered(
                 f"right/{number}", text, (Span(len(prompt), len(text), 1.0),), len(prompt), True, {"polarity": 1.0}

@@ -2,16 +2,18 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import jax
 import numpy as np
+from annotated_types import Ge, Le
 from jaxtyping import Int
 
 from mtjax.data.examples import Boundary, Truncation
-from mtjax.data.index import Counts, Fit, Index, build_index, join_indices
+from mtjax.data.index import Fit, Index, build_index, join_indices, written
 from mtjax.data.packing import Rows, first_that_fit, join_rows, make_order, pack
 from mtjax.data.problem import OnError, Problems
+from mtjax.data.report import Report, check_repeats, make_report, repeats_of
 from mtjax.data.selection import select, selected_sources
 from mtjax.data.sources import AnySource
 from mtjax.data.sources.memory import InConfigOnly
@@ -20,11 +22,14 @@ from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.io.hashing import digest
 from mtjax.types import Batch, short_repr
+from mtjax.validation import PositiveInt
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """What to train on, how it becomes text, and how text becomes rows."""
+
+    before: ClassVar[Mapping[str, Any]] = {"boundary": "raise"}  # see `mtjax.data.tasks.base.Task`
 
     source: AnySource  # Where problems come from.
     task: AnyTask  # How a problem becomes text, and which of it counts; must be the task of the objective.
@@ -34,7 +39,10 @@ class DataConfig:
     pack: bool = True  # Put several examples in one row, which do not see each other. Off: one example per row.
     on_error: OnError = "raise"  # A record that cannot be read: stop with its file and line, or skip and count it.
     truncation: Truncation = "drop"  # An example longer than a row: leave it out, or cut its prompt's front or its end.
-    boundary: Boundary = "raise"  # A token that lies across the end of the prompt: stop, or train it with the answer.
+    boundary: Boundary = "split"  # A token across the end of the prompt: tokenise the sides apart, stop, or train it.
+    max_dropped: Annotated[float, Ge(0), Le(1)] = 0.5  # Largest share of examples that may be dropped as too long.
+    max_unknown: Annotated[float, Ge(0), Le(1)] = 0.01  # Largest share of targets that may be the unknown token.
+    max_repeats: PositiveInt = 8  # How often one row may stand in a batch, where the data are fewer than a batch.
     cache_dir: str | None = None  # Folder that keeps the tokenised examples between runs; None keeps nothing.
     selections: InConfigOnly = ()  # Of `mtjax.data.selection`, applied in order to each source of a mixture.
 
@@ -42,25 +50,6 @@ class DataConfig:
     def segments(self) -> int:
         """Most examples in one row, as a number."""
         return max(8, self.sequence_length // 64) if self.max_segments is None else self.max_segments
-
-
-class Report(NamedTuple):
-    """What the data came to; `str` gives one line."""
-
-    examples: int  # after packing, in one epoch of each source
-    rows: int  # of that epoch
-    counts: Counts  # what was skipped, shortened or left out on the way
-    tokens: int  # of all examples, padding not counted
-    target_share: float  # share of them that count: weights other than 0, and not first, which is never predicted
-    packing_efficiency: float  # share of row positions that hold a token; pairs have two rows
-    notes: tuple[str, ...]  # sentences of the sources, such as the first record skipped
-
-    def __str__(self) -> str:
-        left_out = ", ".join(f"{number:,} {name}" for name, number in self.counts._asdict().items() if number)
-        return (
-            f"{self.examples:,} examples in {self.rows:,} rows ({self.packing_efficiency:.1%} full), "
-            f"{self.tokens:,} tokens, {self.target_share:.1%} targets; {left_out or 'nothing left out'}"
-        )
 
 
 @short_repr
@@ -82,12 +71,20 @@ class Batches(NamedTuple):
     ids: Sequence[str]  # name of each example, by the number that `segment_id` holds
     steps_per_epoch: int  # steps until every row has been seen (of one source; of a mixture, rows over batch size)
     report: Report  # what the data came to
+    seen_at: Callable[[int], dict[str, float]]
+    """`step -> metrics` of the whole batch: `data/epoch`, passes over the data after the step (over the source that is
+    repeated most), and `data/repeats`, how often the most frequent row stands in it."""
     fingerprint: str  # of everything the batches depend on but the seed and the batch size
 
 
 def problems(config: DataConfig) -> Problems:
     """The problems of the source, for evaluation; decode from `config.task.prompt(problem)`."""
     return select(config.source, config.selections).problems(config.on_error)
+
+
+def unlimited(config: DataConfig) -> DataConfig:
+    """The same data without limits on what is dropped, unknown or repeated: to look at, not to train on."""
+    return dataclasses.replace(config, max_dropped=1.0, max_unknown=1.0, max_repeats=1 << 30)
 
 
 def fingerprint_of(config: DataConfig, tokenizer: Tokenizer | None = None) -> str:
@@ -97,7 +94,7 @@ def fingerprint_of(config: DataConfig, tokenizer: Tokenizer | None = None) -> st
         [source.fingerprint() for source in sources],
         weights,
         config.on_error,
-        (type(config.task).__name__, config.task, _fit(config), config.segments, config.pack),
+        (type(config.task).__name__, written(config.task), _fit(config), config.segments, config.pack),
         None if tokenizer is None else tokenizer.fingerprint,
     )
 
@@ -159,6 +156,9 @@ def make_batches(
     shares = np.array(weights) * np.array([part.number / len(part.members) for part in packed])
     order = make_order([part.number for part in packed], shares, seed)
     steps_per_epoch = -(-joined.number // batch_size)
+    repeats = repeats_of([part.number for part in packed], shares, batch_size)
+    rows_of_each = [part.number for part in packed]
+    epochs = check_repeats(repeats, rows_of_each, batch_size, config.max_repeats) if repeat else ""
     wanted = np.arange(batch_size)[rows if rows is not None else slice(None)]
 
     def assembled(packed: Rows, rows: Int[np.ndarray, " B"]) -> Batch:
@@ -182,6 +182,11 @@ def make_batches(
         batch = assembled(chosen, np.where(wanted < chosen.number, wanted, -1))
         return batch, 1 - chosen.number / batch_size
 
+    def seen_at(step: int) -> dict[str, float]:
+        rows = order(step * batch_size + np.arange(batch_size))
+        most = np.unique(rows, return_counts=True)[1].max()
+        return {"data/epoch": float(repeats.max() * (step + 1)), "data/repeats": float(most)}
+
     return Batches(
         batch_at=lambda step: assembled(joined, rows_of(step)),
         ids_at=lambda step: [index.ids[example] for example in members_of(joined, rows_of(step))[0]],
@@ -189,7 +194,8 @@ def make_batches(
         repack=repack,
         ids=index.ids,
         steps_per_epoch=steps_per_epoch,
-        report=_report(index, joined, length),
+        report=make_report(index, joined, config, epochs),
+        seen_at=seen_at,
         fingerprint=fingerprint_of(config, tokenizer),
     )
 
@@ -237,10 +243,3 @@ def assemble(index: Index, packed: Rows, rows: Int[np.ndarray, " B"], length: in
 
     sides = [one_side(side) for side in range(index.sides)]
     return sides[0] if index.sides == 1 else jax.tree.map(lambda *x: np.stack(x, axis=1), *sides)
-
-
-def _report(index: Index, packed: Rows, length: int) -> Report:
-    counted = index.weights != 0
-    counted[index.offsets[:-1]] = False
-    tokens, full = len(index.tokens), len(index.tokens) / (packed.number * index.sides * length)
-    return Report(len(index.ids), packed.number, index.counts, tokens, float(counted.mean()), full, index.notes)

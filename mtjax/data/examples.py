@@ -1,20 +1,24 @@
 """Examples: a rendered text as token ids and weights, by character offsets."""
 
+import functools
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from mtjax.data.special_tokens import unshield
 from mtjax.data.tasks.base import Rendered
-from mtjax.data.tokenizer import Tokenizer
+from mtjax.data.tokenizer import Encoding, Tokenizer
 from mtjax.errors import InputError
 
 Truncation = Literal["drop", "left", "keep"]
 """An example longer than a row: leave it out, cut the front of its prompt, or cut off its end (and train it)."""
 
-Boundary = Literal["raise", "allow"]
-"""A token that lies across the end of the prompt: stop, or train it with the answer."""
+Boundary = Literal["split", "raise", "allow"]
+"""A token that lies across the end of the prompt, as of a line break and the indent of code after it: tokenise prompt
+and answer apart, as decoding does; stop; or train the token with the answer."""
 
 
 class Example(NamedTuple):
@@ -26,6 +30,9 @@ class Example(NamedTuple):
     prompt_tokens: int  # how many tokens stand before the answer, begin token included
     extras: Mapping[str, float]  # numbers about the sequence, such as "polarity": 1 right, 0 wrong
     per_token: Mapping[str, np.ndarray]  # integers per token, such as "step_ids": from 1, or 0 before the first step
+    head_tokens: int = 0  # tokens at the start that `shorten` keeps
+    unknown: int = 0  # targets that are the unknown token
+    misspelt: str = ""  # the first target whose tokens decode to another text, in words; "" if all are exact
 
     @property
     def target(self) -> float:
@@ -51,24 +58,63 @@ def token_weights(rendered: Rendered, offsets: Int[np.ndarray, "n 2"]) -> Float[
     return np.where((end > start) & (nearest >= start), by_character[nearest], np.float32(0)).astype(np.float32)
 
 
-def make_example(rendered: Rendered, id: str, tokenizer: Tokenizer, *, boundary: Boundary = "raise") -> Example:
+def make_example(rendered: Rendered, id: str, tokenizer: Tokenizer, *, boundary: Boundary = "split") -> Example:
     """Tokenise a rendering: the joint text once, begin token before it unless the text has it, end token after it.
 
-    `id` names the problem. With `boundary="raise"`, a token that lies across the end of the prompt raises InputError:
-    decoding starts there and would not see the ids that training saw. With "allow" such a token is a target.
+    `id` names the problem. Decoding starts at the end of the prompt, so where a token lies across it, decoding would
+    not see the ids that training saw. With `boundary="split"` prompt and answer are then tokenised apart, with "raise"
+    this raises InputError, and with "allow" the token is a target.
     """
     try:
         encoding = tokenizer.encode(rendered.text)
+        if boundary == "split" and rendered.prompt_end:
+            encoding = encode_apart(tokenizer, rendered.text, rendered.prompt_end, encoding)
     except InputError as error:
         raise InputError(f"example {id}: {error}") from error
+    across = next(((start, end) for start, end in encoding.offsets if start < rendered.prompt_end < end), None)
+    if boundary != "allow" and across:
+        token = unshield(rendered.text[slice(*across)], tokenizer.special)
+        raise _boundary_error(id, f"the token {token!r} lies across it")
+    return _example(rendered, id, tokenizer, encoding)
+
+
+@functools.lru_cache(maxsize=8)
+def _prompt_tokens(tokenizer: Any, prompt: str) -> Encoding:
+    """The tokens of a prompt alone; the sequences of one problem share it."""
+    return tokenizer.encode(prompt)
+
+
+def encode_apart(tokenizer: Any, text: str, end: int, joint: Encoding) -> Encoding:
+    """Tokens of a text whose first are those of `text[:end]` alone, as decoding sees them.
+
+    These are the joint tokens, where they begin so. Otherwise the rest is tokenised apart: after a character that
+    merges with nothing, for a tokenizer that puts a space in front of a text. The joint tokens are returned where no
+    such tokens decode to the text.
+    """
+    prompt, rest = _prompt_tokens(tokenizer, text[:end]), text[end:]
+    size = len(prompt.ids)
+    if joint.ids[:size] == prompt.ids and (size == len(joint.ids) or joint.offsets[size][0] >= end):
+        return joint
+    before = tokenizer.decode(prompt.ids)
+    wanted = (before + unshield(rest, tokenizer.special), tokenizer.decode(joint.ids))
+    for mark in ("", "\n", "\x01"):
+        ids, offsets = tokenizer.encode(mark + rest)
+        first = next((place for place, (_, stop) in enumerate(offsets) if stop > len(mark)), len(ids))
+        if first < len(ids) and offsets[first][0] < len(mark):
+            continue
+        if tokenizer.decode([*prompt.ids, *ids[first:]]) in wanted:
+            moved = [(start + end - len(mark), stop + end - len(mark)) for start, stop in offsets[first:]]
+            return Encoding([*prompt.ids, *ids[first:]], [*prompt.offsets, *moved])
+    return joint
+
+
+def _example(rendered: Rendered, id: str, tokenizer: Tokenizer, encoding: Encoding) -> Example:
+    """The tokens of a rendering as an example."""
     tokens = np.asarray(encoding.ids, np.int32)
     offsets = np.asarray(encoding.offsets, np.int64).reshape(-1, 2)
     weights = token_weights(rendered, offsets)
-    across = np.flatnonzero((offsets[:, 0] < rendered.prompt_end) & (offsets[:, 1] > rendered.prompt_end))
-    if boundary == "raise" and len(across):
-        start, end = offsets[across[0]]
-        raise _boundary_error(id, f"the token {rendered.text[start:end]!r} lies across it")
-    prompt_tokens = int(np.sum(offsets[:, 1] <= rendered.prompt_end))
+    unknown = int(np.sum((tokens == tokenizer.unknown_id) & (weights != 0))) if tokenizer.unknown_id is not None else 0
+    prompt_tokens, head = (int(np.sum(offsets[:, 1] <= place)) for place in (rendered.prompt_end, rendered.head))
     steps = np.searchsorted(rendered.steps or (), offsets[:, 0], side="right")
     if _needs_bos(tokenizer, encoding.ids):
         tokens, weights, steps = (
@@ -76,13 +122,48 @@ def make_example(rendered: Rendered, id: str, tokenizer: Tokenizer, *, boundary:
             np.insert(weights, 0, 0),
             np.insert(steps, 0, 0),
         )
-        prompt_tokens += 1
+        prompt_tokens, head = prompt_tokens + 1, head + 1
     if rendered.ends:
         tokens, weights = np.append(tokens, tokenizer.end_id), np.append(weights, 1)
         steps = np.append(steps, len(rendered.steps or ()))
     per_token = {} if rendered.steps is None else {"step_ids": steps}
-    name = f"{id}/{rendered.name}"
-    return Example(name, tokens.astype(np.int32), weights.astype(np.float32), prompt_tokens, rendered.extras, per_token)
+    return Example(
+        f"{id}/{rendered.name}",
+        tokens.astype(np.int32),
+        weights.astype(np.float32),
+        prompt_tokens,
+        rendered.extras,
+        per_token,
+        head if rendered.head else 0,
+        unknown,
+        misspelt(rendered, tokenizer, encoding),
+    )
+
+
+def misspelt(rendered: Rendered, tokenizer: Any, encoding: Encoding) -> str:
+    """The first target whose tokens do not decode to its text, as "'a' became 'b'"; "" if they all do.
+
+    Tokens are decoded after those before them, because some tokenizers drop a space at the start of a text.
+    """
+    text, ids = unshield(rendered.text, tokenizer.special), encoding.ids
+    starts, ends = np.asarray(encoding.offsets, np.int64).reshape(-1, 2).T
+    edges = {edge for span in rendered.spans for edge in (span.start, span.end)}
+    if tokenizer.decode(ids) == text and not any(np.any((starts < edge) & (ends > edge)) for edge in edges):
+        return ""
+    for span in rendered.spans:
+        inside = np.flatnonzero((ends > span.start) & (starts < span.end))
+        if span.weight == 0 or span.start == span.end:
+            continue
+        first, last = (int(inside[0]), int(inside[-1]) + 1) if len(inside) else (0, 0)
+        before, joint = tokenizer.decode(ids[:first]), tokenizer.decode(ids[:last])
+        found, expected = joint.removeprefix(before), text[span.start : span.end]
+        if not joint.startswith(before):
+            found = tokenizer.decode(ids[first:last])
+        if found != expected:
+            place = len(os.path.commonprefix([found, expected]))
+            part = slice(max(place - 10, 0), place + 20)
+            return f"{expected[part]!r} became {found[part]!r}"
+    return ""
 
 
 def _needs_bos(tokenizer: Any, ids: Sequence[int]) -> bool:
@@ -109,7 +190,8 @@ def check_boundary(rendered: Rendered, example: Example, tokenizer: Tokenizer) -
 def _boundary_error(id: str, why: str) -> InputError:
     return InputError(
         f"example {id}: a token must end where the prompt ends, but {why}, so decoding would not see what training "
-        "saw; end the template in a line break with no space before it, or set data.boundary='allow'"
+        "saw; set data.boundary='split' to tokenise prompt and answer apart, or 'allow' to train such a token; where "
+        "that does not help, end the template in a line break with no space before it"
     )
 
 
@@ -117,7 +199,8 @@ def shorten(sides: Sequence[Example], length: int, policy: Truncation, bos_id: i
     """The sides of an example in at most `length` tokens each, or None if one would be spoilt.
 
     "drop" gives None if a side is longer. "left" cuts as many tokens off the front of every side's prompt as the
-    longest needs, so what they share stays shared, and keeps a begin token; None if an answer alone does not fit.
+    longest needs, so what they share stays shared, and keeps a begin token and a system message; None if an answer
+    does not fit beside these.
     "keep" cuts the ends off, answer and end token with them.
     """
     excess = max(len(side.tokens) for side in sides) - length
@@ -130,10 +213,11 @@ def shorten(sides: Sequence[Example], length: int, policy: Truncation, bos_id: i
         kept, prompt_tokens = np.arange(len(side.tokens))[:length], min(side.prompt_tokens, length)
         if policy == "left":
             # One token of the prompt stays, or the answer's first token would have nothing to be predicted from.
-            first = int(bos_id is not None and side.tokens[0] == bos_id)
+            first = max(side.head_tokens, int(bos_id is not None and side.tokens[0] == bos_id))
             if excess > side.prompt_tokens - max(first, 1):
                 return None
             kept, prompt_tokens = np.r_[0:first, first + excess : len(side.tokens)], side.prompt_tokens - excess
         per_token = {name: values[kept] for name, values in side.per_token.items()}
-        cut.append(Example(side.id, side.tokens[kept], side.weights[kept], prompt_tokens, side.extras, per_token))
+        arrays = {"tokens": side.tokens[kept], "weights": side.weights[kept], "per_token": per_token}
+        cut.append(side._replace(prompt_tokens=prompt_tokens, **arrays))
     return cut

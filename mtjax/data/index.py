@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from mtjax.data.examples import Boundary, Truncation, check_boundary, make_example, shorten
+from mtjax.data.examples import Boundary, Example, Truncation, check_boundary, make_example, shorten
+from mtjax.data.found import Found
 from mtjax.data.packing import join_offsets
-from mtjax.data.problem import OnError, Problems
+from mtjax.data.problem import OnError, Problem, Problems
 from mtjax.data.sources import Source
 from mtjax.data.tasks import Task
+from mtjax.data.tasks.base import written_settings
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.io.files import atomic_file
@@ -35,6 +37,24 @@ class Counts(NamedTuple):
     dropped: int = 0  # examples left out because they do not fit
     targetless: int = 0  # examples left out because no token of them (or of one side of a pair) counts
     identical: int = 0  # pairs left out because both sides are the same tokens: nothing could be learnt from them
+    unknown: int = 0  # targets that are the tokenizer's unknown token, in all examples
+
+    @property
+    def made(self) -> int:
+        """Examples that were left out after they were made."""
+        return self.dropped + self.targetless + self.identical
+
+
+class Verbatim(str):
+    """A text that is its own `repr`, for digests."""
+
+    __repr__ = str.__str__
+
+
+def written(task: Task) -> Verbatim:
+    """A task for digests: its `repr`, with the settings of `written_settings`."""
+    shown = ", ".join(f"{name}={value!r}" for name, value in written_settings(task).items())
+    return Verbatim(f"{type(task).__qualname__}({shown})")
 
 
 class Index(NamedTuple):
@@ -52,7 +72,8 @@ class Index(NamedTuple):
     per_sequence: dict[str, np.ndarray]  # by name: "polarity" (1 right, 0 wrong) and what the task adds
     per_token: dict[str, np.ndarray]  # by name, such as "step_ids"
     counts: Counts  # what was left out or shortened
-    notes: tuple[str, ...]  # what the source had to report, such as the first record it skipped
+    notes: tuple[str, ...]  # what there is to report, such as the first record that was skipped
+    needed: Int[np.ndarray, " made"] | None = None  # tokens of each example, its longest side, before `data.truncation`
 
     @property
     def lengths(self) -> Int[np.ndarray, "n sides"]:
@@ -78,6 +99,7 @@ def join_indices(parts: Sequence[Index]) -> Index:
         per_token=join(lambda part: part.per_token),
         counts=Counts(*map(sum, zip(*(part.counts for part in parts), strict=True))),
         notes=tuple(note for part in parts for note in part.notes),
+        needed=np.concatenate([part.lengths.max(axis=1) if part.needed is None else part.needed for part in parts]),
     )
 
 
@@ -99,13 +121,14 @@ def build_index(
     again. Raises InputError if nothing is left to train on (the message says what became of the problems), or if the
     folder cannot be written.
     """
-    parts = (FORMAT, source.fingerprint(), on_error, type(task).__name__, task, tokenizer.fingerprint, fit)
+    parts = (FORMAT, source.fingerprint(), on_error, type(task).__name__, written(task), tokenizer.fingerprint, fit)
+    build = lambda: _build(source.problems(on_error), on_error, task, tokenizer, fit)
     if cache_dir is None:
-        return _build(source.problems(on_error), task, tokenizer, fit)
+        return build()
     path = pathlib.Path(cache_dir) / f"index-{digest(*parts)}.npz"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
         return _read(path)
-    index = _build(source.problems(on_error), task, tokenizer, fit)
+    index = build()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, index)
@@ -130,30 +153,34 @@ def _read(path: pathlib.Path) -> Index:
 
 def _write(path: pathlib.Path, index: Index) -> None:
     text = {"ids": index.ids, "sides": index.sides, "counts": index.counts._asdict(), "notes": index.notes}
-    arrays = {name: getattr(index, name) for name in ("tokens", "weights", "offsets")}
+    arrays = {name: getattr(index, name) for name in ("tokens", "weights", "offsets", "needed")}
     for group in ("per_sequence", "per_token"):
         arrays |= {f"{group}.{name}": values for name, values in getattr(index, group).items()}
     with atomic_file(path) as temporary, temporary.open("wb") as file:
         np.savez(file, text=np.frombuffer(json.dumps(text).encode(), np.uint8), **arrays)
 
 
-def _build(problems: Problems, task: Task, tokenizer: Tokenizer, fit: Fit) -> Index:
+def _build(problems: Problems, on_error: OnError, task: Task, tokenizer: Tokenizer, fit: Fit) -> Index:
     count = Counts(skipped=problems.skipped)._asdict()
+    found = Found(task, tokenizer)
     ids: list[str] = []
     tokens: list[np.ndarray] = []
     weights: list[np.ndarray] = []
+    needed: list[int] = []
     per_sequence: list[Mapping[str, float]] = []
     per_token: dict[str, list[np.ndarray]] = collections.defaultdict(list)
-    made = 0
     for problem in problems.items:
-        rendered = task.render(problem, tokenizer)
-        count["unused"] += not rendered
-        for texts in zip(*[iter(rendered)] * task.sides, strict=True):
-            full = [make_example(text, problem.id, tokenizer, boundary=fit.boundary) for text in texts]
-            if fit.boundary == "raise" and made < CHECKED:
-                for text, side in zip(texts, full, strict=True):
-                    check_boundary(text, side, tokenizer)
-            made += 1
+        try:
+            examples = _examples_of(problem, found, fit, check=len(needed) < CHECKED)
+        except InputError as error:
+            if on_error == "raise":
+                raise InputError(f"{error} (or skip such records with data.on_error=skip)") from error
+            count["skipped"] += 1
+            found.add("fault", str(error))
+            continue
+        count["unused"] += not examples
+        for full in examples:
+            needed.append(max(len(side.tokens) for side in full))
             example = shorten(full, fit.sequence_length, fit.truncation, tokenizer.bos_id)
             if example is None:
                 count["dropped"] += 1
@@ -167,6 +194,9 @@ def _build(problems: Problems, task: Task, tokenizer: Tokenizer, fit: Fit) -> In
             count["truncated"] += any(
                 len(cut.tokens) < len(side.tokens) for cut, side in zip(example, full, strict=True)
             )
+            count["unknown"] += sum(side.unknown for side in example)
+            if differences := [side.misspelt for side in example if side.misspelt]:
+                found.add("misspelt", f"{problem.place}: {differences[0]}")
             ids.append(example[0].id)
             for side in example:
                 tokens.append(side.tokens)
@@ -176,7 +206,7 @@ def _build(problems: Problems, task: Task, tokenizer: Tokenizer, fit: Fit) -> In
                     per_token[name].append(values.astype(np.int32))
     counts = Counts(**count)
     if not ids:
-        raise InputError(_nothing_left(len(problems.items), counts, task, fit))
+        raise InputError(_nothing_left(len(problems.items), counts, task, fit, [*problems.notes, *found.notes()]))
     return Index(
         ids=ids,
         sides=task.sides,
@@ -189,12 +219,41 @@ def _build(problems: Problems, task: Task, tokenizer: Tokenizer, fit: Fit) -> In
         },
         per_token={name: np.concatenate(values) for name, values in per_token.items()},
         counts=counts,
-        notes=problems.notes,
+        notes=(*problems.notes, *found.notes()),
+        needed=np.array(needed, np.int32),
     )
 
 
-def _nothing_left(problems: int, counts: Counts, task: Task, fit: Fit) -> str:
+def _examples_of(problem: Problem, found: Found, fit: Fit, check: bool) -> list[list[Example]]:
+    """The examples that the task makes of a problem, each of as many sequences as the task has sides.
+
+    With `check`, the prompt is tokenised a second time, alone, to see that it has the same ids. Raises InputError,
+    which names file, line and id, for whatever goes wrong.
+    """
+    task, tokenizer = found.task, found.tokenizer
+    try:
+        rendered = task.render(found.look(problem), tokenizer)
+        examples = []
+        for texts in zip(*[iter(rendered)] * task.sides, strict=True):
+            sides = [make_example(text, problem.id, tokenizer, boundary=fit.boundary) for text in texts]
+            for text, side in zip(texts, sides, strict=True) if check and fit.boundary == "raise" else ():
+                check_boundary(text, side, tokenizer)
+            if any(text.altered for text in texts):
+                found.add("altered", sides[0].id)
+            examples.append(sides)
+    except InputError as error:
+        named = problem.place in str(error)
+        raise InputError(str(error) if named else f"{problem.place}: {error}") from error
+    except Exception as error:
+        raise InputError(
+            f"{problem.place}: the task '{task.name}' fails on this record ({type(error).__name__}: {error})"
+        ) from error
+    return examples
+
+
+def _nothing_left(problems: int, counts: Counts, task: Task, fit: Fit, notes: Sequence[str]) -> str:
     reasons = (
+        (counts.skipped and not counts.made, "; ".join(notes)),
         (counts.dropped, f"longer than data.sequence_length={fit.sequence_length}: raise it, or set data.truncation"),
         (counts.identical, "both sides of every pair are the same text; look at how the pairs were made"),
         (counts.targetless, "no token of theirs is a target: solutions are empty, or data.truncation cuts them off"),

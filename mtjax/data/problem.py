@@ -48,6 +48,13 @@ class Problem:
     success_rate: float | None = None  # Share of a model's sampled solutions that were right; None if not sampled.
     source: str = ""  # Where it comes from, such as "gsm8k".
     options: tuple[str, ...] = ()  # Texts of the options of a choice, in order, with or without their letters.
+    where: str = dataclasses.field(default="", compare=False)  # Where it was read, for messages: `data/train.jsonl:12`.
+
+    @property
+    def place(self) -> str:
+        """File, line and id for a message, such as `data/train.jsonl:12 (id 'gsm8k-7')`."""
+        named = bool(self.where) and not self.where.endswith(self.id)
+        return f"{self.where} (id {self.id!r})" if named else self.where or self.id
 
 
 @short_repr
@@ -110,19 +117,32 @@ def _check_conversation(messages: Sequence[Message], where: str) -> None:
         raise InputError(f"{where}: 'messages' has no message of the user; a conversation needs at least one")
 
 
+def without_nulls(value: Any) -> Any:
+    """A record without the keys that are null, at any depth: columns of a table are there for every row."""
+    if isinstance(value, Mapping):
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+    return [without_nulls(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def problem_from_record(record: Any, where: str, *, id: str = "") -> Problem:
     """The problem that a record in one of `SCHEMAS` describes.
 
     `where` opens every message (`data.jsonl:12`); `id` names the problem when the record has no `id` of its own
-    (default: `where`). Raises InputError for anything but an object, an unknown or missing key and a wrong type.
+    (default: `where`). A key that is null counts as missing, and an `id` may be a number. Raises InputError for
+    anything but an object, an unknown or missing key and a wrong type.
 
     >>> problem_from_record({"prompt": "1 + 1 =", "completion": " 2"}, "a.jsonl:1").right
     (' 2',)
     """
     if not isinstance(record, Mapping):
+        way_out = "; is the file one JSON list? `jq -c '.[]' FILE > FILE.jsonl` writes its records as lines"
         raise InputError(
             f'{where}: got {record!r:.80}; expected an object, such as {{"question": ..., "right": [...]}}'
+            + (way_out if isinstance(record, list) else "")
         )
+    record = without_nulls(record)
+    if isinstance(number := record.get("id"), int) and not isinstance(number, bool):
+        record["id"] = str(number)
     refuse_unknown(record, tuple(sorted({"id", "source"}.union(*SCHEMAS.values()))), where)
     keys = set(record)
     marks = {"messages": "messages", "completion": "completion", "chosen": "preference", "rejected": "preference"}
@@ -150,7 +170,7 @@ def problem_from_record(record: Any, where: str, *, id: str = "") -> Problem:
         raise InputError(f"{where}: 'success_rate' is {rate}; expected a number from 0 to 1")
     name = record.get("id", id or where)
     known = (question, found.answer, right, found.wrong, found.messages, pairs, rate, found.source, found.options)
-    return Problem(name, *known)
+    return Problem(name, *known, where)
 
 
 def record_from_problem(problem: Problem) -> dict[str, Any]:

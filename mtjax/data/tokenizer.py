@@ -1,6 +1,7 @@
 """Text to token ids with character offsets, and back: bytes, arithmetic symbols, and any Hugging Face tokenizer."""
 
-import dataclasses
+import datetime
+import functools
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from mtjax.data.problem import Message
+from mtjax.data.special_tokens import exchange, is_shielded, literal_backend, shield
 from mtjax.data.tokenizer_files import check_files, save_tokenizer, template_end
 from mtjax.errors import InputError, suggest
 from mtjax.io.files import atomic_folder, cache_folder
@@ -21,6 +23,7 @@ PAD, BOS, END = "<|pad|>", "<|bos|>", "<|end|>"  # Special tokens of the bytes a
 SMOLLM2_FORMAT = 1  # Raised when the cached tokenizer folder changes.
 GGUF_SPECIAL = 3  # `token_type` of a special token.
 UNKNOWN = "<|unknown|>"  # What the arithmetic vocabulary does not hold; encoding such a text is refused.
+DATE = "2024-07-26"  # The date that chat templates read from the clock (`strftime_now`), so that runs repeat.
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ message['role'] + ': ' + message['content'] }}"
@@ -52,7 +55,7 @@ make the prompt's tokens depend on what follows.
 class Encoding(NamedTuple):
     """The tokens of one text."""
 
-    ids: list[int]  # no special token is added, but special tokens written in the text become themselves
+    ids: list[int]  # no special token is added; those in the text become themselves, unless they are shielded
     offsets: list[tuple[int, int]]
     """Per token the characters `[start, end)` it came from. They cover the text without a gap, in order; tokens that
     share one character (its bytes) share its span."""
@@ -73,9 +76,13 @@ class Tokenizer(NamedTuple):
     decode: Callable[[Sequence[int]], str]
     """Special tokens included; `decode(encode(text).ids) == text` for byte-level vocabularies and for arithmetic."""
     save: Callable[[str | pathlib.Path], None]  # to a folder that `AutoTokenizer` of transformers 4.57 and 5 reads
-    render_chat: Callable[[Sequence[Message], bool], str]  # with generation prompt or not; InputError without template
+    render_chat: Callable[..., str]
+    """`(messages, add_generation_prompt, date=DATE, control=False)`; InputError without template, or if it refuses.
+    Special tokens in messages are shielded (`mtjax.data.special_tokens`) unless `control`. The clock shows `date`."""
     chat_template: str | None  # in Jinja
     fingerprint: str  # sha256 (hex) of vocabulary, rules and template
+    special: tuple[str, ...] = ()  # special tokens as text; in a record they are text, in a template control tokens
+    unknown_id: int | None = None  # what stands for a character that the vocabulary does not hold; None if nothing does
 
 
 def byte_alphabet() -> list[str]:
@@ -203,31 +210,43 @@ def _from_transformers(name: str, fast: Any) -> Tokenizer:
         raise InputError(f"tokenizer {name!r} has no end token; set eos_token in its tokenizer_config.json")
     backend.no_truncation()
     backend.no_padding()
-    # Only our arithmetic vocabulary leaves characters out; others spell what they do not know in bytes or as <unk>.
-    unknown = fast.unk_token_id if fast.unk_token == UNKNOWN else None
+    # Only our arithmetic vocabulary refuses what it does not hold; others spell it in bytes or as <unk>.
+    refused = fast.unk_token_id if fast.unk_token == UNKNOWN else None
+    special = tuple(sorted(token.content for token in backend.get_added_tokens_decoder().values() if token.special))
+
+    @functools.cache
+    def literal() -> Any:
+        return literal_backend(json.loads(backend.to_str()), special)
 
     def encode(text: str) -> Encoding:
-        encoded = backend.encode(text, add_special_tokens=False)
+        if is_shielded(text, special):
+            encoded = literal().encode(exchange(text, special), add_special_tokens=False)
+        else:
+            encoded = backend.encode(text, add_special_tokens=False)
         offsets, end = [], 0
         for start, stop in encoded.offsets:
             # Some post-processors trim white space off the offsets; what no other token holds is this token's.
             offsets.append((min(start, end), max(stop, end) if stop == start else stop))
             end = max(end, stop)
-        if unknown is not None and unknown in encoded.ids:
-            start, stop = encoded.offsets[encoded.ids.index(unknown)]
+        if refused is not None and refused in encoded.ids:
+            start, stop = encoded.offsets[encoded.ids.index(refused)]
             raise InputError(
                 f"tokenizer 'arithmetic' does not know {text[start:stop]!r} at character {start} of {text!r:.80}; it "
                 "holds digits, + - * =, 'Step', 'Answer' and the two default prefixes: use tokenizer 'bytes' instead"
             )
         return Encoding(list(encoded.ids), offsets)
 
-    def render_chat(messages: Sequence[Message], add_generation_prompt: bool) -> str:
+    def render_chat(
+        messages: Sequence[Message], add_generation_prompt: bool, date: str = DATE, control: bool = False
+    ) -> str:
         if fast.chat_template is None:
             raise InputError(
                 f"tokenizer {name!r} has no chat template; use data.task completion, or a tokenizer of a chat model"
             )
-        turns = [dataclasses.asdict(message) for message in messages]
+        text_of = (lambda text: text) if control else (lambda text: shield(text, special))
+        turns = [{"role": message.role, "content": text_of(message.content)} for message in messages]
         try:
+            _set_clock(fast.get_chat_template(), date)
             return fast.apply_chat_template(turns, tokenize=False, add_generation_prompt=add_generation_prompt)
         except Exception as error:  # whatever the template's own raise_exception or a missing field gives
             roles = ", ".join(message.role for message in messages) or "no messages"
@@ -249,30 +268,22 @@ def _from_transformers(name: str, fast: Any) -> Tokenizer:
         render_chat=render_chat,
         chat_template=fast.chat_template,
         fingerprint=hashlib.sha256("\0".join(parts).encode()).hexdigest(),
+        special=special,
+        unknown_id=_unknown_id(backend, fast),
     )
 
 
-def render_chat_spans(tokenizer: Tokenizer, messages: Sequence[Message]) -> tuple[str, list[tuple[int, int]]]:
-    """A conversation as text, and where each assistant turn stands in it: `[start, end)` in characters.
+def _set_clock(template: str, date: str) -> None:
+    """Let a chat template read this date from the clock; transformers keeps one compiled form of each template."""
+    from transformers.utils import chat_template_utils
 
-    A span starts where the generation prompt ends and includes the text of the closing end token, but no line break
-    after it. It is found by rendering the conversation up to the turn and then with the turn: the first must be a
-    prefix of the second. Raises InputError where the template breaks that (such as one that drops earlier reasoning).
-    """
-    text = tokenizer.render_chat(messages, False)
-    closing = tokenizer.decode([tokenizer.end_id])
-    spans = []
-    for turn, message in enumerate(messages):
-        if message.role != "assistant":
-            continue
-        before = tokenizer.render_chat(messages[:turn], True)
-        after = tokenizer.render_chat(messages[: turn + 1], False)
-        if not (after.startswith(before) and text.startswith(after)):
-            raise InputError(
-                f"the chat template of {tokenizer.name!r} renders turn {turn} differently once more turns follow, so "
-                "the assistant's text has no fixed place; use one-turn conversations or another chat template"
-            )
-        inside = after[len(before) :]
-        body, found, _ = inside.rpartition(closing)
-        spans.append((len(before), len(before) + len(body + found if found else inside.rstrip())))
-    return text, spans
+    if "strftime_now" in template:
+        compiled: Any = chat_template_utils._compile_jinja_template(template)
+        compiled.globals["strftime_now"] = datetime.datetime.fromisoformat(date).strftime
+
+
+def _unknown_id(backend: Any, fast: Any) -> int | None:
+    """The id that the model gives to what it cannot spell: not always the token that the files call unknown."""
+    if hasattr(backend.model, "unk_token"):
+        return backend.token_to_id(backend.model.unk_token or "")
+    return fast.unk_token_id  # Unigram does not say

@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from mtjax.config import Config
-from mtjax.data.examples import make_example
+from mtjax.data.batches import DataConfig
+from mtjax.data.examples import Boundary, make_example
+from mtjax.data.found import Found
 from mtjax.data.problem import Problem
-from mtjax.data.tasks import Task
 from mtjax.data.tasks.pair import choose_pairs
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.inspection.batch_view import BatchScores, PackedSequence
@@ -157,7 +158,7 @@ def explain_batch(
         else:
             labels = [("wrong", "right")[int(first.extras.get("polarity", 1.0))] if both else ""]
             flags, at = (np.zeros(len(first.tokens), bool),), len(first.tokens)
-            if (right := right_answer(first, problem, config.data.task, tokenizer)) is not None:
+            if (right := right_answer(first, problem, config.data, tokenizer)) is not None:
                 other, start = right
                 flags[0][start:] = differences(other, tokens[0][start:])[1]
                 at = start + common_prefix(other, tokens[0][start:])
@@ -222,7 +223,7 @@ def notes_of(part: PackedSequence, problem: Problem | None) -> list[str]:
 
 
 def right_answer(
-    part: PackedSequence, problem: Problem | None, task: Task, tokenizer: Tokenizer
+    part: PackedSequence, problem: Problem | None, data: DataConfig, tokenizer: Tokenizer
 ) -> tuple[Sequence[int], int] | None:
     """For a wrong answer, the tokens of the right answer that shares its longest beginning, and where its own starts.
 
@@ -230,8 +231,9 @@ def right_answer(
     """
     if part.extras.get("polarity", 1.0) or problem is None:
         return None
-    texts = task.render(problem, tokenizer)
-    made = {f"{problem.id}/{text.name}": make_example(text, problem.id, tokenizer, boundary="allow") for text in texts}
+    texts = data.task.render(Found(data.task, tokenizer).look(problem), tokenizer)
+    boundary: Boundary = "split" if data.boundary == "split" else "allow"
+    made = {f"{problem.id}/{text.name}": make_example(text, problem.id, tokenizer, boundary=boundary) for text in texts}
     own = made.get(part.name)
     if own is None or own.tokens.tolist() != part.tokens.tolist():
         return None

@@ -1,5 +1,6 @@
 """Config files: reading one as a Python module, and writing a tree of settings as one (a snapshot)."""
 
+import ast
 import dataclasses
 import os
 import pathlib
@@ -49,7 +50,12 @@ def read_module(file: str | pathlib.Path) -> Any:
     module.__file__ = str(path)
     sys.modules[module.__name__] = module
     try:
-        exec(compile(with_new_names(path), str(path), "exec"), vars(module))
+        text = with_new_names(path)  # differs for a file that was written for version 0.1
+        tree = ast.parse(text, str(path))
+        if text.startswith(SNAPSHOT.encode()) or text != path.read_bytes():
+            vars(module)[_Complete.name] = _completed
+            tree = ast.fix_missing_locations(_Complete().visit(tree))
+        exec(compile(tree, str(path), "exec"), vars(module))
     except Exception as error:
         where = [entry.lineno for entry in traceback.extract_tb(error.__traceback__) if entry.filename == str(path)]
         line = getattr(error, "lineno", None) or (where[-1] if where else "?")
@@ -67,6 +73,24 @@ def with_new_names(path: pathlib.Path) -> bytes:
     if found and not text.startswith(SNAPSHOT.encode()):
         print(f"note: {path} uses names of version 0.1, read until version 0.3: {'; '.join(sorted(found))}")
     return pattern.sub(lambda match: f"mtjax.{MOVED[match[1].decode()]}".encode(), text)
+
+
+class _Complete(ast.NodeTransformer):
+    """Wrap the class of every settings object in a file in `_completed`."""
+
+    name = "_mtjax_completed"
+
+    def visit_Call(self, node: ast.Call) -> ast.Call:
+        self.generic_visit(node)
+        if node.keywords:
+            node.func = ast.Call(ast.Name(self.name, ast.Load()), [node.func], [])
+        return node
+
+
+def _completed(kind: Any) -> Any:
+    """A settings class that takes what a file of version 0.1 leaves out from `before`, what that version did."""
+    before = getattr(kind, "before", {})
+    return (lambda **values: kind(**(before | values))) if before and dataclasses.is_dataclass(kind) else kind
 
 
 def _in_words(error: Exception) -> str:

@@ -130,6 +130,17 @@ def flat(tree: Any, name: str = "") -> dict[str, Any]:
     return {key: leaf for part, own in tree.items() for key, leaf in flat(own, f"{name}.{part}".lstrip(".")).items()}
 
 
+SINCE = {"strip": True, "special_tokens": "control"}
+"""Settings of tasks whose default has changed since version 0.1, or which it did not have, and what it did."""
+
+
+def _is_since(name: str, was: dict[str, Any], is_now: dict[str, Any]) -> bool:
+    """Whether a setting differs only because version 0.1 began the folder: it knew no `special_tokens`."""
+    task, _, last = name.rpartition(".")
+    began = f"{task}.special_tokens" in is_now.keys() - was.keys()
+    return began and last in SINCE and was.get(name) in (None, SINCE[last])
+
+
 def settle(
     folder: pathlib.Path, files: Iterable[str], settings: Mapping[str, Any], about: Mapping[str, Any], overwrite: bool
 ) -> dict[str, Any]:
@@ -156,6 +167,11 @@ def settle(
         raise InputError(f"'{path}' cannot be read ({error!r:.100}); use another folder, or --overwrite") from error
     is_now = flat(now["settings"])
     differing = [name for name in (*was, *(is_now.keys() - was.keys())) if was.get(name) != is_now.get(name)]
+    since = [name for name in differing if _is_since(name, was, is_now)]
+    if other := [name for name in since if is_now[name] != SINCE[name.rpartition(".")[2]]]:
+        words = " ".join(f"--{name}={SINCE[name.rpartition('.')[2]]}" for name in other)
+        print(f"note: '{folder}' was begun by version 0.1; {words} gives new records the prompts that it gave")
+    differing = [name for name in differing if name not in since]
     if differing:
         said = "; ".join(f"{name} was {was.get(name)!r:.60}, is {is_now.get(name)!r:.60}" for name in differing[:8])
         raise InputError(f"'{folder}' was begun with other settings: {said}. Use another folder, or --overwrite")

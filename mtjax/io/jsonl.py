@@ -11,7 +11,7 @@ import types
 import typing
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, TypeVar
+from typing import IO, Any, Literal, TypeVar
 
 import msgspec
 
@@ -32,11 +32,33 @@ def existing_file(path: str) -> pathlib.Path:
     return file
 
 
+GZIP = b"\x1f\x8b"  # The first bytes of a gzip file, whatever its name.
+OTHER_KINDS = {
+    b"PAR1": "a Parquet file; read its folder with data.source:hub --data.source.path=FOLDER",
+    b"PK\x03\x04": "a zip archive; unpack it first",
+    b"BZh": "compressed with bzip2; unpack it first",
+    b"\xfd7zXZ": "compressed with xz; unpack it first",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd; unpack it first",
+    b"version https://git-lfs": "a Git LFS pointer, not the file itself; fetch it with `git lfs pull`",
+}
+"""What else a file may be, by its first bytes, and what to do then."""
+
+
+def open_plain(path: str) -> IO[bytes]:
+    """A file for reading, unpacked if it is gzip; InputError for another kind of file than text."""
+    file = existing_file(path)
+    with file.open("rb") as opened:
+        head = opened.read(32)
+    if kind := next((kind for start, kind in OTHER_KINDS.items() if head.startswith(start)), None):
+        raise InputError(f"'{path}' is {kind}; expected text, plain or gzip")
+    return gzip.open(file, "rb") if head.startswith(GZIP) else file.open("rb")  # type: ignore[return-value]
+
+
 def read_lines(path: str) -> Iterator[tuple[int, bytes]]:
-    """The non-blank lines of a file, plain or `.gz`, with their numbers from 1."""
-    file, number = existing_file(path), 0
+    """The non-blank lines of a file, plain or gzip, with their numbers from 1."""
+    number = 0
     try:
-        with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as lines:
+        with open_plain(path) as lines:
             for line in lines:
                 number += 1
                 if line.strip():
@@ -46,9 +68,9 @@ def read_lines(path: str) -> Iterator[tuple[int, bytes]]:
 
 
 def json_of(line: bytes, where: str) -> Any:
-    """The value of one line; InputError naming `where` if it is not UTF-8 or not JSON."""
+    """The value of one line; InputError naming `where` if it is not UTF-8, not JSON, or has a key twice."""
     try:
-        value = json.loads(line.decode("utf-8-sig"))
+        value = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_object)
         if rb"\ud" in line.lower():  # an escape may be half of a pair, which no text can hold
             json.dumps(value, ensure_ascii=False).encode()
         return value
@@ -58,14 +80,42 @@ def json_of(line: bytes, where: str) -> Any:
         ) from error
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
+    except _Twice as error:
+        raise InputError(
+            f"{where}: the key {error.args[0]!r} stands twice in one object; remove one of them"
+        ) from error
     except (ValueError, RecursionError) as error:
-        text = line.decode().strip()
-        raise InputError(f"{where}: not JSON ({error}): {text[:60]!r}; expected one object per line") from error
+        text = line.decode("utf-8-sig").strip()
+        way_out = "expected one object per line"
+        if text in ("[", "{"):
+            list_or_object = ".[]" if text == "[" else "."
+            way_out += f"; `jq -c '{list_or_object}' FILE > FILE.jsonl` writes a file of several lines per record so"
+        raise InputError(f"{where}: not JSON ({error}): {text[:60]!r}; {way_out}") from error
+
+
+class _Twice(ValueError):
+    """A key that one object has twice; the last value would silently win."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        seen: set[str] = set()
+        raise _Twice(next(key for key, _ in pairs if key in seen or seen.add(key)))  # type: ignore[func-returns-value]
+    return made
 
 
 Record = TypeVar("Record")
 
-_WORDS = {str: "a string", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}
+WORDS: dict[Any, str] = {
+    str: "a string",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "null",
+    list: "a list",
+    dict: "an object",
+}
 
 
 def decode(record: Any, kind: type[Record], where: str, way_out: str = "fix the record") -> Record:
@@ -124,7 +174,13 @@ def _explained(said: str, record: Any, kind: Any) -> str:
         return f"{name} {value!r}: {suggest(value, typing.get_args(hint))}"
     before, _, last = name.rpartition(".")
     shown = f"{before}: {last!r}" if before else name if "[" in name else repr(name)
-    return f"{shown} is {value!r:.80}; expected {_said(hint)}"
+    return f"{shown} is {value!r:.80}; expected {_said(hint)}{in_quotes(value, hint)}"
+
+
+def in_quotes(value: Any, hint: Any) -> str:
+    """How to write a number or a boolean where a text belongs; "" for others."""
+    plain = value if isinstance(value, bool | int | float) else None
+    return "" if hint is not str or plain is None else f": write {json.dumps(json.dumps(plain))}, in quotes"
 
 
 def _said(hint: Any) -> str:
@@ -135,4 +191,4 @@ def _said(hint: Any) -> str:
     if typing.get_origin(hint) is tuple:
         of = _said(parts[0]).removeprefix("a ").removeprefix("an ") + "s"
         return f"a list of {of}" if parts[1:] == (...,) else f"a list of {len(parts)} {of}"
-    return _WORDS.get(hint, "an object")
+    return WORDS.get(hint, "an object")

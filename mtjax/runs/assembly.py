@@ -15,6 +15,7 @@ from mtjax.config import Config, flatten
 from mtjax.data.batches import Batches, make_batches
 from mtjax.data.batches import fingerprint_of as fingerprint_of_data
 from mtjax.data.index import Index
+from mtjax.data.tasks.base import written_settings
 from mtjax.data.tokenizer import Tokenizer, load_tokenizer
 from mtjax.distributed import hosts
 from mtjax.distributed.placement import own_rows
@@ -210,7 +211,7 @@ def make_reference(
         "tokenizer": tokenizer.fingerprint,
         "task": config.data.task.name,
         # One by one, so that a refusal names the one that differs, such as task.template.
-        **{f"task.{name}": repr(value) for name, value in vars(config.data.task).items()},
+        **{f"task.{name}": repr(value) for name, value in written_settings(config.data.task).items()},
     }
     score = make_scorer(model, params, mesh, config.chunk)
 

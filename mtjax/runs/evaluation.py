@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from mtjax.data.batches import make_batches
+from mtjax.data.batches import make_batches, unlimited
 from mtjax.data.examples import encode_prompt
 from mtjax.data.problem import Problem
 from mtjax.data.sources import InMemory
@@ -105,13 +105,13 @@ def _scores(
     if not any(config.data.task.render(problem, loaded.tokenizer) for problem in problems):
         notes.append("the problems have no solutions, so there are no nats per token")
         return None
-    data = dataclasses.replace(config.data, source=InMemory(tuple(problems)), cache_dir=None)
+    data = unlimited(dataclasses.replace(config.data, source=InMemory(tuple(problems)), cache_dir=None))
     split = ways(mesh, "batch")
     batches = make_batches(data, loaded.tokenizer, batch_size=-(-BATCH // split) * split, seed=0, repeat=False)
     score = make_scorer(lambda params: make_policy(loaded.model, params))
     steps = (place_batch(batches.batch_at(n), mesh) for n in range(batches.steps_per_epoch))
     found = held_out_loss(score, loaded.params, steps)
-    lost = {name: number for name, number in batches.report.counts._asdict().items() if number}
+    lost = {name: number for name, number in batches.report.counts._asdict().items() if number and name != "unknown"}
     if lost:
         notes.append(f"of the solutions scored for nats per token: {lost}")
     return found

@@ -1,6 +1,7 @@
 """A run's folder: which settings it may be started with again, and what of it is deleted for a new start."""
 
 import dataclasses
+import functools
 import os
 import pathlib
 import shutil
@@ -17,9 +18,15 @@ MAY_CHANGE = frozenset(
     {"steps", "run_dir", "overwrite", "export", "export_dtype", "log_every", "tensorboard", "checkpoint"}
     | {"early_stopping"}
     | {"self_check", "min_target_share", "mesh", "micro_batches", "chunk"}
+    | {"data.max_dropped", "data.max_unknown", "data.max_repeats"}
 )
-"""Top-level fields that a resumed run may have otherwise than its snapshot. Another mesh, as of more devices or fewer,
+"""Settings that a resumed run may have otherwise than its snapshot. Another mesh, as of more devices or fewer,
 other micro-batches and another chunk sum the same numbers in another order: equal but for rounding."""
+
+
+KEPT: dict[str, Any] = {"data.boundary": "raise", "data.task.strip": True, "data.task.special_tokens": "control"}
+"""Settings whose default has changed since version 0.1, with the old default. A run that was begun with it keeps it
+where the config has today's default."""
 
 
 def prepare_folder(config: Config) -> tuple[pathlib.Path, Config]:
@@ -31,16 +38,36 @@ def prepare_folder(config: Config) -> tuple[pathlib.Path, Config]:
     Raises:
         InputError: a place that cannot be a folder; other settings than the snapshot's; fewer steps than were trained.
     """
-    end = hosts.on_first(lambda: _check_folder(config))
-    return pathlib.Path(config.run_dir), _ending(config, end)
+    settled = hosts.on_first(lambda: _check_folder(config))
+    return pathlib.Path(config.run_dir), _settled(config, settled)
 
 
-def _ending(config: Config, schedule_steps: int) -> Config:
-    return dataclasses.replace(config, optim=dataclasses.replace(config.optim, schedule_steps=schedule_steps))
+def _settled(config: Config, settings: dict[str, Any]) -> Config:
+    """The config with settings by dotted name."""
+    for name, value in settings.items():
+        config = _with(config, name.split("."), value)
+    return config
 
 
-def _check_folder(config: Config) -> int:
-    """The end of the schedule, if the folder can be this run's."""
+def _with(part: Any, names: list[str], value: Any) -> Any:
+    new = value if len(names) == 1 else _with(getattr(part, names[0]), names[1:], value)
+    return dataclasses.replace(part, **{names[0]: new})
+
+
+def kept_settings(before: Config, now: Config) -> dict[str, Any]:
+    """The settings of `KEPT`, by dotted name, that a run which began as `before` keeps when it is resumed as `now`."""
+    kept = {}
+    for name, old in KEPT.items():
+        *parts, last = name.split(".")
+        was, is_now = (functools.reduce(getattr, parts, config) for config in (before, now))
+        default = next((field.default for field in dataclasses.fields(is_now) if field.name == last), old)
+        if type(was) is type(is_now) and getattr(was, last, None) == old != getattr(is_now, last, None) == default:
+            kept[name] = old
+    return kept
+
+
+def _check_folder(config: Config) -> dict[str, Any]:
+    """The settings that a run in the folder has settled, such as the end of the schedule, if it can be this run's."""
     folder = pathlib.Path(config.run_dir)
     inside = next((place for place in (folder, *folder.parents) if place.exists()), folder)
     if not config.run_dir.strip() or not inside.is_dir() or not os.access(inside, os.W_OK):
@@ -62,7 +89,12 @@ def _check_folder(config: Config) -> int:
         )
     before = config if new else read_run(folder)
     end = config.optim.schedule_steps or before.optim.schedule_steps or before.steps
-    if differing := {} if new else changed(as_kept(before), as_kept(_ending(config, end))):
+    kept_here = kept_settings(before, config)
+    settled = {"optim.schedule_steps": end} | kept_here
+    if kept_here:
+        listed = ", ".join(f"{name}={value!r}" for name, value in kept_here.items())
+        print(f"note: {folder} was begun with {listed} and goes on so; today's default is another", flush=True)
+    if differing := {} if new else changed(as_kept(before), as_kept(_settled(config, settled))):
         listed = "; ".join(f"{name} was {old!r:.60}, is {now!r:.60}" for name, (old, now) in differing.items())
         raise InputError(f"{folder} holds a run with other settings: {listed}. Use another --run_dir, or --overwrite")
     done = saved_in(config)
@@ -75,7 +107,7 @@ def _check_folder(config: Config) -> int:
         )
     if new:  # it is of another run, or of a start that was refused
         (folder / "reference.json").unlink(missing_ok=True)
-    return end
+    return settled
 
 
 def saved_in(config: Config) -> list[int]:
@@ -127,8 +159,9 @@ def changed(before: Config, now: Config) -> dict[str, tuple[Any, Any]]:
     def walk(a: Any, b: Any, name: str) -> None:
         if type(a) is type(b) and dataclasses.is_dataclass(a):
             for field in dataclasses.fields(a):
-                if name or field.name not in MAY_CHANGE:
-                    walk(getattr(a, field.name), getattr(b, field.name), f"{name}.{field.name}".lstrip("."))
+                dotted = f"{name}.{field.name}".lstrip(".")
+                if dotted not in MAY_CHANGE:
+                    walk(getattr(a, field.name), getattr(b, field.name), dotted)
         elif a != b:
             out[name] = (a, b)
 

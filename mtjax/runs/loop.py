@@ -145,7 +145,7 @@ def train(
                 batch, chosen_by = run.choose(state.params, number - 1)
                 state, values = run.update(state, batch, jax.random.fold_in(run.seed, number), reference.params)
                 settle()
-                values = values | chosen_by
+                values = values | chosen_by | ({} if config.live_filter else batches.seen_at(number - 1))
                 if coverage and coverage.due(number, config.steps):
                     values |= coverage.measure(state.params)
                 due = config.held_out is not None and number % config.held_out.every == 0

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from mtjax.data.problem import Message, Problem
+from mtjax.data.special_tokens import unshield
 from mtjax.data.tasks import Task
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
@@ -83,10 +84,9 @@ def chat_or_text(api: str, task: Task, problem: Problem, tokenizer: Tokenizer | 
     A chat gets the conversation up to the assistant's last turn, or else one turn of the user: the question for a chat
     task, and the prompt without white space around it for another.
     """
-    if api != "chat":
-        return task.prompt(problem, None, tokenizer)
-    if not task.is_chat:
-        return task.prompt(problem, None, tokenizer).strip()
+    if api != "chat" or not task.is_chat:
+        prompt = unshield(task.prompt(problem, None, tokenizer), tokenizer.special if tokenizer else ())
+        return prompt if api != "chat" else prompt.strip()
     messages = list(problem.messages) or [Message("user", problem.question)]
     turns = [turn for turn, message in enumerate(messages) if message.role == "assistant"]
     messages = messages[: turns[-1]] if turns else messages

@@ -55,7 +55,10 @@ def test_a_packed_row_by_hand():
     assert made.ids_at(0) == ["p/wrong/0", "p/right/0"]
     assert made.report.packing_efficiency == 15 / 17
     assert made.report.target_share == 7 / 15
-    assert str(made.report) == "2 examples in 1 rows (88.2% full), 15 tokens, 46.7% targets; nothing left out"
+    assert (
+        str(made.report)
+        == "2 examples in 1 rows (88.2% full), 15 tokens, 46.7% targets; nothing left out; one epoch is 1 step"
+    )
 
 
 def test_without_packing_each_row_is_one_example():

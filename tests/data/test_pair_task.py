@@ -33,7 +33,7 @@ def text(tokens):
 
 def test_a_step_pair_and_a_full_pair_by_hand():
     # Two pairs of one problem share a row: the longer one first. Step sides have no end token.
-    made = batches([Problem("p", "q", pairs=(STEP, FULL))])
+    made = batches([Problem("p", "q", pairs=(STEP, FULL))], PairTask(template="{question}\n", strip=True))
     batch = made.batch_at(0)
     assert batch.tokens.shape == (1, 2, 26)
     chosen, rejected = batch.tokens[0]
@@ -51,15 +51,15 @@ def test_a_step_pair_and_a_full_pair_by_hand():
 
 def test_nothing_is_trained_in_front_of_the_context_end_and_the_end_token_can_be_left_out():
     made = batches([Problem("p", "q", pairs=(FULL,))], PairTask(template="{question}\n", end="none"))
-    assert text(made.batch_at(0).tokens[0, 0]).rstrip("_") == "^q\nyes"
+    assert text(made.batch_at(0).tokens[0, 0]).rstrip("_") == "^q\n yes "
 
 
 def test_identical_pairs_are_dropped_and_counted():
     same = Pair("", "yes ", " yes")
-    made = batches([Problem("p", "q", pairs=(same, FULL))], PairTask(full_per_problem=None))
+    made = batches([Problem("p", "q", pairs=(same, FULL))], PairTask(full_per_problem=None, strip=True))
     assert (made.report.examples, made.report.counts.identical) == (1, 1)
     with pytest.raises(InputError, match="both sides of every pair are the same"):
-        batches([Problem("p", "q", pairs=(same,))])
+        batches([Problem("p", "q", pairs=(same,))], PairTask(strip=True))
 
 
 def test_full_pairs_are_every_right_with_every_wrong_and_the_choice_is_the_problem_s():

@@ -89,7 +89,7 @@ def test_cot_error_set_in_both_spellings(tmp_path):
         (Gsm8k, {"quest": "q", "answer": "#### 1"}, "no key 'question'"),
         (Gsm8k, [1], "expected an object"),
         (Gsm8kSolutions, GSM, "no key 'ground_truth'"),
-        (Gsm8kSolutions, SOLUTIONS | {"extra": 1}, "'extra' is 1; expected dict"),
+        (Gsm8kSolutions, SOLUTIONS | {"extra": 1}, "'extra' is 1; expected an object"),
         (Gsm8kSolutions, SOLUTIONS | {"m": {"is_correct": "yes", "solution": ""}}, "m: 'is_correct' is 'yes'"),
         (BigBenchMistake, TRACE | {"mistake_index": 2}, "'mistake_index' is 2; expected null or 0..1"),
         (BigBenchMistake, TRACE | {"steps": [1]}, "expected a list of strings"),
@@ -141,7 +141,7 @@ def test_pairs_of_trl(tmp_path):
 def test_svamp_errors_name_the_record(tmp_path):
     file = tmp_path / "s.json"
     file.write_text(json.dumps([SVAMP[0], SVAMP[1] | {"Answer": "two"}]))
-    with pytest.raises(InputError, match=r"s.json: record 1: 'Answer' is 'two'; expected int or float"):
+    with pytest.raises(InputError, match=r"s.json: record 1: 'Answer' is 'two'; expected a whole number or a number"):
         Svamp(str(file)).problems()
     assert Svamp(str(file)).problems("skip").skipped == 1
     for odd in (True, float("inf"), float("nan")):

@@ -39,10 +39,10 @@ def test_both_polarities_are_rendered_alike_and_marked():
     assert [each.extras["polarity"] for each in rendered] == [1, 1, 0, 0, 0]
 
 
-def test_white_space_is_cut_unless_kept():
+def test_white_space_is_kept_unless_cut():
     problem = Problem("p", " q \n", right=(" a\n",))
-    assert CompletionTask().render(problem)[0].text == "q\na"
-    assert CompletionTask(template="{question}", strip=False).render(problem)[0].text == " q \n a\n"
+    assert CompletionTask(strip=True).render(problem)[0].text == "q\na"
+    assert CompletionTask(template="{question}").render(problem)[0].text == " q \n a\n"
 
 
 def test_braces_in_questions_and_templates_are_plain_text():

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtjax.data import tokenizer as tk
+from mtjax.data.chat_spans import render_chat_spans
 from mtjax.data.problem import Message
 from mtjax.errors import InputError
 
@@ -102,7 +103,7 @@ def test_saved_and_loaded_is_the_same(name, tmp_path):
 
 
 def test_chat_spans_of_the_bytes_template_by_hand():
-    text, spans = tk.render_chat_spans(load("bytes"), (*CHAT, Message("assistant", "c")))
+    text, spans = render_chat_spans(load("bytes"), (*CHAT, Message("assistant", "c")))
     assert text == "system: be brief\nuser: hi?\nassistant:  yes <|end|>\nuser: b\nassistant: c<|end|>\n"
     assert [text[start:end] for start, end in spans] == [" yes <|end|>", "c<|end|>"]
     assert load("bytes").render_chat(CHAT[:2], True).endswith("\nassistant: ")
@@ -120,16 +121,16 @@ def test_chat_templates_that_cannot_be_masked_are_refused():
     # says how many turns follow: an earlier turn changes when a later one is added
     shifting = with_template("{% for m in messages %}{{ m.content }}{{ loop.length }}{% endfor %}")
     with pytest.raises(InputError, match="turn 2 differently"):
-        tk.render_chat_spans(shifting, CHAT)
+        render_chat_spans(shifting, CHAT)
     strict = with_template("{{ raise_exception('roles must alternate') }}")
     with pytest.raises(InputError, match=r"system, user, assistant, user: roles must alternate"):
         strict.render_chat(CHAT, False)
     with pytest.raises(InputError, match="no chat template"):
         load("arithmetic").render_chat(CHAT, True)
-    # a template without end token: the span is the turn without its line break
+    # a template without end token: the span is the turn without the template's line break
     plain = with_template("{% for m in messages %}{{ m.role }}>{{ m.content }}\n{% endfor %}")
-    text, spans = tk.render_chat_spans(plain, CHAT)
-    assert [text[a:b] for a, b in spans] == ["assistant> yes"]
+    text, spans = render_chat_spans(plain, CHAT)
+    assert [text[a:b] for a, b in spans] == ["assistant> yes "]
 
 
 def test_unknown_names_and_characters_are_refused(tmp_path):
@@ -145,7 +146,7 @@ def test_unknown_names_and_characters_are_refused(tmp_path):
 
 def test_smollm2_joins_and_renders():
     tokenizer = load("smollm2")
-    text, spans = tk.render_chat_spans(tokenizer, (*CHAT, Message("assistant", "42")))
+    text, spans = render_chat_spans(tokenizer, (*CHAT, Message("assistant", "42")))
     assert [text[a:b] for a, b in spans] == [" yes <|im_end|>", "42<|im_end|>"]
     assert tokenizer.encode("<|im_end|>").ids == [tokenizer.end_id]
     for prompt, answer in [("1 + 1 =", " 2"), ("a", "b c\n\n"), ("x ", " y"), ("né", "é 😀 120")]:

@@ -1,5 +1,6 @@
 """The contract of a source, and what sources share: reading records, leaving out bad ones, splits and fingerprints."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -9,7 +10,7 @@ from typing import Any, ClassVar
 
 from mtjax.data.problem import OnError, Problem, Problems, Split, in_split
 from mtjax.errors import InputError, suggest
-from mtjax.io.jsonl import existing_file, json_of, read_lines
+from mtjax.io.jsonl import WORDS, existing_file, in_quotes, json_of, read_lines
 from mtjax.registry import Registry
 
 
@@ -59,7 +60,8 @@ class FileSource(Source):
         return collect(self._read, self.records(), self.file(), on_error, self.split)
 
     def _read(self, record: Any, where: str, id: str) -> Problem:
-        return self.parse(json_of(record, where) if isinstance(record, bytes) else record, where, id)
+        problem = self.parse(json_of(record, where) if isinstance(record, bytes) else record, where, id)
+        return problem if problem.where else dataclasses.replace(problem, where=where)
 
     def fingerprint(self) -> str:
         """sha256 of settings and file bytes; the same wherever the file lies."""
@@ -87,6 +89,15 @@ def collect(
             items.append(problem)
     notes = (f"{skipped} records skipped; the first: {first}",) if skipped else ()
     return nonempty(Problems(items, skipped, notes), name, split)
+
+
+def readable(make: Callable[..., Any], rows: Iterable[tuple[Any, ...]], split: Split) -> Iterator[Problem]:
+    """The problems of one split among `make(*row)`, without the rows that cannot be read."""
+    for row in rows:
+        with contextlib.suppress(InputError):
+            problem = make(*row)
+            if in_split(problem.question, split):
+                yield problem
 
 
 def nonempty(problems: Problems, path: str, split: Split) -> Problems:
@@ -123,8 +134,13 @@ def problems_of_rows(
 
 
 def fingerprint_of(source: Any, *leave_out: str, content: Iterable[bytes] = ()) -> str:
-    """sha256 (hex) of a source's class, its settings without those named (paths: content counts), and its content."""
+    """sha256 (hex) of a source's class, its settings without those named (paths: content counts), and its content.
+
+    Settings that version 0.1 did not have (`before`) are left out where they reproduce it.
+    """
     fields = {f.name: getattr(source, f.name) for f in dataclasses.fields(source) if f.name not in leave_out}
+    before = getattr(source, "before", {})
+    fields = {name: value for name, value in fields.items() if name not in before or before[name] != value}
     digest = hashlib.sha256(f"{type(source).__name__} {json.dumps(fields, sort_keys=True)}\0".encode())
     for block in content:
         digest.update(block)
@@ -135,6 +151,7 @@ def problem_digests(problems: Iterable[Problem]) -> Iterator[bytes]:
     """sha256 of each problem's record; one without options as before there were any."""
     for problem in problems:
         record = dataclasses.asdict(problem)
+        del record["where"]  # content counts
         if not problem.options:
             del record["options"]
         yield hashlib.sha256(json.dumps(record, sort_keys=True).encode()).digest()
@@ -162,6 +179,7 @@ def field_of(record: Any, key: str, kind: type | tuple[type, ...], where: str) -
     if key not in record:
         raise InputError(f"{where}: no key {key!r}: is this the right reader? {suggest(key, map(str, record))}")
     if not isinstance(record[key], kind):
-        names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
-        raise InputError(f"{where}: {key!r} is {record[key]!r:.80}; expected {names}")
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        names = " or ".join(WORDS.get(k, "an object") for k in kinds)
+        raise InputError(f"{where}: {key!r} is {record[key]!r:.80}; expected {names}{in_quotes(record[key], kind)}")
     return record[key]

@@ -4,7 +4,15 @@ import dataclasses
 from typing import Any
 
 from mtjax.data.problem import OnError, Problem, Problems, Split, problem_from_record
-from mtjax.data.sources.base import SOURCES, Source, fingerprint_of, problem_digests, problems_of_rows, rename_keys
+from mtjax.data.sources.base import (
+    SOURCES,
+    Source,
+    fingerprint_of,
+    problem_digests,
+    problems_of_rows,
+    readable,
+    rename_keys,
+)
 from mtjax.data.tokenizer import first_line
 from mtjax.errors import InputError
 
@@ -24,6 +32,9 @@ class Hub(Source):
 
     def problems(self, on_error: OnError = "raise") -> Problems:
         """The problems, read lazily; InputError without the package `datasets`, without network, or for a bad name."""
+        return problems_of_rows(self._problem, self._rows(), self.path, on_error, self.split)
+
+    def _rows(self) -> Any:
         try:
             import datasets
         except ImportError as error:
@@ -32,21 +43,19 @@ class Hub(Source):
                 "use JSONL"
             ) from error
         try:
-            rows = datasets.load_dataset(self.path, self.subset, split=self.part)
+            return datasets.load_dataset(self.path, self.subset, split=self.part)
         except Exception as error:  # datasets raises many kinds: no network, no such set, no such split
             raise InputError(
                 f"data set {self.path!r} (subset {self.subset!r}, part {self.part!r}) cannot be loaded: "
                 f"{first_line(error):.200}; check the names and the network, or give a local folder"
             ) from error
 
-        def make(number: int, row: Any) -> Problem:
-            where = f"{self.path}[{number}]"
-            # A column is there for every row; what a row leaves out is None.
-            record = rename_keys(dict(row), self.columns, where)
-            return problem_from_record({key: value for key, value in record.items() if value is not None}, where)
-
-        return problems_of_rows(make, rows, self.path, on_error, self.split)
+    def _problem(self, number: int, row: Any) -> Problem:
+        where = f"{self.path}[{number}]"
+        return problem_from_record(rename_keys(dict(row), self.columns, where), where)
 
     def fingerprint(self) -> str:
         """sha256 of settings and content; reads the entire set once."""
-        return fingerprint_of(self, content=problem_digests(self.problems("skip").items))
+        return fingerprint_of(
+            self, content=problem_digests(readable(self._problem, enumerate(self._rows()), self.split))
+        )

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import tyro
 
 from mtjax.data.problem import OnError, Problem, Problems, Split, problem_from_record
-from mtjax.data.sources.base import SOURCES, Source, collect, fingerprint_of, problem_digests
+from mtjax.data.sources.base import SOURCES, Source, collect, fingerprint_of, problem_digests, readable
 from mtjax.errors import InputError
 from mtjax.io.hashing import digest
 
@@ -49,11 +49,11 @@ class InMemory(Source):
                 f"the data of this run were in memory ({self.not_kept}), and its snapshot does not hold them: start it "
                 "from the program that has them, or name a source, such as data.source:jsonl --data.source.path=FILE"
             )
+        return collect(self._problem, enumerate(self.items), "memory", on_error, self.split)
 
-        def make(number: int, item: Any) -> Problem:
-            return item if isinstance(item, Problem) else problem_from_record(item, f"memory[{number}]")
-
-        return collect(make, enumerate(self.items), "memory", on_error, self.split)
+    def _problem(self, number: int, item: Any) -> Problem:
+        return item if isinstance(item, Problem) else problem_from_record(item, f"memory[{number}]")
 
     def fingerprint(self) -> str:
-        return fingerprint_of(self, "items", "not_kept", content=problem_digests(self.problems("skip").items))
+        content = problem_digests(readable(self._problem, enumerate(self.items), self.split))
+        return fingerprint_of(self, "items", "not_kept", content=content)

@@ -3,12 +3,13 @@
 One line per problem, in order: the JSON object of a `MinedProblem` with `"schema": 1`.
 """
 
+import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
-from mtjax.data.problem import Problem, Split
+from mtjax.data.problem import OnError, Problem, Problems, Split
 from mtjax.data.sources.base import SOURCES, FileSource
 from mtjax.errors import InputError
 from mtjax.io.jsonl import decode, json_of
@@ -120,12 +121,27 @@ class Mined(FileSource):
     solved_below: float | None = None
     """Leave out problems solved in this share of their samples or more, as DCO's released code does at 0.1."""
 
+    strip: bool = True
+    """Cut white space around solutions, which the verdicts do not count; off for code, whose first indent matters."""
+    before: ClassVar[Mapping[str, Any]] = {"strip": True}
+
     def __post_init__(self) -> None:
         if self.solved_below is not None and not 0 < self.solved_below <= 1:
             raise InputError(f"source.solved_below={self.solved_below}: expected a share, above 0 and at most 1")
 
     def file(self) -> str:
         return solutions_file(self.path)
+
+    def problems(self, on_error: OnError = "raise") -> Problems:
+        found = super().problems(on_error)
+        edges = any(text != text.strip() for text in self._texts())
+        note = "white space around mined solutions is cut (data.source.strip)"
+        return found._replace(notes=(*found.notes, note)) if self.strip and edges else found
+
+    def _texts(self) -> Iterator[str]:
+        for record, where, _ in self.records():
+            with contextlib.suppress(InputError):
+                yield from (solution.text for solution in from_json(json_of(record, where), where).solutions)
 
     def parse(self, record: Any, where: str, id: str) -> Problem:
         return self.problem_of(from_json(record, where))
@@ -134,7 +150,7 @@ class Mined(FileSource):
         """One mined problem with the solutions that these settings make of it."""
         sides: dict[str, list[str]] = {"right": [], "wrong": [], "unknown": [], "drop": []}
         for solution in mined.solutions:
-            sides[self.side_of(solution)].append(solution.text.strip())
+            sides[self.side_of(solution)].append(solution.text.strip() if self.strip else solution.text)
         right, wrong = mined.samples("right"), mined.samples("wrong")
         rate = right / (right + wrong) if right + wrong else None
         if self.solved_below is not None and (rate is None or rate >= self.solved_below):

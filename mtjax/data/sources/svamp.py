@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from mtjax.data.problem import Problem
 from mtjax.data.sources.base import SOURCES, FileSource, field_of
 from mtjax.errors import InputError
-from mtjax.io.jsonl import existing_file, json_of
+from mtjax.io.jsonl import existing_file, json_of, open_plain
 
 
 @SOURCES.register("svamp")
@@ -28,7 +28,8 @@ class Svamp(FileSource):
 
     def records(self) -> Iterator[tuple[Any, str, str]]:
         file = existing_file(self.path)
-        records = json_of(file.read_bytes(), self.path)
+        with open_plain(self.path) as opened:
+            records = json_of(opened.read(), self.path)
         if not isinstance(records, list):
             raise InputError(f"{self.path}: got {type(records).__name__}; expected one JSON list of records")
         for number, record in enumerate(records):

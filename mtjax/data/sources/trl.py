@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any, ClassVar
 
-from mtjax.data.problem import Pair, Problem
+from mtjax.data.problem import Pair, Problem, without_nulls
 from mtjax.data.sources.base import SOURCES, FileSource, field_of
 from mtjax.errors import InputError
 
@@ -20,6 +20,7 @@ class Trl(FileSource):
     example: ClassVar[str] = '{"prompt": "6 + 1?", "chosen": "It is 7.", "rejected": "It is 8."}\n'
 
     def parse(self, record: Any, where: str, id: str) -> Problem:
+        record = without_nulls(record)
         if not isinstance(record, dict) or not {"chosen", "rejected"} <= record.keys():
             raise InputError(f"{where}: got {record!r:.80}; expected prompt, chosen and rejected")
         sides = ("chosen", "rejected")

@@ -1,10 +1,12 @@
 """The contract of a task, and what tasks share: templates, target spans, and the choice of solutions."""
 
+import dataclasses
 import math
 from collections.abc import Collection, Mapping
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from mtjax.data.problem import Message, Problem
+from mtjax.data.special_tokens import shield
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.io.hashing import unit
@@ -14,6 +16,9 @@ PLAIN = "{question}\n"  # The question on a line (or lines) of its own; every to
 QUESTION_ANSWER = "Question: {question}\nAnswer:\n"  # For base models: a question and an answer, each named.
 CHATML = "<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"  # One user turn, for SmolLM2 and Qwen2.
 _SLOT = "{question}"
+
+SpecialTokens = Literal["text", "control"]
+"""Special tokens such as `<|im_end|>` in the texts of records: spelled as text, or read as control tokens."""
 
 
 def fill(template: str, question: str) -> str:
@@ -64,12 +69,14 @@ class Rendered(NamedTuple):
     ends: bool  # whether the end token follows the text; if so, it is trained with weight 1
     extras: Mapping[str, float]  # numbers about the sequence, such as "polarity": 1 right, 0 wrong
     steps: tuple[int, ...] | None = None  # where the answer's steps start, ascending, for objectives that look at steps
+    head: int = 0  # characters at the start that `data.truncation=left` keeps, such as a system message
+    altered: bool = False  # whether a template changed a text that is a target, such as one that trims white space
 
 
 class Task:
     """A task turns a problem into the text that a model sees, and says which of its characters are targets.
 
-    It is a frozen dataclass with these attributes and two methods. Only a chat uses the tokenizer.
+    It is a frozen dataclass with these attributes and two methods. Every text of a record passes through `text`.
     """
 
     name: ClassVar[str]  # its registered name; an objective names the task that it needs
@@ -79,6 +86,13 @@ class Task:
     """Prompts to evaluate, as `{name in reports: polarity passed to prompt}`."""
     is_chat: ClassVar[bool] = False  # whether the text comes from the tokenizer's chat template
     many_ends: ClassVar[bool] = False  # whether several end tokens of one text may be targets, as in a conversation
+
+    before: ClassVar[Mapping[str, Any]] = {"special_tokens": "control"}
+    """What version 0.1 did where its config files and snapshots do not say: settings that are new or have another
+    default now."""
+    had: ClassVar[tuple[str, ...]] = ()  # those of them that version 0.1 had, with another default
+    strip: bool = False  # whether white space around the texts of records is cut
+    special_tokens: SpecialTokens = "text"  # what special tokens in the texts of records are
 
     def __post_init__(self) -> None:
         template = getattr(self, "template", PLAIN)
@@ -94,7 +108,15 @@ class Task:
         `polarity` asks for the prompt of right (True) or wrong (False) answers, if a task has both. By default, the
         task's `template` (text with `{question}` once) holding the question.
         """
-        return fill(self.template, problem.question.strip())  # type: ignore[attr-defined]
+        return fill(self.template, self.text(problem.question, tokenizer))  # type: ignore[attr-defined]
+
+    def text(self, text: str, tokenizer: Tokenizer | None = None) -> str:
+        """A text of a record as it is rendered: as given, or without white space around it if `strip` is set.
+
+        With a tokenizer, special tokens in it are shielded (`mtjax.data.special_tokens`), unless they are `control`.
+        """
+        text = text.strip() if self.strip else text
+        return text if tokenizer is None or self.special_tokens == "control" else shield(text, tokenizer.special)
 
     def render(self, problem: Problem, tokenizer: Tokenizer | None = None) -> list[Rendered]:
         """The sequences to train on, side after side and example after example; empty if the problem has none."""
@@ -107,6 +129,13 @@ class Task:
     def ends(self, extras: Mapping[str, float]) -> bool:
         """Whether a text with these extras (`Rendered.extras`) is closed by the end token."""
         return True
+
+
+def written_settings(task: Any) -> dict[str, Any]:
+    """The settings of a task for fingerprints: without those that version 0.1 did not have, where they reproduce it."""
+    values = {field.name: getattr(task, field.name) for field in dataclasses.fields(task)}
+    new = {name: value for name, value in task.before.items() if name not in task.had}
+    return {name: value for name, value in values.items() if (name, value) not in new.items()}
 
 
 TASKS = Registry("task", requires=("name", "sides", "needs", "prompt", "render"))  # Every task by name.

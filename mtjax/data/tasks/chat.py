@@ -1,11 +1,14 @@
 """Conversations as a task."""
 
 import dataclasses
-from typing import ClassVar
+import datetime
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
+from mtjax.data.chat_spans import render_chat_spans, system_end
 from mtjax.data.problem import Message, Problem
-from mtjax.data.tasks.base import TASKS, Rendered, Span, Task
-from mtjax.data.tokenizer import Tokenizer, render_chat_spans
+from mtjax.data.tasks.base import TASKS, Rendered, Span, SpecialTokens, Task
+from mtjax.data.tokenizer import DATE, Tokenizer
 from mtjax.errors import InputError
 
 
@@ -25,8 +28,22 @@ class ChatTask(Task):
     needs: ClassVar[str] = "messages, or right solutions"
     is_chat: ClassVar[bool] = True
     many_ends: ClassVar[bool] = True
+    before: ClassVar[Mapping[str, Any]] = Task.before | {"strip": False, "date": DATE}
 
     system: str = ""  # System message at the start of conversations that have none; "" leaves it to the template.
+    strip: bool = False  # Cut white space around every message; off passes them to the template exactly as given.
+    special_tokens: SpecialTokens = "text"  # What special tokens in messages are: text, or control tokens.
+    date: str = DATE  # The date that a template reads from the clock (`strftime_now`), as YYYY-MM-DD.
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        try:
+            datetime.date.fromisoformat(self.date)
+        except ValueError as error:
+            raise InputError(f"task.date={self.date!r}: expected a date such as {DATE!r} ({error})") from error
+
+    def _options(self) -> dict[str, Any]:
+        return {"date": self.date, "control": self.special_tokens == "control"}
 
     def opening(self) -> tuple[Message, ...]:
         return (Message("system", self.system),) if self.system else ()
@@ -42,6 +59,7 @@ class ChatTask(Task):
         conversations = []
         for name, messages in found:
             turns = [*(() if messages[0].role == "system" else self.opening()), *messages]
+            turns = [dataclasses.replace(message, content=self.text(message.content)) for message in turns]
             last = max((turn for turn, message in enumerate(turns) if message.role == "assistant"), default=len(turns))
             conversations.append((name, turns[: last + 1]))
         return conversations
@@ -50,7 +68,7 @@ class ChatTask(Task):
         """The conversation up to the last assistant turn, and that turn's header."""
         messages = self._conversations(problem)[0][1]
         before = messages[:-1] if messages[-1].role == "assistant" else messages
-        return _with_template(tokenizer).render_chat(before, True)
+        return _with_template(tokenizer).render_chat(before, True, **self._options())
 
     def render(self, problem: Problem, tokenizer: Tokenizer | None = None) -> list[Rendered]:
         """One sequence per conversation that has an assistant turn."""
@@ -59,11 +77,15 @@ class ChatTask(Task):
         rendered = []
         for name, messages in self._conversations(problem):
             if messages[-1].role == "assistant":
-                text, turns = render_chat_spans(tokenizer, messages)
+                text, turns = render_chat_spans(tokenizer, messages, **self._options())
                 start, end = turns[-1]
                 spans = tuple(Span(*turn, 1.0) for turn in turns)
                 ends = not text[start:end].endswith(closing)
-                rendered.append(Rendered(name, text[:end], spans, start, ends, {"polarity": 1.0}))
+                said = [self.text(message.content, tokenizer) for message in messages if message.role == "assistant"]
+                altered = any(content not in text[slice(*turn)] for content, turn in zip(said, turns, strict=True))
+                head = system_end(tokenizer, messages, text, **self._options())
+                extras = {"polarity": 1.0}
+                rendered.append(Rendered(name, text[:end], spans, start, ends, extras, head=head, altered=altered))
         return rendered
 
 

@@ -2,10 +2,11 @@
 
 import dataclasses
 import re
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from mtjax.data.problem import Problem
-from mtjax.data.tasks.base import PLAIN, TASKS, Rendered, Span, Task, choose_solutions, fill
+from mtjax.data.tasks.base import PLAIN, TASKS, Rendered, Span, SpecialTokens, Task, choose_solutions
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 
@@ -36,21 +37,21 @@ class CompletionTask(Task):
 
     name: ClassVar[str] = "completion"
     needs: ClassVar[str] = "a completion or right solutions"
+    before: ClassVar[Mapping[str, Any]] = Task.before | {"strip": True}
+    had: ClassVar[tuple[str, ...]] = ("strip",)
 
     template: str = PLAIN  # Text around the question, with `{question}` once; should end in a line break.
     polarities: Literal["right", "both"] = "right"  # Train on right solutions, or on right and wrong ones alike.
     wrong_per_right: float | None = None  # With both: wrong solutions per right one of a problem; None takes all.
-    strip: bool = True  # Cut white space around questions and solutions, which would move token boundaries.
+    strip: bool = False  # Cut white space around questions and solutions; off trains them exactly as given.
+    special_tokens: SpecialTokens = "text"  # What special tokens in questions and solutions are: text, or control.
     steps: bool = False  # Number the steps of each solution (`step_ids`), for dco with granularity "step".
     success_rate: bool = False
     """Carry the share of the problem's samples that were right (`segment_success_rate`), for dco with granularity
     "external"; a problem that does not know it is an error."""
 
-    def prompt(self, problem: Problem, polarity: bool | None = None, tokenizer: Tokenizer | None = None) -> str:
-        return fill(self.template, problem.question.strip() if self.strip else problem.question)
-
     def render(self, problem: Problem, tokenizer: Tokenizer | None = None) -> list[Rendered]:
-        prompt, rate = self.prompt(problem), {}
+        prompt, rate = self.prompt(problem, None, tokenizer), {}
         rendered = []
         for name, solution, right in choose_solutions(problem, self.wrong_per_right):
             if not right and self.polarities == "right":
@@ -62,7 +63,7 @@ class CompletionTask(Task):
                         "set task.success_rate=False"
                     )
                 rate = {"success_rate": problem.success_rate}
-            text = prompt + (solution.strip() if self.strip else solution)
+            text = prompt + self.text(solution, tokenizer)
             spans = (Span(len(prompt), len(text), 1.0),)
             steps = step_starts(text, len(prompt)) if self.steps else None
             rendered.append(Rendered(name, text, spans, len(prompt), True, {"polarity": float(right)} | rate, steps))

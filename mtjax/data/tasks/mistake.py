@@ -2,10 +2,10 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from mtjax.data.problem import Problem
-from mtjax.data.tasks.base import PLAIN, TASKS, Rendered, Span, Task, choose_wrong, fill
+from mtjax.data.tasks.base import PLAIN, TASKS, Rendered, Span, SpecialTokens, Task, choose_wrong, fill
 from mtjax.data.tasks.pair import KINDS
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
@@ -32,6 +32,7 @@ class MistakeTask(Task):
     name: ClassVar[str] = "mistake"
     needs: ClassVar[str] = "right or wrong solutions, or pairs"
     prefixes: ClassVar[Mapping[str, bool | None]] = {"right": True, "wrong": False}
+    before: ClassVar[Mapping[str, Any]] = Task.before | {"strip": True}
 
     decode_prefix: Literal["correct", "incorrect"]  # Before the answer when decoding; "incorrect" to study mistakes.
     correct_prefix: str = "[CORRECT RATIONALE]"  # Stands before right rationales.
@@ -42,6 +43,8 @@ class MistakeTask(Task):
     token always is."""
     template: str = PLAIN  # Text around the question, with `{question}` once; should end in a line break.
     wrong_per_right: float | None = None  # Wrong rationales (or steps) per right one of a problem; None takes all.
+    strip: bool = False  # Cut white space around questions and rationales; off trains them exactly as given.
+    special_tokens: SpecialTokens = "text"  # What special tokens in questions and rationales are: text, or control.
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,16 +62,20 @@ class MistakeTask(Task):
     def prompt(self, problem: Problem, polarity: bool | None = None, tokenizer: Tokenizer | None = None) -> str:
         """Everything before the rationale; `polarity` True or False asks for that prefix, None for `decode_prefix`."""
         correct = self.decode_prefix == "correct" if polarity is None else polarity
-        question, prefix = problem.question.strip(), self.correct_prefix if correct else self.incorrect_prefix
+        question = self.text(problem.question, tokenizer)
+        prefix = self.correct_prefix if correct else self.incorrect_prefix
         if self.prefix_in == "prompt":
             return fill(self.template, f"{question}\n{prefix}")
         return f"{fill(self.template, question)}{prefix}\n"
 
     def render(self, problem: Problem, tokenizer: Tokenizer | None = None) -> list[Rendered]:
         rendered = []
-        for name, context, rationale, right, whole in _rationales(problem, self.wrong_per_right):
-            prompt, prefix = self.prompt(problem, right), self.correct_prefix if right else self.incorrect_prefix
-            text = prompt + context + rationale
+        literal = dataclasses.replace(self, strip=False)  # a step goes on from its context, white space included
+        for name, before, rationale, right, whole in _rationales(problem, self.wrong_per_right, self.strip):
+            prompt = self.prompt(problem, right, tokenizer)
+            prefix = self.correct_prefix if right else self.incorrect_prefix
+            context = literal.text(before, tokenizer)
+            text = prompt + context + literal.text(rationale, tokenizer)
             # The prefix is followed by the rest of the template, or by a line break.
             tail = self.template.partition("{question}")[2] if self.prefix_in == "prompt" else "\n"
             start, begin = len(prompt) - len(tail) - len(prefix), len(prompt) + len(context)
@@ -87,18 +94,18 @@ class MistakeTask(Task):
         return extras.get("kind", KINDS["full"]) == KINDS["full"]
 
 
-def _rationales(problem: Problem, wrong_per_right: float | None) -> list[tuple[str, str, str, bool, bool]]:
+def _rationales(problem: Problem, wrong_per_right: float | None, strip: bool) -> list[tuple[str, str, str, bool, bool]]:
     """The rationales to train on, as (name, right steps before it, text, is right, is whole); equal ones once."""
-    found = [(f"right/{n}", "", text.strip(), True, True) for n, text in enumerate(problem.right)]
-    found += [(f"wrong/{n}", "", text.strip(), False, True) for n, text in enumerate(problem.wrong)]
+    cut = (lambda text: text.strip()) if strip else (lambda text: text)
+    found = [(f"right/{n}", "", cut(text), True, True) for n, text in enumerate(problem.right)]
+    found += [(f"wrong/{n}", "", cut(text), False, True) for n, text in enumerate(problem.wrong)]
     if problem.pairs:
         for n, pair in enumerate(problem.pairs):
             whole = pair.kind == "full"
-            sides = (pair.chosen.strip(), pair.rejected.strip()) if whole and not pair.context else (
-                pair.chosen, pair.rejected
-            )  # fmt: skip
-            found += [(f"chosen/{n}", pair.context, sides[0], True, whole)]
-            found += [(f"rejected/{n}", pair.context, sides[1], False, whole)]
+            sides = (pair.chosen, pair.rejected)
+            chosen, rejected = map(cut, sides) if whole and not pair.context else sides
+            found += [(f"chosen/{n}", pair.context, chosen, True, whole)]
+            found += [(f"rejected/{n}", pair.context, rejected, False, whole)]
         found = list({one[1:]: one for one in reversed(found)}.values())[::-1]  # the first of each
     wrong = [one[0] for one in found if not one[3]]
     kept = choose_wrong(problem.id, len(found) - len(wrong), wrong, wrong_per_right)

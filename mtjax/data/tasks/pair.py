@@ -3,11 +3,11 @@
 import dataclasses
 import itertools
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from mtjax.data.answers import unboxed
 from mtjax.data.problem import Pair, Problem
-from mtjax.data.tasks.base import PLAIN, TASKS, Rendered, Span, Task
+from mtjax.data.tasks.base import PLAIN, TASKS, Rendered, Span, SpecialTokens, Task
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.io.hashing import unit
@@ -32,11 +32,14 @@ class PairTask(Task):
     name: ClassVar[str] = "pair"
     sides: ClassVar[int] = 2
     needs: ClassVar[str] = "pairs, or both right and wrong solutions"
+    before: ClassVar[Mapping[str, Any]] = Task.before | {"strip": True}
 
     template: str = PLAIN  # Text around the question, with `{question}` once; should end in a line break.
     full_per_problem: int | None = 1  # Full pairs to take of a problem; 0 for none, None for all.
     step_per_problem: int | None = 1  # Step pairs to take of a problem; RISE takes 1 (Qwen2) or 3 (Llama 3.1).
     end: Literal["full", "none"] = "full"  # Pairs closed by the end token: full ones, or (as RISE's code does) none.
+    strip: bool = False  # Cut white space around questions and full solutions; off trains them exactly as given.
+    special_tokens: SpecialTokens = "text"  # What special tokens in questions and solutions are: text, or control.
     unbox: bool = False  # Unwrap every `\boxed{...}` on both sides: a box on one side only gives the answer away.
 
     def __post_init__(self) -> None:
@@ -50,12 +53,14 @@ class PairTask(Task):
 
     def render(self, problem: Problem, tokenizer: Tokenizer | None = None) -> list[Rendered]:
         """Two sequences per pair, chosen and rejected in turn."""
-        prompt = self.prompt(problem)
+        prompt = self.prompt(problem, None, tokenizer)
+        literal = dataclasses.replace(self, strip=False)
         rendered = []
         for name, pair in choose_pairs(problem, self.full_per_problem, self.step_per_problem):
-            context, texts = pair.context, (pair.chosen, pair.rejected)
-            if pair.kind == "full" and not context:
-                texts = (pair.chosen.strip(), pair.rejected.strip())
+            # A step goes on from its context, so the white space around it is never cut.
+            task = self if pair.kind == "full" and not pair.context else literal
+            context = literal.text(pair.context, tokenizer)
+            texts = (task.text(pair.chosen, tokenizer), task.text(pair.rejected, tokenizer))
             if self.unbox:
                 context, texts = unboxed(context), (unboxed(texts[0]), unboxed(texts[1]))
             start = len(prompt) + len(context)
