@@ -5,7 +5,6 @@ manifest of the settings and counts. The same command after a crash ends with th
 """
 
 import contextlib
-import os
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
@@ -17,7 +16,8 @@ from mtjax import __version__, config
 from mtjax.data.sources import SOURCES
 from mtjax.errors import ExitCode, InputError, entry_point, suggest
 from mtjax.io.command_line import enable_compilation_cache
-from mtjax.io.journal import locked, settle
+from mtjax.io.journal import settle
+from mtjax.io.lock import locked
 from mtjax.mistakes.injected_files import FILE, add_leak, is_complete, report, write_mistakes, write_trl
 from mtjax.mistakes.injection import InjectConfig, Yields, inject, solvable
 from mtjax.mistakes.self_edit import Editor, Generate, edit_problems, local_editor
@@ -49,7 +49,7 @@ def run(settings: InjectConfig, log: Callable[[str], None] = print, generate: Ge
         editor = Editor(generate, {"model": settings.model}) if generate else load_editor(settings)
         depends["policy"] = editor.about
     with contextlib.ExitStack() as stack:
-        stack.callback(os.close, locked(folder))
+        stack.enter_context(locked(folder))
         about = {"mtjax": __version__, "problems": len(problems)}
         manifest = settle(folder, (FILE,), depends, about, settings.overwrite)
 
