@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from mtjax.data.examples import Boundary, Truncation
-from mtjax.data.index import Counts, Fit, Index, build_index, join_indices
+from mtjax.data.index import Counts, Fit, Index, build_index, content_digest, join_indices
 from mtjax.data.packing import Rows, first_that_fit, join_rows, make_order, pack
 from mtjax.data.problem import OnError, Problems
 from mtjax.data.selection import select, selected_sources
@@ -82,6 +82,7 @@ class Batches(NamedTuple):
     steps_per_epoch: int  # steps until every row has been seen (of one source; of a mixture, rows over batch size)
     report: Report  # what the data came to
     fingerprint: str  # of everything the batches depend on but the seed and the batch size
+    made_of: dict[str, str]  # digests of the examples of each source, and of the rows that they are packed in
 
 
 def problems(config: DataConfig) -> Problems:
@@ -144,6 +145,9 @@ def make_batches(
     sources, weights = zip(*selected_sources(config.source, config.selections), strict=True)
     read = (config.on_error, config.task, tokenizer, _fit(config), config.cache_dir)
     parts = [build_index(source, *read) for source in sources]
+    names = [f"part {number} of the mixture" for number in range(1, len(parts) + 1)] if len(parts) > 1 else [""]
+    described = [f"{len(part.ids):,} examples ({content_digest(part)})" for part in parts]
+    made_of = dict(zip(names, described, strict=True))
     index = join_indices(parts)
     if also is not None:
         index = index._replace(per_token=index.per_token | dict(also(index)))
@@ -154,6 +158,8 @@ def make_batches(
         for number, part in enumerate(parts)
     ]
     joined = join_rows(packed)
+    rows_digest = digest(joined.members.tobytes(), joined.offsets.tobytes())
+    made_of["packing"] = f"{joined.number:,} rows ({rows_digest[:16]})"
     # A share of examples becomes a share of rows: a row holds more of the short ones.
     shares = np.array(weights) * np.array([part.number / len(part.members) for part in packed])
     order = make_order([part.number for part in packed], shares, seed)
@@ -190,6 +196,7 @@ def make_batches(
         steps_per_epoch=steps_per_epoch,
         report=_report(index, joined, length),
         fingerprint=fingerprint_of(config, tokenizer),
+        made_of=made_of,
     )
 
 

@@ -1,5 +1,6 @@
 """Text to token ids with character offsets, and back: bytes, arithmetic symbols, and any Hugging Face tokenizer."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 from mtjax.data.problem import Message
 from mtjax.errors import InputError, suggest
 from mtjax.io.files import atomic_folder, cache_folder
+from mtjax.io.hashing import digest
 from mtjax.io.smollm2_package import gguf_file, read_gguf
 
 BUILT_IN = ("bytes", "arithmetic", "smollm2")  # The names that `load_tokenizer` knows without a folder.
@@ -72,6 +74,11 @@ class Tokenizer(NamedTuple):
     chat_template: str | None  # in Jinja
     fingerprint: str  # sha256 (hex) of vocabulary, rules and template
 
+    @property
+    def identity(self) -> str:
+        """A digest (hex) of all that an example depends on: the fingerprint, and which ids pad, begin and end."""
+        return digest(self.fingerprint, self.pad_id, self.bos_id, self.end_id)
+
 
 def byte_alphabet() -> list[str]:
     """The printable character that stands for each byte in a byte-level vocabulary, as in GPT-2."""
@@ -107,13 +114,23 @@ def arithmetic_tokenizer() -> Any:
 
 
 def smollm2_tokenizer_folder() -> pathlib.Path:
-    """A folder with SmolLM2's tokenizer, made once from its package and cached; InputError if the package is absent."""
+    """A folder with SmolLM2's tokenizer, made from its package and cached, and again if the cached one is damaged.
+
+    InputError if the package is absent.
+    """
     file = gguf_file()
     folder = cache_folder() / f"smollm2-tokenizer-{SMOLLM2_FORMAT}-{file.stat().st_size}"
-    if (folder / "tokenizer_config.json").is_file():
-        return folder
-    with atomic_folder(folder, keep_existing=True) as temporary:
+
+    def content(place: pathlib.Path) -> bytes:
+        files = [place / name for name in ("tokenizer.json", "tokenizer_config.json")]
+        return hashlib.sha256(b"".join(part.read_bytes() for part in files)).hexdigest().encode()
+
+    with contextlib.suppress(OSError):
+        if (folder / "sha256").read_bytes() == content(folder):
+            return folder
+    with atomic_folder(folder, keep_existing=not folder.exists()) as temporary:  # another process may make it too
         write_tokenizer(read_gguf(file), temporary)
+        (temporary / "sha256").write_bytes(content(temporary))
     return folder
 
 
