@@ -95,6 +95,8 @@ class Config:
     init_from: str | None = None
     """Warm start: a run folder, a Hugging Face folder, a hub id or `smollm2`. Not a resume: the step is 0."""
     overwrite: bool = False  # Delete the existing run in `run_dir` first.
+    accept_changed_data: bool = False
+    """Resume although data or tokenizer have changed since the checkpoint; the run records the change."""
     export: str | None = None  # Folder for a Hugging Face export at the end.
     log_every: PositiveInt = 1  # Steps between two lines of metrics.jsonl.
     tensorboard: bool = True  # Write TensorBoard files too.

@@ -1,9 +1,12 @@
 """A run's folder: which settings it may be started with again, and what of it is deleted for a new start."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
 import shutil
+import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 from etils import epath
@@ -11,14 +14,41 @@ from etils import epath
 from mtjax.config import SNAPSHOT, Config, read_file
 from mtjax.distributed import hosts
 from mtjax.errors import InputError
-from mtjax.training.checkpoint import check_address, folders_of, place_of, saved_steps
+from mtjax.io.files import write_text
+from mtjax.io.lock import LOCK, locked
+from mtjax.training.checkpoint import check_address, folders_of, place_of, read_about, saved_steps
 
 MAY_CHANGE = frozenset(
-    {"steps", "run_dir", "overwrite", "export", "log_every", "tensorboard", "checkpoint"}
+    {"steps", "run_dir", "overwrite", "accept_changed_data", "export", "log_every", "tensorboard", "checkpoint"}
     | {"self_check", "min_target_share", "mesh", "micro_batches", "chunk"}
 )
 """Top-level fields that a resumed run may have otherwise than its snapshot. Another mesh, as of more devices or fewer,
 other micro-batches and another chunk sum the same numbers in another order: equal but for rounding."""
+
+DATA = ("data.source", "data.tokenizer", "held_out.source", "coverage.source")
+"""Settings that may differ too with `accept_changed_data`, as after data were moved: what they give is compared."""
+
+
+@contextlib.contextmanager
+def locked_run(config: Config) -> Iterator[None]:
+    """Hold the locks of the run folder and of `checkpoint.folder`, on host 0; an object store has none.
+
+    Raises:
+        InputError: another process trains there; names its process id, host and start. Or no such folder can be.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def lock() -> None:
+            _check_place(config)
+            stack.enter_context(locked(config.run_dir, "--run_dir"))
+            elsewhere = config.checkpoint.folder
+            if elsewhere is not None and "://" not in elsewhere:
+                place = pathlib.Path(elsewhere).expanduser()
+                if place.resolve() != pathlib.Path(config.run_dir).resolve():
+                    stack.enter_context(locked(place, "--checkpoint.folder"))
+
+        hosts.on_first(lock)
+        yield
 
 
 def prepare_folder(config: Config) -> tuple[pathlib.Path, Config]:
@@ -40,31 +70,24 @@ def _ending(config: Config, schedule_steps: int) -> Config:
 
 def _check_folder(config: Config) -> int:
     """The end of the schedule, if the folder can be this run's."""
+    _check_place(config)
     folder = pathlib.Path(config.run_dir)
-    inside = next((place for place in (folder, *folder.parents) if place.exists()), folder)
-    if not config.run_dir.strip() or not inside.is_dir() or not os.access(inside, os.W_OK):
-        why = f"'{inside}' is a file" if inside.is_file() else f"'{inside}' cannot be written to"
-        why = why if config.run_dir.strip() else "empty"
-        raise InputError(f"run_dir '{config.run_dir}': {why}; expected a folder of the run's own; change --run_dir")
-    if config.checkpoint.folder is not None:
-        check_address(config.checkpoint.folder)
     kept, elsewhere = folder / "config.py", snapshot_elsewhere(config)
     if not kept.exists() and not config.overwrite and elsewhere is not None and elsewhere.exists():
         folder.mkdir(parents=True, exist_ok=True)  # this machine is new to the run
-        kept.write_text(elsewhere.read_text())
+        write_text(kept, elsewhere.read_text())
     new = config.overwrite or not kept.exists()
+    checkpoints = folders_of(folder, config.checkpoint.folder)[0]
+    done = saved_steps(checkpoints)
     is_run = kept.is_file() and kept.read_text(errors="replace").startswith(SNAPSHOT)
-    if config.overwrite and folder.exists() and any(folder.iterdir()) and not is_run:
+    inside = [place for place in folder.iterdir() if place.name != LOCK] if folder.exists() else []
+    if config.overwrite and inside and not is_run:
         raise InputError(
             f"run_dir '{folder}' is no run folder (no snapshot config.py), and --overwrite deletes nothing else; empty "
             "it yourself, or choose another --run_dir"
         )
-    before = config if new else read_file(kept)
-    end = config.optim.schedule_steps or before.optim.schedule_steps or before.steps
-    if differing := {} if new else changed(before, _ending(config, end)):
-        listed = "; ".join(f"{name} was {old!r:.60}, is {now!r:.60}" for name, (old, now) in differing.items())
-        raise InputError(f"{folder} holds a run with other settings: {listed}. Use another --run_dir, or --overwrite")
-    done = [] if config.overwrite else saved_steps(folders_of(folder, config.checkpoint.folder)[0])
+    end = (config if new else _read_snapshot(kept, config, checkpoints, done)).optim.schedule_steps
+    done = [] if config.overwrite else done
     if done and new:
         raise InputError(f"{folder} has checkpoints, but no config.py that says of what; choose another --run_dir")
     if done and done[-1] > config.steps:
@@ -74,7 +97,55 @@ def _check_folder(config: Config) -> int:
         )
     if new:  # it is of another run, or of a start that was refused
         (folder / "reference.json").unlink(missing_ok=True)
-    return end
+    return end or config.steps
+
+
+def _read_snapshot(file: pathlib.Path, config: Config, checkpoints: epath.Path, done: list[int]) -> Config:
+    """A run's snapshot, with the end of its schedule, if `config` may resume the run.
+
+    A snapshot that is damaged is restored from the newest checkpoint, which holds it too.
+    """
+
+    def read(path: pathlib.Path) -> tuple[Config, dict[str, tuple[Any, Any]]]:
+        before = read_file(path)
+        before = _ending(before, config.optim.schedule_steps or before.optim.schedule_steps or before.steps)
+        differing = changed(before, _ending(config, before.optim.schedule_steps or 0))
+        names = [name for name in differing if not (config.accept_changed_data and name.startswith(DATA))]
+        return before, {name: differing[name] for name in names}
+
+    try:
+        before, differing = read(file)
+        refusal = None
+    except InputError as error:
+        differing, refusal = {}, error
+    if refusal is None and not differing:
+        return before
+    text = read_about(checkpoints, done[-1]).get("snapshot") if done else None
+    if isinstance(text, str) and text != file.read_text(errors="replace"):
+        with tempfile.TemporaryDirectory() as scratch, contextlib.suppress(InputError):
+            copy = pathlib.Path(scratch) / "config.py"
+            copy.write_text(text)
+            before, other = read(copy)
+            if not other:
+                write_text(file, text)
+                print(f"note: {file} was damaged; it is restored from the checkpoint of step {done[-1]}")
+                return before
+    if refusal is not None:
+        raise InputError(f"the snapshot of the run is damaged: {refusal}; use another --run_dir, or delete this one")
+    listed = "; ".join(f"{name} was {old!r:.60}, is {now!r:.60}" for name, (old, now) in differing.items())
+    raise InputError(f"{file.parent} holds a run with other settings: {listed}. Use another --run_dir, or --overwrite")
+
+
+def _check_place(config: Config) -> None:
+    """InputError for a run folder that cannot be one, and for an address of checkpoints that cannot be reached."""
+    folder = pathlib.Path(config.run_dir)
+    inside = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+    if not config.run_dir.strip() or not inside.is_dir() or not os.access(inside, os.W_OK):
+        why = f"'{inside}' is a file" if inside.is_file() else f"'{inside}' cannot be written to"
+        why = why if config.run_dir.strip() else "empty"
+        raise InputError(f"run_dir '{config.run_dir}': {why}; expected a folder of the run's own; change --run_dir")
+    if config.checkpoint.folder is not None:
+        check_address(config.checkpoint.folder)
 
 
 def snapshot_elsewhere(config: Config) -> epath.Path | None:
@@ -94,7 +165,7 @@ def begin(config: Config) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for place in folder.iterdir() if config.overwrite else ():
-            if place.name != "reference.json":
+            if place.name not in ("reference.json", LOCK):
                 shutil.rmtree(place) if place.is_dir() else place.unlink()
         for there in folders_of(folder, config.checkpoint.folder) if config.overwrite else ():
             if there.exists():

@@ -14,6 +14,7 @@ from mtjax.model import catalog
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.optim import make_optimizer
+from mtjax.runs.same_run import check_tokenizer
 from mtjax.training.checkpoint import Unreadable, folders_of, read_state, saved_steps
 from mtjax.training.step import TrainState, init_state, state_shardings
 from mtjax.types import LanguageModel, Params
@@ -54,7 +55,7 @@ def load_any(
         shape, own, end_ids = _describe(str(folder))
         model = make_language_model(shape if dtype is None else dataclasses.replace(shape, dtype=dtype))
         its_tokenizer = load_tokenizer(tokenizer or own)
-        params, taken = _read_params(folder, model, mesh, step)
+        params, taken = _read_params(folder, model, mesh, step, None if tokenizer else its_tokenizer)
         loaded = Loaded(model, params, its_tokenizer, end_ids, taken)
     elif step is not None:
         raise InputError(f"step={step}: only a run folder has steps, and {name!r} is none; leave --step out")
@@ -90,9 +91,10 @@ def _describe(name: str) -> tuple[DecoderConfig, str, tuple[int, ...]]:
 
 
 def _read_params(
-    folder: pathlib.Path, model: LanguageModel, mesh: Mesh | None, step: int | Literal["best"] | None
-) -> tuple[Params, int]:
-    """The parameters of a run, and the step of their checkpoint."""
+    folder: pathlib.Path, model: LanguageModel, mesh: Mesh | None, step: int | Literal["best"] | None,
+    tokenizer: Tokenizer | None,
+) -> tuple[Params, int]:  # fmt: skip
+    """The parameters of a run, and the step of their checkpoint; its tokenizer is checked where one is given."""
     config = settings.read_file(folder / "config.py")
     # The optimizer's state is restored too and dropped, because a checkpoint is read as a whole.
     optimizer = make_optimizer(config.optim, config.steps)
@@ -110,6 +112,8 @@ def _read_params(
         asked = "" if step is None else f"; got step={step}"
         raise InputError(f"run folder {folder} has checkpoints of steps {steps}{asked}; expected at least one")
     taken = step if isinstance(step, int) else steps[-1]
+    if tokenizer is not None:
+        check_tokenizer(checkpoints, taken, tokenizer)
     try:
         state: TrainState = read_state(checkpoints, taken, like)
     except Unreadable as error:

@@ -1,6 +1,7 @@
 """The training loop: a run from its first step, or its newest checkpoint, to its last step or a signal."""
 
-import dataclasses
+import contextlib
+import json
 import signal
 import sys
 from collections.abc import Callable
@@ -21,10 +22,11 @@ from mtjax.io.files import write_text
 from mtjax.model import huggingface
 from mtjax.model.attention import choice_for
 from mtjax.runs.assembly import Run, assemble
-from mtjax.runs.folder import begin, check_shared, snapshot_elsewhere
+from mtjax.runs.folder import begin, check_shared, locked_run, snapshot_elsewhere
+from mtjax.runs.same_run import resumed, snapshot_of
 from mtjax.training import step as stepping
 from mtjax.training.alarms import Alarms, read_log
-from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of, saved_steps
+from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of, read_about, saved_steps
 from mtjax.training.metrics_log import MetricsLog, Progress, cut_back, flops_per_token, peak_flops
 from mtjax.types import LanguageModel, Params
 
@@ -62,7 +64,12 @@ def train(
         InputError: bad settings, data or checkpoint. Nothing has been written then, and nothing deleted.
         NonFiniteLoss: names the step and its examples; the last checkpoint stays as it was.
     """
-    run = assemble(config, start, programs)
+    with locked_run(config):
+        return _train(assemble(config, start, programs), watch)
+
+
+def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
+    """Train an assembled run whose folder is locked."""
     config, folder, mesh, model, reference = run.config, run.folder, run.mesh, run.model, run.reference
     state, batches, held_out, coverage = run.state, run.batches, run.held_out, run.coverage
 
@@ -81,11 +88,16 @@ def train(
     best = Checkpoints(places[1], 1, made_by)
     found = None if anew else checkpoints.restore_latest(abstract_state(state))
     first, state = found or (0, state)
+    changes = []
     if found:
+        changes = hosts.on_first(lambda: resumed(config, places[0], first, run.made_of))
         announce(run, first)
+    about = {"made_of": run.made_of, "changes": changes, "snapshot": snapshot_of(config)}
     if hosts.index() == 0:
         for snapshot in filter(None, (folder / "config.py", snapshot_elsewhere(config))):
-            write_text(snapshot, settings.snapshot(dataclasses.replace(config, overwrite=False)))
+            write_text(snapshot, about["snapshot"])
+        if changes:
+            write_text(folder / "changes.json", json.dumps(changes, indent=1) + "\n")
         cut_back(folder / "metrics.jsonl", first)
 
     # The loop. A step's numbers are read while the next one runs; none is saved before it is known to be finite.
@@ -96,6 +108,10 @@ def train(
     flops = flops_per_token(count, shape.layers, shape.heads, shape.head_dim, config.data.sequence_length)
     progress = Progress(config.steps, first, flops, peak_flops(list(mesh.devices.flat)))
     measured = [line.get("held_out_loss", float("inf")) for line in logged]
+    if not anew:  # the log may have lost lines
+        measured += [read_about(places[1], n).get("held_out_loss", float("inf")) for n in best.steps() if n <= first]
+        if hosts.index() == 0 and first - (last := logged[-1]["step"] if logged else 0) >= config.log_every:
+            print(f"note: {folder / 'metrics.jsonl'} has no lines of steps {last + 1} to {first}")
     lowest = hosts.on_first(lambda: min(measured, default=float("inf")))
     waiting: tuple[int, Any, Any] | None = None
 
@@ -150,20 +166,22 @@ def train(
                     if loss < lowest:
                         settle()
                         lowest = loss
-                        best.save(number, state)
+                        best.save(number, state, about | {"held_out_loss": loss})
                 if number % config.checkpoint.every == 0 or number == config.steps or stop:
                     settle()
-                    checkpoints.save(number, state)
+                    log.sync()
+                    checkpoints.save(number, state, about)
                 if stop:
                     exit_code = ExitCode.DONE if stop == signal.SIGTERM else ExitCode.INTERRUPTED
                     break
             settle()
         finally:
-            progress.close()
-            log.close()
-            if hosts.count() == 1 or isinstance(sys.exception(), NonFiniteLoss | None):  # or a host may not come
-                checkpoints.close()
-                best.close()
+            with contextlib.ExitStack() as closing:  # each is closed, whatever the others raise
+                if hosts.count() == 1 or isinstance(sys.exception(), NonFiniteLoss | None):  # or a host may not come
+                    closing.callback(best.close)
+                    closing.callback(checkpoints.close)
+                closing.callback(log.close)
+                closing.callback(progress.close)
     if exit_code == ExitCode.DONE and config.export and int(state.step) >= config.steps:
         params = state.params if hosts.count() == 1 else read_whole(state.params)
         if hosts.index() == 0:
