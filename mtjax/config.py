@@ -108,6 +108,8 @@ class Config:
     init_from: str | None = None
     """Warm start: a run folder, a Hugging Face folder, a hub id or `smollm2`. Not a resume: the step is 0."""
     overwrite: bool = False  # Delete the existing run in `run_dir` first.
+    accept_changed_data: bool = False
+    """Resume although data or tokenizer have changed since the checkpoint; the run records the change."""
     export: str | None = None  # Folder for a Hugging Face export at the end.
     export_dtype: Literal["float32", "bfloat16", "float16"] | None = None
     """Type of the exported weights; None is the type that they had in `init_from`, or float32 without one."""

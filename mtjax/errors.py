@@ -113,9 +113,12 @@ def entry_point(main: Callable[..., int | None]) -> Callable[..., int]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return ExitCode.DONE
         except OSError as error:
-            if error.filename is None:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
+            if error.filename is None and not full:
                 raise
-            print(f"error: '{error.filename!s:.200}': {error.strerror}; give another path", file=sys.stderr)
-            return ExitCode.STORAGE if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else ExitCode.BAD_INPUT
+            where = f"'{error.filename!s:.200}': " if error.filename is not None else ""
+            way_out = "free some space, or fix the storage, and start again" if full else "give another path"
+            print(f"error: {where}{error.strerror}; {way_out}", file=sys.stderr)
+            return ExitCode.STORAGE if full else ExitCode.BAD_INPUT
 
     return run

@@ -16,7 +16,7 @@ import jax
 from annotated_types import Ge
 
 from mtjax import config as settings
-from mtjax.config import Config
+from mtjax.config import CheckpointConfig, Config
 from mtjax.data.batches import make_batches, unlimited
 from mtjax.distributed.hosts import check_one_host
 from mtjax.distributed.sharding import make_mesh, shardings, ways
@@ -30,6 +30,8 @@ from mtjax.io.files import write_text
 from mtjax.objectives import OBJECTIVES
 from mtjax.runs.assembly import check_mesh, make_model, make_reference
 from mtjax.runs.loading import load_any
+from mtjax.runs.same_run import differences, listed, made_of
+from mtjax.training.checkpoint import folders_of, read_about, saved_steps
 from mtjax.training.live_filter import make_chooser
 from mtjax.validation import PositiveInt, check_types
 
@@ -66,8 +68,11 @@ def explain(config: Config, wanted: ExplainConfig) -> Explanation:
     frozen = dataclasses.replace(config, reference=dataclasses.replace(config.reference, kind="frozen"))
     with tempfile.TemporaryDirectory() as folder:
         reference = make_reference(frozen, model, start, tokenizer, mesh, pathlib.Path(folder))
-    taken = which_checkpoint(pathlib.Path(config.run_dir), wanted)
-    params = start if taken is None else load_any(config.run_dir, mesh=mesh, step=taken).params
+    taken = which_checkpoint(pathlib.Path(config.run_dir), wanted, config.checkpoint)
+    newest, best = folders_of(config.run_dir, config.checkpoint.folder)
+    place = newest if taken in saved_steps(newest) else best
+    named = taken if place == newest else "best"
+    params = start if taken is None else load_any(config.run_dir, mesh=mesh, step=named).params
     batches = make_batches(unlimited(config.data), tokenizer, batch_size=config.batch_size, seed=config.seed)
     choose = make_chooser(config.live_filter, batches, model, config.objective, mesh, config.chunk)
     batch = choose(params, wanted.step - 1).batch
@@ -81,26 +86,50 @@ def explain(config: Config, wanted: ExplainConfig) -> Explanation:
         ("batch", f"{shape} tokens, {len({part.name for part in parts})} examples; data: {batches.report}"),
         ("model", "the run's start" if taken is None else f"the checkpoint of step {taken}"),
     ]
+    if taken is not None and wanted.checkpoint == "" and taken < wanted.step - 1:
+        facts[-1] = (
+            "model",
+            f"{facts[-1][1]}, the last one kept from before the update: step {wanted.step - 1} has none",
+        )
+    was = {} if taken is None else read_about(place, taken).get("made_of", {})
+    now = {name: value for name, value in made_of(tokenizer, batches.made_of, None, None, None).items() if name in was}
+    if changed := differences({name: was[name] for name in now}, now):
+        facts.append(("changed", f"this is not the batch that the run trained on: {listed(changed)}"))
     if reference.policy is not None:
         facts.append(("reference", config.reference.model or "the run's start"))
     title = f"The batch of step {wanted.step}"
     return explain_batch(config, title, facts, parts, scores, tokenizer, most=wanted.examples)
 
 
-def which_checkpoint(run: pathlib.Path, wanted: ExplainConfig) -> int | None:
-    """The step of the checkpoint that scores the batch; None for the initial parameters."""
-    folder = run / "checkpoints"
-    steps = sorted(int(entry.name) for entry in folder.glob("*") if entry.name.isdigit())
+def which_checkpoint(run: pathlib.Path, wanted: ExplainConfig, saved: CheckpointConfig | None = None) -> int | None:
+    """The step of the checkpoint that scores the batch; None for the initial parameters.
+
+    By default the nearest checkpoint from before the update, the best one included.
+
+    Args:
+        saved: how often the run is saved, and where; by default in its folder.
+
+    Raises:
+        InputError: no such checkpoint, or the run has deleted all from before the update.
+    """
+    newest, best = folders_of(run, saved and saved.folder)
+    steps = sorted({*saved_steps(newest), *saved_steps(best)})
     if wanted.checkpoint == "start":
         return None
     if wanted.checkpoint == "":
-        return max((step for step in steps if step < wanted.step), default=None)
-    if wanted.checkpoint == "newest" and steps:
-        return steps[-1]
+        before = [step for step in steps if step < wanted.step]
+        if steps and not before and saved is not None and saved.every < wanted.step:
+            raise InputError(
+                f"{run} has deleted the checkpoints from before step {wanted.step} (kept: {steps}): "
+                f"--checkpoint={steps[0]} takes the nearest later one, --checkpoint=start the model before training"
+            )
+        return max(before, default=None)
+    if wanted.checkpoint == "newest" and saved_steps(newest):
+        return saved_steps(newest)[-1]
     if wanted.checkpoint.isdigit() and int(wanted.checkpoint) in steps:
         return int(wanted.checkpoint)
     raise InputError(
-        f"checkpoint={wanted.checkpoint!r}: {folder} has steps {steps}; expected one of them, 'newest' or 'start'"
+        f"checkpoint={wanted.checkpoint!r}: {newest} has steps {steps}; expected one of them, 'newest' or 'start'"
     )
 
 

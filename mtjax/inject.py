@@ -5,7 +5,6 @@ manifest of the settings and counts. The same command after a crash ends with th
 """
 
 import contextlib
-import os
 import pathlib
 import sys
 from collections import Counter
@@ -18,7 +17,8 @@ from mtjax import __version__, config
 from mtjax.data.sources import SOURCES
 from mtjax.errors import ExitCode, InputError, entry_point, suggest
 from mtjax.io.command_line import enable_compilation_cache
-from mtjax.io.journal import locked, settle
+from mtjax.io.journal import settle
+from mtjax.io.lock import locked
 from mtjax.io.short_help import HELP, HELP_ALL
 from mtjax.io.words import as_registered
 from mtjax.mistakes.injected_files import (
@@ -62,7 +62,7 @@ def run(settings: InjectConfig, log: Callable[[str], None] = print, generate: Ge
     with contextlib.ExitStack() as stack:
         if not folder.exists():  # a folder without a file is not left behind
             stack.callback(remove_if_empty, folder)
-        stack.callback(os.close, locked(folder))
+        stack.enter_context(locked(folder))
         about = {"mtjax": __version__, "problems": len(problems)}
         manifest = settle(folder, (FILE,), depends, about, settings.overwrite)
 

@@ -21,6 +21,7 @@ from mtjax.errors import ExitCode, InputError
 from mtjax.objectives.dpo import Dpo
 from mtjax.objectives.nll import Nll
 from mtjax.runs.loading import load_any
+from mtjax.training.checkpoint import METADATA
 from mtjax.validation import check_types
 
 TINY = "configs/tiny.py"
@@ -325,7 +326,11 @@ RUNS = {
         "is of another model or optimizer",
     ),
     "no snapshot": (lambda run: (run / "config.py").unlink(), [], "has checkpoints, but no config.py"),
-    "snapshot cut short": (lambda run: cut(run / "config.py"), [], "config.py, line"),
+    "snapshot cut short, and no copy of it": (
+        lambda run: [cut(run / "config.py"), (run / "checkpoints" / "2" / METADATA).unlink()],
+        [],
+        "the snapshot of the run is damaged",
+    ),
     "fewer steps than are done": (lambda run: None, ["--steps=1"], "is trained to step 2 already, but steps=1"),
     "another start": (lambda run: None, ["--init_from=smollm2"], "init_from was None, is 'smollm2'"),
     "anew, with bad data": (

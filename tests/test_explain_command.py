@@ -10,6 +10,7 @@ import pytest
 from rich.cells import cell_len
 
 from mtjax import explain, train
+from mtjax.config import CheckpointConfig
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import ExitCode, InputError
 from mtjax.inspection.explanation import ExampleView, Explanation, TextView, TokenView, common_prefix, differences
@@ -308,6 +309,14 @@ def test_which_checkpoint_is_taken(tmp_path):
     assert [taken(checkpoint=name) for name in ("start", "newest", "10")] == [None, 20, 10]
     with pytest.raises(InputError, match=r"checkpoint='7'.*steps \[5, 10, 20\]"):
         taken(checkpoint="7")
+    (tmp_path / "best" / "3").mkdir(parents=True)
+    every = lambda number, **wanted: explain.which_checkpoint(
+        tmp_path, explain.ExplainConfig(**wanted), CheckpointConfig(every=number)
+    )
+    assert [every(1, step=step) for step in (1, 4, 5, 7)] == [None, 3, 3, 5]
+    with pytest.raises(InputError, match=r"before step 3 \(kept: \[3, 5, 10, 20\]\): --checkpoint=3 takes the nearest"):
+        every(1, step=3)
+    assert every(5, step=3) is None  # nothing was saved before
     with pytest.raises(InputError, match="'newest'"):
         explain.which_checkpoint(tmp_path / "none", explain.ExplainConfig(checkpoint="newest"))
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import pathlib
 import random
 import signal
@@ -20,7 +19,7 @@ from mtjax.data.sources.mistakes import Mistakes
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import ExitCode
 from mtjax.inject import main, run
-from mtjax.io.journal import locked
+from mtjax.io.lock import locked
 from mtjax.mistakes.formats import to_trl
 from mtjax.mistakes.injection import OUTCOMES, InjectConfig
 from mtjax.mistakes.self_edit import FENCE
@@ -73,11 +72,8 @@ def test_the_seed_decides_the_bytes(tmp_path, capsys):
 
 
 def test_a_folder_takes_one_job_at_a_time(tmp_path, capsys):
-    lock = locked(tmp_path / "a")
-    try:
+    with locked(tmp_path / "a"):
         assert main([*SOURCE, f"--output={tmp_path}/a", "--no_leak"]) == ExitCode.BAD_INPUT
-    finally:
-        os.close(lock)
     assert "another process is at work" in capsys.readouterr().err
     assert main([*SOURCE, f"--output={tmp_path}/a", "--no_leak"]) == ExitCode.DONE
 

@@ -10,7 +10,7 @@ from annotated_types import Ge, Le
 from jaxtyping import Int
 
 from mtjax.data.examples import Boundary, Truncation
-from mtjax.data.index import Fit, Index, build_index, join_indices, written
+from mtjax.data.index import Fit, Index, build_index, content_digest, join_indices, written
 from mtjax.data.packing import Rows, first_that_fit, join_rows, make_order, pack
 from mtjax.data.problem import OnError, Problems
 from mtjax.data.report import Report, check_repeats, make_report, repeats_of
@@ -75,6 +75,7 @@ class Batches(NamedTuple):
     """`step -> metrics` of the whole batch: `data/epoch`, passes over the data after the step (over the source that is
     repeated most), and `data/repeats`, how often the most frequent row stands in it."""
     fingerprint: str  # of everything the batches depend on but the seed and the batch size
+    made_of: dict[str, str]  # digests of the examples of each source, and of the rows that they are packed in
 
 
 def problems(config: DataConfig) -> Problems:
@@ -142,6 +143,9 @@ def make_batches(
     sources, weights = zip(*selected_sources(config.source, config.selections), strict=True)
     read = (config.on_error, config.task, tokenizer, _fit(config), config.cache_dir)
     parts = [build_index(source, *read) for source in sources]
+    names = [f"part {number} of the mixture" for number in range(1, len(parts) + 1)] if len(parts) > 1 else [""]
+    described = [f"{len(part.ids):,} examples ({content_digest(part)})" for part in parts]
+    made_of = dict(zip(names, described, strict=True))
     index = join_indices(parts)
     if also is not None:
         index = index._replace(per_token=index.per_token | dict(also(index)))
@@ -152,6 +156,8 @@ def make_batches(
         for number, part in enumerate(parts)
     ]
     joined = join_rows(packed)
+    rows_digest = digest(joined.members.tobytes(), joined.offsets.tobytes())
+    made_of["packing"] = f"{joined.number:,} rows ({rows_digest[:16]})"
     # A share of examples becomes a share of rows: a row holds more of the short ones.
     shares = np.array(weights) * np.array([part.number / len(part.members) for part in packed])
     order = make_order([part.number for part in packed], shares, seed)
@@ -197,6 +203,7 @@ def make_batches(
         report=make_report(index, joined, config, epochs),
         seen_at=seen_at,
         fingerprint=fingerprint_of(config, tokenizer),
+        made_of=made_of,
     )
 
 

@@ -1,11 +1,11 @@
 """The index: every example of a source as flat arrays, built once and kept in a cache file."""
 
 import collections
-import contextlib
 import dataclasses
+import hashlib
 import json
 import pathlib
-import zipfile
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from mtjax.data.tasks import Task
 from mtjax.data.tasks.base import written_settings
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
-from mtjax.io.files import atomic_file
+from mtjax.io.files import atomic_file, delete_temporary
 from mtjax.io.hashing import digest
 
 CHECKED = 64  # Examples per source whose prompt is tokenised a second time, alone, to see that it has the same ids.
@@ -103,6 +103,18 @@ def join_indices(parts: Sequence[Index]) -> Index:
     )
 
 
+def content_digest(index: Index) -> str:
+    """A digest (hex) of all that training reads of the examples: names, tokens, weights and the task's numbers."""
+    made = hashlib.blake2b("\0".join(index.ids).encode("utf-8", "surrogatepass"), digest_size=8)
+    arrays = {"": {"tokens": index.tokens, "weights": index.weights, "offsets": index.offsets}}
+    for group, named in (arrays | {"sequence": index.per_sequence, "token": index.per_token}).items():
+        for name, values in sorted(named.items()):
+            made.update(
+                f"\0{group}.{name} {values.dtype} {values.shape}\0".encode() + np.ascontiguousarray(values).data
+            )
+    return made.hexdigest()
+
+
 @dataclasses.dataclass(frozen=True)
 class Fit:
     """What is done with text that does not fit, by length or at the edge between prompt and answer."""
@@ -121,22 +133,43 @@ def build_index(
     again. Raises InputError if nothing is left to train on (the message says what became of the problems), or if the
     folder cannot be written.
     """
-    parts = (FORMAT, source.fingerprint(), on_error, type(task).__name__, written(task), tokenizer.fingerprint, fit)
+    parts = (
+        FORMAT,
+        source.fingerprint(),
+        on_error,
+        type(task).__name__,
+        written(task),
+        tokenizer.identity,
+        fit,
+        _own_code(task),
+    )
     build = lambda: _build(source.problems(on_error), on_error, task, tokenizer, fit)
     if cache_dir is None:
         return build()
     path = pathlib.Path(cache_dir) / f"index-{digest(*parts)}.npz"
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+    try:
         return _read(path)
+    except FileNotFoundError:
+        pass
+    except Exception as error:  # a damaged file can make NumPy and zipfile raise almost anything, even RuntimeError
+        print(f"note: the cached examples in {path} are damaged ({error!r:.80}); they are made again")
     index = build()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        delete_temporary(path.parent, older_than=3600)  # another process may be writing
         _write(path, index)
     except OSError as error:
         raise InputError(
             f"data.cache_dir={cache_dir!r} cannot be written ({error}); name a folder that can be, or None"
         ) from error
     return index
+
+
+def _own_code(task: Task) -> bytes:
+    """The file that defines a task of a user's own, because its settings do not say what its code does."""
+    module = sys.modules.get(type(task).__module__)
+    file = getattr(module, "__file__", None)
+    return pathlib.Path(file).read_bytes() if file and not type(task).__module__.startswith("mtjax.") else b""
 
 
 def _read(path: pathlib.Path) -> Index:

@@ -1,5 +1,6 @@
 """Text to token ids with character offsets, and back: bytes, arithmetic symbols, and any Hugging Face tokenizer."""
 
+import contextlib
 import datetime
 import functools
 import hashlib
@@ -15,6 +16,7 @@ from mtjax.data.special_tokens import exchange, is_shielded, literal_backend, sh
 from mtjax.data.tokenizer_files import check_files, save_tokenizer, template_end
 from mtjax.errors import InputError, suggest
 from mtjax.io.files import atomic_folder, cache_folder
+from mtjax.io.hashing import digest
 from mtjax.io.smollm2_package import gguf_file, read_gguf
 from mtjax.types import short_repr
 
@@ -84,6 +86,11 @@ class Tokenizer(NamedTuple):
     special: tuple[str, ...] = ()  # special tokens as text; in a record they are text, in a template control tokens
     unknown_id: int | None = None  # what stands for a character that the vocabulary does not hold; None if nothing does
 
+    @property
+    def identity(self) -> str:
+        """A digest (hex) of all that an example depends on: the fingerprint, and which ids pad, begin and end."""
+        return digest(self.fingerprint, self.pad_id, self.bos_id, self.end_id)
+
 
 def byte_alphabet() -> list[str]:
     """The printable character that stands for each byte in a byte-level vocabulary, as in GPT-2."""
@@ -119,13 +126,23 @@ def arithmetic_tokenizer() -> Any:
 
 
 def smollm2_tokenizer_folder() -> pathlib.Path:
-    """A folder with SmolLM2's tokenizer, made once from its package and cached; InputError if the package is absent."""
+    """A folder with SmolLM2's tokenizer, made from its package and cached, and again if the cached one is damaged.
+
+    InputError if the package is absent.
+    """
     file = gguf_file()
     folder = cache_folder() / f"smollm2-tokenizer-{SMOLLM2_FORMAT}-{file.stat().st_size}"
-    if (folder / "tokenizer_config.json").is_file():
-        return folder
-    with atomic_folder(folder, keep_existing=True) as temporary:
+
+    def content(place: pathlib.Path) -> bytes:
+        files = [place / name for name in ("tokenizer.json", "tokenizer_config.json")]
+        return hashlib.sha256(b"".join(part.read_bytes() for part in files)).hexdigest().encode()
+
+    with contextlib.suppress(OSError):
+        if (folder / "sha256").read_bytes() == content(folder):
+            return folder
+    with atomic_folder(folder, keep_existing=not folder.exists()) as temporary:  # another process may make it too
         write_tokenizer(read_gguf(file), temporary)
+        (temporary / "sha256").write_bytes(content(temporary))
     return folder
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -20,7 +21,7 @@ from mtjax.experiments.config import Setup
 from mtjax.io.files import write_text
 from mtjax.io.journal import flat
 from mtjax.registry import plain_settings
-from mtjax.training.checkpoint import Checkpoints, abstract_state, place_of, read_state
+from mtjax.training.checkpoint import Checkpoints, Unreadable, abstract_state, place_of, read_state
 from mtjax.types import LanguageModel
 
 
@@ -135,8 +136,8 @@ class ResultsFolder:
             json.loads(json.dumps({name: x for name, x in plain_settings(of).items() if name not in free}))
             for of in (c, type(c)())
         )
-        kept, stored = self.folder / "methods.json", json.loads(file.read_text()) if file.exists() else settings
-        trained = json.loads(kept.read_text()) if kept.exists() else {}
+        kept = self.folder / "methods.json"
+        stored, trained = self._read(file, settings), self._read(kept, {})
         # A setting that an older version did not store had its default then.
         now, known = flat(settings), flat(defaults)
         before = {name: known.get(name) for name in now} | flat(stored)
@@ -154,12 +155,19 @@ class ResultsFolder:
             write_text(kept, json.dumps(trained | dict(methods), indent=1))
 
     def part(self, name: str, kind: type[Part], make: Callable[[], Part]) -> Part:
-        """One part: read if it exists, otherwise made and written, with the seconds that it took."""
+        """One part: read if it exists, otherwise made and written, with the seconds that it took and a checksum.
+
+        A damaged part is set aside and made again.
+        """
         file = self.folder / f"{name}.json"
+        if file.exists() and not _is_sound(file):
+            file.rename(file.with_suffix(".damaged"))
+            print(f"note: {file} is damaged; it is set aside and made again", flush=True)
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
             begun, made = time.perf_counter(), make()
-            write_text(file, json.dumps({"part": made, "seconds": time.perf_counter() - begun}, default=_to_json))
+            text = json.dumps({"part": made, "seconds": time.perf_counter() - begun}, default=_to_json)
+            write_text(file, f'{text[:-1]}, "crc32": {zlib.crc32(text.encode())}}}')
         kept = json.loads(file.read_text())
         self.seconds[name] = kept["seconds"]
         return msgspec.convert(kept["part"], kind, strict=False, dec_hook=lambda _, value: np.asarray(value))
@@ -179,8 +187,32 @@ class ResultsFolder:
 
         start = self.part(f"{name}/start", Start, make)
         shapes = abstract_state(jax.jit(model.init)(jax.random.key(0)))
-        read = {field: read_state(place, start.steps, shapes) for field, place in places.items()}
+        try:
+            read = {field: read_state(place, start.steps, shapes) for field, place in places.items()}
+        except Unreadable as error:
+            folders = " and ".join(str(place) for place in places.values())
+            raise InputError(f"the start model is damaged ({error}); delete {folders}: it is trained again") from error
         return dataclasses.replace(start, **read)
+
+    def _read(self, file: pathlib.Path, missing: dict[str, Any]) -> dict[str, Any]:
+        """A JSON object of the folder; InputError if it is damaged."""
+        try:
+            return dict(json.loads(file.read_text())) if file.exists() else missing
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"{file} is damaged ({error!r:.80}); expected the settings of the results: restore it, use another "
+                "--output, or delete the folder"
+            ) from error
+
+
+def _is_sound(file: pathlib.Path) -> bool:
+    """Whether the file of a part is complete and as it was written; those of earlier versions have no checksum."""
+    text, found, end = file.read_bytes().rpartition(b', "crc32": ')
+    try:
+        kept = json.loads(text + b"}" if found else end)
+        return {"part", "seconds"} <= kept.keys() and (not found or zlib.crc32(text + b"}") == int(end[:-1]))
+    except (ValueError, AttributeError):
+        return False
 
 
 def _to_json(value: Any) -> Any:

@@ -13,6 +13,7 @@ from mtjax.experiments.experiment import PLAIN, START, Experiment, Method, Minin
 from mtjax.experiments.findings import Arms, Outcome
 from mtjax.experiments.results import Measured, MinedProblems, Record, ResultsFolder
 from mtjax.experiments.stages import Stages
+from mtjax.io.lock import locked
 from mtjax.types import Params
 
 STAGES = {"train the start": r"start-\d+/start", "mine": "mined", "measure the start": r"start(-\d+/test)?"}
@@ -23,8 +24,14 @@ def run(c: Setup, e: Experiment, log: Callable[[str], None] = print) -> Outcome:
     """Train and measure everything that the results folder does not hold yet.
 
     Raises:
-        InputError: other settings than the folder's; a start model whose stop rule did not hold within its budget.
+        InputError: other settings than the folder's; a start model whose stop rule did not hold within its budget;
+            another process is at work in the folder.
     """
+    with locked(c.output):
+        return _run(c, e, log)
+
+
+def _run(c: Setup, e: Experiment, log: Callable[[str], None]) -> Outcome:
     stages, kept = Stages(c, log), ResultsFolder(c, e.free, e.described)
     test = c.test_source.problems().items
     early_at = None if e.small is None else e.small[1].start_at

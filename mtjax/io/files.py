@@ -7,7 +7,9 @@ the old content or the new one.
 import contextlib
 import os
 import pathlib
+import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 
@@ -53,12 +55,14 @@ def atomic_folder(path: str | os.PathLike[str], *, keep_existing: bool = False) 
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary, old = (path.with_name(_temporary_name(path.name)) for _ in range(2))
+    temporary = path.with_name(_temporary_name(path.name))
+    old = temporary.with_suffix(".old")
     temporary.mkdir()
     try:
         yield temporary
-        for file in filter(pathlib.Path.is_file, temporary.rglob("*")):
-            _sync(file)
+        for place in (*temporary.rglob("*"), temporary):
+            if not place.is_symlink():
+                _sync(place)
         if path.exists() and not keep_existing:
             path.rename(old)
         try:
@@ -85,6 +89,28 @@ def is_lfs_pointer(path: str | os.PathLike[str]) -> bool:
 def _temporary_name(name: str) -> str:
     """A hidden name beside `name` that no other process uses."""
     return f".{name}.{uuid.uuid4().hex[:8]}.tmp"
+
+
+def delete_temporary(folder: pathlib.Path, older_than: float = 0.0) -> None:
+    """Delete what killed processes left unfinished in a folder, if it was not changed for so many seconds.
+
+    A folder that was moved away to be replaced, and was not, is moved back. Where other processes may be writing, as in
+    a cache, give an age.
+    """
+    for place in folder.glob(".*"):
+        found = _TEMPORARY.fullmatch(place.name)
+        with contextlib.suppress(OSError):  # another process may delete it too
+            if found is None or time.time() - place.lstat().st_mtime < older_than:
+                continue
+            if found[2] == "old" and not (folder / found[1]).exists():
+                place.rename(folder / found[1])
+            elif place.is_dir() and not place.is_symlink():
+                shutil.rmtree(place)
+            else:
+                place.unlink()
+
+
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.(tmp|old)")
 
 
 def _sync(path: pathlib.Path) -> None:

@@ -1,25 +1,29 @@
 """Crash-safe store for numbered JSON records: a killed job resumes without losing or repeating a record.
 
-While a job runs, its records are appended to `<file>.part` in the order they come; a line that a crash tore is cut off
-at the next start. When all are there they are written in order of their numbers to `<file>`, atomically. The manifest,
-written first, holds the settings that the records depend on; a job with other settings is refused.
+While a job runs, its records are appended to `<file>.part` in the order they come, each line after the CRC-32 of its
+record. At the next start a line that a crash tore is cut off, and a damaged one is moved to `<file>.damaged` and made
+again; the others stay. When all are there they are written in order of their numbers to `<file>`, atomically and
+without checksums. The manifest, written first, holds the settings that the records depend on; a job with other settings
+is refused.
 """
 
-import fcntl
+import contextlib
 import json
 import os
 import pathlib
 import re
+import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mtjax.errors import InputError
+from mtjax.errors import InputError, StorageError
 from mtjax.io.files import atomic_file, write_text
+from mtjax.io.lock import locked
 
 MANIFEST = "manifest.json"
 """The file with what the records of a folder depend on (`settings`) and what else a reader wants to know (`about`)."""
 
-_NUMBER = re.compile(rb'\{"schema": [0-9]+, "number": ([0-9]+),')
+_NUMBER = re.compile(rb'([0-9a-f]{8} )?(\{"schema": [0-9]+, "number": ([0-9]+)[,}].*)\n', re.DOTALL)
 
 
 class Journal:
@@ -45,7 +49,9 @@ class Journal:
         self.folder, self.count = pathlib.Path(folder), count
         self.file, self.part = self.folder / file, self.folder / f"{file}.part"
         self.places: dict[int, tuple[int, int]] = {}  # number -> where its line starts in the part, and its length
-        self._lock = locked(self.folder)
+        self.damaged = self.folder / f"{file}.damaged"
+        self._stack = contextlib.ExitStack()
+        self._stack.enter_context(locked(self.folder))
         try:
             files = (self.file.name, self.part.name)
             self.before = settle(self.folder, files, settings, about, overwrite).get("about", {})
@@ -55,7 +61,7 @@ class Journal:
                 self._read()
                 self._out = self.part.open("ab")
         except BaseException:
-            os.close(self._lock)
+            self._stack.close()
             raise
 
     @property
@@ -77,7 +83,8 @@ class Journal:
         places: dict[int, tuple[int, int]] = {}
         for number, record in records:
             if number not in self.places and number not in places:
-                line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace") + b"\n"
+                text = json.dumps(record, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+                line = b"%08x %b\n" % (zlib.crc32(text), text)
                 places[number] = (end + len(lines), len(line))
                 lines += line
         self._out.write(lines)
@@ -86,7 +93,7 @@ class Journal:
         self.places |= places
 
     def finish(self) -> None:
-        """Write all records in order to the file; RuntimeError if one is missing."""
+        """Write all records in order to the file; RuntimeError if one is missing, StorageError if one is damaged."""
         if self.finished:
             return
         if missing := self.missing():
@@ -95,7 +102,12 @@ class Journal:
             for number in range(self.count):
                 start, length = self.places[number]
                 part.seek(start)
-                out.write(part.read(length))
+                found = _record(part.read(length))
+                if found is None or found[0] != number:
+                    raise StorageError(
+                        f"{self.part}: record {number} is damaged; run the command again to make it again"
+                    )
+                out.write(found[1] + b"\n")
         self._out.close()
         self.part.unlink()
 
@@ -103,20 +115,58 @@ class Journal:
         """Release the folder; its content stays."""
         if hasattr(self, "_out"):
             self._out.close()
-        os.close(self._lock)
+        self._stack.close()
 
     def _read(self) -> None:
-        """Find the complete records, and cut off what a crash tore."""
-        whole = 0
-        if self.part.exists():
-            with self.part.open("rb") as lines:
-                for line in lines:
-                    match = _NUMBER.match(line)
-                    if match is None or not line.endswith(b"\n"):
-                        break
-                    self.places.setdefault(int(match[1]), (whole, len(line)))
-                    whole += len(line)
-            os.truncate(self.part, whole)
+        """Find the complete records, cut off what a crash tore, and set damaged lines aside."""
+        if not self.part.exists():
+            return
+        damaged, end = self._find()
+        if damaged:
+            with (
+                self.part.open("rb") as part, self.damaged.open("ab") as aside,
+                atomic_file(self.part) as kept, kept.open("wb") as out,
+            ):  # fmt: skip
+                for number, line in enumerate(part, 1):
+                    (aside if number in damaged else out).write(line)
+            listed = ", ".join(map(str, damaged[:8])) + (", ..." if len(damaged) > 8 else "")
+            print(
+                f"note: {self.part}: {len(damaged)} damaged lines ({listed}) are now in {self.damaged.name}, and "
+                "their records are made again",
+                flush=True,
+            )
+            _, end = self._find()
+        os.truncate(self.part, end)
+
+    def _find(self) -> tuple[list[int], int]:
+        """Note the places of the intact records; the numbers of damaged lines, and where the last whole line ends."""
+        self.places, damaged, end = {}, [], 0
+        with self.part.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.endswith(b"\n"):
+                    break  # a crash tore it
+                found = _record(line)
+                if found is None or found[0] >= self.count:
+                    damaged.append(number)
+                else:
+                    self.places.setdefault(found[0], (end, len(line)))
+                end += len(line)
+        return damaged, end
+
+
+def _record(line: bytes) -> tuple[int, bytes] | None:
+    """Number and text of the record in a line of a part; None if it is damaged.
+
+    Parts of earlier versions have no checksums: a line without one must be JSON.
+    """
+    match = _NUMBER.fullmatch(line)
+    if match is None:
+        return None
+    try:
+        sound = zlib.crc32(match[2]) == int(match[1], 16) if match[1] else isinstance(json.loads(match[2]), dict)
+    except ValueError:
+        return None
+    return (int(match[3]), match[2]) if sound else None
 
 
 def flat(tree: Any, name: str = "") -> dict[str, Any]:
@@ -176,27 +226,3 @@ def settle(
         said = "; ".join(f"{name} was {was.get(name)!r:.60}, is {is_now.get(name)!r:.60}" for name in differing[:8])
         raise InputError(f"'{folder}' was begun with other settings: {said}. Use another folder, or --overwrite")
     return before
-
-
-def locked(folder: pathlib.Path) -> int:
-    """A file descriptor that holds the lock of the folder, which is created if it is missing; closing it releases it.
-
-    Raises InputError if the folder cannot be created or written to, and if another process holds the lock.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError as error:
-        why = "is a file" if folder.is_file() else f"cannot be used ({error.strerror})"
-        raise InputError(f"'{folder}' {why}; expected a folder for the results; choose another --output") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not os.access(folder, os.W_OK):
-            raise InputError(f"'{folder}' cannot be written to; choose another --output")
-    except BlockingIOError:
-        os.close(lock)
-        raise InputError(f"another process is at work in '{folder}'; wait for it, or choose another --output") from None
-    except InputError:
-        os.close(lock)
-        raise
-    return lock

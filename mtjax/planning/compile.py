@@ -1,5 +1,6 @@
 """Compile a planned program for hardware that is not here, and read everything that the compiler reports about it."""
 
+import contextlib
 import hashlib
 import json
 import math
@@ -48,7 +49,7 @@ def plan(config: Config, topology: Topology, said: str, *, level: str, phase: st
     package = "libtpu" if hardware.platform == "tpu" else "jax-cuda12-plugin"
     versions = f"jax {jax.__version__}, {package} {metadata.version(package)}"
     file = _cache_file(planned, topology, level, versions)
-    if file.exists():
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # missing or damaged: compiled again
         return from_json(json.loads(file.read_text()) | {"config": said})
     compiled, log, refusal = _compile(planned)
     memory = _memory(planned, topology, compiled, refusal, scratch)

@@ -30,6 +30,7 @@ from mtjax.objectives import with_regularizers
 from mtjax.optim import make_optimizer
 from mtjax.runs.folder import prepare_folder
 from mtjax.runs.loading import decoding_of, load_any, origin_of
+from mtjax.runs.same_run import made_of
 from mtjax.training.live_filter import make_chooser
 from mtjax.training.monitors import HeldOutCoverage, HeldOutLoss
 from mtjax.training.reference import Reference, cached_reference, fingerprint_of, frozen_reference
@@ -59,6 +60,7 @@ class Run(NamedTuple):
     held_out: HeldOutLoss | None  # measures loss and metrics on the held-out source
     coverage: HeldOutCoverage | None  # measures pass@k on a held-out source
     origin: huggingface.Origin | None  # what an export keeps of the checkpoint that the run starts from
+    made_of: dict[str, str]  # digests of data, tokenizer and reference, by name
 
 
 def assemble(config: Config, start: Params | None = None, programs: dict[Any, Any] | None = None) -> Run:
@@ -120,8 +122,10 @@ def assemble(config: Config, start: Params | None = None, programs: dict[Any, An
         known = [*(held_out.names(state.params) if held_out else ()), *(coverage.names if coverage else ())]
         config.early_stopping.check(known)
     choose = make_chooser(config.live_filter, batches, model, config.objective, mesh, config.chunk)
+    unseen_of = None if held_out is None else held_out.batches.made_of
+    facts = made_of(tokenizer, batches.made_of, unseen_of, coverage, reference.fingerprint)
     parts = (config, folder, mesh, model, tokenizer, state, seed, reference, batches, choose)
-    return Run(*parts, programs[key], held_out, coverage, origin)
+    return Run(*parts, programs[key], held_out, coverage, origin, facts)
 
 
 def facts_of(config: Config) -> dict[str, str]:
@@ -204,7 +208,7 @@ def make_reference(
     if config.reference.kind == "frozen":
         # A copy, because the step reuses the buffers of the state.
         params = jax.tree.map(jnp.copy, params) if params is start else params
-        return Reference(frozen_reference(model, config.chunk), params)
+        return Reference(frozen_reference(model, config.chunk), params, fingerprint=fingerprint)
     belongs_to = {
         "weights": fingerprint,
         "precision": model.config.dtype,
@@ -220,7 +224,7 @@ def make_reference(
         shape = {"rows": config.batch_size, "length": config.data.sequence_length, "pad_id": tokenizer.pad_id}
         return {"reference_logprob": cache.logprobs(index, score, **shape)}
 
-    return Reference(cached_reference, None, partial(logprobs, "train"), partial(logprobs, "held_out"))
+    return Reference(cached_reference, None, partial(logprobs, "train"), partial(logprobs, "held_out"), fingerprint)
 
 
 def _keep_fingerprint(file: pathlib.Path, fingerprint: str) -> None:
@@ -228,7 +232,15 @@ def _keep_fingerprint(file: pathlib.Path, fingerprint: str) -> None:
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, json.dumps({"weights": fingerprint}))
-    elif (kept := json.loads(file.read_text())["weights"]) != fingerprint:
+        return
+    try:
+        kept = str(json.loads(file.read_text())["weights"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{file} cannot be read ({error!r:.80}); expected the fingerprint of the reference that this run began "
+            "with: if the model it started from is unchanged, delete this file, and it is written again"
+        ) from error
+    if kept != fingerprint:
         raise InputError(
             f"{file} says that this run began with a reference of fingerprint {kept}, but it is {fingerprint} now: the "
             "model it started from has changed; bring that back, or start again with another --run_dir"

@@ -1,10 +1,13 @@
 """A run's folder: which settings it may be started with again, and what of it is deleted for a new start."""
 
+import contextlib
 import dataclasses
 import functools
 import os
 import pathlib
 import shutil
+import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 from etils import epath
@@ -12,16 +15,43 @@ from etils import epath
 from mtjax.config import SNAPSHOT, Config, as_kept, read_run
 from mtjax.distributed import hosts
 from mtjax.errors import InputError
-from mtjax.training.checkpoint import check_address, folders_of, place_of, saved_steps
+from mtjax.io.files import write_text
+from mtjax.io.lock import LOCK, locked
+from mtjax.training.checkpoint import check_address, folders_of, place_of, read_about, saved_steps
 
 MAY_CHANGE = frozenset(
-    {"steps", "run_dir", "overwrite", "export", "export_dtype", "log_every", "tensorboard", "checkpoint"}
-    | {"early_stopping"}
+    {"steps", "run_dir", "overwrite", "accept_changed_data", "export", "export_dtype", "log_every", "tensorboard"}
+    | {"checkpoint", "early_stopping"}
     | {"self_check", "min_target_share", "mesh", "micro_batches", "chunk"}
     | {"data.max_dropped", "data.max_unknown", "data.max_repeats"}
 )
 """Settings that a resumed run may have otherwise than its snapshot. Another mesh, as of more devices or fewer,
 other micro-batches and another chunk sum the same numbers in another order: equal but for rounding."""
+
+DATA = ("data.source", "data.tokenizer", "held_out.source", "coverage.source")
+"""Settings that may differ too with `accept_changed_data`, as after data were moved: what they give is compared."""
+
+
+@contextlib.contextmanager
+def locked_run(config: Config) -> Iterator[None]:
+    """Hold the locks of the run folder and of `checkpoint.folder`, on host 0; an object store has none.
+
+    Raises:
+        InputError: another process trains there; names its process id, host and start. Or no such folder can be.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def lock() -> None:
+            _check_place(config)
+            stack.enter_context(locked(config.run_dir, "--run_dir"))
+            elsewhere = config.checkpoint.folder
+            if elsewhere is not None and "://" not in elsewhere:
+                place = pathlib.Path(elsewhere).expanduser()
+                if place.resolve() != pathlib.Path(config.run_dir).resolve():
+                    stack.enter_context(locked(place, "--checkpoint.folder"))
+
+        hosts.on_first(lock)
+        yield
 
 
 KEPT: dict[str, Any] = {"data.boundary": "raise", "data.task.strip": True, "data.task.special_tokens": "control"}
@@ -68,36 +98,25 @@ def kept_settings(before: Config, now: Config) -> dict[str, Any]:
 
 def _check_folder(config: Config) -> dict[str, Any]:
     """The settings that a run in the folder has settled, such as the end of the schedule, if it can be this run's."""
+    _check_place(config)
     folder = pathlib.Path(config.run_dir)
-    inside = next((place for place in (folder, *folder.parents) if place.exists()), folder)
-    if not config.run_dir.strip() or not inside.is_dir() or not os.access(inside, os.W_OK):
-        why = f"'{inside}' is a file" if inside.is_file() else f"'{inside}' cannot be written to"
-        why = why if config.run_dir.strip() else "empty"
-        raise InputError(f"run_dir '{config.run_dir}': {why}; expected a folder of the run's own; change --run_dir")
-    if config.checkpoint.folder is not None:
-        check_address(config.checkpoint.folder)
     kept, elsewhere = folder / "config.py", snapshot_elsewhere(config)
     if not kept.exists() and not config.overwrite and elsewhere is not None and elsewhere.exists():
         folder.mkdir(parents=True, exist_ok=True)  # this machine is new to the run
-        kept.write_text(elsewhere.read_text())
+        write_text(kept, elsewhere.read_text())
     new = config.overwrite or not kept.exists()
+    checkpoints = folders_of(folder, config.checkpoint.folder)[0]
+    done = saved_steps(checkpoints)
     is_run = kept.is_file() and kept.read_text(errors="replace").startswith(SNAPSHOT)
-    if config.overwrite and folder.exists() and any(folder.iterdir()) and not is_run:
+    inside = [place for place in folder.iterdir() if place.name != LOCK] if folder.exists() else []
+    if config.overwrite and inside and not is_run:
         raise InputError(
             f"run_dir '{folder}' is no run folder (no snapshot config.py), and --overwrite deletes nothing else; empty "
             "it yourself, or choose another --run_dir"
         )
-    before = config if new else read_run(folder)
-    end = config.optim.schedule_steps or before.optim.schedule_steps or before.steps
-    kept_here = kept_settings(before, config)
-    settled = {"optim.schedule_steps": end} | kept_here
-    if kept_here:
-        listed = ", ".join(f"{name}={value!r}" for name, value in kept_here.items())
-        print(f"note: {folder} was begun with {listed} and goes on so; today's default is another", flush=True)
-    if differing := {} if new else changed(as_kept(before), as_kept(_settled(config, settled))):
-        listed = "; ".join(f"{name} was {old!r:.60}, is {now!r:.60}" for name, (old, now) in differing.items())
-        raise InputError(f"{folder} holds a run with other settings: {listed}. Use another --run_dir, or --overwrite")
-    done = saved_in(config)
+    ends = {"optim.schedule_steps": config.optim.schedule_steps or config.steps}
+    settled = ends if new else _settled_by(kept, config, checkpoints, done)
+    done = [] if config.overwrite else done
     if done and new:
         raise InputError(f"{folder} has checkpoints, but no config.py that says of what; choose another --run_dir")
     if done and done[-1] > config.steps:
@@ -117,6 +136,59 @@ def saved_in(config: Config) -> list[int]:
     )
 
 
+def _settled_by(file: pathlib.Path, config: Config, checkpoints: epath.Path, done: list[int]) -> dict[str, Any]:
+    """The settings that the run of a snapshot has settled, by dotted name, if `config` may resume it.
+
+    A snapshot that is damaged is restored from the newest checkpoint, which holds it too.
+    """
+
+    def read(folder: pathlib.Path) -> tuple[dict[str, Any], dict[str, tuple[Any, Any]]]:
+        before = read_run(folder)
+        end = config.optim.schedule_steps or before.optim.schedule_steps or before.steps
+        settled = {"optim.schedule_steps": end} | kept_settings(before, config)
+        differing = changed(as_kept(before), as_kept(_settled(config, settled)))
+        names = [name for name in differing if not (config.accept_changed_data and name.startswith(DATA))]
+        return settled, {name: differing[name] for name in names}
+
+    refusal = None
+    try:
+        settled, differing = read(file.parent)
+    except InputError as error:
+        settled, differing, refusal = {}, {}, error
+    text = read_about(checkpoints, done[-1]).get("snapshot") if done and (refusal or differing) else None
+    if isinstance(text, str) and text != file.read_text(errors="replace"):
+        with tempfile.TemporaryDirectory() as scratch, contextlib.suppress(InputError):
+            (pathlib.Path(scratch) / file.name).write_text(text)
+            restored, other = read(pathlib.Path(scratch))
+            if not other:
+                write_text(file, text)
+                print(f"note: {file} was damaged; it is restored from the checkpoint of step {done[-1]}")
+                settled, differing, refusal = restored, {}, None
+    if refusal is not None:
+        raise InputError(f"the snapshot of the run is damaged: {refusal}; use another --run_dir, or delete this one")
+    if differing:
+        listed = "; ".join(f"{name} was {old!r:.60}, is {now!r:.60}" for name, (old, now) in differing.items())
+        raise InputError(
+            f"{file.parent} holds a run with other settings: {listed}. Use another --run_dir, or --overwrite"
+        )
+    if kept := {name: value for name, value in settled.items() if name in KEPT}:
+        listed = ", ".join(f"{name}={value!r}" for name, value in kept.items())
+        print(f"note: {file.parent} was begun with {listed} and goes on so; today's default is another", flush=True)
+    return settled
+
+
+def _check_place(config: Config) -> None:
+    """InputError for a run folder that cannot be one, and for an address of checkpoints that cannot be reached."""
+    folder = pathlib.Path(config.run_dir)
+    inside = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+    if not config.run_dir.strip() or not inside.is_dir() or not os.access(inside, os.W_OK):
+        why = f"'{inside}' is a file" if inside.is_file() else f"'{inside}' cannot be written to"
+        why = why if config.run_dir.strip() else "empty"
+        raise InputError(f"run_dir '{config.run_dir}': {why}; expected a folder of the run's own; change --run_dir")
+    if config.checkpoint.folder is not None:
+        check_address(config.checkpoint.folder)
+
+
 def snapshot_elsewhere(config: Config) -> epath.Path | None:
     """Where a second snapshot is, with the checkpoints, so that a new machine can go on; None where they are here."""
     return None if config.checkpoint.folder is None else place_of(config.checkpoint.folder) / "config.py"
@@ -134,7 +206,7 @@ def begin(config: Config) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for place in folder.iterdir() if config.overwrite else ():
-            if place.name != "reference.json":
+            if place.name not in ("reference.json", LOCK):
                 shutil.rmtree(place) if place.is_dir() else place.unlink()
         for there in folders_of(folder, config.checkpoint.folder) if config.overwrite else ():
             if there.exists():

@@ -17,6 +17,7 @@ from mtjax.model.decoder import DecoderConfig
 from mtjax.model.export import Origin
 from mtjax.model.language_model import make_language_model
 from mtjax.optim import make_optimizer
+from mtjax.runs.same_run import check_tokenizer
 from mtjax.sampling.decoding import Decoding
 from mtjax.training.checkpoint import Unreadable, folders_of, read_state, saved_steps
 from mtjax.training.step import TrainState, init_state, state_shardings
@@ -65,8 +66,9 @@ def load_any(
     if _is_run(folder):
         shape, own, end_ids = _describe(str(folder))
         model = make_language_model(shape if dtype is None else dataclasses.replace(shape, dtype=dtype))
-        params, taken = _read_params(folder, model, mesh, step)
-        loaded = Loaded(model, params, *_with_end_ids(tokenizer, own, end_ids), taken)
+        its_tokenizer, end_ids = _with_end_ids(tokenizer, own, end_ids)
+        params, taken = _read_params(folder, model, mesh, step, None if tokenizer else its_tokenizer)
+        loaded = Loaded(model, params, its_tokenizer, end_ids, taken)
     elif step is not None:
         raise InputError(f"step={step}: only a run folder has steps, and {name!r} is none; leave --step out")
     else:
@@ -132,9 +134,10 @@ def origin_of(name: str) -> Origin | None:
 
 
 def _read_params(
-    folder: pathlib.Path, model: LanguageModel, mesh: Mesh | None, step: int | Literal["best"] | None
-) -> tuple[Params, int]:
-    """The parameters of a run, and the step of their checkpoint."""
+    folder: pathlib.Path, model: LanguageModel, mesh: Mesh | None, step: int | Literal["best"] | None,
+    tokenizer: Tokenizer | None,
+) -> tuple[Params, int]:  # fmt: skip
+    """The parameters of a run, and the step of their checkpoint; its tokenizer is checked where one is given."""
     config = settings.read_run(folder)
     # The optimizer's state is restored too and dropped, because a checkpoint is read as a whole.
     optimizer = make_optimizer(config.optim, config.steps)
@@ -152,6 +155,8 @@ def _read_params(
         asked = "" if step is None else f"; got step={step}"
         raise InputError(f"run folder {folder} has checkpoints of steps {steps}{asked}; expected at least one")
     taken = step if isinstance(step, int) else steps[-1]
+    if tokenizer is not None:
+        check_tokenizer(checkpoints, taken, tokenizer)
     try:
         state: TrainState = read_state(checkpoints, taken, like)
     except Unreadable as error:

@@ -1,6 +1,7 @@
 """The training loop: a run from its first step, or its newest checkpoint, to its last step or a signal."""
 
-import dataclasses
+import contextlib
+import json
 import signal
 import sys
 from collections.abc import Callable
@@ -22,11 +23,12 @@ from mtjax.model import huggingface
 from mtjax.model.attention import choice_for
 from mtjax.optim import describe_schedule
 from mtjax.runs.assembly import Run, assemble
-from mtjax.runs.folder import begin, check_shared, snapshot_elsewhere
+from mtjax.runs.folder import begin, check_shared, locked_run, snapshot_elsewhere
 from mtjax.runs.loading import decoding_of
+from mtjax.runs.same_run import resumed, snapshot_of, started
 from mtjax.training import step as stepping
 from mtjax.training.alarms import Alarms, read_log
-from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of, saved_steps
+from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of, read_about, saved_steps
 from mtjax.training.early_stopping import BestSoFar, measured
 from mtjax.training.metrics_log import MetricsLog, Progress, cut_back, flops_per_token, peak_flops
 from mtjax.types import LanguageModel, Params, short_repr
@@ -66,7 +68,12 @@ def train(
         InputError: bad settings, data or checkpoint. Nothing has been written then, and nothing deleted.
         NonFiniteLoss: names the step and its examples; the last checkpoint stays as it was.
     """
-    run = assemble(config, start, programs)
+    with locked_run(config):
+        return _train(assemble(config, start, programs), watch)
+
+
+def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
+    """Train an assembled run whose folder is locked."""
     config, folder, mesh, model, reference = run.config, run.folder, run.mesh, run.model, run.reference
     state, batches, held_out, coverage = run.state, run.batches, run.held_out, run.coverage
 
@@ -85,12 +92,17 @@ def train(
     best = Checkpoints(places[1], 1, made_by)
     found = None if anew else checkpoints.restore_latest(abstract_state(state))
     first, state = found or (0, state)
+    changes = []
     if found:
+        changes = hosts.on_first(lambda: resumed(config, places[0], first, run.made_of))
         announce(run, first)
+    about = {"made_of": run.made_of, "changes": changes, "snapshot": snapshot_of(config)}
     if hosts.index() == 0:
         elsewhere = snapshot_elsewhere(config)
         for place in (folder, *([] if elsewhere is None else [elsewhere.parent])):
-            settings.write_snapshot(place, dataclasses.replace(config, overwrite=False))
+            settings.write_snapshot(place, started(config))
+        if changes:
+            write_text(folder / "changes.json", json.dumps(changes, indent=1) + "\n")
         cut_back(folder / "metrics.jsonl", first if found else -1)
 
     # The loop. A step's numbers are read while the next one runs; none is saved before it is known to be finite.
@@ -100,7 +112,16 @@ def train(
     count = sum(x.size for x in jax.tree.leaves(state.params)) - (0 if shape.tied else shape.vocab_size * shape.width)
     flops = flops_per_token(count, shape.layers, shape.heads, shape.head_dim, config.data.sequence_length)
     progress = Progress(config.steps, first, flops, peak_flops(list(mesh.devices.flat)))
-    so_far = BestSoFar(config.early_stopping, hosts.on_first(lambda: measured(logged, config.early_stopping)))
+    so_far = BestSoFar(config.early_stopping)
+    name = so_far.settings.metric
+    seen = dict(measured(logged, config.early_stopping))
+    if not anew:  # the log may have lost lines
+        kept = {n: read_about(places[1], n).get(name) for n in best.steps() if n <= first}
+        seen |= {n: value for n, value in kept.items() if value is not None and n not in seen}
+        if hosts.index() == 0 and first - (last := logged[-1]["step"] if logged else 0) >= config.log_every:
+            print(f"note: {folder / 'metrics.jsonl'} has no lines of steps {last + 1} to {first}")
+    for item in hosts.on_first(lambda: sorted(seen.items())):
+        so_far.see(item[0], {name: item[1]})
     waiting: tuple[int, Any, Any] | None = None
 
     def note(number: int, values: dict[str, float], wall: dict[str, float]) -> None:
@@ -155,11 +176,12 @@ def train(
                 waiting = (number, values, batch.extras["segment_id"])
                 if so_far.see(number, values):
                     settle()
-                    best.save(number, state)
+                    best.save(number, state, about | {name: float(values[name])})
                 ended = ended or bool(so_far.ended)
                 if number % config.checkpoint.every == 0 or number == config.steps or stop or ended:
                     settle()
-                    checkpoints.save(number, state)
+                    log.sync()
+                    checkpoints.save(number, state, about)
                 if stop == signal.SIGINT:
                     exit_code = ExitCode.INTERRUPTED
                 elif stop and not ended and number < config.steps:
@@ -168,11 +190,12 @@ def train(
                     break
             settle()
         finally:
-            progress.close()
-            log.close()
-            if hosts.count() == 1 or isinstance(sys.exception(), NonFiniteLoss | None):  # or a host may not come
-                checkpoints.close()
-                best.close()
+            with contextlib.ExitStack() as closing:  # each is closed, whatever the others raise
+                if hosts.count() == 1 or isinstance(sys.exception(), NonFiniteLoss | None):  # or a host may not come
+                    closing.callback(best.close)
+                    closing.callback(checkpoints.close)
+                closing.callback(log.close)
+                closing.callback(progress.close)
     if so_far.ended:
         print(f"early    stop at step {int(state.step)}: {so_far.ended}")
     finished = bool(so_far.ended) or int(state.step) >= config.steps

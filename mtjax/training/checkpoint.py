@@ -1,6 +1,7 @@
 """Orbax checkpoints: written in the background and atomically, restored to the shardings of the mesh."""
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -16,13 +17,16 @@ from etils import epath
 from mtjax.distributed import hosts
 from mtjax.errors import InputError, StorageError
 from mtjax.io.files import write_text
+from mtjax.training.checksums import checksums, leaf_names
 
 # Files beside the checkpoints, to name the first difference: every leaf's shape, and the objective's settings.
 SHAPES, MADE_BY = "shapes.json", "made_by.json"
+METADATA = "_CHECKPOINT_METADATA"
+"""Orbax's file in a checkpoint, which also holds the checksum of each leaf and what `Checkpoints.save` is told."""
 
 
 class Unreadable(RuntimeError):
-    """A corrupted checkpoint. The message is the first line of the error of Orbax."""
+    """A corrupted checkpoint. The message is the first line of the error of Orbax, or names a leaf that differs."""
 
 
 class Checkpoints:
@@ -44,6 +48,7 @@ class Checkpoints:
             max_to_keep=keep,
             create=True,
             enable_async_checkpointing=True,
+            cleanup_tmp_directories=True,
             # Hosts meet under the step's number: two folders that save one step at once must not meet each other.
             multiprocessing_options=ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=self.folder.name),
         )
@@ -54,15 +59,20 @@ class Checkpoints:
         """Steps with a complete checkpoint, oldest first."""
         return sorted(self.manager.all_steps())
 
-    def save(self, step: int, state: Any) -> None:
-        """Start writing `state` under `step`, unless it exists; StorageError where this or the one before failed."""
+    def save(self, step: int, state: Any, about: Mapping[str, Any] | None = None) -> None:
+        """Start writing `state` under `step`, unless it exists; StorageError where this or the one before failed.
+
+        Checksums of the leaves are kept in the checkpoint, and so is `about` (JSON); `read_about` gives it back.
+        """
         if step in self.steps():
             return
         with self._writing(f"saved at step {step}, or before it,"):
             for name, what in ((SHAPES, _shapes(state)), (MADE_BY, self.made_by)):
                 if what and hosts.index() == 0 and not (self.folder / name).exists():
                     write_text(self.folder / name, json.dumps(what, indent=1))
-            self.manager.save(step, args=ocp.args.StandardSave(state))
+            kept = {"checksums": checksums(state), "about": dict(about or {})}
+            kept["digest"] = _digest_of(kept)
+            self.manager.save(step, args=ocp.args.StandardSave(state), custom_metadata=kept)
 
     def restore_latest(self, like: Any) -> tuple[int, Any] | None:
         """The newest readable checkpoint as `(step, state)`; None when there is none.
@@ -160,9 +170,30 @@ def abstract_state(state: Any) -> Any:
 
 def _shapes(tree: Any) -> dict[str, list[int]]:
     """Shape of each leaf by its path."""
-    flat, _ = jax.tree_util.tree_flatten_with_path(tree)
-    name = lambda part: str(getattr(part, "key", getattr(part, "name", getattr(part, "idx", part))))
-    return {"/".join(map(name, path)): list(leaf.shape) for path, leaf in flat}
+    return {name: list(leaf.shape) for name, leaf in zip(leaf_names(tree), jax.tree.leaves(tree), strict=True)}
+
+
+def _metadata(folder: epath.Path, step: int) -> dict[str, Any]:
+    """What `Checkpoints.save` kept in a checkpoint; empty for one of an earlier version. Unreadable if damaged."""
+    file = folder / str(step) / METADATA
+    try:
+        kept = dict(json.loads(file.read_text()).get("custom_metadata") or {}) if file.exists() else {}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise Unreadable(f"{METADATA} is damaged ({error!r:.80})") from error
+    if kept and kept.pop("digest", None) != _digest_of(kept):
+        raise Unreadable(f"{METADATA} is damaged: it does not have its own checksum")
+    return kept
+
+
+def _digest_of(kept: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def read_about(folder: epath.Path, step: int) -> dict[str, Any]:
+    """The `about` of a checkpoint; empty for one of an earlier version, or where it cannot be read."""
+    with contextlib.suppress(Unreadable, OSError):
+        return dict(_metadata(folder, step).get("about", {}))
+    return {}
 
 
 def read_state(folder: epath.Path, step: int, like: Any, made_by: Mapping[str, str] | None = None) -> Any:
@@ -171,7 +202,7 @@ def read_state(folder: epath.Path, step: int, like: Any, made_by: Mapping[str, s
     Raises:
         InputError: it is of another model or optimizer, or of another objective than `made_by`, where that is given;
             names the first difference.
-        Unreadable: it is corrupted.
+        Unreadable: it is corrupted, or its numbers do not have the checksums that were saved with them.
     """
     _refuse_other(folder, step, SHAPES, "model or optimizer", _shapes(like))
     _refuse_other(folder, step, MADE_BY, "objective", dict(made_by or {}))
@@ -183,9 +214,15 @@ def read_state(folder: epath.Path, step: int, like: Any, made_by: Mapping[str, s
         store = ts.KvStore.open({"driver": "ocdbt", "base": address if "://" in address else local}).result()
         store.list().result()
         with ocp.StandardCheckpointer() as checkpointer:
-            return checkpointer.restore(place, like)
+            state = checkpointer.restore(place, like)
     except Exception as error:  # Orbax raises ValueError, KeyError, OSError and bare Exception
         raise Unreadable(first_line(error)) from error
+    if saved := _metadata(folder, step).get("checksums"):
+        found = checksums(state)
+        damaged = sorted(name for name in saved.keys() | found.keys() if saved.get(name) != found.get(name))
+        if damaged:
+            raise Unreadable(f"the numbers of {len(damaged)} of its arrays are damaged, such as {damaged[0]}")
+    return state
 
 
 def first_line(error: BaseException) -> str:

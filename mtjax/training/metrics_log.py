@@ -3,30 +3,42 @@
 import contextlib
 import json
 import math
+import os
 import pathlib
 import sys
 import time
 import timeit
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from mtjax.distributed import hosts
+from mtjax.errors import StorageError
 from mtjax.io.files import write_text
 from mtjax.reporting.histogram import bins_in_order
 
 
 def cut_back(file: pathlib.Path, step: int) -> None:
-    """Drop the lines of steps after `step`, and a torn last one, so that a resumed run repeats none."""
+    """Drop the lines of steps after `step`, and a torn last one, so that a resumed run repeats none.
+
+    Lines that are damaged are dropped too, and named.
+    """
     if not file.exists():
         return
-    kept = []
-    for line in file.read_text(errors="replace").splitlines():
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            kept += [line] if json.loads(line)["step"] <= step else []
-    write_text(file, "".join(line + "\n" for line in kept))
+    kept, damaged = [], []
+    for number, line in enumerate(file.read_bytes().splitlines(keepends=True), 1):
+        try:
+            values = json.loads(line)
+            if not all(isinstance(value, int | float) for value in values.values()):
+                raise TypeError("expected numbers")
+            kept += [line.decode()] if values["step"] <= step else []
+        except (ValueError, KeyError, TypeError, AttributeError):
+            damaged += [number] if line.endswith(b"\n") else []
+    if damaged:
+        print(f"note: {file}: damaged lines are left out ({', '.join(map(str, damaged[:8]))})")
+    write_text(file, "".join(line.rstrip("\n") + "\n" for line in kept))
 
 
 class MetricsLog:
@@ -37,6 +49,7 @@ class MetricsLog:
     """
 
     def __init__(self, folder: pathlib.Path, tensorboard: bool, first: int = 0):
+        self.folder = folder
         self.file = (folder / "metrics.jsonl").open("a") if hosts.index() == 0 else None
         self.board: Any = None
         if tensorboard and self.file is not None:
@@ -45,19 +58,37 @@ class MetricsLog:
             self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=first + 1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Add one step's metrics."""
+        """Add one step's metrics; StorageError if they cannot be written."""
         if self.file is None:
             return
-        self.file.write(json.dumps({"step": step, **bins_in_order(values)}) + "\n")
-        self.file.flush()
-        for name, value in values.items() if self.board is not None else ():
-            self.board.add_scalar(name, value, step)
+        with self._writing():
+            self.file.write(json.dumps({"step": step, **bins_in_order(values)}) + "\n")
+            self.file.flush()
+            for name, value in values.items() if self.board is not None else ():
+                self.board.add_scalar(name, value, step)
+
+    def sync(self) -> None:
+        """Flush the lines to disk, before a checkpoint that follows them; StorageError if that fails."""
+        if self.file is not None:
+            with self._writing():
+                os.fsync(self.file.fileno())
 
     def close(self) -> None:
         """Close the files."""
         for writer in (self.file, self.board):
             if writer is not None:
-                writer.close()
+                with self._writing():
+                    writer.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(
+                f"metrics cannot be written in {self.folder} ({error.strerror or error}); the checkpoints stay as they "
+                "are: free some space, or fix the storage, and start again"
+            ) from error
 
 
 class Progress:
