@@ -199,7 +199,7 @@ def make_reference(
     if config.reference.kind == "frozen":
         # A copy, because the step reuses the buffers of the state.
         params = jax.tree.map(jnp.copy, params) if params is start else params
-        return Reference(frozen_reference(model, config.chunk), params)
+        return Reference(frozen_reference(model, config.chunk), params, shape=model.config)
     belongs_to = {
         "weights": fingerprint,
         "precision": model.config.dtype,

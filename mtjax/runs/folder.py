@@ -8,9 +8,10 @@ from typing import Any
 
 from etils import epath
 
-from mtjax.config import SNAPSHOT, Config, read_file
+from mtjax.config import Config, read_file, same_class
 from mtjax.distributed import hosts
 from mtjax.errors import InputError
+from mtjax.io.config_file import is_snapshot
 from mtjax.training.checkpoint import check_address, folders_of, place_of, saved_steps
 
 MAY_CHANGE = frozenset(
@@ -53,7 +54,7 @@ def _check_folder(config: Config) -> int:
         folder.mkdir(parents=True, exist_ok=True)  # this machine is new to the run
         kept.write_text(elsewhere.read_text())
     new = config.overwrite or not kept.exists()
-    is_run = kept.is_file() and kept.read_text(errors="replace").startswith(SNAPSHOT)
+    is_run = is_snapshot(kept)
     if config.overwrite and folder.exists() and any(folder.iterdir()) and not is_run:
         raise InputError(
             f"run_dir '{folder}' is no run folder (no snapshot config.py), and --overwrite deletes nothing else; empty "
@@ -124,10 +125,16 @@ def changed(before: Config, now: Config) -> dict[str, tuple[Any, Any]]:
     out: dict[str, tuple[Any, Any]] = {}
 
     def walk(a: Any, b: Any, name: str) -> None:
-        if type(a) is type(b) and dataclasses.is_dataclass(a):
+        if dataclasses.is_dataclass(a) and same_class(type(a), type(b)):
             for field in dataclasses.fields(a):
                 if name or field.name not in MAY_CHANGE:
                     walk(getattr(a, field.name), getattr(b, field.name), f"{name}.{field.name}".lstrip("."))
+        elif isinstance(a, tuple | list) and type(a) is type(b) and len(a) == len(b):
+            for number, (x, y) in enumerate(zip(a, b, strict=True)):
+                walk(x, y, f"{name}[{number}]")
+        elif type(a) is not type(b) and type(a).__qualname__ == type(b).__qualname__:
+            kind = type(b).__qualname__
+            out[name] = (f"the class {kind} as it was at the first start", f"the class {kind} as the file has it now")
         elif a != b:
             out[name] = (a, b)
 
