@@ -13,7 +13,7 @@ from mtjax.data.sources.memory import InConfigOnly
 from mtjax.distributed.sharding import MeshSpec
 from mtjax.errors import InputError
 from mtjax.io.command_line import parse
-from mtjax.io.config_file import SNAPSHOT, as_kept, module_at, read_module, snapshot
+from mtjax.io.config_file import SNAPSHOT, as_kept, is_snapshot, module_at, read_module, same_class, snapshot
 from mtjax.io.hashing import check_seed
 from mtjax.io.plain_snapshot import read_snapshot, write_snapshot
 from mtjax.model.decoder import DecoderConfig
@@ -24,7 +24,7 @@ from mtjax.training.early_stopping import EarlyStopping
 from mtjax.training.live_filter import LiveFilter
 from mtjax.training.monitors import CoverageConfig
 from mtjax.training.reference import ReferenceConfig
-from mtjax.validation import PositiveInt, check_types
+from mtjax.validation import Address, PositiveInt, check_types
 
 __all__ = [
     "SNAPSHOT",
@@ -39,6 +39,7 @@ __all__ = [
     "read_file",
     "read_module",
     "read_run",
+    "same_class",
     "snapshot",
     "write_snapshot",
 ]
@@ -53,7 +54,7 @@ class CheckpointConfig:
 
     every: PositiveInt = 100  # Steps between checkpoints; the last step is always saved.
     keep: PositiveInt = 3  # Newest checkpoints that stay, besides the best by held-out loss or `early_stopping`.
-    folder: str | None = None
+    folder: Annotated[str | None, Address] = None
     """Where they go; None is the run's own folder. An address such as `gs://bucket/run` where hosts share no folder."""
 
     def __post_init__(self) -> None:
@@ -146,7 +147,12 @@ def load(file: str | pathlib.Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         InputError: no such file, a file that fails or has no `config`, an unknown or wrong override.
     """
-    return parse(read_file(file), overrides, f"python -m mtjax.train {file}")
+    config = read_file(file)
+    own = pathlib.Path(file).absolute().parent
+    if (own / "metrics.jsonl").is_file() and is_snapshot(file) and pathlib.Path(config.run_dir).absolute() != own:
+        # A relative run_dir, read from another folder, or a run folder that was moved: it goes on where it is.
+        config = dataclasses.replace(config, run_dir=str(own))
+    return parse(config, overrides, f"python -m mtjax.train {file}")
 
 
 def read_file(file: str | pathlib.Path) -> Config:

@@ -10,6 +10,7 @@ The name then works on the command line (`objective:dpo`), in the messages about
 `python -m mtjax.list` and in the contract tests of the kind.
 """
 
+import contextlib
 import dataclasses
 import importlib
 import inspect
@@ -25,6 +26,9 @@ import tyro
 from mtjax.errors import InputError, suggest
 
 Entry = TypeVar("Entry", bound=Callable[..., Any])
+
+CONFIG_MODULE = "mtjax_config_"
+"""How the names of the modules that are made of config files begin."""
 
 REGISTRIES: dict[str, "Registry"] = {}
 """Every registry by its kind; `python -m mtjax.list` prints them."""
@@ -56,11 +60,11 @@ class Registry(Mapping[str, Any]):
 
         def add(entry: Entry) -> Entry:
             before = self._entries.get(name)
-            # A config file may be read again in one process, which defines its classes again.
-            if before is not None and (before.__module__, before.__qualname__) != (
-                entry.__module__,
-                entry.__qualname__,
-            ):
+            # A config file may be read again in one process, or an edited one: that defines its classes again.
+            is_own = before is not None and before.__module__.startswith(CONFIG_MODULE)
+            again = is_own and entry.__module__.startswith(CONFIG_MODULE)
+            where = lambda cls: (cls.__module__, cls.__qualname__)
+            if before is not None and not again and where(before) != where(entry):
                 raise ValueError(f"{self.kind} '{name}' is registered twice: {before} and {entry}")
             missing = [attribute for attribute in self.requires if not hasattr(entry, attribute)]
             if self.settings and not dataclasses.is_dataclass(entry):
@@ -71,6 +75,15 @@ class Registry(Mapping[str, Any]):
             return entry
 
         return add
+
+    @contextlib.contextmanager
+    def keeping(self) -> Iterator[None]:
+        """What is registered inside gives way to what was registered before."""
+        before = dict(self._entries)
+        try:
+            yield
+        finally:
+            self._entries |= before
 
     def __getitem__(self, name: str) -> Any:
         """The entry called `name`; KeyError for an unknown name (`find` answers with a suggestion)."""

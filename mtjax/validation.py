@@ -7,6 +7,7 @@ message, as the way out: `Annotated[float, Gt(0), "0.1 is usual"]`.
 import dataclasses
 import numbers
 import operator
+import re
 import types
 import typing
 from collections.abc import Callable
@@ -26,6 +27,13 @@ BOUNDS: tuple[tuple[type, Callable[[Any, Any], bool], str], ...] = (
 """Each kind of bound with its comparison and its words."""
 
 PositiveInt = Annotated[int, Ge(1)]  # A whole number of at least 1.
+
+
+class Address:
+    """Mark of a setting that may be an address on an object store, such as `gs://bucket/run`; others may not."""
+
+
+STORES = re.compile(r"(gs|gcs|s3|s3a|r2|az|abfss?|adl|wasbs?|oss|hdfs|dbfs|file|hf|https?)://\S+$", re.IGNORECASE)
 
 WORDS = {int: "a whole number", float: "a number", str: "text in quotes", bool: "True or False", type(None): "None"}
 
@@ -48,8 +56,27 @@ def check_types(settings: Any, name: str = "") -> None:
             hints_out = [mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, str)]
             raise InputError("; ".join([f"{dotted}={value!r:.80}: expected {wrong}", *hints_out]))
         for item in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(item, str) and Address not in getattr(hint, "__metadata__", ()):
+                refuse_address(dotted, item)
             if dataclasses.is_dataclass(item) and not isinstance(item, type):
                 check_types(item, dotted)
+
+
+def refuse_address(name: str, value: str) -> None:
+    """InputError for a setting or argument that is an address on an object store, which would become a folder `gs:`."""
+    last = name.rpartition(".")[2]
+    known = WRITTEN if value.lower().startswith("http") else WRITTEN | READ
+    if not STORES.match(value) or last not in known or name.startswith("server."):
+        return
+    way_out = "copy it to this machine, or mount it, and name the folder"
+    if name == "run_dir":
+        way_out = f"keep the run folder on this machine, and the checkpoints there: --checkpoint.folder={value}"
+    raise InputError(f"{name}={value!r:.200}: expected a path on this machine, not an address; {way_out}")
+
+
+WRITTEN = {"run_dir", "output", "export", "cache_dir", "json", "html", "markdown"}
+READ = {"path", "folder", "file", "model", "tokenizer", "init_from", "mistakes"}
+"""Settings that are paths, by their last name. A model or its server may have a web address."""
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -1,6 +1,7 @@
 """Config files: reading one as a Python module, and writing a tree of settings as one (a snapshot)."""
 
 import ast
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -11,10 +12,9 @@ import types
 from typing import Any
 
 from mtjax.errors import InputError, suggest
-from mtjax.registry import REGISTRIES
+from mtjax.io.hashing import digest
+from mtjax.registry import CONFIG_MODULE, REGISTRIES
 from mtjax.validation import check_types
-
-CONFIG_FILE = "mtjax_config_"  # begins the name of a config file's module, before the file's own name
 
 SNAPSHOT = '"""What this run was started with; it is a config itself."""'
 """The first line of a run's snapshot."""
@@ -46,13 +46,23 @@ def read_module(file: str | pathlib.Path) -> Any:
         raise InputError(f"config file '{file}' does not exist; {near}")
     if path.suffix != ".py":
         raise InputError(f"config file '{file}' is not a Python file; its name must end in .py")
-    module = types.ModuleType(f"{CONFIG_FILE}{path.stem}")
-    module.__file__ = str(path)
+    text = with_new_names(path)  # differs for a file that was written for version 0.1
+    return _run(path, file, text, complete=text.startswith(SNAPSHOT.encode()) or text != path.read_bytes())
+
+
+def _name_of(source: bytes) -> str:
+    """The name of a config file's module: of its content, so that copies are one module and an edited file another."""
+    return f"{CONFIG_MODULE}{digest(source)[:12]}"
+
+
+def _run(path: pathlib.Path, file: str | pathlib.Path, source: bytes, complete: bool = False) -> Any:
+    """Run the text of a config file as a module; `complete` adds settings that version 0.1 did not have."""
+    module: Any = types.ModuleType(_name_of(source))
+    module.__file__, module.__source__ = str(path), source.decode(errors="replace")
     sys.modules[module.__name__] = module
     try:
-        text = with_new_names(path)  # differs for a file that was written for version 0.1
-        tree = ast.parse(text, str(path))
-        if text.startswith(SNAPSHOT.encode()) or text != path.read_bytes():
+        tree = ast.parse(source, str(path))
+        if complete:
             vars(module)[_Complete.name] = _completed
             tree = ast.fix_missing_locations(_Complete().visit(tree))
         exec(compile(tree, str(path), "exec"), vars(module))
@@ -112,24 +122,79 @@ def _in_words(error: Exception) -> str:
     return f"{type(error).__name__}: {error}; fix the file"
 
 
-def module_at(file: str | pathlib.Path) -> Any:
-    """The module of a config file, read at most once: a snapshot's way to the classes that the file defines."""
+def is_snapshot(file: str | pathlib.Path) -> bool:
+    """Whether a file is the snapshot of a run."""
     path = pathlib.Path(file)
-    loaded = sys.modules.get(f"{CONFIG_FILE}{path.stem}")
-    return loaded if loaded and pathlib.Path(str(loaded.__file__)).resolve() == path.resolve() else read_module(path)
+    return path.is_file() and path.read_text(errors="replace").startswith(SNAPSHOT)
+
+
+def module_at(file: str | pathlib.Path, source: str | None = None) -> Any:
+    """The module of a config file, run at most once: a snapshot's way to the classes that the file defines.
+
+    `source` is the file's text at the first start of the run; the file need not exist any more. Without it, as in older
+    snapshots, the file is read as it is now. Names that another config file has registered before stay that file's.
+    """
+    path = pathlib.Path(file)
+    if source is None and not path.is_file():
+        return read_module(path)  # says that it is missing
+    text = with_new_names(path) if source is None else source.encode()
+    if (loaded := sys.modules.get(_name_of(text))) is not None:
+        return loaded
+    with contextlib.ExitStack() as stack:
+        for registry in REGISTRIES.values():
+            stack.enter_context(registry.keeping())
+        return _run(path, file, text)
+
+
+def same_class(one: type, other: type) -> bool:
+    """Whether two classes are the same, or of config files that define them, and all that they use, by the same text.
+
+    Names, places and other contents of the files do not count.
+    """
+    if one is other:
+        return True
+    both = (one, other)
+    if one.__qualname__ != other.__qualname__ or not all(cls.__module__.startswith(CONFIG_MODULE) for cls in both):
+        return False
+    return _definition(one) == _definition(other)
+
+
+def _definition(cls: type) -> dict[str, str]:
+    """The text of a config file's class, without layout and comments, and of what it uses of that file, by name."""
+    top: dict[str, str] = {}
+    uses: dict[str, set[str]] = {}
+    for node in ast.parse(getattr(sys.modules.get(cls.__module__), "__source__", "")).body:
+        bound = (
+            [node.name]
+            if hasattr(node, "name")
+            else [part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)]
+        )
+        for name in bound:
+            top[name] = top.get(name, "") + ast.unparse(node)
+            used = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+            uses[name] = uses.get(name, set()) | used
+    found, todo = {}, [cls.__qualname__.partition(".")[0]]
+    while todo:
+        name = todo.pop()
+        if name in top and name not in found:
+            found[name] = top[name]
+            todo += uses[name]
+    return found
 
 
 def snapshot(settings: Any) -> str:
     """A tree of settings as the text of a config file that defines an equal `config`.
 
     Data in memory are left out: their number and fingerprint stand for them. Registered classes are written by kind and
-    name. Classes that a config file defined are read from that file, which must stay where it is.
+    name. Of classes that a config file defined, the snapshot holds the text of that file, so it may move, change or go.
     """
     modules: set[str] = {"mtjax.config"}
     body = _source(as_kept(settings), modules, 0)
-    own = {name: str(sys.modules[name].__file__) for name in sorted(modules) if name.startswith(CONFIG_FILE)}
+    own: dict[str, Any] = {name: sys.modules[name] for name in sorted(modules) if name.startswith(CONFIG_MODULE)}
     lines = [f"import {name}" for name in sorted(modules - own.keys())]
-    lines += [f"{name} = mtjax.config.module_at({os.path.abspath(file)!r})" for name, file in own.items()]
+    for name, module in own.items():
+        text = "\n".join(f"    {line!r}" for line in module.__source__.splitlines(keepends=True))
+        lines.append(f"{name} = mtjax.config.module_at(\n    {os.path.abspath(module.__file__)!r},\n{text},\n)")
     imports = "\n".join(lines)
     return f"{SNAPSHOT}\n\n{imports}\n\nconfig = {body}\n"
 
@@ -150,7 +215,7 @@ def as_kept(value: Any) -> Any:
 
 def _class_source(cls: type, modules: set[str]) -> str:
     """How a snapshot names a class: by its registry, or by its module."""
-    kinds = REGISTRIES.items() if not cls.__module__.startswith(CONFIG_FILE) else ()
+    kinds = REGISTRIES.items() if not cls.__module__.startswith(CONFIG_MODULE) else ()
     for kind, registry in kinds:
         if name := registry.name_of(cls):
             modules.add("mtjax.registry")

@@ -17,7 +17,7 @@ from typing import Any
 from etils import epath
 
 from mtjax.errors import InputError
-from mtjax.io.config_file import CONFIG_FILE, read_module, snapshot, with_new_names
+from mtjax.io.config_file import CONFIG_MODULE, read_module, snapshot, with_new_names
 from mtjax.io.files import cache_folder, write_text
 from mtjax.registry import REGISTRIES
 
@@ -113,10 +113,12 @@ def tree_of(text: str, file: str = "snapshot") -> dict[str, Any]:
                 continue
             case ast.Assign(targets=[ast.Name(id="config")], value=value):
                 config = _plain(value)
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=func, args=[ast.Constant(value=own), *_])):
+            case ast.Assign(
+                targets=[ast.Name(id=name)], value=ast.Call(func=func, args=[ast.Constant(value=own), *source])
+            ):
                 if ast.unparse(func) != OWN_FILE:
                     raise NeedsCode(f"line {line.lineno}: {ast.unparse(line):.60}")
-                files[name] = own
+                files[name] = "" if source else own  # a snapshot that holds the file's text does not need the file
             case _:
                 raise NeedsCode(f"line {line.lineno}: {ast.unparse(line):.60}")
     if config is None:
@@ -203,7 +205,7 @@ def _class(name: str, files: dict[str, str]) -> Any:
     module, found = name, None
     while "." in module and found is None:
         module = module.rpartition(".")[0]
-        found = _loaded(files[module]) if module in files else sys.modules.get(module)
+        found = sys.modules.get(module) or (_loaded(files[module]) if files.get(module) else None)
     for part in name.removeprefix(f"{module}.").split("."):
         found = getattr(found, part, None)
     ours = getattr(found, "__module__", "").startswith("mtjax.") or module in files
@@ -215,5 +217,5 @@ def _class(name: str, files: dict[str, str]) -> Any:
 def _loaded(file: Any) -> Any:
     """The module of a config file that was read already; None if it was not."""
     place = pathlib.Path(str(file)).resolve()
-    own = (module for name, module in list(sys.modules.items()) if name.startswith(CONFIG_FILE))
+    own = (module for name, module in list(sys.modules.items()) if name.startswith(CONFIG_MODULE))
     return next((one for one in own if pathlib.Path(str(one.__file__)).resolve() == place), None)

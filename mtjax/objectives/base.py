@@ -33,6 +33,11 @@ class Settings:
     task: ClassVar[str] = "any"
     needs_reference: ClassVar[bool] = False
 
+    @property
+    def note(self) -> str:
+        """What a run prints at its start: where these settings differ from what is known under the same name."""
+        return ""
+
     def __post_init__(self) -> None:
         check_types(self, "objective")
 

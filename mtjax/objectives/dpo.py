@@ -46,7 +46,8 @@ def dpo_loss(
     - sigmoid: `-(1 - e) log sigmoid(beta h) - e log sigmoid(-beta h)`; e > 0 is conservative DPO (cDPO).
     - robust: `(-(1 - e) log sigmoid(beta h) + e log sigmoid(-beta h)) / (1 - 2 e)`: unbiased if a share e of pairs is
       the wrong way round; unbounded below.
-    - ipo: `(h - 1 / (2 beta))^2`; beta is the paper's tau.
+    - ipo: `(h - 1 / (2 beta))^2`; beta is the paper's tau. Log-ratios are sums over a text in the paper, and means per
+      token in TRL and HALOs (`ipo_trl`).
     - hinge: `max(0, 1 - beta h)`.
 
     >>> round(float(dpo_loss(-1.0, -2.0, beta=0.4)), 4)  # -log sigmoid(0.4)
@@ -102,7 +103,9 @@ class Dpo(base.Settings):
     needs_reference = True
 
     beta: Beta = 0.1  # Strength of the implicit KL penalty. 0.1 suits sums; Tülu 3 has 5, for means per token.
-    kind: Kind = "sigmoid"  # Which function of the margin: sigmoid, robust, ipo (beta is its tau) or hinge.
+    kind: Kind = "sigmoid"
+    """Which function of the margin: sigmoid, robust, ipo (beta is its tau) or hinge. ipo takes sums over each text, as
+    in the paper; TRL and HALOs take means per token, which is ipo with `length_normalised` (preset `ipo_trl`)."""
     label_smoothing: base.Number = 0.0
     """Share of pairs believed to be the wrong way round: cDPO with sigmoid; robust corrects for it."""
     length_normalised: bool = False  # Divide each log-ratio by its text's own length. Needs a much larger beta.
@@ -111,6 +114,18 @@ class Dpo(base.Settings):
     def __post_init__(self) -> None:
         _check(self.kind, self.label_smoothing)
         super().__post_init__()
+
+    @property
+    def note(self) -> str:
+        """Which of the two readings of IPO this is."""
+        if self.kind != "ipo":
+            return ""
+        if self.length_normalised:
+            return "ipo with means per token, as in TRL and HALOs (ipo_trl); the paper's has sums over each text"
+        return (
+            "ipo with sums over each text, as in the paper; TRL and HALOs take means per token, which is another loss: "
+            "--objective.length_normalised=True (ipo_trl in Python)"
+        )
 
     @property
     def at_reference(self) -> float | None:
@@ -132,6 +147,14 @@ class Dpo(base.Settings):
         loss = dpo_loss(chosen, rejected, beta=self.beta, label_smoothing=self.label_smoothing, kind=self.kind)
         metrics = sequences.pair_metrics(ours, self.beta * chosen, self.beta * rejected)
         return sequences.mean_of(loss, ours.live), metrics
+
+
+def ipo_trl(beta: base.Number = 0.1) -> Dpo:
+    """IPO as TRL and HALOs compute it: `(h - 1 / (2 beta))^2` of the means per token of each text's log-ratio.
+
+    The paper's, `Dpo(kind="ipo")`, takes sums: a margin of nats per text, so that long texts reach it sooner.
+    """
+    return Dpo(beta=beta, kind="ipo", length_normalised=True)
 
 
 def dpo_tulu3() -> Dpo:

@@ -73,6 +73,11 @@ class Kto(base.Settings):
     wrong_weight: NonNegative = 1.0  # How much a wrong (undesirable) text counts.
 
     @property
+    def note(self) -> str:
+        """How z0 is estimated, which is not the paper's way."""
+        return "kto with z0 from the batch's own texts; the paper and TRL take mismatched prompts and texts"
+
+    @property
     def at_reference(self) -> float | None:
         """Half the weight of a text, the loss where policy and reference agree; None where the weights differ."""
         return self.right_weight / 2 if self.right_weight == self.wrong_weight else None

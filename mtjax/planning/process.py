@@ -3,10 +3,8 @@
 It is `python -m mtjax.planning.process FILE`: a request on stdin, the answer in FILE, both JSON.
 """
 
-import contextlib
 import dataclasses
 import functools
-import importlib.util
 import json
 import os
 import pathlib
@@ -18,6 +16,9 @@ from typing import Any
 from mtjax import config as settings
 from mtjax.errors import InputError
 from mtjax.planning.topologies import Topology, find_topology
+
+ROOT = pathlib.Path(__file__).parents[2]
+PLANNER = "MTJAX_PLANNER"  # environment variable with the folder of the planner's virtual environment
 
 NEEDS = {"tpu": ("libtpu", "tpu"), "cuda": ("jax_plugins.xla_cuda12", "plan-gpu")}
 """For each platform: the module that must be there, and the extra that brings it."""
@@ -39,19 +40,34 @@ def environment(level: str) -> dict[str, str]:
     out = {name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "JAX_OPTIMIZATION_LEVEL")}
     # A client without devices can write the compilation cache but not read it; reports have a cache of their own.
     out |= QUIET | {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_COMPILATION_CACHE": "false"}
+    if (ROOT / "pyproject.toml").is_file():  # plan with the code of this checkout
+        out["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     return out | ({"JAX_OPTIMIZATION_LEVEL": "O0"} if level == "fast" else {})
+
+
+def interpreter() -> str:
+    """The Python of the planner's environment: of `MTJAX_PLANNER`, else `.venv-plan` beside mtjax, else this one.
+
+    The compilers have an environment of their own because JAX loads them, and prints their errors, in every command of
+    an environment that they are installed in. InputError where `MTJAX_PLANNER` is not an environment.
+    """
+    named = os.environ.get(PLANNER)
+    python = (pathlib.Path(named).expanduser() if named else ROOT / ".venv-plan") / "bin" / "python"
+    if not python.is_file() and named:
+        raise InputError(f"{PLANNER}={named}: there is no bin/python in it; expected the environment of `make planner`")
+    return str(python) if python.is_file() else sys.executable
 
 
 def check_installed(topology: Topology) -> None:
     """InputError where the compiler for this topology is not installed, with the command that installs it."""
     module, extra = NEEDS[topology.hardware.platform]
-    found = None
-    with contextlib.suppress(ModuleNotFoundError):
-        found = importlib.util.find_spec(module)
-    if found is None:
+    parent = module.partition(".")[0]
+    code = f"import importlib.util as u; raise SystemExit(not (u.find_spec({parent!r}) and u.find_spec({module!r})))"
+    if subprocess.run([interpreter(), "-c", code], env=environment("fast"), capture_output=True).returncode:
         raise InputError(
-            f"planning for {topology.name} needs the compiler that comes with the extra '{extra}': "
-            f"pip install 'mtjax[{extra}]' (no accelerator is needed)"
+            f"planning for {topology.name} needs the compiler of the extra '{extra}', in an environment of its own: "
+            f"`make planner` in the repository, or python -m venv {ROOT}/.venv-plan && {ROOT}/.venv-plan/bin/pip "
+            f"install '{ROOT}[{extra}]' (no accelerator is needed)"
         )
 
 
@@ -63,7 +79,7 @@ def run_worker(request: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="mtjax-plan-") as folder:
         file, log = pathlib.Path(folder) / "answer.json", pathlib.Path(folder) / "stderr"
         with log.open("wb") as stderr:
-            words = [sys.executable, "-m", "mtjax.planning.process", str(file)]
+            words = [interpreter(), "-m", "mtjax.planning.process", str(file)]
             text, env = json.dumps(request | {"scratch": folder}).encode(), environment(request["level"])
             done = subprocess.run(words, input=text, stderr=stderr, stdout=stderr, env=env)
         if not file.exists():

@@ -208,7 +208,7 @@ def make_reference(
     if config.reference.kind == "frozen":
         # A copy, because the step reuses the buffers of the state.
         params = jax.tree.map(jnp.copy, params) if params is start else params
-        return Reference(frozen_reference(model, config.chunk), params, fingerprint=fingerprint)
+        return Reference(frozen_reference(model, config.chunk), params, fingerprint=fingerprint, shape=model.config)
     belongs_to = {
         "weights": fingerprint,
         "precision": model.config.dtype,

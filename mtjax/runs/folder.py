@@ -12,9 +12,10 @@ from typing import Any
 
 from etils import epath
 
-from mtjax.config import SNAPSHOT, Config, as_kept, read_run
+from mtjax.config import Config, as_kept, read_run, same_class
 from mtjax.distributed import hosts
 from mtjax.errors import InputError
+from mtjax.io.config_file import is_snapshot
 from mtjax.io.files import write_text
 from mtjax.io.lock import LOCK, locked
 from mtjax.training.checkpoint import check_address, folders_of, place_of, read_about, saved_steps
@@ -107,7 +108,7 @@ def _check_folder(config: Config) -> dict[str, Any]:
     new = config.overwrite or not kept.exists()
     checkpoints = folders_of(folder, config.checkpoint.folder)[0]
     done = saved_steps(checkpoints)
-    is_run = kept.is_file() and kept.read_text(errors="replace").startswith(SNAPSHOT)
+    is_run = is_snapshot(kept)
     inside = [place for place in folder.iterdir() if place.name != LOCK] if folder.exists() else []
     if config.overwrite and inside and not is_run:
         raise InputError(
@@ -229,11 +230,17 @@ def changed(before: Config, now: Config) -> dict[str, tuple[Any, Any]]:
     out: dict[str, tuple[Any, Any]] = {}
 
     def walk(a: Any, b: Any, name: str) -> None:
-        if type(a) is type(b) and dataclasses.is_dataclass(a):
+        if dataclasses.is_dataclass(a) and same_class(type(a), type(b)):
             for field in dataclasses.fields(a):
                 dotted = f"{name}.{field.name}".lstrip(".")
                 if dotted not in MAY_CHANGE:
                     walk(getattr(a, field.name), getattr(b, field.name), dotted)
+        elif isinstance(a, tuple | list) and type(a) is type(b) and len(a) == len(b):
+            for number, (x, y) in enumerate(zip(a, b, strict=True)):
+                walk(x, y, f"{name}[{number}]")
+        elif type(a) is not type(b) and type(a).__qualname__ == type(b).__qualname__:
+            kind = type(b).__qualname__
+            out[name] = (f"the class {kind} as it was at the first start", f"the class {kind} as the file has it now")
         elif a != b:
             out[name] = (a, b)
 

@@ -22,6 +22,7 @@ from mtjax.sampling.decoding import Decoding
 from mtjax.training.checkpoint import Unreadable, folders_of, read_state, saved_steps
 from mtjax.training.step import TrainState, init_state, state_shardings
 from mtjax.types import LanguageModel, Params, short_repr
+from mtjax.validation import refuse_address
 
 
 @short_repr
@@ -62,6 +63,7 @@ def load_any(
     Raises:
         InputError: no such model; a run folder without (such a) checkpoint; a tokenizer with more ids than the model.
     """
+    refuse_address("model", name)
     folder = pathlib.Path(name).expanduser()
     if _is_run(folder):
         shape, own, end_ids = _describe(str(folder))

@@ -30,7 +30,7 @@ from mtjax.training import step as stepping
 from mtjax.training.alarms import Alarms, read_log
 from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of, read_about, saved_steps
 from mtjax.training.early_stopping import BestSoFar, measured
-from mtjax.training.metrics_log import MetricsLog, Progress, cut_back, flops_per_token, peak_flops
+from mtjax.training.metrics_log import MetricsLog, Progress, StepFlops, Work, cut_back, peak_flops
 from mtjax.types import LanguageModel, Params, short_repr
 
 MEASURED = ("held_out", "coverage/")
@@ -108,10 +108,11 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
     # The loop. A step's numbers are read while the next one runs; none is saved before it is known to be finite.
     log, logged = MetricsLog(folder, config.tensorboard, first), read_log(folder) if hosts.index() == 0 else []
     alarms = Alarms(logged)
-    shape = model.config
-    count = sum(x.size for x in jax.tree.leaves(state.params)) - (0 if shape.tied else shape.vocab_size * shape.width)
-    flops = flops_per_token(count, shape.layers, shape.heads, shape.head_dim, config.data.sequence_length)
-    progress = Progress(config.steps, first, flops, peak_flops(list(mesh.devices.flat)))
+    flops, gathers = StepFlops(), bool(config.regularizers) or hasattr(config.objective, "statistics")
+    flops.add(model.config, state.params, 3 + gathers)
+    if reference.shape is not None:
+        flops.add(reference.shape, reference.params, 1 + gathers)
+    progress = Progress(config.steps, first, peak_flops(list(mesh.devices.flat)))
     so_far = BestSoFar(config.early_stopping)
     name = so_far.settings.metric
     seen = dict(measured(logged, config.early_stopping))
@@ -122,7 +123,7 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
             print(f"note: {folder / 'metrics.jsonl'} has no lines of steps {last + 1} to {first}")
     for item in hosts.on_first(lambda: sorted(seen.items())):
         so_far.see(item[0], {name: item[1]})
-    waiting: tuple[int, Any, Any] | None = None
+    waiting: tuple[int, Any, Any, Work] | None = None
 
     def note(number: int, values: dict[str, float], wall: dict[str, float]) -> None:
         """Log a line, with the alarms that it raises."""
@@ -136,7 +137,7 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
         nonlocal waiting
         if waiting is None:
             return
-        number, values, examples = waiting
+        number, values, examples, work = waiting
         values = {name: float(value) for name, value in jax.device_get(values).items()}
         waiting = None
         if not np.isfinite([values["loss"], values["grad_norm"]]).all():
@@ -149,7 +150,7 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
                 + ": lower optim.learning_rate, or look at these examples"
             )
         values = stepping.present(values)
-        wall = progress.update(number, values.get("loss"), config.batch_size * config.data.sequence_length)
+        wall = progress.update(number, values.get("loss"), work)
         is_measured = any(name.startswith(MEASURED) for name in values)
         if number % config.log_every == 0 or number == config.steps or is_measured:
             note(number, values, wall)
@@ -173,7 +174,8 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
                 stop, ended = should_stop(number), watch is not None and watch(number, state.params)
                 if held_out and (due or number == config.steps):
                     values |= held_out.measure(state.params)
-                waiting = (number, values, batch.extras["segment_id"])
+                work = flops.work(np.asarray(batch.segments), config.batch_size)
+                waiting = (number, values, batch.extras["segment_id"], work)
                 if so_far.see(number, values):
                     settle()
                     best.save(number, state, about | {name: float(values[name])})
@@ -236,6 +238,8 @@ def announce(run: Run, first: int) -> None:
     for name, data in (("data", run.batches), ("held out", run.held_out and run.held_out.batches)):
         if data:
             print(f"{name:<8} {data.report}", *data.report.notes, sep="\n         ")
+    if note := getattr(config.objective, "note", ""):
+        print(f"note     {note}")
     if first < config.steps:
         print("rate    ", "\n         note: ".join(describe_schedule(config.optim, config.steps, first + 1)))
     what = f"steps {first + 1} to {config.steps}" if first < config.steps else f"all {first} steps are done"

@@ -7,12 +7,11 @@ import os
 import pathlib
 import sys
 import time
-import timeit
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from mtjax.distributed import hosts
 from mtjax.errors import StorageError
@@ -91,12 +90,22 @@ class MetricsLog:
             ) from error
 
 
-class Progress:
-    """Loss, speed, model FLOPs utilisation and time left up to step `total`: a bar on a terminal, else sparse lines."""
+class Work(NamedTuple):
+    """What a step processes: padding does not count, and both sides of a pair do."""
 
-    def __init__(self, total: int, start: int, flops_per_token: float, peak_flops: float):
-        self.total, self.flops, self.peak = total, flops_per_token, peak_flops
-        self.began, self.start, self.tokens = time.perf_counter(), start, 0
+    tokens: float  # tokens of the batch
+    flops: float  # model FLOPs, see `StepFlops`
+
+
+class Progress:
+    """Loss, speed, model FLOPs utilisation and time left up to step `total`: a bar on a terminal, else sparse lines.
+
+    Without a `peak` of FLOP/s there is no MFU.
+    """
+
+    def __init__(self, total: int, start: int, peak: float | None):
+        self.total, self.peak = total, peak
+        self.began, self.start, self.tokens, self.flops = time.perf_counter(), start, 0.0, 0.0
         self.compiling, self.said = True, -math.inf
         self.bar: Any = None
         if sys.stdout.isatty():
@@ -107,30 +116,66 @@ class Progress:
             self.task = self.bar.add_task("train", total=total, completed=start, text="compiling")
             self.bar.start()
 
-    def update(self, step: int, loss: float | None, tokens: int) -> dict[str, float]:
+    def update(self, step: int, loss: float | None, work: Work) -> dict[str, float]:
         """Show a finished step; returns the `time/` metrics of the run so far."""
         now = time.perf_counter()
         if self.compiling:  # the first step compiles: the clock starts after it
             self.began, self.start, self.compiling = now, step, False
         else:
-            self.tokens += tokens
-        speed = self.tokens / max(now - self.began, 1e-9)
+            self.tokens, self.flops = self.tokens + work.tokens, self.flops + work.flops
+        seconds = max(now - self.began, 1e-9)
+        found = {"time/tokens_per_second": self.tokens / seconds}
+        if self.peak is not None:
+            found["time/mfu"] = self.flops / seconds / self.peak
         left = (self.total - step) * (now - self.began) / max(step - self.start, 1)
-        mfu = speed * self.flops / self.peak
         text = "no targets in this batch" if loss is None else f"loss {loss:.4f}"
         if step > self.start:
-            text += f"  {speed:,.0f} tokens/s  MFU {mfu:.1%}  {int(left) // 60}:{int(left) % 60:02d} left"
+            mfu = f"  MFU {found['time/mfu']:.1%}" if self.peak is not None else ""
+            text += f"  {found['time/tokens_per_second']:,.0f} tokens/s{mfu}  {_clock(left)} left"
         if self.bar is not None:
             self.bar.update(self.task, completed=step, text=text)
         elif step == self.total or now - self.said > 10:
             print(f"step {step}/{self.total}  {text}", flush=True)
             self.said = now
-        return {"time/tokens_per_second": speed, "time/mfu": mfu}
+        return found
 
     def close(self) -> None:
         """Leave the terminal as it was."""
         if self.bar is not None:
             self.bar.stop()
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+class StepFlops:
+    """Model FLOPs of a step from the lengths of its packed texts.
+
+    Formula: `passes (2 N tokens + 2 L H K sum_s length_s^2)` over texts s, which attend to themselves only; see
+    `flops_per_token`. A forward pass counts 1 among the `passes`, its backward pass 2, each summed over the models that
+    `add` names: a policy has 3, a frozen reference 1, and either 1 more where the objective needs statistics of the
+    entire batch first. Cached log-probabilities of a reference cost nothing.
+    """
+
+    def __init__(self) -> None:
+        self.per_token, self.per_square = 0.0, 0.0
+
+    def add(self, shape: Any, params: Any, passes: int) -> None:
+        """Count `passes` of a model of these settings (`DecoderConfig`) and parameters."""
+        count = sum(x.size for x in jax.tree.leaves(params)) - (0 if shape.tied else shape.vocab_size * shape.width)
+        each = flops_per_token(count, shape.layers, shape.heads, shape.head_dim, 0)
+        square = flops_per_token(0, shape.layers, shape.heads, shape.head_dim, 1)
+        self.per_token, self.per_square = self.per_token + passes / 3 * each, self.per_square + passes / 3 * square
+
+    def work(self, segments: np.ndarray, rows: int) -> Work:
+        """The work of a batch of `rows` rows, of which this host has the `segments` `[B, T]` or `[B, 2, T]`."""
+        flat = np.asarray(segments).reshape(-1, segments.shape[-1])
+        number = np.arange(len(flat))[:, None] * (int(flat.max(initial=0)) + 1) + flat
+        lengths = np.bincount(number[flat > 0]).astype(np.float64)
+        share = rows / len(segments)  # other hosts' rows are as full
+        tokens = share * float(lengths.sum())
+        return Work(tokens, self.per_token * tokens + self.per_square * share * float((lengths**2).sum()))
 
 
 def flops_per_token(parameters: int, layers: int, heads: int, head_dim: int, length: int) -> float:
@@ -150,21 +195,13 @@ PEAK_FLOPS = {
     "TPU v6 lite": 918e12,
     "NVIDIA A100": 312e12,
     "NVIDIA H100": 989e12,
+    "NVIDIA H100 PCIe": 756e12,
+    "NVIDIA H200": 989e12,
 }
 
 
-def peak_flops(devices: Sequence[Any]) -> float:
-    """Peak FLOP/s of all devices: by the table, or measured if it lacks them. Simulated devices of a CPU share one."""
+def peak_flops(devices: Sequence[Any]) -> float | None:
+    """Peak FLOP/s of all devices by the table; None for a CPU and other kinds that it lacks, which get no MFU."""
     kind = devices[0].device_kind
     names = [name for name in PEAK_FLOPS if kind.startswith(name)]
-    each = PEAK_FLOPS[max(names, key=len)] if names else measured_flops()
-    return each * (1 if devices[0].platform == "cpu" else len(devices))
-
-
-def measured_flops(size: int = 1024, times: int = 3) -> float:
-    """FLOP/s of the default device in a float32 matrix product, `2 size^3` operations, the best of a few times."""
-    square = jnp.ones((size, size), jnp.float32)
-    multiply = jax.jit(jnp.matmul)
-    multiply(square, square).block_until_ready()
-    seconds = timeit.repeat(lambda: multiply(square, square).block_until_ready(), number=1, repeat=times)
-    return 2.0 * size**3 / min(seconds)
+    return PEAK_FLOPS[max(names, key=len)] * len(devices) if names else None

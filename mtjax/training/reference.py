@@ -41,6 +41,7 @@ class Reference(NamedTuple):
     also: Callable[[Index], dict[str, np.ndarray]] | None = None  # log-probs that batches carry, per token; None: none
     also_held_out: Callable[[Index], dict[str, np.ndarray]] | None = None  # the same for the held-out source
     fingerprint: str | None = None  # of its weights; None where the objective needs none
+    shape: Any = None  # settings of the model (`DecoderConfig`) where each step runs it; None where it does not
 
 
 class CachedReference:

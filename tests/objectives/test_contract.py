@@ -10,7 +10,7 @@ import pytest
 
 from mtjax.objectives import OBJECTIVES, REGULARIZERS, with_regularizers
 from mtjax.objectives.dco import Dco, dco_code
-from mtjax.objectives.dpo import Dpo, dpo_tulu3
+from mtjax.objectives.dpo import Dpo, dpo_tulu3, ipo_trl
 from mtjax.objectives.npo import Npo
 from mtjax.objectives.rise import Rise
 from mtjax.types import Batch, Mean, add_means
@@ -21,6 +21,7 @@ CASES = {name: cls() for name, cls in OBJECTIVES.items()} | {
     "dpo-cdpo": Dpo(label_smoothing=0.1),
     "dpo-robust": Dpo(kind="robust", label_smoothing=0.1),
     "dpo-ipo": Dpo(kind="ipo"),
+    "dpo-ipo-trl": ipo_trl(),
     "dpo-hinge": Dpo(kind="hinge"),
     "dpo-tulu3": dpo_tulu3(),
     "dpo-gamma": Dpo(gamma=0.5),

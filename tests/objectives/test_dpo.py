@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtjax.errors import InputError
-from mtjax.objectives.dpo import Dpo, dpo_loss, dpo_tulu3
+from mtjax.objectives.dpo import Dpo, dpo_loss, dpo_tulu3, ipo_trl
 from mtjax.types import Batch
 from tests.objectives.fakes import BigramPolicy, FixedPolicy, batch_of, outcome, random_batch, random_table
 
@@ -58,6 +58,20 @@ def test_length_normalised_as_in_tulu3():
     _, reference = batch_of(([-2.2] * 25, [-1.45] * 40))
     loss, _, _ = outcome(dpo_tulu3(), policy, batch, reference)
     np.testing.assert_allclose(loss.value, 0.251929081, rtol=1e-5)  # log(1 + e^-1.25)
+
+
+def test_ipo_of_the_paper_takes_sums_and_that_of_trl_means_per_token():
+    # Log-ratios: chosen -1 over 2 tokens, rejected -6 over 3. Sums: margin 5; means: -0.5 + 2 = 1.5. 1 / (2 beta) = 5.
+    batch, policy = batch_of(([-2.0, -1.0], [-3.0, -3.0, -3.0]))
+    _, reference = batch_of(([-1.0, -1.0], [-1.0, -1.0, -1.0]))
+    loss = lambda objective: float(outcome(objective, policy, batch, reference).loss.value)
+    assert loss(Dpo(kind="ipo", beta=0.1)) == pytest.approx(0.0, abs=1e-8)
+    assert loss(ipo_trl()) == pytest.approx(12.25, rel=1e-6)
+    assert loss(ipo_trl(beta=0.25)) == pytest.approx(0.25, rel=1e-6)  # (1.5 - 2)^2
+    # Which of the two it is is said where it is chosen.
+    assert "TRL and HALOs take means per token" in Dpo(kind="ipo").note
+    assert "the paper's has sums" in ipo_trl().note
+    assert Dpo().note == "" == dpo_tulu3().note
 
 
 def test_gamma_is_how_much_of_the_reference_counts():

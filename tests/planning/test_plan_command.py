@@ -95,10 +95,29 @@ def test_bad_words_are_refused_in_one_line(capsys, words, says):
 
 @pytest.mark.parametrize(("topology", "extra"), [("v5p-64", "tpu"), ("h100-8", "plan-gpu")])
 def test_a_missing_compiler_is_named_with_its_extra(monkeypatch, capsys, topology, extra):
-    monkeypatch.setattr(process.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(process.NEEDS, find_topology(topology).hardware.platform, ("no_such.module", extra))
     assert plan.main([CONFIG, f"--topology={topology}"]) == 2
-    assert f"pip install 'mtjax[{extra}]'" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"install '{process.ROOT}[{extra}]'" in said
+    assert "`make planner`" in said
     assert find_topology(topology).hardware.source
+
+
+def test_the_compilers_have_an_environment_of_their_own(monkeypatch, tmp_path, capsys):
+    python = tmp_path / "bin" / "python"
+    monkeypatch.setenv("MTJAX_PLANNER", str(tmp_path))
+    assert plan.main([CONFIG, "--topology=v5p-64"]) == 2
+    assert f"MTJAX_PLANNER={tmp_path}: there is no bin/python in it" in capsys.readouterr().err
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\necho "$PYTHONPATH $*" >> {tmp_path}/asked\n')
+    python.chmod(0o755)
+    process.check_installed(find_topology("v5p-64"))
+    with pytest.raises(RuntimeError, match="ended with code 0"):  # it wrote no answer
+        process.run_worker({"level": "fast"})
+    first, second = (tmp_path / "asked").read_text().splitlines()
+    assert first.startswith(str(process.ROOT))
+    assert "find_spec('libtpu')" in first
+    assert "-m mtjax.planning.process" in second
 
 
 def test_the_environment_comes_before_jax(monkeypatch):

@@ -5,12 +5,13 @@ import struct
 from typing import NamedTuple
 
 import jax
+import numpy as np
 import pytest
 from tensorboardX.proto import event_pb2
 
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
-from mtjax.training.metrics_log import MetricsLog, Progress, cut_back, flops_per_token, measured_flops, peak_flops
+from mtjax.training.metrics_log import MetricsLog, Progress, StepFlops, Work, cut_back, flops_per_token, peak_flops
 
 
 class Device(NamedTuple):
@@ -68,21 +69,39 @@ def test_flops_by_hand(tied):
     assert flops_per_token(count, shape.layers, shape.heads, shape.head_dim, 5) == 8112
 
 
-def test_peaks_are_the_tables_or_measured():
+@pytest.mark.parametrize("passes", [[3], [3, 1], [4, 2]])
+def test_the_work_of_a_step_by_hand(passes):
+    # As above: N = 1272 parameters, attention 2 L H K = 2 * 2 * 2 * 4 = 32 a pass and pair of positions, causal halves.
+    shape = DecoderConfig(
+        vocab_size=10, width=8, layers=2, heads=2, kv_heads=1, head_dim=4, mlp_width=16, max_length=5, tied=False
+    )
+    flops, params = StepFlops(), jax.eval_shape(make_language_model(shape).init, jax.random.key(0))
+    for count in passes:
+        flops.add(shape, params, count)
+    pairs = np.array([[[1, 1, 2, 2, 2], [1, 1, 1, 1, 0]], [[1, 0, 0, 0, 0], [0, 0, 0, 0, 0]]])
+    # 10 tokens of 20, on both sides, in texts of 2, 3, 4 and 1: the squares of their lengths add up to 30.
+    tokens, each = 10, 2 * 1272 * 10 + 32 * 30
+    assert flops.work(pairs, rows=2) == (tokens, sum(passes) * each)
+    assert flops.work(pairs, rows=8) == (4 * tokens, 4 * sum(passes) * each)  # three other hosts have as many
+    assert flops.work(0 * pairs, rows=2) == (0, 0)
+
+
+def test_peaks_are_the_tables_and_a_cpu_has_none():
     assert peak_flops([Device("TPU v5 lite")] * 4) == 4 * 197e12  # not "TPU v5"
     assert peak_flops([Device("NVIDIA H100 80GB HBM3", "gpu")]) == 989e12
-    assert measured_flops(64, 1) > 1e6
+    assert peak_flops([Device("NVIDIA H100 PCIe", "gpu")]) == 756e12
+    assert peak_flops([Device("cpu", "cpu")] * 8) is None  # its measured peak swings, so MFU came out above 100 %
 
 
 def test_progress_by_hand(capsys, monkeypatch):
     clock = iter([0.0, 10.0, 12.0, 14.0])  # made; the first step, which compiled; two steps of two seconds
     monkeypatch.setattr("mtjax.training.metrics_log.time.perf_counter", lambda: next(clock))
-    progress = Progress(total=63, start=0, flops_per_token=50.0, peak_flops=1e4)
-    progress.update(1, 2.0, 100)
-    progress.update(2, 2.0, 100)
+    progress = Progress(total=63, start=0, peak=1e4)
+    progress.update(1, 2.0, Work(100, 5000))
+    progress.update(2, 2.0, Work(100, 5000))
     # 200 tokens in 4 seconds: 50 a second, times 50 FLOPs over 1e4 is a quarter; 60 steps of 2 seconds are left.
-    assert progress.update(3, 1.5, 100) == {"time/tokens_per_second": 50.0, "time/mfu": 0.25}
+    assert progress.update(3, 1.5, Work(100, 5000)) == {"time/tokens_per_second": 50.0, "time/mfu": 0.25}
     progress.said = -100.0
     monkeypatch.setattr("mtjax.training.metrics_log.time.perf_counter", lambda: 14.0)
-    progress.update(3, 1.5, 0)
+    progress.update(3, 1.5, Work(0, 0))
     assert "step 3/63  loss 1.5000  50 tokens/s  MFU 25.0%  2:00 left" in capsys.readouterr().out
