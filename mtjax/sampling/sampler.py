@@ -41,7 +41,8 @@ def silence(sample: Any) -> Silence:
     >>> silence(Sample(" ")), silence(Sample("<think>is it 20")), silence(Sample("18"))
     ('empty', 'reasoning', '')
     """
-    if withheld := getattr(sample, "withheld", ""):
+    withheld: Silence = getattr(sample, "withheld", "")
+    if withheld:
         return withheld
     if not sample.text.strip():
         return "empty"

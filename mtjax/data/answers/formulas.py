@@ -81,6 +81,11 @@ def formula_key(formula: Formula) -> tuple[str, ...]:
         )
 
 
+def constant(value: Fraction) -> Formula:
+    """A number as a formula."""
+    return Formula(lambda env: value, frozenset(), value)
+
+
 def near(formula: Formula, value: Fraction, size: Fraction) -> bool:
     """Whether a formula without variables is at most `size` away from a value."""
     mp = math()

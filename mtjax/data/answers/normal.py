@@ -51,8 +51,12 @@ def ascii_signs(text: str) -> str:
     if _RAISED.keys() & set(text) or _LOWERED.keys() & set(text):
         # A raised sign in front of everything is a plain sign, such as the minus of "⁻5".
         text = re.sub(r"(?<![\w)\]}])[⁻⁺]", lambda found: _RAISED[found[0]], text)
-        text = re.sub(f"[{''.join(_RAISED)}]+", lambda run: "^{" + "".join(map(_RAISED.get, run[0])) + "}", text)
-        text = re.sub(f"[{''.join(_LOWERED)}]+", lambda run: "_{" + "".join(map(_LOWERED.get, run[0])) + "}", text)
+        text = re.sub(
+            f"[{''.join(_RAISED)}]+", lambda run: "^{" + "".join(_RAISED[sign] for sign in run[0]) + "}", text
+        )
+        text = re.sub(
+            f"[{''.join(_LOWERED)}]+", lambda run: "_{" + "".join(_LOWERED[sign] for sign in run[0]) + "}", text
+        )
     return text
 
 

@@ -166,7 +166,7 @@ def _number_and_formula(gold: Reading, answer: Reading) -> bool | None:
         number, formula = one.values.get("number"), other.values.get("formula")
         if number is not None and formula is not None:
             value: Fraction = number.value
-            equal = formulas.same_formula(formulas.Formula(lambda env, value=value: value, frozenset(), value), formula)
+            equal = formulas.same_formula(formulas.constant(value), formula)
             if equal is False and (number.places or number.approximate):
                 size = Fraction(1, 2 * 10 ** (number.places or 0))
                 near = formulas.near(formula, value, size)
