@@ -90,7 +90,8 @@ def save(
     """
     folder = check_place(path, model)
     types = {} if origin is None or dtype is not None else origin.types
-    usual = dtype or next((name for name, _ in Counter(types.values()).most_common(1)), "float32")
+    stored = [name for name, _ in Counter(types.values()).most_common(1)]
+    usual: str = dtype or (stored[0] if stored else "float32")
     config, generation = configs_of(model.config, tokenizer, usual, origin)
     writer: Any = atomic_folder(folder) if jax.process_index() == 0 else contextlib.nullcontext()
     with writer as temporary:

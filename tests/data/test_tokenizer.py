@@ -1,6 +1,7 @@
 """Tokenizers: texts come back, offsets cover them, a joint string keeps its border, chats have findable spans."""
 
 import functools
+import json
 
 import pytest
 from hypothesis import given
@@ -197,3 +198,34 @@ def test_the_closing_token_is_trained_once_and_no_other_end_after_it():
     example = make_example(rendered, "p", tokenizer)
     assert example.tokens[example.weights > 0].tolist() == [ord("b"), 261, ord("d"), 261]
     assert example.tokens[-1] == 261
+
+
+def test_saved_files_are_those_that_transformers_4_57_and_5_both_read(tmp_path):
+    """Tried with 4.57.6 and 5.23.0: the class that 5 writes and its list of extra tokens do not load in 4.57."""
+    from transformers import PreTrainedTokenizerFast
+
+    made = tk.bytes_tokenizer()
+    made.add_special_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
+    extra = {"eos_token": "<|endoftext|>", "additional_special_tokens": ["<|im_start|>", "<|im_end|>"]}
+    fast = PreTrainedTokenizerFast(tokenizer_object=made, chat_template=CHATML, **extra)
+    tokenizer = tk._from_transformers("chatml", fast)
+    tokenizer.save(tmp_path)
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    assert config["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert config["eos_token"] == "<|im_end|>"
+    assert config["additional_special_tokens"] == ["<|im_start|>", "<|im_end|>"]
+    assert not {"extra_special_tokens", "backend", "is_local"} & config.keys()
+    again = tk.load_tokenizer(str(tmp_path))
+    assert (again.end_id, again.chat_template) == (261, CHATML)
+    assert again.encode("<|im_start|>a<|im_end|>").ids == [260, 97, 261]
+
+
+def test_of_two_chat_templates_it_is_said_which_is_used_and_a_git_lfs_pointer_is_refused(tmp_path, capsys):
+    chatml(CHATML).save(tmp_path)
+    file = tmp_path / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"chat_template": "other"}))
+    assert tk.load_tokenizer(str(tmp_path)).chat_template == CHATML
+    assert "is the chat template, not the other one in tokenizer_config.json" in capsys.readouterr().err
+    (tmp_path / "tokenizer.json").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 5\n")
+    with pytest.raises(InputError, match="tokenizer.json is a Git LFS pointer: run `git lfs pull`"):
+        tk.load_tokenizer(str(tmp_path))

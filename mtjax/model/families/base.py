@@ -133,7 +133,7 @@ def config_to_json(
     are `bos_token_id`, `eos_token_id`, `pad_token_id` or None. The compute `dtype` and `remat` of the decoder are
     not part of a checkpoint.
     """
-    name = family if family in FAMILIES and FAMILIES[family].holds(config) else family_of(config)
+    name = family if family and family in FAMILIES and FAMILIES[family].holds(config) else family_of(config)
     kind = FAMILIES[name]
     return (
         {"architectures": [kind.architecture], "model_type": name}
