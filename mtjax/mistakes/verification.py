@@ -162,8 +162,8 @@ def _unknown_number(mistake: Mistake, right: Sequence[Equation], wrong: Sequence
         return False  # the text states facts of its own
     else:
         # A model may have tried the options, so to it their numbers are given.
-        asked = stem(mistake.question, mistake.answer) if mistake.generator == "rules" else mistake.question
-        known = set(known_numbers(asked, mistake.prefix))
+        given = stem(mistake.question, mistake.answer) if mistake.generator == "rules" else mistake.question
+        known = set(known_numbers(given, mistake.prefix))
     usual = {number_of(token) for equation in right for token in equation.operands}
     # A model may say the same by a rounding, or by a number that takes more than two operations.
     results = set() if mistake.generator == "rules" else {equation.value for equation in right}

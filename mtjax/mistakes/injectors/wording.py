@@ -56,11 +56,11 @@ def unit(solution: Solution, rng: random.Random) -> Draft | None:
         named = _units_named(f"{solution.question}\n{solution.text[: step.end]}")
         known = solution.before(step.start)
         for token in equation.operands:
-            wrong = _wrong_factors(number_of(token), named) if number_of(token) not in known else []
-            places += [(k, equation, token, wrong)] if wrong else []
+            factors = _wrong_factors(number_of(token), named) if number_of(token) not in known else []
+            places += [(k, equation, token, factors)] if factors else []
     if places:
-        k, equation, token, wrong_factors = rng.choice(places)
-        new = rng.choice(wrong_factors)
+        k, equation, token, factors = rng.choice(places)
+        new = rng.choice(factors)
         if len(new) > solution.digits:
             return None
         changed = change_equation(solution, k, equation, [(token.start, token.end, new)], follow=True)
@@ -77,7 +77,9 @@ def unit(solution: Solution, rng: random.Random) -> Draft | None:
 def _is_unit(text: str, at: int, word: str) -> bool:
     """Whether the word at a place measures something there; "second" is more often an ordinal."""
     before = _MEASURES.search(text[:at])
-    return bool(before) and (word.lower() != "second" or before[0][0].isdigit() or before[0][:3].lower() == "per")
+    if before is None:
+        return False
+    return word.lower() != "second" or before[0][0].isdigit() or before[0][:3].lower() == "per"
 
 
 def _units_named(text: str) -> set[str]:
