@@ -10,7 +10,7 @@ import pathlib
 import shutil
 import sys
 import tempfile
-from typing import Annotated
+from typing import Annotated, Literal
 
 import jax
 from annotated_types import Ge
@@ -71,7 +71,7 @@ def explain(config: Config, wanted: ExplainConfig) -> Explanation:
     taken = which_checkpoint(pathlib.Path(config.run_dir), wanted, config.checkpoint)
     newest, best = folders_of(config.run_dir, config.checkpoint.folder)
     place = newest if taken in saved_steps(newest) else best
-    named = taken if place == newest else "best"
+    named: int | Literal["best"] | None = taken if place == newest else "best"
     params = start if taken is None else load_any(config.run_dir, mesh=mesh, step=named).params
     batches = make_batches(unlimited(config.data), tokenizer, batch_size=config.batch_size, seed=config.seed)
     choose = make_chooser(config.live_filter, batches, model, config.objective, mesh, config.chunk)
@@ -112,7 +112,7 @@ def which_checkpoint(run: pathlib.Path, wanted: ExplainConfig, saved: Checkpoint
     Raises:
         InputError: no such checkpoint, or the run has deleted all from before the update.
     """
-    newest, best = folders_of(run, saved and saved.folder)
+    newest, best = folders_of(run, None if saved is None else saved.folder)
     steps = sorted({*saved_steps(newest), *saved_steps(best)})
     if wanted.checkpoint == "start":
         return None

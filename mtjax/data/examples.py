@@ -218,6 +218,9 @@ def shorten(sides: Sequence[Example], length: int, policy: Truncation, bos_id: i
                 return None
             kept, prompt_tokens = np.r_[0:first, first + excess : len(side.tokens)], side.prompt_tokens - excess
         per_token = {name: values[kept] for name, values in side.per_token.items()}
-        arrays = {"tokens": side.tokens[kept], "weights": side.weights[kept], "per_token": per_token}
-        cut.append(side._replace(prompt_tokens=prompt_tokens, **arrays))
+        cut.append(
+            side._replace(
+                prompt_tokens=prompt_tokens, tokens=side.tokens[kept], weights=side.weights[kept], per_token=per_token
+            )
+        )
     return cut

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from mtjax.data.problem import Message
 from mtjax.data.special_tokens import exchange, is_shielded, literal_backend, shield
-from mtjax.data.tokenizer_files import check_files, save_tokenizer, template_end
+from mtjax.data.tokenizer_files import check_files, save_tokenizer, template_end, unknown_id
 from mtjax.errors import InputError, suggest
 from mtjax.io.files import atomic_folder, cache_folder
 from mtjax.io.hashing import digest
@@ -286,7 +286,7 @@ def _from_transformers(name: str, fast: Any) -> Tokenizer:
         chat_template=fast.chat_template,
         fingerprint=hashlib.sha256("\0".join(parts).encode()).hexdigest(),
         special=special,
-        unknown_id=_unknown_id(backend, fast),
+        unknown_id=unknown_id(backend, fast),
     )
 
 
@@ -297,10 +297,3 @@ def _set_clock(template: str, date: str) -> None:
     if "strftime_now" in template:
         compiled: Any = chat_template_utils._compile_jinja_template(template)
         compiled.globals["strftime_now"] = datetime.datetime.fromisoformat(date).strftime
-
-
-def _unknown_id(backend: Any, fast: Any) -> int | None:
-    """The id that the model gives to what it cannot spell: not always the token that the files call unknown."""
-    if hasattr(backend.model, "unk_token"):
-        return backend.token_to_id(backend.model.unk_token or "")
-    return fast.unk_token_id  # Unigram does not say

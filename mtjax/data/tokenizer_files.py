@@ -51,3 +51,10 @@ def template_end(fast: Any) -> int:
             if closes:
                 return int(closes[max(closes)])
     return int(fast.eos_token_id)
+
+
+def unknown_id(backend: Any, fast: Any) -> int | None:
+    """The id that the model gives to what it cannot spell: not always the token that the files call unknown."""
+    if hasattr(backend.model, "unk_token"):
+        return backend.token_to_id(backend.model.unk_token or "")
+    return fast.unk_token_id  # Unigram does not say

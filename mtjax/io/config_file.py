@@ -100,7 +100,10 @@ class _Complete(ast.NodeTransformer):
 def _completed(kind: Any) -> Any:
     """A settings class that takes what a file of version 0.1 leaves out from `before`, what that version did."""
     before = getattr(kind, "before", {})
-    return (lambda **values: kind(**(before | values))) if before and dataclasses.is_dataclass(kind) else kind
+    if not before or not dataclasses.is_dataclass(kind):
+        return kind
+    make: Any = kind
+    return lambda **values: make(**(before | values))
 
 
 def _in_words(error: Exception) -> str:

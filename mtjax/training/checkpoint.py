@@ -70,7 +70,7 @@ class Checkpoints:
             for name, what in ((SHAPES, _shapes(state)), (MADE_BY, self.made_by)):
                 if what and hosts.index() == 0 and not (self.folder / name).exists():
                     write_text(self.folder / name, json.dumps(what, indent=1))
-            kept = {"checksums": checksums(state), "about": dict(about or {})}
+            kept: dict[str, Any] = {"checksums": checksums(state), "about": dict(about or {})}
             kept["digest"] = _digest_of(kept)
             self.manager.save(step, args=ocp.args.StandardSave(state), custom_metadata=kept)
 

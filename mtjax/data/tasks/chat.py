@@ -28,7 +28,7 @@ class ChatTask(Task):
     needs: ClassVar[str] = "messages, or right solutions"
     is_chat: ClassVar[bool] = True
     many_ends: ClassVar[bool] = True
-    before: ClassVar[Mapping[str, Any]] = Task.before | {"strip": False, "date": DATE}
+    before: ClassVar[Mapping[str, Any]] = {**Task.before, "strip": False, "date": DATE}
 
     system: str = ""  # System message at the start of conversations that have none; "" leaves it to the template.
     strip: bool = False  # Cut white space around every message; off passes them to the template exactly as given.

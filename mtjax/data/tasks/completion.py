@@ -37,7 +37,7 @@ class CompletionTask(Task):
 
     name: ClassVar[str] = "completion"
     needs: ClassVar[str] = "a completion or right solutions"
-    before: ClassVar[Mapping[str, Any]] = Task.before | {"strip": True}
+    before: ClassVar[Mapping[str, Any]] = {**Task.before, "strip": True}
     had: ClassVar[tuple[str, ...]] = ("strip",)
 
     template: str = PLAIN  # Text around the question, with `{question}` once; should end in a line break.

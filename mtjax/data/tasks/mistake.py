@@ -32,7 +32,7 @@ class MistakeTask(Task):
     name: ClassVar[str] = "mistake"
     needs: ClassVar[str] = "right or wrong solutions, or pairs"
     prefixes: ClassVar[Mapping[str, bool | None]] = {"right": True, "wrong": False}
-    before: ClassVar[Mapping[str, Any]] = Task.before | {"strip": True}
+    before: ClassVar[Mapping[str, Any]] = {**Task.before, "strip": True}
 
     decode_prefix: Literal["correct", "incorrect"]  # Before the answer when decoding; "incorrect" to study mistakes.
     correct_prefix: str = "[CORRECT RATIONALE]"  # Stands before right rationales.

@@ -32,7 +32,7 @@ class PairTask(Task):
     name: ClassVar[str] = "pair"
     sides: ClassVar[int] = 2
     needs: ClassVar[str] = "pairs, or both right and wrong solutions"
-    before: ClassVar[Mapping[str, Any]] = Task.before | {"strip": True}
+    before: ClassVar[Mapping[str, Any]] = {**Task.before, "strip": True}
 
     template: str = PLAIN  # Text around the question, with `{question}` once; should end in a line break.
     full_per_problem: int | None = 1  # Full pairs to take of a problem; 0 for none, None for all.
