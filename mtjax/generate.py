@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from mtjax.data.special_tokens import unshield
 from mtjax.distributed.hosts import check_one_host
 from mtjax.errors import ExitCode, InputError, entry_point
 from mtjax.io.command_line import enable_compilation_cache, parse
@@ -83,10 +84,11 @@ def generate(settings: Generate) -> int:
         loaded.model, loaded.params, decoding.tokenizer, texts, decoding.sampling(settings.sampling), settings.seed,
         rows=settings.rows, end_ids=decoding.end_ids,
     )  # fmt: skip
+    special = decoding.tokenizer.special
     for prompt, read, samples in zip(prompts, texts, drawn, strict=True):
         for number, sample in enumerate(samples):
             if settings.json:
-                print(json_format.dumps({"prompt": prompt, "read": read, **sample._asdict()}))
+                print(json_format.dumps({"prompt": prompt, "read": unshield(read, special), **sample._asdict()}))
                 continue
             if len(prompts) > 1 and number == 0:
                 print(f"> {prompt}")

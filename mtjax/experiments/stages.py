@@ -190,7 +190,7 @@ class Stages:
     ) -> Measured:
         """Evaluate sampled solutions and the greedy one, with its probability."""
         sampled = self._sampled(params, problems, task, samples, polarity)
-        prompts = [task.prompt(problem, polarity) for problem in problems]
+        prompts = [task.prompt(problem, polarity, self.tokenizer) for problem in problems]
         greedy = greedy_of(SamplingConfig(max_new_tokens=ANSWER_LENGTH))
         params = jax.device_put(params, jax.devices()[0])
         best = sample_texts(self.model, params, self.tokenizer, prompts, greedy, self.c.seed, rows=ROWS)
