@@ -124,6 +124,35 @@ def without_nulls(value: Any) -> Any:
     return [without_nulls(item) for item in value] if isinstance(value, list | tuple) else value
 
 
+class UnknownKeys(InputError):
+    """A record has the keys of another format, as probably all records of its file: skipping it would not help."""
+
+
+FOREIGN_KEYS = {
+    **dict.fromkeys(("instruction", "query", "problem", "input_text", "user"), "prompt"),
+    **dict.fromkeys(("output", "response", "canonical_solution", "solution", "assistant"), "completion"),
+    **dict.fromkeys(("task_id", "idx", "uid", "uuid"), "id"),
+}
+"""Keys of the field's formats, and the keys here that mean the same."""
+
+
+def _check_keys(record: Mapping[str, Any], known: set[str], where: str) -> None:
+    """InputError for an unknown key; where the others are of a known format, with the columns to read."""
+    unknown = [key for key in record if key not in known]
+    if "conversations" in unknown:
+        raise UnknownKeys(
+            f"{where}: 'conversations' with 'from' and 'value' are not read; write them as 'messages' with 'role' "
+            "(user, assistant) and 'content'"
+        )
+    ours = {FOREIGN_KEYS.get(key, key): key for key in record if key in known or key in FOREIGN_KEYS}
+    if unknown and {"prompt", "completion"} <= ours.keys():
+        columns = " ".join(theirs if theirs == own else f"{theirs}={own}" for own, theirs in ours.items())
+        raise UnknownKeys(
+            f"{where}: unknown key {unknown[0]!r}; say which keys to read: --data.source.columns {columns}"
+        )
+    refuse_unknown(record, tuple(sorted(known)), where)
+
+
 def problem_from_record(record: Any, where: str, *, id: str = "") -> Problem:
     """The problem that a record in one of `SCHEMAS` describes.
 
@@ -143,7 +172,7 @@ def problem_from_record(record: Any, where: str, *, id: str = "") -> Problem:
     record = without_nulls(record)
     if isinstance(number := record.get("id"), int) and not isinstance(number, bool):
         record["id"] = str(number)
-    refuse_unknown(record, tuple(sorted({"id", "source"}.union(*SCHEMAS.values()))), where)
+    _check_keys(record, {"id", "source"}.union(*SCHEMAS.values()), where)
     keys = set(record)
     marks = {"messages": "messages", "completion": "completion", "chosen": "preference", "rejected": "preference"}
     schema = next((name for mark, name in marks.items() if mark in keys), "solutions")

@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
-from mtjax.data.problem import OnError, Problem, Problems, Split, in_split
+from mtjax.data.problem import OnError, Problem, Problems, Split, UnknownKeys, in_split
 from mtjax.errors import InputError, suggest
 from mtjax.io.jsonl import WORDS, existing_file, in_quotes, json_of, read_lines
 from mtjax.registry import Registry
@@ -82,7 +82,8 @@ def collect(
             problem = make(*row)
         except InputError as error:
             if on_error == "raise":
-                raise InputError(f"{error} (or skip such records with data.on_error=skip)") from error
+                skip = "" if isinstance(error, UnknownKeys) else " (or skip such records with data.on_error=skip)"
+                raise InputError(f"{error}{skip}") from error
             skipped, first = skipped + 1, first or str(error)
             continue
         if in_split(problem.question, split):
