@@ -18,8 +18,6 @@ from mtjax.inspection.html import to_page
 from mtjax.inspection.terminal import to_text
 from mtjax.inspection.token_texts import token_texts, visible
 
-pytestmark = pytest.mark.usefixtures("one_device")
-
 BYTES = load_tokenizer("bytes")
 
 
@@ -340,7 +338,7 @@ def test_bad_words_are_refused(file, capsys, words, expected):
 def test_a_page_without_its_folder_is_refused_before_the_work(file, capsys, monkeypatch):
     monkeypatch.setattr(explain, "explain", lambda *_: pytest.fail("it went to work"))
     assert explain.main([str(file), "--html=no/such/folder/page.html"]) == ExitCode.BAD_INPUT
-    assert "is no folder; make it first" in capsys.readouterr().err
+    assert "is not a folder; make it first" in capsys.readouterr().err
 
 
 def test_help_lists_the_options(capsys):

@@ -22,8 +22,6 @@ from mtjax.runs.loading import load_any
 from tests.devices import ONE_DEVICE
 from tests.sampling.fake_server import FakeServer, error
 
-pytestmark = pytest.mark.usefixtures("one_device")
-
 QUESTIONS = {f"Q{n}?": str(n) for n in range(8)}
 WORDS = ["--wording.solve=solve {question}", "--wording.ask=ask {question} {rationale} {mistakes}"]
 WORDS += ["--wording.redo=redo {question} {rationale} {mistakes}", "--wording.answer=answer {question} {rationale}"]
@@ -168,7 +166,7 @@ def test_stopped_and_run_again(data, tmp_path):
     with fake.running() as url:
         ask = [url, *data, *WORDS, "--k=1", "--together=2", f"--output={out}", "--server.concurrency=2"]
         # One group is solve 2, ask 2, redo, answer 2 and, for what was worked out anew, the first answers again.
-        for sent, code, whole in ((signal.SIGTERM, 0, 2), (signal.SIGINT, 130, 4)):
+        for sent, code, whole in ((signal.SIGTERM, 75, 2), (signal.SIGINT, 130, 4)):
             gate[0] = len(fake.requests) + 1 + (2 + 2 + 2 + 2 + 2 if whole == 2 else 2 + 2 + 2)
             command = [sys.executable, "-m", "mtjax.rethink", *map(str, ask)]
             job = subprocess.Popen(command, env={**os.environ, **ONE_DEVICE}, stdout=subprocess.PIPE, text=True)

@@ -99,7 +99,7 @@ def _unknown_setting(word: str, near: str, choices: Sequence[str], names: dict[s
         if value.lower() in of_part or not value:
             return f"{name} is chosen by a word without dashes: {part}:{value.lower() or of_part[0]}"
         return f"{name}={value}: {_right_choice(part, value, of_part)}"
-    if name in near.split(" ")[0].split(",")[0] or f"{name}," in near or f"{name} " in near.split(" in ")[0]:
+    if name in re.split(r"[ ,]+", near)[:2]:  # both forms of a switch
         of = re.search(r" in .*?((?:[\w.]+:\w+ )+)--help", near)
         name = re.sub(r"\bno_(?=\w+$)", "", name)
         return (

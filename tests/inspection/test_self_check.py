@@ -168,7 +168,9 @@ def test_the_end_token_must_be_trained_and_stand_in_no_step():
     step = next(number for number, part in enumerate(pairs) if part.extras["kind"] == 1)
     pairs[step] = changed(pairs[step], tokens=np.r_[pairs[step].tokens[:-1], BYTES.end_id])
     refused(lambda: self_check.check_ends(pairs, PairTask(), BYTES), repr(pairs[step].name), "is not to be ended")
-    twice = parts_of(CompletionTask(), [Problem("p", "q", right=("yes<|end|>",))])  # as some data brings it
+    twice = parts_of(
+        CompletionTask(special_tokens="control"), [Problem("p", "q", right=("yes<|end|>",))]
+    )  # as some data brings it
     refused(
         lambda: self_check.check_ends(twice, CompletionTask(), BYTES), "'p/right/0'", "before its end", "take it out"
     )

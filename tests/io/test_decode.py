@@ -38,7 +38,7 @@ def test_lists_become_tuples_and_whole_numbers_become_numbers():
     [
         (["a"], "got ['a']; expected an object with name, kind"),
         ({}, "no 'name' in keys []; expected it in every record; fix the record"),
-        ({"name": 3}, "'name' is 3; expected a string; fix the record"),
+        ({"name": 3}, "'name' is 3; expected a string: write \"3\", in quotes; fix the record"),
         ({"name": "a", "nmae": 3}, "unknown key 'nmae': did you mean 'name'"),
         ({"name": "a", "kind": "stp"}, "kind 'stp': did you mean 'step'"),
         ({"name": "a", "span": [1]}, "'span' is [1]; expected a list of 2 whole numbers or null"),

@@ -72,7 +72,7 @@ def test_model_solutions_of_gsm8k():
     assert one.id != two.id
     assert len(from_gsm8k_solutions(SOLUTIONS, "f:1", reference=True)) == 4
     assert verify(one).verdict == "proved"
-    with pytest.raises(InputError, match="f:1: '6b' is 3; expected dict"):
+    with pytest.raises(InputError, match="f:1: '6b' is 3; expected an object"):
         from_gsm8k_solutions({"question": "q", "ground_truth": "A: 1", "6b": 3}, "f:1")
 
 

@@ -81,7 +81,7 @@ def test_a_search_is_a_table(answered, capsys):
         (["--topology=v5p-64", "--slices=two"], "whole number"),
         (["--topology=v5p-64", "--search=maybe"], "True or False"),
         (["--topology=v5p-64", "--search", "--tries=0"], "expected 1 or more"),
-        (["--topology=v5p-64", "--json=no/such/folder/a.json"], "no/such/folder is no folder; make it first"),
+        (["--topology=v5p-64", "--json=no/such/folder/a.json"], "no/such/folder is not a folder; make it first"),
         (["--topology=v5p-64", "--markdown=/"], "--markdown=/ is a folder; expected a file"),
         (["--topology=v5p-64", "--optim.learning_rat=1"], "learning_rate"),
     ],
