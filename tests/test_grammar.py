@@ -117,7 +117,8 @@ def test_help_is_short_and_has_every_setting_that_the_long_one_has(command, monk
     assert {name for name in options if not re.search(rf"\b{name}\b", short)} == set()
 
 
-def test_help_says_values_choices_and_first_sentences():
+def test_help_says_values_choices_and_first_sentences(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
     said = short_help(config.load(TINY, ["--steps=77"]), "python -m mtjax.train X")
     assert re.search(r"^  --steps=77 +Number of updates", said, re.MULTILINE)
     assert "objective: Loss to minimise" in said
