@@ -91,7 +91,8 @@ def test_a_signal_before_the_first_step_says_what_is_saved(tmp_path, monkeypatch
         signal.raise_signal(sent)
 
     monkeypatch.setattr(train, "train", assemble)
-    before = signal.getsignal(signal.SIGTERM)
+    before = {kind: signal.getsignal(kind) for kind in (signal.SIGTERM, signal.SIGINT)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     try:
         folder = tmp_path / "run"
         assert run_here(folder) == fresh
@@ -101,7 +102,8 @@ def test_a_signal_before_the_first_step_says_what_is_saved(tmp_path, monkeypatch
         assert "stopped  step 40 is saved; the same command goes on" in capsys.readouterr().err
         assert run_here(folder, "--overwrite") == fresh  # would start again
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
     assert len({ExitCode.DONE, ExitCode.STOPPED, ExitCode.TERMINATED, ExitCode.INTERRUPTED}) == 4
 
 
