@@ -25,7 +25,7 @@ class Generate:
 
     A training run reads each prompt as in its training, in the template of its task and, after mistake tuning, with
     the prefix of right answers. Another model reads it as a turn of its chat template, or as it stands without one.
-    The config.py of a run folder is read and not run; MTJAX_TRUST_CODE=1 runs it (SECURITY.md).
+    The config.py of a run folder is read and not run; MTJAX_TRUST_CODE=1 runs it (docs/SECURITY.md).
     """
 
     model: Annotated[str, tyro.conf.Positional]
