@@ -18,5 +18,6 @@ def _on_exception(kind: type[BaseException], error: BaseException, trace: object
     os._exit(130)  # ExitCode.INTERRUPTED; there is nothing to clean up yet
 
 
-if sys.argv[:1] == ["-m"]:  # `python -m mtjax.X` imports this package before it knows the command's file
+# `python -m mtjax.X` imports this package before it knows the command's file; other programs keep their hook.
+if sys.argv[:1] == ["-m"] and any(word.removeprefix("-m").startswith("mtjax.") for word in sys.orig_argv):
     sys.excepthook = _on_exception

@@ -82,7 +82,7 @@ def generate(settings: Generate) -> int:
         say(f"warning: {warning}")
     drawn = sample_texts(
         loaded.model, loaded.params, decoding.tokenizer, texts, decoding.sampling(settings.sampling), settings.seed,
-        rows=settings.rows, end_ids=decoding.end_ids,
+        rows=settings.rows,
     )  # fmt: skip
     special = decoding.tokenizer.special
     for prompt, read, samples in zip(prompts, texts, drawn, strict=True):

@@ -38,7 +38,7 @@ def run(tmp_path_factory):
         asked = watch(patch)
         assert train.main([str(TINY), *words]) == ExitCode.DONE
     assert_framed(asked, RIGHT)
-    assert {stop for _, stop, _ in asked} == {("Step 9: ",)}
+    assert {stop for _, stop in asked} == {("Step 9: ",)}
     return place / "run"
 
 
@@ -49,12 +49,12 @@ def alone():
 
 
 def watch(patch):
-    """What is decoded from now on: (text that the model reads, stop texts, end ids) for each prompt."""
+    """What is decoded from now on: (text that the model reads, stop texts) for each prompt."""
     asked, tokenizer, before = [], load_tokenizer("arithmetic"), texts.sample_texts
 
     def sample_texts(model, params, tokenizer_, prompts, config, seed, **options):
         read = [one if isinstance(one, str) else tokenizer.decode(one) for one in prompts]
-        asked.extend((text, config.stop, tuple(options.get("end_ids", ()))) for text in read)
+        asked.extend((text, config.stop) for text in read)
         return before(model, params, tokenizer_, prompts, config, seed, **options)
 
     for place in ("texts", "local"):
@@ -130,14 +130,14 @@ def test_mine_and_evaluate_keep_the_runs_prompts_for_the_problems_of_another_con
         evaluate.main([str(run), *config, *FEW, f"--output={tmp_path / 'out'}", "--metrics=coverage"]) == ExitCode.DONE
     )
     assert_framed(asked, RIGHT, WRONG)
-    assert {stop for _, stop, _ in asked} == {("Step 9: ",)}
+    assert {stop for _, stop in asked} == {("Step 9: ",)}
 
 
 def test_another_task_is_an_explicit_choice_that_is_said(run, asked, tmp_path, capsys):
     words = [str(run), "data.task:completion", *FEW, f"--output={tmp_path / 'mined'}", "--stop", "Step 8: "]
     assert mine.main(words) == ExitCode.DONE
     assert not any("RATIONALE" in text for text, *_ in asked)
-    assert {stop for _, stop, _ in asked} == {("Step 8: ",)}
+    assert {stop for _, stop in asked} == {("Step 8: ",)}
     assert "the prompts are those of the task completion as given here" in capsys.readouterr().out
 
 
@@ -150,7 +150,7 @@ def test_rethink_asks_in_the_runs_format(run, asked, tmp_path):
     words = [f"--mistakes={tmp_path / 'mistakes.jsonl'}", f"--output={tmp_path / 'out'}", *plain]
     assert rethink.main([str(run), *words, *FEW[1:], "--k=0"]) == ExitCode.DONE
     assert_framed(asked, RIGHT)
-    assert {stop for _, stop, _ in asked} == {("Step 9: ",)}
+    assert {stop for _, stop in asked} == {("Step 9: ",)}
     asked.clear()
     assert rethink.main([str(run), *words, *FEW[1:], "--k=0", "--raw"]) == ExitCode.BAD_INPUT  # other prompts
     assert rethink.main([str(run), *words, *FEW[1:], "--k=0", "--raw", "--overwrite"]) == ExitCode.DONE

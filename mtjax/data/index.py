@@ -148,9 +148,8 @@ def build_index(
         return build()
     path = pathlib.Path(cache_dir) / f"index-{digest(*parts)}.npz"
     try:
-        return _read(path)
-    except FileNotFoundError:
-        pass
+        if path.exists():
+            return _read(path)
     except Exception as error:  # a damaged file can make NumPy and zipfile raise almost anything, even RuntimeError
         print(f"note: the cached examples in {path} are damaged ({error!r:.80}); they are made again")
     index = build()

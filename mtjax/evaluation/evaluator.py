@@ -30,7 +30,6 @@ def evaluate_policy(
     grader: Grader | None = None,
     seed: int = 0,
     rows: int = 256,
-    end_ids: Sequence[int] = (),
 ) -> Evaluation:
     """Decode from each problem's prompt and grade the answers.
 
@@ -43,7 +42,6 @@ def evaluate_policy(
         needs: what to draw: "samples", and "greedy" for the most likely answer of each problem.
         grader: how answers are judged; None compares final answers.
         rows: answers drawn side by side.
-        end_ids: tokens that end an answer, besides the tokenizer's EOS token.
 
     Raises:
         InputError: no problems, a problem without a gold answer that the grader needs, a prompt that is too long.
@@ -55,7 +53,7 @@ def evaluate_policy(
     prompts = [task.prompt(problem, polarity, tokenizer) for problem in problems]
 
     def graded(config: SamplingConfig) -> Graded:
-        drawn = sample_texts(model, params, tokenizer, prompts, config, seed, rows=rows, end_ids=end_ids)
+        drawn = sample_texts(model, params, tokenizer, prompts, config, seed, rows=rows)
         return grade(drawn, problems, judge)
 
     return Evaluation(

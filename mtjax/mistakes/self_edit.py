@@ -157,14 +157,14 @@ def local_editor(loaded: Any, fingerprint: str, settings: InjectConfig) -> Edito
     from mtjax.sampling.config import SamplingConfig
     from mtjax.sampling.texts import sample_texts
 
-    model, params, tokenizer, end_ids = loaded[:4]
+    model, params, tokenizer = loaded[:3]
     # The prompt has its own fences before the answer, so the first fence of the answer closes the edit.
     sampling = SamplingConfig(temperature=0.0, max_new_tokens=settings.max_new_tokens, stop=(FENCE,))
 
     def generate(prompts: list[str]) -> list[str]:
         if not prompts:
             return []
-        drawn = sample_texts(model, params, tokenizer, prompts, sampling, 0, rows=settings.rows, end_ids=end_ids)
+        drawn = sample_texts(model, params, tokenizer, prompts, sampling, 0, rows=settings.rows)
         return [tokenizer.decode(list(samples[0].tokens)) for samples in drawn]
 
     def render(user: str) -> str:

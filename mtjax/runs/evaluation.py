@@ -57,7 +57,7 @@ def evaluate(loaded: Loaded, config: EvaluateConfig, mesh: Any = None) -> Outcom
     Raises:
         InputError: no problems, none with an answer, prompts that leave no room, other bad settings.
     """
-    model, params, tokenizer, end_ids = loaded[:4]
+    model, params, tokenizer = loaded[:3]
     found = config.data.source.problems(config.data.on_error)
     problems = list(found.items[: config.limit])
     notes = [f"skipped {found.skipped:,} records that could not be read"] if found.skipped else []
@@ -81,7 +81,7 @@ def evaluate(loaded: Loaded, config: EvaluateConfig, mesh: Any = None) -> Outcom
         for name, polarity in prefixes.items():
             evaluations[name] = evaluate_policy(
                 model, params, tokenizer, problems, task, sampling, polarity=polarity,
-                needs=needs, grader=config.grader, seed=config.seed, rows=config.rows, end_ids=end_ids,
+                needs=needs, grader=config.grader, seed=config.seed, rows=config.rows,
             )  # fmt: skip
     options: dict[str, Any] = {"level": config.level, "seed": config.seed, "aggregation": config.aggregation}
     each = [name for name, metric in chosen.items() if not SHARED & set(metric.needs)]

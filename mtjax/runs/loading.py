@@ -40,7 +40,7 @@ class Loaded(NamedTuple):
     @property
     def decoding(self) -> Decoding:
         """How the model is asked, and what ends its answers."""
-        return Decoding(self.tokenizer, self.task, self.end_ids, self.stop)
+        return Decoding(self.tokenizer, self.task, self.stop)
 
 
 def load_any(

@@ -92,7 +92,7 @@ def from_model(
     say: Say,
 ) -> Policy:  # fmt: skip
     """A model on this machine."""
-    (model, params, tokenizer, end_ids, step, *_), depends = load_local(name, config, loaded, stack)
+    (model, params, tokenizer, _, step, *_), depends = load_local(name, config, loaded, stack)
     say(f"note: {Decoding(tokenizer, config.data.task).reads()}")
     prompts = fit_prompts(
         model, tokenizer, problems, lambda problem: config.data.task.prompt(problem, None, tokenizer),
@@ -100,7 +100,7 @@ def from_model(
     )  # fmt: skip
     sampling = dataclasses.replace(config.sampling, max_new_tokens=prompts.max_new_tokens)
     sampler = LocalSampler(
-        model=model, params=params, tokenizer=tokenizer, end_ids=end_ids, sampling=sampling, rows=config.rows,
+        model=model, params=params, tokenizer=tokenizer, sampling=sampling, rows=config.rows,
         length=prompts.length,
     )  # fmt: skip
     about = {

@@ -119,7 +119,7 @@ def from_model(
     if decoding.task is not None and not config.raw:
         say(f"note: {decoding.reads()}, as in its training; --raw takes prompts as they stand")
     sampler = LocalSampler(
-        model=model, params=loaded.params, tokenizer=decoding.tokenizer, end_ids=decoding.end_ids,
+        model=model, params=loaded.params, tokenizer=decoding.tokenizer,
         sampling=config.sampling, rows=config.rows,
     )  # fmt: skip
 

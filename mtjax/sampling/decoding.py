@@ -24,7 +24,6 @@ class Decoding:
 
     tokenizer: Tokenizer
     task: Task | None = None  # The task of a training run.
-    end_ids: tuple[int, ...] = ()  # Tokens that end an answer, besides `tokenizer.end_ids`.
     stop: tuple[str, ...] = ()  # Texts that end an answer.
 
     def prompt(self, text: str, prefix: str | None = None, *, raw: bool = False) -> str:

@@ -82,7 +82,6 @@ class LocalSampler:
     model: LanguageModel
     params: Params
     tokenizer: Tokenizer
-    end_ids: Sequence[int]  # tokens that end an answer, besides the tokenizer's EOS token
     sampling: SamplingConfig
     rows: int  # answers drawn side by side
     length: int | None = None  # tokens that prompts are padded to; None is a power of two times 128 that fits
@@ -111,7 +110,7 @@ class LocalSampler:
             filled = asked + [asked[-1]] * (size - len(asked))
             found = sample_texts(
                 self.model, self.params, self.tokenizer, [prompts[number] for number in filled], self.sampling, seed,
-                rows=self.rows, prompt_ids=filled, end_ids=self.end_ids, prompt_length=length,
+                rows=self.rows, prompt_ids=filled, prompt_length=length,
             )  # fmt: skip
             drawn = dict(zip(asked, found, strict=False))
         samples = {number: [as_sample(one, self.tokenizer) for one in found] for number, found in drawn.items()}

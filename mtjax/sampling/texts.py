@@ -38,7 +38,6 @@ def sample_texts(
     *,
     rows: int = 16,
     prompt_ids: Sequence[int] | None = None,
-    end_ids: Sequence[int] = (),
     prompt_length: int | None = None,
 ) -> list[list[TokenSample]]:
     """Draw `config.samples` answers to each prompt; result `[prompt][sample]`.
@@ -51,7 +50,6 @@ def sample_texts(
         prompts: texts, or token ids that are taken as they are.
         rows: rows of a chunk; on a mesh rounded up to what its rows divide into.
         prompt_ids: number of each prompt in its key; default its place in the list.
-        end_ids: tokens that end an answer, besides `tokenizer.end_ids`.
         prompt_length: pad to this many tokens, so that several calls share one shape; default the longest prompt,
             rounded up to a multiple of 32 if the model has room.
 
@@ -61,8 +59,7 @@ def sample_texts(
     ids = [encode_prompt(tokenizer, prompt) if isinstance(prompt, str) else list(prompt) for prompt in prompts]
     if not ids:
         return []
-    ends = tuple(dict.fromkeys((*tokenizer.end_ids, *end_ids)))
-    sampler = make_sampler(model, config, end_ids=ends, pad_id=tokenizer.pad_id, decode=tokenizer.decode)
+    sampler = make_sampler(model, config, end_ids=tokenizer.end_ids, pad_id=tokenizer.pad_id, decode=tokenizer.decode)
     longest = max(map(len, ids))
     length = padded_length(model, longest, config.longest) if prompt_length is None else prompt_length
     if longest > length:
@@ -89,7 +86,7 @@ def sample_texts(
         drawn = read_whole(sampler(params, tokens, lengths, keys))
         for row, (prompt, first) in enumerate(chunk):
             for column in range(min(together, config.samples - first)):
-                out[prompt].append(_sample(drawn, (row, column), tokenizer, config.stop, ends))
+                out[prompt].append(_sample(drawn, (row, column), tokenizer, config.stop))
     return out
 
 
@@ -100,10 +97,10 @@ def padded_length(model: LanguageModel, longest: int, new: int) -> int:
     return rounded if limit is None else max(longest, min(rounded, limit - new))
 
 
-def _sample(drawn: Any, at: tuple[int, int], tokenizer: Any, stop: Sequence[str], ends: Sequence[int]) -> TokenSample:
+def _sample(drawn: Any, at: tuple[int, int], tokenizer: Any, stop: Sequence[str]) -> TokenSample:
     tokens = drawn.tokens[at][: drawn.lengths[at]].tolist()
     return TokenSample(
-        text=cut(tokenizer.decode(tokens[:-1] if tokens and tokens[-1] in ends else tokens), stop),
+        text=cut(tokenizer.decode(tokens[:-1] if tokens and tokens[-1] in tokenizer.end_ids else tokens), stop),
         tokens=tuple(tokens),
         logprob=float(drawn.logprob[at].sum(dtype=np.float64)),
         proposal_logprob=float(drawn.proposal_logprob[at].sum(dtype=np.float64)),

@@ -114,7 +114,7 @@ class HeldOutCoverage:
         with contextlib.nullcontext() if alone else jax.set_mesh(self.mesh):
             drawn = sample_texts(
                 self.model, params, self.decoding.tokenizer, self.prompts, self.sampling, settings.seed,
-                rows=settings.rows, end_ids=self.decoding.end_ids,
+                rows=settings.rows,
             )  # fmt: skip
         right = grade(drawn, self.problems).right.sum(axis=1)
         out: dict[str, float] = {}

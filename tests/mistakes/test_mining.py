@@ -64,7 +64,6 @@ def policy(model, *, seed=0, samples=3, rows=6, temperature=1.0, stop=(), proble
         model=made,
         params=params,
         tokenizer=TOKENIZER,
-        end_ids=(),
         sampling=SamplingConfig(temperature=temperature, max_new_tokens=max_new_tokens, samples=samples, stop=stop),
         rows=rows,
         length=prompts.length,

@@ -26,7 +26,7 @@ class Formula(NamedTuple):
 
 
 class _Unreadable(Exception):
-    pass
+    """Text that is not a formula of this grammar."""
 
 
 def math() -> Any:
