@@ -4,11 +4,12 @@ import contextlib
 import json
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from etils import epath
 
 from mtjax import config as settings
 from mtjax.config import Config
@@ -113,16 +114,7 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
     if reference.shape is not None:
         flops.add(reference.shape, reference.params, 1 + gathers)
     progress = Progress(config.steps, first, peak_flops(list(mesh.devices.flat)))
-    so_far = BestSoFar(config.early_stopping)
-    name = so_far.settings.metric
-    seen = dict(measured(logged, config.early_stopping))
-    if not anew:  # the log may have lost lines
-        kept = {n: read_about(places[1], n).get(name) for n in best.steps() if n <= first}
-        seen |= {n: value for n, value in kept.items() if value is not None and n not in seen}
-        if hosts.index() == 0 and first - (last := logged[-1]["step"] if logged else 0) >= config.log_every:
-            print(f"note: {folder / 'metrics.jsonl'} has no lines of steps {last + 1} to {first}")
-    for item in hosts.on_first(lambda: sorted(seen.items())):
-        so_far.see(item[0], {name: item[1]})
+    so_far = _best_so_far(config, logged, best, places[1], first)
     waiting: tuple[int, Any, Any, Work] | None = None
 
     def note(number: int, values: dict[str, float], wall: dict[str, float]) -> None:
@@ -178,7 +170,7 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
                 waiting = (number, values, batch.extras["segment_id"], work)
                 if so_far.see(number, values):
                     settle()
-                    best.save(number, state, about | {name: float(values[name])})
+                    best.save(number, state, about | {so_far.metric: float(values[so_far.metric])})
                 ended = ended or bool(so_far.ended)
                 if number % config.checkpoint.every == 0 or number == config.steps or stop or ended:
                     settle()
@@ -224,6 +216,19 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
     if not finished:
         print(f"stopped  step {int(state.step)} is saved; the same command goes on from there")
     return Result(state, model, run.tokenizer, exit_code)
+
+
+def _best_so_far(
+    config: Config, logged: Sequence[Mapping[str, Any]], best: Checkpoints, place: epath.Path, first: int
+) -> BestSoFar:
+    """The measurements up to step `first`: those of the log, and of the best checkpoint if its line is lost."""
+    metric = BestSoFar(config.early_stopping).metric
+    kept = {step: read_about(place, step).get(metric) for step in best.steps() if step <= first}
+    found = {step: value for step, value in kept.items() if value is not None} | dict(measured(logged, metric))
+    last = logged[-1]["step"] if logged else 0
+    if hosts.index() == 0 and first - last >= config.log_every:
+        print(f"note: {config.run_dir}/metrics.jsonl has no lines of steps {last + 1} to {first}")
+    return BestSoFar(config.early_stopping, hosts.on_first(lambda: sorted(found.items())))
 
 
 def announce(run: Run, first: int) -> None:

@@ -70,6 +70,11 @@ class BestSoFar:
         for step, value in lines:
             self._see(step, value)
 
+    @property
+    def metric(self) -> str:
+        """Name of the measurement that decides."""
+        return self.settings.metric
+
     def see(self, step: int, values: Mapping[str, Any]) -> bool:
         """Whether these values of a step are the best so far.
 
@@ -101,7 +106,6 @@ class BestSoFar:
         return f"{self.settings.metric} has not improved in {self.waited} measurements{since}"
 
 
-def measured(lines: Iterable[Mapping[str, Any]], settings: EarlyStopping | None) -> list[tuple[int, float]]:
+def measured(lines: Iterable[Mapping[str, Any]], metric: str) -> list[tuple[int, float]]:
     """Step and value of the metric in each logged line that has it."""
-    name = (settings or EarlyStopping()).metric
-    return [(int(line["step"]), float(line[name])) for line in lines if name in line]
+    return [(int(line["step"]), float(line[metric])) for line in lines if metric in line]

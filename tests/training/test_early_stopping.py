@@ -39,7 +39,7 @@ def test_a_resumed_run_decides_as_one_that_was_never_stopped():
     settings, values = EarlyStopping(patience=3), [3.0, 2.0, 2.5, 2.6, 2.7]
     lines = [{"step": step, "held_out_loss": value} for step, value in enumerate(values)] + [{"step": 9, "loss": 1.0}]
     for cut in range(6):
-        so_far = BestSoFar(settings, measured(lines[:cut], settings))
+        so_far = BestSoFar(settings, measured(lines[:cut], settings.metric))
         for line in lines[cut:]:
             so_far.see(line["step"], line)
         assert (so_far.best, so_far.waited, bool(so_far.ended)) == ((1, 2.0), 3, True)
