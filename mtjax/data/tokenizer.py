@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import functools
 import hashlib
 import json
 import os
@@ -11,8 +10,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from mtjax.data.encoding import Decoder, Encoder, Encoding
 from mtjax.data.problem import Message
-from mtjax.data.special_tokens import exchange, is_shielded, literal_backend, shield
+from mtjax.data.special_tokens import shield
 from mtjax.data.tokenizer_files import check_files, save_tokenizer, template_end, unknown_id
 from mtjax.errors import InputError, suggest
 from mtjax.io.files import atomic_folder, cache_folder
@@ -54,15 +54,6 @@ make the prompt's tokens depend on what follows.
 """
 
 
-class Encoding(NamedTuple):
-    """The tokens of one text."""
-
-    ids: list[int]  # no special token is added; those in the text become themselves, unless they are shielded
-    offsets: list[tuple[int, int]]
-    """Per token the characters `[start, end)` it came from. They cover the text without a gap, in order; tokens that
-    share one character (its bytes) share its span."""
-
-
 @short_repr
 class Tokenizer(NamedTuple):
     """A tokenizer as plain functions."""
@@ -74,7 +65,8 @@ class Tokenizer(NamedTuple):
     end_id: int  # ends an answer, is trained and exported: the token that closes a turn of the template, else EOS
     end_ids: tuple[int, ...]
     """Every id that stops sampling: `end_id` first, then the tokenizer's EOS, then those in the files of its model."""
-    encode: Callable[[str], Encoding]  # InputError for a character that the vocabulary does not hold
+    encode: Callable[[str], Encoding]
+    """InputError for a character that the vocabulary does not hold. `encode.batch` (`mtjax.data.encoding`) takes many."""
     decode: Callable[[Sequence[int]], str]
     """Special tokens included; `decode(encode(text).ids) == text` for byte-level vocabularies and for arithmetic."""
     save: Callable[[str | pathlib.Path], None]  # to a folder that `AutoTokenizer` of transformers 4.57 and 5 reads
@@ -231,28 +223,6 @@ def _from_transformers(name: str, fast: Any) -> Tokenizer:
     refused = fast.unk_token_id if fast.unk_token == UNKNOWN else None
     special = tuple(sorted(token.content for token in backend.get_added_tokens_decoder().values() if token.special))
 
-    @functools.cache
-    def literal() -> Any:
-        return literal_backend(json.loads(backend.to_str()), special)
-
-    def encode(text: str) -> Encoding:
-        if is_shielded(text, special):
-            encoded = literal().encode(exchange(text, special), add_special_tokens=False)
-        else:
-            encoded = backend.encode(text, add_special_tokens=False)
-        offsets, end = [], 0
-        for start, stop in encoded.offsets:
-            # Some post-processors trim white space off the offsets; what no other token holds is this token's.
-            offsets.append((min(start, end), max(stop, end) if stop == start else stop))
-            end = max(end, stop)
-        if refused is not None and refused in encoded.ids:
-            start, stop = encoded.offsets[encoded.ids.index(refused)]
-            raise InputError(
-                f"tokenizer 'arithmetic' does not know {text[start:stop]!r} at character {start} of {text!r:.80}; it "
-                "holds digits, + - * =, 'Step', 'Answer' and the two default prefixes: use tokenizer 'bytes' instead"
-            )
-        return Encoding(list(encoded.ids), offsets)
-
     def render_chat(
         messages: Sequence[Message], add_generation_prompt: bool, date: str = DATE, control: bool = False
     ) -> str:
@@ -279,8 +249,8 @@ def _from_transformers(name: str, fast: Any) -> Tokenizer:
         bos_id=fast.bos_token_id if wants_bos else None,
         end_id=end_id,
         end_ids=tuple(dict.fromkeys((end_id, fast.eos_token_id))),
-        encode=encode,
-        decode=lambda ids: backend.decode([int(i) for i in ids], skip_special_tokens=False),
+        encode=Encoder(backend, special, refused),
+        decode=Decoder(backend),
         save=lambda folder: save_tokenizer(fast, end_id, pathlib.Path(folder)),
         render_chat=render_chat,
         chat_template=fast.chat_template,

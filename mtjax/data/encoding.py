@@ -1,0 +1,112 @@
+"""Texts to token ids with character offsets, one text or many at a time."""
+
+import functools
+import itertools
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+
+from mtjax.data.special_tokens import exchange, is_shielded, literal_backend
+from mtjax.errors import InputError
+
+
+class Encoding(NamedTuple):
+    """The tokens of one text."""
+
+    ids: list[int]  # no special token is added; those in the text become themselves, unless they are shielded
+    offsets: list[tuple[int, int]]
+    """Per token the characters `[start, end)` it came from. They cover the text without a gap, in order; tokens that
+    share one character (its bytes) share its span."""
+
+
+class Encodings(NamedTuple):
+    """The tokens of many texts, one text after the other."""
+
+    ids: Int[np.ndarray, " n"]
+    offsets: Int[np.ndarray, "n 2"]  # see `Encoding.offsets`
+    sizes: Int[np.ndarray, " texts"]  # tokens of each text
+
+
+class Encoder:
+    """Encodes with a `tokenizers.Tokenizer`; `batch` uses all cores (`RAYON_NUM_THREADS` limits them).
+
+    Args:
+        backend: the tokenizer.
+        special: its special tokens; where a text holds them shielded, they are spelled as text.
+        refused: the id of a token that stands for what the vocabulary lacks, if such texts are refused.
+    """
+
+    def __init__(self, backend: Any, special: tuple[str, ...], refused: int | None):
+        self.backend, self.special, self.refused = backend, special, refused
+
+    @functools.cached_property
+    def _literal(self) -> Any:
+        return literal_backend(json.loads(self.backend.to_str()), self.special)
+
+    def __call__(self, text: str) -> Encoding:
+        """The tokens of a text; InputError for a character that the vocabulary does not hold."""
+        ids, offsets, _ = self.batch([text])
+        return Encoding(ids.tolist(), [(start, end) for start, end in offsets.tolist()])
+
+    def batch(self, texts: Sequence[str]) -> Encodings:
+        """The tokens of many texts; InputError if one of them has a character that the vocabulary does not hold."""
+        shielded = [is_shielded(text, self.special) for text in texts]
+        plain = iter(self._encode(self.backend, [t for t, there in zip(texts, shielded, strict=True) if not there]))
+        other = [exchange(t, self.special) for t, there in zip(texts, shielded, strict=True) if there]
+        literal = iter(self._encode(self._literal, other) if other else ())
+        found = [next(literal if there else plain) for there in shielded]
+        chain = itertools.chain.from_iterable
+        sizes = np.array([len(one) for one in found], np.int64)
+        total = int(sizes.sum())
+        ids = np.fromiter(chain(one.ids for one in found), np.int32, total)
+        spans = np.fromiter(chain(chain(one.offsets for one in found)), np.int64, 2 * total).reshape(-1, 2)
+        if self.refused is not None and len(wrong := np.flatnonzero(ids == self.refused)):
+            start, stop = spans[wrong[0]]
+            text = texts[int(np.searchsorted(np.cumsum(sizes), wrong[0], side="right"))]
+            raise InputError(
+                f"tokenizer 'arithmetic' does not know {text[start:stop]!r} at character {start} of {text!r:.80}; it "
+                "holds digits, + - * =, 'Step', 'Answer' and the two default prefixes: use tokenizer 'bytes' instead"
+            )
+        return Encodings(ids, covering(spans, sizes, np.array([len(text) for text in texts], np.int64)), sizes)
+
+    def _encode(self, backend: Any, texts: list[str]) -> list[Any]:
+        if len(texts) == 1:
+            return [backend.encode(texts[0], add_special_tokens=False)]
+        return backend.encode_batch(texts, add_special_tokens=False)  # type: ignore[no-any-return]
+
+
+class Decoder:
+    """Decodes with a `tokenizers.Tokenizer`, special tokens included."""
+
+    def __init__(self, backend: Any):
+        self.backend = backend
+
+    def __call__(self, ids: Sequence[int]) -> str:
+        """The text of some ids."""
+        return self.backend.decode([int(i) for i in ids], skip_special_tokens=False)  # type: ignore[no-any-return]
+
+    def batch(self, ids: list[list[int]]) -> list[str]:
+        """The texts of many lists of ids."""
+        return self.backend.decode_batch(ids, skip_special_tokens=False)  # type: ignore[no-any-return]
+
+
+def covering(
+    offsets: Int[np.ndarray, "n 2"], sizes: Int[np.ndarray, " texts"], lengths: Int[np.ndarray, " texts"]
+) -> Int[np.ndarray, "n 2"]:
+    """Offsets without gaps: some post-processors trim white space off, and what no other token holds is this token's.
+
+    A token starts no later than those before it end, and one without characters ends no earlier.
+
+    Args:
+        offsets: characters `[start, end)` of each token, of all texts one after the other.
+        sizes: tokens of each text.
+        lengths: characters of each text.
+    """
+    base = np.repeat(np.cumsum(lengths) - lengths, sizes)
+    start, stop = offsets[:, 0] + base, offsets[:, 1] + base
+    before = np.maximum(np.concatenate([[0], np.maximum.accumulate(stop)[:-1]])[: len(stop)], base)
+    stop = np.where(stop == start, np.maximum(stop, before), stop)
+    return np.stack([np.minimum(start, before) - base, stop - base], axis=1)
