@@ -79,6 +79,24 @@ def find(reply: str, choice: bool = False) -> Found | None:
     return _ending(text)
 
 
+_THEREFORE = re.compile(
+    r"(?:^|[,;:] +(?:and )?)(?:(?:so|thus|hence|therefore|then|finally|overall|altogether|consequently|"
+    r"in total|in all|in the end|as a result)\b(?! (?:far|that|many|much)\b),? *)+(?=\S)",
+    re.IGNORECASE,
+)
+
+
+def _concluded(sentence: str) -> str:
+    """What a sentence concludes, behind its last "so"; the sentence if that is no value.
+
+    >>> _concluded("3 * 25 = 75, so there are 75 pieces.")
+    'there are 75 pieces.'
+    """
+    ends = [found.end() for found in _THEREFORE.finditer(sentence)]
+    return sentence[ends[-1] :] if ends and _cut(sentence[ends[-1] :])[1].values else sentence
+
+
+_REMARK = re.compile(r",? (?:because|since)\b|, (?:the|an?)\b|,? \(", re.IGNORECASE)
 _EMPTY = re.compile(r"\s*(?:\$\$|\\[\[\]]|[*#_=-]*)\s*")
 
 
@@ -94,8 +112,9 @@ def _ending(text: str) -> Found | None:
         if first.values.keys() & {"truth", "word"}:
             return Found(sentences[0], first, True, " ".join(sentences[1:]), True)
     last_sentence = last if len(sentences) < 2 else sentences[-1]
-    whole, reading, rest = _cut(last_sentence)
+    whole, reading, rest = _cut(_concluded(last_sentence))
     alone = len(sentences) < 2 and not rest.strip(" .")
+    alone = alone or len(lines) == len(sentences) == 1 and bool(reading.values and _REMARK.match(rest))
     if len(lines) > 1:  # the last line is the answer if it is a value without words in front
         bare = not re.match(r"[^\W\d_]{2,}", plain(last))
         alone = alone and bare and bool(reading.values.keys() & {"number", "letter", "formula"})

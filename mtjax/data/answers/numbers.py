@@ -46,8 +46,7 @@ BEFORE = frozenset(
     equation line question problem part example figure option choice instead rather initially originally initial
     started starts start suppose assume assuming first other another what how why without excluding besides
     when""".split()
-)
-"""Words that change what a number behind them says."""
+)  # words that change what a number behind them says
 BEHIND = frozenset(f"{_EITHER_SIDE} and remainder rem r x power".split())
 """Words that change what a number before them says."""
 _UP = frozenset(listed("increase rise rose gain profit more increasing grow grew"))
@@ -59,6 +58,8 @@ _VERBS = frozenset(
     )
 )
 _CLEAR_WORDS = number_words.NUMBER_WORDS - {"one", "couple", "third", "quarter", "score", "gross", "fourth", "fifth"}
+_WHO = frozenset(listed("she he they we with"))  # words that a sentence has and a list of words has not
+_PART = number_words.NUMBER_WORDS | {"and", "point"}  # words before which a number word may continue a number
 _TIMES = re.compile(r"times(?: (?:as|more|larger|bigger|faster|longer|older|heavier|taller)\b.*)?$")
 APPROXIMATELY = frozenset(
     [
@@ -201,8 +202,8 @@ _LEAD = re.compile(r"((?:[^\W\d_][^\W\d_'.-]*[,:]? +|[~≈] ?|\\approx ?){1,20})
 
 def number_in_sentence(text: str) -> Number | None:
     """The one number in a sentence such as `Jane has about 18 apples`; None if words around it change what it says."""
-    found = _LEAD.match(text)
-    words = text.lower().split()
+    text = re.sub(r"\b(end|ends|ended|add|adds|added) up (?=with|at|to)", r"\1 ", text)
+    found, words = _LEAD.match(text), text.lower().split()
     if found is None:
         start = next((n for n, word in enumerate(words) if n and word.split("-")[0] in _CLEAR_WORDS), None)
         if start is None:
@@ -210,7 +211,7 @@ def number_in_sentence(text: str) -> Number | None:
         while start and words[start - 1].split("-")[0] in number_words.NUMBER_WORDS | {"a", "an", "minus", "negative"}:
             start -= 1
         before, rest = words[:start], " ".join(text.split()[start:])
-        if not _VERBS & set(before):
+        if not (_VERBS | _WHO) & set(before) or not _VERBS & set(before) and _PART & set(before):
             return None
     else:
         before, rest = found[1].lower().split(), text[found.end() :]
@@ -233,7 +234,7 @@ _PIECE = re.compile(rf"(?P<n>{_A}) ?(?P<unit>[A-Za-z]+|[¢°])\.?(?: ?(?:,|and|&
 
 def _compound(text: str) -> Number | None:
     """Several units of one kind from large to small: `3 hours 20 minutes`, `$5 and 50 cents`, `5'6"`; else None."""
-    text = re.sub(r"^([0-9]+) ?' ?([0-9.]+) ?(?:\"|'')?$", r"\1 feet \2 inches", text)
+    text = re.sub(r"^([0-9]+) ?' ?([0-9]{1,2}(?:\.[0-9]+)?) ?(?:\"|'')?$", r"\1 feet \2 inches", text)
     text = re.sub(rf"^\$ ?({_B})", r"\1 dollars", text)
     at, pieces = 0, []
     while piece := _PIECE.match(text, at):
