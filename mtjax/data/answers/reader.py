@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from mtjax.data.answers import calendar, formulas, groups, numbers, words
+from mtjax.data.answers import calendar, formulas, groups, numbers, sentences, words
 from mtjax.data.answers.normal import plain
 
 
@@ -66,7 +66,7 @@ def _with_elements(same: Callable[[Any, Any, groups.Same], bool | None]) -> Call
 KINDS: dict[str, _Kind] = {
     "letter": (read_letter, lambda a, b: a.letter == b.letter),
     "truth": (words.read_truth, words.same_truth),
-    "number": (lambda text: numbers.read_number(text) or numbers.number_in_sentence(text), numbers.same_number),
+    "number": (lambda text: numbers.read_number(text) or sentences.number_in_sentence(text), numbers.same_number),
     "clock": (calendar.read_clock, calendar.same_clock),
     "date": (calendar.read_date, calendar.same_date),
     "ratio": (groups.read_ratio, _with_elements(groups.same_ratio)),

@@ -292,8 +292,8 @@ def beginnings(text: str) -> Iterator[tuple[str, str]]:
         if cut["bracket"]:
             closing = re.match(r"[^()\[\]]*[)\]]", text[cut.end() :])
             bracket = closing[0][:-1] if closing else ""
-            if _OPEN.search(bracket):
-                break
+            if _OPEN.search(bracket) or re.match(r"\s*[-+*/^=×]", text[cut.end() + len(bracket) + 1 :]):
+                break  # open, or part of a formula such as 3 (left) + 5
             if cut.start("bracket") == cut.start():
                 continue  # no gap before it: part of a formula
         cuts.append((before.rstrip(), bracket))
