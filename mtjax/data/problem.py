@@ -25,8 +25,8 @@ class Pair:
     kind: Literal["full", "step"] = "full"  # Full solutions, or one step of a solution that goes on after it.
     error_type: str = ""  # What is wrong with the rejected text, the name of an error type; "" if it is not known.
     chosen_messages: tuple[Message, ...] = ()
-    """The better side as messages after `Problem.messages`, where it is more than one text of the assistant; then so is
-    `rejected_messages`, and `chosen` and `rejected` are the last texts of the assistant. Made by `conversation_pair`."""
+    """The better side as messages after `Problem.messages`, where a side is more than one text of the assistant;
+    `chosen` and `rejected` are then the last texts of the assistant. Both sides are made by `conversation_pair`."""
     rejected_messages: tuple[Message, ...] = ()  # The worse side as messages.
 
 
@@ -77,8 +77,8 @@ OPTIONAL = ("tools",)  # Keys of a schema that a record may leave out.
 """The record schemas, as keys. Every schema also takes the optional keys `id` and `source`.
 
 - completion: `{"prompt": str, "completion": str}`; the completion is taken to be right.
-- messages: `{"messages": [{"role": "system" | "user" | "assistant" | "tool", "content": str}, ...]}`, with the other keys
-  of `mtjax.data.messages.Message`, and `tools` beside it.
+- messages: `{"messages": [{"role": "system" | "user" | "assistant" | "tool", "content": str}, ...]}`, with the other
+  keys of `mtjax.data.messages.Message`, and `tools` beside it.
 - solutions: `{"question" (or "prompt"): str, "answer": str, "right": [str, ...], "wrong": [str, ...]}` with the
   question and one of the others; `success_rate` is the share of samples that were right, 0 to 1, and `options` are the
   texts of the options of a choice, in order: then the answer is a letter or the text of an option. A question that does

@@ -3,7 +3,7 @@
 import pytest
 
 from mtjax.data.messages import Message
-from mtjax.data.problem import Pair, Problem, conversation_pair, problem_from_record, record_from_problem
+from mtjax.data.problem import Pair, conversation_pair, problem_from_record, record_from_problem
 from mtjax.errors import InputError
 
 USER, YES, NO = Message("user", "q"), Message("assistant", "yes"), Message("assistant", "no")
@@ -27,7 +27,7 @@ def test_tools_null_content_and_parts_are_read():
     assert (result.name, result.tool_call_id, result.content) == ("weather", "call_1", "sunny")
     assert problem.tools == (TOOL,)  # its null is the tool's own
     assert problem_from_record(record_from_problem(problem), "a.jsonl:1") == problem
-    assert hash(calling) and hash(problem)
+    assert isinstance(hash((calling, problem)), int)
 
 
 def test_a_call_without_its_function_and_arguments_as_an_object_are_the_same_call():
