@@ -53,7 +53,7 @@ class Hub(Source):
     def _problem(self, number: int, row: Any) -> Problem:
         where = f"{self.path}[{number}]"
         # A table fills up what other rows have with nulls, in the arguments of tools too.
-        return problem_from_record(rename_keys(without_nulls(dict(row), keep=()), self.columns, where), where)
+        return problem_from_record(without_nulls(rename_keys(dict(row), self.columns, where), keep=()), where)
 
     def fingerprint(self) -> str:
         """sha256 of settings and content; reads the entire set once."""
