@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from mtjax.data.problem import OnError, Problem, Problems, Split, problem_from_record
+from mtjax.data.problem import OnError, Problem, Problems, Split, problem_from_record, without_nulls
 from mtjax.data.sources.base import (
     SOURCES,
     Source,
@@ -52,7 +52,8 @@ class Hub(Source):
 
     def _problem(self, number: int, row: Any) -> Problem:
         where = f"{self.path}[{number}]"
-        return problem_from_record(rename_keys(dict(row), self.columns, where), where)
+        # A table fills up what other rows have with nulls, in the arguments of tools too.
+        return problem_from_record(without_nulls(rename_keys(dict(row), self.columns, where), keep=()), where)
 
     def fingerprint(self) -> str:
         """sha256 of settings and content; reads the entire set once."""
