@@ -28,6 +28,17 @@ class Pair:
     """The better side as messages after `Problem.messages`, where a side is more than one text of the assistant;
     `chosen` and `rejected` are then the last texts of the assistant. Both sides are made by `conversation_pair`."""
     rejected_messages: tuple[Message, ...] = ()  # The worse side as messages.
+    scores: tuple[float, float] | None = None  # What somebody gave to the chosen and the rejected side.
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """One of several completions of a prompt, as somebody judged it."""
+
+    text: str  # The completion.
+    reward: float | None = None  # Its reward; None if there is none.
+    steps: tuple[str, ...] = ()  # Its steps, where they are labelled.
+    labels: tuple[bool, ...] = ()  # Whether each step is right.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +61,8 @@ class Problem:
     tools: tuple[Tool, ...] = dataclasses.field(
         default=(), hash=False
     )  # What the assistant may call, for the template.
+    candidates: tuple[Candidate, ...] = ()
+    """Completions with rewards or labels of their steps. `right` and `wrong` have those that are one of both."""
 
     @property
     def place(self) -> str:
@@ -149,31 +162,6 @@ class UnknownKeys(InputError):
     """A record has the keys of another format, as probably all records of its file: skipping it would not help."""
 
 
-FOREIGN_KEYS = {
-    **dict.fromkeys(("instruction", "query", "problem", "input_text", "user"), "prompt"),
-    **dict.fromkeys(("output", "response", "canonical_solution", "solution", "assistant"), "completion"),
-    **dict.fromkeys(("task_id", "idx", "uid", "uuid"), "id"),
-}
-"""Keys of the field's formats, and the keys here that mean the same."""
-
-
-def _check_keys(record: Mapping[str, Any], known: set[str], where: str) -> None:
-    """InputError for an unknown key; where the others are of a known format, with the columns to read."""
-    unknown = [key for key in record if key not in known]
-    if "conversations" in unknown:
-        raise UnknownKeys(
-            f"{where}: 'conversations' with 'from' and 'value' are not read; write them as 'messages' with 'role' "
-            "(user, assistant) and 'content'"
-        )
-    ours = {FOREIGN_KEYS.get(key, key): key for key in record if key in known or key in FOREIGN_KEYS}
-    if unknown and {"prompt", "completion"} <= ours.keys():
-        columns = " ".join(theirs if theirs == own else f"{theirs}={own}" for own, theirs in ours.items())
-        raise UnknownKeys(
-            f"{where}: unknown key {unknown[0]!r}; say which keys to read: --data.source.columns {columns}"
-        )
-    refuse_unknown(record, tuple(sorted(known)), where)
-
-
 def problem_from_record(record: Any, where: str, *, id: str = "") -> Problem:
     """The problem that a record in one of `SCHEMAS` describes.
 
@@ -193,7 +181,7 @@ def problem_from_record(record: Any, where: str, *, id: str = "") -> Problem:
     record = without_nulls(record)
     if isinstance(number := record.get("id"), int) and not isinstance(number, bool):
         record["id"] = str(number)
-    _check_keys(record, {"id", "source"}.union(*SCHEMAS.values()), where)
+    refuse_unknown(record, tuple(sorted({"id", "source"}.union(*SCHEMAS.values()))), where)
     keys = set(record)
     marks = {"messages": "messages", "completion": "completion", "chosen": "preference", "rejected": "preference"}
     schema = next((name for mark, name in marks.items() if mark in keys), "solutions")

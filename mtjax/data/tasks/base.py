@@ -110,8 +110,10 @@ class Task:
         """The text to decode from: exactly what stands before the answer in training.
 
         `polarity` asks for the prompt of right (True) or wrong (False) answers, if a task has both. By default, the
-        task's `template` (text with `{question}` once) holding the question.
+        task's `template` (text with `{question}` once) holding the question; a text without a question has no prompt.
         """
+        if not problem.question and not problem.messages:
+            return ""
         return fill(self.template, self.text(problem.question, tokenizer))  # type: ignore[attr-defined]
 
     def text(self, text: str, tokenizer: Tokenizer | None = None) -> str:
