@@ -9,9 +9,12 @@ import numpy as np
 from annotated_types import Ge, Le
 from jaxtyping import Int
 
+from mtjax.data.arrays import Index, content_digest, join_indices
+from mtjax.data.cache import AUTO
 from mtjax.data.examples import Boundary, Truncation
-from mtjax.data.index import Fit, Index, build_index, content_digest, join_indices, written
-from mtjax.data.packing import Rows, first_that_fit, join_rows, make_order, pack
+from mtjax.data.index import written
+from mtjax.data.kept import fit_of, index_of, packed_rows
+from mtjax.data.packing import ONE_PASS, Rows, first_that_fit, make_order
 from mtjax.data.problem import OnError, Problems
 from mtjax.data.report import Report, check_repeats, make_report, repeats_of
 from mtjax.data.selection import select, selected_sources
@@ -20,7 +23,7 @@ from mtjax.data.sources.memory import InConfigOnly
 from mtjax.data.tasks import AnyTask
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
-from mtjax.io.hashing import digest
+from mtjax.io.hashing import digest, random_order
 from mtjax.types import Batch, short_repr
 from mtjax.validation import PositiveInt
 
@@ -43,7 +46,11 @@ class DataConfig:
     max_dropped: Annotated[float, Ge(0), Le(1)] = 0.5  # Largest share of examples that may be dropped as too long.
     max_unknown: Annotated[float, Ge(0), Le(1)] = 0.01  # Largest share of targets that may be the unknown token.
     max_repeats: PositiveInt = 8  # How often one row may stand in a batch, where the data are fewer than a batch.
-    cache_dir: str | None = None  # Folder that keeps the tokenised examples between runs; None keeps nothing.
+    cache_dir: str | None = AUTO
+    """Folder that keeps tokenised examples between runs. auto: `~/.cache/mtjax/data`, for data that are read from
+    files. None keeps nothing, and holds all examples in memory."""
+    cache_gb: Annotated[float, Ge(0)] = 200.0
+    """Most gigabytes in that folder; what was not used for longest is deleted."""
     selections: InConfigOnly = ()  # Of `mtjax.data.selection`, applied in order to each source of a mixture.
 
     @property
@@ -76,6 +83,8 @@ class Batches(NamedTuple):
     repeated most), and `data/repeats`, how often the most frequent row stands in it."""
     fingerprint: str  # of everything the batches depend on but the seed and the batch size
     made_of: dict[str, str]  # digests of the examples of each source, and of the rows that they are packed in
+    waited: Callable[[], float] = lambda: 0.0  # seconds that calls of `batch_at` and `window_at` took in total
+    close: Callable[[], None] = lambda: None  # ends what reads ahead; see `mtjax.data.ahead`
 
 
 def problems(config: DataConfig) -> Problems:
@@ -95,13 +104,9 @@ def fingerprint_of(config: DataConfig, tokenizer: Tokenizer | None = None) -> st
         [source.fingerprint() for source in sources],
         weights,
         config.on_error,
-        (type(config.task).__name__, written(config.task), _fit(config), config.segments, config.pack),
+        (type(config.task).__name__, written(config.task), fit_of(config), config.segments, config.pack),
         None if tokenizer is None else tokenizer.fingerprint,
     )
-
-
-def _fit(config: DataConfig) -> Fit:
-    return Fit(config.sequence_length, config.truncation, config.boundary)
 
 
 def make_batches(
@@ -121,16 +126,16 @@ def make_batches(
     weights of a mixture are shares of examples.
 
     `rows` asks for some of each batch's B rows, such as one host's (`mtjax.distributed.placement.own_rows`).
-    `repeat=False` is one pass for evaluation: every example once, in fixed order, the last batch filled up with empty
-    rows, and InputError beyond it.
+    `repeat=False` is one pass for evaluation: every example once, in a fixed random order, the last batch filled up
+    with empty rows, and InputError beyond it.
 
     `also` gives more numbers per token, by name, such as the log-probs of a reference; they become extras.
 
     Raises InputError for an empty source, a batch_size or max_segments below 1, a sequence_length below 2, a negative
     seed, and where no example fits or has a target.
 
-    Memory: 8 bytes a token and about 100 an example; tokenising is one process, some 10,000 examples a second. That
-    serves up to about 10^8 tokens on one host, since each host holds all of them.
+    Examples of data from files are mapped from `cache_dir`, so memory does not grow with them (docs/data_at_scale.md).
+    Without a cache all are in memory: 8 bytes a token and about 100 an example.
     """
     for name, value, least in (
         ("batch_size", batch_size, 1),
@@ -141,30 +146,25 @@ def make_batches(
         if value < least:
             raise InputError(f"{name}={value}: expected a number of at least {least}; raise it")
     sources, weights = zip(*selected_sources(config.source, config.selections), strict=True)
-    read = (config.on_error, config.task, tokenizer, _fit(config), config.cache_dir)
-    parts = [build_index(source, *read) for source in sources]
+    parts = [index_of(source, config, tokenizer) for source in sources]
+    contents = [part.content or content_digest(part) for part in parts]
     names = [f"part {number} of the mixture" for number in range(1, len(parts) + 1)] if len(parts) > 1 else [""]
-    described = [f"{len(part.ids):,} examples ({content_digest(part)})" for part in parts]
+    described = [f"{len(part.ids):,} examples ({content})" for part, content in zip(parts, contents, strict=True)]
     made_of = dict(zip(names, described, strict=True))
     index = join_indices(parts)
     if also is not None:
         index = index._replace(per_token=index.per_token | dict(also(index)))
     length, segments = config.sequence_length, config.segments if config.pack else 1
-    first = np.cumsum([0, *(len(part.ids) for part in parts)])
-    packed = [
-        pack(part.lengths, row_length=length, max_segments=segments, key=(seed, number), first=int(first[number]))
-        for number, part in enumerate(parts)
-    ]
-    joined = join_rows(packed)
-    rows_digest = digest(joined.members.tobytes(), joined.offsets.tobytes())
-    made_of["packing"] = f"{joined.number:,} rows ({rows_digest[:16]})"
+    joined, rows_of_each, rows_digest = packed_rows(parts, contents, config, length, segments, seed)
+    made_of["packing"] = f"{joined.number:,} rows ({rows_digest})"
     # A share of examples becomes a share of rows: a row holds more of the short ones.
-    shares = np.array(weights) * np.array([part.number / len(part.members) for part in packed])
-    order = make_order([part.number for part in packed], shares, seed)
+    shares = np.array(weights) * np.array([n / len(part.ids) for n, part in zip(rows_of_each, parts, strict=True)])
+    order = make_order(rows_of_each, shares, seed)
     steps_per_epoch = -(-joined.number // batch_size)
-    repeats = repeats_of([part.number for part in packed], shares, batch_size)
-    rows_of_each = [part.number for part in packed]
+    repeats = repeats_of(rows_of_each, shares, batch_size)
     epochs = check_repeats(repeats, rows_of_each, batch_size, config.max_repeats) if repeat else ""
+    # Packing puts the longest examples first and a mixture its first source, but the first batches stand for all.
+    passed = np.zeros(0, np.int64) if repeat else random_order(joined.number, ONE_PASS)
     wanted = np.arange(batch_size)[rows if rows is not None else slice(None)]
 
     def assembled(packed: Rows, rows: Int[np.ndarray, " B"]) -> Batch:
@@ -176,14 +176,14 @@ def make_batches(
             return order(places)
         if not 0 <= step < steps_per_epoch:
             raise InputError(f"step {step}: expected 0 to {steps_per_epoch - 1}, the steps of one pass")
-        return np.where(places < joined.number, places, -1)
+        return np.where(places < joined.number, passed[np.minimum(places, joined.number - 1)], -1)
 
     def window_at(step: int, factor: int) -> Batch:
         firsts = (step * factor + np.arange(factor)) * batch_size
         return assembled(joined, order((firsts[:, None] + wanted).ravel()))
 
     def repack(examples: Int[np.ndarray, " n"]) -> tuple[Batch, float]:
-        found = first_that_fit(index.lengths[examples], length, segments, batch_size)
+        found = first_that_fit(index.lengths_of(examples), length, segments, batch_size)
         chosen = Rows(examples[found.members], found.offsets)
         batch = assembled(chosen, np.where(wanted < chosen.number, wanted, -1))
         return batch, 1 - chosen.number / batch_size
@@ -191,7 +191,12 @@ def make_batches(
     def seen_at(step: int) -> dict[str, float]:
         rows = order(step * batch_size + np.arange(batch_size))
         most = np.unique(rows, return_counts=True)[1].max()
-        return {"data/epoch": float(repeats.max() * (step + 1)), "data/repeats": float(most)}
+        seen = {"data/epoch": float(repeats.max() * (step + 1)), "data/repeats": float(most)}
+        if len(parts) > 1:
+            taken = order.taken((step + 1) * batch_size)
+            seen |= {f"data/rows/{number}": float(rows) for number, rows in enumerate(taken, 1)}
+            seen |= {f"data/epochs/{n}": x for n, x in enumerate((taken / np.array(rows_of_each)).tolist(), 1)}
+        return seen
 
     return Batches(
         batch_at=lambda step: assembled(joined, rows_of(step)),

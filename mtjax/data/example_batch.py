@@ -149,8 +149,9 @@ class Spread:
         head_end = np.array([one.head for one in self.rendered], np.int64)
         before = by_text(self.end <= self.prompt_end[self.text]) + opens
         head = np.where(head_end > 0, by_text(self.end <= head_end[self.text]) + opens, 0)
-        unknown = by_text((self.ids == tokenizer.unknown_id) & (weights != 0)) if tokenizer.unknown_id is not None else 0
-        numbers = zip(*(np.broadcast_to(x, count).tolist() for x in (begin, begin + size, before, head, unknown)))
+        missing_id = -1 if tokenizer.unknown_id is None else tokenizer.unknown_id
+        unknown = by_text((self.ids == missing_id) & (weights != 0))
+        numbers = zip(*(x.tolist() for x in (begin, begin + size, before, head, unknown)), strict=True)
         out = []
         for number, (one, name, (start, end, prompt_tokens, kept, missing)) in enumerate(
             zip(self.rendered, names, numbers, strict=True)

@@ -151,7 +151,7 @@ def join_offsets(parts: Sequence[Int[np.ndarray, " _"]]) -> Int[np.ndarray, " n_
     return np.cumsum(np.concatenate([[0], *map(np.diff, parts)]))
 
 
-SHUFFLE, MIX = 1, 2  # keep the keys of different draws apart
+SHUFFLE, MIX, ONE_PASS = 1, 2, 3  # keep the keys of different draws apart
 
 
 def quotas(shares: Float[np.ndarray, " sources"], size: int) -> Int[np.ndarray, " sources"]:
@@ -165,9 +165,7 @@ def quotas(shares: Float[np.ndarray, " sources"], size: int) -> Int[np.ndarray, 
     return counts
 
 
-def make_order(
-    row_counts: Sequence[int], shares: Float[np.ndarray, " sources"], seed: int
-) -> Callable[[Int[np.ndarray, " n"]], Int[np.ndarray, " n"]]:
+def make_order(row_counts: Sequence[int], shares: Float[np.ndarray, " sources"], seed: int) -> "Order":
     """The endless stream of rows: `places -> rows`, any places in any order.
 
     Rows are numbered source after source. The stream comes in blocks of `WINDOW` places; of each block every source
@@ -208,4 +206,18 @@ def make_order(
             rows[here] = first[number] + epoch_order(int(number), int(count))[within[here]]
         return rows
 
-    return rows_at
+    def taken(places: int) -> Int[np.ndarray, " sources"]:
+        blocks, inside = divmod(places, WINDOW)
+        return blocks * per_block + np.bincount(block_order(blocks)[0][:inside], minlength=len(per_block))
+
+    return Order(rows_at, taken)
+
+
+class Order(NamedTuple):
+    """The order in which rows come, as functions of the place in their stream."""
+
+    rows_at: Callable[[Int[np.ndarray, " n"]], Int[np.ndarray, " n"]]
+    taken: Callable[[int], Int[np.ndarray, " sources"]]  # how many rows of each source stand before a place
+
+    def __call__(self, places: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+        return self.rows_at(places)

@@ -2,25 +2,17 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from mtjax.data.answers.choices import with_options
-from mtjax.errors import InputError, suggest
+from mtjax.data.messages import Message, Tool, check_conversation, message_record, part, read_messages, read_tools
+from mtjax.errors import InputError
 from mtjax.io.jsonl import decode, refuse_unknown
 from mtjax.types import short_repr
 
 OnError = Literal["raise", "skip"]  # A record that a source cannot read: raise InputError, or count it and go on.
 Split = Literal["all", "train", "validation", "test"]  # Everything, or one of three parts without common questions.
-ROLES = ("system", "user", "assistant")  # The speakers of a conversation; a system message stands only at the start.
-
-
-@dataclasses.dataclass(frozen=True)
-class Message:
-    """One turn of a conversation."""
-
-    role: str  # Who speaks: "system", "user" or "assistant".
-    content: str  # What is said, without any template around it.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +24,21 @@ class Pair:
     rejected: str  # The worse text.
     kind: Literal["full", "step"] = "full"  # Full solutions, or one step of a solution that goes on after it.
     error_type: str = ""  # What is wrong with the rejected text, the name of an error type; "" if it is not known.
+    chosen_messages: tuple[Message, ...] = ()
+    """The better side as messages after `Problem.messages`, where a side is more than one text of the assistant;
+    `chosen` and `rejected` are then the last texts of the assistant. Both sides are made by `conversation_pair`."""
+    rejected_messages: tuple[Message, ...] = ()  # The worse side as messages.
+    scores: tuple[float, float] | None = None  # What somebody gave to the chosen and the rejected side.
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """One of several completions of a prompt, as somebody judged it."""
+
+    text: str  # The completion.
+    reward: float | None = None  # Its reward; None if there is none.
+    steps: tuple[str, ...] = ()  # Its steps, where they are labelled.
+    labels: tuple[bool, ...] = ()  # Whether each step is right.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +50,19 @@ class Problem:
     answer: str = ""  # The final answer alone, such as "18"; empty where it is not known.
     right: tuple[str, ...] = ()  # Solutions known to be right, each complete with its final answer.
     wrong: tuple[str, ...] = ()  # Solutions known to be wrong.
-    messages: tuple[Message, ...] = ()  # The conversation, for chat data; empty otherwise.
+    messages: tuple[Message, ...] = ()
+    """A conversation. Alone it is the example, and ends with the assistant; with an answer, solutions or pairs it is
+    the context of those. Empty where the context is the question alone."""
     pairs: tuple[Pair, ...] = ()  # Pairs that were made as such, by an annotator or by injection.
     success_rate: float | None = None  # Share of a model's sampled solutions that were right; None if not sampled.
     source: str = ""  # Where it comes from, such as "gsm8k".
     options: tuple[str, ...] = ()  # Texts of the options of a choice, in order, with or without their letters.
     where: str = dataclasses.field(default="", compare=False)  # Where it was read, for messages: `data/train.jsonl:12`.
+    tools: tuple[Tool, ...] = dataclasses.field(
+        default=(), hash=False
+    )  # What the assistant may call, for the template.
+    candidates: tuple[Candidate, ...] = ()
+    """Completions with rewards or labels of their steps. `right` and `wrong` have those that are one of both."""
 
     @property
     def place(self) -> str:
@@ -68,19 +82,22 @@ class Problems(NamedTuple):
 
 SCHEMAS: dict[str, tuple[str, ...]] = {
     "completion": ("prompt", "completion"),
-    "messages": ("messages",),
+    "messages": ("messages", "tools"),
     "solutions": ("question", "prompt", "answer", "right", "wrong", "success_rate", "options"),
-    "preference": ("prompt", "chosen", "rejected"),
+    "preference": ("prompt", "chosen", "rejected", "tools"),
 }
+OPTIONAL = ("tools",)  # Keys of a schema that a record may leave out.
 """The record schemas, as keys. Every schema also takes the optional keys `id` and `source`.
 
 - completion: `{"prompt": str, "completion": str}`; the completion is taken to be right.
-- messages: `{"messages": [{"role": "system" | "user" | "assistant", "content": str}, ...]}`.
+- messages: `{"messages": [{"role": "system" | "user" | "assistant" | "tool", "content": str}, ...]}`, with the other
+  keys of `mtjax.data.messages.Message`, and `tools` beside it.
 - solutions: `{"question" (or "prompt"): str, "answer": str, "right": [str, ...], "wrong": [str, ...]}` with the
   question and one of the others; `success_rate` is the share of samples that were right, 0 to 1, and `options` are the
   texts of the options of a choice, in order: then the answer is a letter or the text of an option. A question that does
   not list them gets them as lines `(A) ...` at its end.
-- preference: `{"prompt": str, "chosen": str, "rejected": str}`, the convention of TRL.
+- preference: `{"prompt": str, "chosen": str, "rejected": str}`, the convention of TRL; each may be a list of messages,
+  and the prompt may be left out where both sides begin with it.
 """
 
 
@@ -92,7 +109,6 @@ class _Record:
     source: str = ""
     prompt: str = ""
     completion: str = ""
-    messages: tuple[Message, ...] = ()
     chosen: str = ""
     rejected: str = ""
     question: str = ""
@@ -103,54 +119,47 @@ class _Record:
     options: tuple[str, ...] = ()
 
 
-def _check_conversation(messages: Sequence[Message], where: str) -> None:
-    """InputError for an order or a speaker that no conversation has."""
-    if not messages:
-        raise InputError(f"{where}: 'messages' is []; expected a non-empty list of objects")
-    for turn, message in enumerate(messages):
-        here = f"{where}: messages[{turn}]"
-        if message.role not in ROLES:
-            raise InputError(f"{here}: role {message.role!r}: {suggest(message.role, ROLES)}")
-        if message.role == "system" and turn:
-            raise InputError(f"{here}: a system message stands only in front; move it there or make it a user's")
-    if all(message.role != "user" for message in messages):
-        raise InputError(f"{where}: 'messages' has no message of the user; a conversation needs at least one")
+def conversation_pair(
+    prompt: Sequence[Message], chosen: Sequence[Message], rejected: Sequence[Message], where: str
+) -> tuple[str, tuple[Message, ...], Pair]:
+    """Two conversations as `(question, messages, pair)` of a problem.
+
+    `messages` is what they share, everything before their first difference; it is empty where that is one plain message
+    of the user, the question. The prompt is put before both sides, unless both begin with it. A side that goes on with
+    one plain answer is kept as text.
+
+    Raises InputError, beginning with `where`, for an order of speakers that no conversation has.
+    """
+    size = len(prompt)
+    if not (tuple(chosen[:size]) == tuple(rejected[:size]) == tuple(prompt)):
+        chosen, rejected = [*prompt, *chosen], [*prompt, *rejected]
+    for name, side in (("chosen", chosen), ("rejected", rejected)):
+        check_conversation(side, where, name)
+    context, *sides = part(chosen, rejected, where)
+    texts = [side[-1].content for side in sides]
+    question = next(message.content for message in (*context, *sides[0]) if message.role == "user")
+    if all(len(side) == 1 and side[0].is_plain for side in sides):
+        plain = len(context) == 1 and context[0].role == "user" and context[0].is_plain
+        return question, () if plain else context, Pair("", *texts)
+    return question, context, Pair("", *texts, chosen_messages=sides[0], rejected_messages=sides[1])
 
 
-def without_nulls(value: Any) -> Any:
-    """A record without the keys that are null, at any depth: columns of a table are there for every row."""
+AS_GIVEN = ("arguments", "tools")  # Keys whose values keep their nulls, which mean something to a tool.
+
+
+def without_nulls(value: Any, keep: Collection[str] = AS_GIVEN) -> Any:
+    """A record without the keys that are null, at any depth: columns of a table are there for every row.
+
+    Values of the keys in `keep` stay as they are.
+    """
     if isinstance(value, Mapping):
-        return {key: without_nulls(item) for key, item in value.items() if item is not None}
-    return [without_nulls(item) for item in value] if isinstance(value, list | tuple) else value
+        kept = {key: item for key, item in value.items() if item is not None}
+        return {key: item if key in keep else without_nulls(item, keep) for key, item in kept.items()}
+    return [without_nulls(item, keep) for item in value] if isinstance(value, list | tuple) else value
 
 
 class UnknownKeys(InputError):
     """A record has the keys of another format, as probably all records of its file: skipping it would not help."""
-
-
-FOREIGN_KEYS = {
-    **dict.fromkeys(("instruction", "query", "problem", "input_text", "user"), "prompt"),
-    **dict.fromkeys(("output", "response", "canonical_solution", "solution", "assistant"), "completion"),
-    **dict.fromkeys(("task_id", "idx", "uid", "uuid"), "id"),
-}
-"""Keys of the field's formats, and the keys here that mean the same."""
-
-
-def _check_keys(record: Mapping[str, Any], known: set[str], where: str) -> None:
-    """InputError for an unknown key; where the others are of a known format, with the columns to read."""
-    unknown = [key for key in record if key not in known]
-    if "conversations" in unknown:
-        raise UnknownKeys(
-            f"{where}: 'conversations' with 'from' and 'value' are not read; write them as 'messages' with 'role' "
-            "(user, assistant) and 'content'"
-        )
-    ours = {FOREIGN_KEYS.get(key, key): key for key in record if key in known or key in FOREIGN_KEYS}
-    if unknown and {"prompt", "completion"} <= ours.keys():
-        columns = " ".join(theirs if theirs == own else f"{theirs}={own}" for own, theirs in ours.items())
-        raise UnknownKeys(
-            f"{where}: unknown key {unknown[0]!r}; say which keys to read: --data.source.columns {columns}"
-        )
-    refuse_unknown(record, tuple(sorted(known)), where)
 
 
 def problem_from_record(record: Any, where: str, *, id: str = "") -> Problem:
@@ -172,34 +181,44 @@ def problem_from_record(record: Any, where: str, *, id: str = "") -> Problem:
     record = without_nulls(record)
     if isinstance(number := record.get("id"), int) and not isinstance(number, bool):
         record["id"] = str(number)
-    _check_keys(record, {"id", "source"}.union(*SCHEMAS.values()), where)
+    refuse_unknown(record, tuple(sorted({"id", "source"}.union(*SCHEMAS.values()))), where)
     keys = set(record)
     marks = {"messages": "messages", "completion": "completion", "chosen": "preference", "rejected": "preference"}
     schema = next((name for mark, name in marks.items() if mark in keys), "solutions")
     refuse_unknown(record, ("id", "source", *SCHEMAS[schema]), where)
-    if schema != "solutions" and (missing := set(SCHEMAS[schema]) - keys):
+    talk = schema == "preference" and isinstance(record.get("chosen"), list | tuple)
+    needed = {*SCHEMAS[schema]} - {*OPTIONAL, *(("prompt",) if talk else ())}
+    if schema != "solutions" and (missing := needed - keys):
         raise InputError(f"{where}: no {min(missing)!r} in keys {sorted(keys)}; a {schema} record needs it: add it")
     if {"question", "prompt"} <= keys:
         raise InputError(f"{where}: both 'question' and 'prompt'; give one, they mean the same")
-    if not {"question", "prompt", "messages"} & keys:
+    if not talk and not {"question", "prompt", "messages"} & keys:
         raise InputError(f"{where}: no question in keys {sorted(keys)}; expected 'question', 'prompt' or 'messages'")
     if schema == "solutions" and not {"answer", "right", "wrong"} & keys:
         raise InputError(f"{where}: only a question; add at least one of 'completion', 'answer', 'right', 'wrong'")
+    tools = read_tools(record.pop("tools"), where) if "tools" in keys else ()
+    messages: tuple[Message, ...] = ()
+    talks = ("messages",) if schema == "messages" else ("prompt", "chosen", "rejected") if talk else ()
+    spoken = {key: read_messages(record.pop(key), where, key) for key in talks if key in keys}
     found = decode(record, _Record, where)
     question, right, rate = with_options(found.question or found.prompt, found.options), found.right, found.success_rate
     pairs: tuple[Pair, ...] = ()
     if schema == "messages":
-        _check_conversation(found.messages, where)
-        question = next(message.content for message in found.messages if message.role == "user")
+        check_conversation(messages := spoken["messages"], where)
+        question = next(message.content for message in messages if message.role == "user")
     elif schema == "completion":
         right = (found.completion,)
+    elif talk:
+        sides = (spoken["chosen"], spoken["rejected"])
+        question, messages, pair = conversation_pair(spoken.get("prompt", ()), *sides, where)
+        pairs = (pair,)
     elif schema == "preference":
         pairs = (Pair("", found.chosen, found.rejected),)
     if rate is not None and not 0 <= rate <= 1:
         raise InputError(f"{where}: 'success_rate' is {rate}; expected a number from 0 to 1")
     name = record.get("id", id or where)
-    known = (question, found.answer, right, found.wrong, found.messages, pairs, rate, found.source, found.options)
-    return Problem(name, *known, where)
+    known = (question, found.answer, right, found.wrong, messages, pairs, rate, found.source, found.options)
+    return Problem(name, *known, where, tools)
 
 
 def record_from_problem(problem: Problem) -> dict[str, Any]:
@@ -208,26 +227,34 @@ def record_from_problem(problem: Problem) -> dict[str, Any]:
     InputError for what no schema holds: both a conversation and solutions, several pairs, or one with a context.
     """
     solved = problem.right or problem.wrong
+    talk = [message_record(message) for message in problem.messages]
     if problem.pairs:
         pair = problem.pairs[0]
-        if len(problem.pairs) > 1 or pair.context or solved or problem.messages:
+        if len(problem.pairs) > 1 or pair.context or solved:
             raise InputError(
                 f"problem {problem.id!r} has {len(problem.pairs)} pairs; a record holds one without context, and "
                 "nothing else: keep mistakes as `mtjax.data.mistake_record` files"
             )
         record: dict[str, Any] = {"prompt": problem.question, "chosen": pair.chosen, "rejected": pair.rejected}
+        if talk or pair.chosen_messages:
+            sides = {name: getattr(pair, f"{name}_messages") for name in ("chosen", "rejected")}
+            sides = {name: side or (Message("assistant", getattr(pair, name)),) for name, side in sides.items()}
+            record = ({"prompt": talk} if talk else {}) | {
+                name: [message_record(message) for message in side] for name, side in sides.items()
+            }
     elif problem.messages:
         if problem.answer or solved:
             raise InputError(
                 f"problem {problem.id!r} has both messages and an answer or solutions; no record schema holds both, "
                 "so write the solutions as assistant messages"
             )
-        record = {"messages": [dataclasses.asdict(message) for message in problem.messages]}
+        record = {"messages": talk}
     else:
         record = {"question": problem.question, "answer": problem.answer}
         record |= {name: list(texts) for name in ("right", "wrong") if (texts := getattr(problem, name))}
         record |= {} if problem.success_rate is None else {"success_rate": problem.success_rate}
         record |= {"options": list(problem.options)} if problem.options else {}
+    record |= {"tools": list(problem.tools)} if problem.tools else {}
     return {"id": problem.id} | record | ({"source": problem.source} if problem.source else {})
 
 

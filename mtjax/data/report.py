@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from mtjax.data.index import Counts, Index
+from mtjax.data.arrays import Counts, Index, target_count
 from mtjax.data.packing import Rows, pack
 from mtjax.errors import InputError
 
@@ -43,17 +43,16 @@ def make_report(index: Index, packed: Rows, config: Any, epochs: str) -> Report:
     unknown tokens than `data.max_unknown`.
     """
     length, counts = config.sequence_length, index.counts
-    counted = index.weights != 0
-    counted[index.offsets[:-1]] = False
     tokens, full = len(index.tokens), len(index.tokens) / (packed.number * index.sides * length)
-    lengths, shortened = length_note(index, length), counts.dropped + counts.truncated > 0
+    shortened = counts.dropped + counts.truncated > 0
+    lengths = length_note(index, length) if shortened else ""
     made = len(index.ids) + counts.made
     if counts.dropped > config.max_dropped * made:
         raise InputError(
             f"{counts.dropped:,} of {made:,} examples are dropped, more than data.max_dropped={config.max_dropped:g}: "
             f"{lengths}; or pass --data.max_dropped=1 to train without them"
         )
-    targets = int(counted.sum())
+    targets = target_count(index)
     unknown = f"{counts.unknown:,} of {targets:,} targets are the tokenizer's unknown token"
     if counts.unknown > config.max_unknown * targets:
         raise InputError(
@@ -69,7 +68,7 @@ def make_report(index: Index, packed: Rows, config: Any, epochs: str) -> Report:
 
 def length_note(index: Index, length: int) -> str:
     """How long the examples are before `data.truncation`, and which length to set."""
-    needed = index.lengths.max(axis=1) if index.needed is None else index.needed
+    needed = index.lengths.max(axis=1) if index.needed is None else np.asarray(index.needed)
     median, most, longest = (int(np.ceil(value)) for value in np.quantile(needed, [0.5, 0.9, 1]))
     over = int(np.sum(needed > length))
     text = f"{over:,} examples are longer than data.sequence_length={length}"
@@ -82,9 +81,9 @@ def length_note(index: Index, length: int) -> str:
 
 def segments_note(index: Index, packed: Rows, length: int, segments: int) -> str:
     """What a larger `data.max_segments` would give, where that limit leaves rows empty; else "" """
-    if np.mean(np.diff(packed.offsets) >= segments) < EMPTY:
+    if np.mean(np.diff(np.asarray(packed.offsets)) >= segments) < EMPTY:
         return ""
-    some = index.lengths[:SAMPLE]
+    some = index.lengths_of(np.arange(min(SAMPLE, len(index.ids))))
     limited, free = (pack(some, row_length=length, max_segments=most, key=(0,)) for most in (segments, length))
     gain = float(some.sum()) / (index.sides * length) * (1 / free.number - 1 / limited.number)
     if gain < EMPTY:

@@ -1,8 +1,11 @@
 """JSON lines: reading them and decoding their records, with errors that name the file, the line and the key."""
 
+import contextlib
 import dataclasses
 import functools
 import gzip
+import importlib.util
+import io
 import json
 import os
 import pathlib
@@ -32,25 +35,29 @@ def existing_file(path: str) -> pathlib.Path:
     return file
 
 
-GZIP = b"\x1f\x8b"  # The first bytes of a gzip file, whatever its name.
+GZIP, ZSTD, PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"  # The first bytes of such files, whatever their names.
 OTHER_KINDS = {
-    b"PAR1": "a Parquet file; read its folder with data.source:hub --data.source.path=FOLDER",
+    PARQUET: "a Parquet file; read it with data.source:files --data.source.path=FILE",
     b"PK\x03\x04": "a zip archive; unpack it first",
     b"BZh": "compressed with bzip2; unpack it first",
     b"\xfd7zXZ": "compressed with xz; unpack it first",
-    b"\x28\xb5\x2f\xfd": "compressed with zstd; unpack it first",
     b"version https://git-lfs": "a Git LFS pointer, not the file itself; fetch it with `git lfs pull`",
 }
 """What else a file may be, by its first bytes, and what to do then."""
 
 
 def open_plain(path: str) -> IO[bytes]:
-    """A file for reading, unpacked if it is gzip; InputError for another kind of file than text."""
+    """A file for reading, unpacked if it is gzip or zstd; InputError for another kind of file than text."""
     file = existing_file(path)
     with file.open("rb") as opened:
         head = opened.read(32)
     if kind := next((kind for start, kind in OTHER_KINDS.items() if head.startswith(start)), None):
-        raise InputError(f"'{path}' is {kind}; expected text, plain or gzip")
+        raise InputError(f"'{path}' is {kind}; expected text, plain, gzip or zstd")
+    if head.startswith(ZSTD):
+        needs_pyarrow(path, "compressed with zstd")
+        import pyarrow
+
+        return io.BufferedReader(pyarrow.CompressedInputStream(pyarrow.OSFile(str(file)), "zstd"))  # type: ignore[type-var]
     return gzip.open(file, "rb") if head.startswith(GZIP) else file.open("rb")  # type: ignore[return-value]
 
 
@@ -63,8 +70,39 @@ def read_lines(path: str) -> Iterator[tuple[int, bytes]]:
                 number += 1
                 if line.strip():
                     yield number, line
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"{path}:{number + 1}: the gzip stream breaks off here ({error}); fetch it again") from error
+    except BROKEN as error:
+        raise _broken(f"{path}:{number + 1}", error) from error
+
+
+BROKEN = (EOFError, gzip.BadGzipFile, zlib.error, OSError)  # What a compressed file that is damaged raises.
+
+
+def _broken(where: str, error: Exception) -> Exception:
+    """What to raise for one of these; an error of the system, such as of a disk, stays what it is."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error
+    kind = "zstd" if type(error) is OSError else "gzip"
+    return InputError(f"{where}: the {kind} stream breaks off here ({error}); fetch it again")
+
+
+@contextlib.contextmanager
+def unpacking(path: str) -> Iterator[None]:
+    """InputError for a compressed file that is damaged, or one that is not UTF-8."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: byte {error.object[error.start]:#x} is not UTF-8; save the file as UTF-8") from error
+    except BROKEN as error:
+        raise _broken(path, error) from error
+
+
+def needs_pyarrow(path: str, kind: str) -> None:
+    """InputError, with the way out, where the optional package `pyarrow` is missing."""
+    if importlib.util.find_spec("pyarrow") is None:
+        raise InputError(
+            f"'{path}' is {kind}, which needs the package 'pyarrow': run pip install -e '.[files]' in mtjax's "
+            "folder, or write the records as JSON lines"
+        )
 
 
 def json_of(line: bytes, where: str) -> Any:
@@ -81,9 +119,7 @@ def json_of(line: bytes, where: str) -> Any:
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
     except _Twice as error:
-        raise InputError(
-            f"{where}: the key {error.args[0]!r} stands twice in one object; remove one of them"
-        ) from error
+        raise InputError(f"{where}: {error}") from error
     except (ValueError, RecursionError) as error:
         text = line.decode("utf-8-sig").strip()
         way_out = "expected one object per line"
@@ -95,6 +131,14 @@ def json_of(line: bytes, where: str) -> Any:
 
 class _Twice(ValueError):
     """A key that one object has twice; the last value would silently win."""
+
+    def __str__(self) -> str:
+        return f"the key {self.args[0]!r} stands twice in one object; remove one of them"
+
+
+def array_decoder() -> json.JSONDecoder:
+    """A decoder of JSON values that refuses, with ValueError, an object with a key twice."""
+    return json.JSONDecoder(object_pairs_hook=_object)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -141,6 +185,19 @@ def decode(record: Any, kind: type[Record], where: str, way_out: str = "fix the 
         return msgspec.convert(record, kind)
     except msgspec.ValidationError as error:
         raise InputError(f"{where}: {_explained(str(error), record, kind)}; {way_out}") from error
+
+
+def field_of(record: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:
+    """One field of a published record; InputError when it is missing or of another type."""
+    if not isinstance(record, dict):
+        raise InputError(f"{where}: got {record!r:.80}; expected an object")
+    if key not in record:
+        raise InputError(f"{where}: no key {key!r}: is this the right reader? {suggest(key, map(str, record))}")
+    if not isinstance(record[key], kind):
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        names = " or ".join(WORDS.get(k, "an object") for k in kinds)
+        raise InputError(f"{where}: {key!r} is {record[key]!r:.80}; expected {names}{in_quotes(record[key], kind)}")
+    return record[key]
 
 
 def refuse_unknown(record: Mapping[str, Any], known: Mapping[str, Any] | tuple[str, ...], where: str) -> None:

@@ -162,6 +162,13 @@ def from_trl(record: Any, where: str) -> Mistake:
     """A TRL preference record (`mtjax.data.sources.trl`) as an unproved pair of solutions; `to_trl` gives it back."""
     problem = Trl(where).parse(record, where, where)
     (pair,) = problem.pairs
+    if pair.chosen_messages and pair.chosen_messages[0].role == "user":
+        raise InputError(f"{where}: chosen and rejected answer different questions; expected one question")
+    if problem.messages or pair.chosen_messages:
+        roles = ", ".join(one.role for one in (*problem.messages, *pair.chosen_messages))
+        raise InputError(
+            f"{where}: messages of {roles}; expected one of the user, then the answer: a mistake has one question"
+        )
     return Mistake(
         id=where, kind="solution", problem_id=where, question=problem.question, right_step=pair.chosen,
         wrong_step=pair.rejected, generator="trl",

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from mtjax.config import Config, flatten
+from mtjax.data.ahead import read_ahead
+from mtjax.data.arrays import Index
 from mtjax.data.batches import Batches, make_batches
 from mtjax.data.batches import fingerprint_of as fingerprint_of_data
-from mtjax.data.index import Index
 from mtjax.data.tasks.base import written_settings
 from mtjax.data.tokenizer import Tokenizer, load_tokenizer
 from mtjax.distributed import hosts
@@ -93,8 +94,10 @@ def assemble(config: Config, start: Params | None = None, programs: dict[Any, An
     # What the objective compares with, data, monitors, step.
     reference = make_reference(config, model, state.params, tokenizer, mesh, folder)
     rows = own_rows(mesh, config.batch_size)
-    batches = make_batches(
-        config.data, tokenizer, batch_size=config.batch_size, seed=config.seed, rows=rows, also=reference.also
+    batches = read_ahead(
+        make_batches(
+            config.data, tokenizer, batch_size=config.batch_size, seed=config.seed, rows=rows, also=reference.also
+        )
     )
     # Runs of one process share compiled steps by the settings that a step depends on.
     own = ("objective", "regularizers", "optim", "micro_batches", "reference", "chunk")

@@ -156,7 +156,9 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
                 so_far.see(0, start_values)
                 note(0, start_values, {})
             for number in range(first + 1, first if so_far.ended else config.steps + 1):
+                waited = batches.waited()
                 batch, chosen_by = run.choose(state.params, number - 1)
+                waited = batches.waited() - waited
                 state, values = run.update(state, batch, jax.random.fold_in(run.seed, number), reference.params)
                 settle()
                 values = values | chosen_by | ({} if config.live_filter else batches.seen_at(number - 1))
@@ -166,7 +168,7 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
                 stop, ended = should_stop(number), watch is not None and watch(number, state.params)
                 if held_out and (due or number == config.steps):
                     values |= held_out.measure(state.params)
-                work = flops.work(np.asarray(batch.segments), config.batch_size)
+                work = flops.work(np.asarray(batch.segments), config.batch_size)._replace(waited=waited)
                 waiting = (number, values, batch.extras["segment_id"], work)
                 if so_far.see(number, values):
                     settle()
@@ -190,6 +192,7 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
                     closing.callback(checkpoints.close)
                 closing.callback(log.close)
                 closing.callback(progress.close)
+                closing.callback(batches.close)
     if so_far.ended:
         print(f"early    stop at step {int(state.step)}: {so_far.ended}")
     finished = bool(so_far.ended) or int(state.step) >= config.steps

@@ -95,6 +95,7 @@ class Work(NamedTuple):
 
     tokens: float  # tokens of the batch
     flops: float  # model FLOPs, see `StepFlops`
+    waited: float = 0.0  # seconds that the loop waited for the batch
 
 
 class Progress:
@@ -106,6 +107,7 @@ class Progress:
     def __init__(self, total: int, start: int, peak: float | None):
         self.total, self.peak = total, peak
         self.began, self.start, self.tokens, self.flops = time.perf_counter(), start, 0.0, 0.0
+        self.waited = 0.0
         self.compiling, self.said = True, -math.inf
         self.bar: Any = None
         if sys.stdout.isatty():
@@ -123,8 +125,9 @@ class Progress:
             self.began, self.start, self.compiling = now, step, False
         else:
             self.tokens, self.flops = self.tokens + work.tokens, self.flops + work.flops
+            self.waited += work.waited
         seconds = max(now - self.began, 1e-9)
-        found = {"time/tokens_per_second": self.tokens / seconds}
+        found = {"time/tokens_per_second": self.tokens / seconds, "time/input_wait": self.waited / seconds}
         if self.peak is not None:
             found["time/mfu"] = self.flops / seconds / self.peak
         left = (self.total - step) * (now - self.began) / max(step - self.start, 1)

@@ -13,8 +13,8 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float
 
+from mtjax.data.arrays import Index
 from mtjax.data.batches import assemble
-from mtjax.data.index import Index
 from mtjax.data.packing import pack
 from mtjax.distributed import hosts
 from mtjax.distributed.placement import own_rows, place_rows, read_whole
@@ -151,7 +151,9 @@ def _one_part(
     first, last = _span(index, int(examples[0])).start, _span(index, int(examples[-1])).stop
     # Each token carries its own place through packing, to put its log-prob back.
     places = index._replace(per_sequence={}, per_token={"place": np.arange(len(index.tokens), dtype=np.int64)})
-    packed = pack(index.lengths[examples], row_length=length, max_segments=SEGMENTS, key=(0,), first=int(examples[0]))
+    packed = pack(
+        index.lengths_of(examples), row_length=length, max_segments=SEGMENTS, key=(0,), first=int(examples[0])
+    )
     out = np.zeros(last - first, np.float32)
     for start in range(0, packed.number, rows):
         wanted = np.arange(start, start + rows)
@@ -173,7 +175,7 @@ def _span(index: Index, example: int) -> slice:
 def _token_digest(index: Index, example: int) -> bytes:
     """16 bytes from the tokens of an example and the lengths of its sides."""
     made = hashlib.blake2b(index.tokens[_span(index, example)].tobytes(), digest_size=16)
-    made.update(index.lengths[example].astype(np.int64).tobytes())
+    made.update(index.lengths_of(np.array([example]))[0].astype(np.int64).tobytes())
     return made.digest()
 
 

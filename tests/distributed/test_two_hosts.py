@@ -8,7 +8,7 @@ import pytest
 from tests.distributed.start import Hosts
 
 SCRIPT = str(pathlib.Path(__file__).with_name("two_hosts.py"))
-NAMES = ("mistake", "dco", "cached")
+NAMES = ("mistake", "cached")
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +66,13 @@ def test_host_0_alone_prints(runs):
 
 
 @pytest.mark.slow
-def test_a_frozen_reference_on_two_hosts(tmp_path):
+@pytest.mark.parametrize("name", ["frozen", "dco"])
+def test_more_runs_on_two_hosts(name, tmp_path):
     for count, devices in ((2, 4), (1, 8)):
         (tmp_path / str(count)).mkdir()
-        hosts = Hosts([SCRIPT, str(tmp_path / str(count)), "frozen"], count=count, devices=devices)
+        hosts = Hosts([SCRIPT, str(tmp_path / str(count)), name], count=count, devices=devices)
         assert set(hosts.codes(500).values()) == {0}, hosts.texts
-    for two, one in zip(lines(tmp_path / "2" / "frozen"), lines(tmp_path / "1" / "frozen"), strict=True):
+    for two, one in zip(lines(tmp_path / "2" / name), lines(tmp_path / "1" / name), strict=True):
         for key in one:
             if not key.startswith("time/"):
                 assert two[key] == pytest.approx(one[key], rel=1e-6, abs=1e-6), (one["step"], key)

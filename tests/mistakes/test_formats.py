@@ -150,7 +150,7 @@ def test_trl_conversations_with_and_without_a_prompt():
         ({"prompt": [user, good, user], "chosen": [good], "rejected": [bad]}, "expected one of the user"),
         ({"prompt": "q", "chosen": "r"}, "expected prompt, chosen and rejected"),
         ({"prompt": 1, "chosen": "r", "rejected": "w"}, "'prompt' is 1"),
-        ({"prompt": "q", "chosen": 3, "rejected": 4}, "list of messages"),
+        ({"prompt": "q", "chosen": 3, "rejected": 4}, "'chosen' is 3; expected a string or a list"),
     ):
         with pytest.raises(InputError, match=says):
             from_trl(record, "f:1")

@@ -7,7 +7,7 @@ from mtjax.data.sources.bigbench_mistake import BigBenchMistake
 from mtjax.data.sources.cot_error_set import CotErrorSet
 from mtjax.data.sources.gsm8k import Gsm8k, Gsm8kSolutions
 from mtjax.data.sources.huggingface import Hub
-from mtjax.data.sources.jsonl import Jsonl
+from mtjax.data.sources.jsonl import Files, Jsonl
 from mtjax.data.sources.memory import InMemory
 from mtjax.data.sources.mined import Mined
 from mtjax.data.sources.mistakes import Mistakes

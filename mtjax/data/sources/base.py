@@ -4,13 +4,14 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from mtjax.data.problem import OnError, Problem, Problems, Split, UnknownKeys, in_split
 from mtjax.errors import InputError, suggest
-from mtjax.io.jsonl import WORDS, existing_file, in_quotes, json_of, read_lines
+from mtjax.io.containers import content_of, files_of, read_rows
+from mtjax.io.file_digest import remembered
+from mtjax.io.jsonl import field_of, json_of  # noqa: F401  (sources import field_of from here)
 from mtjax.registry import Registry
 
 
@@ -31,11 +32,13 @@ SOURCES = Registry("source", requires=("problems", "fingerprint"))  # Every sour
 
 @dataclasses.dataclass(frozen=True)
 class FileSource(Source):
-    """A source of one file. A subclass needs `parse`, an `example`, and `records` for files other than JSON lines."""
+    """A source of files. A subclass needs `parse`, an `example`, and `records` for files other than JSON lines."""
 
     example: ClassVar[str]  # the text of a small file in the source's format, with at least one problem
 
-    path: str  # The file; a relative path counts from the working directory.
+    path: str
+    """A file (JSON lines, a JSON array, CSV, TSV, Parquet or Arrow, plain, gzip or zstd), a folder of such files, or a
+    pattern such as `data/*.jsonl.gz`; a relative path counts from the working directory."""
     split: Split = "all"  # Which part, by hash of the question: all, train (70 %), validation (10 %) or test (20 %).
 
     def parse(self, record: Any, where: str, id: str) -> Problem:
@@ -50,46 +53,86 @@ class FileSource(Source):
         return self.path
 
     def records(self) -> Iterator[tuple[Any, str, str]]:
-        """Each record, decoded or as JSON bytes, with `where` and `id`: the lines of a JSON-lines file or `.gz`."""
-        file = self.file()
-        name = pathlib.Path(file).name
-        for number, line in read_lines(file):
-            yield line, f"{file}:{number}", f"{name}:{number}"
+        """Each record, decoded or as JSON bytes, with `where` and `id`, one by one: see `mtjax.io.containers`."""
+        return read_rows(self.file())
 
     def problems(self, on_error: OnError = "raise") -> Problems:
-        return collect(self._read, self.records(), self.file(), on_error, self.split)
+        return self.stream(on_error).all()
+
+    def stream(self, on_error: OnError = "raise") -> "Stream":
+        """The problems one by one, without holding all of them in memory."""
+        return Stream(self._read, self.records(), self.file(), on_error, self.split)
 
     def _read(self, record: Any, where: str, id: str) -> Problem:
+        if isinstance(record, InputError):
+            raise record
         problem = self.parse(json_of(record, where) if isinstance(record, bytes) else record, where, id)
         return problem if problem.where else dataclasses.replace(problem, where=where)
 
     def fingerprint(self) -> str:
         """sha256 of settings and file bytes; the same wherever the file lies."""
-        with existing_file(self.file()).open("rb") as file:
-            return fingerprint_of(self, "path", content=iter(lambda: file.read(1 << 20), b""))
+        header = f"{type(self).__qualname__} {self!r}"
+        compute = lambda: fingerprint_of(self, "path", content=content_of(self.file()))
+        return remembered(files_of(self.file()), header, compute)
+
+
+class Stream:
+    """The problems (or records with a question) of one split among `make(*row)`, read once, one by one.
+
+    The first bad row raises InputError, unless such are skipped: then they are counted, and the first is noted.
+    `skipped` and `notes` are complete when all problems have been read. `see` is called with each problem, and `more`
+    gives further notes at the end.
+    """
+
+    def __init__(
+        self, make: Callable[..., Any], rows: Iterable[tuple[Any, ...]], name: str, on_error: OnError, split: Split,
+        see: Callable[[Any], None] = lambda problem: None, more: Callable[[], Sequence[str]] = tuple,
+    ):  # fmt: skip
+        self.make, self.rows, self.name, self.on_error, self.split = make, rows, name, on_error, split
+        self.see, self.more = see, more
+        self.skipped, self.number, self.first = 0, 0, ""
+        self.items = self._items()
+
+    def _items(self) -> Iterator[Any]:
+        for row in self.rows:
+            try:
+                problem = self.make(*row)
+            except InputError as error:
+                if self.on_error == "raise":
+                    skip = "" if isinstance(error, UnknownKeys) else " (or skip such records with data.on_error=skip)"
+                    raise InputError(f"{error}{skip}") from error
+                self.skipped, self.first = self.skipped + 1, self.first or str(error)
+                continue
+            if in_split(problem.question, self.split):
+                self.see(problem)
+                self.number += 1
+                yield problem
+        if not self.number:
+            nonempty(Problems([], self.skipped, self.notes), self.name, self.split)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """One sentence per thing the user should know."""
+        skipped = (f"{self.skipped} records skipped; the first: {self.first}",) if self.skipped else ()
+        return (*skipped, *self.more())
+
+    def all(self) -> Problems:
+        """All problems in memory; InputError if there are none."""
+        items = list(self.items)
+        return Problems(items, self.skipped, self.notes)
+
+
+def streamed(source: Any, on_error: OnError) -> Any:
+    """The problems of a source as a `Stream` where it has one, otherwise as `Problems`."""
+    kind = next(kind for kind in type(source).__mro__ if "problems" in vars(kind))
+    return source.stream(on_error) if "stream" in vars(kind) else source.problems(on_error)
 
 
 def collect(
     make: Callable[..., Any], rows: Iterable[tuple[Any, ...]], name: str, on_error: OnError, split: Split
 ) -> Problems:
-    """The problems (or records with a question) of one split among `make(*row)`; InputError if there are none.
-
-    The first bad row raises InputError, unless such are skipped: then they are counted, and the first is noted.
-    """
-    items, skipped, first = [], 0, ""
-    for row in rows:
-        try:
-            problem = make(*row)
-        except InputError as error:
-            if on_error == "raise":
-                skip = "" if isinstance(error, UnknownKeys) else " (or skip such records with data.on_error=skip)"
-                raise InputError(f"{error}{skip}") from error
-            skipped, first = skipped + 1, first or str(error)
-            continue
-        if in_split(problem.question, split):
-            items.append(problem)
-    notes = (f"{skipped} records skipped; the first: {first}",) if skipped else ()
-    return nonempty(Problems(items, skipped, notes), name, split)
+    """All problems of a `Stream`."""
+    return Stream(make, rows, name, on_error, split).all()
 
 
 def readable(make: Callable[..., Any], rows: Iterable[tuple[Any, ...]], split: Split) -> Iterator[Problem]:
@@ -149,13 +192,21 @@ def fingerprint_of(source: Any, *leave_out: str, content: Iterable[bytes] = ()) 
 
 
 def problem_digests(problems: Iterable[Problem]) -> Iterator[bytes]:
-    """sha256 of each problem's record; one without options as before there were any."""
+    """sha256 of each problem's record; fields that version 0.1 did not have count where they are not empty."""
     for problem in problems:
-        record = dataclasses.asdict(problem)
+        record = _without_new(dataclasses.asdict(problem))
         del record["where"]  # content counts
-        if not problem.options:
-            del record["options"]
         yield hashlib.sha256(json.dumps(record, sort_keys=True).encode()).digest()
+
+
+NEW = ("options", "tools", "candidates", "name", "tool_calls", "tool_call_id", "reasoning_content", "scores")
+NEW += ("chosen_messages", "rejected_messages")  # Fields of problems that version 0.1 did not have.
+
+
+def _without_new(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_new(item) for key, item in value.items() if item or key not in NEW}
+    return [_without_new(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def rename_keys(record: Any, columns: tuple[str, ...], where: str) -> Any:
@@ -171,16 +222,3 @@ def rename_keys(record: Any, columns: tuple[str, ...], where: str) -> Any:
         if theirs not in record:
             raise InputError(f"{where}: column {theirs!r} is not in the record: {suggest(theirs, map(str, record))}")
     return {ours or theirs: record[theirs] for theirs, _, ours in pairs}
-
-
-def field_of(record: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:
-    """One field of a published record; InputError when it is missing or of another type."""
-    if not isinstance(record, dict):
-        raise InputError(f"{where}: got {record!r:.80}; expected an object")
-    if key not in record:
-        raise InputError(f"{where}: no key {key!r}: is this the right reader? {suggest(key, map(str, record))}")
-    if not isinstance(record[key], kind):
-        kinds = kind if isinstance(kind, tuple) else (kind,)
-        names = " or ".join(WORDS.get(k, "an object") for k in kinds)
-        raise InputError(f"{where}: {key!r} is {record[key]!r:.80}; expected {names}{in_quotes(record[key], kind)}")
-    return record[key]

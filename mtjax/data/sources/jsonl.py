@@ -1,20 +1,52 @@
-"""JSON lines as a source."""
+"""Files of records in any known format, as a source."""
 
 import dataclasses
 from typing import Any, ClassVar
 
-from mtjax.data.problem import Problem, problem_from_record
-from mtjax.data.sources.base import SOURCES, FileSource, rename_keys
+from mtjax.data.formats import FORMATS, Reader
+from mtjax.data.problem import OnError, Problem, Problems
+from mtjax.data.sources.base import SOURCES, FileSource, Stream, rename_keys
+from mtjax.data.sources.tally import Tally
+from mtjax.errors import InputError, suggest
+from mtjax.io.jsonl import json_of
+
+
+@SOURCES.register("files")
+@dataclasses.dataclass(frozen=True)
+class Files(FileSource):
+    """Records in any format that is recognised by its keys (docs/data.md), such as messages, Alpaca or preferences."""
+
+    example: ClassVar[str] = '{"question": "2 + 2?", "answer": "4", "right": ["4"], "wrong": ["5"]}\n'
+    before: ClassVar[dict[str, Any]] = {"format": "auto"}
+
+    columns: tuple[str, ...] = ()  # Keys to take, each `key` or `theirs=ours`; empty takes the record as it is.
+    format: str = "auto"  # Format of all records (`python -m mtjax.list format`); auto recognises each by its keys.
+
+    def __post_init__(self) -> None:
+        if self.format != "auto" and self.format not in FORMATS:
+            raise InputError(f"source.format={self.format!r}: {suggest(self.format, ['auto', *FORMATS])}")
+
+    def parse(self, record: Any, where: str, id: str) -> Problem:
+        return Reader(self.format).read(rename_keys(record, self.columns, where), where, id)
+
+    def problems(self, on_error: OnError = "raise") -> Problems:
+        return self.stream(on_error).all()
+
+    def stream(self, on_error: OnError = "raise") -> Stream:
+        reader, tally = Reader(self.format), Tally()
+
+        def read(record: Any, where: str, id: str) -> Problem:
+            if isinstance(record, InputError):
+                raise record
+            record = json_of(record, where) if isinstance(record, bytes) else record
+            problem = reader.read(rename_keys(record, self.columns, where), where, id)
+            return problem if problem.where else dataclasses.replace(problem, where=where)
+
+        notes = lambda: (*reader.notes(), *tally.notes())
+        return Stream(read, self.records(), self.path, on_error, self.split, tally.add, notes)
 
 
 @SOURCES.register("jsonl")
 @dataclasses.dataclass(frozen=True)
-class Jsonl(FileSource):
-    """One record per line in a schema of `mtjax.data.problem.SCHEMAS`; plain text or gzip (`.gz`)."""
-
-    example: ClassVar[str] = '{"question": "2 + 2?", "answer": "4", "right": ["4"], "wrong": ["5"]}\n'
-
-    columns: tuple[str, ...] = ()  # Keys to take, each `key` or `theirs=ours`; empty takes the record as it is.
-
-    def parse(self, record: Any, where: str, id: str) -> Problem:
-        return problem_from_record(rename_keys(record, self.columns, where), where, id=id)
+class Jsonl(Files):
+    """The source `files` by the name that it had when it read JSON lines alone."""

@@ -1,11 +1,13 @@
 """Problems that a config or a program already holds, as a source."""
 
 import dataclasses
+from functools import partial
 from typing import Annotated, Any
 
 import tyro
 
-from mtjax.data.problem import OnError, Problem, Problems, Split, problem_from_record
+from mtjax.data.formats import Reader
+from mtjax.data.problem import OnError, Problem, Problems, Split
 from mtjax.data.sources.base import SOURCES, Source, collect, fingerprint_of, problem_digests, readable
 from mtjax.errors import InputError
 from mtjax.io.hashing import digest
@@ -28,7 +30,7 @@ InConfigOnly = Annotated[tuple[Any, ...], _IN_CONFIG_ONLY]  # A tuple that the c
 @SOURCES.register("memory")
 @dataclasses.dataclass(frozen=True)
 class InMemory(Source):
-    """Problems, or records in one of the schemas, that a config or a program already holds."""
+    """Problems, or records in any format of docs/data.md, that a config or a program already holds."""
 
     items: InConfigOnly = ()  # `Problem`s or records (dicts).
     split: Split = "all"  # Which part, by hash of the question.
@@ -49,11 +51,14 @@ class InMemory(Source):
                 f"the data of this run were in memory ({self.not_kept}), and its snapshot does not hold them: start it "
                 "from the program that has them, or name a source, such as data.source:jsonl --data.source.path=FILE"
             )
-        return collect(self._problem, enumerate(self.items), "memory", on_error, self.split)
+        reader = Reader()
+        found = collect(partial(self._problem, reader), enumerate(self.items), "memory", on_error, self.split)
+        return found._replace(notes=(*found.notes, *reader.notes()))
 
-    def _problem(self, number: int, item: Any) -> Problem:
-        return item if isinstance(item, Problem) else problem_from_record(item, f"memory[{number}]")
+    def _problem(self, reader: Reader, number: int, item: Any) -> Problem:
+        where = f"memory[{number}]"
+        return item if isinstance(item, Problem) else reader.read(item, where, where)
 
     def fingerprint(self) -> str:
-        content = problem_digests(readable(self._problem, enumerate(self.items), self.split))
+        content = problem_digests(readable(partial(self._problem, Reader()), enumerate(self.items), self.split))
         return fingerprint_of(self, "items", "not_kept", content=content)

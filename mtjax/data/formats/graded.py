@@ -1,0 +1,128 @@
+"""Solutions that somebody judged: our own records of right and wrong ones, labels of steps, and rewards of a group."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from mtjax.data.formats.base import FORMATS, LIST, TALK, TEXT, Format, make, numbered, texts_of, truth
+from mtjax.data.problem import Candidate, Problem, problem_from_record, record_from_problem
+from mtjax.errors import InputError
+from mtjax.io.jsonl import field_of
+
+
+@FORMATS.register("solutions")
+class Solutions(Format):
+    """Our own records: a question (or prompt) with its final answer, and solutions that are right or wrong."""
+
+    needs: ClassVar = {"question": TEXT}
+    takes: ClassVar = ("prompt", "answer", "right", "wrong", "success_rate", "options")
+    strict: ClassVar = True
+    example: ClassVar = {"question": "2 + 2?", "answer": "4", "right": ["4"], "wrong": ["5"]}
+
+    def fits(self, record: Mapping[str, Any]) -> bool:
+        keys = {*record} - {"id", "source"}
+        known = {*self.needs, *self.takes}
+        return keys <= known and bool(keys & {"question", "prompt"}) and bool(keys & {"answer", "right", "wrong"})
+
+    def read(self, record: dict[str, Any], where: str, id: str) -> Problem:
+        return problem_from_record(record, where, id=id)
+
+    def write(self, problem: Problem, number: int) -> list[dict[str, Any]]:
+        if problem.messages and not (len(problem.messages) == 2 and all(one.is_plain for one in problem.messages)):
+            return []
+        if problem.messages:
+            problem = dataclasses.replace(problem, messages=(), right=(problem.messages[1].content,))
+        plain = [pair for pair in problem.pairs if not (pair.context or pair.chosen_messages)]
+        sides = [((*problem.right, pair.chosen), (*problem.wrong, pair.rejected)) for pair in plain]
+        flat = [
+            dataclasses.replace(problem, pairs=(), candidates=(), right=right, wrong=wrong)
+            for right, wrong in sides or [(problem.right, problem.wrong)]
+        ]
+        own = ("id", "source")
+        return numbered(
+            problem,
+            (
+                {key: value for key, value in record_from_problem(one).items() if key not in own and value != ""}
+                for one in flat
+                if one.answer or one.right or one.wrong
+            ),
+        )
+
+
+def _asked(record: dict[str, Any], where: str) -> str:
+    """The text of a prompt; of a list of messages, its only one."""
+    prompt = field_of(record, "prompt", TALK, where)
+    if isinstance(prompt, str):
+        return prompt
+    if len(prompt) == 1 and isinstance(prompt[0], dict) and prompt[0].get("role") == "user":
+        return field_of(prompt[0], "content", str, f"{where}: prompt[0]")
+    raise InputError(f"{where}: the prompt has {len(prompt)} messages; expected a text, or one message of the user")
+
+
+@FORMATS.register("stepwise")
+class Stepwise(Format):
+    """Labels of steps (TRL's stepwise supervision, PRM data): the steps of one solution, and which of them are right.
+
+    The steps, joined by line breaks, are a right solution if all of them are, and a wrong one otherwise.
+    """
+
+    needs: ClassVar = {"prompt": TALK, "completions": LIST, "labels": LIST}
+    example: ClassVar = {"prompt": "1 + 2 * 3?", "completions": ["2 * 3 = 6.", "1 + 6 = 8."], "labels": [True, False]}
+
+    def read(self, record: dict[str, Any], where: str, id: str) -> Problem:
+        steps, given = texts_of(record, "completions", where), field_of(record, "labels", LIST, where)
+        labels = tuple(truth(label, f"labels[{number}]", where) for number, label in enumerate(given))
+        if len(steps) != len(labels) or not steps:
+            raise InputError(f"{where}: {len(steps)} completions and {len(labels)} labels; expected one label per step")
+        text = "\n".join(steps)
+        side = {"right" if all(labels) else "wrong": [text]}
+        problem = make(record, where, id, question=_asked(record, where), **side)
+        return dataclasses.replace(problem, candidates=(Candidate(text, steps=tuple(steps), labels=labels),))
+
+    def write(self, problem: Problem, number: int) -> list[dict[str, Any]]:
+        records = [
+            {"prompt": problem.question, "completions": list(one.steps), "labels": list(one.labels)}
+            for one in problem.candidates
+            if one.labels and not problem.messages
+        ]
+        return numbered(problem, records)
+
+
+@FORMATS.register("group")
+class Group(Format):
+    """Several completions of one prompt, each with a reward.
+
+    If all rewards are 0 or 1 (or -1 or 1), they say which completions are wrong and right.
+    """
+
+    needs: ClassVar = {"prompt": TALK, "completions": LIST, "rewards": LIST}
+    example: ClassVar = {"prompt": "1 + 1 =", "completions": ["2", "3"], "rewards": [1.0, 0.0]}
+
+    def read(self, record: dict[str, Any], where: str, id: str) -> Problem:
+        texts, given = texts_of(record, "completions", where), field_of(record, "rewards", LIST, where)
+        for number, reward in enumerate(given):
+            if not isinstance(reward, bool | int | float) or reward != reward:
+                raise InputError(f"{where}: rewards[{number}] is {reward!r:.80}; expected a number")
+        if len(texts) != len(given) or not texts:
+            raise InputError(f"{where}: {len(texts)} completions and {len(given)} rewards; expected one for each")
+        graded = {*given} <= {0, 1} or {*given} <= {-1, 1}
+        if not graded:
+            self.found["{} groups have rewards other than 0 and 1, so that no completion counts as right or wrong"] += 1
+        sides = (
+            {"right": [], "wrong": []}
+            if not graded
+            else {
+                name: [text for text, reward in zip(texts, given, strict=True) if (reward == 1) is wanted]
+                for name, wanted in (("right", True), ("wrong", False))
+            }
+        )
+        problem = make(record, where, id, question=_asked(record, where), **sides)
+        members = tuple(Candidate(text, float(reward)) for text, reward in zip(texts, given, strict=True))
+        return dataclasses.replace(problem, candidates=members)
+
+    def write(self, problem: Problem, number: int) -> list[dict[str, Any]]:
+        members = [(one.text, one.reward) for one in problem.candidates if one.reward is not None]
+        members = members or [(text, 1.0) for text in problem.right] + [(text, 0.0) for text in problem.wrong]
+        texts, rewards = [text for text, _ in members], [reward for _, reward in members]
+        record = {"prompt": problem.question, "completions": texts, "rewards": rewards}
+        return numbered(problem, [record] if members and not problem.messages else [])

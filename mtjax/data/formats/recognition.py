@@ -1,0 +1,170 @@
+"""Which format a record has: by its keys, and the same in the entire file."""
+
+import collections
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mtjax.data.formats.base import ABOUT, FORMATS, Format, typed
+from mtjax.data.problem import SCHEMAS, Problem, UnknownKeys, problem_from_record, without_nulls
+from mtjax.errors import InputError, nearest, suggest
+from mtjax.io.containers import Cells
+
+MEANING = {"prompt", "completion", "messages", "conversations", "chosen", "rejected", "completions", "right", "wrong"}
+MEANING |= {"label", "labels", "rewards", "answer", "tools", "text"}
+"""Keys that would give a record another meaning, so that they are never left out with a note alone."""
+FOREIGN_KEYS = {
+    **dict.fromkeys(("instruction", "query", "problem", "input_text", "user"), "prompt"),
+    **dict.fromkeys(("output", "response", "canonical_solution", "solution", "assistant"), "completion"),
+    **dict.fromkeys(("task_id", "idx", "uid", "uuid"), "id"),
+}
+"""Keys of the field's formats, and the keys here that mean the same."""
+NATIVE = ("completion", "messages", "solutions", "preference")  # Formats that always stood together in a file.
+
+
+def recognise(record: Mapping[str, Any], where: str) -> str:
+    """The name of the one format that a record has.
+
+    A format fits if the record has the keys that it needs. Of two formats that fit, the one that takes all that the
+    other needs, and more, is meant.
+
+    Raises:
+        InputError: no format fits, or several that mean different things.
+    """
+    fitting = [name for name, kind in FORMATS.items() if kind().fits(record)]
+    best = [name for name in fitting if not any(_covers(other, name) for other in fitting)]
+    for name, kind in FORMATS.items():  # more keys than those of the format that fits, but not its types
+        if best and kind.needs.keys() <= record.keys() and name not in fitting and _covers(name, best[0]):
+            kind().read(dict(record), where, where)
+    if len(best) == 1:
+        return best[0]
+    if not best:
+        raise _unknown(record, where)
+    first, second = best[:2]
+    raise UnknownKeys(
+        f"{where}: keys {sorted(record)} have the formats '{first}' and '{second}', which mean different things; name "
+        f"the keys to read, such as --data.source.columns {' '.join(FORMATS[first].needs)}, or force a format with "
+        f"--data.source.format={first}"
+    )
+
+
+def _covers(one: str, other: str) -> bool:
+    """Whether format `one` has all keys that `other` needs, and not the other way round."""
+    has = lambda name: {*FORMATS[name].needs, *FORMATS[name].takes, *FORMATS[name].beside}
+    return one != other and {*FORMATS[other].needs} <= has(one) and not {*FORMATS[one].needs} <= has(other)
+
+
+def _unknown(record: Mapping[str, Any], where: str) -> InputError:
+    """What to say about a record that has no format."""
+    own = {*ABOUT}.union(*SCHEMAS.values())
+    if record.keys() <= own:  # which of our own keys is wrong, missing or too many
+        problem_from_record(record, where)
+    for name, kind in FORMATS.items():  # keys of a format, but not its types
+        if kind.needs and kind.needs.keys() <= record.keys():
+            kind().read(dict(record), where, where)
+            return InputError(f"{where}: keys {sorted(record)} are those of the format '{name}', but not its values")
+    ours = {FOREIGN_KEYS.get(key, key): key for key in record if key in own or key in FOREIGN_KEYS}
+    if {"prompt", "completion"} <= ours.keys():
+        columns = " ".join(theirs if theirs == key else f"{theirs}={key}" for key, theirs in ours.items())
+        unknown = next(key for key in record if key not in own)
+        return UnknownKeys(f"{where}: unknown key {unknown!r}; say which keys to read: --data.source.columns {columns}")
+    common = lambda name: len(record.keys() & FORMATS[name].needs.keys()) / max(len(FORMATS[name].needs), 1)
+    near = max(FORMATS, key=common) if any(map(common, FORMATS)) else ""
+    missing = [key for key in FORMATS[near].needs if key not in record] if near else []
+    keys = {key for kind in FORMATS.values() for key in (*kind.needs, *kind.takes)} | own
+    unknown = next((key for key in record if key not in keys), "")
+    said = f"unknown key {unknown!r}: {suggest(unknown, keys)}" if unknown else f"keys {sorted(record)} have no format"
+    close = f"; the nearest format is '{near}', which needs {_listed(missing)} too" if near else ""
+    return InputError(
+        f"{where}: {said}{close}; name the keys to read, each with what it is: --data.source.columns THEIRS=prompt "
+        "THEIRS=completion (docs/data.md lists all formats)"
+    )
+
+
+def _listed(keys: Iterable[str]) -> str:
+    return " and ".join(map(repr, keys))
+
+
+class Reader:
+    """Reads the records of one source: recognises the format of each, and counts what there is to report.
+
+    Args:
+        name: the format that all records have; "auto" recognises it by their keys.
+    """
+
+    def __init__(self, name: str = "auto"):
+        self.forced = None if name == "auto" else FORMATS.find(name)()
+        self.formats: dict[str, Format] = {}  # those that were found, in order
+        self.first: dict[str, str] = {}  # where the first record of each stands
+        self.counts: collections.Counter[str] = collections.Counter()  # records of each
+        self.extra: collections.Counter[str] = collections.Counter()  # keys that are not read
+        self._known: dict[frozenset[tuple[str, type]], str] = {}
+
+    def read(self, record: Any, where: str, id: str) -> Problem:
+        """The problem of a record; InputError, opened by `where`, for one that has no format or is not as it says."""
+        if not isinstance(record, Mapping):
+            return problem_from_record(record, where)  # raises what is wrong
+        record = without_nulls(typed(record) if isinstance(record, Cells) else record)
+        kind = self.forced or self._format_of(record, where)
+        name = str(FORMATS.name_of(kind))
+        if self.forced and (missing := [key for key in kind.needs if key not in record]):
+            raise UnknownKeys(
+                f"{where}: no {_listed(missing)} in keys {sorted(record)}; the format '{name}' needs it: use another "
+                "--data.source.format, or name it in --data.source.columns THEIRS=OURS"
+            )
+        problem = kind.read(record, where, id)
+        self._check_mixture(name, where)
+        self.formats.setdefault(name, kind)
+        self.first.setdefault(name, where)
+        self.counts[name] += 1
+        if not kind.strict:
+            self.extra.update(key for key in record if key not in kind.needs and key not in (*kind.takes, *ABOUT))
+        return problem
+
+    def _format_of(self, record: Mapping[str, Any], where: str) -> Format:
+        shape = frozenset((key, type(value)) for key, value in record.items())
+        if shape not in self._known:
+            name = recognise(record, where)
+            self._check_extra(FORMATS[name], name, record, where)
+            self._known[shape] = name
+        name = self._known[shape]
+        return self.formats.get(name) or FORMATS[name]()
+
+    @staticmethod
+    def _check_extra(kind: type[Format], name: str, record: Mapping[str, Any], where: str) -> None:
+        """InputError for a key that is probably misspelt, or that gives the record another meaning."""
+        if kind.strict:
+            return
+        taken = (*kind.needs, *kind.takes, *kind.beside, *ABOUT)
+        for key in record:
+            near = nearest(str(key), [one for one in taken if one not in record and len(one) > 3], cutoff=0.8)
+            if key not in taken and (near or key in MEANING):
+                way_out = f"did you mean {near!r}?" if near else f"a record of the format '{name}' has none"
+                columns = " ".join(one for one in record if one in (*kind.needs, *kind.takes, *ABOUT))
+                raise UnknownKeys(
+                    f"{where}: unknown key {key!r}: {way_out} Name the keys to read to leave it out: "
+                    f"--data.source.columns {columns}".replace("none Name", "none; name")
+                )
+
+    def _check_mixture(self, name: str, where: str) -> None:
+        """InputError for a record that has the format of others but for a missing key."""
+        for other in self.formats:
+            keys, others = ({*FORMATS[one].needs} for one in (name, other))
+            if name != other and keys and others and (keys < others or others < keys):
+                raise InputError(
+                    f"{where}: a record of the format '{name}', but {self.first[other]} has the format '{other}' "
+                    f"({_listed(sorted(keys ^ others))} makes the difference); write them to files of their own, or "
+                    f"force one with --data.source.format={min((name, other), key=lambda one: len(FORMATS[one].needs))}"
+                )
+
+    def notes(self) -> tuple[str, ...]:
+        """One sentence for each thing that a user should know about the formats of the records."""
+        notes = []
+        if len(self.formats) > 1 and not {*self.formats} <= {*NATIVE}:
+            listed = ", ".join(f"{self.counts[name]:,} {name} (first {self.first[name]})" for name in self.formats)
+            notes.append(f"records of several formats: {listed}")
+        if self.extra:
+            listed = ", ".join(map(repr, [*self.extra][:12])) + ", ..." * (len(self.extra) > 12)
+            notes.append(f"keys that are not read (format {', '.join(self.formats)}): {listed}")
+        for kind in self.formats.values():
+            notes += [sentence.format(f"{count:,}") for sentence, count in kind.found.items()]
+        return tuple(notes)
