@@ -77,8 +77,8 @@ def _unknown(record: Mapping[str, Any], where: str) -> InputError:
     keys = {key for kind in FORMATS.values() for key in (*kind.needs, *kind.takes)} | own
     unknown = next((key for key in record if key not in keys), "")
     meant = nearest(str(unknown), keys, cutoff=0.75)
-    said = f"unknown key {unknown!r}" + (f": did you mean {meant!r}?" if meant else "")
-    said = f"keys {sorted(record)} have no format" + (f" ({said})" if unknown else "")
+    said = f"unknown key {unknown!r}" + (f": did you mean {meant!r}? (" if meant else " (") if unknown else "("
+    said = f"{said}keys {sorted(record)} have no format)"
     close = f"; the nearest format is '{near}', which needs {_listed(missing)} too" if near else ""
     return InputError(
         f"{where}: {said}{close}; name the keys to read, each with what it is: --data.source.columns THEIRS=prompt "
