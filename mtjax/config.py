@@ -24,7 +24,7 @@ from mtjax.training.early_stopping import EarlyStopping
 from mtjax.training.live_filter import LiveFilter
 from mtjax.training.monitors import CoverageConfig
 from mtjax.training.reference import ReferenceConfig
-from mtjax.validation import Address, PositiveInt, check_types
+from mtjax.validation import CHECKPOINT_STORES, Address, PositiveInt, check_types
 
 __all__ = [
     "SNAPSHOT",
@@ -60,6 +60,8 @@ class CheckpointConfig:
     def __post_init__(self) -> None:
         if self.folder == "":
             raise InputError("checkpoint.folder='': expected a folder or an address, or None for the run's own folder")
+        if self.folder and "://" in self.folder and not self.folder.startswith(CHECKPOINT_STORES):
+            raise InputError(f"checkpoint.folder='{self.folder}': expected a folder, gs://... or s3://...")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

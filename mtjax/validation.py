@@ -34,6 +34,7 @@ class Address:
 
 
 STORES = re.compile(r"(gs|gcs|s3|s3a|r2|az|abfss?|adl|wasbs?|oss|hdfs|dbfs|file|hf|https?)://\S+$", re.IGNORECASE)
+CHECKPOINT_STORES = ("gs://", "s3://")  # where checkpoints can go
 
 WORDS = {int: "a whole number", float: "a number", str: "text in quotes", bool: "True or False", type(None): "None"}
 
@@ -69,7 +70,9 @@ def refuse_address(name: str, value: str) -> None:
     if not STORES.match(value) or last not in known or name.startswith("server."):
         return
     way_out = "copy it to this machine, or mount it, and name the folder"
-    if name == "run_dir":
+    if value.lower().startswith("file://"):
+        way_out = f"write it as a path: --{name}={value[7:]}"
+    elif name == "run_dir" and value.startswith(CHECKPOINT_STORES):
         way_out = f"keep the run folder on this machine, and the checkpoints there: --checkpoint.folder={value}"
     raise InputError(f"{name}={value!r:.200}: expected a path on this machine, not an address; {way_out}")
 

@@ -50,6 +50,32 @@ def test_checkpoints_may_go_to_an_object_store_which_is_the_way_out_for_a_run_fo
     assert "--checkpoint.folder=gs://bucket/run" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("address", "way_out"),
+    [
+        ("file:///tmp/x", "write it as a path: --run_dir=/tmp/x"),
+        ("hdfs://bucket/run", "copy it to this machine, or mount it"),
+        ("hf://user/run", "copy it to this machine, or mount it"),
+        ("s3://bucket/run", "--checkpoint.folder=s3://bucket/run"),
+    ],
+)
+def test_the_way_out_for_a_run_folder_is_one_that_works(address, way_out, capsys):
+    assert train.main([TINY, f"--run_dir={address}"]) == 2
+    said = capsys.readouterr().err
+    assert way_out in said
+    assert said.count("\n") == 1
+    assert ("checkpoint.folder" in said) == address.startswith("s3")
+
+
+@pytest.mark.parametrize("address", ["hdfs://bucket/run", "hf://user/run", "az://bucket/run", "file:///tmp/x"])
+def test_checkpoints_on_a_store_of_another_kind_are_refused_before_anything_is_written(address, tmp_path, capsys):
+    assert train.main([TINY, f"--run_dir={tmp_path / 'run'}", f"--checkpoint.folder={address}"]) == 2
+    said = capsys.readouterr().err
+    assert f"checkpoint.folder='{address}': expected a folder, gs://... or s3://..." in said
+    assert said.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_texts_names_and_servers_are_no_paths():
     for name, value in (
         ("source.problems.question", "gs://bucket/run"),

@@ -203,6 +203,16 @@ def test_a_switch_may_be_given_a_value_as_messages_name_it():
     assert given == settings.load(TINY, ["--overwrite", "--no_tensorboard", "--data.no_pack", "--no_self_check"])
 
 
+@pytest.mark.parametrize("off", ["--data.task.strip=False", "--data.task.no_strip"])
+@pytest.mark.parametrize("chosen", [[], ["data.task:mistake", "--data.task.decode_prefix=correct"]])
+def test_a_switch_of_a_part_is_turned_off_whether_or_not_a_word_chooses_the_part(off, chosen):
+    config = settings.load(TINY, ["--data.task.strip=True"])
+    assert config.data.task.strip
+    given = settings.parse(config, [*chosen, off], "train")
+    assert not given.data.task.strip
+    assert given.data.task.decode_prefix == "correct"
+
+
 RECORD = {"question": "1 + 1 =", "answer": "2", "right": ["2"], "wrong": ["3"]}
 CORRUPT = {
     "cut line": (json.dumps(RECORD)[:-3], "data.jsonl:2"),

@@ -57,8 +57,14 @@ TRAIN = [  # what a user writes | what the message must name, and what then work
     ("data.task:preference", "data.task:pair objective:dpo"),
     ("data.task:sft", "data.task:completion objective:nll"),
     ("data.task:messages", "data.task:chat objective:nll"),
-    ("task:pair", "data.task:pair objective:dpo"),
-    ("source:gsm8k", "data.source:gsm8k --data.source.path=x.jsonl"),
+    ("source:gsm8k", "--data.source.path=x.jsonl source:gsm8k"),
+    ("optimizer:adam", "optim.optimizer:adamw"),
+    ("schedule:cosine_decay", "optim.schedule:cosine"),
+    ("--batch=8", "--batch_size=8"),
+    ("--data.path=x.jsonl", "data.source:jsonl --data.source.path=x.jsonl"),
+    ("--data.file=x.jsonl", "data.source:jsonl --data.source.path=x.jsonl"),
+    ("--max_prompt_length=64", "--data.sequence_length=64"),
+    ("--overwrite_output_dir=True", "--overwrite=True"),
     ("data.source:gsm8k", "--data.source.path=x.jsonl data.source:gsm8k"),
     ("data.source:x.jsonl", "data.source:jsonl --data.source.path=x.jsonl"),
     ("data.source:data/x.json", "data.source:jsonl --data.source.path=data/x.json"),
@@ -87,7 +93,7 @@ TRAIN = [  # what a user writes | what the message must name, and what then work
     ("--live_filter=None", "live_filter:none"),
     ("--packing=True", "--data.pack=True"),
     ("--tokenizer_name=bytes", "--data.tokenizer=bytes"),
-    ("data.task:chat --data.task.strip=False objective:nll", "data.task:completion objective:nll"),
+    ("--early_stopping_patience=3", "--early_stopping.patience=3 early_stopping:early_stopping"),
 ]
 MINE = [
     ("--n=4", "--samples=4"),
@@ -144,6 +150,16 @@ def test_mine_names_our_word_for_a_foreign_one_and_it_works(words, works):
 def test_nothing_is_suggested_where_nothing_is_like_it(words):
     with pytest.raises(InputError, match=f"^unknown setting {words.split('=')[0]}; --help lists all$"):
         config.load(TINY, words.split())
+
+
+@pytest.mark.parametrize("words", ["objective:ppo", "objective:grpo", "--objective=grpo", "optim.optimizer:adafactor"])
+def test_a_method_that_is_not_offered_is_not_answered_with_another_one(words):
+    with pytest.raises(InputError, match=r"^unknown (objective|optim.optimizer) '\w+'; \(known: "):
+        config.load(TINY, [words])
+
+
+def test_words_of_every_command_work_in_training():
+    config.load(TINY, ["task:pair", "objective:dpo"])
 
 
 def test_no_suggestion_of_a_source_for_a_word_that_is_like_none():

@@ -11,7 +11,7 @@ from jaxtyping import Int
 
 from mtjax.data.examples import Boundary, Truncation
 from mtjax.data.index import Fit, Index, build_index, content_digest, join_indices, written
-from mtjax.data.packing import Rows, first_that_fit, join_rows, make_order, pack
+from mtjax.data.packing import ONE_PASS, Rows, first_that_fit, join_rows, make_order, pack
 from mtjax.data.problem import OnError, Problems
 from mtjax.data.report import Report, check_repeats, make_report, repeats_of
 from mtjax.data.selection import select, selected_sources
@@ -20,7 +20,7 @@ from mtjax.data.sources.memory import InConfigOnly
 from mtjax.data.tasks import AnyTask
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
-from mtjax.io.hashing import digest
+from mtjax.io.hashing import digest, random_order
 from mtjax.types import Batch, short_repr
 from mtjax.validation import PositiveInt
 
@@ -121,8 +121,8 @@ def make_batches(
     weights of a mixture are shares of examples.
 
     `rows` asks for some of each batch's B rows, such as one host's (`mtjax.distributed.placement.own_rows`).
-    `repeat=False` is one pass for evaluation: every example once, in fixed order, the last batch filled up with empty
-    rows, and InputError beyond it.
+    `repeat=False` is one pass for evaluation: every example once, in a fixed random order, the last batch filled up
+    with empty rows, and InputError beyond it.
 
     `also` gives more numbers per token, by name, such as the log-probs of a reference; they become extras.
 
@@ -165,6 +165,8 @@ def make_batches(
     repeats = repeats_of([part.number for part in packed], shares, batch_size)
     rows_of_each = [part.number for part in packed]
     epochs = check_repeats(repeats, rows_of_each, batch_size, config.max_repeats) if repeat else ""
+    # Packing puts the longest examples first and a mixture its first source, but the first batches stand for all.
+    passed = np.zeros(0, np.int64) if repeat else random_order(joined.number, ONE_PASS)
     wanted = np.arange(batch_size)[rows if rows is not None else slice(None)]
 
     def assembled(packed: Rows, rows: Int[np.ndarray, " B"]) -> Batch:
@@ -176,7 +178,7 @@ def make_batches(
             return order(places)
         if not 0 <= step < steps_per_epoch:
             raise InputError(f"step {step}: expected 0 to {steps_per_epoch - 1}, the steps of one pass")
-        return np.where(places < joined.number, places, -1)
+        return np.where(places < joined.number, passed[np.minimum(places, joined.number - 1)], -1)
 
     def window_at(step: int, factor: int) -> Batch:
         firsts = (step * factor + np.arange(factor)) * batch_size

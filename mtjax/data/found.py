@@ -1,10 +1,12 @@
 """What is found in the texts of records while they are tokenised, as sentences of the data report."""
 
 import collections
+from collections.abc import Sequence
 from typing import Any
 
 from mtjax.data.problem import Problem
 from mtjax.data.special_tokens import map_texts, shield, special_tokens_in
+from mtjax.data.tasks.base import Rendered
 
 
 class Found:
@@ -37,6 +39,8 @@ class Found:
         for text in (*(turns or [problem.question]), *problem.right, *problem.wrong):
             look(text)
         for pair in problem.pairs:
+            for message in (*pair.chosen_messages, *pair.rejected_messages):
+                look(message.content)
             full = pair.kind == "full" and not pair.context  # white space around a step belongs to it
             joint = f"{pair.context}{pair.chosen}{pair.rejected}".strip()
             for text in (pair.chosen, pair.rejected) if full else (joint,):
@@ -46,6 +50,13 @@ class Found:
         if "special" not in kinds or self.task.special_tokens == "control":
             return problem
         return map_texts(problem, lambda text: shield(text, self.tokenizer.special))
+
+    def remark(self, texts: Sequence[Rendered], id: str) -> None:
+        """Count what is remarkable about the sequences of one example."""
+        if any(text.altered for text in texts):
+            self.add("altered", id)
+        for kind, detail in {kind: detail for text in texts for kind, detail in text.remarks.items()}.items():
+            self.add(kind, detail)
 
     def notes(self) -> tuple[str, ...]:
         """One sentence per kind that was found."""
@@ -64,6 +75,12 @@ class Found:
             + ("cut (data.task.strip)" if cut else "trained as given; data.task.strip=True cuts it"),
             "altered": f"the chat template changes the assistant's text in {number['altered']:,} examples, such as "
             f"white space that it trims; the first is {first.get('altered')}",
+            "marks": "the {% generation %} marks of the chat template differ from the targets, which are trained, in "
+            f"{number['marks']:,} examples; the first: {first.get('marks')}",
+            "turns": "the chat template renders turns differently once others follow (such as without their thoughts): "
+            f"{number['turns']:,} turns are sequences of their own, as at inference; the first in {first.get('turns')}",
+            "names": f"the chat template does not show the names of speakers that {number['names']:,} examples have; "
+            f"the first in {first.get('names')}",
             "misspelt": f"tokenizer {name!r} cannot hold the targets of {number['misspelt']:,} examples exactly; the "
             f"first: {first.get('misspelt')}",
         }

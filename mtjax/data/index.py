@@ -270,8 +270,7 @@ def _examples_of(problem: Problem, found: Found, fit: Fit, check: bool) -> list[
             sides = [make_example(text, problem.id, tokenizer, boundary=fit.boundary) for text in texts]
             for text, side in zip(texts, sides, strict=True) if check and fit.boundary == "raise" else ():
                 check_boundary(text, side, tokenizer)
-            if any(text.altered for text in texts):
-                found.add("altered", sides[0].id)
+            found.remark(texts, sides[0].id)
             examples.append(sides)
     except InputError as error:
         named = problem.place in str(error)

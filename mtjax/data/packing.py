@@ -114,7 +114,7 @@ def join_offsets(parts: Sequence[Int[np.ndarray, " _"]]) -> Int[np.ndarray, " n_
     return np.cumsum(np.concatenate([[0], *map(np.diff, parts)]))
 
 
-SHUFFLE, MIX = 1, 2  # keep the keys of different draws apart
+SHUFFLE, MIX, ONE_PASS = 1, 2, 3  # keep the keys of different draws apart
 
 
 def quotas(shares: Float[np.ndarray, " sources"], size: int) -> Int[np.ndarray, " sources"]:

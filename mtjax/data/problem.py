@@ -51,8 +51,8 @@ class Problem:
     right: tuple[str, ...] = ()  # Solutions known to be right, each complete with its final answer.
     wrong: tuple[str, ...] = ()  # Solutions known to be wrong.
     messages: tuple[Message, ...] = ()
-    """A conversation. Alone it is the example, and ends with the assistant; with solutions or pairs it is the context
-    that they answer. Empty where the context is the question alone."""
+    """A conversation. Alone it is the example, and ends with the assistant; with an answer, solutions or pairs it is
+    the context of those. Empty where the context is the question alone."""
     pairs: tuple[Pair, ...] = ()  # Pairs that were made as such, by an annotator or by injection.
     success_rate: float | None = None  # Share of a model's sampled solutions that were right; None if not sampled.
     source: str = ""  # Where it comes from, such as "gsm8k".

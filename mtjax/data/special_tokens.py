@@ -68,6 +68,13 @@ def map_texts(problem: Problem, change: Callable[[str], str]) -> Problem:
             dataclasses.replace(part, **{text: change(getattr(part, text)) for text in texts})
             for part in getattr(problem, name)
         )
+    turns = lambda messages: tuple(dataclasses.replace(one, content=change(one.content)) for one in messages)
+    changed["pairs"] = tuple(
+        dataclasses.replace(
+            pair, chosen_messages=turns(pair.chosen_messages), rejected_messages=turns(pair.rejected_messages)
+        )
+        for pair in changed["pairs"]
+    )
     return (
         dataclasses.replace(problem, **changed)
         if any(getattr(problem, k) != v for k, v in changed.items())

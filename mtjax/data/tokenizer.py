@@ -1,7 +1,6 @@
 """Text to token ids with character offsets, and back: bytes, arithmetic symbols, and any Hugging Face tokenizer."""
 
 import contextlib
-import datetime
 import functools
 import hashlib
 import json
@@ -11,8 +10,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from mtjax.data.problem import Message
-from mtjax.data.special_tokens import exchange, is_shielded, literal_backend, shield
+from mtjax.data.chat_template import chat_template
+from mtjax.data.special_tokens import exchange, is_shielded, literal_backend
 from mtjax.data.tokenizer_files import check_files, save_tokenizer, template_end, unknown_id
 from mtjax.errors import InputError, suggest
 from mtjax.io.files import atomic_folder, cache_folder
@@ -25,7 +24,6 @@ PAD, BOS, END = "<|pad|>", "<|bos|>", "<|end|>"  # Special tokens of the bytes a
 SMOLLM2_FORMAT = 1  # Raised when the cached tokenizer folder changes.
 GGUF_SPECIAL = 3  # `token_type` of a special token.
 UNKNOWN = "<|unknown|>"  # What the arithmetic vocabulary does not hold; encoding such a text is refused.
-DATE = "2024-07-26"  # The date that chat templates read from the clock (`strftime_now`), so that runs repeat.
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ message['role'] + ': ' + message['content'] }}"
@@ -79,12 +77,16 @@ class Tokenizer(NamedTuple):
     """Special tokens included; `decode(encode(text).ids) == text` for byte-level vocabularies and for arithmetic."""
     save: Callable[[str | pathlib.Path], None]  # to a folder that `AutoTokenizer` of transformers 4.57 and 5 reads
     render_chat: Callable[..., str]
-    """`(messages, add_generation_prompt, date=DATE, control=False)`; InputError without template, or if it refuses.
-    Special tokens in messages are shielded (`mtjax.data.special_tokens`) unless `control`. The clock shows `date`."""
+    """`(messages, add_generation_prompt, date=DATE, control=False, tools=())`; InputError without template, or if it
+    refuses. Special tokens in messages are shielded (`mtjax.data.special_tokens`) unless `control`. The clock shows
+    `date`."""
     chat_template: str | None  # in Jinja
     fingerprint: str  # sha256 (hex) of vocabulary, rules and template
     special: tuple[str, ...] = ()  # special tokens as text; in a record they are text, in a template control tokens
     unknown_id: int | None = None  # what stands for a character that the vocabulary does not hold; None if nothing does
+    generation_marks: Callable[..., list[tuple[int, int]]] | None = None
+    """`(messages, date=DATE, tools=())`: the characters of the rendered conversation between `{% generation %}` and
+    `{% endgeneration %}`, as `[start, end)`; None if the template has no such marks."""
 
     @property
     def identity(self) -> str:
@@ -253,24 +255,9 @@ def _from_transformers(name: str, fast: Any) -> Tokenizer:
             )
         return Encoding(list(encoded.ids), offsets)
 
-    def render_chat(
-        messages: Sequence[Message], add_generation_prompt: bool, date: str = DATE, control: bool = False
-    ) -> str:
-        if fast.chat_template is None:
-            raise InputError(
-                f"tokenizer {name!r} has no chat template; use data.task completion, or a tokenizer of a chat model"
-            )
-        text_of = (lambda text: text) if control else (lambda text: shield(text, special))
-        turns = [{"role": message.role, "content": text_of(message.content)} for message in messages]
-        try:
-            _set_clock(fast.get_chat_template(), date)
-            return fast.apply_chat_template(turns, tokenize=False, add_generation_prompt=add_generation_prompt)
-        except Exception as error:  # whatever the template's own raise_exception or a missing field gives
-            roles = ", ".join(message.role for message in messages) or "no messages"
-            raise InputError(f"the chat template of {name!r} refuses a conversation of {roles}: {error}") from error
-
     wants_bos = fast.bos_token_id is not None and fast("a")["input_ids"][:1] == [fast.bos_token_id]
     end_id = template_end(fast)
+    template = chat_template(name, fast, special)
     parts = [backend.to_str(), str(fast.chat_template), *([str(end_id)] if end_id != fast.eos_token_id else [])]
     return Tokenizer(
         name=name,
@@ -282,18 +269,10 @@ def _from_transformers(name: str, fast: Any) -> Tokenizer:
         encode=encode,
         decode=lambda ids: backend.decode([int(i) for i in ids], skip_special_tokens=False),
         save=lambda folder: save_tokenizer(fast, end_id, pathlib.Path(folder)),
-        render_chat=render_chat,
+        render_chat=template.render,
         chat_template=fast.chat_template,
         fingerprint=hashlib.sha256("\0".join(parts).encode()).hexdigest(),
         special=special,
         unknown_id=unknown_id(backend, fast),
+        generation_marks=template.marks,
     )
-
-
-def _set_clock(template: str, date: str) -> None:
-    """Let a chat template read this date from the clock; transformers keeps one compiled form of each template."""
-    from transformers.utils import chat_template_utils
-
-    if "strftime_now" in template:
-        compiled: Any = chat_template_utils._compile_jinja_template(template)
-        compiled.globals["strftime_now"] = datetime.datetime.fromisoformat(date).strftime

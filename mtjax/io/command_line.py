@@ -23,6 +23,8 @@ from mtjax.io.words import CHOICE, Part, as_registered, as_switch, is_part, name
 from mtjax.registry import refresh
 from mtjax.validation import check_types
 
+NEGATED = re.compile(r"--(\w+\.)+no_\w+$")  # A switch of a part that is turned off.
+
 Main = Callable[[list[str]], int]  # A command: from the words behind its name to the exit code.
 
 
@@ -143,9 +145,11 @@ def output_file(option: str, path: str | None) -> pathlib.Path | None:
 def _call_tyro(kind: Any, given: Sequence[str], names: dict[str, Any], **options: Any) -> Any:
     """The words as settings; InputError instead of what tyro prints."""
     said = io.StringIO()
+    # tyro finds the switch of a part that no word chooses by its plain name only, so `--a.b` goes before `--a.no_b`.
+    args = [each for word in given for each in ([word.replace(".no_", ".")] if NEGATED.match(word) else []) + [word]]
     try:
         with contextlib.redirect_stderr(said), warnings.catch_warnings(action="ignore"):
-            return tyro.cli(kind, args=given, use_underscores=True, **options)
+            return tyro.cli(kind, args=args, use_underscores=True, **options)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise

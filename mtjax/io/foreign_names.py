@@ -20,18 +20,19 @@ _SETTINGS = """
 gradient_clip_val grad_clip_norm max_norm
 --steps <- epochs num_epochs num_train_epochs max_epochs n_epochs | a number of updates, not epochs
 --steps <- max_steps num_steps num_train_steps train_steps total_steps max_iters n_steps iters iterations
---batch_size <- per_device_train_batch_size train_batch_size per_device_batch_size global_batch_size bs \
+--batch_size <- per_device_train_batch_size train_batch_size per_device_batch_size global_batch_size bs batch \
 total_batch_size micro_batch_size | rows of an update over all devices and micro-batches
 --micro_batches <- gradient_accumulation_steps grad_accum grad_accumulation accumulation_steps accumulate_grad_batches
 --data.sequence_length <- max_seq_length max_seq_len max_length seq_len seq_length block_size max_target_length \
 context_length cutoff_len model_max_length sequence_len train_seq_len
+--data.sequence_length <- max_prompt_length | of prompt and answer together
 --data.pack <- packing sample_packing pack
 --data.tokenizer <- tokenizer tokenizer_name tokenizer_name_or_path tokenizer_path
 --data.truncation <- truncation truncation_mode truncation_side
 data.source:jsonl --data.source.path=FILE <- dataset dataset_name dataset_path train_dataset train_file \
-train_files data_path data_files dataset_name_or_path train_data data
+train_files data_path data_files dataset_name_or_path train_data data data.path data.file data.files
 held_out:held_out held_out.source:jsonl --held_out.source.path=FILE <- eval_dataset eval_file \
-validation_file val_data eval_data validation_dataset
+validation_file val_data eval_data validation_dataset held_out.path held_out.file
 --held_out.every <- eval_steps eval_interval eval_every eval_freq val_check_interval eval_strategy \
 evaluation_strategy
 --held_out.batches <- eval_iters eval_batches max_eval_batches limit_val_batches
@@ -40,6 +41,7 @@ evaluation_strategy
 --checkpoint.folder <- checkpoint_dir ckpt_dir checkpoint_path
 --run_dir <- output_dir output_folder out_dir save_dir logging_dir base_output_directory resume_from_checkpoint \
 run_name save_path log_dir
+--overwrite <- overwrite_output_dir
 --init_from <- model model_name model_name_or_path pretrained pretrained_model_name_or_path base_model model_id \
 model_path load_parameters_path
 --log_every <- logging_steps log_interval log_steps logging_interval log_period
@@ -113,15 +115,24 @@ def our_setting(name: str, known: Callable[[str], bool]) -> str | None:
     >>> our_setting("--warmup_ratio", "optim.warmup_steps".__eq__)
     '--optim.warmup_steps (a number of updates, not a share of them)'
     """
-    last = name.lstrip("-").replace("-", "_").lower().rpartition(".")[2]
-    for ours, remark in _table().get(last, []):
+    whole = name.lstrip("-").replace("-", "_").lower()
+    for ours, remark in _table().get(whole) or _table().get(whole.rpartition(".")[2], []):
         first = ours.split(" ")[0].lstrip("-").partition(":")[0]
         if known(first) and ours != name:
             return f"{ours}{f' ({remark})' if remark else ''}"
     return None
 
 
-def our_choice(part: str, name: str, known: Container[str]) -> str | None:
-    """The registered name for a foreign one: `nll` for `objective:sft`; None where there is none among `known`."""
+_NOT_OFFERED = """ppo grpo rloo reinforce gspo dapo online_dpo xpo cpo bco apo sppo spin gkd reward rm prm
+    adafactor sgd muon sophia adagrad rmsprop lamb shampoo soap"""
+NOT_OFFERED = frozenset(_NOT_OFFERED.split())
+"""Methods of other trainers for which nothing here stands, so that no similar name is suggested."""
+
+
+def our_choice(part: str, name: str, known: Container[str] | None = None) -> str | None:
+    """The registered name for a foreign one: `nll` for `objective:sft`; None where there is none (among `known`)."""
     of_part = {ours: names for (last, ours), names in _CHOICES.items() if last == part.rpartition(".")[2]}
-    return next((ours for ours, names in of_part.items() if name.lower() in names.split() and ours in known), None)
+    return next(
+        (ours for ours, names in of_part.items() if name.lower() in names.split() and (known is None or ours in known)),
+        None,
+    )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mtjax.errors import nearest, suggest
-from mtjax.io.foreign_names import our_choice, our_setting
+from mtjax.io.foreign_names import NOT_OFFERED, our_choice, our_setting
 from mtjax.io.words import Part, is_part
 
 PLAIN = (
@@ -75,7 +75,8 @@ def _unknown_word(word: str, choices: Sequence[str], given: Sequence[str], names
         near = our_setting(part, names.__contains__) or f"--{part}.{nearest(choice, inner) or inner[0]}"
         return f"{part} is a group of settings ({', '.join(inner)}); perhaps you meant {near}"
     parts = {other[: dot.start()] for other in names for dot in re.finditer(r"\.", other)}
-    like = next((other for other in sorted(parts) if other.endswith(f".{part}")), nearest(part, parts))
+    like = next((other for other in sorted({*parts, *names}) if other.endswith(f".{part}")), nearest(part, parts))
+    choice = our_choice(part, choice) or choice
     hint = f"; did you mean {like}:{choice}?" if like else "; --help lists all"
     return f"'{word}': nothing named {part} can be chosen{hint}"
 
@@ -86,7 +87,7 @@ def _right_choice(part: str, value: str, known: Sequence[str]) -> str:
         return f"a file of JSON lines is {part}:jsonl --{part}.path={value}"
     if ours := our_choice(part, value, known):
         return f"here it is {part}:{ours} (known: {', '.join(sorted(known))})"
-    return suggest(value, known)
+    return suggest("" if value.lower() in NOT_OFFERED else value, known)
 
 
 def _unknown_setting(word: str, near: str, choices: Sequence[str], names: dict[str, Any]) -> str:

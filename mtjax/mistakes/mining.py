@@ -16,7 +16,7 @@ from mtjax.data.sources import AnySource
 from mtjax.data.sources.mined import Mined, MinedProblem, Solution, to_json
 from mtjax.data.tasks import AnyTask, CompletionTask
 from mtjax.distributed.sharding import MeshSpec
-from mtjax.io.journal import Journal
+from mtjax.io.journal import SINCE, Journal
 from mtjax.reporting.report import Table
 from mtjax.sampling.config import EmbeddedSampling, SamplingConfig
 from mtjax.sampling.sampler import ProblemSamples, silence
@@ -167,6 +167,10 @@ def plain(value: Any) -> Any:
     The fingerprint of the content stands for those.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        # Settings that version 0.1 did not have are left out where they do what it did (`Task.before`).
+        new = {name: was for name, was in getattr(value, "before", {}).items() if name not in SINCE}
+        new = {name: was for name, was in new.items() if name not in getattr(value, "had", ())}
         names = [field.name for field in dataclasses.fields(value) if field.name not in ("path", "items", "not_kept")]
+        names = [name for name in names if name not in new or getattr(value, name) != new[name]]
         return {"kind": type(value).__name__} | {name: plain(getattr(value, name)) for name in names}
     return [plain(item) for item in value] if isinstance(value, tuple | list) else value

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mtjax.data.mistake_record import Mistake
-from mtjax.data.problem import Message, Problem
+from mtjax.data.problem import Problem
 from mtjax.io.hashing import digest
 from mtjax.io.journal import Journal
 from mtjax.mistakes.injection import InjectConfig, Rules, Yields, judged, usable_solutions
@@ -153,7 +153,10 @@ class Editor(NamedTuple):
 
 
 def local_editor(loaded: Any, fingerprint: str, settings: InjectConfig) -> Editor:
-    """A loaded model (`mtjax.runs.loading.load_any`) as an editor; `fingerprint` identifies its parameters."""
+    """A loaded model (`mtjax.runs.loading.load_any`) as an editor; `fingerprint` identifies its parameters.
+
+    A training run is asked as it was trained (`Loaded.decoding`), another model in its chat template if it has one.
+    """
     from mtjax.sampling.config import SamplingConfig
     from mtjax.sampling.texts import sample_texts
 
@@ -168,11 +171,13 @@ def local_editor(loaded: Any, fingerprint: str, settings: InjectConfig) -> Edito
         return [tokenizer.decode(list(samples[0].tokens)) for samples in drawn]
 
     def render(user: str) -> str:
-        if tokenizer.chat_template is None:
+        if decoding.task is None and tokenizer.chat_template is None:
             return plain_chat(user)
-        return tokenizer.render_chat((Message(role="user", content=user),), True) + PREFILL
+        return decoding.prompt(user) + PREFILL
 
+    decoding = loaded.decoding
     decode = {"temperature": 0.0, "max_new_tokens": settings.max_new_tokens, "prefill": PREFILL}
+    decode |= {} if decoding.task is None else {"read": decoding.reads()}
     about = {"model": settings.model or "", "fingerprint": fingerprint, "tokenizer": tokenizer.fingerprint}
     return Editor(generate, {**about, "decode": decode}, render)
 

@@ -53,15 +53,20 @@ def attend(
     key: Float[Array, "B M G K"],
     value: Float[Array, "B M G K"],
     mask: Bool[Array, "B 1 N M"],
+    scalar: int | None = None,
+    cap: float | None = None,
 ) -> Float[Array, "B N H K"]:
     """Grouped-query attention: `softmax(q k / sqrt(K)) v`, softmax in float32; head h reads kv head h // (H / G).
 
-    Accelerators run `jax.nn.dot_product_attention`. For the CPU it is written out, which takes about 0.8 of the time in
-    a small model: heads come before time, and the softmax divides after the product, `(e v) / sum(e)`, so that `e` is
-    the only `[N, M]` array that the backward pass keeps.
+    `scalar` stands for K below the root; with `cap`, scores become `cap tanh(score / cap)` before the mask.
+
+    Accelerators run `jax.nn.dot_product_attention`, which has no cap. For the CPU it is written out, which takes about
+    0.8 of the time in a small model: heads come before time, and the softmax divides after the product,
+    `(e v) / sum(e)`, so that `e` is the only `[N, M]` array that the backward pass keeps.
     """
-    if platform_of(jax.sharding.get_abstract_mesh()) != "cpu":
-        return jax.nn.dot_product_attention(query, key, value, mask=mask)
+    divisor = math.sqrt(scalar or query.shape[-1])
+    if cap is None and platform_of(jax.sharding.get_abstract_mesh()) != "cpu":
+        return jax.nn.dot_product_attention(query, key, value, mask=mask, scale=1 / divisor)
     rows, length, heads, width = query.shape
     kv_heads, together = key.shape[2], heads // key.shape[2]
     query = query.reshape(rows, length, kv_heads, together, width).transpose(0, 2, 3, 1, 4)
@@ -69,7 +74,10 @@ def attend(
     # Without the preset, bfloat16 would meet float32 in the backward products (jax issue 24047).
     precision = jax.lax.DotAlgorithmPreset.BF16_BF16_F32 if query.dtype == jnp.bfloat16 else None
     scores = jnp.einsum("bgnk,bgmk->bgnm", query, key, precision=precision, preferred_element_type=jnp.float32)
-    scores = jnp.where(mask, scores.reshape(rows, heads, length, -1) / math.sqrt(width), jnp.finfo(jnp.float32).min)
+    scores = scores.reshape(rows, heads, length, -1) / divisor
+    if cap is not None:
+        scores = cap * jnp.tanh(scores / cap)
+    scores = jnp.where(mask, scores, jnp.finfo(jnp.float32).min)
     weights = jnp.exp(scores - jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True)))
     total = jnp.sum(weights, axis=-1, keepdims=True)
     weights = weights.astype(value.dtype).reshape(rows, kv_heads, together * length, -1)
@@ -86,7 +94,7 @@ def choice_for(config: Any, length: int, mesh: Any = None) -> kernels.Choice:
     context = ways(mesh, "length")
     if length % context:
         raise InputError(f"mesh.context={context} does not divide rows of {length} tokens; choose a divisor of it")
-    return kernels.choose(config.attention, platform_of(mesh), length, context, config.windows)
+    return kernels.choose(config.attention, platform_of(mesh), length, context, config.windows, config.score_cap)
 
 
 def packed_attention(
@@ -103,12 +111,14 @@ def packed_attention(
     the entire row; the backward pass scatters their gradients. Why not a ring: see
     docs/decisions/context_gathers_keys_and_values.md.
     """
-    mesh, length = mesh_in_force(), query.shape[1]
+    mesh, length, scalar = mesh_in_force(), query.shape[1], config.query_scalar
     choice, context = choice_for(config, length), ways(mesh, "length")
     # A splash kernel's window is part of its program: one kernel for each kind of layer.
     kinds = sorted({size if size < length else None for size in config.windows}, key=lambda size: size or length)
     made = tuple(
-        kernels.splash_kernel(query.shape[2] // ways(mesh, "heads"), length, size, context, choice.interpret)
+        kernels.splash_kernel(
+            query.shape[2] // ways(mesh, "heads"), length, size, context, choice.interpret, config.score_cap
+        )
         for size in (kinds if choice.name == "splash" else ())
     )
 
@@ -118,10 +128,10 @@ def packed_attention(
             key, value, segments = (jax.lax.all_gather(x, "context", axis=1, tiled=True) for x in (key, value, own))
             first = jax.lax.axis_index("context") * own.shape[1]
         if choice.name == "plain":
-            return attend(query, key, value, packed_mask(segments, window, own, first))
+            return attend(query, key, value, packed_mask(segments, window, own, first), scalar, config.score_cap)
         if choice.name == "triton":
-            return kernels.triton_attend(query, key, value, segments, choice.interpret)
-        calls = [lambda *rest, kernel=kernel: kernels.splash_attend(kernel, *rest) for kernel in made]
+            return kernels.triton_attend(query, key, value, segments, choice.interpret, scalar)
+        calls = [lambda *rest, kernel=kernel: kernels.splash_attend(kernel, *rest, scalar) for kernel in made]
         rest = (query, key, value, own, segments)
         return calls[0](*rest) if len(calls) == 1 else jax.lax.cond(window < length, *calls, *rest)
 

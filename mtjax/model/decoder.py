@@ -1,4 +1,4 @@
-"""The decoder: one scanned Linen block of the Llama kind, and its settings."""
+"""The decoder: one scanned Linen block, and its settings, which cover every family of `families/`."""
 
 import dataclasses
 import math
@@ -10,14 +10,18 @@ import jax.numpy as jnp
 from annotated_types import Ge, Gt, Lt
 from jaxtyping import Array, Float, Int
 
-from mtjax.distributed.sharding import constrain, mesh_in_force, ways
+from mtjax.distributed.sharding import constrain
 from mtjax.errors import InputError
 from mtjax.model import attention, rope
 from mtjax.model.kernels import Asked
+from mtjax.model.layers import MLP, Activation, Dense, Norm, RMSNorm
 from mtjax.validation import PositiveInt, check_types
 
 UNROLL_LAYERS = 4  # a loop over so few layers costs more than it saves
+EVERYTHING = 2**30  # a window past any length
 NonNegative = Annotated[float, Ge(0), Lt(math.inf)]
+Positive = Annotated[float, Gt(0), Lt(math.inf)]
+Theta = Annotated[float, Gt(1), Lt(math.inf)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,12 +35,26 @@ class DecoderConfig:
     kv_heads: PositiveInt = 4  # Key and value heads, G; divides `heads`.
     head_dim: PositiveInt = 16  # Width of a head, K; even. `heads * head_dim` need not equal `width`.
     mlp_width: PositiveInt = 192  # Hidden width of the gated MLP, F.
-    rope_theta: Annotated[float, Gt(1), Lt(math.inf)] = 10_000.0  # Base of the rotary frequencies.
+    activation: Activation = "silu"  # Of the gate in the MLP; "gelu_tanh" is GELU's approximation (Gemma).
+    rope_theta: Theta = 10_000.0  # Base of the rotary frequencies.
     rope_scaling: rope.RopeScaling | None = None  # Stretch of the rotary frequencies, if any.
+    local_theta: Theta | None = None
+    """Base of the layers that slide, which are then not stretched (Gemma 3, OLMo 3); None: as in the others."""
+    rotary_dim: PositiveInt | None = None  # First dimensions of a head that are rotated, even (Phi-4); None: all.
     norm_eps: NonNegative = 1e-5  # Added to the mean square in RMSNorm.
+    norm: Norm = "scale"
+    """Scale after the cast back (Llama), in float32 before it (OLMo 2), or 1 + scale in float32 (Gemma)."""
+    norm_places: Literal["before", "after", "both"] = "before"
+    """Where attention and MLP are normed: their input, their output (OLMo 2), or both (Gemma)."""
     tied: bool = False  # The head is the transposed embedding.
+    embed_scale: bool = False  # Embeddings are multiplied by sqrt(D), rounded to `dtype` (Gemma).
     qkv_bias: bool = False  # Biases on query, key and value (Qwen2).
+    clip_qkv: Positive | None = None  # Query, key and value are clipped to this magnitude (OLMoE).
     qk_norm: bool = False  # RMSNorm over each head's query and key, before the rotary embedding (Qwen3).
+    qk_norm_joint: bool = False  # `qk_norm` is over all heads together, not over each (OLMo 2).
+    query_scalar: PositiveInt | None = None  # Scores are divided by its square root (Gemma); None: `head_dim`.
+    score_cap: Positive | None = None  # Scores become `cap tanh(score / cap)` before the mask (Gemma 2).
+    logit_cap: Positive | None = None  # Logits become `cap tanh(logit / cap)` (Gemma 2).
     window: PositiveInt | None = None  # Sliding window in tokens, the token itself included; None sees everything.
     window_layers: tuple[bool, ...] | None = None  # Which layers slide; None means all, when `window` is set.
     max_length: PositiveInt = 2048  # Longest sequence it was made for, in tokens.
@@ -54,53 +72,24 @@ class DecoderConfig:
             raise InputError(f"model.heads={self.heads} must be a multiple of model.kv_heads={self.kv_heads}")
         if self.head_dim % 2:
             raise InputError(f"model.head_dim={self.head_dim}: rotary embedding turns pairs, so it must be even")
+        if self.rotary_dim is not None and (self.rotary_dim % 2 or self.rotary_dim > self.head_dim):
+            raise InputError(f"model.rotary_dim={self.rotary_dim}: expected an even number up to {self.head_dim}")
+        if self.qk_norm_joint and not self.qk_norm:
+            raise InputError("model.qk_norm_joint=True changes model.qk_norm, which is False; set it to True")
+        factors = self.rope_scaling.short_factor if self.rope_scaling else None
+        if factors is not None and len(factors) != (self.rotary_dim or self.head_dim) // 2:
+            raise InputError(
+                f"rope_scaling.short_factor and long_factor have {len(factors)} numbers; expected one for each of "
+                f"{(self.rotary_dim or self.head_dim) // 2} pairs of rotated dimensions"
+            )
         if self.window_layers is not None and len(self.window_layers) != self.layers:
             raise InputError(f"model.window_layers names {len(self.window_layers)} layers, the model has {self.layers}")
 
     @property
     def windows(self) -> tuple[int, ...]:
         """Window of each layer; a number past any length where a layer does not slide."""
-        everything = 2**30
         slides = self.window_layers or (True,) * self.layers
-        return tuple(min(self.window, everything) if slide and self.window else everything for slide in slides)
-
-
-class RMSNorm(nn.Module):
-    """`scale * x / sqrt(mean(x^2) + eps)`: the mean square in float32, cast back, then scaled."""
-
-    eps: float
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
-        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
-        wide = x.astype(jnp.float32)
-        wide = wide * jax.lax.rsqrt(jnp.mean(wide**2, -1, keepdims=True) + self.eps)
-        return wide.astype(x.dtype) * scale.astype(x.dtype)
-
-
-class Dense(nn.Module):
-    """`x @ kernel + bias` over the last `len(inputs)` axes, done as one two-dimensional product.
-
-    Written out because XLA's CPU backward pass of products with more axes is about twice as slow.
-    """
-
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    scale: float
-    bias: bool = False
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Shapes: `[B, T, *inputs] -> [B, T, *outputs]`."""
-        kernel = self.param("kernel", nn.initializers.normal(self.scale), (*self.inputs, *self.outputs))
-        lead, size = x.shape[:2], math.prod(self.outputs)
-        # Rows and time may only be merged where time is whole on a device.
-        rows = (lead[0] * lead[1],) if ways(mesh_in_force(), "length") == 1 else lead
-        y = x.reshape(*rows, -1) @ kernel.reshape(-1, size).astype(x.dtype)
-        y = y.reshape(*lead, *self.outputs)
-        if self.bias:
-            y = y + self.param("bias", nn.initializers.zeros, self.outputs).astype(x.dtype)
-        return y
+        return tuple(min(self.window, EVERYTHING) if slide and self.window else EVERYTHING for slide in slides)
 
 
 class Attention(nn.Module):
@@ -115,8 +104,15 @@ class Attention(nn.Module):
         dense = lambda name, heads: Dense((c.width,), (heads, c.head_dim), c.init_scale, c.qkv_bias, name=name)(x)
         query, key, value = dense("query", c.heads), dense("key", c.kv_heads), dense("value", c.kv_heads)
         if c.qk_norm:
-            query, key = RMSNorm(c.norm_eps, name="query_norm")(query), RMSNorm(c.norm_eps, name="key_norm")(key)
-        query, key = (rope.rotate(each, place["cos"], place["sin"]) for each in (query, key))
+            norm = lambda name: RMSNorm(c.norm_eps, c.norm, 1 + c.qk_norm_joint, name=name)
+            query, key = norm("query_norm")(query), norm("key_norm")(key)
+        if c.clip_qkv is not None:
+            query, key, value = (jnp.clip(each, -c.clip_qkv, c.clip_qkv) for each in (query, key, value))
+        cos, sin = place["global"]
+        if "local" in place:
+            slides = window < EVERYTHING
+            cos, sin = (jnp.where(slides, *pair) for pair in zip(place["local"], place["global"], strict=True))
+        query, key = (rope.rotate(each, cos, sin) for each in (query, key))
         query = constrain(query, "batch", "length", "heads", "head_dim")
         if cache is None:
             seen = attention.packed_attention(c, query, key, value, place["segments"], window)
@@ -126,36 +122,27 @@ class Attention(nn.Module):
             value = cache["value"].at[rows, positions].set(value.astype(cache["value"].dtype))
             cache = {"key": key, "value": value}
             mask = attention.cached_mask(positions, key.shape[1], window)
-            seen = attention.attend(query, key.astype(x.dtype), value.astype(x.dtype), mask)
+            key, value = key.astype(x.dtype), value.astype(x.dtype)
+            seen = attention.attend(query, key, value, mask, c.query_scalar, c.score_cap)
         return Dense((c.heads, c.head_dim), (c.width,), c.init_scale, name="out")(seen), cache
 
 
-class MLP(nn.Module):
-    """The gated MLP `down(silu(gate x) * up x)`."""
-
-    config: DecoderConfig
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-        c = self.config
-        gate = Dense((c.width,), (c.mlp_width,), c.init_scale, name="gate")(x)
-        up = Dense((c.width,), (c.mlp_width,), c.init_scale, name="up")(x)
-        inner = constrain(jax.nn.silu(gate) * up, "batch", "length", "mlp")
-        return Dense((c.mlp_width,), (c.width,), c.init_scale, name="down")(inner)
-
-
 class Block(nn.Module):
-    """One layer: attention, then the MLP, each behind a norm and added to the stream."""
+    """One layer: attention, then the MLP, each normed where `norm_places` says and added to the stream."""
 
     config: DecoderConfig
 
     @nn.compact
     def __call__(self, x: Any, window: Any, cache: Any, place: dict[str, Any]) -> tuple[Any, Any]:
         c = self.config
-        normed = RMSNorm(c.norm_eps, name="attention_norm")(x)
-        seen, cache = Attention(c, name="attention")(normed, window, cache, place)
-        x = constrain(x + seen, "batch", "length", "activation")
-        x = x + MLP(c, name="mlp")(RMSNorm(c.norm_eps, name="mlp_norm")(x))
+
+        def norm(name: str, x: Any, where: str) -> Any:
+            return RMSNorm(c.norm_eps, c.norm, name=name)(x) if c.norm_places in (where, "both") else x
+
+        seen, cache = Attention(c, name="attention")(norm("attention_norm", x, "before"), window, cache, place)
+        x = constrain(x + norm("attention_post_norm", seen, "after"), "batch", "length", "activation")
+        mlp = MLP(c.width, c.mlp_width, c.activation, c.init_scale, name="mlp")
+        x = x + norm("mlp_post_norm", mlp(norm("mlp_norm", x, "before")), "after")
         return constrain(x, "batch", "length", "activation"), cache
 
 
@@ -175,11 +162,16 @@ class Decoder(nn.Module):
         # Gathered before the lookup: else rows and width compete for one mesh axis, and the partitioner replicates.
         table = constrain(table, "vocab", "activation")
         x = constrain(table[tokens], "batch", "length", "activation")
+        if c.embed_scale:
+            x = x * jnp.asarray(math.sqrt(c.width), dtype)
         # Through a cache the length of a row is not known: the last position of the call stands for it.
         longest = jnp.max(positions, axis=1, keepdims=True) + 1
         lengths = longest if segments is None else attention.lengths_of(segments)
-        cos, sin = rope.rotary(positions, lengths, c.rope_theta, c.head_dim, c.rope_scaling, c.max_length)
-        place = {"cos": cos, "sin": sin, "positions": positions, "segments": segments}
+        turned = c.rotary_dim or c.head_dim
+        angles = lambda theta, scaling: rope.rotary(positions, lengths, theta, turned, scaling, c.max_length)
+        place = {"positions": positions, "segments": segments, "global": angles(c.rope_theta, c.rope_scaling)}
+        if c.local_theta is not None:
+            place["local"] = angles(c.local_theta, None)
         block = Block
         if c.remat != "none":
             policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable if c.remat == "dots" else None
@@ -193,4 +185,4 @@ class Decoder(nn.Module):
             unroll=c.layers if c.layers <= UNROLL_LAYERS else 1,
         )
         x, cache = layers(c, name="layers")(x, jnp.asarray(c.windows, jnp.int32), cache, place)
-        return RMSNorm(c.norm_eps, name="final_norm")(x), cache
+        return RMSNorm(c.norm_eps, c.norm, name="final_norm")(x), cache

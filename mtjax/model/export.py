@@ -18,8 +18,8 @@ import numpy as np
 from mtjax.errors import InputError, note
 from mtjax.io.files import atomic_folder
 from mtjax.model.decoder import DecoderConfig
-from mtjax.model.families import FAMILIES, config_to_json, family_of
-from mtjax.model.families.tensors import hub_tensors, to_hub
+from mtjax.model.families import FAMILIES, config_to_json
+from mtjax.model.families.tensors import Entry, hub_tensors, whole_to_hub
 from mtjax.model.weights import INDEX, SINGLE, open_tensors, read_json
 from mtjax.types import LanguageModel, Params
 
@@ -95,7 +95,8 @@ def save(
     config, generation = configs_of(model.config, tokenizer, usual, origin)
     writer: Any = atomic_folder(folder) if jax.process_index() == 0 else contextlib.nullcontext()
     with writer as temporary:
-        _write_tensors(temporary, model, params, lambda name: types.get(name, usual), file_bytes or SHARD_BYTES)
+        table = FAMILIES[config["model_type"]].table(model.config)
+        _write_tensors(temporary, table, params, lambda name: types.get(name, usual), file_bytes or SHARD_BYTES)
         if temporary is not None:
             if tokenizer is not None:
                 tokenizer.save(temporary)
@@ -159,20 +160,19 @@ def _licence(origin: Origin | None) -> dict[str, bytes]:
 
 
 def _write_tensors(
-    folder: pathlib.Path | None, model: LanguageModel, params: Params, type_of: Any, file_bytes: int
+    folder: pathlib.Path | None, table: list[Entry], params: Params, type_of: Any, file_bytes: int
 ) -> None:
     """Write all tensors, one file in memory at a time; without a folder, only take part in the gathering."""
-    table = FAMILIES[family_of(model.config)].table(model.config)
     dtype_of = lambda name: np.dtype(getattr(ml_dtypes, type_of(name), type_of(name)))
-    stream = lambda: hub_tensors(table, params, model.config.layers)
-    sizes = [array.size * dtype_of(name).itemsize for name, array, _ in stream()]
+    stream = lambda: hub_tensors(table, params)
+    sizes = [sum(part.size for part, _ in parts) * dtype_of(name).itemsize for name, parts in stream()]
     files = list(_files(sizes, file_bytes))
     tensors, where = stream(), dict[str, str]()
     for number, count in enumerate(files, start=1):
         file = SINGLE if len(files) == 1 else f"model-{number:05d}-of-{len(files):05d}.safetensors"
         held = {}
-        for name, array, inputs in itertools.islice(tensors, count):
-            values = to_hub(array, inputs)
+        for name, parts in itertools.islice(tensors, count):
+            values = whole_to_hub(parts)
             if folder is not None:
                 held[name], where[name] = _cast(values, dtype_of(name), name), file
         if folder is not None:

@@ -29,11 +29,13 @@ class Choice(NamedTuple):
     interpret: bool = False  # run it in plain JAX, because it is made for another platform; slow, for tests
 
 
-def choose(asked: Asked, platform: str, length: int, context: int, windows: tuple[int, ...]) -> Choice:
+def choose(
+    asked: Asked, platform: str, length: int, context: int, windows: tuple[int, ...], cap: float | None = None
+) -> Choice:
     """The kernel for rows of `length` tokens over `context` devices, on a `platform` such as "tpu".
 
     "auto" takes the platform's own kernel where it can, else plain attention; InputError where a kernel that is asked
-    for by name cannot be used. `windows` are those of each layer, in tokens.
+    for by name cannot be used. `windows` are those of each layer, in tokens; `cap` is that of the scores.
     """
     name = HOME.get(platform, "plain") if asked == "auto" else asked
     if name == "plain":
@@ -46,6 +48,8 @@ def choose(asked: Asked, platform: str, length: int, context: int, windows: tupl
         cannot = "it has no offset between queries and keys, which mesh.context > 1 needs"
     elif name == "triton" and any(window < length for window in windows):
         cannot = f"it has no sliding window (model.window={min(windows)})"
+    elif name == "triton" and cap is not None:
+        cannot = f"it has no cap on scores (model.score_cap={cap})"
     if cannot and asked != "auto":
         raise InputError(f"model.attention='{asked}' cannot be used: {cannot}; set --model.attention=plain or auto")
     if cannot:
@@ -61,7 +65,9 @@ def block(length: int) -> int:
     return next(size for size in BLOCKS if length % size == 0)
 
 
-def splash_kernel(heads: int, length: int, window: int | None, context: int, interpret: bool) -> Any:
+def splash_kernel(
+    heads: int, length: int, window: int | None, context: int, interpret: bool, cap: float | None = None
+) -> Any:
     """Splash attention for rows of `length` tokens whose queries are split over `context` devices.
 
     Blocks above the diagonal or outside the window are skipped, those of other segments are not.
@@ -76,6 +82,7 @@ def splash_kernel(heads: int, length: int, window: int | None, context: int, int
     of_keys = ("block_kv", "block_kv_compute", "block_kv_dkv", "block_kv_dkv_compute", "block_kv_dq")
     sizes = splash.BlockSizes(**of_queries | dict.fromkeys(of_keys, whole))
     options: Any = {"block_sizes": sizes, "head_shards": 1, "q_seq_shards": context, "interpret": interpret}
+    options["attn_logits_soft_cap"] = cap
     return splash.make_splash_mha(masks.MultiHeadMask([mask] * heads), **options)
 
 
@@ -86,13 +93,14 @@ def splash_attend(
     value: Float[Array, "B M G K"],
     own: Int[Array, "B N"],
     segments: Int[Array, "B M"],
+    scalar: int | None = None,
 ) -> Float[Array, "B N H K"]:
-    """Call a splash kernel on a batch; `own` are the segments of the queries."""
+    """Call a splash kernel on a batch; `own` are the segments of the queries, `scalar` as in `attend`."""
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as splash
 
     heads_first = lambda x: x.swapaxes(1, 2)
     one = lambda q, k, v, own, segments: kernel(q, k, v, splash.SegmentIds(own, segments))
-    query = query / math.sqrt(query.shape[-1])  # the kernel does not scale
+    query = query / math.sqrt(scalar or query.shape[-1])  # the kernel does not scale
     seen = jax.vmap(one)(heads_first(query), heads_first(key), heads_first(value), own, segments)
     return heads_first(seen).astype(value.dtype)
 
@@ -103,11 +111,12 @@ def triton_attend(
     value: Float[Array, "B T G K"],
     segments: Int[Array, "B T"],
     interpret: bool,
+    scalar: int | None = None,
 ) -> Float[Array, "B T H K"]:
     """Pallas attention for GPUs, causal within segments. It has no grouped heads, so keys and values are repeated."""
     from jax.experimental.pallas.ops.gpu import attention
 
     repeat = functools.partial(jnp.repeat, repeats=query.shape[2] // key.shape[2], axis=2)
-    options: Any = {"sm_scale": 1 / math.sqrt(query.shape[-1]), "causal": True, "interpret": interpret}
+    options: Any = {"sm_scale": 1 / math.sqrt(scalar or query.shape[-1]), "causal": True, "interpret": interpret}
     seen: Any = attention.mha(query, repeat(key), repeat(value), segments, **options)
     return seen.astype(value.dtype)

@@ -23,10 +23,14 @@ def axes_of(config: DecoderConfig) -> dict[str, Any]:
     norm = {"scale": ("layers", "norm")}
     attention: dict[str, Any] = {"query": heads("heads"), "key": heads("kv_heads"), "value": heads("kv_heads")}
     attention["out"] = {"kernel": ("layers", "heads", "head_dim", "embed")}
-    attention |= {"query_norm": norm, "key_norm": norm} if config.qk_norm else {}
+    for name, own in (("query_norm", "heads"), ("key_norm", "kv_heads")) if config.qk_norm else ():
+        attention[name] = {"scale": ("layers", own, "head_dim")} if config.qk_norm_joint else norm
     wide = {"kernel": ("layers", "embed", "mlp")}
     mlp = {"gate": wide, "up": wide, "down": {"kernel": ("layers", "mlp", "embed")}}
-    layers = {"attention_norm": norm, "attention": attention, "mlp_norm": norm, "mlp": mlp}
+    layers = {"attention": attention, "mlp": mlp}
+    for where, after in (("before", ""), ("after", "_post")):
+        if config.norm_places in (where, "both"):
+            layers |= {f"attention{after}_norm": norm, f"mlp{after}_norm": norm}
     axes = {"embed": {"embedding": ("vocab", "embed")}, "layers": layers, "final_norm": {"scale": ("norm",)}}
     return axes if config.tied else axes | {"head": {"kernel": ("embed", "vocab")}}
 
@@ -63,7 +67,8 @@ def make_language_model(config: DecoderConfig) -> LanguageModel:
 
     def logits(params: Params, hidden: Float[Array, "*N D"]) -> Float[Array, "*N V"]:
         kernel = params["embed"]["embedding"].T if config.tied else params["head"]["kernel"]
-        return jnp.matmul(hidden.astype(dtype), kernel.astype(dtype), preferred_element_type=jnp.float32)
+        out = jnp.matmul(hidden.astype(dtype), kernel.astype(dtype), preferred_element_type=jnp.float32)
+        return out if config.logit_cap is None else config.logit_cap * jnp.tanh(out / config.logit_cap)
 
     def init_cache(batch_size: int, length: int) -> dict[str, Array]:
         scaling = config.rope_scaling
@@ -71,6 +76,12 @@ def make_language_model(config: DecoderConfig) -> LanguageModel:
             raise InputError(
                 f"a cache of {length} positions, model.max_length={config.max_length}: beyond it dynamic scaling "
                 "turns all keys again with every token, cached ones too; stay within it, or recompute"
+            )
+        if scaling is not None and scaling.kind == "longrope" and length > scaling.original_length:
+            raise InputError(
+                f"a cache of {length} positions, rope_scaling.original_length={scaling.original_length}: beyond it "
+                "longrope turns all keys by other factors, cached ones too; let prompt and answer together stay "
+                "within it, or recompute"
             )
         shape = (config.layers, batch_size, length, config.kv_heads, config.head_dim)
         return {"key": jnp.zeros(shape, dtype), "value": jnp.zeros(shape, dtype)}

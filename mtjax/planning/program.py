@@ -16,6 +16,7 @@ from mtjax.data.batches import make_batches
 from mtjax.data.problem import Pair, Problem
 from mtjax.data.sources import InMemory
 from mtjax.data.tasks import CompletionTask
+from mtjax.data.tasks.templated import TemplateTask
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.distributed import sharding
 from mtjax.distributed.placement import split_by_rows
@@ -187,8 +188,8 @@ def reference_shape(config: Config, policy: DecoderConfig) -> DecoderConfig | No
 def batch_shape(config: Config) -> Batch:
     """A complete batch as shapes: the run's own task and packing, applied to one problem made up here."""
     task: Any = config.data.task
-    if task.is_chat:  # needs a template that may be on the hub; its batches hold the same as these
-        task = CompletionTask()
+    if task.is_chat:  # in the template of the bytes tokenizer; its batches hold the same
+        task = dataclasses.replace(task, system="") if isinstance(task, TemplateTask) else CompletionTask()
     if task.sides == 2:
         task = dataclasses.replace(task, full_per_problem=1)
     pair = Pair("", "1", "2", "full")

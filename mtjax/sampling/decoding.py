@@ -4,14 +4,32 @@ import dataclasses
 import json
 import pathlib
 
-from mtjax.data.problem import Message, Problem
+from mtjax.data.messages import Message, message_record
+from mtjax.data.problem import Problem
 from mtjax.data.tasks import Task
+from mtjax.data.tasks.templated import TemplateTask
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError, suggest
 from mtjax.io.files import write_text
 from mtjax.sampling.config import SamplingConfig
 
 _SLOT = "QUESTION-SLOT"  # Stands for the question where the text around it is looked for.
+_SYSTEM = (
+    "{%- set mtjax = (messages[0]['content'] + SUFFIX)[0 if messages[0]['content'] else 1:] %}"
+    "{%- set messages = [dict(messages[0], content=mtjax)] + messages[1:] %}"
+)
+_SUFFIX = (
+    "{%- set mtjax = namespace(last=-1, out=[]) %}"
+    "{%- for m in messages %}{%- if m['role'] == 'user' %}{%- set mtjax.last = loop.index0 %}{%- endif %}{%- endfor %}"
+    "{%- for m in messages %}{%- if loop.index0 == mtjax.last %}{%- set m = dict(m, content=m['content'] + SUFFIX) %}"
+    "{%- endif %}{%- set mtjax.out = mtjax.out + [m] %}{%- endfor %}{%- set messages = mtjax.out %}"
+)
+_STRIP = (
+    "{%- set mtjax = namespace(out=[]) %}{%- for m in messages %}{%- set mtjax.out = mtjax.out + "
+    "[dict(m, content=m['content'] | trim) if m['content'] else m] %}{%- endfor %}{%- set messages = mtjax.out %}"
+)
+"""What is put before a chat template, in Jinja: a last line of the system message or of the user's last message, and
+the cutting of white space around contents."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,15 +118,7 @@ class Decoding:
         if self.task is None:
             return own
         if self.task.is_chat:
-            if own is None or not (opening := self.task.opening()):
-                return own
-            turns = json.dumps([dataclasses.asdict(message) for message in opening], ensure_ascii=False)
-            return (
-                "{%- if messages[0]['role'] != 'system' %}{% set messages = "
-                + turns
-                + " + messages %}{% endif %}"
-                + own
-            )
+            return None if own is None else self._changed(own)
         if (found := self.frame()) is None:
             return own
         exact = f" {_SLOT} " in self.task.prompt(Problem("", f" {_SLOT} "), None, self.tokenizer)
@@ -122,6 +132,32 @@ class Decoding:
             "{%- else %}{{- raise_exception('the training had no messages of the role ' + message['role']) }}"
             "{%- endif %}{%- endfor %}"
         )
+
+    def _changed(self, own: str) -> str:
+        """The tokenizer's chat template with what the task puts into a conversation, read off a conversation."""
+        task, write = self.task, lambda value: json.dumps(value, ensure_ascii=False)
+        assert task is not None
+        plain = [*task.opening(), Message("user", _SLOT)]
+        made = own
+        if isinstance(task, TemplateTask):
+            placed, lead = task.placed(plain, None)
+            if lead:
+                shown = write(self.prompt(_SLOT).removeprefix(self.tokenizer.render_chat(plain, True, task.date)))
+                ending = f"{{%+ if add_generation_prompt %}}{{{{ {shown} }}}}{{% endif %}}"
+                made = made.removesuffix("\n") + ending
+            if said := placed[-1].content.removeprefix(_SLOT):
+                made = _SUFFIX.replace("SUFFIX", write(said)) + made
+            if placed[0].role == "system" and placed[0] not in plain:
+                said = placed[0].content.removeprefix(f"{task.system}\n" if task.system else "")
+                made = _SYSTEM.replace("SUFFIX", write(f"\n{said}")) + made
+                plain = [Message("system", task.system), *plain[-1:]]
+            if task.strip:
+                made = _STRIP + made
+        if plain[0].role == "system":
+            turns = write([message_record(message) for message in plain[:1]])
+            added = f"{{%- if messages[0]['role'] != 'system' %}}{{% set messages = {turns} + messages %}}{{% endif %}}"
+            made = added + made
+        return made
 
     def card(self) -> str:
         """The section of a model card that says how the model is asked, in Markdown."""

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from mtjax.data.problem import Message, Problem
+from mtjax.data.problem import Problem
 from mtjax.data.special_tokens import unshield
 from mtjax.data.tasks import Task
 from mtjax.data.tokenizer import Tokenizer
@@ -81,17 +81,17 @@ def in_threads(
 def chat_or_text(api: str, task: Task, problem: Problem, tokenizer: Tokenizer | None) -> Prompt:
     """The prompt for a server: for `completions` the task's prompt; for `chat` messages without any template.
 
-    A chat gets the conversation up to the assistant's last turn, or else one turn of the user: the question for a chat
-    task, and the prompt without white space around it for another.
+    A chat gets the conversation up to the answer; where the task is not a chat, one turn of the user: the prompt
+    without white space around it. Raises InputError for tools, and for a prompt that ends within the answer.
     """
     if api != "chat" or not task.is_chat:
         prompt = unshield(task.prompt(problem, None, tokenizer), tokenizer.special if tokenizer else ())
         return prompt if api != "chat" else prompt.strip()
-    messages = list(problem.messages) or [Message("user", problem.question)]
-    turns = [turn for turn, message in enumerate(messages) if message.role == "assistant"]
-    messages = messages[: turns[-1]] if turns else messages
-    has_own = bool(messages) and messages[0].role == "system"
-    return messages if has_own else [*task.opening(), *messages]
+    if problem.tools:
+        raise InputError(
+            f"{problem.place}: tools are not passed to a chat server; use --server.api=completions with --tokenizer"
+        )
+    return task.turns(problem)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

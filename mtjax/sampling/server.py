@@ -4,13 +4,12 @@ Of `n`, `logprobs` and `seed`, what a server refuses is left out from then on, a
 `max_completion_tokens` where it asks for that; if it ignores `n`, the missing samples are requested one by one.
 """
 
-import dataclasses
 import threading
 import urllib.parse
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from mtjax.data.problem import Message
+from mtjax.data.messages import Message, message_record
 from mtjax.errors import InputError, suggest
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.replies import Form, Refused, named, read_choices, trials
@@ -124,7 +123,7 @@ class Server:
         if isinstance(prompt, str):
             body |= {"messages": [{"role": "user", "content": prompt}]} if chat else {"prompt": prompt}
         elif chat:
-            body |= {"messages": [dataclasses.asdict(one) for one in prompt if isinstance(one, Message)]}
+            body |= {"messages": [message_record(one) for one in prompt if isinstance(one, Message)]}
         else:
             raise InputError("messages can be asked of a chat only; set --server.api=chat")
         body |= {form.limit: sampling.longest, "temperature": sampling.temperature, "top_p": sampling.top_p}

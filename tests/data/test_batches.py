@@ -92,6 +92,15 @@ def test_one_pass_shows_each_example_once(count, batch_size, max_segments, pack,
         made.batch_at(made.steps_per_epoch)
 
 
+def test_the_first_batch_of_one_pass_stands_for_all_lengths_and_sources():
+    # A long example of a fills a row: packing and the mixture put these rows first.
+    long = InMemory(tuple(Problem(f"a{n}", "q", right=("a" * 18,)) for n in range(40)))
+    short = words(40, "b", longest=1)
+    for source in (InMemory((*long.items, *short.items)), Mixture((long, short))):
+        first = make_batches(data(source), BYTES, batch_size=8, seed=0, repeat=False).ids_at(0)
+        assert {name[0] for name in first} == {"a", "b"}
+
+
 def test_epochs_follow_each_other_without_gaps():
     made = make_batches(data(words(23)), BYTES, batch_size=4, seed=0)
     rows = made.report.rows

@@ -3,8 +3,11 @@
 The expected numbers in `test_parity.py` come from the PyTorch classes of transformers 4.57.6 (float32, CPU).
 """
 
+import functools
 import json
+import operator
 
+import jax
 import numpy as np
 import safetensors.numpy
 
@@ -62,12 +65,29 @@ def shapes(config):
     return out
 
 
+def shapes_of_table(config):
+    """Hub names and shapes by the family's own table, whose entries of one name are parts of one tensor."""
+    from mtjax.model.families import FAMILIES, config_from_json
+    from mtjax.model.families.tensors import hub_shape
+    from mtjax.model.language_model import make_language_model
+
+    decoder, out = config_from_json(config), {}
+    abstract = jax.eval_shape(make_language_model(decoder).init, jax.random.key(0))
+    for entry in FAMILIES[config["model_type"]].table(decoder):
+        shape = functools.reduce(operator.getitem, entry.path, abstract).shape
+        rows, *rest = hub_shape(shape[entry.name.count("{}") :], entry.inputs)
+        for name in entry.names(shape).values():
+            out[name] = (out.get(name, (0,))[0] + rows, *rest)
+    return out
+
+
 def tensors(config):
-    """Every tensor by hub name, float32."""
-    out = {}
-    for n, (name, shape) in enumerate(sorted(shapes(config).items())):
+    """Every tensor by hub name, float32; Gemma's norms add the 1 themselves."""
+    by_hand = config["model_type"] in ("llama", "mistral", "qwen2", "qwen3")
+    one, out = 0 if "gemma" in config["model_type"] else 1, {}
+    for n, (name, shape) in enumerate(sorted((shapes if by_hand else shapes_of_table)(config).items())):
         u = fill(n, shape)
-        out[name] = (1 + 0.2 * u if "norm" in name else 0.2 * u).astype(np.float32)
+        out[name] = (one + 0.2 * u if "norm" in name else 0.2 * u).astype(np.float32)
     return out
 
 

@@ -30,6 +30,8 @@ COUNTS = {
     "qwen3-1.7b": 1_720_574_976,
     "qwen3-4b": 4_022_468_096,
     "qwen3-8b": 8_190_735_360,
+    "gemma2-2b": 2_614_341_888,
+    "gemma3-1b": 999_885_952,
 }
 
 # Without a count in the table: 2 V D + D + L (2 D + D K (2 H + 2 G) + 3 D F), untied; 2 K more a layer for Qwen3.
@@ -38,6 +40,38 @@ BY_HAND = {
     "qwen3-14b": 2 * 151936 * 5120 + 5120 + 40 * (2 * 5120 + 256 + 5120 * 128 * (80 + 16) + 3 * 5120 * 17408),
     "qwen3-32b": 2 * 151936 * 5120 + 5120 + 64 * (2 * 5120 + 256 + 5120 * 128 * (128 + 16) + 3 * 5120 * 25600),
     "llama-3.1-405b": 2 * 128256 * 16384 + 16384 + 126 * (2 * 16384 + 16384 * 128 * (256 + 16) + 3 * 16384 * 53248),
+}
+
+
+def gemma(v, d, f, layers, h, g, k, qk_norm):
+    """V D + D + L (4 D + D K (2 H + 2 G) + 3 D F), tied; 2 K more a layer for Gemma 3."""
+    return v * d + d + layers * (4 * d + d * k * (2 * h + 2 * g) + 3 * d * f + 2 * k * qk_norm)
+
+
+def olmo(v, d, f, layers, h, g):
+    """2 V D + D + L (2 D + D K (2 H + 2 G) + H K + G K + 3 D F), untied, K = 128: norms of all queries and keys."""
+    return 2 * v * d + d + layers * (2 * d + d * 128 * (2 * h + 2 * g) + 128 * (h + g) + 3 * d * f)
+
+
+def llama(v, d, f, layers, h, g, k):
+    """2 V D + D + L (2 D + D K (2 H + 2 G) + 3 D F), untied."""
+    return 2 * v * d + d + layers * (2 * d + d * k * (2 * h + 2 * g) + 3 * d * f)
+
+
+BY_HAND |= {
+    "gemma2-9b": gemma(256000, 3584, 14336, 42, 16, 8, 256, False),
+    "gemma2-27b": gemma(256000, 4608, 36864, 46, 32, 16, 128, False),
+    "gemma3-4b": gemma(262144, 2560, 10240, 34, 8, 4, 256, True),
+    "gemma3-12b": gemma(262144, 3840, 15360, 48, 16, 8, 256, True),
+    "gemma3-27b": gemma(262144, 5376, 21504, 62, 32, 16, 128, True),
+    "olmo2-1b": olmo(100352, 2048, 8192, 16, 16, 16),
+    "olmo2-7b": olmo(100352, 4096, 11008, 32, 32, 32),
+    "olmo2-13b": olmo(100352, 5120, 13824, 40, 40, 40),
+    "olmo2-32b": olmo(100352, 5120, 27648, 64, 40, 8),
+    "olmo3-7b": olmo(100278, 4096, 11008, 32, 32, 32),
+    "olmo3-32b": olmo(100278, 5120, 27648, 64, 40, 8),
+    "phi-3-mini-4k": llama(32064, 3072, 8192, 32, 32, 32, 96),
+    "phi-4": llama(100352, 5120, 17920, 40, 40, 10, 128),
 }
 
 

@@ -10,7 +10,28 @@ _CLOCK = re.compile(
     r"(?: (?:in the )?(?P<part>morning|afternoon|evening))?",
     re.IGNORECASE,
 )
-_SENTENCE = re.compile(r"(?:[A-Za-z][a-z']* ){0,8}?(?:at|is|was|be) (?=[0-9]|noon|midnight)")
+_SENTENCE = re.compile(r"(?:[A-Za-z][a-z']* ){0,8}?(?:at|is|was|be) (?=[0-9]|noon|midnight|half past|(?:a )?quarter)")
+_HOURS = dict(zip(listed("one two three four five six seven eight nine ten eleven twelve"), range(1, 13), strict=True))
+_SPOKEN = re.compile(
+    rf"(?P<minutes>half|(?:a )?quarter|[0-9]{{1,2}}|{'|'.join(_HOURS)}|twenty(?:-five)?)(?: minutes)? "
+    rf"(?P<side>past|after|to) "
+    rf"(?P<hour>[0-9]{{1,2}}|{'|'.join(_HOURS)})(?P<rest>(?: ?[ap]\.?m\b\.?| in the (?:morning|afternoon|evening))?)",
+    re.IGNORECASE,
+)  # fmt: skip
+_MINUTES = _HOURS | {"half": 30, "a quarter": 15, "quarter": 15, "twenty": 20, "twenty-five": 25}
+
+
+def _in_digits(text: str) -> str:
+    """`half past three` as `3:30`, with what stands behind it; other texts as they are."""
+    found = _SPOKEN.fullmatch(text)
+    if found is None or (found["side"].lower() == "to" and found["rest"] == "" and found["minutes"].isdigit()):
+        return text  # "3 to 2" is a ratio
+    minutes, hour = found["minutes"].lower(), found["hour"].lower()
+    count = _MINUTES.get(minutes) or int(minutes)
+    total = (_HOURS.get(hour) or int(hour)) * 60 + (-count if found["side"].lower() == "to" else count)
+    return f"{(total // 60 - 1) % 12 + 1}:{total % 60:02d}{found['rest']}" if count < 60 else text
+
+
 _NAMED = {"noon": 720, "midday": 720, "midnight": 0}
 
 
@@ -23,7 +44,7 @@ class Clock(NamedTuple):
 
 def read_clock(text: str) -> Clock | None:
     """The time that a text is: `3:30 PM`, `15:30`, `7 o'clock`, `noon`; None for a bare number."""
-    text = _SENTENCE.sub("", text)
+    text = _in_digits(_SENTENCE.sub("", text))
     lowered = text.lower()
     if lowered in _NAMED or lowered in ("12 noon", "12 midnight"):
         return Clock(_NAMED[lowered.split()[-1]] * 60, False)

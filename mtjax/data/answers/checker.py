@@ -5,13 +5,13 @@ import functools
 import re
 from collections.abc import Hashable, Sequence
 from fractions import Fraction
-from typing import NamedTuple
 
 from mtjax.data.answers.choices import CONFLICT, choose, option_texts
+from mtjax.data.answers.finding import Found, cut, find, tidy
 from mtjax.data.answers.normal import plain
 from mtjax.data.answers.numbers import LONGEST
-from mtjax.data.answers.reader import Reading, compare, key, read
-from mtjax.data.answers.statements import beginnings, cleaned, split_sentences, statements, taken_back
+from mtjax.data.answers.reader import compare, key, read
+from mtjax.data.answers.statements import beginnings, cleaned, statements, taken_back
 from mtjax.data.math_worker import MathWorker
 from mtjax.errors import InputError
 
@@ -29,91 +29,6 @@ class Verdict(enum.Enum):
     UNKNOWN = "unknown"
 
 
-class Found(NamedTuple):
-    """The answer of a reply."""
-
-    text: str  # the answer alone, as the reply writes it
-    reading: Reading  # what it may be
-    stated: bool  # the reply says that this is its answer; else it is only where the reply ends
-    rest: str  # what follows it
-    closed: bool  # it cannot go on where the reply was cut
-    earlier: tuple[tuple[str, str], ...] = ()  # answers that were stated before, each with what follows up to the last
-
-
-_CONCLUDES = re.compile(
-    r"\b(?:so|thus|therefore|hence|totals?|altogether|finally|overall|in all|sum|result|gives|get|equals|final|left|"
-    r"consequently|answer|solution)\b|=",
-    re.IGNORECASE,
-)
-
-
-def _cut(text: str) -> tuple[str, Reading, str]:
-    """The longest beginning of a text that is a value, its reading, and the rest; the whole text if none is one."""
-    first: tuple[str, Reading, str] | None = None
-    for part, bracket in beginnings(text):
-        reading = read(part)
-        first = first or (part, reading, "")
-        if reading.values.keys() - {"sequence"}:
-            inside = read(bracket).values.get("number") if bracket else None
-            if inside and compare(reading, read(bracket)) is False and "number" in reading.values:
-                break
-            return part, reading, text[len(part) :]
-    assert first is not None
-    return first
-
-
-@functools.lru_cache(maxsize=256)
-def find(reply: str, choice: bool = False) -> Found | None:
-    """The answer of a reply: the last one that it states, or else what it ends in; None without either."""
-    text = cleaned(reply)
-    found = statements(text, choice)
-    if found:
-        last = found[-1]
-        part, reading, rest = _cut(last.text)
-        if not reading.values:
-            part, rest = _tidy(re.split(r"\.(?:\s|$)", last.text)[0]), ""
-        behind = text[last.end :]
-        closed = last.boxed or bool(rest.strip(" *") or behind.strip(" *$")) or behind.startswith("\n")
-        earlier = tuple((one.text, text[one.start : last.start]) for one in found[:-1] if one.start < last.start)
-        return Found(part, reading, True, f"{rest} {behind}", closed, earlier)
-    return _ending(text)
-
-
-_EMPTY = re.compile(r"\s*(?:\$\$|\\[\[\]]|[*#_=-]*)\s*")
-
-
-def _ending(text: str) -> Found | None:
-    """What a reply that states no answer ends in: its only sentence, its last line, or the last sentence of that."""
-    lines = [line.strip() for line in text.splitlines() if not _EMPTY.fullmatch(line)]
-    if not lines:
-        return None
-    last = lines[-1]
-    sentences = split_sentences(last)
-    if len(lines) == 1 and len(sentences) > 1:
-        first = read(sentences[0])
-        if first.values.keys() & {"truth", "word"}:
-            return Found(sentences[0], first, True, " ".join(sentences[1:]), True)
-    last_sentence = last if len(sentences) < 2 else sentences[-1]
-    whole, reading, rest = _cut(last_sentence)
-    alone = len(sentences) < 2 and not rest.strip(" .")
-    if len(lines) > 1:  # the last line is the answer if it is a value without words in front
-        bare = not re.match(r"[^\W\d_]{2,}", plain(last))
-        alone = alone and bare and bool(reading.values.keys() & {"number", "letter", "formula"})
-    truth = "truth" in reading.values and not rest.strip(" .!")
-    concludes = _CONCLUDES.search(last_sentence) and not last_sentence.endswith("?")
-    if alone or reading.values and (truth or concludes):
-        return Found(whole, reading, True, rest, False)
-    return Found(whole, Reading(reading.text, {}), False, rest, False)
-
-
-def _tidy(answer: str) -> str:
-    """An answer without the marks around it: white space, emphasis, dollars of LaTeX, a final full stop."""
-    answer = answer.strip().strip("*").strip()
-    inner = re.fullmatch(r"\\\((.*)\\\)|\$([^$]*)\$", answer.removesuffix("."), re.DOTALL)
-    answer = (inner[1] or inner[2] or "") if inner else answer
-    return answer.removesuffix(".").strip()
-
-
 def stated_answer(text: str, *, choice: bool = False) -> str | None:
     r"""The answer that a text states in so many words, the last one if several; None if it states none.
 
@@ -123,18 +38,24 @@ def stated_answer(text: str, *, choice: bool = False) -> str | None:
     if not statements(cleaned(text), choice):
         return None
     found = find(text, choice)
-    return _tidy(found.text) or None if found else None
+    return tidy(found.text) or None if found else None
 
 
 def extract_answer(text: str, *, choice: bool = False) -> str | None:
-    """The final answer of a solution: the stated one (`stated_answer`), or else the last number; None without either.
+    """The final answer of a solution: the stated one (`stated_answer`), what it ends in (`find`), or the last number.
 
     >>> extract_answer("Step 1: 12 + 7 = 19\\nAnswer: 19"), extract_answer("so 9 * 2 = $18 a day")
     ('19', '$18')
+    >>> extract_answer("No, 3 + 4 is not 5.")
+    'No, 3 + 4 is not 5'
     """
-    stated = stated_answer(text, choice=choice)
-    numbers = NUMBER_IN_TEXT.findall(cleaned(text)) if stated is None else ()
-    return numbers[-1].strip() if numbers else stated
+    if (stated := stated_answer(text, choice=choice)) is not None:
+        return stated
+    found, numbers = find(text, choice), NUMBER_IN_TEXT.findall(cleaned(text))
+    last = numbers[-1].strip() if numbers else None
+    if found is None or not found.stated or not found.reading.values.keys() - {"several", "sequence"}:
+        return last
+    return last if last and compare(found.reading, read(last)) else tidy(found.text) or last
 
 
 def vote(reply: str, *, options: Sequence[str] = (), choice: bool = False) -> Hashable | None:
@@ -180,7 +101,7 @@ def same_answer(answer: str | None, gold: str, *, options: Sequence[str] = ()) -
         if None not in places:
             return places[0] == places[1] or compare(*(read(texts[place or 0]) for place in places)) or False
         gold = texts[places[0]] if places[0] is not None else gold
-    return compare(_cut(gold)[1], read(answer))
+    return compare(cut(gold)[1], read(answer))
 
 
 _MATRIX = re.compile(r"(?:[0-9A-Za-z{}()\[\]+\-*/^_=,&| ]|\.(?!\.)|\\[A-Za-z]++|\\\\)++")
@@ -224,7 +145,7 @@ def check_answer(
     >>> check_answer("So she has 1,000 clips.\\n#### 1,000", "1000")
     <Verdict.RIGHT: 'right'>
     """
-    truth = gold if _BARE.fullmatch(gold) else stated_answer(gold) or _tidy(gold)
+    truth = gold if _BARE.fullmatch(gold) else stated_answer(gold) or tidy(gold)
     if not truth:
         raise InputError("the gold answer is empty; expected a problem with an answer: check the data's 'answer'")
     if finished and candidate == truth:
@@ -268,7 +189,7 @@ def _by_library(found: Found, truth: str, seconds: float) -> bool | None:
 def _also_said(found: Found, candidate: str, truth: str, options: Sequence[str]) -> bool:
     """Whether a reply whose answer differs from the gold one also gives the gold one, as an answer or as a number."""
     for text, rest in found.earlier:
-        if same_answer(_cut(text)[0], truth, options=options) and not taken_back(rest):
+        if same_answer(cut(text)[0], truth, options=options) and not taken_back(rest):
             return True
     if found.closed or found.earlier or statements(cleaned(candidate), bool(options)):
         return False

@@ -71,11 +71,23 @@ def choose(answer: str, options: tuple[str, ...]) -> int | None:
             if named is None or named == place or compare(read(options[named]), read(options[place]))
             else CONFLICT
         )
+    if re.fullmatch("[a-j]", reading.text) and reading.text.upper() in LETTERS[: len(options)]:
+        return LETTERS.index(reading.text.upper()) if _by_text(answer, options) is None else CONFLICT
     return _by_text(answer, options)
+
+
+_NONE = re.compile(
+    r"(?:it is )?none(?: of (?:these|those|them|the (?:above|these|options|choices|others)|all))?(?: of these)?|"
+    r"no(?:ne| answer| option)? (?:is )?correct",
+    re.IGNORECASE,
+)
 
 
 def _by_text(answer: str, options: tuple[str, ...]) -> int | None:
     reading = read(answer)
+    if _NONE.fullmatch(reading.text):
+        nothing = [place for place, option in enumerate(options) if _NONE.fullmatch(read(option).text)]
+        return nothing[0] if len(nothing) == 1 else None
     equal = [place for place, option in enumerate(options) if compare(read(option), reading)]
     if len(equal) > 1:  # such as 24 and 24 km: the one in the same words, if there is one
         exact = [place for place in equal if read(options[place]).text.casefold() == reading.text.casefold()]

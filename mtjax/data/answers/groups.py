@@ -81,6 +81,19 @@ _NAMED = re.compile(r"([A-Za-z](?:_\{?\w\}?)?) ?(?:=|\\in) ?")
 _THOUSANDS = re.compile(r"[-+$€£]*\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)")
 
 
+_CONNECTIVE = re.compile(
+    r"(?:so|thus|hence|therefore|then|finally|overall|altogether|consequently|in (?:total|all|short|the end)|"
+    r"as a result|yes|no)",
+    re.IGNORECASE,
+)
+_CLAUSE = re.compile(
+    r"^(?:so|since|because|as|which|who|where|thus|hence|therefore|then|but|if|not|giving|making|leaving|meaning|it|she|"
+    r"he|they|we|you|there|this|that)\b|\b(?:is|are|was|were|has|have|had|equals)\b",
+    re.IGNORECASE,
+)
+_ARTICLE = re.compile(r"(?:the|an?) ", re.IGNORECASE)
+
+
 def read_several(text: str) -> Several | None:
     r"""The set or list that a text is: `{1, 2}`, `1, 2 and 3`, `x = 5 or x = -5`, `\pm 5`; else None."""
     if text.lower() in _EMPTY:
@@ -100,8 +113,12 @@ def read_several(text: str) -> Several | None:
     parts = split(inside, r"(?:,|;)(?: and\b| or\b)?|\b(?:and|or)\b|&")
     if len(parts) < 2 and not braces:
         return None
+    if not braces and (_CONNECTIVE.fullmatch(parts[0]) or any(map(_CLAUSE.search, parts[1:]))):
+        return None  # a sentence with commas
+    if not braces and any(map(_ARTICLE.match, parts[1:])) and not _ARTICLE.match(parts[0]):
+        return None  # a remark, as in "It is Paris, the capital"
     names = [found[1] for part in parts if (found := _NAMED.match(part))]
-    if len(set(names)) > 1:
+    if len(set(names)) > 1 or re.search(r"[a-z]{2} .*=", parts[0]) and names:
         return None
     parts = [_NAMED.sub("", part, count=1) for part in parts]
     if not all(parts) or any(

@@ -70,6 +70,7 @@ _MARKS = re.compile(
     r"gathered|center)\}",
     re.IGNORECASE,
 )
+_STRUCK = re.compile(r"~~[^~\n]+~~|<(del|strike)>.*?</\1>", re.IGNORECASE | re.DOTALL)
 _EMPHASIS = re.compile(r"\*\*\*|\*\*|(?<!\w)__|__(?!\w)")
 
 
@@ -83,6 +84,8 @@ def without_markup(text: str) -> str:
         before = ""
         while before != text:
             before, text = text, _WORDS_IN_LATEX.sub(r"\1", text)
+    if "~~" in text or "</" in text:
+        text = _STRUCK.sub("", text)
     if "<" in text or "`" in text or "~~" in text or "\\begin" in text:
         text = _MARKS.sub("", text)
     if "**" in text or "__" in text:

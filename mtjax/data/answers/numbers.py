@@ -5,7 +5,6 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from mtjax.data.answers import number_words
-from mtjax.data.answers.normal import listed
 from mtjax.data.answers.units import UNITS, Unit, may_be_other_unit, read_unit, singular, words_of
 
 LONGEST = 400  # Longer texts than this are not read as a number.
@@ -46,36 +45,10 @@ BEFORE = frozenset(
     equation line question problem part example figure option choice instead rather initially originally initial
     started starts start suppose assume assuming first other another what how why without excluding besides
     when""".split()
-)
-"""Words that change what a number behind them says."""
+)  # words that change what a number behind them says
 BEHIND = frozenset(f"{_EITHER_SIDE} and remainder rem r x power".split())
 """Words that change what a number before them says."""
-_UP = frozenset(listed("increase rise rose gain profit more increasing grow grew"))
-_DOWN = frozenset(listed("""decrease fall fell lo los lose loss lost less fewer decreasing shrink drop dropp"""))
-_VERBS = frozenset(
-    listed(
-        """is are was were be has have had there get gets got need needs needed make makes made earn earns
-    earned total equals"""
-    )
-)
-_CLEAR_WORDS = number_words.NUMBER_WORDS - {"one", "couple", "third", "quarter", "score", "gross", "fourth", "fifth"}
 _TIMES = re.compile(r"times(?: (?:as|more|larger|bigger|faster|longer|older|heavier|taller)\b.*)?$")
-APPROXIMATELY = frozenset(
-    [
-        r"about",
-        r"approximately",
-        r"approx",
-        r"approx.",
-        r"around",
-        r"roughly",
-        r"nearly",
-        r"almost",
-        r"~",
-        r"\approx",
-        r"≈",
-        r"circa",
-    ]
-)
 
 
 class Number(NamedTuple):
@@ -196,44 +169,12 @@ def _in_words(text: str) -> Number | None:
     return found and found._replace(bare=sign * bare if bare != value else found.bare)
 
 
-_LEAD = re.compile(r"((?:[^\W\d_][^\W\d_'.-]*[,:]? +|[~≈] ?|\\approx ?){1,20})(?=[-+]?[$€£¥₹]?[-+]?\.?[0-9])")
-
-
-def number_in_sentence(text: str) -> Number | None:
-    """The one number in a sentence such as `Jane has about 18 apples`; None if words around it change what it says."""
-    found = _LEAD.match(text)
-    words = text.lower().split()
-    if found is None:
-        start = next((n for n, word in enumerate(words) if n and word.split("-")[0] in _CLEAR_WORDS), None)
-        if start is None:
-            return None
-        while start and words[start - 1].split("-")[0] in number_words.NUMBER_WORDS | {"a", "an", "minus", "negative"}:
-            start -= 1
-        before, rest = words[:start], " ".join(text.split()[start:])
-        if not _VERBS & set(before):
-            return None
-    else:
-        before, rest = found[1].lower().split(), text[found.end() :]
-    while before and before[-1] in ("minus", "negative"):
-        rest = f"-{rest}" if rest[:1] not in "-+" else "?"
-        before = before[:-1]
-    approximate = bool(before) and before[-1] in APPROXIMATELY
-    stems = {word.strip(",:.") for word in before}
-    if stems & BEFORE or len(before) > 20 or re.fullmatch(r"[b-z]", before[-1] if before else ""):
-        return None
-    number = read_number(rest)
-    if number is None:
-        return None
-    up, down = bool(_UP & {word.rstrip("sd") for word in stems}), bool(_DOWN & {word.rstrip("sd") for word in stems})
-    return number._replace(approximate=approximate, direction=up - down)
-
-
 _PIECE = re.compile(rf"(?P<n>{_A}) ?(?P<unit>[A-Za-z]+|[¢°])\.?(?: ?(?:,|and|&))* ?")
 
 
 def _compound(text: str) -> Number | None:
     """Several units of one kind from large to small: `3 hours 20 minutes`, `$5 and 50 cents`, `5'6"`; else None."""
-    text = re.sub(r"^([0-9]+) ?' ?([0-9.]+) ?(?:\"|'')?$", r"\1 feet \2 inches", text)
+    text = re.sub(r"^([0-9]+) ?' ?([0-9]{1,2}(?:\.[0-9]+)?) ?(?:\"|'')?$", r"\1 feet \2 inches", text)
     text = re.sub(rf"^\$ ?({_B})", r"\1 dollars", text)
     at, pieces = 0, []
     while piece := _PIECE.match(text, at):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from mtjax.data.answers import calendar, formulas, groups, numbers, words
+from mtjax.data.answers import calendar, formulas, groups, numbers, sentences, words
 from mtjax.data.answers.normal import plain
 
 
@@ -66,7 +66,7 @@ def _with_elements(same: Callable[[Any, Any, groups.Same], bool | None]) -> Call
 KINDS: dict[str, _Kind] = {
     "letter": (read_letter, lambda a, b: a.letter == b.letter),
     "truth": (words.read_truth, words.same_truth),
-    "number": (lambda text: numbers.read_number(text) or numbers.number_in_sentence(text), numbers.same_number),
+    "number": (lambda text: numbers.read_number(text) or sentences.number_in_sentence(text), numbers.same_number),
     "clock": (calendar.read_clock, calendar.same_clock),
     "date": (calendar.read_date, calendar.same_date),
     "ratio": (groups.read_ratio, _with_elements(groups.same_ratio)),
@@ -80,6 +80,11 @@ KINDS: dict[str, _Kind] = {
 }
 """Every kind of value: how a text is read as one, and how two are compared."""
 
+_SAID = ("tuple", "intervals", "ratio", "several", "formula")
+_PREDICATE = re.compile(
+    r"(?P<lead>(?:[A-Za-z][A-Za-z'-]*,? ){1,8}?(?:is|are|was|were|be|at))(?: at)? (?P<value>(?:[^A-Za-z ]|[a-z] ?=).*)"
+)
+"""A sentence that says what something is, such as `The point is (3, 4)`."""
 _NUMERAL = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?")
 
 
@@ -106,6 +111,15 @@ def read(answer: str) -> Reading:
         del values["formula"]  # a plain number, or a fraction with a unit in letters
     elif formula is not None and formula.exact is not None:
         values["number"] = numbers.Number(values.pop("formula").exact)
+    if (
+        not values.keys() - {"sequence"}
+        and (said := _PREDICATE.fullmatch(text))
+        and not numbers.BEFORE & set(re.findall(r"[a-z']+", said["lead"].lower()))
+    ):
+        found = {kind: value for kind, value in read(said["value"]).values.items() if kind in _SAID}
+        if re.search(r"\b(?:of|between)\b", said["lead"]):
+            found.pop("ratio", None)  # it may be the ratio the other way round
+        values = found or values
     if values or "=" not in text and "\\approx" not in text:
         letter = values.get("letter")
         if letter and letter.rest:

@@ -124,7 +124,7 @@ _LINK = (
     r"(?:[-–—]\s|\.(?=[\s(])|(?:,?\s*(?:is|was|are|be|equals|should\s+be|must\s+be|will\s+be|would\s+be|has\s+to\s+be|comes\s+(?:out\s+)?to(?:\s+be)?)"
     r"(?![\w'])|=>|[=:→])+(?:\s*(?:therefore|thus|simply|just|then|now|indeed|clearly|also)\b)?(?:\s*[=:](?!=))?)"
 )
-_GAP = r"(?:\s|>(?=\s)|\$\$|\\\[|(?<=\n)[-*•·+]\s|(?<=\n)\d+[.)]\s(?=\S)|\*(?=\s))*"
+_GAP = r"(?:\s|(?<=\n)>(?=\s+[^\s\[\](){}<>])|\$\$|\\\[|(?<=\n)[-*•·+]\s|(?<=\n)\d+[.)]\s(?=\S)|\*(?=\s))*"
 _FORMS = (
     ("####", re.compile(r"####[ \t]*(?P<answer>[^\n]+)")),
     ("<answer>", re.compile(r"<answer>\s*(?P<answer>.+?)\s*(?P<closed></answer>|$)", re.IGNORECASE | re.DOTALL)),
@@ -247,9 +247,9 @@ _CUT = re.compile(
     r"(?P<end>[.!?]+(?=\s|$))|\s*[;\n]|\s+[-–—]+\s+(?=[A-Za-z])|\s*(?P<bracket>[(\[])(?=[^()\[\]]*[)\]])|\\\]|\$\$"
     r"|,?\s+(?=(?:because|since|which|where|that is|i\.e|due|after|for a total|meaning|in order|"
     r"as (?:required|well|stated|calculated|expected|we|the|it|there|shown|above|desired|needed))\b)"
-    r"|,?\s+(?=and not\b)|,\s+(?=(?:not|rather|as|so|giving|making|therefore|thus|hence|check|given|based|using)\b)",
-    re.IGNORECASE,
-)
+    r"|,?\s+(?=and not\b)|,\s+(?=(?:the|an?|not|rather|as|so|giving|making|therefore|thus|hence|check|given|based|"
+    r"using)\b)", re.IGNORECASE,
+)  # fmt: skip
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:[A-Za-z]|[ap]\.m|approx|ft|in|lbs?|oz|hrs?|"
     r"min|mins|sec|dr|mr|mrs|ms|vs|st|no|u\.s|jan|feb|mar|apr|jun|jul|aug|"
@@ -292,8 +292,8 @@ def beginnings(text: str) -> Iterator[tuple[str, str]]:
         if cut["bracket"]:
             closing = re.match(r"[^()\[\]]*[)\]]", text[cut.end() :])
             bracket = closing[0][:-1] if closing else ""
-            if _OPEN.search(bracket):
-                break
+            if _OPEN.search(bracket) or re.match(r"\s*[-+*/^=×]", text[cut.end() + len(bracket) + 1 :]):
+                break  # open, or part of a formula such as 3 (left) + 5
             if cut.start("bracket") == cut.start():
                 continue  # no gap before it: part of a formula
         cuts.append((before.rstrip(), bracket))

@@ -43,6 +43,8 @@ def _read_table() -> dict[str, Unit]:
 
 
 UNITS = _read_table()  # Every known unit by its name in lower case and singular.
+_SPEED = dict.fromkeys(("kmph", "kph", "kmh"), "km/h") | {"mph": "mi/h", "mps": "m/s"}
+_SPEEDS = re.compile(rf"^(?:{'|'.join(_SPEED)})\b", re.IGNORECASE)
 _POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _RATES = ("time", "months")
 IDLE = frozenset(
@@ -68,6 +70,7 @@ def read_unit(words: str) -> Unit | None:
     >>> read_unit("kilometres per hour").measures, read_unit("eggs a day")
     ('length/time', None)
     """
+    words = _SPEEDS.sub(lambda found: _SPEED[found[0].lower()], words)
     tokens = re.sub(r"(?<=[A-Za-z])/(?=[A-Za-z])", " / ", words.replace("{", "").replace("}", "")).split()
     if not tokens:
         return None

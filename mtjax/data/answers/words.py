@@ -21,7 +21,9 @@ _TRUTH = re.compile(
     r"(yes|no|true|false)\b(?P<rest>.*)",
     re.IGNORECASE,
 )
-_UNSURE = re.compile(r"\b(?:yes|no|true|false|but|however|although|and no|unless|if|maybe)\b", re.IGNORECASE)
+_UNSURE = re.compile(
+    r"\b(?:yes|true|false|but|however|although|unless|if|maybe|and no|or no|no(?=[,.;!]|$))\b", re.IGNORECASE
+)
 
 
 def read_truth(text: str) -> Truth | None:
@@ -52,8 +54,15 @@ _SETS = (
     frozenset(DAYS), frozenset(MONTHS), frozenset(["north", "south", "east", "west"]), frozenset(["left", "right"]),
     frozenset(listed("red blue green yellow orange purple black white pink brown grey")),
     frozenset(["more", "less", "equal"]), frozenset(["increase", "decrease"]), frozenset(["first", "second", "third"]),
+    frozenset(["prime", "composite"]), frozenset(["even", "odd"]), frozenset(["positive", "negative"]),
+    frozenset(["valid", "invalid"]), frozenset(["possible", "impossible"]), frozenset(["plausible", "implausible"]),
 )  # fmt: skip
-_NAMED = re.compile(rf"(?:[a-z']+ ){{0,8}}(?:is|was|are|were|be|on) (?:on )?(?:an? )?({'|'.join((*DAYS, *_SETS[4]))})")
+_SAID = "|".join((*DAYS, *MONTHS, *_SETS[4], *(name for pair in _SETS[8:] for name in sorted(pair))))
+_NAMED = re.compile(rf"(?:[a-z']+,? ){{0,8}}(?:is|was|are|were|be|on|in) (?:on |in )?(?:an? )?({_SAID})")
+_DOUBTED = re.compile(
+    r"\b(?:not|never|no|doubt|unlikely|if|whether|unless|maybe|perhaps|possibly|might|may (?!is|was)|could|or|nor|than|"
+    r"false|wrong|today|yesterday|tomorrow|before|after|until|since)\b|n't\b"
+)
 _OPPOSITES = ("in", "un", "im", "ir", "non", "non-", "dis")
 
 
@@ -69,7 +78,7 @@ def bare_words(text: str) -> str:
 def read_word(text: str) -> str | None:
     """The single word that a text is; None for several, and for one that says nothing, such as "unknown"."""
     word = bare_words(text)
-    if " " in word and (named := _NAMED.fullmatch(word)):
+    if " " in word and (named := _NAMED.fullmatch(word)) and not _DOUBTED.search(word[: named.start(1)]):
         return named[1]
     return word if re.fullmatch(r"[^\W\d_]{2,}(?:[-'][^\W\d_]+)*", word) and word not in _NOTHING else None
 

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from mtjax.data.problem import Message, Problem
@@ -15,6 +16,7 @@ from mtjax.registry import Registry
 PLAIN = "{question}\n"  # The question on a line (or lines) of its own; every tokenizer of the project can write it.
 QUESTION_ANSWER = "Question: {question}\nAnswer:\n"  # For base models: a question and an answer, each named.
 CHATML = "<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"  # One user turn, for SmolLM2 and Qwen2.
+CHAT = "chat"  # In place of a template: the chat template of the tokenizer.
 _SLOT = "{question}"
 
 SpecialTokens = Literal["text", "control"]
@@ -71,6 +73,7 @@ class Rendered(NamedTuple):
     steps: tuple[int, ...] | None = None  # where the answer's steps start, ascending, for objectives that look at steps
     head: int = 0  # characters at the start that `data.truncation=left` keeps, such as a system message
     altered: bool = False  # whether a template changed a text that is a target, such as one that trims white space
+    remarks: Mapping[str, str] = MappingProxyType({})  # what else to report, by kind, with its place
 
 
 class Task:
@@ -96,10 +99,11 @@ class Task:
 
     def __post_init__(self) -> None:
         template = getattr(self, "template", PLAIN)
-        if template.count(_SLOT) != 1:
+        if template.count(_SLOT) != 1 and not self.is_chat:
             raise InputError(
                 f"template {template!r}: expected the text {_SLOT} exactly once, found {template.count(_SLOT)}; "
                 f"write for example {PLAIN!r}"
+                + (f", or {CHAT!r} for the tokenizer's chat template" if hasattr(self, "targets") else "")
             )
 
     def prompt(self, problem: Problem, polarity: bool | None = None, tokenizer: Tokenizer | None = None) -> str:
@@ -127,6 +131,11 @@ class Task:
     def opening(self) -> tuple[Message, ...]:
         """Messages to put at the start of a conversation that has no system message."""
         return ()
+
+    def turns(self, problem: Problem, polarity: bool | None = None) -> list[Message]:
+        """The messages that a chat server gets in place of `prompt`, of a task that is a chat."""
+        messages = problem.messages or (Message("user", problem.question),)
+        return [*(() if messages[0].role == "system" else self.opening()), *messages]
 
     def ends(self, extras: Mapping[str, float]) -> bool:
         """Whether a text with these extras (`Rendered.extras`) is closed by the end token."""

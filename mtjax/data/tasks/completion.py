@@ -5,8 +5,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+from mtjax.data.messages import Message
 from mtjax.data.problem import Problem
-from mtjax.data.tasks.base import PLAIN, TASKS, Rendered, Span, SpecialTokens, Task, choose_solutions
+from mtjax.data.tasks.base import CHAT, PLAIN, TASKS, Rendered, SpecialTokens, choose_solutions
+from mtjax.data.tasks.templated import TemplateTask
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 
@@ -28,7 +30,7 @@ def step_starts(text: str, start: int) -> tuple[int, ...]:
 
 @TASKS.register("completion")
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CompletionTask(Task):
+class CompletionTask(TemplateTask):
     """A prompt and its completion: targets are the completion and its end token.
 
     Formula: `text = template(question) + solution`, weight 1 on the solution. With `polarities="both"` wrong solutions
@@ -36,11 +38,11 @@ class CompletionTask(Task):
     """
 
     name: ClassVar[str] = "completion"
-    needs: ClassVar[str] = "a completion or right solutions"
-    before: ClassVar[Mapping[str, Any]] = {**Task.before, "strip": True}
+    needs: ClassVar[str] = "a completion or right solutions, or messages with template=chat"
+    before: ClassVar[Mapping[str, Any]] = {**TemplateTask.before, "strip": True}
     had: ClassVar[tuple[str, ...]] = ("strip",)
 
-    template: str = PLAIN  # Text around the question, with `{question}` once; should end in a line break.
+    template: str = PLAIN  # Text around the question, with `{question}` once, or `chat` for the chat template.
     polarities: Literal["right", "both"] = "right"  # Train on right solutions, or on right and wrong ones alike.
     wrong_per_right: float | None = None  # With both: wrong solutions per right one of a problem; None takes all.
     strip: bool = False  # Cut white space around questions and solutions; off trains them exactly as given.
@@ -51,20 +53,22 @@ class CompletionTask(Task):
     "external"; a problem that does not know it is an error."""
 
     def render(self, problem: Problem, tokenizer: Tokenizer | None = None) -> list[Rendered]:
-        prompt, rate = self.prompt(problem, None, tokenizer), {}
-        rendered = []
-        for name, solution, right in choose_solutions(problem, self.wrong_per_right):
-            if not right and self.polarities == "right":
-                continue
-            if self.success_rate:
-                if problem.success_rate is None:
-                    raise InputError(
-                        f"problem {problem.id} has no success rate; sample it with `python -m mtjax.mine` first, or "
-                        "set task.success_rate=False"
-                    )
-                rate = {"success_rate": problem.success_rate}
-            text = prompt + self.text(solution, tokenizer)
-            spans = (Span(len(prompt), len(text), 1.0),)
-            steps = step_starts(text, len(prompt)) if self.steps else None
-            rendered.append(Rendered(name, text, spans, len(prompt), True, {"polarity": float(right)} | rate, steps))
-        return rendered
+        answers: list[tuple[str, str | tuple[Message, ...], bool]] = [
+            (name, self.text(solution, tokenizer), right)
+            for name, solution, right in choose_solutions(problem, self.wrong_per_right)
+            if right or self.polarities == "both"
+        ]
+        if self.is_chat and (spoken := self.conversation(problem)[1]):
+            answers = [(CHAT, spoken, True)]
+        if answers and self.success_rate and problem.success_rate is None:
+            raise InputError(
+                f"problem {problem.id} has no success rate; sample it with `python -m mtjax.mine` first, or set "
+                "task.success_rate=False"
+            )
+        rate = {"success_rate": problem.success_rate or 0.0} if self.success_rate else {}
+        rendered = [
+            one
+            for name, answer, right in answers
+            for one in self.sequences(problem, name, answer, {"polarity": float(right)} | rate, tokenizer)
+        ]
+        return [one._replace(steps=step_starts(one.text, one.prompt_end)) if self.steps else one for one in rendered]

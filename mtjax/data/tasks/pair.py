@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from mtjax.data.answers import unboxed
+from mtjax.data.messages import Message
 from mtjax.data.problem import Pair, Problem
-from mtjax.data.tasks.base import PLAIN, TASKS, Rendered, Span, SpecialTokens, Task
+from mtjax.data.tasks.base import PLAIN, TASKS, Rendered, SpecialTokens
+from mtjax.data.tasks.templated import TemplateTask
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.io.hashing import unit
@@ -17,13 +19,14 @@ KINDS = {"full": 0.0, "step": 1.0}  # How the kind of a pair stands in `segment_
 
 @TASKS.register("pair")
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PairTask(Task):
+class PairTask(TemplateTask):
     """Chosen and rejected after the same prompt: what the DPO family and RISE train on.
 
     Formula: both sides read `template(question) + context + text`, weight 1 on the text alone, so that the shared part
-    is shared token by token. Full pairs are complete solutions: those the problem brings, and every right solution with
-    every wrong one. Step pairs are one step after the right steps before it; they come from injection
-    (`python -m mtjax.inject`).
+    is shared token by token. In a chat both sides follow the same messages, and only turns after those are targets.
+
+    Full pairs are complete solutions: those the problem brings, and every right solution with every wrong one. Step
+    pairs are one step after the right steps before it; they come from injection (`python -m mtjax.inject`).
 
     Which pairs of a problem are taken depends on its id alone. Pairs with equal sides are dropped and counted; an end
     token in the middle of a solution would teach the model to stop there, so step pairs have none.
@@ -32,9 +35,9 @@ class PairTask(Task):
     name: ClassVar[str] = "pair"
     sides: ClassVar[int] = 2
     needs: ClassVar[str] = "pairs, or both right and wrong solutions"
-    before: ClassVar[Mapping[str, Any]] = {**Task.before, "strip": True}
+    before: ClassVar[Mapping[str, Any]] = {**TemplateTask.before, "strip": True}
 
-    template: str = PLAIN  # Text around the question, with `{question}` once; should end in a line break.
+    template: str = PLAIN  # Text around the question, with `{question}` once, or `chat` for the chat template.
     full_per_problem: int | None = 1  # Full pairs to take of a problem; 0 for none, None for all.
     step_per_problem: int | None = 1  # Step pairs to take of a problem; RISE takes 1 (Qwen2) or 3 (Llama 3.1).
     end: Literal["full", "none"] = "full"  # Pairs closed by the end token: full ones, or (as RISE's code does) none.
@@ -53,21 +56,22 @@ class PairTask(Task):
 
     def render(self, problem: Problem, tokenizer: Tokenizer | None = None) -> list[Rendered]:
         """Two sequences per pair, chosen and rejected in turn."""
-        prompt = self.prompt(problem, None, tokenizer)
         literal = dataclasses.replace(self, strip=False)
+        unbox = unboxed if self.unbox else str
         rendered = []
         for name, pair in choose_pairs(problem, self.full_per_problem, self.step_per_problem):
             # A step goes on from its context, so the white space around it is never cut.
             task = self if pair.kind == "full" and not pair.context else literal
-            context = literal.text(pair.context, tokenizer)
-            texts = (task.text(pair.chosen, tokenizer), task.text(pair.rejected, tokenizer))
-            if self.unbox:
-                context, texts = unboxed(context), (unboxed(texts[0]), unboxed(texts[1]))
-            start = len(prompt) + len(context)
-            for text, polarity in zip(texts, (1.0, 0.0), strict=True):
+            lead = unbox(literal.text(pair.context, tokenizer))
+            sides = ((pair.chosen, pair.chosen_messages), (pair.rejected, pair.rejected_messages))
+            for (text, messages), polarity in zip(sides, (1.0, 0.0), strict=True):
                 extras = {"polarity": polarity, "kind": KINDS[pair.kind]}
-                span = Span(start, start + len(text), 1.0)
-                rendered.append(Rendered(name, prompt + context + text, (span,), start, self.ends(extras), extras))
+                answer: str | list[Message] = unbox(task.text(text, tokenizer))
+                if messages:
+                    answer = [dataclasses.replace(message, content=unbox(message.content)) for message in messages]
+                rendered += self.sequences(
+                    problem, name, answer, extras, tokenizer, lead=lead, ends=self.ends(extras), shared=True
+                )
         return rendered
 
     def ends(self, extras: Mapping[str, float]) -> bool:

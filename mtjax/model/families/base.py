@@ -4,13 +4,13 @@ Why this does not go through `transformers.AutoConfig`: docs/decisions/config_js
 """
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple
 
 from mtjax.errors import InputError
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.families.keys import ACTIVATIONS, check_architecture, check_keys, flag, number, real
-from mtjax.model.families.rotary import KEYS, ORIGINAL, UNUSED, rotary, rotary_to_json
+from mtjax.model.families.rotary import KEYS, ORIGINAL, PLAIN, UNUSED, Rotary, rotary, rotary_to_json
 from mtjax.model.families.tensors import LLAMA_TENSORS, Entry
 from mtjax.registry import Registry
 
@@ -27,13 +27,25 @@ SIZES = {
     "kv_heads": "num_key_value_heads",
     "head_dim": "head_dim",
 }
-# Keys that every family reads; what it reads besides, `Family.reads` says.
+# Keys that every family reads; what it reads besides, `Family.settings` and `Family.reads` say.
 READ = {
-    *SIZES.values(), *KEYS, *UNUSED, ORIGINAL, "rope_theta", "hidden_act", "rms_norm_eps", "max_position_embeddings",
-    "tie_word_embeddings", "initializer_range",
+    *SIZES.values(), *KEYS, ORIGINAL, "rope_theta", "rms_norm_eps", "max_position_embeddings", "tie_word_embeddings",
+    "initializer_range", *UNUSED,
 }  # fmt: skip
-# Settings of a decoder that the family decides and `config.json` does not mention, with their usual values.
-SWITCHES: dict[str, Any] = {"qkv_bias": False, "qk_norm": False}
+# Settings of a decoder that the family decides, and those that say nothing of a checkpoint.
+SWITCHES: dict[str, Any] = {
+    name: getattr(DecoderConfig(), name)
+    for name in ("activation", "norm", "norm_places", "embed_scale", "qkv_bias", "qk_norm", "qk_norm_joint")
+}
+NOT_STORED = ("remat", "attention", "dtype")
+
+
+class Key(NamedTuple):
+    """How a setting of the decoder is read from a key of `config.json` and written to it."""
+
+    name: str
+    read: Callable[[Mapping[str, Any], str, Any], Any]  # `(config, key, default) -> value`, such as `keys.real`
+    default: Any = None
 
 
 class Family:
@@ -42,8 +54,14 @@ class Family:
     architecture: ClassVar[str]  # the class in transformers
     max_length: ClassVar[int]  # context length where `config.json` gives none, as in that class
     head_dim: ClassVar[int | None] = None  # head width where `config.json` gives none; None: hidden size by heads
+    norm_eps: ClassVar[float] = 1e-6  # where `config.json` gives none
+    tied: ClassVar[bool] = False  # where `config.json` does not say
+    activation_key: ClassVar[str] = "hidden_act"
+    activations: ClassVar[tuple[str, ...]] = ("silu", "swish")  # the first where `config.json` gives none
+    rotary: ClassVar[Rotary] = PLAIN  # which rotary settings it has
     switches: ClassVar[Mapping[str, Any]] = {}  # changes to `SWITCHES`
-    reads: ClassVar[tuple[str, ...]] = ()  # keys of `config.json` besides those that every family reads
+    settings: ClassVar[Mapping[str, Key]] = {}  # further settings of the decoder and their keys
+    reads: ClassVar[tuple[str, ...]] = ()  # further keys of `config.json` that it reads or that change nothing
     constants: ClassVar[Mapping[str, Any]] = {}  # keys of `config.json` that always have the same value
     tensors: ClassVar[tuple[Entry, ...]] = LLAMA_TENSORS  # parameters and their names on the hub
     sizes: ClassVar[Mapping[str, DecoderConfig]] = {}  # published models by name
@@ -59,11 +77,70 @@ class Family:
         return {}
 
     @classmethod
+    def from_json(cls, name: str, config: Mapping[str, Any]) -> DecoderConfig:
+        """The decoder of a `config.json` of this family, whose `model_type` is `name`; see `config_from_json`."""
+        key = cls.activation_key
+        activation = config.get(key) or cls.activations[0]
+        if activation not in cls.activations:
+            raise InputError(
+                f"config.json: {key} {activation!r:.80}; expected {' or '.join(map(repr, cls.activations))}, the only "
+                f"one of {name}: take another checkpoint"
+            )
+        check_architecture(config, cls.architecture)
+        own = (key, cls.rotary.local_key, *cls.reads, *(each.name for each in cls.settings.values()))
+        check_keys(config, name, READ | {each for each in own if each})
+        width, heads = number(config, "hidden_size"), number(config, "num_attention_heads")
+        if not (config.get("head_dim") or cls.head_dim) and width % heads:
+            raise InputError(
+                f"config.json: hidden_size {width}, num_attention_heads {heads}: not a multiple; add head_dim"
+            )
+        defaults = {"kv_heads": heads, "head_dim": cls.head_dim or width // heads}
+        sizes: dict[str, Any] = {name: number(config, key, defaults.get(name)) for name, key in SIZES.items()}
+        max_length = number(config, "max_position_embeddings", cls.max_length)
+        window, window_layers = cls.window(config, sizes["layers"])
+        return DecoderConfig(
+            **sizes,
+            **SWITCHES | dict(cls.switches) | {"activation": ACTIVATIONS[activation]},
+            **{field: each.read(config, each.name, each.default) for field, each in cls.settings.items()},
+            **rotary(config, cls.rotary, max_length, sizes["head_dim"]),
+            norm_eps=real(config, "rms_norm_eps", cls.norm_eps),
+            tied=flag(config, "tie_word_embeddings", cls.tied),
+            window=window,
+            window_layers=window_layers,
+            max_length=max_length,
+            init_scale=real(config, "initializer_range", 0.02),
+        )
+
+    @classmethod
+    def to_json(cls, config: DecoderConfig) -> dict[str, Any]:
+        """The keys of `config.json` that `from_json` reads."""
+        names = [name for name in cls.activations if ACTIVATIONS[name] == config.activation]
+        return (
+            {key: getattr(config, name) for name, key in SIZES.items()}
+            | {
+                cls.activation_key: (names or cls.activations)[0],
+                "rms_norm_eps": config.norm_eps,
+                **rotary_to_json(config, cls.rotary),
+                "max_position_embeddings": config.max_length,
+                "tie_word_embeddings": config.tied,
+                "initializer_range": config.init_scale,
+            }
+            | {each.name: getattr(config, field) for field, each in cls.settings.items()}
+            | dict(cls.constants)
+            | cls.window_to_json(config)
+        )
+
+    @classmethod
     def holds(cls, config: DecoderConfig) -> bool:
-        """Whether checkpoints of this family can describe the decoder."""
-        same = all(getattr(config, name) == value for name, value in (SWITCHES | dict(cls.switches)).items())
-        window, slides = cls.window(cls.window_to_json(config), config.layers)
-        return same and dataclasses.replace(config, window=window, window_layers=slides).windows == config.windows
+        """Whether checkpoints of this family can describe the decoder: what is written is read as the same."""
+        try:
+            read = cls.from_json("", cls.to_json(config))
+        except InputError:
+            return False
+        # What a kind of scaling does not use is not written: the keys are compared for it, and for the windows.
+        same = {name: getattr(config, name) for name in (*NOT_STORED, "window", "window_layers", "rope_scaling")}
+        fields = dataclasses.replace(read, **same) == config and read.windows == config.windows
+        return fields and cls.to_json(read) == cls.to_json(config)
 
     @classmethod
     def table(cls, config: DecoderConfig) -> list[Entry]:
@@ -93,35 +170,7 @@ def config_from_json(config: Mapping[str, Any]) -> DecoderConfig:
             "Other architectures compute something else, so their weights cannot be read as one of these: take a "
             "model of one of these types"
         )
-    family = FAMILIES[name]
-    activation = config.get("hidden_act") or "silu"
-    if activation not in ACTIVATIONS:
-        raise InputError(
-            f"config.json: hidden_act {activation!r:.80}; expected 'silu', the only one of these families: "
-            "take another checkpoint"
-        )
-    check_architecture(config, family.architecture)
-    check_keys(config, name, READ | {*family.reads})
-    width, heads = number(config, "hidden_size"), number(config, "num_attention_heads")
-    if not (config.get("head_dim") or family.head_dim) and width % heads:
-        raise InputError(f"config.json: hidden_size {width}, num_attention_heads {heads}: not a multiple; add head_dim")
-    defaults = {"kv_heads": heads, "head_dim": family.head_dim or width // heads}
-    sizes: dict[str, Any] = {name: number(config, key, defaults.get(name)) for name, key in SIZES.items()}
-    max_length = number(config, "max_position_embeddings", family.max_length)
-    theta, scaling = rotary(config, max_length)
-    window, window_layers = family.window(config, sizes["layers"])
-    return DecoderConfig(
-        **sizes,
-        **SWITCHES | dict(family.switches),
-        rope_theta=theta,
-        rope_scaling=scaling,
-        norm_eps=real(config, "rms_norm_eps", 1e-6),
-        tied=flag(config, "tie_word_embeddings"),
-        window=window,
-        window_layers=window_layers,
-        max_length=max_length,
-        init_scale=real(config, "initializer_range", 0.02),
-    )
+    return FAMILIES[name].from_json(name, config)
 
 
 def config_to_json(
@@ -135,33 +184,23 @@ def config_to_json(
     """
     name = family if family and family in FAMILIES and FAMILIES[family].holds(config) else family_of(config)
     kind = FAMILIES[name]
-    return (
-        {"architectures": [kind.architecture], "model_type": name}
-        | {key: getattr(config, name) for name, key in SIZES.items()}
-        | {
-            "hidden_act": "silu",
-            "rms_norm_eps": config.norm_eps,
-            **rotary_to_json(config.rope_theta, config.rope_scaling),
-            "max_position_embeddings": config.max_length,
-            "tie_word_embeddings": config.tied,
-            "initializer_range": config.init_scale,
-            "torch_dtype": dtype,
-        }
-        | {key: value for key, value in ids.items() if value is not None}
-        | dict(kind.constants)
-        | kind.window_to_json(config)
-    )
+    given = {key: value for key, value in ids.items() if value is not None}
+    head = {"architectures": [kind.architecture], "model_type": name, "torch_dtype": dtype}
+    return head | kind.to_json(config) | given
 
 
 def family_of(config: DecoderConfig) -> str:
     """The first family, in alphabetical order, that can describe this decoder; InputError if none can."""
     found = next((name for name, family in FAMILIES.items() if family.holds(config)), None)
     if found is None:
-        has = ", ".join(f"{name}={getattr(config, name)}" for name in SWITCHES)
+        usual = dataclasses.asdict(DecoderConfig()) | {"query_scalar": None}
+        named = [*SWITCHES, "clip_qkv", "query_scalar", "score_cap", "logit_cap", "local_theta", "rotary_dim"]
+        named = [name for name in named if name in ("qkv_bias", "qk_norm") or getattr(config, name) != usual[name]]
+        has = ", ".join(f"{name}={getattr(config, name)}" for name in named)
         windows = len(set(config.windows))
         has += " and a window on only some layers" if windows > 1 else f" and window={config.window}"
         raise InputError(
-            f"no Hugging Face family ({', '.join(FAMILIES)}) has a decoder with {has}: change model.qkv_bias, "
-            "model.qk_norm or model.window_layers before exporting"
+            f"no Hugging Face family ({', '.join(FAMILIES)}) has a decoder with {has}: change "
+            f"{', '.join(f'model.{name}' for name in named)} or model.window_layers before exporting"
         )
     return found

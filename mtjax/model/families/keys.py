@@ -12,7 +12,10 @@ from typing import Any
 
 from mtjax.errors import InputError, note
 
-ACTIVATIONS = ("silu", "swish")
+ACTIVATIONS = {
+    "silu": "silu", "swish": "silu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh", "gelu": "gelu",
+}  # fmt: skip
+"""The activations of transformers that are the same as one of ours."""
 # fmt: off
 HARMLESS = frozenset({
     "_commit_hash", "_name_or_path", "architectures", "attn_implementation", "bad_words_ids",
@@ -99,7 +102,7 @@ def _changes_nothing(key: str, value: Any) -> bool:
     if key == "layer_types" and isinstance(value, list):
         return set(map(str, value)) == {"full_attention"}
     if isinstance(value, str):
-        return value in ACTIVATIONS and "act" in key
+        return value in ("silu", "swish") and "act" in key
     neutral = 1 if MULTIPLIER.search(key) else 0
     return type(value) in (int, float) and value == neutral
 
@@ -124,9 +127,15 @@ def real(config: Mapping[str, Any], key: str, default: float) -> float:
     return float(value_of(config, key, default, fits, "a positive number"))
 
 
-def flag(config: Mapping[str, Any], key: str) -> bool:
-    """True or false; absent or null is false."""
-    return bool(value_of(config, key, False, lambda x: isinstance(x, bool), "true or false"))
+def flag(config: Mapping[str, Any], key: str, default: bool = False) -> bool:
+    """True or false; absent or null takes the default."""
+    return bool(value_of(config, key, default, lambda x: isinstance(x, bool), "true or false"))
+
+
+def real_or_none(config: Mapping[str, Any], key: str, default: float | None = None) -> float | None:
+    """A positive number; null is None, and only an absent key takes the default."""
+    value = config.get(key, default)
+    return None if value is None else real(config, key, value)
 
 
 def sliding_window(config: Mapping[str, Any], slides: tuple[bool, ...]) -> tuple[int | None, tuple[bool, ...] | None]:

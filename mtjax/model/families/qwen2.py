@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.families.base import FAMILIES, Family, shape
 from mtjax.model.families.keys import flag, number, sliding_window
-from mtjax.model.families.tensors import LLAMA_TENSORS, Entry, in_layer
+from mtjax.model.families.tensors import LLAMA_TENSORS, QKV_BIAS, Entry
 
 QWEN25 = DecoderConfig(head_dim=128, rope_theta=1e6, norm_eps=1e-6, qkv_bias=True, max_length=32768)
 SMALL = {"vocab_size": 151936, "tied": True}
@@ -26,12 +26,7 @@ class Qwen2(Family):
     max_length = 32768
     reads: ClassVar[tuple[str, ...]] = ("use_sliding_window", "sliding_window", "max_window_layers", "layer_types")
     switches: ClassVar[Mapping[str, Any]] = {"qkv_bias": True}
-    tensors: ClassVar[tuple[Entry, ...]] = (
-        *LLAMA_TENSORS,
-        in_layer("attention.query.bias", "self_attn.q_proj.bias", 0),
-        in_layer("attention.key.bias", "self_attn.k_proj.bias", 0),
-        in_layer("attention.value.bias", "self_attn.v_proj.bias", 0),
-    )
+    tensors: ClassVar[tuple[Entry, ...]] = (*LLAMA_TENSORS, *QKV_BIAS)
     sizes: ClassVar[Mapping[str, DecoderConfig]] = {
         "qwen2.5-0.5b": shape(24, 14, 2, 896, 4864, QWEN25, head_dim=64, **SMALL),
         "qwen2.5-1.5b": shape(28, 12, 2, 1536, 8960, QWEN25, **SMALL),

@@ -3,7 +3,7 @@
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.families.base import FAMILIES, shape
 from mtjax.model.families.qwen2 import Qwen2
-from mtjax.model.families.tensors import LLAMA_TENSORS, in_layer
+from mtjax.model.families.tensors import LLAMA_TENSORS, QK_NORM
 
 QWEN3 = DecoderConfig(
     vocab_size=151936, head_dim=128, rope_theta=1e6, norm_eps=1e-6, qk_norm=True, max_length=40960, tied=True
@@ -26,11 +26,7 @@ class Qwen3(Qwen2):
     head_dim = 128
     switches = {"qk_norm": True}
     constants = {"attention_bias": False}
-    tensors = (
-        *LLAMA_TENSORS,
-        in_layer("attention.query_norm.scale", "self_attn.q_norm.weight", None),
-        in_layer("attention.key_norm.scale", "self_attn.k_norm.weight", None),
-    )
+    tensors = (*LLAMA_TENSORS, *QK_NORM)
     sizes = {
         "qwen3-0.6b": shape(28, 16, 8, 1024, 3072, QWEN3),
         "qwen3-1.7b": shape(28, 16, 8, 2048, 6144, QWEN3),

@@ -8,6 +8,7 @@ import difflib
 import functools
 import math
 import operator
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -26,11 +27,21 @@ PACKED = (".qweight", ".qzeros", ".scales", ".weight_packed", ".weight_scale", "
 
 
 class Entry(NamedTuple):
-    """One parameter of ours and its name on the hub."""
+    """One parameter of ours and its name on the hub. Entries of one name are parts of one tensor, in order of rows."""
 
     path: tuple[str, ...]  # keys into the parameter tree
-    name: str  # `{}` stands for the number of the layer; the parameter then has a leading layer axis
-    inputs: int | None  # input axes of a linear map, which is transposed (layer axis not counted); None: not linear
+    name: str
+    """The first `{}` stands for the number of the layer, a second for that of the expert; each is a leading axis."""
+    inputs: int | None  # input axes of a linear map, which is transposed (leading axes not counted); None: not linear
+    layers: range | None = None  # which layers have it; None: all
+
+    def names(self, shape: tuple[int, ...]) -> dict[tuple[int, ...], str]:
+        """The tensors of a parameter of this shape by their index on its leading axes; {(): name} without such axes."""
+        layers = self.layers or range(shape[0] if shape else 0)
+        found = {}
+        for at in np.ndindex(*shape[: self.name.count("{}")]):
+            found[at] = self.name.format(*(layers[number] if axis == 0 else number for axis, number in enumerate(at)))
+        return found
 
 
 def in_layer(path: str, name: str, inputs: int | None) -> Entry:
@@ -38,20 +49,55 @@ def in_layer(path: str, name: str, inputs: int | None) -> Entry:
     return Entry(("layers", *path.split(".")), "model.layers.{}." + name, inputs)
 
 
-LLAMA_TENSORS = (
-    Entry(("embed", "embedding"), EMBEDDING, None),
-    in_layer("attention_norm.scale", "input_layernorm.weight", None),
+# The parts of a table, to be put together by a family.
+EMBED = (Entry(("embed", "embedding"), EMBEDDING, None),)
+NORM_BEFORE_ATTENTION = (in_layer("attention_norm.scale", "input_layernorm.weight", None),)
+ATTENTION = (
     in_layer("attention.query.kernel", "self_attn.q_proj.weight", 1),
     in_layer("attention.key.kernel", "self_attn.k_proj.weight", 1),
     in_layer("attention.value.kernel", "self_attn.v_proj.weight", 1),
     in_layer("attention.out.kernel", "self_attn.o_proj.weight", 2),
-    in_layer("mlp_norm.scale", "post_attention_layernorm.weight", None),  # the norm before the MLP, despite its name
+)
+QKV_BIAS = (
+    in_layer("attention.query.bias", "self_attn.q_proj.bias", 0),
+    in_layer("attention.key.bias", "self_attn.k_proj.bias", 0),
+    in_layer("attention.value.bias", "self_attn.v_proj.bias", 0),
+)
+QK_NORM = (  # of each head, or of all heads together, whose two axes are one on the hub
+    in_layer("attention.query_norm.scale", "self_attn.q_norm.weight", 0),
+    in_layer("attention.key_norm.scale", "self_attn.k_norm.weight", 0),
+)
+NORM_BEFORE_MLP = (in_layer("mlp_norm.scale", "post_attention_layernorm.weight", None),)  # despite its name
+MLP = (
     in_layer("mlp.gate.kernel", "mlp.gate_proj.weight", 1),
     in_layer("mlp.up.kernel", "mlp.up_proj.weight", 1),
     in_layer("mlp.down.kernel", "mlp.down_proj.weight", 1),
+)
+NORMS_AFTER = (
+    in_layer("attention_post_norm.scale", "post_attention_layernorm.weight", None),
+    in_layer("mlp_post_norm.scale", "post_feedforward_layernorm.weight", None),
+)
+END = (
     Entry(("final_norm", "scale"), "model.norm.weight", None),
     Entry(("head", "kernel"), HEAD, 1),  # absent in a tied model
 )
+LLAMA_TENSORS = (*EMBED, *NORM_BEFORE_ATTENTION, *ATTENTION, *NORM_BEFORE_MLP, *MLP, *END)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Some rows of a stored tensor, with the methods of a safetensors slice that are used here."""
+
+    tensor: Any
+    start: int
+    rows: int
+    get_shape = lambda self: [self.rows, *self.tensor.get_shape()[1:]]
+    get_dtype = lambda self: self.tensor.get_dtype()
+
+    def __getitem__(self, index: Any) -> Any:
+        first, *rest = index if isinstance(index, tuple) else (index,)
+        start, stop, _ = first.indices(self.rows)
+        return self.tensor[(slice(self.start + start, self.start + stop), *rest)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +118,8 @@ def hub_shape(shape: tuple[int, ...], inputs: int | None) -> list[int]:
     return [outs, math.prod(shape[:inputs])] if inputs else [outs]
 
 
-def check_names(found: set[str], table: Sequence[Entry], layers: int, where: str) -> None:
-    """Raise InputError unless the checkpoint holds exactly the tensors of the table.
+def check_names(found: set[str], wanted: set[str], layers: int, where: str) -> None:
+    """Raise InputError unless the checkpoint holds exactly the tensors that are wanted.
 
     Rotary buffers of old checkpoints are ignored.
     """
@@ -85,7 +131,6 @@ def check_names(found: set[str], table: Sequence[Entry], layers: int, where: str
     if lora := sorted(name for name in found if ".lora_" in name):
         raise InputError(f"{where}: {lora[0]} belongs to an adapter; merge it into its base model first (peft)")
     some = lambda names: ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    wanted = {entry.name.format(layer) for entry in table for layer in range(layers if "{}" in entry.name else 1)}
     missing = sorted(wanted - found)
     extra = sorted(name for name in found - wanted if not name.endswith("rotary_emb.inv_freq"))
     if missing == [HEAD]:
@@ -119,29 +164,35 @@ def read_params(
     Raises InputError for a missing, unknown or misshapen tensor, one that is not a float, or a mesh that does not
     divide the model.
     """
-    check_names(set(tensors), table, model.config.layers, where)
     shapes = jax.eval_shape(model.init, jax.random.key(0))
+    by_entry = [entry.names(_at(shapes, entry.path).shape) for entry in table]
+    check_names(set(tensors), {name for names in by_entry for name in names.values()}, model.config.layers, where)
+    rows = Counter[str]()  # of each tensor, by the entries that are parts of it
+    for entry, names in zip(table, by_entry, strict=True):
+        rows.update(dict.fromkeys(names.values(), hub_shape(_own(shapes, entry), entry.inputs)[0]))
     places = jax.tree.map(lambda _: SingleDeviceSharding(jax.local_devices()[0]), shapes)
     if mesh is not None:
         places = shardings(model.axes, mesh)
     params: dict[str, Any] = {}
-    for entry in table:
+    done = Counter[str]()
+    for entry, names in zip(table, by_entry, strict=True):
         shape, place = _at(shapes, entry.path).shape, _at(places, entry.path)
-        stacked = "{}" in entry.name
-        names = [entry.name.format(layer) for layer in range(shape[0])] if stacked else [entry.name]
-        for name in names:
-            _check(tensors[name], entry, shape[1:] if stacked else shape, f"{where}: '{name}'")
-        source = [tensors[name] for name in names] if stacked else tensors[entry.name]
+        source, (own, *rest) = {}, hub_shape(_own(shapes, entry), entry.inputs)
+        for at, name in names.items():
+            _check(tensors[name], [rows[name], *rest], f"{where}: '{name}'")
+            part = tensors[name] if rows[name] == own else Rows(tensors[name], done[name], own)
+            source[at] = (f"{where}: '{name}'", part)
+            done[name] += own
         try:
             place.shard_shape(shape)
         except ValueError as error:
             raise InputError(
                 f"{where}: {'.'.join(entry.path)} of shape {shape} cannot be split by {place.spec} over "
                 f"{dict(place.mesh.shape)}: choose --mesh.fsdp and --mesh.tensor that divide heads, kv_heads, width "
-                "and vocabulary"
+                "and vocabulary, and --mesh.expert that divides the experts"
             ) from error
 
-        read = functools.partial(_read_layers, [f"{where}: '{name}'" for name in names], source, shape, entry.inputs)
+        read = functools.partial(_read_layers, source, shape, entry.inputs)
         # Not make_array_from_callback, which reads the parts of all devices before it hands over the first.
         indices = place.addressable_devices_indices_map(shape)
         on_devices = [jax.block_until_ready(jax.device_put(read(index), device)) for device, index in indices.items()]
@@ -150,8 +201,13 @@ def read_params(
     return params
 
 
-def _check(tensor: Any, entry: Entry, shape: tuple[int, ...], name: str) -> None:
-    wanted, got = hub_shape(shape, entry.inputs), list(tensor.get_shape())
+def _own(shapes: Any, entry: Entry) -> tuple[int, ...]:
+    """The shape of one layer's and expert's part of a parameter."""
+    return tuple(_at(shapes, entry.path).shape[entry.name.count("{}") :])
+
+
+def _check(tensor: Any, wanted: list[int], name: str) -> None:
+    got = list(tensor.get_shape())
     if got != wanted:
         raise InputError(f"{name} has shape {tuple(got)}; expected {tuple(wanted)} from config.json")
     if tensor.get_dtype() not in FLOATS:
@@ -161,17 +217,16 @@ def _check(tensor: Any, entry: Entry, shape: tuple[int, ...], name: str) -> None
         )
 
 
-def _read_layers(names: list[str], source: Any, shape: tuple[int, ...], inputs: int | None, index: Any) -> np.ndarray:
-    """The float32 block at `index` of a parameter; `source` is one tensor, or a list with one per layer."""
+def _read_layers(source: Mapping[tuple[int, ...], Any], shape: Any, inputs: int | None, index: Any) -> np.ndarray:
+    """The float32 block at `index` of a parameter; `source` has a name and a tensor for each index of leading axes."""
     index = tuple(slice(*cut.indices(size)[:2]) for cut, size in zip(index, shape, strict=True))
     out = np.empty([cut.stop - cut.start for cut in index], np.float32)
+    lead = len(next(iter(source)))
     with np.errstate(over="ignore"):  # `_finite` refuses it
-        if not isinstance(source, list):
-            out[...] = _read(source, shape, inputs, index)
-            return _finite(out, names[0])
-        for row, layer in enumerate(range(index[0].start, index[0].stop)):
-            out[row] = _read(source[layer], shape[1:], inputs, index[1:])
-            _finite(out[row], names[layer])
+        for row in np.ndindex(*out.shape[:lead]):
+            name, tensor = source[tuple(number + cut.start for number, cut in zip(row, index, strict=False))]
+            out[row] = _read(tensor, shape[lead:], inputs, index[lead:])
+            _finite(out[row], name)
     return out
 
 
@@ -204,15 +259,25 @@ def _read(tensor: Any, shape: tuple[int, ...], inputs: int | None, index: tuple[
     return np.moveaxis(values, range(outputs), range(-outputs, 0))
 
 
-def hub_tensors(table: Sequence[Entry], params: Params, layers: int) -> Iterator[tuple[str, Any, int | None]]:
-    """Name, parameter slice and `inputs` of every tensor of the checkpoint, layer by layer, lazily."""
+def hub_tensors(table: Sequence[Entry], params: Params) -> Iterator[tuple[str, list[tuple[Any, int | None]]]]:
+    """Every tensor of the checkpoint, layer by layer, lazily: its name, and parameters and `inputs` of its parts."""
+    parts: dict[str, list[Any]] = {}
+    order: dict[int, list[str]] = {}
     for entry in table:
-        if "{}" not in entry.name:
-            yield entry.name, _at(params, entry.path), entry.inputs
-    for layer in range(layers):
-        for entry in table:
-            if "{}" in entry.name:
-                yield entry.name.format(layer), _at(params, entry.path)[layer], entry.inputs
+        whole = _at(params, entry.path)
+        for at, name in entry.names(whole.shape).items():
+            if name not in parts:
+                layer = (entry.layers or range(whole.shape[0]))[at[0]] if at else -1
+                order.setdefault(layer, []).append(name)
+            parts.setdefault(name, []).append((whole, at, entry.inputs))
+    for name in (name for layer in sorted(order) for name in order[layer]):
+        yield name, [(whole[at] if at else whole, inputs) for whole, at, inputs in parts[name]]
+
+
+def whole_to_hub(parts: Sequence[tuple[Any, int | None]]) -> np.ndarray:
+    """A tensor of the hub from its parts, as `hub_tensors` gives them."""
+    rows = [to_hub(array, inputs) for array, inputs in parts]
+    return rows[0] if len(rows) == 1 else np.concatenate(rows)
 
 
 def to_hub(array: Any, inputs: int | None) -> np.ndarray:

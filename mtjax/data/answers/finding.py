@@ -1,0 +1,121 @@
+"""Where a reply gives its answer: the last one that it states, or what it ends in."""
+
+import functools
+import re
+from typing import NamedTuple
+
+from mtjax.data.answers.normal import plain
+from mtjax.data.answers.reader import Reading, compare, read
+from mtjax.data.answers.statements import beginnings, cleaned, split_sentences, statements
+
+
+class Found(NamedTuple):
+    """The answer of a reply."""
+
+    text: str  # the answer alone, as the reply writes it
+    reading: Reading  # what it may be
+    stated: bool  # the reply says that this is its answer; else it is only where the reply ends
+    rest: str  # what follows it
+    closed: bool  # it cannot go on where the reply was cut
+    earlier: tuple[tuple[str, str], ...] = ()  # answers that were stated before, each with what follows up to the last
+
+
+_CONCLUDES = re.compile(
+    r"\b(?:so|thus|therefore|hence|totals?|altogether|finally|overall|in all|sum|result|gives|get|equals|final|left|"
+    r"consequently|answer|solution)\b|=",
+    re.IGNORECASE,
+)
+
+
+_SAID_AGAIN = re.compile(
+    r",? (?:which|that) (?:is|equals|makes|gives|means|leaves|comes (?:out )?to)(?: equal to)? ([^.\n]*\d[^.\n]*)"
+)
+
+
+def cut(text: str) -> tuple[str, Reading, str]:
+    """The longest beginning of a text that is a value, its reading, and the rest; the whole text if none is one."""
+    first: tuple[str, Reading, str] | None = None
+    for part, bracket in beginnings(text):
+        reading = read(part)
+        first = first or (part, reading, "")
+        if reading.values.keys() - {"sequence"}:
+            inside = read(bracket).values.get("number") if bracket else None
+            if inside and compare(reading, read(bracket)) is False and "number" in reading.values:
+                break
+            said_again = _SAID_AGAIN.match(text[len(part) :])
+            if said_again and compare(reading, read(said_again[1])) is False:
+                break
+            return part, reading, text[len(part) :]
+    assert first is not None
+    return first
+
+
+@functools.lru_cache(maxsize=256)
+def find(reply: str, choice: bool = False) -> Found | None:
+    """The answer of a reply: the last one that it states, or else what it ends in; None without either."""
+    text = cleaned(reply)
+    found = statements(text, choice)
+    if found:
+        last = found[-1]
+        part, reading, rest = cut(last.text)
+        if not reading.values:
+            part, rest = tidy(re.split(r"\.(?:\s|$)", last.text)[0]), ""
+        behind = text[last.end :]
+        closed = last.boxed or bool(rest.strip(" *") or behind.strip(" *$")) or behind.startswith("\n")
+        earlier = tuple((one.text, text[one.start : last.start]) for one in found[:-1] if one.start < last.start)
+        return Found(part, reading, True, f"{rest} {behind}", closed, earlier)
+    return _ending(text)
+
+
+_THEREFORE = re.compile(
+    r"(?:^|[,;:] +(?:and )?)(?:(?:so|thus|hence|therefore|then|finally|overall|altogether|consequently|"
+    r"in total|in all|in the end|as a result)\b(?! (?:far|that|many|much)\b),? *)+(?=\S)",
+    re.IGNORECASE,
+)
+
+
+def _concluded(sentence: str) -> str:
+    """What a sentence concludes, behind its last "so"; the sentence if that is no value.
+
+    >>> _concluded("3 * 25 = 75, so there are 75 pieces.")
+    'there are 75 pieces.'
+    """
+    ends = [found.end() for found in _THEREFORE.finditer(sentence)]
+    return sentence[ends[-1] :] if ends and cut(sentence[ends[-1] :])[1].values else sentence
+
+
+_REMARK = re.compile(r",? (?:because|since)\b|, (?:the|an?)\b|,? \(", re.IGNORECASE)
+_EMPTY = re.compile(r"\s*(?:\$\$|\\[\[\]]|[*#_=-]*)\s*")
+
+
+def _ending(text: str) -> Found | None:
+    """What a reply that states no answer ends in: its only sentence, its last line, or the last sentence of that."""
+    lines = [line.strip() for line in text.splitlines() if not _EMPTY.fullmatch(line)]
+    if not lines:
+        return None
+    last = lines[-1]
+    sentences = split_sentences(last)
+    if len(lines) == 1 and len(sentences) > 1:
+        first = read(sentences[0])
+        if first.values.keys() & {"truth", "word"}:
+            return Found(sentences[0], first, True, " ".join(sentences[1:]), True)
+    last_sentence = last if len(sentences) < 2 else sentences[-1]
+    whole, reading, rest = cut(_concluded(last_sentence))
+    alone = len(sentences) < 2 and not rest.strip(" .")
+    alone = alone or len(lines) == len(sentences) == 1 and bool(reading.values and _REMARK.match(rest))
+    if len(lines) > 1:  # the last line is the answer if it is a value without words in front
+        bare = not re.match(r"[^\W\d_]{2,}", plain(last))
+        alone = alone and bare and bool(reading.values.keys() & {"number", "letter", "formula"})
+    truth = "truth" in reading.values and not rest.strip(" .!")
+    concludes = _CONCLUDES.search(last_sentence) and not last_sentence.endswith("?")
+    if alone or reading.values and (truth or concludes):
+        return Found(whole, reading, True, rest, False)
+    return Found(whole, Reading(reading.text, {}), False, rest, False)
+
+
+def tidy(answer: str) -> str:
+    """An answer without the marks around it: white space, emphasis, dollars of LaTeX, a final full stop."""
+    answer = answer.strip().strip("*").strip()
+    inner = re.fullmatch(r"\\\((.*)\\\)|\$([^$]*)\$", answer.removesuffix("."), re.DOTALL)
+    answer = (inner[1] or inner[2] or "") if inner else answer
+    return answer.removesuffix(".").strip()

@@ -1,0 +1,82 @@
+"""The layers of a block that know nothing of attention: RMSNorm, a linear map, the gated MLP."""
+
+import math
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mtjax.distributed.sharding import constrain, mesh_in_force, ways
+
+Norm = Literal["scale", "scale_float32", "one_plus"]
+Activation = Literal["silu", "gelu", "gelu_tanh"]
+ACTIVATIONS = {
+    "silu": jax.nn.silu,
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "gelu_tanh": lambda x: jax.nn.gelu(x, approximate=True),
+}
+
+
+class RMSNorm(nn.Module):
+    """`scale * x / sqrt(mean(x^2) + eps)` over the last `axes` axes, the mean square in float32.
+
+    `kind` says where the result returns to the type of `x`: before the scale, as in Llama ("scale"), or after it, as in
+    OLMo 2 ("scale_float32") and in Gemma, whose parameter is the scale minus 1 ("one_plus").
+    """
+
+    eps: float
+    kind: Norm = "scale"
+    axes: int = 1
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        start = nn.initializers.zeros if self.kind == "one_plus" else nn.initializers.ones
+        scale = self.param("scale", start, x.shape[-self.axes :])
+        wide = x.astype(jnp.float32)
+        wide = wide * jax.lax.rsqrt(jnp.mean(wide**2, range(-self.axes, 0), keepdims=True) + self.eps)
+        if self.kind == "scale":
+            return wide.astype(x.dtype) * scale.astype(x.dtype)
+        return (wide * (1 + scale if self.kind == "one_plus" else scale)).astype(x.dtype)
+
+
+class Dense(nn.Module):
+    """`x @ kernel + bias` over the last `len(inputs)` axes, done as one two-dimensional product.
+
+    Written out because XLA's CPU backward pass of products with more axes is about twice as slow.
+    """
+
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    scale: float
+    bias: bool = False
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Shapes: `[B, T, *inputs] -> [B, T, *outputs]`."""
+        kernel = self.param("kernel", nn.initializers.normal(self.scale), (*self.inputs, *self.outputs))
+        lead, size = x.shape[:2], math.prod(self.outputs)
+        # Rows and time may only be merged where time is whole on a device.
+        rows = (lead[0] * lead[1],) if ways(mesh_in_force(), "length") == 1 else lead
+        y = x.reshape(*rows, -1) @ kernel.reshape(-1, size).astype(x.dtype)
+        y = y.reshape(*lead, *self.outputs)
+        if self.bias:
+            y = y + self.param("bias", nn.initializers.zeros, self.outputs).astype(x.dtype)
+        return y
+
+
+class MLP(nn.Module):
+    """The gated MLP `down(act(gate x) * up x)` of hidden width F."""
+
+    width: int
+    hidden: int
+    activation: Activation
+    scale: float
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        gate = Dense((self.width,), (self.hidden,), self.scale, name="gate")(x)
+        up = Dense((self.width,), (self.hidden,), self.scale, name="up")(x)
+        inner = constrain(ACTIVATIONS[self.activation](gate) * up, "batch", "length", "mlp")
+        return Dense((self.hidden,), (self.width,), self.scale, name="down")(inner)
