@@ -58,10 +58,10 @@ compare-tiny: setup
 	$(RUN) -m mtjax.recipe configs/compare_tiny.py
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: setup
-	MTJAX_OPTIMIZED=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'not plan'
+	MTJAX_OPTIMIZED=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not plan'
 
 # The contract tests, for every registered name and for the classes that a config file registers.
 contracts: setup
@@ -92,7 +92,7 @@ plans: setup
 
 test-312:
 	$(MAKE) VENV=.venv-312 PYTHON=$(or $(PYTHON312),$(call find_python,python3.12 $(wildcard ~/.pyenv/versions/3.12*/bin/python),12),python3.12) setup
-	.venv-312/bin/python -m pytest -n 2 --dist loadfile tests/objectives/test_contract.py tests/data \
+	.venv-312/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/objectives/test_contract.py tests/data \
 	  tests/model/test_decoder.py tests/model/test_chunked_logits.py tests/model/test_huggingface.py tests/test_resume.py
 
 lint: setup

@@ -18,6 +18,7 @@ os.environ["XLA_FLAGS"] = " ".join(
 )
 CACHE = pathlib.Path(__file__).parent.parent / ".cache" / "jax"
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(CACHE)
+# Tests compile the same small programs again and again, in one process (each test its own lambda) and in many.
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -42,6 +43,18 @@ if "MTJAX_CONFIG" in os.environ:
     read_module(os.environ["MTJAX_CONFIG"])
 
 SHARED = pathlib.Path(__file__).parent.parent.parent / "shared"
+
+
+# Files whose few tests take minutes: they go first, so that no worker is left with one of them at the end.
+LONG = ["distributed/test_two_hosts", "distributed/test_faults", "experiments/test_compare", "experiments/test_demo"]
+LONG += ["test_every_objective_trains", "test_notebook", "training/test_step", "test_resume", "test_damaged_runs"]
+LONG += ["experiments/test_coverage", "test_bad_input", "test_examples", "test_mesh_trains", "test_old_files"]
+
+
+def pytest_collection_modifyitems(items):
+    """Long files first; xdist keeps this order with `--no-loadscope-reorder`, and would else begin with many tests."""
+    files = {f"tests/{name}.py": place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: files.get(item.nodeid.partition("::")[0], len(files)))
 
 
 @pytest.fixture
