@@ -6,6 +6,7 @@ import importlib.util
 import pytest
 
 DOORS = [
+    "inspect",
     "convert",
     "train",
     "evaluate",

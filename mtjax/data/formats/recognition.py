@@ -18,6 +18,7 @@ FOREIGN_KEYS = {
     **dict.fromkeys(("task_id", "idx", "uid", "uuid"), "id"),
 }
 """Keys of the field's formats, and the keys here that mean the same."""
+SPOKEN = ("messages", "conversations", "prompt", "chosen")  # Keys that may hold a conversation.
 NATIVE = ("completion", "messages", "solutions", "preference")  # Formats that always stood together in a file.
 
 
@@ -102,6 +103,7 @@ class Reader:
         self.formats: dict[str, Format] = {}  # those that were found, in order
         self.first: dict[str, str] = {}  # where the first record of each stands
         self.counts: collections.Counter[str] = collections.Counter()  # records of each
+        self.talks = False  # whether any record is written as a conversation
         self.extra: collections.Counter[str] = collections.Counter()  # keys that are not read
         self._known: dict[frozenset[tuple[str, type]], str] = {}
 
@@ -122,6 +124,7 @@ class Reader:
         self.formats.setdefault(name, kind)
         self.first.setdefault(name, where)
         self.counts[name] += 1
+        self.talks |= any(isinstance(record.get(key), list | tuple) for key in SPOKEN)
         if not kind.strict:
             self.extra.update(key for key in record if key not in kind.needs and key not in (*kind.takes, *ABOUT))
         return problem
