@@ -6,6 +6,8 @@ import importlib.util
 import pytest
 
 DOORS = [
+    "inspect",
+    "convert",
     "train",
     "evaluate",
     "generate",

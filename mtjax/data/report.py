@@ -1,6 +1,7 @@
 """The data report: what the data of a run came to, and what of it is refused."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from mtjax.data.packing import Rows, pack
 from mtjax.errors import InputError
 
 SAMPLE = 4096  # Examples that are packed a second time to see whether `max_segments` leaves rows empty.
+QUANTILES = (0.0, 0.1, 0.5, 0.9, 0.99, 1.0)  # Of the lengths in a report.
 EMPTY = 0.1  # Share of row positions that a larger `max_segments` must fill to be worth a note.
 
 
@@ -25,6 +27,7 @@ class Report(NamedTuple):
     packing_efficiency: float  # share of row positions that hold a token; pairs have two rows
     notes: tuple[str, ...]  # sentences, such as the first record skipped and how long the examples are
     epochs: str = ""  # how many steps an epoch has, of each source
+    lengths: Mapping[str, tuple[int, ...]] = MappingProxyType({})  # `QUANTILES` of tokens and targets of an example
 
     def __str__(self) -> str:
         counts = self.counts._asdict() | {"unknown": 0}  # not examples; a note has them
@@ -64,7 +67,12 @@ def make_report(index: Index, packed: Rows, config: Any, epochs: str) -> Report:
     own = [*index.notes, *([lengths] if shortened else []), *([unknown] if counts.unknown else [])]
     if config.pack and full < 1 - EMPTY and (better := segments_note(index, packed, length, config.segments)):
         own.append(better)
-    return Report(len(index.ids), packed.number, counts, tokens, targets / max(tokens, 1), full, tuple(own), epochs)
+    per_sequence = np.add.reduceat(counted, index.offsets[:-1], dtype=np.int64).reshape(-1, index.sides)
+    needed = index.lengths.max(axis=1) if index.needed is None else index.needed
+    sizes = {"tokens, before truncation": needed, "targets": per_sequence.max(axis=1)}
+    quantiles = {name: tuple(int(np.ceil(q)) for q in np.quantile(size, QUANTILES)) for name, size in sizes.items()}
+    share = targets / max(tokens, 1)
+    return Report(len(index.ids), packed.number, counts, tokens, share, full, tuple(own), epochs, quantiles)
 
 
 def length_note(index: Index, length: int) -> str:

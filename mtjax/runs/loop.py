@@ -13,6 +13,8 @@ from etils import epath
 
 from mtjax import config as settings
 from mtjax.config import Config
+from mtjax.data.overlap import overlap
+from mtjax.data.selection import select
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.distributed import hosts
 from mtjax.distributed.placement import read_whole
@@ -34,6 +36,7 @@ from mtjax.training.early_stopping import BestSoFar, measured
 from mtjax.training.metrics_log import MetricsLog, Progress, StepFlops, Work, cut_back, peak_flops
 from mtjax.types import LanguageModel, Params, short_repr
 
+COMPARED = 1_000_000  # Most training examples that are compared with the held-out ones at a start; `inspect` does all.
 MEASURED = ("held_out", "coverage/")
 """How the names of what is measured now and then begin; it is logged whenever it is measured."""
 
@@ -243,6 +246,10 @@ def announce(run: Run, first: int) -> None:
     for name, data in (("data", run.batches), ("held out", run.held_out and run.held_out.batches)):
         if data:
             print(f"{name:<8} {data.report}", *data.report.notes, sep="\n         ")
+    if config.held_out is not None and first == 0 and hosts.index() == 0 and len(run.batches.ids) <= COMPARED:
+        shared = overlap(select(config.data.source, config.data.selections), config.held_out.source)
+        if shared.shared:
+            print(f"note     {shared}; data.selections=(Decontaminate(...),) drops them")
     if note := getattr(config.objective, "note", ""):
         print(f"note     {note}")
     if first < config.steps:

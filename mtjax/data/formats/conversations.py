@@ -32,8 +32,8 @@ class Messages(Format):
     """A list of messages, each with role and content, and `tools` beside it (the OpenAI form)."""
 
     needs: ClassVar = {"messages": LIST}
-    takes: ClassVar = ("tools",)
-    beside: ClassVar = ("prompt", "prompt_id")  # of UltraChat: the first message once more
+    takes: ClassVar[tuple[str, ...]] = ("tools",)
+    beside: ClassVar[tuple[str, ...]] = ("prompt", "prompt_id")  # of UltraChat: the first message once more
     example: ClassVar = {"messages": [turn("user", "1 + 1?"), turn("assistant", "It is 2.")]}
 
     def read(self, record: dict[str, Any], where: str, id: str) -> Problem:
@@ -54,7 +54,7 @@ class ShareGpt(Format):
     """
 
     needs: ClassVar = {"conversations": LIST}
-    takes: ClassVar = ("system", "system_prompt", "tools")
+    takes: ClassVar[tuple[str, ...]] = ("system", "system_prompt", "tools")
     example: ClassVar = {"conversations": [{"from": "human", "value": "1 + 1?"}, {"from": "gpt", "value": "It is 2."}]}
 
     def read(self, record: dict[str, Any], where: str, id: str) -> Problem:

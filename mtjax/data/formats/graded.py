@@ -15,7 +15,7 @@ class Solutions(Format):
     """Our own records: a question (or prompt) with its final answer, and solutions that are right or wrong."""
 
     needs: ClassVar = {"question": TEXT}
-    takes: ClassVar = ("prompt", "answer", "right", "wrong", "success_rate", "options")
+    takes: ClassVar[tuple[str, ...]] = ("prompt", "answer", "right", "wrong", "success_rate", "options")
     strict: ClassVar = True
     example: ClassVar = {"question": "2 + 2?", "answer": "4", "right": ["4"], "wrong": ["5"]}
 
@@ -42,7 +42,11 @@ class Solutions(Format):
         return numbered(
             problem,
             (
-                {key: value for key, value in record_from_problem(one).items() if key not in own and value != ""}
+                {
+                    key: value
+                    for key, value in record_from_problem(one).items()
+                    if key not in own and (value or key == "question")
+                }
                 for one in flat
                 if one.answer or one.right or one.wrong
             ),

@@ -6,7 +6,7 @@ from typing import Any
 
 from mtjax.data.formats.base import ABOUT, FORMATS, Format, typed
 from mtjax.data.problem import SCHEMAS, Problem, UnknownKeys, problem_from_record, without_nulls
-from mtjax.errors import InputError, nearest, suggest
+from mtjax.errors import InputError, nearest
 from mtjax.io.containers import Cells
 
 MEANING = {"prompt", "completion", "messages", "conversations", "chosen", "rejected", "completions", "right", "wrong"}
@@ -18,6 +18,7 @@ FOREIGN_KEYS = {
     **dict.fromkeys(("task_id", "idx", "uid", "uuid"), "id"),
 }
 """Keys of the field's formats, and the keys here that mean the same."""
+SPOKEN = ("messages", "conversations", "prompt", "chosen")  # Keys that may hold a conversation.
 NATIVE = ("completion", "messages", "solutions", "preference")  # Formats that always stood together in a file.
 
 
@@ -55,6 +56,10 @@ def _covers(one: str, other: str) -> bool:
 
 def _unknown(record: Mapping[str, Any], where: str) -> InputError:
     """What to say about a record that has no format."""
+    from mtjax.data.sources.detection import marked_source
+
+    if source := marked_source(record):
+        return UnknownKeys(f"{where}: a record of the source '{source}'; read the file with data.source:{source}")
     own = {*ABOUT}.union(*SCHEMAS.values())
     if record.keys() <= own:  # which of our own keys is wrong, missing or too many
         problem_from_record(record, where)
@@ -72,7 +77,9 @@ def _unknown(record: Mapping[str, Any], where: str) -> InputError:
     missing = [key for key in FORMATS[near].needs if key not in record] if near else []
     keys = {key for kind in FORMATS.values() for key in (*kind.needs, *kind.takes)} | own
     unknown = next((key for key in record if key not in keys), "")
-    said = f"unknown key {unknown!r}: {suggest(unknown, keys)}" if unknown else f"keys {sorted(record)} have no format"
+    meant = nearest(str(unknown), keys, cutoff=0.75)
+    said = f"unknown key {unknown!r}" + (f": did you mean {meant!r}? (" if meant else " (") if unknown else "("
+    said = f"{said}keys {sorted(record)} have no format)"
     close = f"; the nearest format is '{near}', which needs {_listed(missing)} too" if near else ""
     return InputError(
         f"{where}: {said}{close}; name the keys to read, each with what it is: --data.source.columns THEIRS=prompt "
@@ -96,6 +103,7 @@ class Reader:
         self.formats: dict[str, Format] = {}  # those that were found, in order
         self.first: dict[str, str] = {}  # where the first record of each stands
         self.counts: collections.Counter[str] = collections.Counter()  # records of each
+        self.talks = False  # whether any record is written as a conversation
         self.extra: collections.Counter[str] = collections.Counter()  # keys that are not read
         self._known: dict[frozenset[tuple[str, type]], str] = {}
 
@@ -116,6 +124,7 @@ class Reader:
         self.formats.setdefault(name, kind)
         self.first.setdefault(name, where)
         self.counts[name] += 1
+        self.talks |= any(isinstance(record.get(key), list | tuple) for key in SPOKEN)
         if not kind.strict:
             self.extra.update(key for key in record if key not in kind.needs and key not in (*kind.takes, *ABOUT))
         return problem

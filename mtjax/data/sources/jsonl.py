@@ -30,6 +30,10 @@ class Files(FileSource):
         return Reader(self.format).read(rename_keys(record, self.columns, where), where, id)
 
     def problems(self, on_error: OnError = "raise") -> Problems:
+        return self.scan(on_error)[0]
+
+    def scan(self, on_error: OnError = "raise") -> tuple[Problems, Reader]:
+        """The problems, and the reader that knows the formats of their records."""
         reader, tally = Reader(self.format), Tally()
 
         def read(record: Any, where: str, id: str) -> Problem:
@@ -42,7 +46,7 @@ class Files(FileSource):
         found = collect(read, self.records(), self.path, on_error, self.split)
         for problem in found.items:
             tally.add(problem)
-        return found._replace(notes=(*found.notes, *reader.notes(), *tally.notes()))
+        return found._replace(notes=(*found.notes, *reader.notes(), *tally.notes())), reader
 
 
 @SOURCES.register("jsonl")

@@ -109,6 +109,7 @@ class Mined(FileSource):
     be judged, duplicates counted.
     """
 
+    marks: ClassVar[tuple[str, ...]] = ("schema", "solutions")
     example: ClassVar[str] = (
         '{"schema": 1, "number": 0, "id": "a", "question": "1 + 1 =", "answer": "2", "drawn": 2, "solutions": ['
         '{"text": "2", "verdict": "right", "answer": "2"}, {"text": "3", "verdict": "wrong", "answer": "3"}]}\n'

@@ -18,7 +18,7 @@ from mtjax.data.chat_spans import (
 from mtjax.data.chat_template import DATE, shield_json, shield_message
 from mtjax.data.messages import Message, Targets
 from mtjax.data.problem import Problem
-from mtjax.data.tasks.base import CHAT, Rendered, Span, Task, fill
+from mtjax.data.tasks.base import CHAT, Rendered, Span, Task
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 
@@ -85,7 +85,7 @@ class TemplateTask(Task):
         """The template with the question, or the conversation up to the answer of the assistant."""
         if not self.is_chat:
             self._refuse_conversation(problem)
-            return fill(self.template, self.text(problem.question, tokenizer))  # type: ignore[attr-defined]
+            return super().prompt(problem, polarity, tokenizer)
         tokenizer, options = self._with_template(tokenizer), self._options(problem, tokenizer)
         messages, lead = self.placed(self._context(problem, tokenizer), polarity)
         try:
@@ -130,6 +130,11 @@ class TemplateTask(Task):
             prompt = self.prompt(problem, polarity, tokenizer) + lead
             text = prompt + answer
             return [Rendered(name, text, (Span(len(prompt), len(text), 1.0),), len(prompt), ends, extras)]
+        if not problem.question and not problem.messages:
+            raise InputError(
+                f"{problem.place}: a text without a question is not a conversation; train it with data.task:completion "
+                "and a template that is not 'chat'"
+            )
         tokenizer = self._with_template(tokenizer)
         context, begun = self.placed(self._context(problem, tokenizer), polarity)
         lead = begun + lead
