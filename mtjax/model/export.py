@@ -19,7 +19,8 @@ from mtjax.errors import InputError, note
 from mtjax.io.files import atomic_folder
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.families import FAMILIES, config_to_json
-from mtjax.model.families.tensors import Entry, hub_tensors, whole_to_hub
+from mtjax.model.families.tables import Entry
+from mtjax.model.families.tensors import hub_tensors, whole_to_hub
 from mtjax.model.weights import INDEX, SINGLE, open_tensors, read_json
 from mtjax.types import LanguageModel, Params
 

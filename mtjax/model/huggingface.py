@@ -12,7 +12,8 @@ from mtjax.errors import InputError, note
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.export import Origin, check_place, read_origin, save
 from mtjax.model.families import FAMILIES, config_from_json, config_to_json
-from mtjax.model.families.tensors import EMBEDDING, HEAD, read_params
+from mtjax.model.families.tables import EMBEDDING, HEAD
+from mtjax.model.families.tensors import read_params
 from mtjax.model.language_model import make_language_model
 from mtjax.model.weights import INDEX, check_folder, equal_tensors, has_weights, open_tensors, read_json
 from mtjax.types import LanguageModel, Params

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from mtjax.errors import InputError
 from mtjax.model.attention import positions_of
 from mtjax.model.decoder import Decoder, DecoderConfig
-from mtjax.types import LanguageModel, Params
+from mtjax.types import LanguageModel, Params, Routing
 
 
 def axes_of(config: DecoderConfig) -> dict[str, Any]:
@@ -25,12 +25,20 @@ def axes_of(config: DecoderConfig) -> dict[str, Any]:
     attention["out"] = {"kernel": ("layers", "heads", "head_dim", "embed")}
     for name, own in (("query_norm", "heads"), ("key_norm", "kv_heads")) if config.qk_norm else ():
         attention[name] = {"scale": ("layers", own, "head_dim")} if config.qk_norm_joint else norm
-    wide = {"kernel": ("layers", "embed", "mlp")}
-    mlp = {"gate": wide, "up": wide, "down": {"kernel": ("layers", "mlp", "embed")}}
-    layers = {"attention": attention, "mlp": mlp}
+    wide, narrow = {"kernel": ("layers", "embed", "mlp")}, {"kernel": ("layers", "mlp", "embed")}
+    mlp = {"gate": wide, "up": wide, "down": narrow}
+    expert = ("layers", "experts", "expert_embed", "mlp")
+    experts: dict[str, Any] = {"router": ("layers", "embed", None), "gate": expert, "up": expert}
+    experts["down"] = ("layers", "experts", "mlp", "expert_embed")
+    if config.mixture is not None and config.mixture.shared_width:
+        experts |= {"shared": mlp, "shared_gate": {"kernel": ("layers", "embed", None)}}
+    layers = {"attention": attention}
     for where, after in (("before", ""), ("after", "_post")):
         if config.norm_places in (where, "both"):
             layers |= {f"attention{after}_norm": norm, f"mlp{after}_norm": norm}
+    kinds: tuple[dict[str, Any], ...] = ({"mlp": mlp}, {"experts": experts})
+    blocks = [layers | kinds[sparse] for sparse in config.blocks]
+    layers = blocks[0] if len(blocks) == 1 else {f"block_{number}": own for number, own in enumerate(blocks)}
     axes = {"embed": {"embedding": ("vocab", "embed")}, "layers": layers, "final_norm": {"scale": ("norm",)}}
     return axes if config.tied else axes | {"head": {"kernel": ("embed", "vocab")}}
 
@@ -65,6 +73,10 @@ def make_language_model(config: DecoderConfig) -> LanguageModel:
     def hidden(params: Params, tokens: Int[Array, "B T"], segments: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         return network.apply(body(params), tokens, positions_of(segments), segments, None)[0]
 
+    def routed(params: Params, tokens: Int[Array, "B T"], segments: Int[Array, "B T"]) -> tuple[Array, Routing]:
+        out, _, routing = network.apply(body(params), tokens, positions_of(segments), segments, None)
+        return out, routing
+
     def logits(params: Params, hidden: Float[Array, "*N D"]) -> Float[Array, "*N V"]:
         kernel = params["embed"]["embedding"].T if config.tied else params["head"]["kernel"]
         out = jnp.matmul(hidden.astype(dtype), kernel.astype(dtype), preferred_element_type=jnp.float32)
@@ -89,6 +101,7 @@ def make_language_model(config: DecoderConfig) -> LanguageModel:
     def decode(
         params: Params, cache: Any, tokens: Int[Array, "B N"], positions: Int[Array, "B N"]
     ) -> tuple[Float[Array, "B N D"], Any]:
-        return network.apply(body(params), tokens, positions, None, cache)
+        return network.apply(body(params), tokens, positions, None, cache)[:2]
 
-    return LanguageModel(config, init, hidden, logits, init_cache, decode, axes_of(config))
+    own = None if config.mixture is None else routed
+    return LanguageModel(config, init, hidden, logits, init_cache, decode, axes_of(config), routed=own)

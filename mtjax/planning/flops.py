@@ -105,8 +105,8 @@ def _jaxprs(equation: Any) -> Iterator[Any]:
 
 
 def matrix_params(config: DecoderConfig, params: Any) -> int:
-    """Parameters that are multiplied with every token: all, without an embedding that is only looked up."""
-    count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+    """Parameters that are multiplied with a token: without an embedding that is only looked up, and idle experts."""
+    count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params)) - config.idle
     return count if config.tied else count - config.vocab_size * config.width
 
 

@@ -168,6 +168,10 @@ def check_mesh(model: LanguageModel, mesh: Any, length: int) -> None:
     split = [
         *((f"mesh.tensor={tensor}", tensor, f"model.{x}", getattr(config, x), "") for x in TENSOR_SIZES),
         (together, ways(mesh, "embed"), "model.width", config.width, ", which they split together"),
+        *(
+            (f"mesh.{axis}={mesh.shape[axis]}", mesh.shape[axis], f"model.mixture.{name}", size, ", which it splits")
+            for axis, name, size in _mixture_sizes(config)
+        ),
         (
             f"mesh.context={ways(mesh, 'length')}",
             ways(mesh, "length"),
@@ -180,6 +184,15 @@ def check_mesh(model: LanguageModel, mesh: Any, length: int) -> None:
         if size % parts:
             raise InputError(f"{axes} does not divide {name}={size}{why}; choose a divisor of it")
     choice_for(config, length, mesh)
+
+
+def _mixture_sizes(config: Any) -> list[tuple[str, str, int]]:
+    """Sizes of a mixture with the mesh axes that split them; none for a model without experts."""
+    mixture = getattr(config, "mixture", None)
+    if mixture is None:
+        return []
+    shared = [("tensor", "shared_width", mixture.shared_width)] if mixture.shared_width else []
+    return [("expert", "experts", mixture.experts), ("tensor", "width", mixture.width), *shared]
 
 
 def make_reference(

@@ -164,6 +164,7 @@ class StepFlops:
     def add(self, shape: Any, params: Any, passes: int) -> None:
         """Count `passes` of a model of these settings (`DecoderConfig`) and parameters."""
         count = sum(x.size for x in jax.tree.leaves(params)) - (0 if shape.tied else shape.vocab_size * shape.width)
+        count -= getattr(shape, "idle", 0)  # experts that a token is not routed to
         each = flops_per_token(count, shape.layers, shape.heads, shape.head_dim, 0)
         square = flops_per_token(0, shape.layers, shape.heads, shape.head_dim, 1)
         self.per_token, self.per_square = self.per_token + passes / 3 * each, self.per_square + passes / 3 * square

@@ -124,36 +124,47 @@ def make_step_program(
         of which the batch has nothing (a count of 0) is NaN; see `present`.
     """
     gather: Any = getattr(objective, "statistics", None)
+    buffer: Any = getattr(objective, "buffer", None)
     policy_of = lambda params: make_policy(model, params, chunk=chunk)
     reference_of = lambda other: None if reference is None else reference(other)
 
     def statistics_of(params: Params, batch: Batch, other: Any) -> Any:
         return gather(policy_of(jax.lax.stop_gradient(params)), batch, reference=reference_of(other))
 
-    def gradient_of(params: Params, batch: Batch, key: PRNGKeyArray, other: Any, extra: Any) -> tuple[Any, Any]:
+    def gradient_of(params: Params, batch: Batch, key: PRNGKeyArray, other: Any, extra: Any, so_far: Any) -> Any:
         def total_loss(params: Params) -> tuple[Array, Any]:
-            against = reference_of(jax.lax.stop_gradient(other))
-            loss, metrics = objective(policy_of(params), batch, reference=against, key=key, **extra)
-            return loss.total, (loss, metrics)
+            against, policy, sums = reference_of(jax.lax.stop_gradient(other)), policy_of(params), so_far
+            given = dict(extra)
+            if buffer is not None:
+                own = jax.lax.stop_gradient(buffer(policy, batch))
+                sums = own if so_far is None else add_means(so_far, own)
+                given["buffered"] = sums
+            loss, metrics = objective(policy, batch, reference=against, key=key, **given)
+            return loss.total, ((loss, metrics), sums)
 
-        (_, means), gradient = jax.value_and_grad(total_loss, has_aux=True)(params)
-        return gradient, means
+        (_, (means, sums)), gradient = jax.value_and_grad(total_loss, has_aux=True)(params)
+        return (gradient, means), sums
 
     def over_micro_batches(fn: Callable[..., Any], *parts: Any) -> Any:
-        """The sum of `fn` over micro-batches, one after the other."""
+        """The sum of the first result of `fn` over micro-batches, each of which gets the second one of the last."""
         first = jax.tree.map(lambda x: x[0], parts)
         if micro_batches == 1:
-            return fn(*first)
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(fn, *first))
-        return jax.lax.scan(lambda sums, part: (add_means(sums, fn(*part)), None), zeros, parts)[0]
+            return fn(*first, None)[0]
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(lambda *x: fn(*x, None), *first))
+
+        def one(carry: Any, part: Any) -> tuple[Any, None]:
+            own, after = fn(*part, carry[1])
+            return (add_means(carry[0], own), after), None
+
+        return jax.lax.scan(one, zeros, parts)[0][0]
 
     def step(state: TrainState, batch: Batch, key: PRNGKeyArray, other: Any = None) -> Updated:
         parts, keys = strided(batch, micro_batches), jax.random.split(key, micro_batches)
-        extra = {}
+        extra, made = {}, lambda part, _: (statistics_of(state.params, part, other), None)
         if gather is not None:
-            extra = {"statistics": over_micro_batches(lambda part: statistics_of(state.params, part, other), parts)}
+            extra = {"statistics": over_micro_batches(made, parts)}
         gradient, (loss, metrics) = over_micro_batches(
-            lambda part, key: gradient_of(state.params, part, key, other, extra), parts, keys
+            lambda part, key, so_far: gradient_of(state.params, part, key, other, extra, so_far), parts, keys
         )
         live = loss.count != 0  # true of NaN too, which must come to light
         gradient = jax.tree.map(lambda g: jnp.where(live, g / jnp.where(live, loss.count, 1), 0), gradient)

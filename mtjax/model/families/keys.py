@@ -132,6 +132,17 @@ def flag(config: Mapping[str, Any], key: str, default: bool = False) -> bool:
     return bool(value_of(config, key, default, lambda x: isinstance(x, bool), "true or false"))
 
 
+EXPERT_COUNTS = ("num_experts", "num_local_experts")  # two names of one setting, of which transformers 5 takes either
+
+
+def number_of_experts(config: Mapping[str, Any], key: str, default: int) -> int:
+    """The number of experts, under either of its names; InputError where both are there and differ."""
+    found = {name: number(config, name) for name in EXPERT_COUNTS if config.get(name) is not None}
+    if len({*found.values()}) > 1:
+        raise InputError(f"config.json: {found}: expected the same number twice; delete the one that is not meant")
+    return next(iter(found.values()), default)
+
+
 def real_or_none(config: Mapping[str, Any], key: str, default: float | None = None) -> float | None:
     """A positive number; null is None, and only an absent key takes the default."""
     value = config.get(key, default)
