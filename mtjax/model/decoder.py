@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 from mtjax.distributed.sharding import constrain, mesh_in_force, ways
 from mtjax.errors import InputError
 from mtjax.model import attention, rope
+from mtjax.model.adapters import AnyAdapter, linear
 from mtjax.model.kernels import Asked
 from mtjax.validation import PositiveInt, check_types
 
@@ -47,6 +48,8 @@ class DecoderConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of activations and products; parameters, norms, softmax and logits stay float32."""
     init_scale: NonNegative = 0.02  # Standard deviation of initial matrices.
+    adapter: AnyAdapter = None
+    """Small matrices that are trained in place of the model's own, which stay as they are; None trains all."""
 
     def __post_init__(self) -> None:
         check_types(self, "model")
@@ -96,7 +99,7 @@ class Dense(nn.Module):
         lead, size = x.shape[:2], math.prod(self.outputs)
         # Rows and time may only be merged where time is whole on a device.
         rows = (lead[0] * lead[1],) if ways(mesh_in_force(), "length") == 1 else lead
-        y = x.reshape(*rows, -1) @ kernel.reshape(-1, size).astype(x.dtype)
+        y = linear(self, x.reshape(*rows, -1), kernel.reshape(-1, size))
         y = y.reshape(*lead, *self.outputs)
         if self.bias:
             y = y + self.param("bias", nn.initializers.zeros, self.outputs).astype(x.dtype)
