@@ -153,6 +153,11 @@ class LanguageModel(NamedTuple):
             their positions and attends to cached positions up to each token's own. The cache slot is the position,
             so what lies beyond a row's position is never seen and may be overwritten later; rows may be ragged.
         axes: tree shaped like params; each leaf is a tuple of axis names, see `mtjax.distributed.sharding.RULES`.
+        frozen: names of the parts of params, at its top, that training leaves as they are: the base of an adapter.
+        complete: `(key, params) -> params`: makes the parts that params lack, such as a new adapter beside a base; None
+             where there are no such parts.
+        with_noise: `(params, key) -> params` with which `hidden` drops activations out, for a forward pass of the
+             training loss alone; None where the model has no dropout.
         routed: as `hidden`, but `(hidden, Routing)` with the axis L in front; None for a model without experts.
     """
 
@@ -163,7 +168,18 @@ class LanguageModel(NamedTuple):
     init_cache: Callable[[int, int], Any]
     decode: Callable[[Params, Any, Int[Array, "B N"], Int[Array, "B N"]], tuple[Float[Array, "B N D"], Any]]
     axes: Any
+    frozen: tuple[str, ...] = ()
+    complete: Callable[[PRNGKeyArray, Params], Params] | None = None
+    with_noise: Callable[[Params, PRNGKeyArray], Params] | None = None
     routed: Callable[[Params, Int[Array, "B T"], Int[Array, "B T"]], tuple[Array, Routing]] | None = None
+
+    def trained(self, params: Any) -> Any:
+        """The part of `params` (or of a tree like it) that training changes."""
+        return {name: part for name, part in params.items() if name not in self.frozen} if self.frozen else params
+
+    def held(self, params: Any) -> dict[str, Any]:
+        """The part of `params` (or of a tree like it) that training leaves as it is, by name."""
+        return {name: params[name] for name in self.frozen}
 
 
 @runtime_checkable

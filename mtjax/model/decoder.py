@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 from mtjax.distributed.sharding import constrain
 from mtjax.errors import InputError
 from mtjax.model import attention, rope
+from mtjax.model.adapters import AnyAdapter
 from mtjax.model.kernels import Asked
 from mtjax.model.layers import MLP, Activation, Dense, Norm, RMSNorm
 from mtjax.model.mixture import Experts, Mixture
@@ -68,6 +69,8 @@ class DecoderConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of activations and products; parameters, norms, softmax and logits stay float32."""
     init_scale: NonNegative = 0.02  # Standard deviation of initial matrices.
+    adapter: AnyAdapter = None
+    """Small matrices that are trained in place of the model's own, which stay as they are; None trains all."""
 
     def __post_init__(self) -> None:
         check_types(self, "model")

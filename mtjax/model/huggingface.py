@@ -25,9 +25,13 @@ __all__ = [
 
 
 def load(
-    path: str | os.PathLike[str], *, mesh: Mesh | None = None, dtype: Literal["float32", "bfloat16"] | None = None
+    path: str | os.PathLike[str],
+    *,
+    mesh: Mesh | None = None,
+    dtype: Literal["float32", "bfloat16"] | None = None,
+    storage: Literal["float32", "bfloat16"] = "float32",
 ) -> tuple[LanguageModel, Params]:
-    """The model in a local Hugging Face folder, its float32 parameters read straight to their places on the mesh.
+    """The model in a local Hugging Face folder, its parameters read straight to their places on the mesh.
 
     An untied model requires a `lm_head.weight`; one that should be tied and has another head stored is not tied, as in
     transformers 5. What was decided between two sources is said in a note on stderr.
@@ -36,6 +40,7 @@ def load(
         path: folder with `config.json` and `model.safetensors`, or an index and its files.
         mesh: split the parameters by `mtjax.distributed.sharding.RULES`; None puts them on the first device.
         dtype: type to compute in (`DecoderConfig.dtype`); None is float32.
+        storage: type of the parameters; bfloat16 is for those that are not trained.
 
     Raises:
         InputError: a missing folder or file, a corrupt file, another kind of checkpoint (adapter, quantised, GGUF,
@@ -49,7 +54,7 @@ def load(
     config, tensors = _settle_head(config, open_tensors(folder), folder)
     table = FAMILIES[written["model_type"]].table(config)
     model = make_language_model(config if dtype is None else dataclasses.replace(config, dtype=dtype))
-    return model, read_params(model, table, tensors, mesh, str(folder))
+    return model, read_params(model, table, tensors, mesh, str(folder), storage)
 
 
 def read_config(path: str | os.PathLike[str]) -> DecoderConfig:

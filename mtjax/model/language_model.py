@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from mtjax.errors import InputError
+from mtjax.model.adapters import adapt, merged
 from mtjax.model.attention import positions_of
 from mtjax.model.decoder import Decoder, DecoderConfig
 from mtjax.types import LanguageModel, Params, Routing
@@ -45,13 +46,15 @@ def axes_of(config: DecoderConfig) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=16)
 def make_language_model(config: DecoderConfig) -> LanguageModel:
-    """The functions of a decoder. Equal settings give the same functions, so that compiled programs are shared.
+    """The functions of a decoder, with its adapter. Equal settings give equal functions, so that programs are shared.
 
     >>> model = make_language_model(DecoderConfig(vocab_size=32, width=16, layers=2, heads=2, kv_heads=1, head_dim=8))
     >>> params = jax.eval_shape(model.init, jax.random.key(0))
     >>> params["layers"]["mlp"]["up"]["kernel"].shape
     (2, 16, 192)
     """
+    if config.adapter is not None:
+        return adapt(make_language_model(dataclasses.replace(config, adapter=None)), config.adapter, config)
     network = Decoder(config)
     dtype = jnp.dtype(config.dtype)
 
@@ -105,3 +108,11 @@ def make_language_model(config: DecoderConfig) -> LanguageModel:
 
     own = None if config.mixture is None else routed
     return LanguageModel(config, init, hidden, logits, init_cache, decode, axes_of(config), routed=own)
+
+
+def without_adapter(model: LanguageModel, params: Params) -> tuple[LanguageModel, Params]:
+    """The model with its adapter merged into its matrices, in float32; a model without one as it is."""
+    if model.config.adapter is None:
+        return model, params
+    plain = make_language_model(dataclasses.replace(model.config, adapter=None))
+    return plain, merged(model, plain, params)

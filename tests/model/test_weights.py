@@ -103,7 +103,7 @@ FILES = {
     "flax": ({"flax_model.msgpack": ""}, "weights for Flax"),
     "adapter": (
         {"adapter_config.json": '{"base_model_name_or_path": "org/base"}', "adapter_model.safetensors": ""},
-        r"holds an adapter, not a model: merge it .*base: org/base\)",
+        r"holds an adapter, not a model: .*base: org/base\)",
     ),
     "nothing": ({"notes.txt": ""}, "found .*notes.txt"),
 }

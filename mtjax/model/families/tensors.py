@@ -92,9 +92,14 @@ def check_names(found: set[str], wanted: set[str], layers: int, where: str) -> N
 
 
 def read_params(
-    model: LanguageModel, table: Sequence[Entry], tensors: Mapping[str, Any], mesh: Mesh | None, where: str
+    model: LanguageModel,
+    table: Sequence[Entry],
+    tensors: Mapping[str, Any],
+    mesh: Mesh | None,
+    where: str,
+    storage: str = "float32",
 ) -> Params:
-    """The parameter tree in float32; the host never holds more than one device's part of one parameter.
+    """The parameter tree, of type `storage`; the host never holds more than one device's part of one parameter.
 
     Args:
         model: gives shapes and axes; its parameters are not initialised.
@@ -137,7 +142,10 @@ def read_params(
         read = functools.partial(_read_layers, source, shape, entry.inputs)
         # Not make_array_from_callback, which reads the parts of all devices before it hands over the first.
         indices = place.addressable_devices_indices_map(shape)
-        on_devices = [jax.block_until_ready(jax.device_put(read(index), device)) for device, index in indices.items()]
+        on_devices = [
+            jax.block_until_ready(jax.device_put(read(index).astype(storage), device))
+            for device, index in indices.items()
+        ]
         inner = functools.reduce(lambda tree, key: tree.setdefault(key, {}), entry.path[:-1], params)
         inner[entry.path[-1]] = jax.make_array_from_single_device_arrays(shape, place, on_devices)
     return params
@@ -164,15 +172,15 @@ def _read_layers(source: Mapping[tuple[int, ...], Any], shape: Any, inputs: int 
     index = tuple(slice(*cut.indices(size)[:2]) for cut, size in zip(index, shape, strict=True))
     out = np.empty([cut.stop - cut.start for cut in index], np.float32)
     lead = len(next(iter(source)))
-    with np.errstate(over="ignore"):  # `_finite` refuses it
+    with np.errstate(over="ignore"):  # `finite` refuses it
         for row in np.ndindex(*out.shape[:lead]):
             name, tensor = source[tuple(number + cut.start for number, cut in zip(row, index, strict=False))]
             out[row] = _read(tensor, shape[lead:], inputs, index[lead:])
-            _finite(out[row], name)
+            finite(out[row], name)
     return out
 
 
-def _finite(values: np.ndarray, name: str) -> np.ndarray:
+def finite(values: np.ndarray, name: str) -> np.ndarray:
     """The values themselves; InputError if any is NaN or infinite in float32."""
     with np.errstate(invalid="ignore"):
         total = np.sum(values, dtype=np.float64)
