@@ -150,6 +150,12 @@ def test_quantised_checkpoints_are_refused_by_their_method(settings, message, tm
         huggingface.load(folder)
 
 
+@pytest.mark.parametrize("key", ["compression_config", "quantization", "quant_config"])
+def test_other_keys_of_quantised_checkpoints_are_refused_as_such(key, tmp_path):
+    with pytest.raises(InputError, match=f"{key} says that this checkpoint is quantised .*original checkpoint"):
+        huggingface.load(write(tmp_path / "m", LLAMA | {key: {"format": "pack-quantized"}}, WHOLE))
+
+
 @pytest.mark.parametrize("end", ["qweight", "weight_scale_inv", "weight.absmax", "weight_packed"])
 def test_packed_tensors_without_a_quantization_config_are_refused(end, tmp_path):
     name = "model.layers.0.mlp.down_proj."

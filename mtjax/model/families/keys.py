@@ -49,8 +49,9 @@ def check_keys(config: Mapping[str, Any], family: str, read: Collection[str]) ->
 
     Unknown keys whose names do not speak of the computation are named in a note. Raises InputError with the key.
     """
-    if config.get("quantization_config") or config.get("quantization"):
-        raise InputError(quantised(config.get("quantization_config") or config["quantization"]))
+    for key in ("quantization_config", "quantization", "compression_config", "quant_config"):
+        if config.get(key):
+            raise InputError(quantised(config[key], f"config.json: {key}"))
     rest = {key: value for key, value in config.items() if key not in HARMLESS and key not in read}
     strange = {key: value for key, value in rest.items() if not _changes_nothing(key, value)}
     if dropout := sorted(key for key in strange if re.search("dropout|pdrop", key)):
@@ -84,7 +85,7 @@ def check_architecture(config: Mapping[str, Any], expected: str) -> None:
 def quantised(settings: Any, where: str = "config.json: quantization_config") -> str:
     """The message that refuses a quantised checkpoint, with its method."""
     settings = settings if isinstance(settings, Mapping) else {}
-    named = {"quant_method", "quant_algo", "quant_type", "version"}
+    named = {"quant_method", "quant_algo", "quant_type", "version", "format"}
     method = next((settings[key] for key in sorted(named) if settings.get(key)), None)
     bits = settings.get("bits") or settings.get("w_bit") or settings.get("weight_bits")
     what = ", ".join(str(part) for part in (method, f"{bits} bits" if bits else None) if part) or "unknown method"
