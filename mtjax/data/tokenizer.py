@@ -1,7 +1,6 @@
 """Text to token ids with character offsets, and back: bytes, arithmetic symbols, and any Hugging Face tokenizer."""
 
 import contextlib
-import datetime
 import functools
 import hashlib
 import json
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 
 from mtjax.data.problem import Message
 from mtjax.data.special_tokens import exchange, is_shielded, literal_backend, shield
-from mtjax.data.tokenizer_files import check_files, save_tokenizer, template_end, unknown_id
+from mtjax.data.tokenizer_files import check_files, save_tokenizer, set_clock, template_end, unknown_id
 from mtjax.errors import InputError, suggest
 from mtjax.io.files import atomic_folder, cache_folder
 from mtjax.io.hashing import digest
@@ -229,7 +228,10 @@ def _from_transformers(name: str, fast: Any) -> Tokenizer:
     backend.no_padding()
     # Only our arithmetic vocabulary refuses what it does not hold; others spell it in bytes or as <unk>.
     refused = fast.unk_token_id if fast.unk_token == UNKNOWN else None
-    special = tuple(sorted(token.content for token in backend.get_added_tokens_decoder().values() if token.special))
+    added = backend.get_added_tokens_decoder().items()
+    # Special tokens that are looked for in the normalised text: other spellings of them may be found, too.
+    folds = {id: token.content for id, token in added if token.special and token.normalized and backend.normalizer}
+    special = tuple(sorted(token.content for _, token in added if token.special))
 
     @functools.cache
     def literal() -> Any:
@@ -240,6 +242,9 @@ def _from_transformers(name: str, fast: Any) -> Tokenizer:
             encoded = literal().encode(exchange(text, special), add_special_tokens=False)
         else:
             encoded = backend.encode(text, add_special_tokens=False)
+            read = zip(encoded.ids, encoded.offsets, strict=True) if folds else ()
+            if any(id in folds and text[start:stop].strip() != folds[id] for id, (start, stop) in read):
+                encoded = literal().encode(exchange(text, special), add_special_tokens=False)  # `<|IM_END|>` is text
         offsets, end = [], 0
         for start, stop in encoded.offsets:
             # Some post-processors trim white space off the offsets; what no other token holds is this token's.
@@ -263,7 +268,7 @@ def _from_transformers(name: str, fast: Any) -> Tokenizer:
         text_of = (lambda text: text) if control else (lambda text: shield(text, special))
         turns = [{"role": message.role, "content": text_of(message.content)} for message in messages]
         try:
-            _set_clock(fast.get_chat_template(), date)
+            set_clock(fast.get_chat_template(), date)
             return fast.apply_chat_template(turns, tokenize=False, add_generation_prompt=add_generation_prompt)
         except Exception as error:  # whatever the template's own raise_exception or a missing field gives
             roles = ", ".join(message.role for message in messages) or "no messages"
@@ -288,12 +293,3 @@ def _from_transformers(name: str, fast: Any) -> Tokenizer:
         special=special,
         unknown_id=unknown_id(backend, fast),
     )
-
-
-def _set_clock(template: str, date: str) -> None:
-    """Let a chat template read this date from the clock; transformers keeps one compiled form of each template."""
-    from transformers.utils import chat_template_utils
-
-    if "strftime_now" in template:
-        compiled: Any = chat_template_utils._compile_jinja_template(template)
-        compiled.globals["strftime_now"] = datetime.datetime.fromisoformat(date).strftime

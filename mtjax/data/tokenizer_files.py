@@ -1,6 +1,7 @@
 """The files of a tokenizer's folder, and what its chat template says of the end of a turn."""
 
 import contextlib
+import datetime
 import json
 import pathlib
 from typing import Any
@@ -58,3 +59,12 @@ def unknown_id(backend: Any, fast: Any) -> int | None:
     if hasattr(backend.model, "unk_token"):
         return backend.token_to_id(backend.model.unk_token or "")
     return fast.unk_token_id  # Unigram does not say
+
+
+def set_clock(template: str, date: str) -> None:
+    """Let a chat template read this date from the clock; transformers keeps one compiled form of each template."""
+    from transformers.utils import chat_template_utils
+
+    if "strftime_now" in template:
+        compiled: Any = chat_template_utils._compile_jinja_template(template)
+        compiled.globals["strftime_now"] = datetime.datetime.fromisoformat(date).strftime

@@ -81,11 +81,14 @@ class ChatTask(Task):
                 start, end = turns[-1]
                 spans = tuple(Span(*turn, 1.0) for turn in turns)
                 ends = not text[start:end].endswith(closing)
-                said = [self.text(message.content, tokenizer) for message in messages if message.role == "assistant"]
-                altered = any(content not in text[slice(*turn)] for content, turn in zip(said, turns, strict=True))
+                places = iter(turns)
+                where = [next(places) if message.role == "assistant" else (0, end) for message in messages]
+                said = [self.text(message.content, tokenizer) for message in messages]
+                altered = any(content not in text[slice(*place)] for content, place in zip(said, where, strict=True))
                 head = system_end(tokenizer, messages, text, **self._options())
-                extras = {"polarity": 1.0}
-                rendered.append(Rendered(name, text[:end], spans, start, ends, extras, head=head, altered=altered))
+                extras, starts = {"polarity": 1.0}, tuple(place for place, _ in turns[:-1])
+                made = Rendered(name, text[:end], spans, start, ends, extras, head=head, altered=altered, starts=starts)
+                rendered.append(made)
         return rendered
 
 
