@@ -25,7 +25,7 @@ from mtjax.io.files import atomic_file, delete_temporary
 from mtjax.io.hashing import digest
 
 CHECKED = 64  # Examples per source whose prompt is tokenised a second time, alone, to see that it has the same ids.
-FORMAT = 2  # Raised when the same input gives another index than before, so that old files are not read.
+FORMAT = 3  # Raised when the same input gives another index than before, so that old files are not read.
 
 
 class Counts(NamedTuple):

@@ -49,7 +49,7 @@ def make_report(index: Index, packed: Rows, config: Any, epochs: str) -> Report:
     counted = index.weights != 0
     counted[index.offsets[:-1]] = False
     tokens, full = len(index.tokens), len(index.tokens) / (packed.number * index.sides * length)
-    lengths, shortened = length_note(index, length), counts.dropped + counts.truncated > 0
+    lengths, shortened = length_note(index, length, config.truncation), counts.dropped + counts.truncated > 0
     made = len(index.ids) + counts.made
     if counts.dropped > config.max_dropped * made:
         raise InputError(
@@ -75,7 +75,7 @@ def make_report(index: Index, packed: Rows, config: Any, epochs: str) -> Report:
     return Report(len(index.ids), packed.number, counts, tokens, share, full, tuple(own), epochs, quantiles)
 
 
-def length_note(index: Index, length: int) -> str:
+def length_note(index: Index, length: int, truncation: str = "drop") -> str:
     """How long the examples are before `data.truncation`, and which length to set."""
     needed = index.lengths.max(axis=1) if index.needed is None else index.needed
     median, most, longest = (int(np.ceil(value)) for value in np.quantile(needed, [0.5, 0.9, 1]))
@@ -83,8 +83,9 @@ def length_note(index: Index, length: int) -> str:
     text = f"{over:,} examples are longer than data.sequence_length={length}"
     return (
         f"{text} (median {median:,} tokens, 90 % up to {most:,}, longest {longest:,}): set data.sequence_length="
-        f"{longest} to keep all" + (f", {most} to keep 90 %" if most > length else "") + ", or data.truncation=left or "
-        "keep to shorten them"
+        f"{longest} to keep all"
+        + (f", {most} to keep 90 %" if length < most < longest else "")
+        + (", or data.truncation=left or keep to shorten them" if truncation == "drop" else "")
     )
 
 

@@ -231,7 +231,10 @@ def _from_transformers(name: str, fast: Any) -> Tokenizer:
     backend.no_padding()
     # Only our arithmetic vocabulary refuses what it does not hold; others spell it in bytes or as <unk>.
     refused = fast.unk_token_id if fast.unk_token == UNKNOWN else None
-    special = tuple(sorted(token.content for token in backend.get_added_tokens_decoder().values() if token.special))
+    added = backend.get_added_tokens_decoder().items()
+    # Special tokens that are looked for in the normalised text: other spellings of them may be found, too.
+    folds = {id: token.content for id, token in added if token.special and token.normalized and backend.normalizer}
+    special = tuple(sorted(token.content for _, token in added if token.special))
 
     @functools.cache
     def literal() -> Any:
@@ -242,6 +245,9 @@ def _from_transformers(name: str, fast: Any) -> Tokenizer:
             encoded = literal().encode(exchange(text, special), add_special_tokens=False)
         else:
             encoded = backend.encode(text, add_special_tokens=False)
+            read = zip(encoded.ids, encoded.offsets, strict=True) if folds else ()
+            if any(id in folds and text[start:stop].strip() != folds[id] for id, (start, stop) in read):
+                encoded = literal().encode(exchange(text, special), add_special_tokens=False)  # `<|IM_END|>` is text
         offsets, end = [], 0
         for start, stop in encoded.offsets:
             # Some post-processors trim white space off the offsets; what no other token holds is this token's.

@@ -172,12 +172,17 @@ class TemplateTask(Task):
             start, end = spans[-1]
             said = [turn.content for turn in messages[: last + 1] if turn.role == "assistant"][-len(spans) :]
             said[-1] = said[-1].removeprefix(lead)
+            others = [turn.content for turn in messages[: last + 1] if turn.role != "assistant"]
             altered = any(content not in text[slice(*span)] for content, span in zip(said, spans, strict=True))
+            altered = altered or any(content not in text for content in others)
             ended = any(text[start:end].endswith(token) for token in (closing, *tokenizer.special))
             head = system_end(tokenizer, messages, text, **options)
             targets = tuple(Span(*span, 1.0) for span in spans)
+            prompt_end, starts = start, tuple(place for place, _ in spans[:-1])
+            if shared:
+                prompt_end, starts = spans[0][0], ()
             return empty._replace(
-                name=name, text=text[:end], spans=targets, prompt_end=spans[0][0] if shared else start,
+                name=name, text=text[:end], spans=targets, prompt_end=prompt_end, starts=starts,
                 ends=empty.ends and not ended, head=head, altered=altered, remarks=remarks,
             )  # fmt: skip
 
