@@ -28,8 +28,9 @@ from mtjax.inspection.terminal import to_text
 from mtjax.io.command_line import command, output_file, split_options
 from mtjax.io.files import write_text
 from mtjax.objectives import OBJECTIVES
-from mtjax.runs.assembly import check_mesh, make_model, make_reference
+from mtjax.runs.assembly import make_model, make_reference
 from mtjax.runs.loading import load_any
+from mtjax.runs.mesh_checks import check_mesh
 from mtjax.runs.same_run import differences, listed, made_of
 from mtjax.training.checkpoint import folders_of, read_about, saved_steps
 from mtjax.training.live_filter import make_chooser

@@ -5,9 +5,10 @@ import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from mtjax.data.chat_template import DATE
 from mtjax.data.messages import Message
 from mtjax.data.special_tokens import shield
-from mtjax.data.tokenizer import DATE, Tokenizer
+from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 
 SLOT = "\ue000slot\ue001"  # Stands for a text in a conversation, to find where the text begins or ends.

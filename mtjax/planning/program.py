@@ -28,7 +28,7 @@ from mtjax.model.sizes import SIZES
 from mtjax.objectives import with_regularizers
 from mtjax.optim import make_optimizer
 from mtjax.planning.flops import dot_flops, model_flops
-from mtjax.runs.assembly import check_mesh
+from mtjax.runs.mesh_checks import check_mesh
 from mtjax.training import step as stepping
 from mtjax.training.reference import cached_reference, frozen_reference
 from mtjax.types import Batch, LanguageModel

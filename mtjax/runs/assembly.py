@@ -19,12 +19,11 @@ from mtjax.data.tasks.base import written_settings
 from mtjax.data.tokenizer import Tokenizer, load_tokenizer
 from mtjax.distributed import hosts
 from mtjax.distributed.placement import own_rows
-from mtjax.distributed.sharding import make_mesh, ways
+from mtjax.distributed.sharding import make_mesh
 from mtjax.errors import InputError
 from mtjax.io.files import write_text
 from mtjax.io.hashing import digest
 from mtjax.model import huggingface
-from mtjax.model.attention import choice_for
 from mtjax.model.fingerprint import fingerprint_of
 from mtjax.model.language_model import make_language_model
 from mtjax.objectives import with_regularizers
@@ -32,6 +31,7 @@ from mtjax.optim import make_optimizer
 from mtjax.runs.adapters import BASE, fitted, kept_base
 from mtjax.runs.folder import prepare_folder
 from mtjax.runs.loading import decoding_of, load_any, origin_of
+from mtjax.runs.mesh_checks import check_mesh
 from mtjax.runs.same_run import made_of
 from mtjax.training.checkpoint import abstract_state, folders_of
 from mtjax.training.live_filter import make_chooser
@@ -40,9 +40,6 @@ from mtjax.training.reference import Reference, cached_reference, frozen_referen
 from mtjax.training.reference_cache import Cache, make_scorer
 from mtjax.training.step import TrainState, check_rows, init_state, make_train_step
 from mtjax.types import LanguageModel, Params, short_repr
-
-TENSOR_SIZES = ("kv_heads", "heads", "mlp_width", "vocab_size")
-"""Sizes of the model that the mesh axis `tensor` splits."""
 
 
 @short_repr
@@ -171,50 +168,6 @@ def begin_from(model: LanguageModel, start: Params) -> Params:
     if not model.frozen or BASE in start:
         return start
     return {BASE: jax.tree.map(lambda x: x.astype(model.config.adapter.base_dtype), start)}
-
-
-def check_mesh(model: LanguageModel, mesh: Any, length: int) -> None:
-    """Refuse a mesh that does not divide the model or its rows of `length` tokens, and a kernel that cannot do them.
-
-    Raises:
-        InputError: with the sizes, and which setting to change.
-    """
-    config, tensor = model.config, mesh.shape["tensor"]
-    if tensor > config.kv_heads:
-        raise InputError(
-            f"mesh.tensor={tensor} is more than model.kv_heads={config.kv_heads}: each device needs a key/value head "
-            "of its own; lower --mesh.tensor, and split over --mesh.fsdp or --mesh.context instead"
-        )
-    names = ("fsdp", "expert", "context")
-    together = f"mesh {' x '.join(names)} = {' x '.join(str(mesh.shape[name]) for name in names)}"
-    split = [
-        *((f"mesh.tensor={tensor}", tensor, f"model.{x}", getattr(config, x), "") for x in TENSOR_SIZES),
-        (together, ways(mesh, "embed"), "model.width", config.width, ", which they split together"),
-        *(
-            (f"mesh.{axis}={mesh.shape[axis]}", mesh.shape[axis], f"model.mixture.{name}", size, ", which it splits")
-            for axis, name, size in _mixture_sizes(config)
-        ),
-        (
-            f"mesh.context={ways(mesh, 'length')}",
-            ways(mesh, "length"),
-            "data.sequence_length",
-            length,
-            ", which it splits",
-        ),
-    ]
-    for axes, parts, name, size, why in split:
-        if size % parts:
-            raise InputError(f"{axes} does not divide {name}={size}{why}; choose a divisor of it")
-    choice_for(config, length, mesh)
-
-
-def _mixture_sizes(config: Any) -> list[tuple[str, str, int]]:
-    """Sizes of a mixture with the mesh axes that split them; none for a model without experts."""
-    mixture = getattr(config, "mixture", None)
-    if mixture is None:
-        return []
-    shared = [("tensor", "shared_width", mixture.shared_width)] if mixture.shared_width else []
-    return [("expert", "experts", mixture.experts), ("tensor", "width", mixture.width), *shared]
 
 
 def make_reference(

@@ -327,8 +327,8 @@ def test_another_spelling_that_a_normalizer_folds_into_a_special_token_is_text()
     assert "<|im_end|>\n<|im_start|>user" in tokenizer.decode(tokens[: tokens.index(end)])
 
 
-def test_a_template_that_leaves_out_the_system_message_is_reported():
+def test_a_template_that_leaves_out_the_system_message_is_refused():
     template = CHAT.replace("for m in messages", "for m in messages if m.role != 'system'")
     turns = (Message("system", "be brief"), Message("user", "a"), Message("assistant", "b"))
-    made = batches_of(Problem("p", "a", messages=turns), ChatTask(), chat_tokenizer("byte_level", template=template))
-    assert any("changes or leaves out messages in 1 examples" in note for note in made.report.notes)
+    with pytest.raises(InputError, match=r"leaves out 'content' of messages\[0\] \(system\): 'be brief'; put it into"):
+        batches_of(Problem("p", "a", messages=turns), ChatTask(), chat_tokenizer("byte_level", template=template))

@@ -129,6 +129,7 @@ class TemplateTask(Task):
                 )
             prompt = self.prompt(problem, polarity, tokenizer) + lead
             text = prompt + answer
+            extras = extras if prompt else {**extras, "without_prompt": 1.0}
             return [Rendered(name, text, (Span(len(prompt), len(text), 1.0),), len(prompt), ends, extras)]
         if not problem.question and not problem.messages:
             raise InputError(
