@@ -188,8 +188,19 @@ class TemplateTask(Task):
             )  # fmt: skip
 
         def answer(turn: int) -> Answer:
-            render = render_answer if empty.ends else render_open_answer
-            return render(tokenizer, messages[: turn + 1], lead if turn == final else "", **options)
+            render, until = (render_answer if empty.ends else render_open_answer), messages[: turn + 1]
+            try:
+                return render(tokenizer, until, lead if turn == final else "", **options)
+            except InputError:  # what the template leaves out may be the reason, and is the clearer one
+                check_shown(
+                    tokenizer,
+                    until,
+                    tokenizer.render_chat(until, False, **options),
+                    turn,
+                    self._added(problem),
+                    **options,
+                )
+                raise
 
         def one(turn: int, name: str, remarks: dict[str, str]) -> Rendered:
             found = answer(turn)
