@@ -152,10 +152,15 @@ def without_nulls(value: Any, keep: Collection[str] = AS_GIVEN) -> Any:
 
     Values of the keys in `keep` stay as they are.
     """
+    if isinstance(value, str):  # most values are; this is fast
+        return value
     if isinstance(value, Mapping):
         kept = {key: item for key, item in value.items() if item is not None}
         return {key: item if key in keep else without_nulls(item, keep) for key, item in kept.items()}
     return [without_nulls(item, keep) for item in value] if isinstance(value, list | tuple) else value
+
+
+_KEYS = tuple(sorted({"id", "source"}.union(*SCHEMAS.values())))
 
 
 class UnknownKeys(InputError):
@@ -181,7 +186,7 @@ def problem_from_record(record: Any, where: str, *, id: str = "") -> Problem:
     record = without_nulls(record)
     if isinstance(number := record.get("id"), int) and not isinstance(number, bool):
         record["id"] = str(number)
-    refuse_unknown(record, tuple(sorted({"id", "source"}.union(*SCHEMAS.values()))), where)
+    refuse_unknown(record, _KEYS, where)
     keys = set(record)
     marks = {"messages": "messages", "completion": "completion", "chosen": "preference", "rejected": "preference"}
     schema = next((name for mark, name in marks.items() if mark in keys), "solutions")

@@ -25,6 +25,8 @@ class Solutions(Format):
         return keys <= known and bool(keys & {"question", "prompt"}) and bool(keys & {"answer", "right", "wrong"})
 
     def read(self, record: dict[str, Any], where: str, id: str) -> Problem:
+        if "####" in str(record.get("answer", "")):
+            self.found["{} answers end in '#### ...', as in GSM8K; data.source:gsm8k reads their solutions"] += 1
         return problem_from_record(record, where, id=id)
 
     def write(self, problem: Problem, number: int) -> list[dict[str, Any]]:

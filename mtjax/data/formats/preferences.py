@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from mtjax.data.formats.base import (
@@ -73,14 +74,19 @@ def sides_of(problem: Problem, pair: Pair) -> dict[str, Any]:
 
 @FORMATS.register("preference")
 class Preference(Format):
-    """A prompt with a chosen and a rejected answer, as texts or lists of messages (TRL's explicit prompt)."""
+    """A prompt (or question) with a chosen and a rejected answer, as texts or messages (TRL's explicit prompt)."""
 
     needs: ClassVar = {"prompt": TALK, "chosen": TALK, "rejected": TALK}
-    takes: ClassVar[tuple[str, ...]] = ("system", "tools")
+    takes: ClassVar[tuple[str, ...]] = ("system", "tools", "question")
     example: ClassVar = {"prompt": "6 + 1?", "chosen": "It is 7.", "rejected": "It is 8."}
 
+    def fits(self, record: Mapping[str, Any]) -> bool:
+        return super().fits({"prompt": record.get("question")} | dict(record))
+
     def read(self, record: dict[str, Any], where: str, id: str) -> Problem:
-        return pair_of(record, where, id)
+        if "question" in record and "prompt" in record:
+            raise InputError(f"{where}: both 'question' and 'prompt'; give one, they mean the same")
+        return pair_of(record | ({"prompt": record["question"]} if "question" in record else {}), where, id)
 
     def write(self, problem: Problem, number: int) -> list[dict[str, Any]]:
         return numbered(problem, [sides_of(problem, pair) for pair in all_pairs(problem)])
