@@ -93,6 +93,9 @@ class Forbidding:
     def hidden(self, batch):
         return self.policy.hidden(batch)
 
+    def routing(self, batch):
+        return self.policy.routing(batch)
+
 
 def random_segments(rng, rows, length, max_segments):
     """Up to `max_segments` packed segments a row, and some padding."""

@@ -38,6 +38,11 @@ SWITCHES: dict[str, Any] = {
     name: getattr(DecoderConfig(), name)
     for name in ("activation", "norm", "norm_places", "embed_scale", "qkv_bias", "qk_norm", "qk_norm_joint")
 }
+OTHERS = {
+    "gemma3": "It has an image encoder, and only text models (gemma3_text, such as Gemma 3 1B) are read",
+    "gpt_oss": "Its attention sinks and MXFP4 weights cannot be held exactly here",
+}
+"""What is known of types that are not supported."""
 NOT_STORED = ("remat", "attention", "dtype")
 
 
@@ -187,10 +192,12 @@ def config_from_json(config: Mapping[str, Any]) -> DecoderConfig:
     """
     name = config.get("model_type")
     if not isinstance(name, str) or name not in FAMILIES:
+        why = OTHERS.get(
+            str(name), "Other architectures compute something else, so their weights cannot be read as these"
+        )
         raise InputError(
             f"config.json: model_type {name!r:.80} is not supported; expected one of {', '.join(sorted(FAMILIES))}. "
-            "Other architectures compute something else, so their weights cannot be read as one of these: take a "
-            "model of one of these types"
+            f"{why}: take a model of one of these types"
         )
     return FAMILIES[name].from_json(name, config)
 

@@ -83,7 +83,7 @@ class LoadBalance(base.Settings):
             return {}
         routing, live = routing_of(self, policy, batch)
         counts = counts_of(routing, live)
-        return {"counts": Mean(counts.reshape(len(counts), -1, counts.shape[-1]).sum(1), jnp.ones(()))}
+        return {"counts": Mean(counts.reshape(len(counts), -1, counts.shape[-1]).sum(1), jnp.sum(live))}
 
     def metrics(self, policy: Policy, batch: Batch) -> Mapping[str, Mean]:
         """Load and drops of the experts; see `expert_metrics`."""
