@@ -71,7 +71,7 @@ def test_the_way_out_for_a_run_folder_is_one_that_works(address, way_out, capsys
 def test_checkpoints_on_a_store_of_another_kind_are_refused_before_anything_is_written(address, tmp_path, capsys):
     assert train.main([TINY, f"--run_dir={tmp_path / 'run'}", f"--checkpoint.folder={address}"]) == 2
     said = capsys.readouterr().err
-    assert f"checkpoint.folder='{address}': expected a folder, gs://... or s3://..." in said
+    assert f"checkpoint.folder='{address}' cannot be reached; expected a folder, gs://... or s3://..." in said
     assert said.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
