@@ -50,6 +50,7 @@ DOORS = {
     "inject",
     "rethink",
     "explain",
+    "export",
     "plan",
     "recipe",
     "transitions",

@@ -13,6 +13,7 @@ DOORS = [
     "inject",
     "rethink",
     "explain",
+    "export",
     "plan",
     "recipe",
     "transitions",
