@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import re
 
 import jax
 import numpy as np
 import pytest
 
 from mtjax import config as settings
+from mtjax import export
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import InputError
 from mtjax.model import catalog, huggingface, peft
@@ -101,3 +103,66 @@ def test_the_adapter_of_a_run_is_one_for_peft_and_starts_a_run(runs):
     merged = assemble(settings.parse(tiny, words[:-5], "train"))
     assert bits(merged.state.params) == bits(load_any(str(place / "a")).params)
     assert merged.model.config.adapter is None
+
+
+def test_exports_of_a_run_are_read_again_and_compared(runs, monkeypatch, capsys):
+    place, _ = runs
+    run, merged = str(place / "a"), load_any(str(place / "a"))
+    assert export.main([f"{run}/checkpoints/1", str(place / "out"), "--dtype=bfloat16", "--max_shard_size=3KB"]) == 0
+    assert "read again; the weights differ by at most" in capsys.readouterr().out
+    assert len(list((place / "out").glob("model-*-of-*.safetensors"))) > 2
+    rounded = jax.tree.map(lambda x: x.astype("bfloat16").astype("float32"), load_any(run, step=1).params)
+    assert bits(huggingface.load(place / "out")[1]) == bits(rounded)
+    card = (place / "out" / "README.md").read_text()
+    for part in (
+        "| objective | mistake_tuning",
+        "| adapter | Lora(rank=2",
+        "| loss | ",
+        "config = mtjax.config.Config(",
+    ):
+        assert part in card
+    assert export.main([run, str(place / "alone"), "--what=adapter"]) == 0
+    assert f"read again with its base {place / 'base'}, and equal" in capsys.readouterr().out
+    alone = load_any(str(place / "alone"))
+    np.testing.assert_array_equal(*(jax.tree.leaves(each.params)[-1] for each in (alone, merged)))
+    assert (place / "alone" / "tokenizer_config.json").is_file()
+
+    class Hub:
+        def whoami(self):
+            if not seen["token"]:
+                raise OSError("no token found")
+
+        def create_repo(self, repo, private, exist_ok):
+            seen["made"] = (repo, private)
+
+        def upload_folder(self, repo_id, folder_path):
+            return f"https://hub/{repo_id}"
+
+    seen = {"token": False}
+    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
+    words = [run, str(place / "up"), "--push_to_hub=me/model", "--private"]
+    assert export.main(words) == 2
+    assert not (place / "up").exists()
+    seen["token"] = True
+    assert export.main(words) == 0
+    assert seen["made"] == ("me/model", True)
+    assert "uploaded to https://hub/me/model" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["{run}", "{run}"], "OUT is the model itself"),
+        (["{run}"], "expected MODEL and OUT, two names"),
+        (["{run}", "{new}", "--max_shard_size=big"], "max_shard_size=big: expected a size such as 5GB"),
+        (["{run}/checkpoints/1", "{new}", "--step=1"], "names a step already"),
+        (["{base}", "{new}", "--what=adapter"], "this model has no adapter"),
+        (["{run}", "{new}", "--what=adapter", "--dtype=bfloat16"], "an adapter is written in float32"),
+        (["{run}", "{new}", "--what=adapter", "--base={out}"], "belongs to another base model .*name that folder"),
+    ],
+)
+def test_exports_that_cannot_be_made_are_refused(runs, words, message, capsys):
+    place, _ = runs
+    names = {"run": place / "a", "base": place / "base", "new": place / "new", "out": place / "out"}
+    assert export.main([word.format(**names) for word in words]) == 2
+    assert re.search(message, capsys.readouterr().err)

@@ -52,6 +52,7 @@ DOORS = {
     "inject",
     "rethink",
     "explain",
+    "export",
     "plan",
     "recipe",
     "transitions",

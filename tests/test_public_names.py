@@ -15,6 +15,7 @@ DOORS = [
     "inject",
     "rethink",
     "explain",
+    "export",
     "plan",
     "recipe",
     "transitions",

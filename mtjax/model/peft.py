@@ -47,7 +47,7 @@ def is_adapter(folder: pathlib.Path) -> bool:
 
 
 def base_of(folder: pathlib.Path) -> str:
-    """The name of the model that an adapter belongs to: as its config has it, or a folder beside the adapter's.
+    """The model that an adapter belongs to, by its config; a folder is looked for from the adapter's own first.
 
     Raises InputError where it is missing.
     """
@@ -64,7 +64,7 @@ def base_of(folder: pathlib.Path) -> str:
             f"that revision of {name} with `hf download --revision`, and set base_model_name_or_path to the folder"
         )
     beside = folder / name
-    return str(beside) if not pathlib.Path(name).expanduser().exists() and beside.is_dir() else name
+    return str(beside) if (beside / "config.json").is_file() else name
 
 
 def read_settings(folder: pathlib.Path) -> dict[str, Any]:
@@ -232,6 +232,11 @@ def _leaves(of: Chosen, parts: Any, adapter: Lora, params: Params, folder: pathl
     return {name: jnp.asarray(values) for name, values in leaves.items()}
 
 
+def without(model: LanguageModel) -> LanguageModel:
+    """The model below an adapter."""
+    return make_language_model(dataclasses.replace(model.config, adapter=None))
+
+
 def save_adapter(
     folder: str | os.PathLike[str], model: LanguageModel, params: Params, base: str, fingerprint: str | None = None
 ) -> None:
@@ -243,7 +248,7 @@ def save_adapter(
     adapter: Any = model.config.adapter
     if not isinstance(adapter, Lora):
         raise InputError(f"model.adapter is {type(adapter).__name__}; PEFT files are written for Lora only")
-    plain = make_language_model(dataclasses.replace(model.config, adapter=None))
+    plain = without(model)
     hub, place = hub_names(model.config), pathlib.Path(folder)
     tensors, targets, ranks, alphas = dict[str, np.ndarray](), list[str](), dict[str, int](), dict[str, float]()
     for path, of, leaves in walk(params["adapter"], adapter.chosen(linear_maps(plain))):

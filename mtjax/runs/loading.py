@@ -73,7 +73,7 @@ def load_any(
     """
     refuse_address("model", name)
     folder = pathlib.Path(name).expanduser()
-    if _is_run(folder):
+    if is_run(folder):
         shape, own, end_ids = _describe(str(folder))
         its_tokenizer, end_ids = _with_end_ids(tokenizer, own, end_ids)
         model, params, taken = _read_run(folder, shape, mesh, dtype, step, None if tokenizer else its_tokenizer)
@@ -117,14 +117,16 @@ def _with_end_ids(asked: str | None, own: str, end_ids: tuple[int, ...]) -> tupl
     return tokenizer._replace(end_ids=tuple(dict.fromkeys((*tokenizer.end_ids, *end_ids)))), end_ids
 
 
-def _is_run(folder: pathlib.Path) -> bool:
+def is_run(name: str | pathlib.Path) -> bool:
+    """Whether a name is the run folder of a training run."""
+    folder = pathlib.Path(name).expanduser()
     return (folder / "config.py").is_file() and not (folder / "config.json").is_file()
 
 
 def _describe(name: str) -> tuple[DecoderConfig, str, tuple[int, ...]]:
     """Shape, tokenizer and end ids of a model by name; a run that started from another model takes them from there."""
     folder = pathlib.Path(name).expanduser()
-    if not _is_run(folder):
+    if not is_run(folder):
         return catalog.model_config(name), catalog.tokenizer_of(name), catalog.end_ids(name)
     config = settings.read_run(folder)
     if config.init_from is not None:
@@ -140,16 +142,16 @@ def _describe(name: str) -> tuple[DecoderConfig, str, tuple[int, ...]]:
 def origin_of(name: str) -> Origin | None:
     """What an export keeps of the Hugging Face checkpoint behind a model, a run included; None where there is none."""
     folder = pathlib.Path(name).expanduser()
-    if not _is_run(folder):
+    if not is_run(folder):
         return catalog.origin(name)
-    started = settings.read_file(folder / "config.py").init_from
+    started = settings.read_run(folder).init_from
     return None if started is None else origin_of(started)
 
 
 def _weights(name: str, mesh: Mesh | None, dtype: Any, storage: Storage) -> tuple[LanguageModel, Params]:
     """Model and parameters of a start, with its adapter if it has one."""
     folder = pathlib.Path(name).expanduser()
-    if not _is_run(folder):
+    if not is_run(folder):
         return catalog.load_model(name, mesh=mesh, dtype=dtype, storage=storage)
     return _read_run(folder, _describe(name)[0], mesh, dtype, None, None)[:2]
 

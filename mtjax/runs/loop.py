@@ -22,13 +22,12 @@ from mtjax.distributed.signals import stop_poll
 from mtjax.errors import ExitCode, NonFiniteLoss
 from mtjax.inspection.self_check import self_check
 from mtjax.io.files import write_text
-from mtjax.model import huggingface
 from mtjax.model.adapters import ADAPTERS
 from mtjax.model.attention import choice_for
-from mtjax.model.language_model import without_adapter
 from mtjax.optim import describe_schedule
 from mtjax.runs.adapters import BASE, keep_base
 from mtjax.runs.assembly import Run, assemble
+from mtjax.runs.export import card_of, export_model
 from mtjax.runs.folder import begin, check_shared, locked_run, snapshot_elsewhere
 from mtjax.runs.loading import decoding_of
 from mtjax.runs.same_run import resumed, snapshot_of, started
@@ -210,17 +209,9 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
             params = stepping.completed(model, restored, state.params).params
         params = params if hosts.count() == 1 else read_whole(params)
         if hosts.index() == 0:
-            decoding = decoding_of(config, run.tokenizer)
-            made = huggingface.save(
-                config.export,
-                *without_adapter(model, params),
-                tokenizer=decoding.with_template(),
-                dtype=config.export_dtype,
-                origin=run.origin,
-            )
-            card = made / "README.md"
-            above = card.read_text("utf-8") if card.exists() else f"# {made.name}\n\nTrained with mtjax.\n"
-            write_text(card, f"{above}\n{decoding.card()}")
+            step = so_far.best[0] if of and so_far.best else int(state.step)
+            card, decoding = card_of(config, step), decoding_of(config, run.tokenizer)
+            export_model(config.export, model, params, decoding, run.origin, card, config.export_dtype)
         print(f"exported {of}to {config.export}")
     if not finished:
         print(f"stopped  step {int(state.step)} is saved; the same command goes on from there")
