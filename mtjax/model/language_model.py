@@ -77,8 +77,8 @@ def make_language_model(config: DecoderConfig) -> LanguageModel:
         return network.apply(body(params), tokens, positions_of(segments), segments, None)[0]
 
     def routed(params: Params, tokens: Int[Array, "B T"], segments: Int[Array, "B T"]) -> tuple[Array, Routing]:
-        out, _, routing = network.apply(body(params), tokens, positions_of(segments), segments, None)
-        return out, routing
+        made: Any = network.apply(body(params), tokens, positions_of(segments), segments, None)
+        return made[0], made[2]
 
     def logits(params: Params, hidden: Float[Array, "*N D"]) -> Float[Array, "*N V"]:
         kernel = params["embed"]["embedding"].T if config.tied else params["head"]["kernel"]

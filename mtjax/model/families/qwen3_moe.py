@@ -33,7 +33,7 @@ class Qwen3Moe(Qwen2):
         "dense_layers": Key("mlp_only_layers", dense_layers),
     }
     reads = ("use_sliding_window", "sliding_window", "decoder_sparse_step", *EXPERT_COUNTS)
-    constants = Qwen2Moe.constants | {"attention_bias": False}
+    constants = {**Qwen2Moe.constants, "attention_bias": False}
     tensors = (*LLAMA_TENSORS, *QK_NORM, *EXPERTS)
     sizes = {
         "qwen3-30b-a3b": shape(48, 32, 4, 2048, 6144, replace(QWEN3, tied=False), mixture=Mixture(128, 8, 768)),
