@@ -24,7 +24,14 @@ Shape = tuple[tuple[str, bool, int, bool, bool, bool], ...]
 def _shape(messages: Sequence[Message]) -> Shape:
     """All of a conversation but its texts: per message what it holds."""
     return tuple(
-        (m.role, bool(m.content.strip()), len(m.tool_calls), *map(bool, (m.name, m.tool_call_id, m.reasoning_content)))
+        (
+            m.role,
+            m.content.strip() != "",
+            len(m.tool_calls),
+            m.name != "",
+            m.tool_call_id != "",
+            bool(m.reasoning_content),
+        )
         for m in messages
     )
 
@@ -35,7 +42,8 @@ def _unseen(tokenizer: Tokenizer, shape: Shape, with_tools: bool, date: str) -> 
 
     Nothing where the template refuses the made-up texts: then only the texts themselves are looked for.
     """
-    made, wanted = [], {}
+    made: list[Message] = []
+    wanted: dict[tuple[int, str], list[str]] = {}
     for turn, (role, content, calls, name, call_id, thoughts) in enumerate(shape):
         word = lambda key, turn=turn: f"{key.replace('_', '')}4711x{turn}x"
         called = [
@@ -46,13 +54,13 @@ def _unseen(tokenizer: Tokenizer, shape: Shape, with_tools: bool, date: str) -> 
             }
             for number in range(calls)
         ]
-        texts = {"content": content, "name": name, "reasoning_content": thoughts}
-        texts = {key: word(key) for key, there in texts.items() if there}
+        held = {"content": content, "name": name, "reasoning_content": thoughts}
+        texts = {key: word(key) for key, there in held.items() if there}
         wanted |= {(turn, key): [text] for key, text in texts.items()}
         if calls:
             wanted[turn, "tool_calls"] = [word(f"{part}{n}") for n in range(calls) for part in ("function", "value")]
         answered = {"tool_call_id": f"call{max(turn - 1, 0):02}000"} if call_id else {}
-        made.append(Message(role, **texts, **answered, tool_calls=tuple(called)))
+        made.append(Message(role, tool_calls=tuple(called), **texts, **answered))
     tools: tuple[Tool, ...] = ()
     if with_tools:
         parameters = {"type": "object", "properties": {"key": {"type": "string", "description": "?"}}}

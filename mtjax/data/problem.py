@@ -136,12 +136,12 @@ def conversation_pair(
     for name, side in (("chosen", chosen), ("rejected", rejected)):
         check_conversation(side, where, name)
     context, *sides = part(chosen, rejected, where)
-    texts = [side[-1].content for side in sides]
+    better, worse = (side[-1].content for side in sides)
     question = next(message.content for message in (*context, *sides[0]) if message.role == "user")
     if all(len(side) == 1 and side[0].is_plain for side in sides):
         plain = len(context) == 1 and context[0].role == "user" and context[0].is_plain
-        return question, () if plain else context, Pair("", *texts)
-    return question, context, Pair("", *texts, chosen_messages=sides[0], rejected_messages=sides[1])
+        return question, () if plain else context, Pair("", better, worse)
+    return question, context, Pair("", better, worse, chosen_messages=sides[0], rejected_messages=sides[1])
 
 
 AS_GIVEN = ("arguments", "tools")  # Keys whose values keep their nulls, which mean something to a tool.
