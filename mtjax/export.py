@@ -39,7 +39,10 @@ class ExportConfig:
         check_types(self)
 
 
-def which(name: str, step: int | str | None) -> tuple[str, int | str | None]:
+Step = int | Literal["best"] | None
+
+
+def which(name: str, step: Step) -> tuple[str, Step]:
     """The model and the step that the command's first word means: `RUN/checkpoints/500` is step 500 of RUN."""
     path = pathlib.Path(name).expanduser()
     inside = path.name.isdigit() and path.parent.name in ("checkpoints", "best") and is_run(str(path.parent.parent))

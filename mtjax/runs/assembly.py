@@ -5,7 +5,7 @@ import json
 import pathlib
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -186,11 +186,11 @@ def make_reference(
     """
     if not getattr(config.objective, "needs_reference", False):
         return Reference()
-    params, adapted = start, bool(model.frozen)
+    params, adapted, adapter = start, bool(model.frozen), cast(Any, config.model.adapter)
     if config.reference.model is not None:
         loaded = load_any(
             config.reference.model, tokenizer=config.data.tokenizer, mesh=mesh, dtype=config.model.dtype,
-            merge=not adapted, storage=config.model.adapter.base_dtype if adapted else "float32",
+            merge=not adapted, storage=adapter.base_dtype if adapted else "float32",
         )  # fmt: skip
         if loaded.model.config.vocab_size != model.config.vocab_size:
             raise InputError(

@@ -36,7 +36,7 @@ def export_model(
     InputError as `huggingface.save`.
     """
     made = huggingface.save(
-        folder, *without_adapter(model, params),
+        folder, model, params,
         tokenizer=decoding.with_template(), dtype=dtype, origin=origin, file_bytes=file_bytes,
     )  # fmt: skip
     _add_card(made, decoding, card)

@@ -195,8 +195,8 @@ def _read_run(
                 raise InputError(
                     f"run folder {folder} lacks {newest.parent / BASE}, the base of its adapter; bring it back"
                 )
-            storage = config.model.adapter.base_dtype
-            held = fitted(model, *_weights(config.init_from, mesh, dtype, storage))[BASE]
+            adapter: Any = config.model.adapter
+            held = fitted(model, *_weights(config.init_from, mesh, dtype, adapter.base_dtype))[BASE]
         check_base(checkpoints, taken, fingerprint_of(held), config.init_from or str(newest.parent / BASE))
         state = completed(model, state, {BASE: held})
     return model, state.params, taken

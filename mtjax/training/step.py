@@ -68,7 +68,8 @@ def init_state(
 
     def make(key: PRNGKeyArray, params: Params | None, held: Params) -> TrainState:
         params = model.init(key) if params is None else params
-        params = model.trained(model.complete(key, {**params, **held})) if held else params
+        if held and model.complete is not None:
+            params = model.trained(model.complete(key, {**params, **held}))
         return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(model.trained(params)))
 
     places = None if mesh is None else state_shardings(model, optimizer, mesh)

@@ -183,7 +183,7 @@ def test_an_adapter_of_peft_gives_its_logits_and_comes_back(kind, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"peft_type": "IA3"}, "peft_type is 'IA3'; expected 'LORA'"),
+        ({"peft_type": "VERA"}, "peft_type is 'VERA'; expected 'LORA'"),
         ({"modules_to_save": ["lm_head"]}, r'modules_to_save is \["lm_head"\], which is not supported'),
         ({"bias": "all"}, 'bias is "all", which is not supported'),
         ({"layer_replication": [[0, 1]]}, "layer_replication is .* not supported"),
