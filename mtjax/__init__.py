@@ -18,6 +18,16 @@ def _on_exception(kind: type[BaseException], error: BaseException, trace: object
     os._exit(130)  # ExitCode.INTERRUPTED; there is nothing to clean up yet
 
 
+def _on_sigterm(*_: object) -> None:
+    """One line for SIGTERM where a command does not handle it; the default is silent, and ignored in containers."""
+    print("stopped  by SIGTERM; the same command starts again", file=sys.stderr, flush=True)
+    os._exit(143)  # ExitCode.TERMINATED
+
+
 # `python -m mtjax.X` imports this package before it knows the command's file; other programs keep their hook.
 if sys.argv[:1] == ["-m"] and any(word.removeprefix("-m").startswith("mtjax.") for word in sys.orig_argv):
     sys.excepthook = _on_exception
+    import signal
+
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _on_sigterm)

@@ -61,7 +61,9 @@ class CheckpointConfig:
         if self.folder == "":
             raise InputError("checkpoint.folder='': expected a folder or an address, or None for the run's own folder")
         if self.folder and "://" in self.folder and not self.folder.startswith(CHECKPOINT_STORES):
-            raise InputError(f"checkpoint.folder='{self.folder}': expected a folder, gs://... or s3://...")
+            raise InputError(
+                f"checkpoint.folder='{self.folder}' cannot be reached; expected a folder, gs://... or s3://..."
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -28,8 +28,9 @@ from mtjax.inspection.terminal import to_text
 from mtjax.io.command_line import command, output_file, split_options
 from mtjax.io.files import write_text
 from mtjax.objectives import OBJECTIVES
-from mtjax.runs.assembly import check_mesh, make_model, make_reference
+from mtjax.runs.assembly import make_model, make_reference
 from mtjax.runs.loading import load_any
+from mtjax.runs.mesh_checks import check_mesh
 from mtjax.runs.same_run import differences, listed, made_of
 from mtjax.training.checkpoint import folders_of, read_about, saved_steps
 from mtjax.training.live_filter import make_chooser
@@ -64,15 +65,18 @@ def explain(config: Config, wanted: ExplainConfig) -> Explanation:
         raise InputError(f"batch_size={config.batch_size} must be a multiple of the {rows} devices that split rows")
     seed, places = jax.random.key(config.seed), shardings(model.axes, mesh)
     start = warm if warm is not None else jax.jit(model.init, out_shardings=places)(seed)
+    if model.complete is not None:
+        start = jax.jit(model.complete, out_shardings=places)(seed, start)
     # A frozen reference gives the same numbers as a cached one, without building a cache.
     frozen = dataclasses.replace(config, reference=dataclasses.replace(config.reference, kind="frozen"))
     with tempfile.TemporaryDirectory() as folder:
-        reference = make_reference(frozen, model, start, tokenizer, mesh, pathlib.Path(folder))
+        new = warm is None or "adapter" not in warm
+        reference = make_reference(frozen, model, start, tokenizer, mesh, pathlib.Path(folder), new_adapter=new)
     taken = which_checkpoint(pathlib.Path(config.run_dir), wanted, config.checkpoint)
     newest, best = folders_of(config.run_dir, config.checkpoint.folder)
     place = newest if taken in saved_steps(newest) else best
     named: int | Literal["best"] | None = taken if place == newest else "best"
-    params = start if taken is None else load_any(config.run_dir, mesh=mesh, step=named).params
+    params = start if taken is None else load_any(config.run_dir, mesh=mesh, step=named, merge=False).params
     batches = make_batches(unlimited(config.data), tokenizer, batch_size=config.batch_size, seed=config.seed)
     choose = make_chooser(config.live_filter, batches, model, config.objective, mesh, config.chunk)
     batch = choose(params, wanted.step - 1).batch

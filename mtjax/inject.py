@@ -96,8 +96,8 @@ def remove_if_empty(folder: pathlib.Path) -> None:
 
 def load_editor(settings: InjectConfig) -> Editor:
     """The model of self-editing."""
+    from mtjax.model.fingerprint import fingerprint_of
     from mtjax.runs.loading import load_any
-    from mtjax.training.reference import fingerprint_of
 
     enable_compilation_cache()
     name = settings.model or ""

@@ -30,6 +30,8 @@ Entry = TypeVar("Entry", bound=Callable[..., Any])
 CONFIG_MODULE = "mtjax_config_"
 """How the names of the modules that are made of config files begin."""
 
+OPTIONAL = "None is allowed"  # Mark of a setting that may have none of the entries.
+
 REGISTRIES: dict[str, "Registry"] = {}
 """Every registry by its kind; `python -m mtjax.list` prints them."""
 
@@ -118,16 +120,19 @@ class Registry(Mapping[str, Any]):
         entry = entry if inspect.isclass(entry) or inspect.isroutine(entry) else type(entry)
         return next((name for name, known in self._entries.items() if known is entry), None)
 
-    def setting(self) -> Any:
+    def setting(self, *, optional: bool = False) -> Any:
         """The type of a settings field that holds one of the entries: on the command line, `field:NAME` chooses.
 
-        It is open until the command line is read or settings are checked: `refresh` then puts `union` in its place.
+        It is open until the command line is read or settings are checked: `refresh` then puts `union` in its place. An
+        `optional` one may be None, `field:none` on the command line.
         """
-        return Annotated[Any, self]
+        return Annotated[Any, self, OPTIONAL] if optional else Annotated[Any, self]
 
-    def union(self) -> Any:
+    def union(self, *, optional: bool = False) -> Any:
         """The type of all entries that are registered by now, with their names on the command line."""
         choices = tuple(Annotated[cls, tyro.conf.subcommand(name)] for name, cls in self.items())
+        if optional:
+            return Annotated[Union[(*choices, None)], self, OPTIONAL]
         return Annotated[Union[choices], self]  # noqa: UP007
 
 
@@ -169,7 +174,7 @@ def refresh(settings: type, seen: set[type] | None = None) -> None:
     for field, hint in typing.get_type_hints(settings, include_extras=True).items():
         registry = next((mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Registry)), None)
         if registry is not None and field in vars(settings).get("__annotations__", {}):
-            hint = settings.__annotations__[field] = registry.union()
+            hint = settings.__annotations__[field] = registry.union(optional=OPTIONAL in hint.__metadata__)
         for part in _classes(hint):
             if dataclasses.is_dataclass(part) and part not in seen:
                 refresh(part, seen)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkab
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 AnyArray = Any
 """A NumPy array on the host, a jax array on the mesh, or an abstract one."""
@@ -123,6 +123,21 @@ Metrics = Mapping[str, Mean]
 
 
 @short_repr
+class Routing(NamedTuple):
+    """How a mixture of experts routed tokens. The axis L of its layers stands in front, where there are several.
+
+    Attributes:
+        logits: of the router, float32; with gradient.
+        chosen: the K experts of each token, by probability.
+        kept: false where an expert was full and a choice was dropped.
+    """
+
+    logits: Float[Array, "*B T E"]
+    chosen: Int[Array, "*B T K"]
+    kept: Bool[Array, "*B T K"]
+
+
+@short_repr
 class LanguageModel(NamedTuple):
     """A decoder-only language model as pure functions; which library defines the network stays behind them.
 
@@ -138,6 +153,12 @@ class LanguageModel(NamedTuple):
             their positions and attends to cached positions up to each token's own. The cache slot is the position,
             so what lies beyond a row's position is never seen and may be overwritten later; rows may be ragged.
         axes: tree shaped like params; each leaf is a tuple of axis names, see `mtjax.distributed.sharding.RULES`.
+        frozen: names of the parts of params, at its top, that training leaves as they are: the base of an adapter.
+        complete: `(key, params) -> params`: makes the parts that params lack, such as a new adapter beside a base; None
+             where there are no such parts.
+        with_noise: `(params, key) -> params` with which `hidden` drops activations out, for a forward pass of the
+             training loss alone; None where the model has no dropout.
+        routed: as `hidden`, but `(hidden, Routing)` with the axis L in front; None for a model without experts.
     """
 
     config: Any
@@ -147,6 +168,18 @@ class LanguageModel(NamedTuple):
     init_cache: Callable[[int, int], Any]
     decode: Callable[[Params, Any, Int[Array, "B N"], Int[Array, "B N"]], tuple[Float[Array, "B N D"], Any]]
     axes: Any
+    frozen: tuple[str, ...] = ()
+    complete: Callable[[PRNGKeyArray, Params], Params] | None = None
+    with_noise: Callable[[Params, PRNGKeyArray], Params] | None = None
+    routed: Callable[[Params, Int[Array, "B T"], Int[Array, "B T"]], tuple[Array, Routing]] | None = None
+
+    def trained(self, params: Any) -> Any:
+        """The part of `params` (or of a tree like it) that training changes."""
+        return {name: part for name, part in params.items() if name not in self.frozen} if self.frozen else params
+
+    def held(self, params: Any) -> dict[str, Any]:
+        """The part of `params` (or of a tree like it) that training leaves as it is, by name."""
+        return {name: params[name] for name in self.frozen}
 
 
 @runtime_checkable
@@ -167,6 +200,15 @@ class Policy(Protocol):
 
     def hidden(self, batch: Batch) -> Float[Array, "*B T D"]:
         """Final hidden states of the batch."""
+        ...
+
+
+@runtime_checkable
+class RoutedPolicy(Policy, Protocol):
+    """A policy that can say how its experts were chosen; `ModelPolicy` is one."""
+
+    def routing(self, batch: Batch) -> Routing:
+        """How tokens were routed, `[L, *B, T, ...]`, in the same pass as `scores`; InputError without experts."""
         ...
 
 

@@ -53,7 +53,7 @@ def test_checkpoints_may_go_to_an_object_store_which_is_the_way_out_for_a_run_fo
 @pytest.mark.parametrize(
     ("address", "way_out"),
     [
-        ("file:///elsewhere/x", "write it as a path: --run_dir=/elsewhere/x"),
+        ("file:///data/x", "write it as a path: --run_dir=/data/x"),
         ("hdfs://bucket/run", "copy it to this machine, or mount it"),
         ("hf://user/run", "copy it to this machine, or mount it"),
         ("s3://bucket/run", "--checkpoint.folder=s3://bucket/run"),
@@ -67,11 +67,11 @@ def test_the_way_out_for_a_run_folder_is_one_that_works(address, way_out, capsys
     assert ("checkpoint.folder" in said) == address.startswith("s3")
 
 
-@pytest.mark.parametrize("address", ["hdfs://bucket/run", "hf://user/run", "az://bucket/run", "file:///elsewhere/x"])
+@pytest.mark.parametrize("address", ["hdfs://bucket/run", "hf://user/run", "az://bucket/run", "file:///data/x"])
 def test_checkpoints_on_a_store_of_another_kind_are_refused_before_anything_is_written(address, tmp_path, capsys):
     assert train.main([TINY, f"--run_dir={tmp_path / 'run'}", f"--checkpoint.folder={address}"]) == 2
     said = capsys.readouterr().err
-    assert f"checkpoint.folder='{address}': expected a folder, gs://... or s3://..." in said
+    assert f"checkpoint.folder='{address}' cannot be reached; expected a folder, gs://... or s3://..." in said
     assert said.count("\n") == 1
     assert not list(tmp_path.iterdir())
 

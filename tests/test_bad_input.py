@@ -451,3 +451,14 @@ def test_ctrl_c_while_a_command_is_imported_is_one_line(command, tmp_path):
     ask = [sys.executable, "-m", f"mtjax.{command}", "x"]
     done = subprocess.run(ask, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (ExitCode.INTERRUPTED, "interrupted\n")
+
+
+def test_sigterm_while_a_command_is_imported_is_one_line(tmp_path):
+    (tmp_path / "jax.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)")
+    paths = os.pathsep.join([str(tmp_path), str(pathlib.Path(__file__).parents[1])])
+    ask = [sys.executable, "-m", "mtjax.train", "x"]
+    done = subprocess.run(ask, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        ExitCode.TERMINATED,
+        "stopped  by SIGTERM; the same command starts again\n",
+    )

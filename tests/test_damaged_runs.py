@@ -128,6 +128,10 @@ DAMAGES = {
     "checkpoint: a bit of the description": (lambda f: flip(newest(f) / METADATA, 0.7), None),
     "checkpoint: description is empty": (lambda f: (newest(f) / METADATA).write_bytes(b""), None),
     "checkpoint: half-written": (lambda f: (newest(f) / "default" / "manifest.ocdbt").write_bytes(b""), None),
+    "checkpoint: the one before in its place": (
+        lambda f: shutil.copytree(newest(f).with_name("2"), shutil.rmtree(newest(f)) or newest(f)),
+        None,
+    ),
     "metrics: a line": (lambda f: flip(f / "run" / "metrics.jsonl", 0.05, 7), None),
     "metrics: cut short": (lambda f: (f / "run" / "metrics.jsonl").write_text(""), None),
     "config: empty": (lambda f: (f / "run" / "config.py").write_bytes(b""), None),

@@ -23,6 +23,7 @@ CONTRACTS = {
     "metric.py": "tests/evaluation/test_metrics_contract.py",
     "grader.py": "tests/evaluation/test_graders_contract.py",
     "decoder.py": "tests/sampling/test_decoders.py",
+    "adapter.py": "tests/model/test_adapters.py",
 }
 """The contract tests of each example's kind."""
 

@@ -43,6 +43,8 @@ ROOMS: dict[str, set[str]] = {
 """What each room may import. A module that is neither here nor a door fails the test."""
 ANYTHING = {"errors", "types"}
 DOORS = {
+    "inspect",
+    "convert",
     "train",
     "evaluate",
     "generate",
@@ -50,6 +52,7 @@ DOORS = {
     "inject",
     "rethink",
     "explain",
+    "export",
     "plan",
     "recipe",
     "transitions",

@@ -320,6 +320,7 @@ def test_equal_samples_are_said(tmp_path, capsys):
         assert "all samples were equal for 12 of 12 problems, though temperature=0.7" in capsys.readouterr().out
         assert run(url, *PROBLEMS, "--samples=2", f"--output={tmp_path / 'b'}", "--temperature=0") == ExitCode.DONE
         assert run(url, *PROBLEMS, "--samples=1", f"--output={tmp_path / 'c'}") == ExitCode.DONE
-    with FakeServer().running() as url:
-        assert run(url, *PROBLEMS, "--samples=2", f"--output={tmp_path / 'd'}") == ExitCode.DONE
+    for name, fake in (("d", FakeServer()), ("e", FakeServer(say=lambda prompt, seed, i: ""))):
+        with fake.running() as url:
+            assert run(url, *PROBLEMS, "--samples=2", f"--output={tmp_path / name}") == ExitCode.DONE
     assert "were equal" not in capsys.readouterr().out

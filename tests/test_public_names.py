@@ -6,6 +6,8 @@ import importlib.util
 import pytest
 
 DOORS = [
+    "inspect",
+    "convert",
     "train",
     "evaluate",
     "generate",
@@ -13,6 +15,7 @@ DOORS = [
     "inject",
     "rethink",
     "explain",
+    "export",
     "plan",
     "recipe",
     "transitions",

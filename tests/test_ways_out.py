@@ -158,6 +158,15 @@ def test_a_method_that_is_not_offered_is_not_answered_with_another_one(words):
         config.load(TINY, [words])
 
 
+@pytest.mark.parametrize("words", ["--objective.kind ipo", "--data.source.columns a b", "--lora_r 8"])
+def test_a_value_behind_a_space_is_answered_like_one_behind_an_equals_sign(words):
+    name, *_ = words.split()
+    with pytest.raises(InputError) as caught:
+        config.load(TINY, words.split())
+    assert re.match(rf"{name} is a setting of (another|other) choice|unknown setting {name}; ", str(caught.value))
+    assert len(str(caught.value)) < 200
+
+
 def test_words_of_every_command_work_in_training():
     config.load(TINY, ["task:pair", "objective:dpo"])
 

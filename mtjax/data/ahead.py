@@ -50,9 +50,14 @@ class Ahead:
 def read_ahead(batches: Batches) -> Batches:
     """The same batches, assembled ahead; call `close` at the end."""
     ways = (Ahead(batches.batch_at), Ahead(batches.window_at))
+
+    def close() -> None:
+        for way in ways:
+            way.close()
+
     return batches._replace(
         batch_at=ways[0],
         window_at=ways[1],
         waited=lambda: sum(way.waited for way in ways),
-        close=lambda: [way.close() for way in ways] and None,
+        close=close,
     )

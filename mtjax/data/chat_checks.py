@@ -1,12 +1,11 @@
 """What a chat template leaves out of a conversation without a word, and how its own marks differ from the targets."""
 
-import dataclasses
 import functools
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
-from mtjax.data.chat_spans import SLOT
 from mtjax.data.messages import Message, Tool
 from mtjax.data.special_tokens import unshield
 from mtjax.data.tokenizer import Tokenizer
@@ -25,7 +24,14 @@ Shape = tuple[tuple[str, bool, int, bool, bool, bool], ...]
 def _shape(messages: Sequence[Message]) -> Shape:
     """All of a conversation but its texts: per message what it holds."""
     return tuple(
-        (m.role, bool(m.content.strip()), len(m.tool_calls), *map(bool, (m.name, m.tool_call_id, m.reasoning_content)))
+        (
+            m.role,
+            m.content.strip() != "",
+            len(m.tool_calls),
+            m.name != "",
+            m.tool_call_id != "",
+            bool(m.reasoning_content),
+        )
         for m in messages
     )
 
@@ -36,7 +42,8 @@ def _unseen(tokenizer: Tokenizer, shape: Shape, with_tools: bool, date: str) -> 
 
     Nothing where the template refuses the made-up texts: then only the texts themselves are looked for.
     """
-    made, wanted = [], {}
+    made: list[Message] = []
+    wanted: dict[tuple[int, str], list[str]] = {}
     for turn, (role, content, calls, name, call_id, thoughts) in enumerate(shape):
         word = lambda key, turn=turn: f"{key.replace('_', '')}4711x{turn}x"
         called = [
@@ -47,13 +54,13 @@ def _unseen(tokenizer: Tokenizer, shape: Shape, with_tools: bool, date: str) -> 
             }
             for number in range(calls)
         ]
-        texts = {"content": content, "name": name, "reasoning_content": thoughts}
-        texts = {key: word(key) for key, there in texts.items() if there}
+        held = {"content": content, "name": name, "reasoning_content": thoughts}
+        texts = {key: word(key) for key, there in held.items() if there}
         wanted |= {(turn, key): [text] for key, text in texts.items()}
         if calls:
             wanted[turn, "tool_calls"] = [word(f"{part}{n}") for n in range(calls) for part in ("function", "value")]
         answered = {"tool_call_id": f"call{max(turn - 1, 0):02}000"} if call_id else {}
-        made.append(Message(role, **texts, **answered, tool_calls=tuple(called)))
+        made.append(Message(role, tool_calls=tuple(called), **texts, **answered))
     tools: tuple[Tool, ...] = ()
     if with_tools:
         parameters = {"type": "object", "properties": {"key": {"type": "string", "description": "?"}}}
@@ -104,18 +111,23 @@ def check_shown(
             raise fault(turn, key, said)
     for turn, message in enumerate(messages):
         *thoughts, said = THOUGHTS.split(message.content) if message.role == "assistant" else [message.content]
-        if message.content.strip() in text:
+        if _shows(text, message.content):
             continue
-        if not said.strip() or said.strip() in text:
-            for thought in thoughts if turn == last else ():
-                if (bare := re.sub(r"^\s*(<\w+>|\[THINK\])", "", thought).strip()) not in text:
-                    raise fault(turn, "reasoning_content", bare)
-            continue
-        changed = [*messages]
-        changed[turn] = dataclasses.replace(message, content=SLOT)
-        if SLOT not in tokenizer.render_chat(changed, False, **options):
+        if not _shows(text, said):
             raise fault(turn, "content", message.content)
+        for thought in thoughts if turn == last else ():
+            if not _shows(text, bare := re.sub(r"^\s*(<\w+>|\[THINK\])", "", thought).strip()):
+                raise fault(turn, "reasoning_content", bare)
     return remarks
+
+
+def _shows(text: str, content: str) -> bool:
+    """Whether content stands in a text: as it is, or but for white space, or as a string of JSON."""
+    if content.strip() in text:
+        return True
+    bare, escaped = (re.sub(r"\s", "", part) for part in (content, json.dumps(content, ensure_ascii=False)[1:-1]))
+    squeezed = re.sub(r"\s", "", text)
+    return bare in squeezed or escaped in squeezed
 
 
 def differing_marks(

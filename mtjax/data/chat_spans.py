@@ -1,8 +1,11 @@
 """Where the turns of a conversation stand in the text that a chat template makes of it."""
 
+import contextlib
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from mtjax.data.chat_template import DATE
 from mtjax.data.messages import Message
 from mtjax.data.special_tokens import shield
 from mtjax.data.tokenizer import Tokenizer
@@ -104,10 +107,12 @@ def render_chat_spans(
 def system_end(tokenizer: Tokenizer, messages: Sequence[Message], text: str, **options: Any) -> int:
     """Where the system message at the start of a rendered conversation ends, in characters.
 
-    0 without one, and where the template puts it into a later turn of the user.
+    0 without one, and where the template puts it into a later turn of the user. Some templates write one of their own
+    where a conversation has none.
     """
     if messages[0].role != "system":
-        return 0
+        own = _own_system(tokenizer, options.get("date", DATE))
+        return len(own) if text.startswith(own) else 0
     try:
         alone = tokenizer.render_chat(messages[:1], False, **options)
     except InputError:  # some templates want a user's message
@@ -119,3 +124,21 @@ def system_end(tokenizer: Tokenizer, messages: Sequence[Message], text: str, **o
     place = text.find(content)
     after = text.rfind(shield(messages[1].content, tokenizer.special).strip()) if len(messages) > 1 else len(text)
     return place + len(content) if 0 <= place <= after else 0
+
+
+@functools.lru_cache(maxsize=16)
+def _own_system(tokenizer: Tokenizer, date: str) -> str:
+    """The system turn that a template writes before a conversation without one; "" if it writes none."""
+    system, user = Message("system", "4711"), Message("user", "4712")
+    try:
+        text = tokenizer.render_chat([user], False, date)
+        before, _, after = tokenizer.render_chat([system, user], False, date).partition(system.content)
+    except InputError:
+        return ""
+    head = text.rfind(after)
+    if not before or not text.startswith(before) or head < len(before):
+        return ""
+    with contextlib.suppress(InputError):  # some templates want a user's message
+        closing = tokenizer.render_chat([system], False, date).partition(system.content)[2]
+        head += len(closing) if after.startswith(closing) else 0
+    return text[:head]

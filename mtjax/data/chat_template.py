@@ -7,7 +7,7 @@ import functools
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from mtjax.data.messages import Message, Tool
 from mtjax.data.special_tokens import shield
@@ -121,8 +121,8 @@ def chat_template(name: str, fast: Any, special: tuple[str, ...]) -> ChatTemplat
         _set_clock(template, date)
         options = {"chat_template": template, "return_assistant_tokens_mask": True, **fast.special_tokens_map}
         turns = [{k: v for k, v in turn.items() if v is not None} for turn in as_dicts(messages, control=True)]
-        _, found = render_jinja_template([turns], tools=given, **options)  # type: ignore[misc]
-        return list(found[0])
+        both: Any = render_jinja_template([turns], tools=cast(Any, given), **options)  # texts, and the marks of each
+        return list(both[1][0])
 
     has_marks = isinstance(fast.chat_template, str) and bool(MARKS.search(fast.chat_template))
     return ChatTemplate(render, marks if has_marks else None)

@@ -3,7 +3,7 @@
 import functools
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,10 +37,12 @@ class Encoder:
         backend: the tokenizer.
         special: its special tokens; where a text holds them shielded, they are spelled as text.
         refused: the id of a token that stands for what the vocabulary lacks, if such texts are refused.
+        folds: special tokens by id that are looked for in the normalised text. Other spellings of them, such as
+            `<|IM_END|>`, are text.
     """
 
-    def __init__(self, backend: Any, special: tuple[str, ...], refused: int | None):
-        self.backend, self.special, self.refused = backend, special, refused
+    def __init__(self, backend: Any, special: tuple[str, ...], refused: int | None, folds: Mapping[int, str]):
+        self.backend, self.special, self.refused, self.folds = backend, special, refused, folds
 
     @functools.cached_property
     def _literal(self) -> Any:
@@ -58,6 +60,8 @@ class Encoder:
         other = [exchange(t, self.special) for t, there in zip(texts, shielded, strict=True) if there]
         literal = iter(self._encode(self._literal, other) if other else ())
         found = [next(literal if there else plain) for there in shielded]
+        if self.folds:
+            found = [self._unfolded(text, one) for text, one in zip(texts, found, strict=True)]
         chain = itertools.chain.from_iterable
         sizes = np.array([len(one) for one in found], np.int64)
         total = int(sizes.sum())
@@ -71,6 +75,15 @@ class Encoder:
                 "holds digits, + - * =, 'Step', 'Answer' and the two default prefixes: use tokenizer 'bytes' instead"
             )
         return Encodings(ids, covering(spans, sizes, np.array([len(text) for text in texts], np.int64)), sizes)
+
+    def _unfolded(self, text: str, found: Any) -> Any:
+        """The tokens found, or where another spelling of a special token is among them, those of the text as text."""
+        if is_shielded(text, self.special):
+            return found
+        read = zip(found.ids, found.offsets, strict=True)
+        if any(id in self.folds and text[start:stop].strip() != self.folds[id] for id, (start, stop) in read):
+            return self._literal.encode(exchange(text, self.special), add_special_tokens=False)
+        return found
 
     def _encode(self, backend: Any, texts: list[str]) -> list[Any]:
         if len(texts) == 1:

@@ -40,7 +40,12 @@ def make_examples(
         return [alone(number) for number in range(len(rendered))]
     prompt = np.array([len(texts) + own[text] if text else -1 for text in prompts], np.int64)
     spread = Spread(rendered, found)
-    simple = spread.begins_with(prompt, found) if boundary == "split" else np.ones(len(texts), bool)
+    simple = np.ones(len(texts), bool)
+    if boundary == "split":
+        simple = spread.begins_with(prompt, found)
+        for number, one in enumerate(rendered):
+            if one.starts and simple[number]:
+                simple[number] = np.isin(one.starts, spread.start[spread.tokens_of(number)]).all()
     if boundary != "allow":
         simple &= ~spread.any_token(spread.holds_inside(spread.prompt_end))
     decoded = decode([ids.tolist() for ids in np.split(spread.ids, spread.first[1:])])
@@ -111,9 +116,10 @@ class Spread:
         differs = self.ids[self.first[which] + inside] != found.ids[starts[prompt[which]] + inside]
         bad = short | (np.bincount(which[differs], minlength=len(size)) > 0)
         more = size < self.size
-        after = np.zeros(len(size), np.int64)
+        after, until = np.zeros(len(size), np.int64), np.zeros(len(size), np.int64)
         after[more] = self.start[(self.first + size)[more]]
-        return ~bad & (~more | (prompt < 0) | (after >= self.prompt_end))
+        until[size > 0] = self.end[(self.first + size - 1)[size > 0]]  # some tokens swallow the white space behind them
+        return ~bad & ((prompt < 0) | ((~more | (after >= self.prompt_end)) & (until <= self.prompt_end)))
 
     def weights(self) -> np.ndarray:
         """The weight of each token; see `mtjax.data.examples.token_weights`."""

@@ -73,8 +73,8 @@ class Found:
             ),
             "edges": f"white space around texts of {number['edges']:,} records is "
             + ("cut (data.task.strip)" if cut else "trained as given; data.task.strip=True cuts it"),
-            "altered": f"the chat template changes the assistant's text in {number['altered']:,} examples, such as "
-            f"white space that it trims; the first is {first.get('altered')}",
+            "altered": f"the chat template changes or leaves out messages in {number['altered']:,} examples, such "
+            f"as white space that it trims; the first is {first.get('altered')}",
             "marks": "the {% generation %} marks of the chat template differ from the targets, which are trained, in "
             f"{number['marks']:,} examples; the first: {first.get('marks')}",
             "turns": "the chat template renders turns differently once others follow (such as without their thoughts): "

@@ -24,7 +24,7 @@ from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 
 CHECKED = 64  # Examples per source whose prompt is tokenised a second time, alone, to see that it has the same ids.
-FORMAT = 3  # Raised when the same input gives another index than before, so that old files are not read.
+FORMAT = 4  # Raised when the same input gives another index than before, so that old files are not read.
 PIECE = 1024  # Problems that are tokenised together; enough for the tokenizer to use all cores.
 
 
@@ -77,9 +77,9 @@ def _finish(columns: dict[str, Column], about: dict[str, Any]) -> dict[str, Any]
 def _index_of(columns: dict[str, Column], about: dict[str, Any]) -> Index:
     groups: dict[str, dict[str, Column]] = {"": {}, "per_sequence": {}, "per_token": {}}
     for name, column in columns.items():
-        group, _, own = name.rpartition(".")
-        groups[group][own] = column
-    own = groups.pop("")
+        group, _, key = name.rpartition(".")
+        groups[group][key] = column
+    own: dict[str, Any] = groups.pop("")
     names = Names(own.pop("names"), own.pop("name_ends"))
     mapped = not isinstance(own["tokens"], np.ndarray)
     own |= groups | {"sides": about["sides"], "targets": about["targets"], "content": about.get("content")}
@@ -185,10 +185,10 @@ def _examples_of(
     rendered: list[list[Rendered] | Exception] = []
     for problem in problems:
         try:
-            texts = list(task.render(found.look(problem), tokenizer))
-            if len(texts) % task.sides:
-                raise ValueError(f"{len(texts)} texts; expected {task.sides} for each example")
-            rendered.append(texts)
+            own = list(task.render(found.look(problem), tokenizer))
+            if len(own) % task.sides:
+                raise ValueError(f"{len(own)} texts; expected {task.sides} for each example")
+            rendered.append(own)
         except Exception as error:
             rendered.append(error)
     pairs = zip(problems, rendered, strict=True)
@@ -199,12 +199,14 @@ def _examples_of(
         try:
             if isinstance(texts, Exception):
                 raise texts
-            examples = []
-            own = list(itertools.islice(made, len(texts)))
+            examples: list[list[Example]] = []
+            all_sides = list(itertools.islice(made, len(texts)))
             for start in range(0, len(texts), task.sides):
-                sides, some = own[start : start + task.sides], texts[start : start + task.sides]
-                if wrong := next((side for side in sides if isinstance(side, Exception)), None):
-                    raise wrong
+                some, sides = texts[start : start + task.sides], list[Example]()
+                for side in all_sides[start : start + task.sides]:
+                    if isinstance(side, InputError):
+                        raise side
+                    sides.append(side)
                 for text, side in zip(some, sides, strict=True) if check > 0 and fit.boundary == "raise" else ():
                     check_boundary(text, side, tokenizer)
                 found.remark(some, sides[0].id)

@@ -31,6 +31,9 @@ class Message:
         return self == Message(self.role, self.content)
 
 
+_KEYS = tuple(field.name for field in dataclasses.fields(Message))
+
+
 def read_messages(value: Any, where: str, key: str = "messages") -> tuple[Message, ...]:
     """The messages that a record holds under `key`, in any order of speakers; null keys count as missing.
 
@@ -50,7 +53,7 @@ def _message(value: Any, where: str, name: str) -> Message:
         raise InputError(f"{where}: {name} is {value!r:.80}; expected an object; fix the record")
     here = f"{where}: {name}"
     value = {key: item for key, item in value.items() if item is not None}
-    refuse_unknown(value, tuple(field.name for field in dataclasses.fields(Message)), here)
+    refuse_unknown(value, _KEYS, here)
     if "role" not in value:
         raise InputError(f"{here}: no 'role' in keys {sorted(value)}; expected it in every message; fix the record")
     calls = value.pop("tool_calls", [])

@@ -136,12 +136,12 @@ def conversation_pair(
     for name, side in (("chosen", chosen), ("rejected", rejected)):
         check_conversation(side, where, name)
     context, *sides = part(chosen, rejected, where)
-    texts = [side[-1].content for side in sides]
+    better, worse = (side[-1].content for side in sides)
     question = next(message.content for message in (*context, *sides[0]) if message.role == "user")
     if all(len(side) == 1 and side[0].is_plain for side in sides):
         plain = len(context) == 1 and context[0].role == "user" and context[0].is_plain
-        return question, () if plain else context, Pair("", *texts)
-    return question, context, Pair("", *texts, chosen_messages=sides[0], rejected_messages=sides[1])
+        return question, () if plain else context, Pair("", better, worse)
+    return question, context, Pair("", better, worse, chosen_messages=sides[0], rejected_messages=sides[1])
 
 
 AS_GIVEN = ("arguments", "tools")  # Keys whose values keep their nulls, which mean something to a tool.
@@ -152,10 +152,15 @@ def without_nulls(value: Any, keep: Collection[str] = AS_GIVEN) -> Any:
 
     Values of the keys in `keep` stay as they are.
     """
+    if isinstance(value, str):  # most values are; this is fast
+        return value
     if isinstance(value, Mapping):
         kept = {key: item for key, item in value.items() if item is not None}
         return {key: item if key in keep else without_nulls(item, keep) for key, item in kept.items()}
     return [without_nulls(item, keep) for item in value] if isinstance(value, list | tuple) else value
+
+
+_KEYS = tuple(sorted({"id", "source"}.union(*SCHEMAS.values())))
 
 
 class UnknownKeys(InputError):
@@ -181,7 +186,7 @@ def problem_from_record(record: Any, where: str, *, id: str = "") -> Problem:
     record = without_nulls(record)
     if isinstance(number := record.get("id"), int) and not isinstance(number, bool):
         record["id"] = str(number)
-    refuse_unknown(record, tuple(sorted({"id", "source"}.union(*SCHEMAS.values()))), where)
+    refuse_unknown(record, _KEYS, where)
     keys = set(record)
     marks = {"messages": "messages", "completion": "completion", "chosen": "preference", "rejected": "preference"}
     schema = next((name for mark, name in marks.items() if mark in keys), "solutions")

@@ -1,6 +1,7 @@
 """The data report: what the data of a run came to, and what of it is refused."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,8 @@ from mtjax.data.packing import Rows, pack
 from mtjax.errors import InputError
 
 SAMPLE = 4096  # Examples that are packed a second time to see whether `max_segments` leaves rows empty.
+QUANTILES = (0.0, 0.1, 0.5, 0.9, 0.99, 1.0)  # Of the lengths in a report.
+FEW_TOKENS = 1 << 24  # Data of so many tokens are read through for the quantiles of their targets.
 EMPTY = 0.1  # Share of row positions that a larger `max_segments` must fill to be worth a note.
 
 
@@ -25,6 +28,7 @@ class Report(NamedTuple):
     packing_efficiency: float  # share of row positions that hold a token; pairs have two rows
     notes: tuple[str, ...]  # sentences, such as the first record skipped and how long the examples are
     epochs: str = ""  # how many steps an epoch has, of each source
+    lengths: Mapping[str, tuple[int, ...]] = MappingProxyType({})  # `QUANTILES` of tokens and targets of an example
 
     def __str__(self) -> str:
         counts = self.counts._asdict() | {"unknown": 0}  # not examples; a note has them
@@ -45,7 +49,7 @@ def make_report(index: Index, packed: Rows, config: Any, epochs: str) -> Report:
     length, counts = config.sequence_length, index.counts
     tokens, full = len(index.tokens), len(index.tokens) / (packed.number * index.sides * length)
     shortened = counts.dropped + counts.truncated > 0
-    lengths = length_note(index, length) if shortened else ""
+    lengths = length_note(index, length, config.truncation) if shortened else ""
     made = len(index.ids) + counts.made
     if counts.dropped > config.max_dropped * made:
         raise InputError(
@@ -63,10 +67,19 @@ def make_report(index: Index, packed: Rows, config: Any, epochs: str) -> Report:
     own = [*index.notes, *([lengths] if shortened else []), *([unknown] if counts.unknown else [])]
     if config.pack and full < 1 - EMPTY and (better := segments_note(index, packed, length, config.segments)):
         own.append(better)
-    return Report(len(index.ids), packed.number, counts, tokens, targets / max(tokens, 1), full, tuple(own), epochs)
+    needed = index.lengths.max(axis=1) if index.needed is None else np.asarray(index.needed)
+    sizes = {"tokens, before truncation": needed}
+    if tokens <= FEW_TOKENS:  # else all weights would have to be read
+        offsets, counted = np.asarray(index.offsets), np.asarray(index.weights) != 0
+        counted[offsets[:-1]] = False
+        per_sequence = np.add.reduceat(counted, offsets[:-1], dtype=np.int64).reshape(-1, index.sides)
+        sizes["targets"] = per_sequence.max(axis=1)
+    quantiles = {name: tuple(int(np.ceil(q)) for q in np.quantile(size, QUANTILES)) for name, size in sizes.items()}
+    share = targets / max(tokens, 1)
+    return Report(len(index.ids), packed.number, counts, tokens, share, full, tuple(own), epochs, quantiles)
 
 
-def length_note(index: Index, length: int) -> str:
+def length_note(index: Index, length: int, truncation: str = "drop") -> str:
     """How long the examples are before `data.truncation`, and which length to set."""
     needed = index.lengths.max(axis=1) if index.needed is None else np.asarray(index.needed)
     median, most, longest = (int(np.ceil(value)) for value in np.quantile(needed, [0.5, 0.9, 1]))
@@ -74,8 +87,9 @@ def length_note(index: Index, length: int) -> str:
     text = f"{over:,} examples are longer than data.sequence_length={length}"
     return (
         f"{text} (median {median:,} tokens, 90 % up to {most:,}, longest {longest:,}): set data.sequence_length="
-        f"{longest} to keep all" + (f", {most} to keep 90 %" if most > length else "") + ", or data.truncation=left or "
-        "keep to shorten them"
+        f"{longest} to keep all"
+        + (f", {most} to keep 90 %" if length < most < longest else "")
+        + (", or data.truncation=left or keep to shorten them" if truncation == "drop" else "")
     )
 
 

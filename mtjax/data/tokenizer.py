@@ -222,7 +222,10 @@ def _from_transformers(name: str, fast: Any) -> Tokenizer:
     backend.no_padding()
     # Only our arithmetic vocabulary refuses what it does not hold; others spell it in bytes or as <unk>.
     refused = fast.unk_token_id if fast.unk_token == UNKNOWN else None
-    special = tuple(sorted(token.content for token in backend.get_added_tokens_decoder().values() if token.special))
+    added = backend.get_added_tokens_decoder().items()
+    # Special tokens that are looked for in the normalised text: other spellings of them may be found, too.
+    folds = {id: token.content for id, token in added if token.special and token.normalized and backend.normalizer}
+    special = tuple(sorted(token.content for _, token in added if token.special))
 
     wants_bos = fast.bos_token_id is not None and fast("a")["input_ids"][:1] == [fast.bos_token_id]
     end_id = template_end(fast)
@@ -235,7 +238,7 @@ def _from_transformers(name: str, fast: Any) -> Tokenizer:
         bos_id=fast.bos_token_id if wants_bos else None,
         end_id=end_id,
         end_ids=tuple(dict.fromkeys((end_id, fast.eos_token_id))),
-        encode=Encoder(backend, special, refused),
+        encode=Encoder(backend, special, refused, folds),
         decode=Decoder(backend),
         save=lambda folder: save_tokenizer(fast, end_id, pathlib.Path(folder)),
         render_chat=template.render,

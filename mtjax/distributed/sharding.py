@@ -25,6 +25,8 @@ RULES: dict[str, str | tuple[str, ...] | None] = {
     "kv_heads": "tensor",
     "head_dim": None,
     "mlp": "tensor",
+    "experts": "expert",
+    "expert_embed": ("fsdp", "context"),  # width D of an expert's weight, beside the axis that splits experts
     "norm": None,  # width D of a norm's scale: small, kept whole
     "activation": None,  # width D of an activation
 }
@@ -44,7 +46,7 @@ class MeshSpec:
     fsdp: int = 1  # Ways to split parameters and optimizer state; rows are split over it too.
     tensor: int = 1  # Ways to split heads, hidden width and vocabulary; must divide the key/value heads.
     context: int = 1  # Ways to split the time of long rows; parameters and optimizer state are split over it too.
-    expert: int = 1  # No model here has experts yet: until one does, this axis splits rows and state, as `fsdp` does.
+    expert: int = 1  # Ways to split the experts of a mixture; rows too, and the rest of the state as `fsdp` does.
     across_slices: Literal["data", "fsdp"] = "data"
     """Which axis crosses the slow network between TPU slices; a multiple of their number."""
     split_torus: bool = False

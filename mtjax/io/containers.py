@@ -77,6 +77,10 @@ class Cells(dict[str, Any]):
     """A row of a CSV or TSV file: every value is a text, also numbers and lists."""
 
 
+class Columns(dict[str, Any]):
+    """A row of a Parquet or Arrow file, in which a key that other rows have is null, at any depth."""
+
+
 Row = tuple[Any, str, str]
 """A record, where it stands (`data/a.jsonl:3` or `data/a.parquet: record 2`) and a name for it (`a.jsonl:3`).
 
@@ -207,7 +211,7 @@ def _arrow_rows(file: str, parquet: bool) -> Iterator[dict[str, Any]]:
         if parquet:
             with pyarrow.parquet.ParquetFile(file) as opened:
                 for batch in opened.iter_batches(batch_size=1024):
-                    yield from batch.to_pylist()
+                    yield from map(Columns, batch.to_pylist())
             return
         with pyarrow.memory_map(file) as mapped:
             try:
@@ -216,7 +220,7 @@ def _arrow_rows(file: str, parquet: bool) -> Iterator[dict[str, Any]]:
                 table = pyarrow.ipc.open_file(mapped)
                 batches = map(table.get_batch, range(table.num_record_batches))
             for batch in batches:
-                yield from batch.to_pylist()
+                yield from map(Columns, batch.to_pylist())
     except (pyarrow.ArrowException, OSError) as error:
         raise InputError(f"'{file}' is damaged ({str(error)[:100]}); fetch it again") from error
 

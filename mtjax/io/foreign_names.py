@@ -63,6 +63,12 @@ data.task:NAME <- task task_type | `python -m mtjax.list task`
 --model.heads <- num_attention_heads n_heads num_heads n_head num_query_heads
 --model.kv_heads <- num_key_value_heads n_kv_heads num_kv_heads
 --model.mlp_width <- intermediate_size d_ff ffn_dim mlp_dim hidden_dim
+model.adapter:lora --model.adapter.rank=RANK <- lora_r lora_rank lora_dim use_lora use_peft peft_type adapter
+model.adapter:lora --model.adapter.alpha=ALPHA <- lora_alpha
+model.adapter:lora --model.adapter.dropout=SHARE <- lora_dropout
+model.adapter:lora --model.adapter.targets NAMES <- target_modules lora_target_modules lora_target lora_modules
+model.adapter:lora --model.adapter.dora <- use_dora
+model.adapter:lora --model.adapter.rslora <- use_rslora
 --model.tied <- tie_word_embeddings tie_embeddings
 --mesh.tensor <- tensor_parallel tensor_parallel_size tp tp_size tensor_model_parallel_size ici_tensor_parallelism
 --mesh.fsdp <- fsdp fsdp_size ici_fsdp_parallelism dp_shard

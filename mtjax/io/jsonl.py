@@ -175,9 +175,9 @@ def decode(record: Any, kind: type[Record], where: str, way_out: str = "fix the 
     if not isinstance(record, Mapping):
         raise InputError(f"{where}: got {record!r:.80}; expected an object with {', '.join(fields)}")
     refuse_unknown(record, fields, where)
-    for name, hint in fields.items():  # some hold a tuple of another dataclass
-        items, parts = record.get(name), typing.get_args(hint)
-        if isinstance(items, list | tuple) and parts and dataclasses.is_dataclass(parts[0]):
+    for name, items in record.items():  # some hold a tuple of another dataclass
+        parts = typing.get_args(fields[name]) if isinstance(items, list | tuple) else ()
+        if parts and dataclasses.is_dataclass(parts[0]):
             for number, item in enumerate(items):
                 if isinstance(item, Mapping):
                     refuse_unknown(item, _fields(parts[0]), f"{where}: {name}[{number}]")  # type: ignore[arg-type]

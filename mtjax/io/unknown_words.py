@@ -30,7 +30,8 @@ def answer(said: str, given: Sequence[str], names: dict[str, Any]) -> str:
     text = re.sub(r"\s+", " ", " ".join(line for line in lines if set(line) - set("─- ")))
     # What the user can use begins after tyro's headline and ends before its pointer to the help text.
     text = re.split(r" Argument helptext:| For full helptext,", text)[0]
-    if unknown := re.match(r"Unrecognized options Unrecognized options: (.*?)( Available subc| Perhaps you|$)", text):
+    ends = r" \(applied to| Available subc| Perhaps you|$"
+    if unknown := re.match(rf"Unrecognized options Unrecognized (?:or misplaced )?options: (.*?)({ends})", text):
         listed = re.search(r"Available subcommands: ([\w.:, ]*?)(?= Perhaps| Arguments similar|$)", text)
         near = re.search(
             r"(?:Perhaps you meant|Arguments similar to [^:]*(?:=\S*)?): (--.*?)(?= Arguments similar|$)", text
@@ -101,11 +102,11 @@ def _unknown_setting(word: str, near: str, choices: Sequence[str], names: dict[s
             return f"{name} is chosen by a word without dashes: {part}:{value.lower() or of_part[0]}"
         return f"{name}={value}: {_right_choice(part, value, of_part)}"
     if name in re.split(r"[ ,]+", near)[:2]:  # both forms of a switch
-        of = re.search(r" in .*?((?:[\w.]+:\w+ )+)--help", near)
+        of = dict.fromkeys(re.findall(r" ((?:[\w.]+:\w+ )+)--help", re.split(r" --(?!help)", near)[0]))
         name = re.sub(r"\bno_(?=\w+$)", "", name)
-        return (
-            f"{name} is a setting of another choice{f', {of[1].strip()}' if of else ''}: choose that, or leave it out"
-        )
+        others = f"other choices, such as {' or '.join(map(str.strip, of))}" if len(of) > 1 else "another choice"
+        others += f", {next(iter(of)).strip()}" if len(of) == 1 else ""
+        return f"{name} is a setting of {others}: choose {'one' if len(of) > 1 else 'that'}, or leave it out"
     if ours := our_setting(name, lambda other: other in names or is_part(other, names)):
         return f"unknown setting {name}; here it is {ours}"
     if near:

@@ -40,6 +40,11 @@ def mined_mistakes(
     """
     about = _about(path)
     for mined in read_mined(path):
+        if len(mined.messages) > 1 or mined.tools:
+            raise InputError(
+                f"problem {mined.id!r} answers {len(mined.messages)} messages, and a record of a mistake holds a "
+                "question alone; train on the mined solutions themselves (data.source:mined), without --mistakes"
+            )
         known = {"problem_id": mined.id, "question": mined.question, "answer": mined.answer, **about}
         if "solution" in kinds:
             yield from _pairs(mined, known, pairs_per_problem, seed)

@@ -126,6 +126,11 @@ def usable_solutions(problem: Problem) -> list[tuple[str, str]]:
     state another number than the problem's answer, admit errors, or have a false equation. The answer is the problem's,
     or else the number that the solution states as its answer (`#### 18`): the last number of a text is none.
     """
+    if len(problem.messages) > 1 or problem.tools:
+        raise InputError(
+            f"{problem.place}: the context has {len(problem.messages)} messages, and a record of a mistake holds a "
+            "question alone; leave such problems out of the source"
+        )
     texts = [*problem.right, *(pair.chosen for pair in problem.pairs if pair.kind == "full" and not pair.context)]
     out = []
     for text in dict.fromkeys(texts):

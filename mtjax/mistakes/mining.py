@@ -95,7 +95,8 @@ def checked(problem: Problem, gold: str, attempt: ProblemSamples) -> MinedProble
         found[key] = Solution(**(about | {"withheld": why}))
     return MinedProblem(
         number=attempt.number, id=problem.id, question=problem.question, answer=gold, source=problem.source,
-        drawn=len(attempt.samples), solutions=tuple(found.values()), note=attempt.note,
+        drawn=len(attempt.samples), solutions=tuple(found.values()), note=attempt.note, messages=problem.messages,
+        tools=problem.tools,
     )  # fmt: skip
 
 

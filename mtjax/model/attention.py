@@ -1,5 +1,6 @@
 """Attention: masks, plain attention, and `packed_attention`, which calls the kernel of the platform."""
 
+import functools
 import math
 from typing import Any
 
@@ -131,7 +132,7 @@ def packed_attention(
             return attend(query, key, value, packed_mask(segments, window, own, first), scalar, config.score_cap)
         if choice.name == "triton":
             return kernels.triton_attend(query, key, value, segments, choice.interpret, scalar)
-        calls = [lambda *rest, kernel=kernel: kernels.splash_attend(kernel, *rest, scalar) for kernel in made]
+        calls = [functools.partial(kernels.splash_attend, kernel, scalar=scalar) for kernel in made]
         rest = (query, key, value, own, segments)
         return calls[0](*rest) if len(calls) == 1 else jax.lax.cond(window < length, *calls, *rest)
 

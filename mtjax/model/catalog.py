@@ -7,9 +7,10 @@ from typing import Any, Literal
 from jax.sharding import Mesh
 
 from mtjax.errors import InputError, note, suggest
-from mtjax.model import huggingface, smollm2
+from mtjax.model import huggingface, peft, smollm2
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.export import KEPT, Origin, read_origin
+from mtjax.model.fingerprint import fingerprint_of
 from mtjax.model.sizes import SIZES
 from mtjax.model.weights import not_a_folder
 from mtjax.types import LanguageModel, Params
@@ -64,28 +65,71 @@ def _from_hub(name: str) -> pathlib.Path:
 
 
 def load_model(
-    name: str, *, mesh: Mesh | None = None, dtype: Literal["float32", "bfloat16"] | None = None
+    name: str,
+    *,
+    mesh: Mesh | None = None,
+    dtype: Literal["float32", "bfloat16"] | None = None,
+    storage: Literal["float32", "bfloat16"] = "float32",
 ) -> tuple[LanguageModel, Params]:
-    """Find and load the model called `name`; see `find_model` and `huggingface.load`. InputError as there."""
+    """Find and load the model called `name`; see `find_model` and `huggingface.load`. InputError as there.
+
+    A folder with a PEFT adapter gives the adapted model of its base, `{"base": ..., "adapter": ...}`.
+    """
     place = find_model(name)
-    if isinstance(place, pathlib.Path):
-        return huggingface.load(place, mesh=mesh, dtype=dtype)
-    return smollm2.load_smollm2(mesh=mesh, dtype=dtype)
+    if not isinstance(place, pathlib.Path):
+        return smollm2.load_smollm2(mesh=mesh, dtype=dtype, storage=storage)
+    if peft.is_adapter(place):
+        model, params = load_model(_base(place), mesh=mesh, dtype=dtype, storage=storage)
+        return peft.load_adapter(place, model, params, mesh=mesh, fingerprint=fingerprint_of)
+    return huggingface.load(place, mesh=mesh, dtype=dtype, storage=storage)
+
+
+def _base(place: pathlib.Path) -> str:
+    """The base of an adapter, which must be a model that is found and is not an adapter itself."""
+    base = peft.base_of(place)
+    try:
+        found = find_model(base)
+    except InputError as error:
+        raise InputError(
+            f"{place} is an adapter of {base!r:.200}, which is not here: {error}. Or set base_model_name_or_path in "
+            f"{place / peft.CONFIG} to where the base model is now"
+        ) from error
+    if isinstance(found, pathlib.Path) and peft.is_adapter(found):
+        raise InputError(f"{place} is an adapter of {base!r:.200}, which is an adapter too; merge that one first")
+    return base
+
+
+def _plain(name: str) -> pathlib.Path | str:
+    """As `find_model`, with the base in place of an adapter."""
+    place = find_model(name)
+    return find_model(_base(place)) if isinstance(place, pathlib.Path) and peft.is_adapter(place) else place
+
+
+def tokenizer_of(name: str) -> str:
+    """Where the tokenizer of the model called `name` is: with it, or with the base of an adapter that has none."""
+    place = find_model(name)
+    if not isinstance(place, pathlib.Path) or not peft.is_adapter(place):
+        return name
+    return name if (place / "tokenizer_config.json").is_file() else _base(place)
 
 
 def end_ids(name: str) -> tuple[int, ...]:
     """Ids that end a text by the model's own files, beside its tokenizer's end token; empty where there are none."""
-    place = find_model(name)
+    place = _plain(name)
     return huggingface.end_ids(place) if isinstance(place, pathlib.Path) else ()
 
 
 def origin(name: str) -> Origin | None:
     """What an export keeps of the checkpoint called `name`; None for the packaged model. InputError as in `load`."""
-    place = find_model(name)
-    return read_origin(place, name) if isinstance(place, pathlib.Path) else None
+    place = _plain(name)
+    called = name if place == find_model(name) else peft.base_of(pathlib.Path(name).expanduser())
+    return read_origin(place, called) if isinstance(place, pathlib.Path) else None
 
 
 def model_config(name: str) -> DecoderConfig:
-    """The shape of the model called `name`, without reading its parameters. InputError as in `find_model`."""
-    place = find_model(name)
+    """The shape of the model called `name`, of an adapter that of its base, without reading its parameters.
+
+    InputError as in `find_model`.
+    """
+    place = _plain(name)
     return huggingface.read_config(place) if isinstance(place, pathlib.Path) else SIZES["smollm2-135m"]

@@ -13,8 +13,11 @@ from jaxtyping import Array, Float, Int
 from mtjax.distributed.sharding import constrain
 from mtjax.errors import InputError
 from mtjax.model import attention, rope
+from mtjax.model.adapters import AnyAdapter
 from mtjax.model.kernels import Asked
 from mtjax.model.layers import MLP, Activation, Dense, Norm, RMSNorm
+from mtjax.model.mixture import Experts, Mixture
+from mtjax.types import Routing
 from mtjax.validation import PositiveInt, check_types
 
 UNROLL_LAYERS = 4  # a loop over so few layers costs more than it saves
@@ -35,6 +38,7 @@ class DecoderConfig:
     kv_heads: PositiveInt = 4  # Key and value heads, G; divides `heads`.
     head_dim: PositiveInt = 16  # Width of a head, K; even. `heads * head_dim` need not equal `width`.
     mlp_width: PositiveInt = 192  # Hidden width of the gated MLP, F.
+    mixture: Mixture | None = None  # Experts in place of the MLP.
     activation: Activation = "silu"  # Of the gate in the MLP; "gelu_tanh" is GELU's approximation (Gemma).
     rope_theta: Theta = 10_000.0  # Base of the rotary frequencies.
     rope_scaling: rope.RopeScaling | None = None  # Stretch of the rotary frequencies, if any.
@@ -65,6 +69,8 @@ class DecoderConfig:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of activations and products; parameters, norms, softmax and logits stay float32."""
     init_scale: NonNegative = 0.02  # Standard deviation of initial matrices.
+    adapter: AnyAdapter = None
+    """Small matrices that are trained in place of the model's own, which stay as they are; None trains all."""
 
     def __post_init__(self) -> None:
         check_types(self, "model")
@@ -84,6 +90,26 @@ class DecoderConfig:
             )
         if self.window_layers is not None and len(self.window_layers) != self.layers:
             raise InputError(f"model.window_layers names {len(self.window_layers)} layers, the model has {self.layers}")
+
+    @property
+    def blocks(self) -> tuple[bool, ...]:
+        """Which blocks of a scanned group are mixtures; one block where all layers are alike.
+
+        Layers are scanned in groups of the shortest pattern that repeats: (False, True) where every second is one.
+        """
+        if self.mixture is None:
+            return (False,)
+        kinds = tuple(layer not in self.mixture.dense_layers for layer in range(self.layers))
+        fits = lambda size: self.layers % size == 0 and kinds == kinds[:size] * (self.layers // size)
+        return kinds[: next(size for size in range(1, self.layers + 1) if fits(size))]
+
+    @property
+    def idle(self) -> int:
+        """Parameters that a token does not use: those of experts that it is not routed to."""
+        if self.mixture is None:
+            return 0
+        sparse = sum(self.blocks) * (self.layers // len(self.blocks))
+        return sparse * 3 * self.width * self.mixture.width * (self.mixture.experts - self.mixture.per_token)
 
     @property
     def windows(self) -> tuple[int, ...]:
@@ -128,12 +154,14 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """One layer: attention, then the MLP, each normed where `norm_places` says and added to the stream."""
+    """One layer: attention, then MLP or experts, each normed where `norm_places` says and added to the stream."""
 
     config: DecoderConfig
+    sparse: bool = False
 
     @nn.compact
     def __call__(self, x: Any, window: Any, cache: Any, place: dict[str, Any]) -> tuple[Any, Any]:
+        """The stream after this layer; the cache, and how tokens were routed (None without experts)."""
         c = self.config
 
         def norm(name: str, x: Any, where: str) -> Any:
@@ -141,9 +169,33 @@ class Block(nn.Module):
 
         seen, cache = Attention(c, name="attention")(norm("attention_norm", x, "before"), window, cache, place)
         x = constrain(x + norm("attention_post_norm", seen, "after"), "batch", "length", "activation")
-        mlp = MLP(c.width, c.mlp_width, c.activation, c.init_scale, name="mlp")
-        x = x + norm("mlp_post_norm", mlp(norm("mlp_norm", x, "before")), "after")
-        return constrain(x, "batch", "length", "activation"), cache
+        inner, routing = norm("mlp_norm", x, "before"), None
+        if self.sparse and c.mixture is not None:
+            experts = Experts(c.mixture, c.width, c.activation, c.init_scale, name="experts")
+            out, routing = experts(inner, place["segments"])
+        else:
+            out = MLP(c.width, c.mlp_width, c.activation, c.init_scale, name="mlp")(inner)
+        x = x + norm("mlp_post_norm", out, "after")
+        return constrain(x, "batch", "length", "activation"), (cache, routing)
+
+
+class Group(nn.Module):
+    """Layers of several kinds, one after the other, which the decoder repeats; `block` makes one of them."""
+
+    config: DecoderConfig
+    block: Any
+
+    @nn.compact
+    def __call__(self, x: Any, windows: Any, caches: Any, place: dict[str, Any]) -> tuple[Any, Any]:
+        """As `Block`, with one more axis in front of windows, caches and routing."""
+        out = []
+        for number, sparse in enumerate(self.config.blocks):
+            own = jax.tree.map(lambda leaf, number=number: leaf[number], (windows, caches))
+            x, made = self.block(self.config, sparse, name=f"block_{number}")(x, *own, place)
+            out.append(made)
+        stack = lambda *leaves: jnp.stack(leaves)
+        caches = jax.tree.map(stack, *(cache for cache, _ in out))
+        return x, (caches, jax.tree.map(stack, *(routing for _, routing in out if routing is not None)))
 
 
 class Decoder(nn.Module):
@@ -154,8 +206,8 @@ class Decoder(nn.Module):
     @nn.compact
     def __call__(
         self, tokens: Int[Array, "B T"], positions: Int[Array, "B T"], segments: Int[Array, "B T"] | None, cache: Any
-    ) -> tuple[Float[Array, "B T D"], Any]:
-        """Final hidden states; with a cache (then `segments` is None), the cache after these tokens too."""
+    ) -> tuple[Float[Array, "B T D"], Any, Routing | None]:
+        """Final hidden states, the cache after these tokens (then `segments` is None), and the routing of experts."""
         c = self.config
         dtype = jnp.dtype(c.dtype)
         table = self.param("embedding", nn.initializers.normal(c.init_scale), (c.vocab_size, c.width)).astype(dtype)
@@ -176,13 +228,21 @@ class Decoder(nn.Module):
         if c.remat != "none":
             policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable if c.remat == "dots" else None
             block = nn.remat(Block, policy=policy, prevent_cse=False)
-        layers = nn.scan(
-            block,
+        kinds = c.blocks
+        groups = c.layers // len(kinds)
+        scanned: Any = nn.scan(
+            block if len(kinds) == 1 else Group,
             variable_axes={"params": 0},
             split_rngs={"params": True},
             in_axes=(0, 0, nn.broadcast),
-            length=c.layers,
-            unroll=c.layers if c.layers <= UNROLL_LAYERS else 1,
+            length=groups,
+            unroll=groups if groups <= UNROLL_LAYERS else 1,
         )
-        x, cache = layers(c, name="layers")(x, jnp.asarray(c.windows, jnp.int32), cache, place)
-        return RMSNorm(c.norm_eps, c.norm, name="final_norm")(x), cache
+        by_layer = (jnp.asarray(c.windows, jnp.int32), cache)
+        if len(kinds) == 1:
+            x, (cache, routing) = scanned(c, kinds[0], name="layers")(x, *by_layer, place)
+        else:
+            by_group = jax.tree.map(lambda leaf: leaf.reshape(groups, len(kinds), *leaf.shape[1:]), by_layer)
+            x, out = scanned(c, block, name="layers")(x, *by_group, place)
+            cache, routing = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), out)
+        return RMSNorm(c.norm_eps, c.norm, name="final_norm")(x), cache, routing

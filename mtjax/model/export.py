@@ -19,7 +19,9 @@ from mtjax.errors import InputError, note
 from mtjax.io.files import atomic_folder
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.families import FAMILIES, config_to_json
-from mtjax.model.families.tensors import Entry, hub_tensors, whole_to_hub
+from mtjax.model.families.tables import Entry
+from mtjax.model.families.tensors import hub_tensors, whole_to_hub
+from mtjax.model.language_model import without_adapter
 from mtjax.model.weights import INDEX, SINGLE, open_tensors, read_json
 from mtjax.types import LanguageModel, Params
 
@@ -78,7 +80,7 @@ def save(
 
     Args:
         path: the folder to make, which is returned.
-        model, params: the decoder and its parameters.
+        model, params: the decoder and its parameters; an adapter is merged.
         tokenizer: a `mtjax.data.tokenizer.Tokenizer`, saved along; its ids go into the configs.
         dtype: type of the weights on disk; None is that of each tensor of `origin`, or float32 without one.
         file_bytes: split into files of at most this size; None is the 5 GB of the hub.
@@ -89,6 +91,7 @@ def save(
         InputError: the folder holds something else; no Hugging Face family has this shape (`families.family_of`).
     """
     folder = check_place(path, model)
+    model, params = without_adapter(model, params)
     types = {} if origin is None or dtype is not None else origin.types
     stored = [name for name, _ in Counter(types.values()).most_common(1)]
     usual: str = dtype or (stored[0] if stored else "float32")

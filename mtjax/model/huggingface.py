@@ -12,7 +12,8 @@ from mtjax.errors import InputError, note
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.export import Origin, check_place, read_origin, save
 from mtjax.model.families import FAMILIES, config_from_json, config_to_json
-from mtjax.model.families.tensors import EMBEDDING, HEAD, read_params
+from mtjax.model.families.tables import EMBEDDING, HEAD
+from mtjax.model.families.tensors import read_params
 from mtjax.model.language_model import make_language_model
 from mtjax.model.weights import INDEX, check_folder, equal_tensors, has_weights, open_tensors, read_json
 from mtjax.types import LanguageModel, Params
@@ -24,9 +25,13 @@ __all__ = [
 
 
 def load(
-    path: str | os.PathLike[str], *, mesh: Mesh | None = None, dtype: Literal["float32", "bfloat16"] | None = None
+    path: str | os.PathLike[str],
+    *,
+    mesh: Mesh | None = None,
+    dtype: Literal["float32", "bfloat16"] | None = None,
+    storage: Literal["float32", "bfloat16"] = "float32",
 ) -> tuple[LanguageModel, Params]:
-    """The model in a local Hugging Face folder, its float32 parameters read straight to their places on the mesh.
+    """The model in a local Hugging Face folder, its parameters read straight to their places on the mesh.
 
     An untied model requires a `lm_head.weight`; one that should be tied and has another head stored is not tied, as in
     transformers 5. What was decided between two sources is said in a note on stderr.
@@ -35,6 +40,7 @@ def load(
         path: folder with `config.json` and `model.safetensors`, or an index and its files.
         mesh: split the parameters by `mtjax.distributed.sharding.RULES`; None puts them on the first device.
         dtype: type to compute in (`DecoderConfig.dtype`); None is float32.
+        storage: type of the parameters; bfloat16 is for those that are not trained.
 
     Raises:
         InputError: a missing folder or file, a corrupt file, another kind of checkpoint (adapter, quantised, GGUF,
@@ -48,7 +54,7 @@ def load(
     config, tensors = _settle_head(config, open_tensors(folder), folder)
     table = FAMILIES[written["model_type"]].table(config)
     model = make_language_model(config if dtype is None else dataclasses.replace(config, dtype=dtype))
-    return model, read_params(model, table, tensors, mesh, str(folder))
+    return model, read_params(model, table, tensors, mesh, str(folder), storage)
 
 
 def read_config(path: str | os.PathLike[str]) -> DecoderConfig:

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from mtjax.errors import InputError
+from mtjax.model.adapters import adapt, merged
 from mtjax.model.attention import positions_of
 from mtjax.model.decoder import Decoder, DecoderConfig
-from mtjax.types import LanguageModel, Params
+from mtjax.types import LanguageModel, Params, Routing
 
 
 def axes_of(config: DecoderConfig) -> dict[str, Any]:
@@ -25,25 +26,35 @@ def axes_of(config: DecoderConfig) -> dict[str, Any]:
     attention["out"] = {"kernel": ("layers", "heads", "head_dim", "embed")}
     for name, own in (("query_norm", "heads"), ("key_norm", "kv_heads")) if config.qk_norm else ():
         attention[name] = {"scale": ("layers", own, "head_dim")} if config.qk_norm_joint else norm
-    wide = {"kernel": ("layers", "embed", "mlp")}
-    mlp = {"gate": wide, "up": wide, "down": {"kernel": ("layers", "mlp", "embed")}}
-    layers = {"attention": attention, "mlp": mlp}
+    wide, narrow = {"kernel": ("layers", "embed", "mlp")}, {"kernel": ("layers", "mlp", "embed")}
+    mlp = {"gate": wide, "up": wide, "down": narrow}
+    expert = ("layers", "experts", "expert_embed", "mlp")
+    experts: dict[str, Any] = {"router": ("layers", "embed", None), "gate": expert, "up": expert}
+    experts["down"] = ("layers", "experts", "mlp", "expert_embed")
+    if config.mixture is not None and config.mixture.shared_width:
+        experts |= {"shared": mlp, "shared_gate": {"kernel": ("layers", "embed", None)}}
+    layers = {"attention": attention}
     for where, after in (("before", ""), ("after", "_post")):
         if config.norm_places in (where, "both"):
             layers |= {f"attention{after}_norm": norm, f"mlp{after}_norm": norm}
+    kinds: tuple[dict[str, Any], ...] = ({"mlp": mlp}, {"experts": experts})
+    blocks = [layers | kinds[sparse] for sparse in config.blocks]
+    layers = blocks[0] if len(blocks) == 1 else {f"block_{number}": own for number, own in enumerate(blocks)}
     axes = {"embed": {"embedding": ("vocab", "embed")}, "layers": layers, "final_norm": {"scale": ("norm",)}}
     return axes if config.tied else axes | {"head": {"kernel": ("embed", "vocab")}}
 
 
 @functools.lru_cache(maxsize=16)
 def make_language_model(config: DecoderConfig) -> LanguageModel:
-    """The functions of a decoder. Equal settings give the same functions, so that compiled programs are shared.
+    """The functions of a decoder, with its adapter. Equal settings give equal functions, so that programs are shared.
 
     >>> model = make_language_model(DecoderConfig(vocab_size=32, width=16, layers=2, heads=2, kv_heads=1, head_dim=8))
     >>> params = jax.eval_shape(model.init, jax.random.key(0))
     >>> params["layers"]["mlp"]["up"]["kernel"].shape
     (2, 16, 192)
     """
+    if config.adapter is not None:
+        return adapt(make_language_model(dataclasses.replace(config, adapter=None)), config.adapter, config)
     network = Decoder(config)
     dtype = jnp.dtype(config.dtype)
 
@@ -64,6 +75,10 @@ def make_language_model(config: DecoderConfig) -> LanguageModel:
 
     def hidden(params: Params, tokens: Int[Array, "B T"], segments: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         return network.apply(body(params), tokens, positions_of(segments), segments, None)[0]
+
+    def routed(params: Params, tokens: Int[Array, "B T"], segments: Int[Array, "B T"]) -> tuple[Array, Routing]:
+        made: Any = network.apply(body(params), tokens, positions_of(segments), segments, None)
+        return made[0], made[2]
 
     def logits(params: Params, hidden: Float[Array, "*N D"]) -> Float[Array, "*N V"]:
         kernel = params["embed"]["embedding"].T if config.tied else params["head"]["kernel"]
@@ -89,6 +104,15 @@ def make_language_model(config: DecoderConfig) -> LanguageModel:
     def decode(
         params: Params, cache: Any, tokens: Int[Array, "B N"], positions: Int[Array, "B N"]
     ) -> tuple[Float[Array, "B N D"], Any]:
-        return network.apply(body(params), tokens, positions, None, cache)
+        return network.apply(body(params), tokens, positions, None, cache)[:2]
 
-    return LanguageModel(config, init, hidden, logits, init_cache, decode, axes_of(config))
+    own = None if config.mixture is None else routed
+    return LanguageModel(config, init, hidden, logits, init_cache, decode, axes_of(config), routed=own)
+
+
+def without_adapter(model: LanguageModel, params: Params) -> tuple[LanguageModel, Params]:
+    """The model with its adapter merged into its matrices, in float32; a model without one as it is."""
+    if model.config.adapter is None:
+        return model, params
+    plain = make_language_model(dataclasses.replace(model.config, adapter=None))
+    return plain, merged(model, plain, params)

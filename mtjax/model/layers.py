@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mtjax.distributed.sharding import constrain, mesh_in_force, ways
+from mtjax.model.adapters import linear
 
 Norm = Literal["scale", "scale_float32", "one_plus"]
 Activation = Literal["silu", "gelu", "gelu_tanh"]
@@ -59,7 +60,7 @@ class Dense(nn.Module):
         lead, size = x.shape[:2], math.prod(self.outputs)
         # Rows and time may only be merged where time is whole on a device.
         rows = (lead[0] * lead[1],) if ways(mesh_in_force(), "length") == 1 else lead
-        y = x.reshape(*rows, -1) @ kernel.reshape(-1, size).astype(x.dtype)
+        y = linear(self, x.reshape(*rows, -1), kernel.reshape(-1, size))
         y = y.reshape(*lead, *self.outputs)
         if self.bias:
             y = y + self.param("bias", nn.initializers.zeros, self.outputs).astype(x.dtype)

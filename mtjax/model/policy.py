@@ -7,10 +7,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax.core.tracers import current_trace as current_jax_trace
 from jaxtyping import Array, Float, Int
 
+from mtjax.errors import InputError
 from mtjax.model.chunked_logits import head_of, map_next_token
-from mtjax.types import Batch, LanguageModel, Params, Policy, TokenScores
+from mtjax.types import Batch, LanguageModel, Params, Policy, Routing, TokenScores
 
 
 def token_scores(
@@ -34,12 +36,37 @@ class ModelPolicy:
     model: LanguageModel
     params: Params
     chunk: int
+    _last: list[Any] = dataclasses.field(default_factory=list, compare=False, repr=False)
 
     def hidden(self, batch: Batch) -> Float[Array, "*B T D"]:
         """Final hidden states; axes before T are rows."""
         rows = lambda x: x.reshape(-1, x.shape[-1])
+        if self.model.routed is not None:
+            return self._routed(batch)[0]
         out = self.model.hidden(self.params, rows(batch.tokens), rows(batch.segments))
         return out.reshape(*batch.tokens.shape, -1)
+
+    def routing(self, batch: Batch) -> Routing:
+        """See `mtjax.types.RoutedPolicy.routing`."""
+        if self.model.routed is None:
+            raise InputError(
+                "the model is no mixture of experts (model.mixture is None), so nothing is routed: leave out the "
+                "regularizers of a router, or take a mixture, such as a checkpoint of Mixtral or Qwen3-MoE"
+            )
+        return self._routed(batch)[1]
+
+    def _routed(self, batch: Batch) -> tuple[Array, Routing]:
+        """Hidden states and routing. Those of the last batch are kept, so that loss and regularizers share a pass."""
+        trace = current_jax_trace()  # a value of an inner trace must not be used outside of it
+        if self._last and self._last[0] is batch.tokens and self._last[1] is batch.segments and self._last[2] == trace:
+            return self._last[3]
+        rows = lambda x: x.reshape(-1, x.shape[-1])
+        assert self.model.routed is not None
+        out, routing = self.model.routed(self.params, rows(batch.tokens), rows(batch.segments))
+        split = lambda x: x.reshape(x.shape[0], *batch.tokens.shape, x.shape[-1])
+        found = out.reshape(*batch.tokens.shape, -1), jax.tree.map(split, routing)
+        self._last[:] = [batch.tokens, batch.segments, trace, found]
+        return found
 
     def map_logits(self, fn: Callable[..., Any], batch: Batch, also: tuple[Any, ...] = ()) -> Any:
         """See `mtjax.types.Policy.map_logits`; `fn` gets the extras that are per token, each `[C]`."""

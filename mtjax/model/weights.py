@@ -131,7 +131,10 @@ def _open(folder: pathlib.Path, file: str, index: Mapping[str, str]) -> dict[str
 def _what_is_there(folder: pathlib.Path) -> str:
     """What the folder holds in place of a model that can be read, and what to do."""
     if any((folder / name).is_file() for name in ADAPTER):
-        return f"the folder holds an adapter, not a model: {_merge(folder)}"
+        return (
+            "the folder holds an adapter, not a model: the commands of mtjax and mtjax.model.catalog.load_model read "
+            f"it with its base; or {_merge(folder)}"
+        )
     for pattern, (what, way_out) in OTHERS.items():
         if file := next(iter(sorted(folder.glob(pattern))), None):
             return f"the folder holds {what} ({file.name}): " + way_out.format(folder=folder, file=file.name)

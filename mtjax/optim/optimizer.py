@@ -82,6 +82,11 @@ def describe_schedule(config: OptimConfig, steps: int, first: int = 1) -> list[s
             f"the warm-up of {warmup:,} steps is longer than the run of {steps:,}, so the rate only reaches "
             f"{rates[peak] / wanted:.0%} of optim.learning_rate={wanted:g}: lower --optim.warmup_steps or raise --steps"
         )
+    elif warmup == steps > 1:
+        found.append(
+            f"the warm-up of {warmup:,} steps takes the whole run, so the schedule never begins: lower "
+            "--optim.warmup_steps or raise --steps"
+        )
     elif warmup and warmup >= end and last < wanted:
         found.append(
             f"the warm-up of {warmup:,} steps leaves no step to the schedule, which ends at step {end:,}, so the rate "

@@ -105,16 +105,18 @@ def _jaxprs(equation: Any) -> Iterator[Any]:
 
 
 def matrix_params(config: DecoderConfig, params: Any) -> int:
-    """Parameters that are multiplied with every token: all, without an embedding that is only looked up."""
-    count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+    """Parameters that are multiplied with a token: without an embedding that is only looked up, and idle experts."""
+    count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params)) - config.idle
     return count if config.tied else count - config.vocab_size * config.width
 
 
-def model_flops(config: DecoderConfig, params: Any, tokens: int, length: int, passes: int) -> float:
+def model_flops(config: DecoderConfig, params: Any, tokens: int, length: int, passes: int, frozen: Any = ()) -> float:
     """What the objective needs of the model, without recomputation: MFU's numerator.
 
     `tokens` are those of the complete batch, all sides of it, in rows of `length`; attention counts causally. A forward
-    pass counts 1 among the `passes`, one with its backward pass 3.
+    pass counts 1 among the `passes`, one with its backward pass 3;
+    of `frozen` parameters the backward pass computes no gradient, which is one pass less.
     """
-    per_token = flops_per_token(matrix_params(config, params), config.layers, config.heads, config.head_dim, length)
+    count = matrix_params(config, params) - (matrix_params(config, frozen) / passes if frozen else 0)
+    per_token = flops_per_token(count, config.layers, config.heads, config.head_dim, length)
     return per_token * tokens * passes / 3

@@ -28,7 +28,7 @@ from mtjax.model.sizes import SIZES
 from mtjax.objectives import with_regularizers
 from mtjax.optim import make_optimizer
 from mtjax.planning.flops import dot_flops, model_flops
-from mtjax.runs.assembly import check_mesh
+from mtjax.runs.mesh_checks import check_mesh
 from mtjax.training import step as stepping
 from mtjax.training.reference import cached_reference, frozen_reference
 from mtjax.types import Batch, LanguageModel
@@ -76,7 +76,8 @@ def plan_program(config: Config, mesh: Mesh, phase: str) -> Planned:
     with jax.set_mesh(mesh):  # which has no devices, so nothing else may run in it
         traced = program.trace(*arguments)
         lowered, flops = traced.lower(), dot_flops(traced.jaxpr.jaxpr, windows=shape.windows)
-    parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(parts["parameters"]))
+    all_of_them = [parts["parameters"], parts.get("frozen base")]
+    parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(all_of_them))
     return Planned(lowered, shape, parameters, flops, parts, *rest)
 
 
@@ -89,17 +90,23 @@ def _train(config: Config, model: LanguageModel, mesh: Mesh) -> Program:
     key = jax.eval_shape(lambda: jax.random.key(0))
     state = jax.eval_shape(lambda key: stepping.init_state(model, optimizer, key), key)
     state = placed(state, stepping.state_shardings(model, optimizer, mesh))
+    held = model.held(state.params)
     batch = placed(batch_shape(config), split_by_rows(mesh))
     tokens, length = math.prod(batch.tokens.shape), batch.tokens.shape[-1]
     objective = with_regularizers(config.objective, config.regularizers)
     gathers = hasattr(objective, "statistics")
-    useful = model_flops(model.config, state.params, tokens, length, 3 + gathers)
+    useful = model_flops(model.config, state.params, tokens, length, 3 + gathers, held)
     compared, other = reference_shape(config, model.config), None
     policy: Any = cached_reference if getattr(config.objective, "needs_reference", False) else None
     if compared is not None:
-        reference = make_language_model(compared)
-        other, policy = _params(reference, mesh), frozen_reference(reference, config.chunk)
-        useful += model_flops(compared, other, tokens, length, 1 + gathers)
+        reference = make_language_model(dataclasses.replace(compared, adapter=None))
+        shared = bool(model.frozen) and config.reference.model in (None, config.init_from)
+        own = held["base"] if shared else _params(reference, mesh)
+        other, policy = None if shared else own, frozen_reference(reference, config.chunk)
+        if shared:
+            of_base = policy
+            policy = lambda params: of_base(params["base"])
+        useful += model_flops(compared, own, tokens, length, 1 + gathers)
     options: dict[str, Any] = {
         "micro_batches": config.micro_batches,
         "mesh": mesh,
@@ -110,12 +117,17 @@ def _train(config: Config, model: LanguageModel, mesh: Mesh) -> Program:
     sides = f"{batch.tokens.shape[1]} x " if batch.tokens.ndim == 3 else ""
     micro = f", in {config.micro_batches} micro-batches" if config.micro_batches > 1 else ""
     words = f"{config.batch_size} rows of {sides}{length:,} tokens{micro}"
+    state = stepping.changing(model, state)
     parts = {"parameters": state.params, "optimizer state": state.opt_state, "reference": other, "batch": batch}
-    return program, (state, batch, key, other), (parts, ("parameters", "optimizer state"), words, tokens, useful)
+    arguments: tuple[Any, ...] = (state, batch, key, other)
+    if held:
+        parts["frozen base"], arguments = held, (*arguments, held)
+    return program, arguments, (parts, ("parameters", "optimizer state"), words, tokens, useful)
 
 
 def _serve(config: Config, model: LanguageModel, mesh: Mesh, phase: str) -> Program:
     """Prefill reads half a row into the cache; decoding adds one token to a full cache."""
+    model = make_language_model(dataclasses.replace(model.config, adapter=None))  # an adapter is merged to decode
     shape, rows, length = model.config, config.batch_size, config.data.sequence_length
     read = length // 2 if phase == "prefill" else 1
     params = _params(model, mesh)
@@ -163,7 +175,7 @@ def shape_of(name: str) -> DecoderConfig:
 def model_shape(config: Config) -> DecoderConfig:
     """The decoder that a run of `config` trains: as in `assembly.make_model`, without loading anything."""
     if config.init_from is not None:
-        own = {name: getattr(config.model, name) for name in ("remat", "dtype", "attention")}
+        own = {name: getattr(config.model, name) for name in ("remat", "dtype", "attention", "adapter")}
         return dataclasses.replace(shape_of(config.init_from), **own)
     if config.data.tokenizer is None:
         raise InputError("data.tokenizer is not set and no init_from to take it from; e.g. --data.tokenizer=bytes")

@@ -72,7 +72,8 @@ def candidates(config: Config, topology: Topology) -> list[tuple[str, Config]]:
     products. It only orders what is compiled.
     """
     shape, hardware, devices, out = model_shape(config), topology.hardware, topology.size, []
-    columns = shape.mlp_width * 3 + shape.head_dim * (shape.heads + shape.kv_heads) * 2
+    hidden = shape.mlp_width if shape.mixture is None else shape.mixture.experts * shape.mixture.width
+    columns = hidden * 3 + shape.head_dim * (shape.heads + shape.kv_heads) * 2
     weights = 2.0 * shape.layers * shape.width * columns
     tokens = config.batch_size * config.data.sequence_length * config.data.task.sides
     divided_by_tensor = (devices, shape.kv_heads, shape.heads, shape.mlp_width, shape.vocab_size)

@@ -5,7 +5,7 @@ import json
 import pathlib
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -20,27 +20,27 @@ from mtjax.data.tasks.base import written_settings
 from mtjax.data.tokenizer import Tokenizer, load_tokenizer
 from mtjax.distributed import hosts
 from mtjax.distributed.placement import own_rows
-from mtjax.distributed.sharding import make_mesh, ways
+from mtjax.distributed.sharding import make_mesh
 from mtjax.errors import InputError
 from mtjax.io.files import write_text
 from mtjax.io.hashing import digest
 from mtjax.model import huggingface
-from mtjax.model.attention import choice_for
+from mtjax.model.fingerprint import fingerprint_of
 from mtjax.model.language_model import make_language_model
 from mtjax.objectives import with_regularizers
 from mtjax.optim import make_optimizer
+from mtjax.runs.adapters import BASE, fitted, kept_base
 from mtjax.runs.folder import prepare_folder
 from mtjax.runs.loading import decoding_of, load_any, origin_of
+from mtjax.runs.mesh_checks import check_mesh
 from mtjax.runs.same_run import made_of
+from mtjax.training.checkpoint import abstract_state, folders_of
 from mtjax.training.live_filter import make_chooser
 from mtjax.training.monitors import HeldOutCoverage, HeldOutLoss
-from mtjax.training.reference import Reference, cached_reference, fingerprint_of, frozen_reference
+from mtjax.training.reference import Reference, cached_reference, frozen_reference
 from mtjax.training.reference_cache import Cache, make_scorer
 from mtjax.training.step import TrainState, check_rows, init_state, make_train_step
 from mtjax.types import LanguageModel, Params, short_repr
-
-TENSOR_SIZES = ("kv_heads", "heads", "mlp_width", "vocab_size")
-"""Sizes of the model that the mesh axis `tensor` splits."""
 
 
 @short_repr
@@ -61,7 +61,8 @@ class Run(NamedTuple):
     held_out: HeldOutLoss | None  # measures loss and metrics on the held-out source
     coverage: HeldOutCoverage | None  # measures pass@k on a held-out source
     origin: huggingface.Origin | None  # what an export keeps of the checkpoint that the run starts from
-    made_of: dict[str, str]  # digests of data, tokenizer and reference, by name
+    made_of: dict[str, str]  # digests of data, tokenizer, reference and base, by name
+    keeps_base: bool  # whether the run folder must hold the base of its adapter, which no name leads to
 
 
 def assemble(config: Config, start: Params | None = None, programs: dict[Any, Any] | None = None) -> Run:
@@ -80,7 +81,7 @@ def assemble(config: Config, start: Params | None = None, programs: dict[Any, An
 
     # Model, optimizer and the state before the first step.
     model, warm, tokenizer = make_model(config, mesh)
-    warm = warm if start is None else start
+    warm = warm if start is None else begin_from(model, start)
     hosts.agree({"tokenizer": tokenizer.fingerprint})
     check_mesh(model, mesh, config.data.sequence_length)
     origin = None
@@ -90,9 +91,15 @@ def assemble(config: Config, start: Params | None = None, programs: dict[Any, An
     optimizer = make_optimizer(config.optim, config.steps)
     seed = jax.random.key(config.seed)
     state = init_state(model, optimizer, seed, mesh, warm)
+    keeps_base = bool(model.frozen) and (config.init_from is None or start is not None)
+    if keeps_base and not config.overwrite:  # a run that goes on has the base that it began with
+        place = folders_of(folder, config.checkpoint.folder)[0].parent
+        held = kept_base(place, abstract_state(state.params[BASE]))
+        state = state if held is None else state._replace(params={**state.params, BASE: held})
 
     # What the objective compares with, data, monitors, step.
-    reference = make_reference(config, model, state.params, tokenizer, mesh, folder)
+    new = warm is None or "adapter" not in warm
+    reference = make_reference(config, model, state.params, tokenizer, mesh, folder, new_adapter=new)
     rows = own_rows(mesh, config.batch_size)
     batches = read_ahead(
         make_batches(
@@ -127,8 +134,9 @@ def assemble(config: Config, start: Params | None = None, programs: dict[Any, An
     choose = make_chooser(config.live_filter, batches, model, config.objective, mesh, config.chunk)
     unseen_of = None if held_out is None else held_out.batches.made_of
     facts = made_of(tokenizer, batches.made_of, unseen_of, coverage, reference.fingerprint)
+    facts |= {BASE: fingerprint_of(state.params[BASE])} if model.frozen else {}
     parts = (config, folder, mesh, model, tokenizer, state, seed, reference, batches, choose)
-    return Run(*parts, programs[key], held_out, coverage, origin, facts)
+    return Run(*parts, programs[key], held_out, coverage, origin, facts, keeps_base)
 
 
 def facts_of(config: Config) -> dict[str, str]:
@@ -143,75 +151,75 @@ def facts_of(config: Config) -> dict[str, str]:
 def make_model(config: Config, mesh: Any) -> tuple[LanguageModel, Params | None, Tokenizer]:
     """The model, warm parameters if any, and the tokenizer."""
     if config.init_from is not None:
-        loaded = load_any(config.init_from, tokenizer=config.data.tokenizer, mesh=mesh, dtype=config.model.dtype)
-        # What a checkpoint does not say, the run does: what the backward pass computes again, and the kernel.
-        said = {"remat": config.model.remat, "attention": config.model.attention}
-        shape = dataclasses.replace(loaded.model.config, **said)
-        return make_language_model(shape), loaded.params, loaded.tokenizer
+        adapter: Any = config.model.adapter
+        loaded = load_any(
+            config.init_from, tokenizer=config.data.tokenizer, mesh=mesh, dtype=config.model.dtype, merge=False,
+            storage="float32" if adapter is None else adapter.base_dtype,
+        )  # fmt: skip
+        # What a checkpoint does not say, the run does: what the backward pass computes again, kernel and adapter.
+        said = {"remat": config.model.remat, "attention": config.model.attention, "adapter": adapter}
+        model = make_language_model(dataclasses.replace(loaded.model.config, **said))
+        return model, fitted(model, loaded.model, loaded.params), loaded.tokenizer
     if config.data.tokenizer is None:
         raise InputError("data.tokenizer is not set and no init_from to take it from; e.g. --data.tokenizer=bytes")
     tokenizer = load_tokenizer(config.data.tokenizer)
     return make_language_model(dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)), None, tokenizer
 
 
-def check_mesh(model: LanguageModel, mesh: Any, length: int) -> None:
-    """Refuse a mesh that does not divide the model or its rows of `length` tokens, and a kernel that cannot do them.
-
-    Raises:
-        InputError: with the sizes, and which setting to change.
-    """
-    config, tensor = model.config, mesh.shape["tensor"]
-    if tensor > config.kv_heads:
-        raise InputError(
-            f"mesh.tensor={tensor} is more than model.kv_heads={config.kv_heads}: each device needs a key/value head "
-            "of its own; lower --mesh.tensor, and split over --mesh.fsdp or --mesh.context instead"
-        )
-    names = ("fsdp", "expert", "context")
-    together = f"mesh {' x '.join(names)} = {' x '.join(str(mesh.shape[name]) for name in names)}"
-    split = [
-        *((f"mesh.tensor={tensor}", tensor, f"model.{x}", getattr(config, x), "") for x in TENSOR_SIZES),
-        (together, ways(mesh, "embed"), "model.width", config.width, ", which they split together"),
-        (
-            f"mesh.context={ways(mesh, 'length')}",
-            ways(mesh, "length"),
-            "data.sequence_length",
-            length,
-            ", which it splits",
-        ),
-    ]
-    for axes, parts, name, size, why in split:
-        if size % parts:
-            raise InputError(f"{axes} does not divide {name}={size}{why}; choose a divisor of it")
-    choice_for(config, length, mesh)
+def begin_from(model: LanguageModel, start: Params) -> Params:
+    """Parameters to start from that a caller gave: those of the model, or those of the base of its adapter."""
+    if not model.frozen or BASE in start:
+        return start
+    return {BASE: jax.tree.map(lambda x: x.astype(model.config.adapter.base_dtype), start)}
 
 
 def make_reference(
-    config: Config, model: LanguageModel, start: Params, tokenizer: Tokenizer, mesh: Any, folder: pathlib.Path
-) -> Reference:
+    config: Config, model: LanguageModel, start: Params, tokenizer: Tokenizer, mesh: Any, folder: pathlib.Path,
+    new_adapter: bool = True,
+) -> Reference:  # fmt: skip
     """What the objective compares with: the run's start or another model, as a frozen copy or as cached log-probs.
 
-    The run folder keeps its fingerprint.
+    The run folder keeps its fingerprint. A reference that has the base of the policy's adapter shares its arrays.
+
+    Args:
+        new_adapter: whether the adapter in `start`, if any, is fresh: then the base alone is the start.
 
     Raises:
         InputError: a resumed run would get another reference than it began with; another size of vocabulary.
     """
     if not getattr(config.objective, "needs_reference", False):
         return Reference()
-    params = start
+    params, adapted, adapter = start, bool(model.frozen), cast(Any, config.model.adapter)
     if config.reference.model is not None:
-        loaded = load_any(config.reference.model, tokenizer=config.data.tokenizer, mesh=mesh, dtype=config.model.dtype)
+        loaded = load_any(
+            config.reference.model, tokenizer=config.data.tokenizer, mesh=mesh, dtype=config.model.dtype,
+            merge=not adapted, storage=adapter.base_dtype if adapted else "float32",
+        )  # fmt: skip
         if loaded.model.config.vocab_size != model.config.vocab_size:
             raise InputError(
                 f"reference.model={config.reference.model!r} has {loaded.model.config.vocab_size} tokens, the policy "
                 f"{model.config.vocab_size}; they must share a tokenizer"
             )
         model, params = loaded.model, loaded.params
-    fingerprint = fingerprint_of(params)
+        if adapted:  # the policy's own base is not kept twice
+            params = params if model.frozen else {BASE: params}
+            same = fingerprint_of(params[BASE]) == fingerprint_of(start[BASE])
+            params = {**params, BASE: start[BASE]} if same else params
+    elif adapted and new_adapter:
+        model = make_language_model(dataclasses.replace(model.config, adapter=None))
+        params = {BASE: start[BASE]}
+    elif adapted:
+        params = {**jax.tree.map(jnp.copy, model.trained(start)), BASE: start[BASE]}
+    alone = adapted and not model.frozen
+    own = params[BASE] if alone else params
+    fingerprint = fingerprint_of(own)
     hosts.on_first(lambda: _keep_fingerprint(folder / "reference.json", fingerprint))
     if config.reference.kind == "frozen":
         # A copy, because the step reuses the buffers of the state.
         params = jax.tree.map(jnp.copy, params) if params is start else params
-        return Reference(frozen_reference(model, config.chunk), params, fingerprint=fingerprint, shape=model.config)
+        policy = frozen_reference(model, config.chunk)
+        of_base = lambda params: policy(params[BASE])
+        return Reference(of_base if alone else policy, params, fingerprint=fingerprint, shape=model.config)
     belongs_to = {
         "weights": fingerprint,
         "precision": model.config.dtype,
@@ -220,7 +228,7 @@ def make_reference(
         # One by one, so that a refusal names the one that differs, such as task.template.
         **{f"task.{name}": repr(value) for name, value in written_settings(config.data.task).items()},
     }
-    score = make_scorer(model, params, mesh, config.chunk)
+    score = make_scorer(model, own, mesh, config.chunk)
 
     def logprobs(kind: str, index: Index) -> dict[str, Any]:
         cache = Cache(pathlib.Path(config.reference.cache_dir) / kind, belongs_to)

@@ -18,6 +18,7 @@ from mtjax.errors import InputError
 from mtjax.io.config_file import is_snapshot
 from mtjax.io.files import write_text
 from mtjax.io.lock import LOCK, locked
+from mtjax.runs.adapters import BASE
 from mtjax.training.checkpoint import check_address, folders_of, place_of, read_about, saved_steps
 
 MAY_CHANGE = frozenset(
@@ -210,7 +211,8 @@ def begin(config: Config) -> None:
         for place in folder.iterdir() if config.overwrite else ():
             if place.name not in ("reference.json", LOCK):
                 shutil.rmtree(place) if place.is_dir() else place.unlink()
-        for there in folders_of(folder, config.checkpoint.folder) if config.overwrite else ():
+        places = folders_of(folder, config.checkpoint.folder)
+        for there in (*places, places[0].parent / BASE) if config.overwrite else ():
             if there.exists():
                 there.rmtree()
     except OSError as error:

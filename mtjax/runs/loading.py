@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import pathlib
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 from jax.sharding import Mesh, SingleDeviceSharding
@@ -15,14 +15,18 @@ from mtjax.errors import InputError
 from mtjax.model import catalog
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.export import Origin
-from mtjax.model.language_model import make_language_model
+from mtjax.model.fingerprint import fingerprint_of
+from mtjax.model.language_model import make_language_model, without_adapter
 from mtjax.optim import make_optimizer
+from mtjax.runs.adapters import BASE, check_base, fitted, kept_base
 from mtjax.runs.same_run import check_tokenizer
 from mtjax.sampling.decoding import Decoding
 from mtjax.training.checkpoint import Unreadable, folders_of, read_state, saved_steps
-from mtjax.training.step import TrainState, init_state, state_shardings
+from mtjax.training.step import TrainState, changing, completed, init_state, state_shardings
 from mtjax.types import LanguageModel, Params, short_repr
 from mtjax.validation import refuse_address
+
+Storage = Literal["float32", "bfloat16"]  # type of parameters
 
 
 @short_repr
@@ -50,32 +54,38 @@ def load_any(
     mesh: Mesh | None = None,
     dtype: Literal["float32", "bfloat16"] | None = None,
     step: int | Literal["best"] | None = None,
+    merge: bool = True,
+    storage: Storage = "float32",
 ) -> Loaded:
     """The model called `name` with its tokenizer.
 
     Args:
-        name: a run folder, a Hugging Face folder, a hub id, or `smollm2`.
+        name: a run folder, a Hugging Face folder, one of a PEFT adapter, a hub id, or `smollm2`.
         tokenizer: another tokenizer than the model's own.
         mesh: split the parameters over it; None puts them on the first device.
         dtype: type to compute in; None is float32, or what the run computed in.
         step: which checkpoint of a run; "best" is the one with the lowest held-out loss, None takes the newest.
+        merge: whether an adapter is merged into its base; otherwise the model has it, and parameters of both.
+        storage: type of the parameters of a base, see `huggingface.load`.
 
     Raises:
         InputError: no such model; a run folder without (such a) checkpoint; a tokenizer with more ids than the model.
     """
     refuse_address("model", name)
     folder = pathlib.Path(name).expanduser()
-    if _is_run(folder):
+    if is_run(folder):
         shape, own, end_ids = _describe(str(folder))
-        model = make_language_model(shape if dtype is None else dataclasses.replace(shape, dtype=dtype))
         its_tokenizer, end_ids = _with_end_ids(tokenizer, own, end_ids)
-        params, taken = _read_params(folder, model, mesh, step, None if tokenizer else its_tokenizer)
+        model, params, taken = _read_run(folder, shape, mesh, dtype, step, None if tokenizer else its_tokenizer)
         loaded = Loaded(model, params, its_tokenizer, end_ids, taken)
     elif step is not None:
         raise InputError(f"step={step}: only a run folder has steps, and {name!r} is none; leave --step out")
     else:
-        model, params = catalog.load_model(name, mesh=mesh, dtype=dtype)
-        loaded = Loaded(model, params, *_with_end_ids(tokenizer, name, catalog.end_ids(name)))
+        model, params = catalog.load_model(name, mesh=mesh, dtype=dtype, storage=storage)
+        loaded = Loaded(model, params, *_with_end_ids(tokenizer, catalog.tokenizer_of(name), catalog.end_ids(name)))
+    if merge:
+        model, params = without_adapter(loaded.model, loaded.params)
+        loaded = loaded._replace(model=model, params=params)
     rows = loaded.model.config.vocab_size
     if loaded.tokenizer.vocab_size > rows:
         raise InputError(
@@ -107,19 +117,22 @@ def _with_end_ids(asked: str | None, own: str, end_ids: tuple[int, ...]) -> tupl
     return tokenizer._replace(end_ids=tuple(dict.fromkeys((*tokenizer.end_ids, *end_ids)))), end_ids
 
 
-def _is_run(folder: pathlib.Path) -> bool:
+def is_run(name: str | pathlib.Path) -> bool:
+    """Whether a name is the run folder of a training run."""
+    folder = pathlib.Path(name).expanduser()
     return (folder / "config.py").is_file() and not (folder / "config.json").is_file()
 
 
 def _describe(name: str) -> tuple[DecoderConfig, str, tuple[int, ...]]:
     """Shape, tokenizer and end ids of a model by name; a run that started from another model takes them from there."""
     folder = pathlib.Path(name).expanduser()
-    if not _is_run(folder):
-        return catalog.model_config(name), name, catalog.end_ids(name)
+    if not is_run(folder):
+        return catalog.model_config(name), catalog.tokenizer_of(name), catalog.end_ids(name)
     config = settings.read_run(folder)
     if config.init_from is not None:
         shape, own, end_ids = _describe(config.init_from)
-        return dataclasses.replace(shape, dtype=config.model.dtype), config.data.tokenizer or own, end_ids
+        shape = dataclasses.replace(shape, dtype=config.model.dtype, adapter=config.model.adapter)
+        return shape, config.data.tokenizer or own, end_ids
     if not config.data.tokenizer:
         raise InputError(f"{folder / 'config.py'} names no tokenizer; set data.tokenizer there")
     vocab_size = load_tokenizer(config.data.tokenizer).vocab_size
@@ -129,18 +142,27 @@ def _describe(name: str) -> tuple[DecoderConfig, str, tuple[int, ...]]:
 def origin_of(name: str) -> Origin | None:
     """What an export keeps of the Hugging Face checkpoint behind a model, a run included; None where there is none."""
     folder = pathlib.Path(name).expanduser()
-    if not _is_run(folder):
+    if not is_run(folder):
         return catalog.origin(name)
-    started = settings.read_file(folder / "config.py").init_from
+    started = settings.read_run(folder).init_from
     return None if started is None else origin_of(started)
 
 
-def _read_params(
-    folder: pathlib.Path, model: LanguageModel, mesh: Mesh | None, step: int | Literal["best"] | None,
+def _weights(name: str, mesh: Mesh | None, dtype: Any, storage: Storage) -> tuple[LanguageModel, Params]:
+    """Model and parameters of a start, with its adapter if it has one."""
+    folder = pathlib.Path(name).expanduser()
+    if not is_run(folder):
+        return catalog.load_model(name, mesh=mesh, dtype=dtype, storage=storage)
+    return _read_run(folder, _describe(name)[0], mesh, dtype, None, None)[:2]
+
+
+def _read_run(
+    folder: pathlib.Path, shape: DecoderConfig, mesh: Mesh | None, dtype: Any, step: int | Literal["best"] | None,
     tokenizer: Tokenizer | None,
-) -> tuple[Params, int]:  # fmt: skip
-    """The parameters of a run, and the step of their checkpoint; its tokenizer is checked where one is given."""
+) -> tuple[LanguageModel, Params, int]:  # fmt: skip
+    """Model and parameters of a run, and the step of their checkpoint; its tokenizer is checked where one is given."""
     config = settings.read_run(folder)
+    model = make_language_model(shape if dtype is None else dataclasses.replace(shape, dtype=dtype))
     # The optimizer's state is restored too and dropped, because a checkpoint is read as a whole.
     optimizer = make_optimizer(config.optim, config.steps)
     like = jax.eval_shape(lambda: init_state(model, optimizer, jax.random.key(0)))
@@ -160,10 +182,21 @@ def _read_params(
     if tokenizer is not None:
         check_tokenizer(checkpoints, taken, tokenizer)
     try:
-        state: TrainState = read_state(checkpoints, taken, like)
+        state: TrainState = read_state(checkpoints, taken, changing(model, like))
+        held = kept_base(newest.parent, like.params[BASE]) if model.frozen else None
     except Unreadable as error:
         raise InputError(
             f"checkpoint {checkpoints / str(taken)} cannot be read ({error}); take another of the steps "
             f"{steps} with --step, or resume the run, which goes on from the one before"
         ) from error
-    return state.params, taken
+    if model.frozen:
+        if held is None:
+            if config.init_from is None:
+                raise InputError(
+                    f"run folder {folder} lacks {newest.parent / BASE}, the base of its adapter; bring it back"
+                )
+            adapter: Any = config.model.adapter
+            held = fitted(model, *_weights(config.init_from, mesh, dtype, adapter.base_dtype))[BASE]
+        check_base(checkpoints, taken, fingerprint_of(held), config.init_from or str(newest.parent / BASE))
+        state = completed(model, state, {BASE: held})
+    return model, state.params, taken

@@ -13,6 +13,8 @@ from etils import epath
 
 from mtjax import config as settings
 from mtjax.config import Config
+from mtjax.data.overlap import overlap
+from mtjax.data.selection import select
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.distributed import hosts
 from mtjax.distributed.placement import read_whole
@@ -20,10 +22,12 @@ from mtjax.distributed.signals import stop_poll
 from mtjax.errors import ExitCode, NonFiniteLoss
 from mtjax.inspection.self_check import self_check
 from mtjax.io.files import write_text
-from mtjax.model import huggingface
+from mtjax.model.adapters import ADAPTERS
 from mtjax.model.attention import choice_for
 from mtjax.optim import describe_schedule
+from mtjax.runs.adapters import BASE, keep_base
 from mtjax.runs.assembly import Run, assemble
+from mtjax.runs.export import card_of, export_model
 from mtjax.runs.folder import begin, check_shared, locked_run, snapshot_elsewhere
 from mtjax.runs.loading import decoding_of
 from mtjax.runs.same_run import resumed, snapshot_of, started
@@ -34,6 +38,7 @@ from mtjax.training.early_stopping import BestSoFar, measured
 from mtjax.training.metrics_log import MetricsLog, Progress, StepFlops, Work, cut_back, peak_flops
 from mtjax.types import LanguageModel, Params, short_repr
 
+COMPARED = 1_000_000  # Most training examples that are compared with the held-out ones at a start; `inspect` does all.
 MEASURED = ("held_out", "coverage/")
 """How the names of what is measured now and then begin; it is logged whenever it is measured."""
 
@@ -89,10 +94,13 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
         hosts.barrier()  # a host whose rows are refused stops all
         hosts.on_first(lambda: begin(config))
     check_shared(config)
+    if anew and run.keeps_base:
+        keep_base(places[0].parent, state.params[BASE])
     checkpoints = Checkpoints(places[0], config.checkpoint.keep, made_by)
     best = Checkpoints(places[1], 1, made_by)
-    found = None if anew else checkpoints.restore_latest(abstract_state(state))
-    first, state = found or (0, state)
+    kept = lambda state: stepping.changing(model, state)  # without the base of an adapter
+    found = None if anew else checkpoints.restore_latest(abstract_state(kept(state)))
+    first, state = (found[0], stepping.completed(model, found[1], state.params)) if found else (0, state)
     changes = []
     if found:
         changes = hosts.on_first(lambda: resumed(config, places[0], first, run.made_of))
@@ -110,7 +118,7 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
     log, logged = MetricsLog(folder, config.tensorboard, first), read_log(folder) if hosts.index() == 0 else []
     alarms = Alarms(logged)
     flops, gathers = StepFlops(), bool(config.regularizers) or hasattr(config.objective, "statistics")
-    flops.add(model.config, state.params, 3 + gathers)
+    flops.add(model.config, state.params, 3 + gathers, frozen=model.held(state.params))
     if reference.shape is not None:
         flops.add(reference.shape, reference.params, 1 + gathers)
     progress = Progress(config.steps, first, peak_flops(list(mesh.devices.flat)))
@@ -172,12 +180,12 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
                 waiting = (number, values, batch.extras["segment_id"], work)
                 if so_far.see(number, values):
                     settle()
-                    best.save(number, state, about | {so_far.metric: float(values[so_far.metric])})
+                    best.save(number, kept(state), about | {so_far.metric: float(values[so_far.metric])})
                 ended = ended or bool(so_far.ended)
                 if number % config.checkpoint.every == 0 or number == config.steps or stop or ended:
                     settle()
                     log.sync()
-                    checkpoints.save(number, state, about)
+                    checkpoints.save(number, kept(state), about)
                 if stop == signal.SIGINT:
                     exit_code = ExitCode.INTERRUPTED
                 elif stop and not ended and number < config.steps:
@@ -200,21 +208,13 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
         params, of = state.params, ""
         if so_far.ended and so_far.best and so_far.best[0] in saved_steps(places[1]):
             of = f"step {so_far.best[0]}, the best, "
-            params = best.restore(so_far.best[0], abstract_state(state)).params
+            restored = best.restore(so_far.best[0], abstract_state(kept(state)))
+            params = stepping.completed(model, restored, state.params).params
         params = params if hosts.count() == 1 else read_whole(params)
         if hosts.index() == 0:
-            decoding = decoding_of(config, run.tokenizer)
-            made = huggingface.save(
-                config.export,
-                model,
-                params,
-                tokenizer=decoding.with_template(),
-                dtype=config.export_dtype,
-                origin=run.origin,
-            )
-            card = made / "README.md"
-            above = card.read_text("utf-8") if card.exists() else f"# {made.name}\n\nTrained with mtjax.\n"
-            write_text(card, f"{above}\n{decoding.card()}")
+            step = so_far.best[0] if of and so_far.best else int(state.step)
+            card, decoding = card_of(config, step), decoding_of(config, run.tokenizer)
+            export_model(config.export, model, params, decoding, run.origin, card, config.export_dtype)
         print(f"exported {of}to {config.export}")
     if not finished:
         print(f"stopped  step {int(state.step)} is saved; the same command goes on from there")
@@ -242,10 +242,18 @@ def announce(run: Run, first: int) -> None:
     of = f" on {hosts.count()} hosts" if hosts.count() > 1 else ""
     print(f"devices  {mesh.size} x {kind}{of}, mesh {dict(mesh.shape)}")
     kernel = choice_for(model.config, config.data.sequence_length, mesh)
-    print(f"model    {int(count):,} parameters, {model.config.dtype} compute, {kernel.name} attention ({kernel.why})")
+    trained = sum(np.prod(x.shape) for x in jax.tree.leaves(model.trained(run.state.params)))
+    said = f"{int(count):,} parameters"
+    if model.frozen:
+        said += f", {int(trained):,} of them trained ({ADAPTERS.name_of(model.config.adapter)})"
+    print(f"model    {said}, {model.config.dtype} compute, {kernel.name} attention ({kernel.why})")
     for name, data in (("data", run.batches), ("held out", run.held_out and run.held_out.batches)):
         if data:
             print(f"{name:<8} {data.report}", *data.report.notes, sep="\n         ")
+    if config.held_out is not None and first == 0 and hosts.index() == 0 and len(run.batches.ids) <= COMPARED:
+        shared = overlap(select(config.data.source, config.data.selections), config.held_out.source)
+        if shared.shared:
+            print(f"note     {shared}; data.selections=(Decontaminate(...),) drops them")
     if note := getattr(config.objective, "note", ""):
         print(f"note     {note}")
     if first < config.steps:

@@ -81,8 +81,9 @@ def run(name: str, config: MineConfig, say: Say = print, loaded: Loaded | None =
 
 
 def equal_samples(mined: Iterable[MinedProblem]) -> str:
-    """Says for how many problems all samples were equal, if that is so for half of those with several; else ""."""
-    several = [len(one.solutions) for one in mined if one.drawn > 1]
+    """Says for how many problems all samples were equal, if for half of those with several that speak; else ""."""
+    heard = (one for one in mined if one.drawn > 1 and not any(said.withheld for said in one.solutions))
+    several = [len(one.solutions) for one in heard]
     equal = several.count(1)
     return f"all samples were equal for {equal:,} of {len(several):,} problems" if 2 * equal > len(several) else ""
 

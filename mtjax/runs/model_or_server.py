@@ -23,10 +23,10 @@ from mtjax.io.words import as_registered
 from mtjax.mistakes.mining import MineConfig
 from mtjax.mistakes.rethinking_evaluation import RethinkConfig
 from mtjax.model import catalog
+from mtjax.model.fingerprint import fingerprint_of
 from mtjax.runs.loading import Loaded, load_any
 from mtjax.sampling.sampler import Sampler
 from mtjax.sampling.server import Server
-from mtjax.training.reference import fingerprint_of
 
 Job = MineConfig | RethinkConfig
 Say = Callable[[str], None]

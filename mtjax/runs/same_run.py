@@ -57,6 +57,12 @@ def resumed(config: Config, folder: epath.Path, step: int, now: Facts) -> list[d
         print(f"note: the checkpoint of step {step} is of an earlier version, which kept no fingerprint of its data")
         return changes
     differing = differences(was, now)
+    if "base" in differing:
+        was, is_now = differing["base"]
+        raise InputError(
+            f"{config.run_dir}: the adapter was trained to step {step} on another base model than it would have now "
+            f"(fingerprint was {was}, is {is_now}): bring back the model in init_from, or use another --run_dir"
+        )
     if not differing:
         return changes
     if not config.accept_changed_data:

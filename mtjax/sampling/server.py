@@ -13,7 +13,7 @@ from mtjax.data.messages import Message, message_record
 from mtjax.errors import InputError, suggest
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.replies import Form, Refused, named, read_choices, trials
-from mtjax.sampling.sampler import Prompt, Sample
+from mtjax.sampling.sampler import Prompt, Sample, silence
 from mtjax.sampling.transport import Failed, ServerConfig, Stopped, Transport
 
 FIRST_EQUAL = 8  # Prompts after which it is said that all samples of each were equal.
@@ -83,7 +83,7 @@ class Server:
             if len(got) < wanted:
                 self.most = max(len(got), 1)  # it ignores `n`, or limits it
             out += got[:wanted]
-        if sampling.temperature > 0 and len(out) > 1:
+        if sampling.temperature > 0 and len(out) > 1 and not any(map(silence, out)):
             with self.lock:
                 self.several += 1
                 self.equal += len({one.text for one in out}) == 1

@@ -70,7 +70,7 @@ class Checkpoints:
             for name, what in ((SHAPES, _shapes(state)), (MADE_BY, self.made_by)):
                 if what and hosts.index() == 0 and not (self.folder / name).exists():
                     write_text(self.folder / name, json.dumps(what, indent=1))
-            kept: dict[str, Any] = {"checksums": checksums(state), "about": dict(about or {})}
+            kept: dict[str, Any] = {"step": step, "checksums": checksums(state), "about": dict(about or {})}
             kept["digest"] = _digest_of(kept)
             self.manager.save(step, args=ocp.args.StandardSave(state), custom_metadata=kept)
 
@@ -182,6 +182,8 @@ def _metadata(folder: epath.Path, step: int) -> dict[str, Any]:
         raise Unreadable(f"{METADATA} is damaged ({error!r:.80})") from error
     if kept and kept.pop("digest", None) != _digest_of(kept):
         raise Unreadable(f"{METADATA} is damaged: it does not have its own checksum")
+    if kept.get("step", step) != step:
+        raise Unreadable(f"it is the checkpoint of step {kept['step']}")
     return kept
 
 

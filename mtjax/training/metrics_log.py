@@ -164,9 +164,16 @@ class StepFlops:
     def __init__(self) -> None:
         self.per_token, self.per_square = 0.0, 0.0
 
-    def add(self, shape: Any, params: Any, passes: int) -> None:
-        """Count `passes` of a model of these settings (`DecoderConfig`) and parameters."""
-        count = sum(x.size for x in jax.tree.leaves(params)) - (0 if shape.tied else shape.vocab_size * shape.width)
+    def add(self, shape: Any, params: Any, passes: int, frozen: Any = ()) -> None:
+        """Count `passes` of a model of these settings (`DecoderConfig`) and parameters.
+
+        Of those that are `frozen`, the backward pass computes no gradient: they count one pass less.
+        """
+        unused = 0 if shape.tied else shape.vocab_size * shape.width  # looked up, not multiplied
+        unused += getattr(shape, "idle", 0)  # experts that a token is not routed to
+        count = sum(x.size for x in jax.tree.leaves(params)) - unused
+        if frozen:
+            count -= (sum(x.size for x in jax.tree.leaves(frozen)) - unused) / passes
         each = flops_per_token(count, shape.layers, shape.heads, shape.head_dim, 0)
         square = flops_per_token(0, shape.layers, shape.heads, shape.head_dim, 1)
         self.per_token, self.per_square = self.per_token + passes / 3 * each, self.per_square + passes / 3 * square
@@ -181,7 +188,7 @@ class StepFlops:
         return Work(tokens, self.per_token * tokens + self.per_square * share * float((lengths**2).sum()))
 
 
-def flops_per_token(parameters: int, layers: int, heads: int, head_dim: int, length: int) -> float:
+def flops_per_token(parameters: int | float, layers: int, heads: int, head_dim: int, length: int) -> float:
     """Model FLOPs of training on one token: `6 N + 6 L H K T`, causal attention counted at half of `12 L H K T`.
 
     N is the number of parameters without the embedding table (with it where it is also the head). Recomputation does

@@ -23,8 +23,8 @@ class TrainState(NamedTuple):
     """All that training changes; the data position is the step."""
 
     step: Int[Array, ""] | Any  # updates done, int32
-    params: Params | Any  # master parameters, float32
-    opt_state: Any  # the optimizer's state, float32, split over the mesh like the parameters
+    params: Params | Any  # master parameters, float32; with an adapter, those of the base too, which stay as they are
+    opt_state: Any  # the optimizer's state of what is trained, float32, split over the mesh like the parameters
 
 
 Updated = tuple[TrainState, dict[str, Any]]  # the state after an update, and metrics
@@ -34,11 +34,23 @@ StepFn = Callable[..., Updated]
 
 def state_shardings(model: LanguageModel, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
     """Where each leaf of the training state lives: moments like their parameters, the rest on every device."""
-    moments = jax.eval_shape(optimizer.init, jax.eval_shape(model.init, jax.random.key(0)))
+    moments = jax.eval_shape(optimizer.init, model.trained(jax.eval_shape(model.init, jax.random.key(0))))
     placed, whole = sharding.shardings(model.axes, mesh), NamedSharding(mesh, jax.P())
     place = lambda _, place: place
-    opt_state = optax.tree_map_params(optimizer, place, moments, placed, transform_non_params=lambda _: whole)
+    opt_state = optax.tree_map_params(
+        optimizer, place, moments, model.trained(placed), transform_non_params=lambda _: whole
+    )
     return TrainState(whole, placed, opt_state)
+
+
+def changing(model: LanguageModel, state: TrainState) -> TrainState:
+    """The state with those parameters alone that training changes: what the step updates and a checkpoint holds."""
+    return state._replace(params=model.trained(state.params))
+
+
+def completed(model: LanguageModel, state: TrainState, params: Params) -> TrainState:
+    """The reverse of `changing`: the state with the frozen parts of `params`."""
+    return state._replace(params={**model.held(params), **state.params}) if model.frozen else state
 
 
 def init_state(
@@ -48,14 +60,24 @@ def init_state(
     mesh: Mesh | None = None,
     params: Params | None = None,
 ) -> TrainState:
-    """A fresh state at step 0: from `key`, or around given `params` (a warm start). Made where it lives."""
+    """A fresh state at step 0: from `key`, or around given `params` (a warm start). Made where it lives.
 
-    def make(key: PRNGKeyArray, params: Params | None) -> TrainState:
+    Frozen parts of `params` are shared and not copied; of other parts, what they lack is made from `key`.
+    """
+    held = {} if params is None or not model.frozen else model.held(params)
+
+    def make(key: PRNGKeyArray, params: Params | None, held: Params) -> TrainState:
         params = model.init(key) if params is None else params
-        return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params))
+        if held and model.complete is not None:
+            params = model.trained(model.complete(key, {**params, **held}))
+        return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(model.trained(params)))
 
     places = None if mesh is None else state_shardings(model, optimizer, mesh)
-    return jax.jit(make, out_shardings=places)(key, params)
+    if not held:
+        return jax.jit(make, out_shardings=places)(key, params, held)
+    places = None if places is None else changing(model, places)
+    made: TrainState = jax.jit(make, out_shardings=places)(key, model.trained(params), held)
+    return completed(model, made, held)
 
 
 def place_batch(batch: Batch, mesh: Mesh | None) -> Batch:
@@ -119,41 +141,62 @@ def make_step_program(
         chunk: positions whose logits exist at a time.
 
     Returns:
-        a jitted function of state, batch, key and reference parameters, as `StepFn`; metrics hold `loss`, `grad_norm`
-        (before clipping), `empty`, `target_tokens`, and the objective's means divided, all float32 scalars. A metric
-        of which the batch has nothing (a count of 0) is NaN; see `present`.
+        a jitted function of state (`changing`), batch, key, reference parameters and frozen parameters; metrics hold
+        `loss`, `grad_norm` (before clipping), `empty`, `target_tokens`, and the objective's means divided, all float32
+        scalars. A metric of which the batch has nothing (a count of 0) is NaN; see `present`. The reference is made of
+        its own parameters and of the frozen ones.
     """
     gather: Any = getattr(objective, "statistics", None)
-    policy_of = lambda params: make_policy(model, params, chunk=chunk)
+    buffer: Any = getattr(objective, "buffer", None)
     reference_of = lambda other: None if reference is None else reference(other)
 
-    def statistics_of(params: Params, batch: Batch, other: Any) -> Any:
-        return gather(policy_of(jax.lax.stop_gradient(params)), batch, reference=reference_of(other))
+    def policy_of(params: Params, held: Params, key: PRNGKeyArray | None = None) -> Policy:
+        whole = {**held, **params} if held else params
+        if key is not None and model.with_noise is not None:
+            whole = model.with_noise(whole, jax.random.fold_in(key, 1))
+        return make_policy(model, whole, chunk=chunk)
 
-    def gradient_of(params: Params, batch: Batch, key: PRNGKeyArray, other: Any, extra: Any) -> tuple[Any, Any]:
+    def statistics_of(params: Params, batch: Batch, other: Any, held: Params) -> Any:
+        return gather(policy_of(jax.lax.stop_gradient(params), held), batch, reference=reference_of(other))
+
+    def gradient_of(
+        params: Params, batch: Batch, key: PRNGKeyArray, other: Any, held: Params, extra: Any, so_far: Any
+    ) -> Any:
         def total_loss(params: Params) -> tuple[Array, Any]:
-            against = reference_of(jax.lax.stop_gradient(other))
-            loss, metrics = objective(policy_of(params), batch, reference=against, key=key, **extra)
-            return loss.total, (loss, metrics)
+            against, policy, sums = reference_of(jax.lax.stop_gradient(other)), policy_of(params, held, key), so_far
+            given = dict(extra)
+            if buffer is not None:
+                own = jax.lax.stop_gradient(buffer(policy, batch))
+                sums = own if so_far is None else add_means(so_far, own)
+                given["buffered"] = sums
+            loss, metrics = objective(policy, batch, reference=against, key=key, **given)
+            return loss.total, ((loss, metrics), sums)
 
-        (_, means), gradient = jax.value_and_grad(total_loss, has_aux=True)(params)
-        return gradient, means
+        (_, (means, sums)), gradient = jax.value_and_grad(total_loss, has_aux=True)(params)
+        return (gradient, means), sums
 
     def over_micro_batches(fn: Callable[..., Any], *parts: Any) -> Any:
-        """The sum of `fn` over micro-batches, one after the other."""
+        """The sum of the first result of `fn` over micro-batches, each of which gets the second one of the last."""
         first = jax.tree.map(lambda x: x[0], parts)
         if micro_batches == 1:
-            return fn(*first)
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(fn, *first))
-        return jax.lax.scan(lambda sums, part: (add_means(sums, fn(*part)), None), zeros, parts)[0]
+            return fn(*first, None)[0]
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(lambda *x: fn(*x, None), *first))
 
-    def step(state: TrainState, batch: Batch, key: PRNGKeyArray, other: Any = None) -> Updated:
+        def one(carry: Any, part: Any) -> tuple[Any, None]:
+            own, after = fn(*part, carry[1])
+            return (add_means(carry[0], own), after), None
+
+        return jax.lax.scan(one, zeros, parts)[0][0]
+
+    def step(state: TrainState, batch: Batch, key: PRNGKeyArray, other: Any = None, held: Any = None) -> Updated:
+        held = held or {}
+        other = {**held, **(other or {})} if held else other
         parts, keys = strided(batch, micro_batches), jax.random.split(key, micro_batches)
-        extra = {}
+        extra, made = {}, lambda part, _: (statistics_of(state.params, part, other, held), None)
         if gather is not None:
-            extra = {"statistics": over_micro_batches(lambda part: statistics_of(state.params, part, other), parts)}
+            extra = {"statistics": over_micro_batches(made, parts)}
         gradient, (loss, metrics) = over_micro_batches(
-            lambda part, key: gradient_of(state.params, part, key, other, extra), parts, keys
+            lambda part, key, so_far: gradient_of(state.params, part, key, other, held, extra, so_far), parts, keys
         )
         live = loss.count != 0  # true of NaN too, which must come to light
         gradient = jax.tree.map(lambda g: jnp.where(live, g / jnp.where(live, loss.count, 1), 0), gradient)
@@ -163,7 +206,7 @@ def make_step_program(
         log |= {"loss": loss.value, "grad_norm": optax.tree.norm(gradient), "target_tokens": loss.count}
         return new, log | {"empty": jnp.asarray(loss.count == 0, jnp.float32)}
 
-    places = None if mesh is None else (state_shardings(model, optimizer, mesh), None)
+    places = None if mesh is None else (changing(model, state_shardings(model, optimizer, mesh)), None)
     return jax.jit(step, donate_argnums=0, out_shardings=places)
 
 
@@ -176,13 +219,28 @@ def make_train_step(
     mesh: Mesh | None = None,
     **options: Any,
 ) -> StepFn:
-    """`make_step_program` (with its options), compiled once, as a function of batches from the host or on the mesh."""
+    """`make_step_program` (with its options), compiled once, as a function of batches from the host or on the mesh.
+
+    Its states are complete ones; frozen parameters are neither donated nor copied, and what the reference shares with
+    them is not passed twice.
+    """
     program = make_step_program(model, objective, optimizer, micro_batches=micro_batches, mesh=mesh, **options)
     own_shards, shards = row_shards(mesh)
 
     def run(state: TrainState, batch: Batch, key: PRNGKeyArray, reference_params: Any = None) -> Updated:
         check_rows(batch.tokens.shape[0] * shards // own_shards, micro_batches, mesh)
         with contextlib.nullcontext() if mesh is None else jax.set_mesh(mesh):
-            return program(state, place_batch(batch, mesh), key, reference_params)
+            placed = place_batch(batch, mesh)
+            if not model.frozen:
+                return program(state, placed, key, reference_params)
+            held = model.held(state.params)
+            own = None if reference_params is None else not_shared(reference_params, held)
+            new, metrics = program(changing(model, state), placed, key, own, held)
+        return completed(model, new, held), metrics
 
     return run
+
+
+def not_shared(reference_params: Params, held: Params) -> dict[str, Any]:
+    """The parts of a reference's parameters that are not the policy's own frozen ones."""
+    return {name: part for name, part in reference_params.items() if part is not held.get(name)}

@@ -1,11 +1,14 @@
 """The chat templates of published families (in our words): exact text and targets, which `[` and `]` enclose here."""
 
+import json
+import pathlib
+
 import pytest
 
 from mtjax.data.examples import make_example
 from mtjax.data.messages import Message
-from mtjax.data.problem import Problem
-from mtjax.data.tasks import ChatTask
+from mtjax.data.problem import Problem, problem_from_record
+from mtjax.data.tasks import ChatTask, PairTask
 from mtjax.errors import InputError
 from tests.chat_templates import chat_tokenizer
 
@@ -140,3 +143,22 @@ def test_text_and_targets_of_each_family(family, kind):
     assert last == ["".join(others).replace("⟦", "") + f"⟦{target}⟧"] or len(expected) > 1
     if kind == "system":
         assert shown(family, MANY, system="Be brief.") == expected
+
+
+GOLDEN = json.loads((pathlib.Path(__file__).parent / "trl_pairs.json").read_text())
+"""What the DPO trainer and collator of TRL 1.16.0 (transformers 5.24.0) make of records with these tokenizers."""
+
+
+@pytest.mark.parametrize("name", GOLDEN["pairs"])
+def test_pairs_of_conversations_are_those_of_trl(name):
+    """The same tokens and targets, but for the line break after the closing token, which TRL trains too."""
+    family, record = name.split("/")
+    tokenizer = chat_tokenizer(family)
+    problem = problem_from_record(GOLDEN["records"][record], "a.jsonl:1")
+    sides = [make_example(one, "p", tokenizer) for one in PairTask(template="chat").render(problem, tokenizer)]
+    for ours, theirs in zip(sides, GOLDEN["pairs"][name], strict=True):
+        ids, targets = theirs["input_ids"], theirs["completion_tokens"]
+        if ids[-1] == ord("\n"):
+            ids, targets = ids[:-1], targets - 1
+        assert ours.tokens.tolist() == ids
+        assert ours.weights.tolist() == [0.0] * (len(ids) - targets) + [1.0] * targets

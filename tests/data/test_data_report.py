@@ -83,6 +83,40 @@ def test_left_truncation_keeps_the_system_message():
         made([problem], task=ChatTask(), sequence_length=20, truncation="left")
 
 
+def templated(template):
+    from transformers import PreTrainedTokenizerFast
+
+    from mtjax.data import tokenizer as tk
+
+    fast = PreTrainedTokenizerFast(tokenizer_object=tk.bytes_tokenizer(), eos_token="<|end|>", chat_template=template)
+    return tk._from_transformers("templated", fast)
+
+
+@pytest.mark.parametrize(
+    ("opening", "kept"),
+    [
+        (
+            "{% if messages[0].role != 'system' %}system: be kind<|end|>\n{% endif %}",
+            "system: be kind<|end|>\n",
+        ),  # Qwen2.5
+        ("", ""),
+    ],
+)
+def test_left_truncation_keeps_the_system_message_that_a_template_writes_by_itself(opening, kept):
+    tokenizer = templated(opening + "{% for m in messages %}{{ m.role }}: {{ m.content }}<|end|>\n{% endfor %}")
+    turns = (Message("user", "x" * 60), Message("assistant", "yes"))
+    config = DataConfig(
+        source=InMemory((Problem("p", "x", messages=turns),)),
+        task=ChatTask(),
+        sequence_length=48,
+        truncation="left",
+    )
+    rows = make_batches(config, tokenizer, batch_size=1, seed=0)
+    text = tokenizer.decode(rows.batch_at(0).tokens[0][rows.batch_at(0).segments[0] > 0])
+    assert text.startswith(kept + "x" if kept else "x")
+    assert text.endswith("x<|end|>\nassistant: yes<|end|>")
+
+
 def test_rows_that_max_segments_leaves_empty_are_said_with_the_number_to_set():
     data = problems(300, 2)  # 6 tokens; 8 segments fill 48 of 128
     report = made(data, sequence_length=128).report

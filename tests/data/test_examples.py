@@ -84,7 +84,9 @@ def test_a_token_across_the_prompts_end_is_refused_or_trained():
     merging = cut_by(r"\n\w|.|\n")  # a line break merges with the letter behind it
     (text,) = CompletionTask().render(Problem("p", "q", right=("ab",)))
     with pytest.raises(InputError, match=r"example p: .*'\\na' lies across"):
-        make_example(text, "p", merging)
+        make_example(text, "p", merging, boundary="raise")
+    # q | newline | a | b | end, although this stand-in decodes nothing
+    assert make_example(text, "p", merging).weights.tolist() == [0, 0, 1, 1, 1]
     example = make_example(text, "p", merging, boundary="allow")
     # q | newline a | b | end
     assert example.weights.tolist() == [0, 1, 1, 1]

@@ -111,6 +111,22 @@ def sides(problem):
             ),
         ),
         ({"prompt": "q", "completion": "w", "label": False}, "kto", ("q", (), (), ("w",), [])),
+        ({"messages": [SYSTEM, USER, NO], "label": False}, "kto_chat", ("q", (S, Q), (), ("w",), [])),
+        (
+            {"conversations": [HUMAN], "chosen": GPT, "rejected": GPT | {"value": "w"}},
+            "sharegpt_preference",
+            ("q", (), (), (), [("", "r", "w")]),
+        ),
+        (
+            {"system": "s", "question": "q", "chosen": "r", "rejected": "w"},
+            "preference",
+            ("q", (S, Q), (), (), [("", "r", "w")]),
+        ),
+        (
+            {"conversation_id": "1", "model": "m", "conversation": [USER, YES], "turn": 1},
+            "sharegpt",
+            ("q", (Q, R), (), (), []),
+        ),
         ({"prompt": [USER], "completion": [YES], "label": 1}, "kto", ("q", (), ("r",), (), [])),
         (
             {"prompt": "q", "completions": ["a", "b"], "labels": [True, True]},
@@ -170,6 +186,13 @@ def test_tools_of_sharegpt():
         ({"conversations": [HUMAN, GPT], "sytem": "s"}, "unknown key 'sytem': did you mean 'system'"),
         ({"question": "q", "wrong": ["w"], "wrnog": ["v"]}, "unknown key 'wrnog': did you mean 'wrong'"),
         ({"prompt": "q", "chosen": "r"}, "no 'rejected'"),
+        ({"conversations": [HUMAN, GPT], "kto_tag": False}, "unknown key 'kto_tag': a record of the format 'sharegpt'"),
+        ({"text": "t", "label": 1}, "unknown key 'label': a record of the format 'text' has none"),
+        ({"messages": [USER, YES, USER], "label": True}, "the last message is {'role': 'user'"),
+        (
+            {"system_prompt": "s", "question": "q", "response": "r"},
+            "--data.source.columns system_prompt=system question=prompt response=completion",
+        ),
         ({"prompt": "q", "completions": ["a"], "label": [True]}, "nearest format is"),
         ({"chosen": "r", "rejected": "w"}, "share no '\\n\\nAssistant:'"),
         (

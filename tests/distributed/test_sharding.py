@@ -11,7 +11,7 @@ from mtjax.distributed.sharding import MESH_AXES, MeshSpec, arrange, constrain, 
 from mtjax.errors import InputError
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
-from mtjax.runs.assembly import check_mesh
+from mtjax.runs.mesh_checks import check_mesh
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,12 +8,16 @@ import pytest
 
 from mtjax.data.arithmetic_checker import check_steps, first_wrong_step
 from mtjax.data.expressions import carry_slip
+from mtjax.data.messages import Message
 from mtjax.data.mistake_record import from_json as mistake_from_json
 from mtjax.data.mistake_record import to_json as mistake_to_json
 from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.data.sources.mined import FILE, Mined, MinedProblem, Solution, from_json, read_mined, to_json
 from mtjax.errors import InputError
 from mtjax.mistakes.formats import mined_mistakes
+from mtjax.mistakes.injection import usable_solutions
+from mtjax.mistakes.mining import checked
+from mtjax.sampling.sampler import ProblemSamples, Sample
 
 QUESTION = "12 + 7 - 5 ="
 RIGHT = "Step 1: 12 + 7 = 19\nStep 2: 19 - 5 = 14\nAnswer: 14"
@@ -207,3 +211,18 @@ def test_which_pairs_is_drawn_by_the_seed(tmp_path):
     assert len({mistake.id for mistake in drawn[0]}) == 4
     assert len(list(mined_mistakes(place))) == 17
     assert list(mined_mistakes(place, kinds=["step"])) == []
+
+
+def test_a_mined_conversation_keeps_its_messages(tmp_path):
+    """The context that was answered is trained on, too; lines without one are as they were."""
+    talk = (Message("system", "s"), Message("user", "q"), Message("assistant", "a"), Message("user", "1 + 1 ="))
+    mined = dataclasses.replace(MINED, messages=talk, tools=({"name": "f"},))
+    (problem,) = Mined(write(tmp_path / "m", mined)).problems().items
+    assert (problem.messages, problem.tools, problem.right) == (talk, ({"name": "f"},), (RIGHT,))
+    assert not {"messages", "tools"} & to_json(MINED).keys()
+    with pytest.raises(InputError, match="answers 4 messages, and a record of a mistake holds a question alone"):
+        list(mined_mistakes(str(tmp_path / "m")))
+    with pytest.raises(InputError, match="the context has 4 messages"):
+        usable_solutions(problem)
+    attempt = checked(problem, "14", ProblemSamples(0, [Sample("14")]))
+    assert (attempt.messages, attempt.tools) == (talk, problem.tools)

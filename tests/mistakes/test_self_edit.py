@@ -6,18 +6,23 @@ import pytest
 
 from mtjax.data.mistake_record import Mistake
 from mtjax.data.problem import Problem
-from mtjax.mistakes.injection import Rules, outcome
+from mtjax.data.sources import InMemory
+from mtjax.data.tasks import CompletionTask, PairTask
+from mtjax.data.tokenizer import load_tokenizer
+from mtjax.mistakes.injection import InjectConfig, Rules, outcome
 from mtjax.mistakes.self_edit import (
     FENCE,
     PREFILL,
     QUIET,
     Editor,
+    local_editor,
     mistakes_of,
     offered,
     parse_edit,
     requests_of,
     types_for,
 )
+from mtjax.runs.loading import Loaded
 
 PROBLEM = Problem(
     "p", "Ann has 48 pens and gives half away, then gets 3. How many?", "27",
@@ -153,3 +158,19 @@ def test_an_edit_that_loses_the_box_is_unboxed_on_both_sides_and_described_as_it
 def test_problems_without_a_right_solution_ask_nothing():
     assert requests_of(Problem("p", "q", "1"), 0) == []
     assert len(requests_of(PROBLEM, 0, steps=1)) == 1
+
+
+@pytest.mark.parametrize(
+    ("task", "asked"),
+    [
+        (None, "user: U\nassistant: "),
+        (PairTask(template="chat", system="Be brief."), "system: Be brief.\nuser: U\nassistant: "),
+        (CompletionTask(template="Q: {question}\n"), "Q: U\n"),
+    ],
+)
+def test_a_run_is_asked_for_edits_as_it_was_trained(task, asked):
+    loaded = Loaded(None, None, load_tokenizer("bytes"), task=task)
+    settings = InjectConfig(source=InMemory((PROBLEM,)), output="x", model="m", editor="self_edit")
+    editor = local_editor(loaded, "f", settings)
+    assert editor.render("U") == asked + PREFILL
+    assert ("read" in editor.about["decode"]) == (task is not None)  # what was edited before keeps its key

@@ -103,7 +103,7 @@ FILES = {
     "flax": ({"flax_model.msgpack": ""}, "weights for Flax"),
     "adapter": (
         {"adapter_config.json": '{"base_model_name_or_path": "org/base"}', "adapter_model.safetensors": ""},
-        r"holds an adapter, not a model: merge it .*base: org/base\)",
+        r"holds an adapter, not a model: .*base: org/base\)",
     ),
     "nothing": ({"notes.txt": ""}, "found .*notes.txt"),
 }
@@ -148,6 +148,12 @@ def test_quantised_checkpoints_are_refused_by_their_method(settings, message, tm
     (folder / "quantize_config.json").write_text(json.dumps(settings))
     with pytest.raises(InputError, match=message + ".*delete .*quantize_config.json"):
         huggingface.load(folder)
+
+
+@pytest.mark.parametrize("key", ["compression_config", "quantization", "quant_config"])
+def test_other_keys_of_quantised_checkpoints_are_refused_as_such(key, tmp_path):
+    with pytest.raises(InputError, match=f"{key} says that this checkpoint is quantised .*original checkpoint"):
+        huggingface.load(write(tmp_path / "m", LLAMA | {key: {"format": "pack-quantized"}}, WHOLE))
 
 
 @pytest.mark.parametrize("end", ["qweight", "weight_scale_inv", "weight.absmax", "weight_packed"])

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtjax.types import Batch, TokenScores
+from mtjax.types import Batch, Routing, TokenScores
 
 VOCAB = 11
 
@@ -48,6 +48,12 @@ class BigramPolicy:
     def hidden(self, batch):
         return self.table[batch.tokens]
 
+    def routing(self, batch):
+        """A router of five experts in two layers, which looks at the token alone."""
+        logits = jnp.stack([self.table[batch.tokens][..., start : start + 5] for start in (0, 5)])
+        chosen = jax.lax.top_k(logits, 2)[1]
+        return Routing(logits, chosen, chosen != 3)
+
 
 def random_table(seed=0):
     """Logits of a random bigram policy."""
@@ -86,6 +92,9 @@ class Forbidding:
 
     def hidden(self, batch):
         return self.policy.hidden(batch)
+
+    def routing(self, batch):
+        return self.policy.routing(batch)
 
 
 def random_segments(rng, rows, length, max_segments):

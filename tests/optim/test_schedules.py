@@ -67,7 +67,7 @@ def test_the_rates_at_first_peak_and_last_step_are_said():
     ("steps", "settings", "says"),
     [
         (60, {"warmup_steps": 100}, "longer than the run of 60, so the rate only reaches 60% of optim.learning_rate"),
-        (60, {"warmup_steps": 60}, ""),  # the peak is the last step: odd, and complete
+        (60, {"warmup_steps": 60}, "takes the whole run, so the schedule never begins"),
         (60, {"schedule_steps": 40}, "ends at step 40, so 20 of 60 steps train at 0.0001:"),
         (60, {"schedule_steps": 40, "end_fraction": 0.0}, "20 of 60 steps train at 0, which changes nothing"),
         (60, {"schedule_steps": 90}, "the schedule ends at step 90, after the run"),

@@ -74,7 +74,8 @@ def special(draw, family, shape):
     if family == "qwen3_moe":
         return flat | experts | draw.choice([{}, SLIDES])
     if family == "olmoe":
-        return flat | experts | {"clip_qkv": draw.choice([None, 0.5])}
+        own = {key: experts[key] for key in ("num_experts", "num_experts_per_tok", "norm_topk_prob")}
+        return flat | own | {"clip_qkv": draw.choice([None, 0.5])}
     raise ValueError(family)
 
 

@@ -11,6 +11,7 @@ from mtjax.data.sources import InMemory
 from mtjax.data.tasks import PairTask
 from mtjax.distributed.sharding import MeshSpec, make_mesh
 from mtjax.errors import InputError
+from mtjax.model.adapters.lora import Lora
 from mtjax.objectives.rise import rise_paper
 from mtjax.planning.collectives import find_collectives, table
 from mtjax.planning.compile import device_bytes
@@ -43,6 +44,25 @@ def test_state_by_hand(planned):
     sizes = {name: device_bytes(tree) for name, tree in planned.parts.items()}
     assert sizes["parameters"] == sizes["reference"] == own
     assert sizes["optimizer state"] == 2 * own + 2 * 4  # two moments, and the steps of Adam and of the schedule
+
+
+def test_an_adapter_has_its_own_state_and_shares_its_base_with_the_reference():
+    # Of rank 2: on q and out A and B have 2 * 2 * 32 numbers, on k and v 2 * (32 + 16), on the MLP 2 * (32 + 96).
+    model = dataclasses.replace(RISE.model, adapter=Lora(rank=2, base_dtype="bfloat16"))
+    planned = plan_program(dataclasses.replace(RISE, model=model), make_mesh(RISE.mesh), "train")
+    adapter = 5 * (2 * 2 * 64 + 2 * 2 * 48 + 3 * 2 * 128)
+    base = 2 * planned.shape.vocab_size * 32 + 5 * (2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 96) + 11 * 32
+    assert planned.parameters == adapter + base
+    assert planned.parts["reference"] is None
+    sizes = {name: device_bytes(tree) for name, tree in planned.parts.items()}
+    assert sizes["frozen base"] == 2 * ((base - 11 * 32) // 4 + 11 * 32)
+    assert sizes["optimizer state"] == 2 * sizes["parameters"] + 2 * 4
+    assert sizes["parameters"] < 4 * adapter
+    # Forward 1 and backward 1 of the base for the policy (3 of the adapter), 1 for the reference.
+    shape, tokens = planned.shape, 16 * 2 * 64
+    matrices = base - shape.vocab_size * 32
+    attention = 5 * 2 * 64 * 32
+    assert planned.useful_flops == pytest.approx(2 * tokens * (3 * matrices + 3 * adapter + 4 * attention / 2))
 
 
 def test_flops_by_hand(planned):

@@ -8,9 +8,15 @@ from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import InputError
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.decoding import Decoding
+from tests.chat_templates import chat_tokenizer
 
 BYTES, ARITHMETIC = load_tokenizer("bytes"), load_tokenizer("arithmetic")
 MISTAKE = MistakeTask(decode_prefix="correct", template=QUESTION_ANSWER)
+IN_CHAT = [
+    MistakeTask(decode_prefix="correct", template="chat", prefix_in=place, system=system)
+    for place in ("target", "prompt", "system")
+    for system in ("", "be brief")
+]
 QUESTIONS = ["1+1", 'say "hi" in {braces} and \\LaTeX{}\nwith two lines', "Grüße, 今日は 😀 {{ x }} {% y %}"]
 
 
@@ -29,6 +35,7 @@ def test_a_model_that_is_no_run_is_asked_in_its_chat_template_or_as_it_stands():
         CompletionTask(), CompletionTask(template=QUESTION_ANSWER), PairTask(template="<< {question} >>"),
         ChatTask(), ChatTask(system='be "brief"'), MISTAKE,
         MistakeTask(decode_prefix="incorrect", template="Q: {question}\nA:\n", prefix_in="prompt"),
+        PairTask(template="chat", system="be brief"), CompletionTask(template="chat", strip=True), *IN_CHAT,
     ],
 )  # fmt: skip
 def test_a_run_reads_what_stands_before_the_answer_in_training(task, question):
@@ -67,6 +74,18 @@ def test_an_exported_chat_run_opens_with_its_own_system_message_unless_there_is_
     user, other = {"role": "user", "content": "hi"}, {"role": "system", "content": "other"}
     assert rendered(decoding, [user]) == "system: be brief\nuser: hi\nassistant: "
     assert rendered(decoding, [other, user]) == BYTES.render_chat((Message(**other), Message(**user)), True)
+
+
+@pytest.mark.parametrize("family", ["smollm2", "llama3", "qwen3", "mistral", "gemma3"])
+@pytest.mark.parametrize("task", IN_CHAT)
+def test_an_exported_chat_with_a_prefix_renders_a_conversation_as_training_does(task, family):
+    tokenizer = chat_tokenizer(family)
+    turns = [Message("user", "1"), Message("assistant", "2"), Message("user", "3")]
+    for messages in (turns[:1], turns, [Message("system", "other"), *turns]):
+        problem = Problem("p", "1", right=("4",), messages=tuple(messages))
+        (trained,) = task.render(problem, tokenizer)
+        shown = rendered(Decoding(tokenizer, task), [{"role": m.role, "content": m.content} for m in messages])
+        assert shown == trained.text[: trained.prompt_end] == task.prompt(problem, None, tokenizer)
 
 
 def test_a_task_of_ones_own_that_does_not_hold_the_question_has_no_template():

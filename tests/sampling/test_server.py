@@ -425,6 +425,15 @@ def test_a_list_of_models_that_keeps_failing_names_path_and_setting():
         server(url).settle_model()
 
 
+def test_replies_that_say_nothing_are_not_called_equal():
+    said = []
+    with FakeServer(say=lambda prompt, seed, i: " ").running() as url:
+        asked = Server(url, ServerConfig(**QUICK, model="tiny"), say=said.append)
+        for number in range(FIRST_EQUAL + 1):
+            asked.draw(f"{number}", SamplingConfig(samples=2, temperature=0.7), 0)
+    assert said == []
+
+
 def test_equal_samples_at_a_temperature_above_0_are_said_once():
     said = []
     with FakeServer(say=lambda prompt, seed, i: prompt).running() as url:

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mtjax.model.fingerprint import fingerprint_of
 from mtjax.training import checksums
-from mtjax.training.reference import fingerprint_of
 
 VALUES = np.linspace(-3, 3, 48, dtype=np.float32).reshape(2, 8, 3)
 

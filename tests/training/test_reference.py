@@ -23,10 +23,11 @@ from mtjax.data.tokenizer import load_tokenizer
 from mtjax.distributed.sharding import MeshSpec, make_mesh
 from mtjax.errors import InputError
 from mtjax.model.decoder import DecoderConfig
+from mtjax.model.fingerprint import fingerprint_of
 from mtjax.model.language_model import make_language_model
 from mtjax.objectives.dpo import Dpo
 from mtjax.runs.assembly import make_reference
-from mtjax.training.reference import ReferenceConfig, cached_reference, fingerprint_of, frozen_reference
+from mtjax.training.reference import ReferenceConfig, cached_reference, frozen_reference
 from mtjax.training.reference_cache import PART, Cache, make_scorer
 from mtjax.training.step import init_state, make_train_step, state_shardings
 from mtjax.types import Mean

@@ -201,6 +201,8 @@ def same_number(a: Number, b: Number) -> bool | None:
     equals `0.5` and `50`. A unit that only one side names is taken to be meant on the other, but numbers that differ by
     the factor of two units of one kind, such as `3` and `180 minutes`, are neither equal nor different.
     """
+    if a.value == -b.value and (a.direction or b.direction):
+        return None  # "a loss of 12" may be -12
     if a.unit and b.unit and a.unit.measures == b.unit.measures:
         equal = a.value * a.unit.factor == b.value * b.unit.factor
         return equal or (None if _open(a, b, a.value * a.unit.factor / b.unit.factor) else False)

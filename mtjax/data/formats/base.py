@@ -30,6 +30,7 @@ class Format:
     needs: ClassVar[Mapping[str, tuple[type, ...]]]  # keys that a record must have, each with the types of its value
     takes: ClassVar[tuple[str, ...]] = ()  # more keys that are read
     beside: ClassVar[tuple[str, ...]] = ()  # keys of other formats that may stand beside, and are not read
+    same: ClassVar[tuple[str, ...]] = ()  # other formats that read the same records
     strict: ClassVar[bool] = False  # whether any other key is refused, instead of named in a note
     example: ClassVar[dict[str, Any]]  # a record
 
@@ -70,7 +71,7 @@ def with_context(
     """The problem whose solutions answer a conversation; a conversation of one user message is the question alone."""
     context = make(record, where, id, messages=list(turns), **about)
     plain = len(context.messages) == 1 and context.messages[0] == Message("user", context.question)
-    sides = {name: (text,) for name, text in (("right", right), ("wrong", wrong)) if text is not None}
+    sides: dict[str, Any] = {name: (text,) for name, text in (("right", right), ("wrong", wrong)) if text is not None}
     return dataclasses.replace(context, messages=() if plain else context.messages, **sides)
 
 

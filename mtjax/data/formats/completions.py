@@ -46,7 +46,7 @@ class Completion(Format):
     """A prompt and its completion, each a text or a list of messages (TRL's prompt-completion)."""
 
     needs: ClassVar = {"prompt": TALK, "completion": TALK}
-    takes: ClassVar = ("system", "tools")
+    takes: ClassVar[tuple[str, ...]] = ("system", "tools")
     example: ClassVar = {"prompt": "1 + 1 =", "completion": " 2"}
 
     def read(self, record: dict[str, Any], where: str, id: str) -> Problem:
@@ -87,9 +87,9 @@ class Alpaca(Format):
     """
 
     needs: ClassVar = {"instruction": TEXT, "output": TEXT}
-    takes: ClassVar = ("input", "system", "history")
-    beside: ClassVar = ("text",)  # the same, in a template
-    keys: ClassVar = ("instruction", "input", "output")
+    takes: ClassVar[tuple[str, ...]] = ("input", "system", "history")
+    beside: ClassVar[tuple[str, ...]] = ("text",)  # the same, in a template
+    keys: ClassVar[tuple[str, ...]] = ("instruction", "input", "output")
     example: ClassVar = {"instruction": "Add.", "input": "1 and 1", "output": "2"}
 
     def read(self, record: dict[str, Any], where: str, id: str) -> Problem:
@@ -130,9 +130,9 @@ class Dolly(Alpaca):
     """Dolly's instruction, context and response; read as Alpaca's, with the context in the place of the input."""
 
     needs: ClassVar = {"instruction": TEXT, "response": TEXT}
-    takes: ClassVar = ("context",)
-    beside: ClassVar = ()
-    keys: ClassVar = ("instruction", "context", "response")
+    takes: ClassVar[tuple[str, ...]] = ("context",)
+    beside: ClassVar[tuple[str, ...]] = ()
+    keys: ClassVar[tuple[str, ...]] = ("instruction", "context", "response")
     example: ClassVar = {"instruction": "Add.", "context": "1 and 1", "response": "2", "category": "sums"}
 
     def write(self, problem: Problem, number: int) -> list[dict[str, Any]]:
@@ -144,7 +144,7 @@ class Kto(Format):
     """KTO's rows: a prompt, a completion, and a label that says whether it is right."""
 
     needs: ClassVar = {"prompt": TALK, "completion": TALK, "label": (bool, int)}
-    takes: ClassVar = ("system", "tools")
+    takes: ClassVar[tuple[str, ...]] = ("system", "tools")
     example: ClassVar = {"prompt": "1 + 1 =", "completion": "3", "label": False}
 
     def read(self, record: dict[str, Any], where: str, id: str) -> Problem:

@@ -15,7 +15,7 @@ class Solutions(Format):
     """Our own records: a question (or prompt) with its final answer, and solutions that are right or wrong."""
 
     needs: ClassVar = {"question": TEXT}
-    takes: ClassVar = ("prompt", "answer", "right", "wrong", "success_rate", "options")
+    takes: ClassVar[tuple[str, ...]] = ("prompt", "answer", "right", "wrong", "success_rate", "options")
     strict: ClassVar = True
     example: ClassVar = {"question": "2 + 2?", "answer": "4", "right": ["4"], "wrong": ["5"]}
 
@@ -25,6 +25,8 @@ class Solutions(Format):
         return keys <= known and bool(keys & {"question", "prompt"}) and bool(keys & {"answer", "right", "wrong"})
 
     def read(self, record: dict[str, Any], where: str, id: str) -> Problem:
+        if "####" in str(record.get("answer", "")):
+            self.found["{} answers end in '#### ...', as in GSM8K; data.source:gsm8k reads their solutions"] += 1
         return problem_from_record(record, where, id=id)
 
     def write(self, problem: Problem, number: int) -> list[dict[str, Any]]:
@@ -42,7 +44,11 @@ class Solutions(Format):
         return numbered(
             problem,
             (
-                {key: value for key, value in record_from_problem(one).items() if key not in own and value != ""}
+                {
+                    key: value
+                    for key, value in record_from_problem(one).items()
+                    if key not in own and (value or key == "question")
+                }
                 for one in flat
                 if one.answer or one.right or one.wrong
             ),

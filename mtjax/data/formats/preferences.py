@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from mtjax.data.formats.base import (
@@ -73,14 +74,19 @@ def sides_of(problem: Problem, pair: Pair) -> dict[str, Any]:
 
 @FORMATS.register("preference")
 class Preference(Format):
-    """A prompt with a chosen and a rejected answer, as texts or lists of messages (TRL's explicit prompt)."""
+    """A prompt (or question) with a chosen and a rejected answer, as texts or messages (TRL's explicit prompt)."""
 
     needs: ClassVar = {"prompt": TALK, "chosen": TALK, "rejected": TALK}
-    takes: ClassVar = ("system", "tools")
+    takes: ClassVar[tuple[str, ...]] = ("system", "tools", "question")
     example: ClassVar = {"prompt": "6 + 1?", "chosen": "It is 7.", "rejected": "It is 8."}
 
+    def fits(self, record: Mapping[str, Any]) -> bool:
+        return super().fits({"prompt": record.get("question")} | dict(record))
+
     def read(self, record: dict[str, Any], where: str, id: str) -> Problem:
-        return pair_of(record, where, id)
+        if "question" in record and "prompt" in record:
+            raise InputError(f"{where}: both 'question' and 'prompt'; give one, they mean the same")
+        return pair_of(record | ({"prompt": record["question"]} if "question" in record else {}), where, id)
 
     def write(self, problem: Problem, number: int) -> list[dict[str, Any]]:
         return numbered(problem, [sides_of(problem, pair) for pair in all_pairs(problem)])
@@ -112,8 +118,8 @@ class UltraFeedback(PreferenceImplicit):
     """UltraFeedback in pairs (`ultrafeedback_binarized`): two conversations, each with a score."""
 
     needs: ClassVar = {"chosen": TALK, "rejected": TALK, "score_chosen": NUMBER, "score_rejected": NUMBER}
-    takes: ClassVar = ("prompt", "prompt_id", "system", "tools")
-    beside: ClassVar = ("messages",)  # the chosen conversation once more
+    takes: ClassVar[tuple[str, ...]] = ("prompt", "prompt_id", "system", "tools")
+    beside: ClassVar[tuple[str, ...]] = ("messages",)  # the chosen conversation once more
     example: ClassVar = {
         "prompt": "6 + 1?", "prompt_id": "a1", "messages": PreferenceImplicit.example["chosen"],
         **PreferenceImplicit.example, "score_chosen": 8.5, "score_rejected": 6.0,
@@ -121,10 +127,10 @@ class UltraFeedback(PreferenceImplicit):
 
     def read(self, record: dict[str, Any], where: str, id: str) -> Problem:
         problem = pair_of(record, where, str(record.get("prompt_id", id)))
-        scores = tuple(float(field_of(record, f"score_{side}", NUMBER, where)) for side in ("chosen", "rejected"))
-        if scores[0] <= scores[1]:
+        better, worse = (float(field_of(record, f"score_{side}", NUMBER, where)) for side in ("chosen", "rejected"))
+        if better <= worse:
             self.found["{} pairs whose chosen side has no higher score than the rejected one"] += 1
-        return dataclasses.replace(problem, pairs=(dataclasses.replace(problem.pairs[0], scores=scores),))
+        return dataclasses.replace(problem, pairs=(dataclasses.replace(problem.pairs[0], scores=(better, worse)),))
 
     def write(self, problem: Problem, number: int) -> list[dict[str, Any]]:
         scored = dataclasses.replace(problem, right=(), pairs=tuple(pair for pair in problem.pairs if pair.scores))
@@ -144,7 +150,7 @@ class RewardBench(Preference):
     """RewardBench's rows: a pair with the subset that it belongs to, which becomes the source."""
 
     needs: ClassVar = {"prompt": TALK, "chosen": TALK, "rejected": TALK, "subset": TEXT}
-    takes: ClassVar = ("system", "tools")
+    takes: ClassVar[tuple[str, ...]] = ("system", "tools")
     example: ClassVar = {**Preference.example, "subset": "math", "chosen_model": "a", "rejected_model": "b", "id": 1}
 
     def read(self, record: dict[str, Any], where: str, id: str) -> Problem:
@@ -164,6 +170,7 @@ class Hh(Format):
     """
 
     needs: ClassVar = {"chosen": TEXT, "rejected": TEXT}
+    same: ClassVar[tuple[str, ...]] = ("hh_chat",)
     example: ClassVar = {
         "chosen": "\n\nHuman: 6 + 1?\n\nAssistant: It is 7.",
         "rejected": "\n\nHuman: 6 + 1?\n\nAssistant: It is 8.",
@@ -206,6 +213,8 @@ class Hh(Format):
 class HhChat(Hh):
     """HH's texts as conversations: the turns become messages, without the white space around them."""
 
+    same: ClassVar[tuple[str, ...]] = ("hh",)
+
     def fits(self, record: Any) -> bool:
         """Never: the format `hh` has the same keys, and this one is asked for by name."""
         return False
@@ -226,7 +235,7 @@ class StepDpo(Format):
     """Step-DPO's pairs: one step, chosen and rejected, after the right steps so far (Math-Step-DPO)."""
 
     needs: ClassVar = {"prompt": TEXT, "initial_reason_steps": TEXT, "chosen": TEXT, "rejected": TEXT}
-    takes: ClassVar = ("dataset", "answer")
+    takes: ClassVar[tuple[str, ...]] = ("dataset", "answer")
     example: ClassVar = {
         "dataset": "gsm8k", "prompt": "6 + 1?", "initial_reason_steps": "Step 1: ", "chosen": "It is 7.",
         "rejected": "It is 8.", "full_chosen": "It is 7.", "full_rejected": "It is 8.", "answer": "7",
@@ -262,7 +271,7 @@ class Rise(StepDpo):
     """
 
     needs: ClassVar = {**StepDpo.needs, "idx": (int, str), "dataset": TEXT, "answer": (str, int, float)}
-    takes: ClassVar = ("step", "last_step")
+    takes: ClassVar[tuple[str, ...]] = ("step", "last_step")
     example: ClassVar = {
         "idx": 0, "dataset": "gsm8k", "prompt": "6 + 1?", "initial_reason_steps": "", "chosen": "It is 7.",
         "rejected": "It is 8.", "answer": "7",

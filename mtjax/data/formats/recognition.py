@@ -5,19 +5,21 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mtjax.data.formats.base import ABOUT, FORMATS, Format, typed
-from mtjax.data.problem import SCHEMAS, Problem, UnknownKeys, problem_from_record, without_nulls
-from mtjax.errors import InputError, nearest, suggest
-from mtjax.io.containers import Cells
+from mtjax.data.problem import AS_GIVEN, SCHEMAS, Problem, UnknownKeys, problem_from_record, without_nulls
+from mtjax.errors import InputError, nearest
+from mtjax.io.containers import Cells, Columns
 
 MEANING = {"prompt", "completion", "messages", "conversations", "chosen", "rejected", "completions", "right", "wrong"}
-MEANING |= {"label", "labels", "rewards", "answer", "tools", "text"}
+MEANING |= {"label", "labels", "kto_tag", "rewards", "answer", "tools", "text"}
 """Keys that would give a record another meaning, so that they are never left out with a note alone."""
 FOREIGN_KEYS = {
     **dict.fromkeys(("instruction", "query", "problem", "input_text", "user"), "prompt"),
     **dict.fromkeys(("output", "response", "canonical_solution", "solution", "assistant"), "completion"),
+    "system_prompt": "system",
     **dict.fromkeys(("task_id", "idx", "uid", "uuid"), "id"),
 }
 """Keys of the field's formats, and the keys here that mean the same."""
+SPOKEN = ("messages", "conversations", "prompt", "chosen")  # Keys that may hold a conversation.
 NATIVE = ("completion", "messages", "solutions", "preference")  # Formats that always stood together in a file.
 
 
@@ -55,25 +57,32 @@ def _covers(one: str, other: str) -> bool:
 
 def _unknown(record: Mapping[str, Any], where: str) -> InputError:
     """What to say about a record that has no format."""
+    from mtjax.data.sources.detection import marked_source
+
+    if source := marked_source(record):
+        return UnknownKeys(f"{where}: a record of the source '{source}'; read the file with data.source:{source}")
     own = {*ABOUT}.union(*SCHEMAS.values())
     if record.keys() <= own:  # which of our own keys is wrong, missing or too many
         problem_from_record(record, where)
     for name, kind in FORMATS.items():  # keys of a format, but not its types
-        if kind.needs and kind.needs.keys() <= record.keys():
+        if not kind.strict and kind.needs.keys() <= record.keys():
             kind().read(dict(record), where, where)
             return InputError(f"{where}: keys {sorted(record)} are those of the format '{name}', but not its values")
-    ours = {FOREIGN_KEYS.get(key, key): key for key in record if key in own or key in FOREIGN_KEYS}
+    names = {"question": "prompt", **FOREIGN_KEYS} if "prompt" not in record else FOREIGN_KEYS
+    ours = {names.get(key, key): key for key in record if key in own or key in names}
     if {"prompt", "completion"} <= ours.keys():
         columns = " ".join(theirs if theirs == key else f"{theirs}={key}" for key, theirs in ours.items())
-        unknown = next(key for key in record if key not in own)
+        unknown = next((key for key in record if key not in own), "question")
         return UnknownKeys(f"{where}: unknown key {unknown!r}; say which keys to read: --data.source.columns {columns}")
     common = lambda name: len(record.keys() & FORMATS[name].needs.keys()) / max(len(FORMATS[name].needs), 1)
     near = max(FORMATS, key=common) if any(map(common, FORMATS)) else ""
     missing = [key for key in FORMATS[near].needs if key not in record] if near else []
     keys = {key for kind in FORMATS.values() for key in (*kind.needs, *kind.takes)} | own
     unknown = next((key for key in record if key not in keys), "")
-    said = f"unknown key {unknown!r}: {suggest(unknown, keys)}" if unknown else f"keys {sorted(record)} have no format"
-    close = f"; the nearest format is '{near}', which needs {_listed(missing)} too" if near else ""
+    meant = nearest(str(unknown), keys, cutoff=0.75)
+    said = f"unknown key {unknown!r}" + (f": did you mean {meant!r}? (" if meant else " (") if unknown else "("
+    said = f"{said}keys {sorted(record)} have no format)"
+    close = f"; the nearest format is '{near}', which needs {_listed(missing)} too" if missing else ""
     return InputError(
         f"{where}: {said}{close}; name the keys to read, each with what it is: --data.source.columns THEIRS=prompt "
         "THEIRS=completion (docs/data.md lists all formats)"
@@ -96,6 +105,7 @@ class Reader:
         self.formats: dict[str, Format] = {}  # those that were found, in order
         self.first: dict[str, str] = {}  # where the first record of each stands
         self.counts: collections.Counter[str] = collections.Counter()  # records of each
+        self.talks = False  # whether any record is written as a conversation
         self.extra: collections.Counter[str] = collections.Counter()  # keys that are not read
         self._known: dict[frozenset[tuple[str, type]], str] = {}
 
@@ -103,7 +113,8 @@ class Reader:
         """The problem of a record; InputError, opened by `where`, for one that has no format or is not as it says."""
         if not isinstance(record, Mapping):
             return problem_from_record(record, where)  # raises what is wrong
-        record = without_nulls(typed(record) if isinstance(record, Cells) else record)
+        keep = () if isinstance(record, Columns) else AS_GIVEN
+        record = without_nulls(typed(record) if isinstance(record, Cells) else record, keep)
         kind = self.forced or self._format_of(record, where)
         name = str(FORMATS.name_of(kind))
         if self.forced and (missing := [key for key in kind.needs if key not in record]):
@@ -116,6 +127,7 @@ class Reader:
         self.formats.setdefault(name, kind)
         self.first.setdefault(name, where)
         self.counts[name] += 1
+        self.talks |= any(isinstance(record.get(key), list | tuple) for key in SPOKEN)
         if not kind.strict:
             self.extra.update(key for key in record if key not in kind.needs and key not in (*kind.takes, *ABOUT))
         return problem
@@ -136,7 +148,8 @@ class Reader:
             return
         taken = (*kind.needs, *kind.takes, *kind.beside, *ABOUT)
         for key in record:
-            near = nearest(str(key), [one for one in taken if one not in record and len(one) > 3], cutoff=0.8)
+            alike = [one for one in taken if one not in record and len(one) > 3 and abs(len(one) - len(str(key))) < 2]
+            near = nearest(str(key), alike, cutoff=0.8)
             if key not in taken and (near or key in MEANING):
                 way_out = f"did you mean {near!r}?" if near else f"a record of the format '{name}' has none"
                 columns = " ".join(one for one in record if one in (*kind.needs, *kind.takes, *ABOUT))

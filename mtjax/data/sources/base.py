@@ -35,6 +35,7 @@ class FileSource(Source):
     """A source of files. A subclass needs `parse`, an `example`, and `records` for files other than JSON lines."""
 
     example: ClassVar[str]  # the text of a small file in the source's format, with at least one problem
+    marks: ClassVar[tuple[str, ...]] = ()  # keys that only records of this source have
 
     path: str
     """A file (JSON lines, a JSON array, CSV, TSV, Parquet or Arrow, plain, gzip or zstd), a folder of such files, or a
@@ -199,8 +200,8 @@ def problem_digests(problems: Iterable[Problem]) -> Iterator[bytes]:
         yield hashlib.sha256(json.dumps(record, sort_keys=True).encode()).digest()
 
 
-NEW = ("options", "tools", "candidates", "name", "tool_calls", "tool_call_id", "reasoning_content", "scores")
-NEW += ("chosen_messages", "rejected_messages")  # Fields of problems that version 0.1 did not have.
+NEW = {"options", "tools", "candidates", "name", "tool_calls", "tool_call_id", "reasoning_content", "scores"}
+NEW |= {"chosen_messages", "rejected_messages"}  # Fields of problems that version 0.1 did not have.
 
 
 def _without_new(value: Any) -> Any:

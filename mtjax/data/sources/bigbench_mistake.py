@@ -42,6 +42,7 @@ class BigBenchMistake(FileSource):
     (arXiv 2311.08516).
     """
 
+    marks: ClassVar[tuple[str, ...]] = ("steps", "mistake_index")
     example: ClassVar[str] = (
         '{"input": "1 + 2 * 3 =", "steps": ["2 * 3 = 6.", "1 + 6 = 8."], "answer": "8", "target": "7",'
         ' "mistake_index": 1}\n'

@@ -25,6 +25,7 @@ class CotErrorSet(FileSource):
     (error cause, error name, error type) is not part of a `Problem` and is left out.
     """
 
+    marks: ClassVar[tuple[str, ...]] = ("correct_reference", "incorrect_rationale")
     example: ClassVar[str] = (
         '{"question": "2 + 2?", "correct_reference": "It is 4.", "incorrect_rationale": "It is 5."}\n'
     )

@@ -50,6 +50,7 @@ class Gsm8kSolutions(FileSource):
     Source: Cobbe et al., "Training Verifiers to Solve Math Word Problems", 2021 (arXiv 2110.14168).
     """
 
+    marks: ClassVar[tuple[str, ...]] = ("question", "ground_truth")
     example: ClassVar[str] = (
         '{"question": "6 + 1?", "ground_truth": "6 + 1 = 7\\nA: 7",'
         ' "6b": {"is_correct": false, "solution": "6 + 1 = 8\\nA: 8"}}\n'

@@ -30,10 +30,18 @@ class Files(FileSource):
         return Reader(self.format).read(rename_keys(record, self.columns, where), where, id)
 
     def problems(self, on_error: OnError = "raise") -> Problems:
-        return self.stream(on_error).all()
+        return self.scan(on_error)[0]
+
+    def scan(self, on_error: OnError = "raise") -> tuple[Problems, Reader]:
+        """The problems, and the reader that knows the formats of their records."""
+        reader = Reader(self.format)
+        return self._stream(reader, on_error).all(), reader
 
     def stream(self, on_error: OnError = "raise") -> Stream:
-        reader, tally = Reader(self.format), Tally()
+        return self._stream(Reader(self.format), on_error)
+
+    def _stream(self, reader: Reader, on_error: OnError) -> Stream:
+        tally = Tally()
 
         def read(record: Any, where: str, id: str) -> Problem:
             if isinstance(record, InputError):

@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
+from mtjax.data.messages import Message, Tool, message_record, read_messages, read_tools
 from mtjax.data.problem import OnError, Problem, Problems, Split
 from mtjax.data.sources.base import SOURCES, FileSource
 from mtjax.errors import InputError
@@ -51,6 +52,8 @@ class MinedProblem:
     drawn: int = 0  # How many samples were drawn; the counts of the solutions add up to it.
     solutions: tuple[Solution, ...] = ()  # The distinct solutions.
     note: str = ""  # Why there are no samples, such as a prompt that is too long; "" where there are.
+    messages: tuple[Message, ...] = ()  # The conversation that was answered; empty where it is the question alone.
+    tools: tuple[Tool, ...] = ()  # What the assistant could call.
 
     def samples(self, verdict: str) -> int:
         """How many samples, duplicates counted, had this verdict."""
@@ -60,6 +63,9 @@ class MinedProblem:
 def to_json(problem: MinedProblem) -> dict[str, Any]:
     """The JSON object of one line; keys in a fixed order, so that equal problems give equal bytes."""
     record = {"schema": SCHEMA} | dataclasses.asdict(problem)
+    del record["messages"], record["tools"]  # lines without a conversation are as they were before there were these
+    talk = {"messages": [message_record(message) for message in problem.messages], "tools": list(problem.tools)}
+    record |= {key: values for key, values in talk.items() if values}
     for solution in record["solutions"]:
         if not solution[
             "withheld"
@@ -77,7 +83,9 @@ def from_json(record: Any, where: str) -> MinedProblem:
             "file? If another version wrote it, mine again with `python -m mtjax.mine`"
         )
     values = {name: value for name, value in record.items() if name != "schema"}
-    return decode(values, MinedProblem, where, "mine again")
+    readers: dict[str, Any] = {"messages": read_messages, "tools": read_tools}
+    talk = {key: read(values.pop(key), where) for key, read in readers.items() if key in values}
+    return dataclasses.replace(decode(values, MinedProblem, where, "mine again"), **talk)
 
 
 def solutions_file(path: str) -> str:
@@ -109,6 +117,7 @@ class Mined(FileSource):
     be judged, duplicates counted.
     """
 
+    marks: ClassVar[tuple[str, ...]] = ("schema", "solutions")
     example: ClassVar[str] = (
         '{"schema": 1, "number": 0, "id": "a", "question": "1 + 1 =", "answer": "2", "drawn": 2, "solutions": ['
         '{"text": "2", "verdict": "right", "answer": "2"}, {"text": "3", "verdict": "wrong", "answer": "3"}]}\n'
@@ -156,7 +165,8 @@ class Mined(FileSource):
         if self.solved_below is not None and (rate is None or rate >= self.solved_below):
             sides = {"right": [], "wrong": []}
         texts = (tuple(sides["right"]), tuple(sides["wrong"]))
-        return Problem(mined.id, mined.question, mined.answer, *texts, success_rate=rate, source=mined.source)
+        talk: dict[str, Any] = {"messages": mined.messages, "tools": mined.tools}
+        return Problem(mined.id, mined.question, mined.answer, *texts, success_rate=rate, source=mined.source, **talk)
 
     def side_of(self, solution: Solution) -> str:
         """What a solution counts as: "right", "wrong", or "unknown" or "drop" for neither."""

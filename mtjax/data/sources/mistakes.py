@@ -54,6 +54,7 @@ def pairs_of(mistakes: Iterable[Mistake], whole: bool = False) -> list[Problem]:
 class Mistakes(FileSource):
     """A file of mistake records, as `python -m mtjax.inject` and `mtjax.mine` write them: problems with pairs."""
 
+    marks: ClassVar[tuple[str, ...]] = ("schema", "problem_id")
     example: ClassVar[str] = (
         '{"schema": 1, "id": "a/step/0", "kind": "step", "problem_id": "a", "question": "6 + 1 =", "answer": "7",'
         ' "right_step": "6 + 1 = 7", "wrong_step": "6 + 1 = 8", "error_type": "value", "verdict": "proved"}\n'

@@ -22,6 +22,7 @@ class Svamp(FileSource):
     (arXiv 2103.07191).
     """
 
+    marks: ClassVar[tuple[str, ...]] = ("Body", "Question", "Answer")
     example: ClassVar[str] = (
         '[{"ID": "chal-1", "Body": "A pack costs 76 dollars.", "Question": "How much are 2?", "Answer": 152.0}]'
     )

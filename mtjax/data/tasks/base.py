@@ -72,7 +72,8 @@ class Rendered(NamedTuple):
     extras: Mapping[str, float]  # numbers about the sequence, such as "polarity": 1 right, 0 wrong
     steps: tuple[int, ...] | None = None  # where the answer's steps start, ascending, for objectives that look at steps
     head: int = 0  # characters at the start that `data.truncation=left` keeps, such as a system message
-    altered: bool = False  # whether a template changed a text that is a target, such as one that trims white space
+    altered: bool = False  # whether a template changed or left out a text, such as one that trims white space
+    starts: tuple[int, ...] = ()  # where decoding also starts, before `prompt_end`: the earlier turns of a conversation
     remarks: Mapping[str, str] = MappingProxyType({})  # what else to report, by kind, with its place
 
 

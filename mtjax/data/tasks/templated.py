@@ -18,7 +18,7 @@ from mtjax.data.chat_spans import (
 from mtjax.data.chat_template import DATE, shield_json, shield_message
 from mtjax.data.messages import Message, Targets
 from mtjax.data.problem import Problem
-from mtjax.data.tasks.base import CHAT, Rendered, Span, Task, fill
+from mtjax.data.tasks.base import CHAT, Rendered, Span, Task
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 
@@ -85,7 +85,7 @@ class TemplateTask(Task):
         """The template with the question, or the conversation up to the answer of the assistant."""
         if not self.is_chat:
             self._refuse_conversation(problem)
-            return fill(self.template, self.text(problem.question, tokenizer))  # type: ignore[attr-defined]
+            return super().prompt(problem, polarity, tokenizer)
         tokenizer, options = self._with_template(tokenizer), self._options(problem, tokenizer)
         messages, lead = self.placed(self._context(problem, tokenizer), polarity)
         try:
@@ -129,7 +129,13 @@ class TemplateTask(Task):
                 )
             prompt = self.prompt(problem, polarity, tokenizer) + lead
             text = prompt + answer
+            extras = extras if prompt else {**extras, "without_prompt": 1.0}
             return [Rendered(name, text, (Span(len(prompt), len(text), 1.0),), len(prompt), ends, extras)]
+        if not problem.question and not problem.messages:
+            raise InputError(
+                f"{problem.place}: a text without a question is not a conversation; train it with data.task:completion "
+                "and a template that is not 'chat'"
+            )
         tokenizer = self._with_template(tokenizer)
         context, begun = self.placed(self._context(problem, tokenizer), polarity)
         lead = begun + lead
@@ -167,18 +173,34 @@ class TemplateTask(Task):
             start, end = spans[-1]
             said = [turn.content for turn in messages[: last + 1] if turn.role == "assistant"][-len(spans) :]
             said[-1] = said[-1].removeprefix(lead)
+            others = [turn.content for turn in messages[: last + 1] if turn.role != "assistant"]
             altered = any(content not in text[slice(*span)] for content, span in zip(said, spans, strict=True))
+            altered = altered or any(content not in text for content in others)
             ended = any(text[start:end].endswith(token) for token in (closing, *tokenizer.special))
             head = system_end(tokenizer, messages, text, **options)
             targets = tuple(Span(*span, 1.0) for span in spans)
+            prompt_end, starts = start, tuple(place for place, _ in spans[:-1])
+            if shared:
+                prompt_end, starts = spans[0][0], ()
             return empty._replace(
-                name=name, text=text[:end], spans=targets, prompt_end=spans[0][0] if shared else start,
+                name=name, text=text[:end], spans=targets, prompt_end=prompt_end, starts=starts,
                 ends=empty.ends and not ended, head=head, altered=altered, remarks=remarks,
             )  # fmt: skip
 
         def answer(turn: int) -> Answer:
-            render = render_answer if empty.ends else render_open_answer
-            return render(tokenizer, messages[: turn + 1], lead if turn == final else "", **options)
+            render, until = (render_answer if empty.ends else render_open_answer), messages[: turn + 1]
+            try:
+                return render(tokenizer, until, lead if turn == final else "", **options)
+            except InputError:  # what the template leaves out may be the reason, and is the clearer one
+                check_shown(
+                    tokenizer,
+                    until,
+                    tokenizer.render_chat(until, False, **options),
+                    turn,
+                    self._added(problem),
+                    **options,
+                )
+                raise
 
         def one(turn: int, name: str, remarks: dict[str, str]) -> Rendered:
             found = answer(turn)

@@ -11,7 +11,8 @@ from mtjax.errors import InputError
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.families.keys import ACTIVATIONS, check_architecture, check_keys, flag, number, real
 from mtjax.model.families.rotary import KEYS, ORIGINAL, PLAIN, UNUSED, Rotary, rotary, rotary_to_json
-from mtjax.model.families.tensors import LLAMA_TENSORS, Entry
+from mtjax.model.families.tables import LLAMA_TENSORS, Entry
+from mtjax.model.mixture import Mixture
 from mtjax.registry import Registry
 
 FAMILIES = Registry("model_family", requires=("architecture", "max_length"), settings=False)
@@ -37,7 +38,12 @@ SWITCHES: dict[str, Any] = {
     name: getattr(DecoderConfig(), name)
     for name in ("activation", "norm", "norm_places", "embed_scale", "qkv_bias", "qk_norm", "qk_norm_joint")
 }
-NOT_STORED = ("remat", "attention", "dtype")
+OTHERS = {
+    "gemma3": "It has an image encoder, and only text models (gemma3_text, such as Gemma 3 1B) are read",
+    "gpt_oss": "Its attention sinks and MXFP4 weights cannot be held exactly here",
+}
+"""What is known of types that are not supported."""
+NOT_STORED = ("adapter", "remat", "attention", "dtype")
 
 
 class Key(NamedTuple):
@@ -61,6 +67,7 @@ class Family:
     rotary: ClassVar[Rotary] = PLAIN  # which rotary settings it has
     switches: ClassVar[Mapping[str, Any]] = {}  # changes to `SWITCHES`
     settings: ClassVar[Mapping[str, Key]] = {}  # further settings of the decoder and their keys
+    mixture: ClassVar[Mapping[str, Key]] = {}  # the settings of its experts (`Mixture`) and their keys; {}: no experts
     reads: ClassVar[tuple[str, ...]] = ()  # further keys of `config.json` that it reads or that change nothing
     constants: ClassVar[Mapping[str, Any]] = {}  # keys of `config.json` that always have the same value
     tensors: ClassVar[tuple[Entry, ...]] = LLAMA_TENSORS  # parameters and their names on the hub
@@ -87,7 +94,8 @@ class Family:
                 f"one of {name}: take another checkpoint"
             )
         check_architecture(config, cls.architecture)
-        own = (key, cls.rotary.local_key, *cls.reads, *(each.name for each in cls.settings.values()))
+        keys = [each.name for each in (*cls.settings.values(), *cls.mixture.values())]
+        own = (key, cls.rotary.local_key, *cls.reads, *keys)
         check_keys(config, name, READ | {each for each in own if each})
         width, heads = number(config, "hidden_size"), number(config, "num_attention_heads")
         if not (config.get("head_dim") or cls.head_dim) and width % heads:
@@ -98,10 +106,11 @@ class Family:
         sizes: dict[str, Any] = {name: number(config, key, defaults.get(name)) for name, key in SIZES.items()}
         max_length = number(config, "max_position_embeddings", cls.max_length)
         window, window_layers = cls.window(config, sizes["layers"])
+        read = lambda keys: {field: each.read(config, each.name, each.default) for field, each in keys.items()}
         return DecoderConfig(
             **sizes,
-            **SWITCHES | dict(cls.switches) | {"activation": ACTIVATIONS[activation]},
-            **{field: each.read(config, each.name, each.default) for field, each in cls.settings.items()},
+            **SWITCHES | dict(cls.switches) | {"activation": ACTIVATIONS[activation]} | read(cls.settings),
+            mixture=Mixture(**read(cls.mixture)) if cls.mixture else None,
             **rotary(config, cls.rotary, max_length, sizes["head_dim"]),
             norm_eps=real(config, "rms_norm_eps", cls.norm_eps),
             tied=flag(config, "tie_word_embeddings", cls.tied),
@@ -126,6 +135,7 @@ class Family:
                 "initializer_range": config.init_scale,
             }
             | {each.name: getattr(config, field) for field, each in cls.settings.items()}
+            | {each.name: getattr(config.mixture, field) for field, each in cls.mixture.items() if config.mixture}
             | dict(cls.constants)
             | cls.window_to_json(config)
         )
@@ -139,13 +149,30 @@ class Family:
             return False
         # What a kind of scaling does not use is not written: the keys are compared for it, and for the windows.
         same = {name: getattr(config, name) for name in (*NOT_STORED, "window", "window_layers", "rope_scaling")}
+        if read.mixture is not None and config.mixture is not None:
+            room = {name: getattr(config.mixture, name) for name in ("capacity", "group", "least")}
+            same["mixture"] = dataclasses.replace(read.mixture, **room)
         fields = dataclasses.replace(read, **same) == config and read.windows == config.windows
         return fields and cls.to_json(read) == cls.to_json(config)
 
     @classmethod
     def table(cls, config: DecoderConfig) -> list[Entry]:
-        """The tensors of one decoder: all but the head if it is tied."""
-        return [entry for entry in cls.tensors if not (config.tied and entry.path[0] == "head")]
+        """The tensors of one decoder: all but the head if it is tied, of each layer those of its kind."""
+        table, kinds = [], config.blocks
+        for entry in cls.tensors:
+            if entry.path[-1] == "bias" and not config.qkv_bias:
+                continue
+            if entry.path[0] != "layers":
+                table += [] if config.tied and entry.path[0] == "head" else [entry]
+                continue
+            fits = [place for place, sparse in enumerate(kinds) if entry.path[1] != ("mlp" if sparse else "experts")]
+            if len(kinds) == 1:
+                table += [entry] if fits else []
+                continue
+            for place in fits:
+                path = ("layers", f"block_{place}", *entry.path[1:])
+                table.append(entry._replace(path=path, layers=range(place, config.layers, len(kinds))))
+        return table
 
 
 def shape(
@@ -165,10 +192,12 @@ def config_from_json(config: Mapping[str, Any]) -> DecoderConfig:
     """
     name = config.get("model_type")
     if not isinstance(name, str) or name not in FAMILIES:
+        why = OTHERS.get(
+            str(name), "Other architectures compute something else, so their weights cannot be read as these"
+        )
         raise InputError(
             f"config.json: model_type {name!r:.80} is not supported; expected one of {', '.join(sorted(FAMILIES))}. "
-            "Other architectures compute something else, so their weights cannot be read as one of these: take a "
-            "model of one of these types"
+            f"{why}: take a model of one of these types"
         )
     return FAMILIES[name].from_json(name, config)
 
@@ -195,6 +224,7 @@ def family_of(config: DecoderConfig) -> str:
     if found is None:
         usual = dataclasses.asdict(DecoderConfig()) | {"query_scalar": None}
         named = [*SWITCHES, "clip_qkv", "query_scalar", "score_cap", "logit_cap", "local_theta", "rotary_dim"]
+        named += ["mixture"]
         named = [name for name in named if name in ("qkv_bias", "qk_norm") or getattr(config, name) != usual[name]]
         has = ", ".join(f"{name}={getattr(config, name)}" for name in named)
         windows = len(set(config.windows))

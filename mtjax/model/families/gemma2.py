@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.families.base import FAMILIES, Family, Key, shape
 from mtjax.model.families.keys import number, real_or_none, sliding_window
-from mtjax.model.families.tensors import (
+from mtjax.model.families.tables import (
     ATTENTION,
     EMBED,
     END,

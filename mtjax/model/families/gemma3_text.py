@@ -8,7 +8,7 @@ from mtjax.model.families.base import FAMILIES, Key, shape
 from mtjax.model.families.gemma2 import FOUR_NORMS, GEMMA, GEMMA2, Gemma2, every_but_nth, query_scalar
 from mtjax.model.families.keys import number, real_or_none, sliding_window
 from mtjax.model.families.rotary import Rotary
-from mtjax.model.families.tensors import ATTENTION, EMBED, END, MLP, QK_NORM
+from mtjax.model.families.tables import ATTENTION, EMBED, END, MLP, QK_NORM
 from mtjax.model.rope import RopeScaling
 
 GEMMA3 = replace(

@@ -49,8 +49,9 @@ def check_keys(config: Mapping[str, Any], family: str, read: Collection[str]) ->
 
     Unknown keys whose names do not speak of the computation are named in a note. Raises InputError with the key.
     """
-    if config.get("quantization_config") or config.get("quantization"):
-        raise InputError(quantised(config.get("quantization_config") or config["quantization"]))
+    for key in ("quantization_config", "quantization", "compression_config", "quant_config"):
+        if config.get(key):
+            raise InputError(quantised(config[key], f"config.json: {key}"))
     rest = {key: value for key, value in config.items() if key not in HARMLESS and key not in read}
     strange = {key: value for key, value in rest.items() if not _changes_nothing(key, value)}
     if dropout := sorted(key for key in strange if re.search("dropout|pdrop", key)):
@@ -84,7 +85,7 @@ def check_architecture(config: Mapping[str, Any], expected: str) -> None:
 def quantised(settings: Any, where: str = "config.json: quantization_config") -> str:
     """The message that refuses a quantised checkpoint, with its method."""
     settings = settings if isinstance(settings, Mapping) else {}
-    named = {"quant_method", "quant_algo", "quant_type", "version"}
+    named = {"quant_method", "quant_algo", "quant_type", "version", "format"}
     method = next((settings[key] for key in sorted(named) if settings.get(key)), None)
     bits = settings.get("bits") or settings.get("w_bit") or settings.get("weight_bits")
     what = ", ".join(str(part) for part in (method, f"{bits} bits" if bits else None) if part) or "unknown method"
@@ -130,6 +131,17 @@ def real(config: Mapping[str, Any], key: str, default: float) -> float:
 def flag(config: Mapping[str, Any], key: str, default: bool = False) -> bool:
     """True or false; absent or null takes the default."""
     return bool(value_of(config, key, default, lambda x: isinstance(x, bool), "true or false"))
+
+
+EXPERT_COUNTS = ("num_experts", "num_local_experts")  # two names of one setting, of which transformers 5 takes either
+
+
+def number_of_experts(config: Mapping[str, Any], key: str, default: int) -> int:
+    """The number of experts, under either of its names; InputError where both are there and differ."""
+    found = {name: number(config, name) for name in EXPERT_COUNTS if config.get(name) is not None}
+    if len({*found.values()}) > 1:
+        raise InputError(f"config.json: {found}: expected the same number twice; delete the one that is not meant")
+    return next(iter(found.values()), default)
 
 
 def real_or_none(config: Mapping[str, Any], key: str, default: float | None = None) -> float | None:

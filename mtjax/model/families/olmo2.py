@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.families.base import FAMILIES, Family, shape
-from mtjax.model.families.tensors import ATTENTION, EMBED, END, MLP, NORMS_AFTER, QK_NORM
+from mtjax.model.families.tables import ATTENTION, EMBED, END, MLP, NORMS_AFTER, QK_NORM
 
 NORMS = {"norm": "scale_float32", "norm_places": "after", "qk_norm": True, "qk_norm_joint": True}
 OLMO2 = DecoderConfig(

@@ -7,7 +7,7 @@ from mtjax.model.decoder import DecoderConfig
 from mtjax.model.families.base import FAMILIES, Family, shape
 from mtjax.model.families.keys import sliding_window
 from mtjax.model.families.rotary import Rotary
-from mtjax.model.families.tensors import EMBED, END, NORM_BEFORE_ATTENTION, NORM_BEFORE_MLP, in_layer
+from mtjax.model.families.tables import EMBED, END, NORM_BEFORE_ATTENTION, NORM_BEFORE_MLP, in_layer
 
 # One tensor has the rows of query, key and value, another those of gate and up.
 JOINED = (

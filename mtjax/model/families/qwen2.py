@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.families.base import FAMILIES, Family, shape
 from mtjax.model.families.keys import flag, number, sliding_window
-from mtjax.model.families.tensors import LLAMA_TENSORS, QKV_BIAS, Entry
+from mtjax.model.families.tables import LLAMA_TENSORS, QKV_BIAS, Entry
 
 QWEN25 = DecoderConfig(head_dim=128, rope_theta=1e6, norm_eps=1e-6, qkv_bias=True, max_length=32768)
 SMALL = {"vocab_size": 151936, "tied": True}

@@ -3,7 +3,7 @@
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.families.base import FAMILIES, shape
 from mtjax.model.families.qwen2 import Qwen2
-from mtjax.model.families.tensors import LLAMA_TENSORS, QK_NORM
+from mtjax.model.families.tables import LLAMA_TENSORS, QK_NORM
 
 QWEN3 = DecoderConfig(
     vocab_size=151936, head_dim=128, rope_theta=1e6, norm_eps=1e-6, qk_norm=True, max_length=40960, tied=True

@@ -171,12 +171,13 @@ def _read(config: Mapping[str, Any], key: str, max_length: int, family: Rotary) 
         raise InputError(f"{where}: rope_type {kind!r} needs {', '.join(missing)}; got {dict(rope)!r:.200}")
     # What the file leaves out keeps the default of RopeScaling, which is that of the published checkpoints.
     others = [name for name in ROPE_KEYS[kind] if name not in ("factor", ORIGINAL) and rope.get(name) is not None]
+    values: dict[str, Any] = {name: _numbers(rope, name) if name in LISTS else real(rope, name, 1.0) for name in others}
     usual = max_length / original if kind != "longrope" else max(max_length / original, 1.0)
     return theta, RopeScaling(
         kind=kind,  # type: ignore[arg-type]
         factor=real(rope, "factor", usual),
         original_length=original,
-        **{name: _numbers(rope, name) if name in LISTS else real(rope, name, 1.0) for name in others},
+        **values,
     )
 
 

@@ -1,4 +1,4 @@
-"""Tensors of Hugging Face checkpoints: their names, and reading and writing them shard by shard.
+"""Tensors of Hugging Face checkpoints: reading and writing them shard by shard; `tables` has their names.
 
 A linear weight is `[out, in]` on the hub and `[in, out]` here, with the heads unfolded; the layers are stacked.
 """
@@ -10,7 +10,7 @@ import math
 import operator
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,70 +18,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceShardin
 
 from mtjax.distributed.sharding import shardings
 from mtjax.errors import InputError
+from mtjax.model.families.tables import HEAD, Entry
 from mtjax.types import LanguageModel, Params
 
 FLOATS = ("F64", "F32", "F16", "BF16")
-EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 PACKED = (".qweight", ".qzeros", ".scales", ".weight_packed", ".weight_scale", ".weight_scale_inv", ".absmax", ".SCB")
 """Ends of tensor names that only quantised checkpoints have."""
-
-
-class Entry(NamedTuple):
-    """One parameter of ours and its name on the hub. Entries of one name are parts of one tensor, in order of rows."""
-
-    path: tuple[str, ...]  # keys into the parameter tree
-    name: str
-    """The first `{}` stands for the number of the layer, a second for that of the expert; each is a leading axis."""
-    inputs: int | None  # input axes of a linear map, which is transposed (leading axes not counted); None: not linear
-    layers: range | None = None  # which layers have it; None: all
-
-    def names(self, shape: tuple[int, ...]) -> dict[tuple[int, ...], str]:
-        """The tensors of a parameter of this shape by their index on its leading axes; {(): name} without such axes."""
-        layers = self.layers or range(shape[0] if shape else 0)
-        found = {}
-        for at in np.ndindex(*shape[: self.name.count("{}")]):
-            found[at] = self.name.format(*(layers[number] if axis == 0 else number for axis, number in enumerate(at)))
-        return found
-
-
-def in_layer(path: str, name: str, inputs: int | None) -> Entry:
-    """The entry of a parameter that every layer has; `path` and `name` leave out what all of them share."""
-    return Entry(("layers", *path.split(".")), "model.layers.{}." + name, inputs)
-
-
-# The parts of a table, to be put together by a family.
-EMBED = (Entry(("embed", "embedding"), EMBEDDING, None),)
-NORM_BEFORE_ATTENTION = (in_layer("attention_norm.scale", "input_layernorm.weight", None),)
-ATTENTION = (
-    in_layer("attention.query.kernel", "self_attn.q_proj.weight", 1),
-    in_layer("attention.key.kernel", "self_attn.k_proj.weight", 1),
-    in_layer("attention.value.kernel", "self_attn.v_proj.weight", 1),
-    in_layer("attention.out.kernel", "self_attn.o_proj.weight", 2),
-)
-QKV_BIAS = (
-    in_layer("attention.query.bias", "self_attn.q_proj.bias", 0),
-    in_layer("attention.key.bias", "self_attn.k_proj.bias", 0),
-    in_layer("attention.value.bias", "self_attn.v_proj.bias", 0),
-)
-QK_NORM = (  # of each head, or of all heads together, whose two axes are one on the hub
-    in_layer("attention.query_norm.scale", "self_attn.q_norm.weight", 0),
-    in_layer("attention.key_norm.scale", "self_attn.k_norm.weight", 0),
-)
-NORM_BEFORE_MLP = (in_layer("mlp_norm.scale", "post_attention_layernorm.weight", None),)  # despite its name
-MLP = (
-    in_layer("mlp.gate.kernel", "mlp.gate_proj.weight", 1),
-    in_layer("mlp.up.kernel", "mlp.up_proj.weight", 1),
-    in_layer("mlp.down.kernel", "mlp.down_proj.weight", 1),
-)
-NORMS_AFTER = (
-    in_layer("attention_post_norm.scale", "post_attention_layernorm.weight", None),
-    in_layer("mlp_post_norm.scale", "post_feedforward_layernorm.weight", None),
-)
-END = (
-    Entry(("final_norm", "scale"), "model.norm.weight", None),
-    Entry(("head", "kernel"), HEAD, 1),  # absent in a tied model
-)
-LLAMA_TENSORS = (*EMBED, *NORM_BEFORE_ATTENTION, *ATTENTION, *NORM_BEFORE_MLP, *MLP, *END)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,9 +92,14 @@ def check_names(found: set[str], wanted: set[str], layers: int, where: str) -> N
 
 
 def read_params(
-    model: LanguageModel, table: Sequence[Entry], tensors: Mapping[str, Any], mesh: Mesh | None, where: str
+    model: LanguageModel,
+    table: Sequence[Entry],
+    tensors: Mapping[str, Any],
+    mesh: Mesh | None,
+    where: str,
+    storage: str = "float32",
 ) -> Params:
-    """The parameter tree in float32; the host never holds more than one device's part of one parameter.
+    """The parameter tree, of type `storage`; the host never holds more than one device's part of one parameter.
 
     Args:
         model: gives shapes and axes; its parameters are not initialised.
@@ -195,7 +142,10 @@ def read_params(
         read = functools.partial(_read_layers, source, shape, entry.inputs)
         # Not make_array_from_callback, which reads the parts of all devices before it hands over the first.
         indices = place.addressable_devices_indices_map(shape)
-        on_devices = [jax.block_until_ready(jax.device_put(read(index), device)) for device, index in indices.items()]
+        on_devices = [
+            jax.block_until_ready(jax.device_put(read(index).astype(storage), device))
+            for device, index in indices.items()
+        ]
         inner = functools.reduce(lambda tree, key: tree.setdefault(key, {}), entry.path[:-1], params)
         inner[entry.path[-1]] = jax.make_array_from_single_device_arrays(shape, place, on_devices)
     return params
@@ -222,15 +172,15 @@ def _read_layers(source: Mapping[tuple[int, ...], Any], shape: Any, inputs: int 
     index = tuple(slice(*cut.indices(size)[:2]) for cut, size in zip(index, shape, strict=True))
     out = np.empty([cut.stop - cut.start for cut in index], np.float32)
     lead = len(next(iter(source)))
-    with np.errstate(over="ignore"):  # `_finite` refuses it
+    with np.errstate(over="ignore"):  # `finite` refuses it
         for row in np.ndindex(*out.shape[:lead]):
             name, tensor = source[tuple(number + cut.start for number, cut in zip(row, index, strict=False))]
             out[row] = _read(tensor, shape[lead:], inputs, index[lead:])
-            _finite(out[row], name)
+            finite(out[row], name)
     return out
 
 
-def _finite(values: np.ndarray, name: str) -> np.ndarray:
+def finite(values: np.ndarray, name: str) -> np.ndarray:
     """The values themselves; InputError if any is NaN or infinite in float32."""
     with np.errstate(invalid="ignore"):
         total = np.sum(values, dtype=np.float64)

@@ -1,7 +1,8 @@
 """The contract of a regularizer, the mean over target tokens that most of them are, and how one joins an objective."""
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from mtjax.errors import InputError
 from mtjax.objectives import base
 from mtjax.objectives.base import Key, Outcome, Sums
 from mtjax.registry import Registry
-from mtjax.types import Batch, Mean, Policy
+from mtjax.types import Batch, Mean, Policy, Routing
 
 REGULARIZERS = Registry("regularizer", requires=("weight",))
 """Every regularizer by name."""
@@ -23,8 +24,24 @@ class Regularizer(Protocol):
     weight: base.Number  # Factor on the mean in the loss, at least 0.
 
     def __call__(self, policy: Policy, batch: Batch) -> Mean:
-        """The loss of the batch without the weight. Its count must not depend on the policy."""
+        """The loss of the batch without the weight. Its count must not depend on the policy.
+
+        One that needs sums over the entire batch also has `statistics(policy, batch) -> {name: Mean}` and takes their
+        totals as keywords; with the field `form="buffered"` it gets those of the micro-batches of the step so far. One
+        that measures has `metrics(policy, batch) -> {name: Mean}`.
+        """
         ...
+
+
+def routing_of(regularizer: Any, policy: Policy, batch: Batch) -> tuple[Routing, Float[Array, "*B T"]]:
+    """How the policy's experts were chosen, and 1 for every token but padding. InputError without experts."""
+    routing: Any = getattr(policy, "routing", None)
+    if routing is None:
+        raise InputError(
+            f"regularizer {REGULARIZERS.name_of(regularizer)} needs a model with experts whose router can be seen; "
+            f"{type(policy).__name__} shows none: leave the regularizer out, or take a mixture"
+        )
+    return routing(batch), jnp.asarray(jnp.asarray(batch.segments) > 0, jnp.float32)
 
 
 def token_mean(values: Float[Array, "*B T"], batch: Batch) -> Mean:
@@ -69,24 +86,50 @@ class Regularized:
     def _named(self) -> dict[str, Any]:
         return {f"regularizer/{REGULARIZERS.name_of(each)}": each for each in self.regularizers}
 
+    def _sums(self, buffered: bool, policy: Policy, batch: Batch) -> dict[str, Mean]:
+        """The statistics of the regularizers that buffer them, or of the others, under `NAME/STATISTIC`."""
+        makers = {
+            name: each.statistics
+            for name, each in self._named().items()
+            if hasattr(each, "statistics") and (getattr(each, "form", "") == "buffered") == buffered
+        }
+        return {f"{name}/{key}": mean for name, make in makers.items() for key, mean in make(policy, batch).items()}
+
     def statistics(self, policy: Policy, batch: Batch, *, reference: Policy | None = None) -> dict[str, Any]:
         """The objective's own statistics, and `n / m` of each regularizer, as means to be added over the batch."""
         gather = getattr(self.objective, "statistics", None)
         own = {} if gather is None else gather(policy, batch, reference=reference)
         extra = {} if gather is None else {"statistics": own}
         count = self.objective(policy, batch, reference=reference, key=None, **extra)[0].count
-        return dict(own) | {name: Mean(count, each(policy, batch).count) for name, each in self._named().items()}
+        ratios = {name: Mean(count, each(policy, batch).count) for name, each in self._named().items()}
+        return dict(own) | ratios | self._sums(False, policy, batch)
+
+    @property
+    def buffer(self) -> Callable[[Policy, Batch], Any] | None:
+        """`(policy, batch) -> tree of Mean` that the step adds up over its micro-batches so far, this one included."""
+        buffered = any(getattr(each, "form", "") == "buffered" for each in self.regularizers)
+        return functools.partial(self._sums, True) if buffered else None
 
     def __call__(
-        self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: Key = None, statistics: Sums = None
+        self,
+        policy: Policy,
+        batch: Batch,
+        *,
+        reference: Policy | None = None,
+        key: Key = None,
+        statistics: Sums = None,
+        buffered: Sums = None,
     ) -> Outcome:
-        """The loss of the batch; without `statistics` the batch counts as the entire one."""
+        """The loss of the batch; without `statistics` the batch counts as the entire one, without `buffered` as all."""
         if statistics is None:
             statistics = self.statistics(policy, batch, reference=reference)
+        sums = dict(statistics) | dict(buffered or self._sums(True, policy, batch))
         extra = {"statistics": statistics} if hasattr(self.objective, "statistics") else {}
         loss, metrics = self.objective(policy, batch, reference=reference, key=key, **extra)
-        total, added = loss.total, {}
+        total, added, measured = loss.total, {}, dict(metrics)
         for name, each in self._named().items():
-            added[name] = each(policy, batch)
+            given = {key.removeprefix(f"{name}/"): sums[key].total for key in sums if key.startswith(f"{name}/")}
+            added[name] = each(policy, batch, **given)
             total = total + jnp.float32(each.weight) * statistics[name].value * added[name].total
-        return Mean(total, loss.count), dict(metrics) | {"objective_loss": loss} | added
+            measured |= each.metrics(policy, batch) if hasattr(each, "metrics") else {}
+        return Mean(total, loss.count), measured | {"objective_loss": loss} | added

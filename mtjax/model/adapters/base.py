@@ -1,0 +1,238 @@
+"""The contract of an adapter, and the wrapper that makes an adapted `LanguageModel` of any model and an adapter.
+
+The parameters of an adapted model are `{"base": those of the model, "adapter": {...}}`. The adapter's leaves have the
+paths of the linear maps that they belong to. For a forward pass they are put beside the kernels, where every linear map
+(`linear`) finds its own: a family of models needs no code for adapters.
+"""
+
+import contextlib
+import contextvars
+import functools
+import operator
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from mtjax.registry import Registry
+from mtjax.types import LanguageModel, Params, Routing
+
+Leaves = Mapping[str, Any]
+"""The arrays of one linear map; their first axis is the layer where the maps of all layers are stacked."""
+
+ADAPTERS = Registry("adapter", requires=("chosen", "init", "axes", "ready", "apply", "merge"))
+"""Every adapter by name."""
+
+
+class Linear(NamedTuple):
+    """One linear map of a model, in all layers: its matrix `[*inputs, *outputs]`, behind an axis of layers if any."""
+
+    path: tuple[str, ...]  # of its module in the parameter tree, such as ("layers", "attention", "query")
+    shape: tuple[int, ...]  # of its kernel
+    axes: tuple[str | None, ...]  # the names of these axes
+    inputs: int  # how many of them are inputs
+    names: tuple[tuple[str, ...], ...]  # what its matrix is called, layer by layer; see `names_of`
+
+    @property
+    def stacked(self) -> int:
+        """How many leading axes count layers: 0 or 1."""
+        return len(self.shape) - self.inputs - self.outputs
+
+    @property
+    def outputs(self) -> int:
+        """How many of its axes are outputs."""
+        return len(self.axes) - self.inputs - self.axes.count("layers")
+
+    @property
+    def layers(self) -> int:
+        """The number of its layers; 1 where it is not stacked."""
+        return len(self.names)
+
+
+class Adapter(Protocol):
+    """A frozen dataclass whose fields are its settings.
+
+    The mapping `chosen` has an entry for each linear map that is adapted: what the adapter's other methods need to know
+    of it. Leaves are float32.
+    """
+
+    base_dtype: Literal["float32", "bfloat16"]  # type of the parameters of the model below
+
+    def chosen(self, maps: list[Linear]) -> dict[tuple[str, ...], Any]:
+        """Which linear maps are adapted, by path; InputError for settings that fit none."""
+        ...
+
+    def init(self, key: PRNGKeyArray, of: Any, kernel: Any) -> Leaves:
+        """Fresh leaves of a map, with which it computes what it computed before; `kernel` is that of the base."""
+        ...
+
+    def axes(self, of: Any) -> dict[str, tuple[str | None, ...]]:
+        """Names of the axes of each leaf, see `mtjax.distributed.sharding.RULES`."""
+        ...
+
+    def ready(self, of: Any, leaves: Leaves, key: PRNGKeyArray | None) -> Leaves:
+        """What `apply` is given, made once per forward pass; with a key, activations are dropped out."""
+        ...
+
+    @staticmethod
+    def apply(
+        leaves: Leaves, x: Float[Array, "*N I"], y: Float[Array, "*N O"], kernel: Float[Array, "I O"]
+    ) -> Float[Array, "*N O"]:
+        """The output of the adapted map in one layer, from its input and what the base gives, without the bias."""
+        ...
+
+    def merge(self, of: Any, leaves: Leaves, kernel: Any) -> Any:
+        """The kernel with which the base alone computes what the adapted map computes, in float32."""
+        ...
+
+
+_FOUND: contextvars.ContextVar[dict[tuple[str, ...], tuple[int, int]] | None] = contextvars.ContextVar(
+    "found", default=None
+)
+
+
+def linear(module: Any, x: Float[Array, "*N I"], kernel: Float[Array, "I O"]) -> Float[Array, "*N O"]:
+    """`x @ kernel`, and what the adapters beside the kernel make of it: the product of every linear map of a model.
+
+    `module` is the Flax module that owns the kernel and has the shapes `inputs` and `outputs`.
+    """
+    if (found := _FOUND.get()) is not None:
+        found[tuple(module.path)] = len(module.inputs), len(module.outputs)
+    y = x @ kernel.astype(x.dtype)
+    own = module.variables.get("params", {})
+    for name in ADAPTERS:
+        if name in own:
+            y = ADAPTERS[name].apply(own[name], x, y, kernel)
+    return y
+
+
+def linear_maps(model: LanguageModel) -> list[Linear]:
+    """Every linear map of a model that an adapter may be put on, found by tracing its `init`."""
+    found: dict[tuple[str, ...], tuple[int, int]] = {}
+    token = _FOUND.set(found)
+    try:
+        shapes = jax.eval_shape(lambda key: model.init(key), jax.random.key(0))  # a new function is traced anew
+    finally:
+        _FOUND.reset(token)
+    hub = hub_names(model.config)
+    maps = []
+    for path, (inputs, _) in found.items():
+        shape, axes = at(shapes, path)["kernel"].shape, at(model.axes, path)["kernel"]
+        layers = shape[0] if axes[0] == "layers" else 1
+        maps.append(Linear(path, shape, axes, inputs, tuple(names_of(path, hub, layer) for layer in range(layers))))
+    return maps
+
+
+def names_of(path: tuple[str, ...], hub: Mapping[tuple[str, ...], str], layer: int) -> tuple[str, ...]:
+    """What a linear map of one layer is called: as here, and as on the hub if a family has it.
+
+    >>> names_of(("layers", "mlp", "up"), {("layers", "mlp", "up"): "model.layers.{}.mlp.up_proj"}, 3)
+    ('layers.3.mlp.up', 'model.layers.3.mlp.up_proj')
+    """
+    ours = ".".join((path[0], str(layer), *path[1:]) if path[0] == "layers" else path)
+    return (ours, hub[path].format(layer)) if path in hub else (ours,)
+
+
+def hub_names(config: Any) -> dict[tuple[str, ...], str]:
+    """The name of each linear map on the hub by its path here, `{}` for the layer; empty where no family has it."""
+    from mtjax.errors import InputError
+    from mtjax.model.families import FAMILIES, family_of  # which import the decoder, which imports this
+
+    with contextlib.suppress(InputError):
+        table = [entry for entry in FAMILIES[family_of(config)].table(config) if entry.path[-1] == "kernel"]
+        names = [entry.name for entry in table]  # a tensor that holds several matrices names none of them
+        own = (entry for entry in table if names.count(entry.name) == 1)
+        return {entry.path[:-1]: entry.name.removesuffix(".weight") for entry in own}
+    return {}
+
+
+def at(tree: Any, path: tuple[str, ...]) -> Any:
+    """The part of a tree at a path."""
+    return functools.reduce(operator.getitem, path, tree)
+
+
+def put(tree: Any, parts: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
+    """A copy of a tree of dicts in which the part at each path is replaced; its arrays are shared."""
+    out = {name: put(value, {}) if isinstance(value, Mapping) else value for name, value in tree.items()}
+    for path, part in parts.items():
+        inner: dict[str, Any] = out
+        for name in path[:-1]:
+            inner = inner.setdefault(name, {})
+        inner[path[-1]] = part
+    return out
+
+
+def walk(tree: Any, paths: Mapping[tuple[str, ...], Any]) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
+    """Path, entry of `paths` and part of the tree there, for each path."""
+    for path, of in paths.items():
+        yield path, of, at(tree, path)
+
+
+def adapt(model: LanguageModel, adapter: Any, config: Any) -> LanguageModel:
+    """The adapted model, with `config` as its settings: `model` with `adapter` on the linear maps that it chooses.
+
+    Raises InputError for settings of the adapter that do not fit the model.
+    """
+    name = ADAPTERS.name_of(adapter)
+    chosen = adapter.chosen(linear_maps(model))
+
+    def complete(key: PRNGKeyArray, params: Params) -> Params:
+        if "adapter" in params:
+            return params
+        key, leaves = jax.random.fold_in(key, 1), {}
+        for number, (path, of, part) in enumerate(walk(params["base"], chosen)):
+            leaves[path] = adapter.init(jax.random.fold_in(key, number), of, part["kernel"])
+        return {**params, "adapter": put({}, leaves)}
+
+    def init(key: PRNGKeyArray) -> Params:
+        return complete(key, {"base": jax.tree.map(lambda x: x.astype(adapter.base_dtype), model.init(key))})
+
+    def together(params: Params) -> Params:
+        """The base with the leaves of the adapter beside its kernels."""
+        noise: Any = params.get("noise")
+        ready = {}
+        for number, (path, of, leaves) in enumerate(walk(params["adapter"], chosen)):
+            key = None if noise is None else jax.random.fold_in(noise, number)
+            ready[*path, str(name)] = adapter.ready(of, leaves, key)
+        return put(params["base"], ready)
+
+    def hidden(params: Params, tokens: Int[Array, "B T"], segments: Int[Array, "B T"]) -> Float[Array, "B T D"]:
+        return model.hidden(together(params), tokens, segments)
+
+    def logits(params: Params, hidden: Float[Array, "*N D"]) -> Float[Array, "*N V"]:
+        return model.logits(params["base"], hidden)
+
+    def decode(params: Params, *rest: Any) -> Any:
+        return model.decode(together(params), *rest)
+
+    def routed(params: Params, tokens: Int[Array, "B T"], segments: Int[Array, "B T"]) -> tuple[Array, Routing]:
+        return model.routed(together(params), tokens, segments)  # type: ignore[misc]
+
+    axes = {"base": model.axes, "adapter": put({}, {path: adapter.axes(of) for path, of in chosen.items()})}
+    noisy = (lambda params, key: {**params, "noise": key}) if getattr(adapter, "dropout", 0) else None
+    own = None if model.routed is None else routed
+    return LanguageModel(config, init, hidden, logits, model.init_cache, decode, axes, ("base",), complete, noisy, own)
+
+
+def merged(model: LanguageModel, plain: LanguageModel, params: Params) -> Params:
+    """The parameters of `plain`, the model without the adapter, that compute what the adapted `model` computes.
+
+    In float32, placed like those of the base. Formula and cost are those of the adapter's `merge`.
+    """
+    adapter: Any = model.config.adapter
+    chosen = adapter.chosen(linear_maps(plain))
+
+    def merge(params: Params) -> Params:
+        wide = jax.tree.map(lambda x: x.astype(jnp.float32), params["base"])
+        kernels = {
+            (*path, "kernel"): adapter.merge(of, leaves, at(wide, path)["kernel"])
+            for path, of, leaves in walk(params["adapter"], chosen)
+        }
+        return put(wide, kernels)
+
+    places = jax.tree.map(lambda x: getattr(x, "sharding", None), params["base"])
+    known = None not in jax.tree.leaves(places, is_leaf=lambda x: x is None)
+    out: Params = jax.jit(merge, out_shardings=places if known else None)(dict(params))
+    return out

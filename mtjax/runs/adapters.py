@@ -1,0 +1,72 @@
+"""The base of an adapted run: made to fit the run's adapter, identified, and kept where no name leads to it."""
+
+import dataclasses
+from typing import Any
+
+import jax
+from etils import epath
+
+from mtjax.errors import InputError, note
+from mtjax.model.adapters import linear_maps
+from mtjax.model.language_model import make_language_model, without_adapter
+from mtjax.training.checkpoint import Checkpoints, read_about, read_state, saved_steps
+from mtjax.types import LanguageModel, Params
+
+BASE = "base"
+"""Folder beside the checkpoints with the base of a run that starts from no named model; and its name in `made_of`."""
+
+
+def fitted(model: LanguageModel, found: LanguageModel, params: Params) -> Params:
+    """Parameters of a loaded model as a run of `model` starts from them.
+
+    Without an adapter in the run, that of the loaded model is merged. With one, the loaded one goes on if it is of the
+    same matrices, ranks and scales; else it is merged, which a note says, and the run's own is yet to be made.
+    """
+    adapter, before = model.config.adapter, found.config.adapter
+    if adapter is None:
+        return without_adapter(found, params)[1]
+    if before is not None and _same(adapter, before, found):
+        return dict(params)
+    if before is not None:
+        note(
+            f"the start's adapter ({before}) is of other matrices, ranks or scales than model.adapter: it is merged "
+            "into its base, and a new one is put on top; give its settings to go on with it"
+        )
+    plain = without_adapter(found, params)[1]
+    if all(leaf.dtype == adapter.base_dtype for leaf in jax.tree.leaves(plain)):
+        return {BASE: plain}
+    return {BASE: jax.tree.map(lambda x: x.astype(adapter.base_dtype), plain)}
+
+
+def _same(adapter: Any, other: Any, model: LanguageModel) -> bool:
+    """Whether two adapters compute the same function of the same leaves."""
+    if type(adapter) is not type(other):
+        return False
+    maps = linear_maps(make_language_model(dataclasses.replace(model.config, adapter=None)))
+    one, two = adapter.chosen(maps), other.chosen(maps)
+    return one == two and all(adapter.axes(of) == other.axes(of) for of in one.values())
+
+
+def keep_base(place: epath.Path, base: Params) -> None:
+    """Write the base beside the checkpoints, once."""
+    kept = Checkpoints(place / BASE, 1)
+    kept.save(0, base)
+    kept.close()
+
+
+def kept_base(place: epath.Path, like: Params) -> Params | None:
+    """The base that `keep_base` wrote, placed as `like` says; None where there is none."""
+    if not saved_steps(place / BASE):
+        return None
+    found: Params = read_state(place / BASE, 0, like)
+    return found
+
+
+def check_base(checkpoints: epath.Path, step: int, fingerprint: str, name: str) -> None:
+    """InputError where a checkpoint of an adapter belongs to another base than that of this fingerprint."""
+    was = read_about(checkpoints, step).get("made_of", {}).get(BASE)
+    if was is not None and was != fingerprint:
+        raise InputError(
+            f"the adapter in {checkpoints / str(step)} was trained on another base model than {name} is now "
+            f"(fingerprint {was} there, {fingerprint} here): bring back the model that the run started from"
+        )
