@@ -37,6 +37,11 @@ config = Config(
 """
 
 
+def cached(folder):
+    """The files of the cache of tokenised examples."""
+    return [file for file in (folder / "cache").rglob("*") if file.is_file() and file.stat().st_size]
+
+
 def lines(first, number):
     rows = ({"question": f"What is {n} + 1?", "right": [f"Answer: {n + 1}"]} for n in range(first, first + number))
     return "".join(json.dumps(row) + "\n" for row in rows)
@@ -119,10 +124,10 @@ DAMAGES = {
         "tokenizer was",
     ),
     "tokenizer: gone": (lambda f: shutil.rmtree(f / "words"), "is not a folder"),
-    "cache: nothing in it": (lambda f: [p.write_bytes(b"") for p in (f / "cache").iterdir()], None),
-    "cache: a bit": (lambda f: [flip(p, 0.3) for p in (f / "cache").iterdir()], None),
-    "cache: cut short": (lambda f: [p.write_bytes(p.read_bytes()[:200]) for p in (f / "cache").iterdir()], None),
-    "cache: garbled": (lambda f: [p.write_bytes(b"\xff" * 900) for p in (f / "cache").iterdir()], None),
+    "cache: nothing in it": (lambda f: [p.write_bytes(b"") for p in cached(f)], None),
+    "cache: a bit": (lambda f: [flip(p, 0.3) for p in cached(f)], None),
+    "cache: cut short": (lambda f: [p.write_bytes(p.read_bytes()[:200]) for p in cached(f)], None),
+    "cache: garbled": (lambda f: [p.write_bytes(b"\xff" * 900) for p in cached(f)], None),
     "checkpoint: a bit of the numbers": (lambda f: flip(largest(f)), None),
     "checkpoint: another bit": (lambda f: flip(largest(f), 0.8, 6), None),
     "checkpoint: a bit of the description": (lambda f: flip(newest(f) / METADATA, 0.7), None),

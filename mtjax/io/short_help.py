@@ -58,7 +58,8 @@ def _group(name: str, hint: Any, value: Any, width: int, chosen: Mapping[str, st
     now = "" if value is dataclasses.MISSING else " (now none)" if value is None else ""
     if registry is not None:
         kind = registry.name_of(value) if dataclasses.is_dataclass(value) else None
-        yield from _choices(name, registry, now or (f" (now {kind})" if kind else ""), width)
+        none = ["none"] if value is None else []
+        yield from _choices(name, [*none, *registry], now or (f" (now {kind})" if kind else ""), width)
     elif type(None) in typing.get_args(hint):
         yield from _choices(name, ["none", *(snake_case(cls.__name__) for cls in known)], now, width)
     part = value if dataclasses.is_dataclass(value) else next(iter(known), None) if registry is None else None
@@ -74,8 +75,9 @@ def _group(name: str, hint: Any, value: Any, width: int, chosen: Mapping[str, st
 
 def _choices(name: str, known: Iterable[str], now: str, width: int) -> list[str]:
     """Lines such as `objective:{dpo, nll} (now nll)`."""
-    *names, last = known
-    return _wrapped([f"{name}:{{{names[0]},", *(f"{one}," for one in names[1:]), f"{last}}}{now}"], width)
+    first, *others = known
+    words = ", ".join([f"{name}:{{{first}", *others]).split(" ")
+    return _wrapped([*words[:-1], f"{words[-1]}}}{now}"], width)
 
 
 def _wrapped(words: Iterable[str], width: int) -> list[str]:

@@ -199,4 +199,4 @@ def test_whole_solutions_and_steps_in_one_file(tmp_path, byte_tokenizer, order):
     assert kinds[0].tolist() == [1, 1, 0, 0][::order]
     assert kinds[1] is None
     joined = join_indices([index, index])
-    assert joined.per_sequence["polarity"].tolist() == [1, 0, 1, 0]
+    assert np.asarray(joined.per_sequence["polarity"]).tolist() == [1, 0, 1, 0]
