@@ -23,7 +23,22 @@ Column = Any
 """A `np.ndarray`, `Mapped` or `Joined`: has `len`, `dtype`, `shape`, and `[]` for a number, a slice or an array."""
 
 
-class Mapped:
+class LazyArray:
+    """What `Mapped` and `Joined` share: a length, and the entire array where NumPy asks for one."""
+
+    shape: tuple[int]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype)
+
+    def __getitem__(self, key: Any) -> Any:
+        raise NotImplementedError
+
+
+class Mapped(LazyArray):
     """An array in a file. What is read is copied and its pages are let go, so memory does not grow with the file."""
 
     def __init__(self, file: pathlib.Path, dtype: str, size: int):
@@ -31,12 +46,6 @@ class Mapped:
         if file.stat().st_size != size * self.dtype.itemsize:
             raise ValueError(f"{file.name} has {file.stat().st_size} bytes, expected {size * self.dtype.itemsize}")
         self.map = np.memmap(file, self.dtype, "r", shape=(size,)) if size else np.zeros(0, self.dtype)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self[:], dtype)
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, int | np.integer):
@@ -64,7 +73,7 @@ class Mapped:
             own.madvise(mmap.MADV_DONTNEED)
 
 
-class Joined:
+class Joined(LazyArray):
     """Arrays one after the other, each with a number added to all of its values."""
 
     def __init__(self, parts: Sequence[Column], add: Sequence[int] | None = None, sizes: Sequence[int] | None = None):
@@ -72,12 +81,6 @@ class Joined:
         self.sizes = [len(part) for part in parts] if sizes is None else list(sizes)
         self.first = np.concatenate([[0], np.cumsum(self.sizes)]).astype(np.int64)
         self.dtype, self.shape = np.result_type(*(part.dtype for part in parts)), (int(self.first[-1]),)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self[:], dtype)
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, int | np.integer):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from mtjax.errors import InputError
 from mtjax.model.decoder import DecoderConfig
-from mtjax.model.families.keys import ACTIVATIONS, check_architecture, check_keys, flag, number, real
+from mtjax.model.families.keys import ACTIVATIONS, check_architecture, check_keys, flag, number, real, sliding_window
 from mtjax.model.families.rotary import KEYS, ORIGINAL, PLAIN, UNUSED, Rotary, rotary, rotary_to_json
 from mtjax.model.families.tables import LLAMA_TENSORS, Entry
 from mtjax.model.mixture import Mixture
@@ -216,6 +216,20 @@ def config_to_json(
     given = {key: value for key, value in ids.items() if value is not None}
     head = {"architectures": [kind.architecture], "model_type": name, "torch_dtype": dtype}
     return head | kind.to_json(config) | given
+
+
+class WindowInAllLayers(Family):
+    """A family whose `sliding_window` is that of all layers; absent or null is none."""
+
+    @classmethod
+    def window(cls, config: Mapping[str, Any], layers: int) -> tuple[int | None, tuple[bool, ...] | None]:
+        """The window, and which layers have it."""
+        return sliding_window({**config, "sliding_window": config.get("sliding_window")}, (True,) * layers)
+
+    @classmethod
+    def window_to_json(cls, config: DecoderConfig) -> dict[str, Any]:
+        """The key that `window` reads."""
+        return {"sliding_window": config.window}
 
 
 def family_of(config: DecoderConfig) -> str:

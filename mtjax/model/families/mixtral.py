@@ -1,11 +1,8 @@
 """Mixtral: the shape of Mistral with a mixture of experts in every layer."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from mtjax.model.decoder import DecoderConfig
-from mtjax.model.families.base import FAMILIES, Family, Key, shape
-from mtjax.model.families.keys import EXPERT_COUNTS, number, number_of_experts, sliding_window
+from mtjax.model.families.base import FAMILIES, Key, WindowInAllLayers, shape
+from mtjax.model.families.keys import EXPERT_COUNTS, number, number_of_experts
 from mtjax.model.families.rotary import Rotary
 from mtjax.model.families.tables import (
     ATTENTION,
@@ -21,7 +18,7 @@ MIXTRAL = DecoderConfig(vocab_size=32000, head_dim=128, rope_theta=1e6, max_leng
 
 
 @FAMILIES.register("mixtral")
-class Mixtral(Family):
+class Mixtral(WindowInAllLayers):
     """The shape of Llama with experts in place of the MLP; the two experts of a token have weights that sum to 1.
 
     Formula: `sum_k w_k MLP_{e_k}(x)`, `w` the K largest of `softmax(R x)`, divided by their sum.
@@ -46,13 +43,3 @@ class Mixtral(Family):
         *experts("block_sparse_moe", "gate", "w1", "w3", "w2"), *END,
     )  # fmt: skip
     sizes = {"mixtral-8x7b": shape(32, 32, 8, 4096, 14336, MIXTRAL, mixture=Mixture(8, 2, 14336))}
-
-    @classmethod
-    def window(cls, config: Mapping[str, Any], layers: int) -> tuple[int | None, tuple[bool, ...] | None]:
-        """`sliding_window`, in all layers; absent or null is none."""
-        return sliding_window({**config, "sliding_window": config.get("sliding_window")}, (True,) * layers)
-
-    @classmethod
-    def window_to_json(cls, config: DecoderConfig) -> dict[str, Any]:
-        """The window, which every layer has."""
-        return {"sliding_window": config.window}

@@ -1,11 +1,7 @@
 """Phi-3, Phi-3.5 and Phi-4: the shape of Llama with joined projections, and longrope in the long ones."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from mtjax.model.decoder import DecoderConfig
-from mtjax.model.families.base import FAMILIES, Family, shape
-from mtjax.model.families.keys import sliding_window
+from mtjax.model.families.base import FAMILIES, WindowInAllLayers, shape
 from mtjax.model.families.rotary import Rotary
 from mtjax.model.families.tables import EMBED, END, NORM_BEFORE_ATTENTION, NORM_BEFORE_MLP, in_layer
 
@@ -23,7 +19,7 @@ PHI3 = DecoderConfig(vocab_size=32064, head_dim=96, norm_eps=1e-5, max_length=40
 
 
 @FAMILIES.register("phi3")
-class Phi3(Family):
+class Phi3(WindowInAllLayers):
     """The shape of Llama; query, key and value are one tensor in the checkpoint, and so are gate and up.
 
     `longrope` divides each rotary frequency by a factor of its own, one list for texts of up to
@@ -49,13 +45,3 @@ class Phi3(Family):
             max_length=16384,
         ),
     }  # fmt: skip
-
-    @classmethod
-    def window(cls, config: Mapping[str, Any], layers: int) -> tuple[int | None, tuple[bool, ...] | None]:
-        """`sliding_window`, in all layers; absent or null is none."""
-        return sliding_window({**config, "sliding_window": config.get("sliding_window")}, (True,) * layers)
-
-    @classmethod
-    def window_to_json(cls, config: DecoderConfig) -> dict[str, Any]:
-        """The window, which every layer has."""
-        return {"sliding_window": config.window}
