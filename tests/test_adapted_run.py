@@ -38,7 +38,7 @@ def bits(tree):
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """A base in a Hugging Face folder, and a function that trains on it in a folder of that name."""
-    place, programs = tmp_path_factory.mktemp("adapted"), {}
+    place = tmp_path_factory.mktemp("adapted")
     tokenizer = load_tokenizer("arithmetic")
     tiny = settings.read_file("configs/tiny.py")
     shape = dataclasses.replace(tiny.model, width=16, mlp_width=24, vocab_size=tokenizer.vocab_size)
@@ -47,7 +47,7 @@ def runs(tmp_path_factory):
 
     def run(name, *more):
         words = [f"--init_from={place / 'base'}", f"--run_dir={place / name}", *QUICK, *more]
-        return train(settings.parse(tiny, words, "train"), programs=programs)
+        return train(settings.parse(tiny, words, "train"))
 
     with only_one_device():
         run("a", "--steps=1")

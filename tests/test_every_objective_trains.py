@@ -67,11 +67,10 @@ def test_an_objective_trains_resumes_and_is_measured(name, tmp_path):
 
 def trains_resumes_and_is_measured(objective, folder, **settings):
     through, broken = folder / "through", folder / "broken"
-    programs = {}
-    whole = train(config(objective, through, steps=3, **settings), programs=programs)
+    whole = train(config(objective, through, steps=3, **settings))
     assert whole.exit_code == ExitCode.DONE
-    train(config(objective, broken, steps=2, **settings), programs=programs)
-    train(config(objective, broken, steps=3, **settings), programs=programs)
+    train(config(objective, broken, steps=2, **settings))
+    train(config(objective, broken, steps=3, **settings))
     assert lines(through)[2]["loss"] == lines(broken)[2]["loss"]  # bit for bit
     assert lines(through) != lines(broken)[:2]
     assert all(np.isfinite(value) for line in lines(through) for value in line.values())
@@ -88,8 +87,7 @@ def test_every_gate_of_rise_is_closed_at_the_start_of_a_compiled_run(tmp_path, c
     stopping = EarlyStopping("held_out/reward_accuracy", patience=1, least_change=1.0)  # more than can be gained
     often = dataclasses.replace(wanted.held_out, every=1)
     wanted = dataclasses.replace(wanted, early_stopping=stopping, held_out=often)
-    programs = {}
-    assert train(wanted, programs=programs).exit_code == ExitCode.DONE
+    assert train(wanted).exit_code == ExitCode.DONE
     start, line = every_line(tmp_path)
     assert line["gate_open"] == 0
     np.testing.assert_allclose(line["loss"], np.log(2), atol=1e-4)
@@ -102,7 +100,7 @@ def test_every_gate_of_rise_is_closed_at_the_start_of_a_compiled_run(tmp_path, c
     assert line["step_share"] == 0
     assert not any(name.endswith("_step") for name in start.keys() | line.keys())
     # The measurement after step 1 has not improved, so the run is finished there, also when it is started again.
-    assert train(wanted, programs=programs).exit_code == ExitCode.DONE
+    assert train(wanted).exit_code == ExitCode.DONE
     assert every_line(tmp_path) == [start, line]
     assert "early    stop at step 1: held_out/reward_accuracy has not improved" in capsys.readouterr().out
 
@@ -129,9 +127,8 @@ def test_a_live_filter_trains_and_resumes(tmp_path):
 
     settings = {"live_filter": LiveFilter(threshold=0.5)}
     through, broken = tmp_path / "through", tmp_path / "broken"
-    programs = {}
     for folder, steps in ((through, 3), (broken, 2), (broken, 3)):
-        train(config(Dco(n=64), folder, steps=steps, **settings), programs=programs)
+        train(config(Dco(n=64), folder, steps=steps, **settings))
     assert lines(through)[2]["loss"] == lines(broken)[2]["loss"]
     assert 0 < lines(through)[0]["live_share"] <= 1
 

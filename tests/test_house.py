@@ -14,7 +14,7 @@ FILES = sorted((ROOT / "mtjax").rglob("*.py"))
 
 # A module imports from its own room and from the rooms named here; `errors` and `types` are open to all.
 # docs/architecture.md says what each room is for.
-FLOOR_2 = {"registry", "validation", "io", "distributed", "reporting"}
+FLOOR_2 = {"registry", "sharing", "validation", "io", "distributed", "reporting"}
 FLOORS_1_TO_4 = {"data", "model", "objectives", "optim", "sampling"} | FLOOR_2
 BELOW_CONFIG = FLOORS_1_TO_4 | {"evaluation", "mistakes", "training"}
 BELOW_RUNS = BELOW_CONFIG | {"config", "inspection"}
@@ -22,12 +22,13 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "types": set(),
     "registry": set(),
+    "sharing": set(),
     "validation": {"registry"},
     "io": {"registry", "validation"},
     "distributed": set(),
     "reporting": set(),
     "objectives": {"registry", "validation"},
-    "optim": {"registry", "validation"},
+    "optim": {"registry", "sharing", "validation"},
     "data": {"registry", "validation", "io"},
     "model": {"registry", "validation", "io", "distributed"},
     "sampling": {"data", "model"} | FLOOR_2,

@@ -63,7 +63,6 @@ class Stages:
         self.folder = pathlib.Path(c.output)
         self.tokenizer = load_tokenizer("arithmetic")
         self.model = make_language_model(dataclasses.replace(c.model, vocab_size=self.tokenizer.vocab_size))
-        self.programs: dict[Any, Any] = {}
 
     def log(self, text: str) -> None:
         """Print a line of progress, also while the output of a training run goes to its log file."""
@@ -82,7 +81,7 @@ class Stages:
             return ended[-1]
 
         with folder.with_name(f"{folder.name}.log").open("w") as out, contextlib.redirect_stdout(out):
-            done = train(config, start=jax.device_get(start), programs=self.programs, watch=watched)
+            done = train(config, start=jax.device_get(start), watch=watched)
         if done.exit_code == ExitCode.INTERRUPTED:
             raise KeyboardInterrupt
         if not any(ended) and int(done.state.step) < config.steps:

@@ -9,6 +9,7 @@ import numpy as np
 
 from mtjax.distributed.placement import on_all, read_own_rows, split_by_rows
 from mtjax.model.policy import make_policy
+from mtjax.sharing import shared
 from mtjax.training.reference import Reference
 from mtjax.training.step import place_batch
 from mtjax.types import Batch, LanguageModel, Mean, Params, Policy, TokenScores
@@ -89,25 +90,35 @@ def score_batch(
 ) -> BatchScores:
     """Run policy and reference over a host batch once and compute the loss of each objective.
 
-    Statistics of an objective (KTO's z0) are those of this batch. Compiles once per call.
+    Statistics of an objective (KTO's z0) are those of this batch. Compiled once for equal settings.
     """
     reference = reference or Reference()
+    program = _scores_program(model, tuple(objectives.items()), reference.policy, mesh, chunk)
+    arguments = (params, place_batch(batch, mesh), reference.params)
+    with contextlib.nullcontext() if mesh is None else jax.set_mesh(mesh):
+        found = program(*arguments)
+    return BatchScores(*read_own_rows(found[:2]), *jax.device_get(found[2:]))
+
+
+@shared()
+def _scores_program(
+    model: LanguageModel, objectives: tuple[tuple[str, Any], ...], reference: Any, mesh: Any, chunk: int
+) -> Any:
+    """The compiled part of `score_batch`: `(params, batch, reference_params) -> its parts`."""
 
     def run(params: Params, batch: Batch, reference_params: Any) -> Any:
         policy = CachedPolicy(make_policy(model, params, chunk=chunk), batch)
-        fixed = None if reference.policy is None else CachedPolicy(reference.policy(reference_params), batch)
+        fixed = None if reference is None else CachedPolicy(reference(reference_params), batch)
         losses: dict[str, Mean] = {}
         metrics: dict[str, Mean] = {}
-        for name, objective in objectives.items():
+        for name, objective in objectives:
             gather = getattr(objective, "statistics", None)
             extra = {} if gather is None else {"statistics": gather(policy, batch, reference=fixed)}
             losses[name], also = objective(policy, batch, reference=fixed, key=jax.random.key(0), **extra)
             metrics = metrics or dict(also)
         return policy.known, None if fixed is None else fixed.known.logprob, losses, metrics
 
-    places, arguments = None, (params, place_batch(batch, mesh), reference.params)
+    places = None
     if mesh is not None:
         places = (split_by_rows(mesh), split_by_rows(mesh), on_all(mesh), on_all(mesh))
-    with contextlib.nullcontext() if mesh is None else jax.set_mesh(mesh):
-        found = jax.jit(run, out_shardings=places)(*arguments)
-    return BatchScores(*read_own_rows(found[:2]), *jax.device_get(found[2:]))
+    return jax.jit(run, out_shardings=places)

@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from mtjax.optim.optimizers import OPTIMIZERS, AdamW, AnyOptimizer
 from mtjax.optim.schedules import SCHEDULES, AnySchedule, Cosine
+from mtjax.sharing import shared
 from mtjax.validation import check_types
 
 Decay = Annotated[float, Ge(0), Lt(1)]
@@ -104,7 +105,8 @@ def describe_schedule(config: OptimConfig, steps: int, first: int = 1) -> list[s
     return found
 
 
+@shared()
 def make_optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformation:
-    """Clip by global norm, then the optimizer with the schedule of a run of so many steps."""
+    """Clip by global norm, then the optimizer with the schedule of a run of so many steps. Equal settings share it."""
     clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
     return optax.chain(clip, config.optimizer(make_schedule(config, steps), config))

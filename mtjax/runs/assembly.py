@@ -65,10 +65,10 @@ class Run(NamedTuple):
     keeps_base: bool  # whether the run folder must hold the base of its adapter, which no name leads to
 
 
-def assemble(config: Config, start: Params | None = None, programs: dict[Any, Any] | None = None) -> Run:
+def assemble(config: Config, start: Params | None = None) -> Run:
     """Every part of the run that `config` describes; nothing is written but caches.
 
-    `start` and `programs` are those of `mtjax.runs.loop.train`.
+    `start` is that of `mtjax.runs.loop.train`.
 
     Raises:
         InputError: bad settings or data, a run folder with another run, hosts that disagree.
@@ -106,19 +106,10 @@ def assemble(config: Config, start: Params | None = None, programs: dict[Any, An
             config.data, tokenizer, batch_size=config.batch_size, seed=config.seed, rows=rows, also=reference.also
         )
     )
-    # Runs of one process share compiled steps by the settings that a step depends on.
-    own = ("objective", "regularizers", "optim", "micro_batches", "reference", "chunk")
-    key: Any = None
-    if programs is None:
-        programs = {}
-    else:  # settings of a user's own classes need not be hashable
-        key = (model.config, mesh, *(getattr(config, name) for name in own))
-    if key not in programs:
-        objective = with_regularizers(config.objective, config.regularizers)
-        programs[key] = make_train_step(
-            model, objective, optimizer,
-            micro_batches=config.micro_batches, mesh=mesh, reference=reference.policy, chunk=config.chunk,
-        )  # fmt: skip
+    update = make_train_step(
+        model, with_regularizers(config.objective, config.regularizers), optimizer,
+        micro_batches=config.micro_batches, mesh=mesh, reference=reference.policy, chunk=config.chunk,
+    )  # fmt: skip
     held_out = coverage = None
     if config.held_out is not None:
         data = dataclasses.replace(config.data, source=config.held_out.source)
@@ -136,7 +127,7 @@ def assemble(config: Config, start: Params | None = None, programs: dict[Any, An
     facts = made_of(tokenizer, batches.made_of, unseen_of, coverage, reference.fingerprint)
     facts |= {BASE: fingerprint_of(state.params[BASE])} if model.frozen else {}
     parts = (config, folder, mesh, model, tokenizer, state, seed, reference, batches, choose)
-    return Run(*parts, programs[key], held_out, coverage, origin, facts, keeps_base)
+    return Run(*parts, update, held_out, coverage, origin, facts, keeps_base)
 
 
 def facts_of(config: Config) -> dict[str, str]:

@@ -57,16 +57,15 @@ def train(
     config: Config,
     *,
     start: Params | None = None,
-    programs: dict[Any, Any] | None = None,
     watch: Callable[[int, Params], bool] | None = None,
 ) -> Result:
     """Run `config` to its last step, or to a signal; resumes what is in `run_dir`.
 
+    Runs of one process with equal settings share their compiled programs (`mtjax.sharing`).
+
     Args:
         config: the settings of the run.
         start: parameters to start from, in place of `init_from`; pass the same ones again to resume the run.
-        programs: compiled training steps by the settings they depend on. Runs of one process that share this dict
-            compile a step once.
         watch: called with the step and the parameters after each step; the run is saved and ends if it returns True.
             The next step overwrites the parameters, so copy what must outlive the call.
 
@@ -75,7 +74,7 @@ def train(
         NonFiniteLoss: names the step and its examples; the last checkpoint stays as it was.
     """
     with locked_run(config):
-        return _train(assemble(config, start, programs), watch)
+        return _train(assemble(config, start), watch)
 
 
 def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -14,6 +14,7 @@ from mtjax.data.batches import Batches
 from mtjax.distributed.placement import on_all
 from mtjax.errors import InputError
 from mtjax.model.policy import make_policy
+from mtjax.sharing import shared
 from mtjax.training.step import place_batch
 from mtjax.types import Batch, LanguageModel, Objective, Params
 from mtjax.validation import PositiveInt, check_types
@@ -48,6 +49,16 @@ class Chosen(NamedTuple):
     metrics: dict[str, float]
 
 
+@shared()
+def _weights_program(model: LanguageModel, objective: Any, mesh: Mesh | None, chunk: int) -> Any:
+    """`(params, batch) -> (numbers of the examples, their weights)`, compiled."""
+
+    def score(params: Params, batch: Batch) -> Any:
+        return batch.extras["segment_id"], objective.weights(make_policy(model, params, chunk=chunk), batch)
+
+    return jax.jit(score, out_shardings=None if mesh is None else on_all(mesh))
+
+
 def make_chooser(
     settings: LiveFilter | None,
     batches: Batches,
@@ -62,17 +73,13 @@ def make_chooser(
     """
     if settings is None:
         return lambda params, step: Chosen(batches.batch_at(step), {})
-    weights = getattr(objective, "weights", None)
-    if weights is None:
+    if not hasattr(objective, "weights"):
         raise InputError(
             f"live_filter needs an objective that weighs examples, such as dco; {type(objective).__name__} does not: "
             "leave live_filter out"
         )
     # Every host needs all weights, to choose the same examples; it brings its own rows.
-    score = jax.jit(
-        lambda params, batch: (batch.extras["segment_id"], weights(make_policy(model, params, chunk=chunk), batch)),
-        out_shardings=None if mesh is None else on_all(mesh),
-    )
+    score = _weights_program(model, objective, mesh, chunk)
 
     def weights_of(params: Params, batch: Batch) -> list[np.ndarray]:
         with contextlib.nullcontext() if mesh is None else jax.set_mesh(mesh):

@@ -25,6 +25,7 @@ from mtjax.objectives.sequences import confidence
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.decoding import Decoding
 from mtjax.sampling.texts import sample_texts
+from mtjax.sharing import shared
 from mtjax.training.reference import Reference
 from mtjax.training.step import place_batch
 from mtjax.types import LanguageModel, Mean, Objective, Params
@@ -149,6 +150,22 @@ def sampling_error(right: Int[np.ndarray, " N"] | Sequence[int], n: int, k: int)
     return float(np.sqrt(total) / len(right))
 
 
+@shared()
+def _loss_program(model: LanguageModel, objective: Any, reference: Any, chunk: int) -> Any:
+    """`(params, batch, reference_params) -> means by name` of a held-out batch, compiled."""
+
+    def loss(params: Params, batch: Any, other: Any) -> Any:
+        policy = make_policy(model, params, chunk=chunk)
+        against = None if reference is None else reference(other)
+        gather = getattr(objective, "statistics", None)
+        known = {} if gather is None else {"statistics": gather(policy, batch, reference=against)}
+        loss, metrics = objective(policy, batch, reference=against, key=jax.random.key(0), **known)
+        means = {f"held_out/{name}": mean for name, mean in metrics.items() if isinstance(mean, Mean)}
+        return {"held_out_loss": loss} | means
+
+    return jax.jit(loss)
+
+
 class HeldOutLoss:
     """Measures the objective's loss and metrics over the first `count` batches of a held-out source, at most one pass.
 
@@ -168,17 +185,7 @@ class HeldOutLoss:
     ):
         self.batches, self.mesh, self.reference = batches, mesh, reference or Reference()
         self.count = min(count, batches.steps_per_epoch)
-
-        def loss(params: Params, batch: Any, other: Any) -> Any:
-            policy = make_policy(model, params, chunk=chunk)
-            against = None if self.reference.policy is None else self.reference.policy(other)
-            gather = getattr(objective, "statistics", None)
-            known = {} if gather is None else {"statistics": gather(policy, batch, reference=against)}
-            loss, metrics = objective(policy, batch, reference=against, key=jax.random.key(0), **known)
-            means = {f"held_out/{name}": mean for name, mean in metrics.items() if isinstance(mean, Mean)}
-            return {"held_out_loss": loss} | means
-
-        self.loss = jax.jit(loss)
+        self.loss = _loss_program(model, objective, self.reference.policy, chunk)
 
     def names(self, params: Params) -> list[str]:
         """What `measure` can find, without the histogram; nothing is computed."""

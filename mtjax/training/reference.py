@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from mtjax.data.index import Index
 from mtjax.errors import InputError
 from mtjax.model.policy import make_policy
+from mtjax.sharing import shared
 from mtjax.types import Batch, LanguageModel, Params, Policy, TokenScores
 
 
@@ -64,6 +65,7 @@ class CachedReference:
         raise InputError("a cached reference has log-probs only, no hidden states; use reference.kind='frozen'")
 
 
+@shared()
 def frozen_reference(model: LanguageModel, chunk: int = 128) -> Callable[[Params], Policy]:
     """Makes a policy of frozen parameters, for `make_train_step(reference=...)`."""
     return lambda params: make_policy(model, jax.lax.stop_gradient(params), chunk=chunk)

@@ -21,6 +21,7 @@ from mtjax.distributed.placement import own_rows, place_rows, read_whole
 from mtjax.errors import InputError
 from mtjax.io.files import atomic_file, write_text
 from mtjax.model.policy import make_policy
+from mtjax.sharing import shared
 from mtjax.types import Batch, LanguageModel, Params
 
 Scorer = Callable[[Batch], np.ndarray]  # log-prob of every token of a batch, `[*B, T]` float32
@@ -30,7 +31,7 @@ SEGMENTS = 64  # most examples in a row while the log-probs are computed; the nu
 
 def make_scorer(model: LanguageModel, params: Params, mesh: Mesh | None, chunk: int = 128) -> Scorer:
     """The compiled function that `Cache.logprobs` computes with; every host gives the whole batch and gets all."""
-    score = jax.jit(lambda params, batch: make_policy(model, params, chunk=chunk).scores(batch).logprob)
+    score = _score_program(model, chunk)
 
     def run(batch: Batch) -> np.ndarray:
         rows = own_rows(mesh, len(batch.tokens))
@@ -40,6 +41,12 @@ def make_scorer(model: LanguageModel, params: Params, mesh: Mesh | None, chunk: 
         return logprob
 
     return run
+
+
+@shared()
+def _score_program(model: LanguageModel, chunk: int) -> Any:
+    """`(params, batch) -> log-prob` of every token, compiled."""
+    return jax.jit(lambda params, batch: make_policy(model, params, chunk=chunk).scores(batch).logprob)
 
 
 class Manifest(msgspec.Struct):

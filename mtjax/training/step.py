@@ -15,6 +15,7 @@ from mtjax.distributed import sharding
 from mtjax.distributed.placement import place_rows, row_shards
 from mtjax.errors import InputError
 from mtjax.model.policy import make_policy
+from mtjax.sharing import shared
 from mtjax.types import Batch, LanguageModel, Mean, Objective, Params, Policy, add_means, short_repr
 
 
@@ -65,6 +66,16 @@ def init_state(
     Frozen parts of `params` are shared and not copied; of other parts, what they lack is made from `key`.
     """
     held = {} if params is None or not model.frozen else model.held(params)
+    program = _init_program(model, optimizer, mesh, bool(held))
+    if not held:
+        made: TrainState = program(key, params, held)
+        return made
+    return completed(model, program(key, model.trained(params), held), held)
+
+
+@shared()
+def _init_program(model: LanguageModel, optimizer: optax.GradientTransformation, mesh: Mesh | None, held: bool) -> Any:
+    """The compiled part of `init_state`: `(key, params, held) -> state`; `held` says whether there are frozen parts."""
 
     def make(key: PRNGKeyArray, params: Params | None, held: Params) -> TrainState:
         params = model.init(key) if params is None else params
@@ -73,11 +84,7 @@ def init_state(
         return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(model.trained(params)))
 
     places = None if mesh is None else state_shardings(model, optimizer, mesh)
-    if not held:
-        return jax.jit(make, out_shardings=places)(key, params, held)
-    places = None if places is None else changing(model, places)
-    made: TrainState = jax.jit(make, out_shardings=places)(key, model.trained(params), held)
-    return completed(model, made, held)
+    return jax.jit(make, out_shardings=changing(model, places) if held and places is not None else places)
 
 
 def place_batch(batch: Batch, mesh: Mesh | None) -> Batch:
@@ -117,6 +124,7 @@ def strided(batch: Batch, count: int) -> Batch:
     return jax.tree.map(split, batch)
 
 
+@shared()
 def make_step_program(
     model: LanguageModel,
     objective: Objective,
