@@ -51,6 +51,7 @@ class DataConfig:
     files. None keeps nothing, and holds all examples in memory."""
     cache_gb: Annotated[float, Ge(0)] = 200.0
     """Most gigabytes in that folder; what was not used for longest is deleted."""
+    workers: PositiveInt | None = None  # Processes that tokenise many records; None: one per core, at most 32.
     selections: InConfigOnly = ()  # Of `mtjax.data.selection`, applied in order to each source of a mixture.
 
     @property

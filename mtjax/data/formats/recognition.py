@@ -2,6 +2,7 @@
 
 import collections
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from mtjax.data.formats.base import ABOUT, FORMATS, Format, typed
@@ -89,6 +90,12 @@ def _unknown(record: Mapping[str, Any], where: str) -> InputError:
     )
 
 
+def _is_part(one: str, other: str) -> bool:
+    """Whether one of two formats is the other without a key."""
+    keys, others = ({*FORMATS[name].needs} for name in (one, other))
+    return bool(keys and others) and (keys < others or others < keys)
+
+
 def _listed(keys: Iterable[str]) -> str:
     return " and ".join(map(repr, keys))
 
@@ -98,10 +105,12 @@ class Reader:
 
     Args:
         name: the format that all records have; "auto" recognises it by their keys.
+        earlier: where the first record of each format stands in the records before these.
     """
 
-    def __init__(self, name: str = "auto"):
+    def __init__(self, name: str = "auto", earlier: Mapping[str, str] = MappingProxyType({})):
         self.forced = None if name == "auto" else FORMATS.find(name)()
+        self.earlier = dict(earlier)
         self.formats: dict[str, Format] = {}  # those that were found, in order
         self.first: dict[str, str] = {}  # where the first record of each stands
         self.counts: collections.Counter[str] = collections.Counter()  # records of each
@@ -123,9 +132,9 @@ class Reader:
                 "--data.source.format, or name it in --data.source.columns THEIRS=OURS"
             )
         problem = kind.read(record, where, id)
-        self._check_mixture(name, where)
-        self.formats.setdefault(name, kind)
-        self.first.setdefault(name, where)
+        if name not in self.formats:
+            self._check_mixture(name, where)
+            self.formats[name], self.first[name] = kind, where
         self.counts[name] += 1
         self.talks |= any(isinstance(record.get(key), list | tuple) for key in SPOKEN)
         if not kind.strict:
@@ -160,14 +169,29 @@ class Reader:
 
     def _check_mixture(self, name: str, where: str) -> None:
         """InputError for a record that has the format of others but for a missing key."""
-        for other in self.formats:
-            keys, others = ({*FORMATS[one].needs} for one in (name, other))
-            if name != other and keys and others and (keys < others or others < keys):
+        for other, first in (self.earlier | self.first).items():
+            if _is_part(name, other):
+                keys, others = ({*FORMATS[one].needs} for one in (name, other))
                 raise InputError(
-                    f"{where}: a record of the format '{name}', but {self.first[other]} has the format '{other}' "
+                    f"{where}: a record of the format '{name}', but {first} has the format '{other}' "
                     f"({_listed(sorted(keys ^ others))} makes the difference); write them to files of their own, or "
                     f"force one with --data.source.format={min((name, other), key=lambda one: len(FORMATS[one].needs))}"
                 )
+
+    def clashes(self, later: "Reader") -> bool:
+        """Whether `later`, which does not know these records, took some that are refused beside them."""
+        return any(_is_part(name, other) for name in later.formats for other in self.formats)
+
+    def merge(self, later: "Reader") -> None:
+        """Add what was found in the records that follow."""
+        for name, kind in later.formats.items():
+            if name in self.formats:
+                self.formats[name].found.update(kind.found)
+            else:
+                self.formats[name], self.first[name] = kind, later.first[name]
+        self.counts.update(later.counts)
+        self.extra.update(later.extra)
+        self.talks |= later.talks
 
     def notes(self) -> tuple[str, ...]:
         """One sentence for each thing that a user should know about the formats of the records."""
