@@ -155,8 +155,11 @@ def without_nulls(value: Any, keep: Collection[str] = AS_GIVEN) -> Any:
     if isinstance(value, str):  # most values are; this is fast
         return value
     if isinstance(value, Mapping):
-        kept = {key: item for key, item in value.items() if item is not None}
-        return {key: item if key in keep else without_nulls(item, keep) for key, item in kept.items()}
+        return {
+            key: item if type(item) is str or key in keep else without_nulls(item, keep)
+            for key, item in value.items()
+            if item is not None
+        }
     return [without_nulls(item, keep) for item in value] if isinstance(value, list | tuple) else value
 
 

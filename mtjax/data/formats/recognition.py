@@ -109,7 +109,7 @@ class Reader:
     """
 
     def __init__(self, name: str = "auto", earlier: Mapping[str, str] = MappingProxyType({})):
-        self.forced = None if name == "auto" else FORMATS.find(name)()
+        self.forced = None if name == "auto" else str(FORMATS.name_of(FORMATS.find(name)))
         self.earlier = dict(earlier)
         self.formats: dict[str, Format] = {}  # those that were found, in order
         self.first: dict[str, str] = {}  # where the first record of each stands
@@ -117,6 +117,7 @@ class Reader:
         self.talks = False  # whether any record is written as a conversation
         self.extra: collections.Counter[str] = collections.Counter()  # keys that are not read
         self._known: dict[frozenset[tuple[str, type]], str] = {}
+        self._keys: dict[str, frozenset[str]] = {}
 
     def read(self, record: Any, where: str, id: str) -> Problem:
         """The problem of a record; InputError, opened by `where`, for one that has no format or is not as it says."""
@@ -124,8 +125,8 @@ class Reader:
             return problem_from_record(record, where)  # raises what is wrong
         keep = () if isinstance(record, Columns) else AS_GIVEN
         record = without_nulls(typed(record) if isinstance(record, Cells) else record, keep)
-        kind = self.forced or self._format_of(record, where)
-        name = str(FORMATS.name_of(kind))
+        name = self.forced or self._format_of(record, where)
+        kind = self.formats.get(name) or FORMATS[name]()
         if self.forced and (missing := [key for key in kind.needs if key not in record]):
             raise UnknownKeys(
                 f"{where}: no {_listed(missing)} in keys {sorted(record)}; the format '{name}' needs it: use another "
@@ -137,18 +138,23 @@ class Reader:
             self.formats[name], self.first[name] = kind, where
         self.counts[name] += 1
         self.talks |= any(isinstance(record.get(key), list | tuple) for key in SPOKEN)
-        if not kind.strict:
-            self.extra.update(key for key in record if key not in kind.needs and key not in (*kind.takes, *ABOUT))
+        if not kind.strict and (extra := record.keys() - self._taken(name)):
+            self.extra.update(key for key in record if key in extra)
         return problem
 
-    def _format_of(self, record: Mapping[str, Any], where: str) -> Format:
+    def _taken(self, name: str) -> frozenset[str]:
+        """The keys that a format reads."""
+        if name not in self._keys:
+            self._keys[name] = frozenset((*FORMATS[name].needs, *FORMATS[name].takes, *ABOUT))
+        return self._keys[name]
+
+    def _format_of(self, record: Mapping[str, Any], where: str) -> str:
         shape = frozenset((key, type(value)) for key, value in record.items())
         if shape not in self._known:
             name = recognise(record, where)
             self._check_extra(FORMATS[name], name, record, where)
             self._known[shape] = name
-        name = self._known[shape]
-        return self.formats.get(name) or FORMATS[name]()
+        return self._known[shape]
 
     @staticmethod
     def _check_extra(kind: type[Format], name: str, record: Mapping[str, Any], where: str) -> None:
