@@ -135,7 +135,7 @@ def make_batches(
     Raises InputError for an empty source, a batch_size or max_segments below 1, a sequence_length below 2, a negative
     seed, and where no example fits or has a target.
 
-    Examples of data from files are mapped from `cache_dir`, so memory does not grow with them (docs/data_at_scale.md).
+    Examples of data from files are read from `cache_dir`, so memory does not grow with them (docs/data_at_scale.md).
     Without a cache all are in memory: 8 bytes a token and about 100 an example.
     """
     for name, value, least in (

@@ -45,10 +45,11 @@ def build_index(
     cache: DataCache | str | None,
     workers: int = 1,
 ) -> Index:
-    """The examples of one source; mapped from the cache when nothing they depend on has changed.
+    """The examples of one source; read from the cache when nothing they depend on has changed.
 
     Without a cache they are in memory. With one, records are read and tokenised piece by piece and written to files, so
-    memory does not grow with them; see `mtjax.data.cache` for several processes and kills. Raises InputError if nothing
+    memory does not grow with them; see `mtjax.data.cache` for several runs and kills, and `mtjax.data.workers` for
+    `workers`, processes of this run. Raises InputError if nothing
     is left to train on (the message says what became of the problems), or if the folder cannot be written.
     """
     build = lambda writer: _build(Work(source, on_error, task, tokenizer, fit), writer, workers)

@@ -1,4 +1,4 @@
-"""The examples and rows of a run, in memory or mapped from the cache of its settings."""
+"""The examples and rows of a run, in memory or from the cache of its settings."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -49,7 +49,7 @@ def cache_of(config: Any, source: Any) -> DataCache | None:
 def packed_rows(
     parts: Sequence[Index], contents: Sequence[str], config: Any, length: int, segments: int, seed: int
 ) -> tuple[Rows, list[int], str]:
-    """The rows of all parts, the number of rows of each, and a digest; of many examples, mapped from the cache."""
+    """The rows of all parts, the number of rows of each, and a digest; of many examples, kept in the cache."""
 
     def make() -> tuple[Rows, list[int], str]:
         first = np.cumsum([0, *(len(part.ids) for part in parts)])

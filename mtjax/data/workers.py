@@ -73,15 +73,7 @@ class _Pool:
         for _ in range(count):
             ours, theirs = multiprocessing.connection.Pipe()
             with theirs:
-                self.processes[ours] = subprocess.Popen(
-                    [sys.executable, "-c", f"from mtjax.data.workers import serve; serve({theirs.fileno()})"],
-                    pass_fds=[theirs.fileno()],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    env=os.environ
-                    | {"PYTHONPATH": os.pathsep.join(sys.path), "RAYON_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"},
-                )
+                self.processes[ours] = _start(theirs.fileno())
             ours.send_bytes(told)
             self.waiting.add(ours)
 
@@ -160,6 +152,19 @@ class _Pool:
             self._drop(pipe)
 
 
+def _start(file: int) -> Any:
+    """A process that serves on an open pipe."""
+    paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(
+        [sys.executable, "-c", f"from mtjax.data.workers import serve; serve({file})"],
+        pass_fds=[file],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | paths | {"RAYON_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"},
+    )
+
+
 def _written(work: Work) -> bytes:
     """How records become examples, for another process; an error where it cannot be said."""
     tokenizer = work.tokenizer
@@ -171,26 +176,34 @@ def _written(work: Work) -> bytes:
 
 
 def serve(file: int) -> None:
-    """The loop of a process on an open pipe: what `_written` gives, then pieces of records."""
+    """The work of a process on an open pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started it
-    with multiprocessing.connection.Connection(file) as pipe, contextlib.suppress(EOFError, BrokenPipeError):
+    with multiprocessing.connection.Connection(file) as pipe, contextlib.suppress(EOFError, OSError):
+        answer(pipe)
+
+
+def answer(pipe: Any) -> None:
+    """Read what `_written` gives from a pipe, then pieces of records, and send what is made of each; EOFError ends it.
+
+    What raises an error is made again, and the error raised, by the process that sent it.
+    """
+    try:
+        names, work, name, plain, identity = pickle.loads(pipe.recv_bytes())
+        work = work._replace(tokenizer=load_tokenizer(name)._replace(**plain))
+        if work.tokenizer.identity != identity:
+            raise ValueError(f"the tokenizer {name!r} is another one there")
+        if names != {name: kind.__qualname__ for name, kind in FORMATS.items()}:
+            raise ValueError("formats are registered that are not there")
+    except EOFError:
+        raise
+    except Exception as error:
+        pipe.send(f"cannot be read by other processes ({error!r:.120})")
+        return
+    pipe.send("")
+    while True:
+        items = pipe.recv()
         try:
-            names, work, name, plain, identity = pickle.loads(pipe.recv_bytes())
-            work = work._replace(tokenizer=load_tokenizer(name)._replace(**plain))
-            if work.tokenizer.identity != identity:
-                raise ValueError(f"the tokenizer {name!r} is another one there")
-            if names != {name: kind.__qualname__ for name, kind in FORMATS.items()}:
-                raise ValueError("formats are registered that are not there")
-        except EOFError:
-            return
-        except Exception as error:
-            pipe.send(f"cannot be read by other processes ({error!r:.120})")
-            return
-        pipe.send("")
-        while True:
-            items = pipe.recv()
-            try:
-                piece = make_piece(work, items)
-            except Exception:  # made again and raised by the process that started this one
-                piece = None
-            pipe.send(piece)
+            piece = make_piece(work, items)
+        except Exception:
+            piece = None
+        pipe.send(piece)

@@ -39,7 +39,9 @@ def start(file: str, cache: str, processes: str = "0"):
         return resource.getrusage(whose).ru_maxrss / 1024
 
     tokenizer, before, began = load_tokenizer("smollm2"), peak(), time.perf_counter()
-    config = DataConfig(source=Jsonl(file), task=CompletionTask(), sequence_length=2048, cache_dir=cache, workers=int(processes) or None)
+    config = DataConfig(
+        source=Jsonl(file), task=CompletionTask(), sequence_length=2048, cache_dir=cache, workers=int(processes) or None
+    )
     batches = make_batches(config, tokenizer, batch_size=64, seed=0)
     batches.batch_at(0)
     seconds, tokens = time.perf_counter() - began, batches.report.tokens
