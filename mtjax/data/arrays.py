@@ -1,4 +1,4 @@
-"""The index: every example of a source as flat arrays, in memory or mapped from the cache."""
+"""The index: every example of a source as flat arrays, in memory or in files of the cache."""
 
 import hashlib
 from collections.abc import Sequence

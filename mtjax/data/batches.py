@@ -51,6 +51,7 @@ class DataConfig:
     files. None keeps nothing, and holds all examples in memory."""
     cache_gb: Annotated[float, Ge(0)] = 200.0
     """Most gigabytes in that folder; what was not used for longest is deleted."""
+    workers: PositiveInt | None = None  # Processes that tokenise many records; None: one per core, at most 32.
     selections: InConfigOnly = ()  # Of `mtjax.data.selection`, applied in order to each source of a mixture.
 
     @property
@@ -134,7 +135,7 @@ def make_batches(
     Raises InputError for an empty source, a batch_size or max_segments below 1, a sequence_length below 2, a negative
     seed, and where no example fits or has a target.
 
-    Examples of data from files are mapped from `cache_dir`, so memory does not grow with them (docs/data_at_scale.md).
+    Examples of data from files are read from `cache_dir`, so memory does not grow with them (docs/data_at_scale.md).
     Without a cache all are in memory: 8 bytes a token and about 100 an example.
     """
     for name, value, least in (

@@ -1,8 +1,8 @@
-"""The cache of tokenised examples: a folder of arrays for each source, made once and mapped by every run.
+"""The cache of tokenised examples: a folder of arrays for each source, made once and read by every run.
 
 A folder is made in a work folder, under a lock, and renamed when it is complete. A killed process leaves only its work
 folder, which the next one empties; a second process waits for the first. Folders that were not used for longest are
-deleted when all together are larger than the limit. A process that has mapped a deleted folder keeps it until it ends.
+deleted when all together are larger than the limit. A process that has opened a deleted folder keeps it until it ends.
 """
 
 import contextlib

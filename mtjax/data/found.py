@@ -23,6 +23,15 @@ class Found:
         self.number[kind] += 1
         self.first.setdefault(kind, example)
 
+    def merge(self, later: "Found") -> None:
+        """Add what was found in the records that follow."""
+        self.special.update(later.special)
+        self.number.update(later.number)
+        self.first = later.first | self.first
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"task": None, "tokenizer": None}  # they are known where a piece is merged
+
     def look(self, problem: Problem) -> Problem:
         """Count what is in the texts of a problem; returns it with special tokens shielded, unless they are control."""
         kinds = set()

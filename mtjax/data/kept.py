@@ -1,4 +1,4 @@
-"""The examples and rows of a run, in memory or mapped from the cache of its settings."""
+"""The examples and rows of a run, in memory or from the cache of its settings."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +13,7 @@ from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.data.sources.memory import InMemory
 from mtjax.data.stored import Writer
 from mtjax.data.tokenizer import Tokenizer
+from mtjax.data.workers import default_workers
 from mtjax.io.hashing import digest
 
 PLANNED = 50_000  # From so many examples on, the rows are kept in the cache: fewer are packed in a moment.
@@ -27,14 +28,14 @@ def fit_of(config: Any) -> Fit:
 def index_of(source: Any, config: Any, tokenizer: Tokenizer) -> Index:
     """The examples of one source, in memory or from the cache."""
     read = (config.on_error, config.task, tokenizer, fit_of(config))
-    cache = cache_of(config, source)
+    cache, workers = cache_of(config, source), config.workers or default_workers()
     try:
-        return build_index(source, *read, cache)
+        return build_index(source, *read, cache, workers)
     except CacheError as error:
         if config.cache_dir != AUTO:
             raise
         print(f"note: {error}; the examples are held in memory", flush=True)
-        return build_index(source, *read, None)
+        return build_index(source, *read, None, workers)
 
 
 def cache_of(config: Any, source: Any) -> DataCache | None:
@@ -48,7 +49,7 @@ def cache_of(config: Any, source: Any) -> DataCache | None:
 def packed_rows(
     parts: Sequence[Index], contents: Sequence[str], config: Any, length: int, segments: int, seed: int
 ) -> tuple[Rows, list[int], str]:
-    """The rows of all parts, the number of rows of each, and a digest; of many examples, mapped from the cache."""
+    """The rows of all parts, the number of rows of each, and a digest; of many examples, kept in the cache."""
 
     def make() -> tuple[Rows, list[int], str]:
         first = np.cumsum([0, *(len(part.ids) for part in parts)])

@@ -28,7 +28,7 @@ class Message:
     @property
     def is_plain(self) -> bool:
         """Whether role and content are all that it holds."""
-        return self == Message(self.role, self.content)
+        return not (self.name or self.tool_calls or self.tool_call_id or self.reasoning_content)
 
 
 _KEYS = tuple(field.name for field in dataclasses.fields(Message))

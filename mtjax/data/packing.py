@@ -3,6 +3,7 @@
 import collections
 import functools
 import heapq
+import itertools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -13,6 +14,9 @@ from mtjax.errors import InputError
 from mtjax.io.hashing import random_order
 
 WINDOW = 4096  # Examples that are packed together: enough for rows to be nearly full, few enough to cost milliseconds.
+TOGETHER = 32  # Windows of pairs that are packed together.
+CLEARED = 64  # Pairs of a window after which rows that are closed are cleared away.
+NO_ROOM = np.iinfo(np.int32).max
 
 
 class Rows(NamedTuple):
@@ -39,10 +43,25 @@ def best_fit(lengths: Int[np.ndarray, "n sides"], row_length: int, max_segments:
     >>> best_fit(np.array([[2], [5], [3], [1]]), row_length=6, max_segments=2)
     [[1, 3], [2, 0]]
     """
-    order = np.lexsort((np.arange(len(lengths)), -lengths.sum(axis=1), -lengths.max(axis=1)))
-    if lengths.shape[1] == 1:
-        return _best_fit_of_one_side(lengths[:, 0].tolist(), order.tolist(), row_length, max_segments)
-    return _best_fit_of_sides(lengths, order, row_length, max_segments)
+    rows = _fitted(lengths[None], row_length, max_segments)[0]
+    return [rows.members[start:end].tolist() for start, end in itertools.pairwise(rows.offsets.tolist())]
+
+
+def _fitted(lengths: Int[np.ndarray, "w n sides"], row_length: int, max_segments: int) -> list[Rows]:
+    """Best fit in each of several windows; members are positions in their window."""
+    places = np.broadcast_to(np.arange(lengths.shape[1]), lengths.shape[:2])
+    order = np.lexsort((places, -lengths.sum(axis=2), -lengths.max(axis=2)))
+    if lengths.shape[2] == 1:
+        return [
+            _rows(_best_fit_of_one_side(own[:, 0].tolist(), places.tolist(), row_length, max_segments))
+            for own, places in zip(lengths, order, strict=True)
+        ]
+    owners = _best_fit_of_sides(np.take_along_axis(lengths, order[..., None], axis=1), row_length, max_segments)
+    parts = []
+    for places, owner in zip(order, owners, strict=True):
+        sizes = np.bincount(owner)
+        parts.append(Rows(places[np.argsort(owner, kind="stable")], np.concatenate([[0], np.cumsum(sizes)])))
+    return parts
 
 
 def _best_fit_of_one_side(lengths: list[int], order: list[int], row_length: int, max_segments: int) -> list[list[int]]:
@@ -72,32 +91,42 @@ def _best_fit_of_one_side(lengths: list[int], order: list[int], row_length: int,
     return rows
 
 
-def _best_fit_of_sides(lengths: np.ndarray, order: np.ndarray, row_length: int, max_segments: int) -> list[list[int]]:
-    """Best fit by looking at every open row: room is counted over several sides."""
-    number, sides = lengths.shape
-    rows: list[list[int]] = []
-    room = np.zeros((number, sides), np.int64)  # of the rows opened so far that can still take something
-    owner = np.zeros(number, np.int64)  # which row that is
-    open_rows = 0
-    shortest = lengths.min(axis=0) if number else lengths
-    for position in order:
-        length = lengths[position]
-        left = (room[:open_rows] - length).sum(axis=1)
-        left[(room[:open_rows] < length).any(axis=1)] = np.iinfo(np.int64).max
-        if open_rows and (least := left.min()) < np.iinfo(np.int64).max:
-            place = open_rows - 1 - int(np.argmax(left[::-1] == least))
-            rows[owner[place]].append(int(position))
-            room[place] -= length
-        else:
-            place = open_rows
-            rows.append([int(position)])
-            room[place], owner[place] = row_length - length, len(rows) - 1
-            open_rows += 1
-        if len(rows[owner[place]]) == max_segments or (room[place] < shortest).any():
-            # The order of opening is kept, for the ties.
-            room[place : open_rows - 1] = room[place + 1 : open_rows]
-            owner[place : open_rows - 1] = owner[place + 1 : open_rows]
-            open_rows -= 1
+def _best_fit_of_sides(
+    lengths: Int[np.ndarray, "w n sides"], row_length: int, max_segments: int
+) -> Int[np.ndarray, "w n"]:
+    """The row of each example, in the order given, by comparing all open rows, in several windows at a time.
+
+    Room is counted over all sides, each of which must have its own. A pair costs a few microseconds where many windows
+    share the cost of a step.
+    """
+    windows, number, sides = lengths.shape
+    lengths = lengths.astype(np.int32)
+    rows = np.zeros((windows, number), np.int64)
+    room = np.full((sides, windows, number + 1), -1, np.int32)  # of each row; -1 where none is open
+    owner = np.zeros((windows, number + 1), np.int64)  # which row that is, in the order of opening
+    held = np.zeros((windows, number + 1), np.int64)  # examples in it
+    here, used, made = np.arange(windows), np.zeros(windows, np.int64), np.zeros(windows, np.int64)
+    shortest = lengths.min(axis=1, initial=row_length).T
+    for step in range(number):
+        length, top = lengths[:, step].T, int(used.max()) + 1  # the last column has no row in it yet
+        fits = (room[:, :, :top] >= length[:, :, None]).all(axis=0)
+        left = np.where(fits, room[:, :, :top].sum(axis=0, dtype=np.int32), NO_ROOM)[:, ::-1]
+        place = top - 1 - left.argmin(axis=1)
+        new = ~fits[here, place]
+        place[new] = used[new]
+        room[:, here[new], place[new]] = row_length
+        owner[here[new], place[new]], held[here[new], place[new]] = made[new], 0
+        used, made = used + new, made + new
+        rows[:, step] = owner[here, place]
+        room[:, here, place] -= length
+        held[here, place] += 1
+        full = (held[here, place] == max_segments) | (room[:, here, place] < shortest).any(axis=0)
+        room[:, here[full], place[full]] = -1
+        if step % CLEARED == CLEARED - 1:  # closed rows are left out; the others keep their order, for the ties
+            open_ones = np.argsort(room[0, :, : top + 1] < 0, axis=1, kind="stable")
+            for array in (*room, owner, held):
+                array[:, : top + 1] = np.take_along_axis(array[:, : top + 1], open_ones, axis=1)
+            used = (room[0] >= 0).sum(axis=1)
     return rows
 
 
@@ -133,11 +162,15 @@ def pack(
     order = random_order(len(lengths), *key)
     if max_segments == 1 or not len(order):
         return Rows(first + order, np.arange(len(order) + 1))
+    whole = len(order) // WINDOW * WINDOW
+    windows = [*order[:whole].reshape(-1, WINDOW), *([order[whole:]] if whole < len(order) else [])]
     parts = []
-    for start in range(0, len(order), WINDOW):
-        window = order[start : start + WINDOW]
-        rows = _rows(best_fit(lengths[window], row_length, max_segments))
-        parts.append(rows._replace(members=first + window[rows.members]))
+    for start in range(0, len(windows), TOGETHER):
+        some = windows[start : start + TOGETHER]
+        for _, alike in itertools.groupby(some, len):  # the last window may be smaller
+            together = np.stack(list(alike))
+            for window, rows in zip(together, _fitted(lengths[together], row_length, max_segments), strict=True):
+                parts.append(rows._replace(members=first + window[rows.members]))
     return join_rows(parts)
 
 

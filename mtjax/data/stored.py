@@ -1,4 +1,4 @@
-"""Arrays of examples in files: written piece by piece, mapped into memory, and read where a batch needs them.
+"""Arrays of examples in files: written piece by piece, and read where a batch needs them.
 
 A folder holds one raw file per array and `manifest.json`, which says their types and lengths. Several folders, as of a
 mixture, look like one array after the other.
@@ -6,8 +6,9 @@ mixture, look like one array after the other.
 
 import bisect
 import json
-import mmap
+import os
 import pathlib
+import weakref
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
@@ -15,16 +16,15 @@ from typing import IO, Any
 import numpy as np
 
 MANIFEST = "manifest.json"
-PIECE = 1 << 14  # Numbers that are gathered from a mapped file before its pages are let go.
 BLOCK = 1 << 20  # Numbers of one block where an array is read from its start to its end.
 CHECKED_BYTES = 1 << 28  # Folders up to this size are read through and compared with their checksums when opened.
 
 Column = Any
-"""A `np.ndarray`, `Mapped` or `Joined`: has `len`, `dtype`, `shape`, and `[]` for a number, a slice or an array."""
+"""A `np.ndarray`, `OnDisk` or `Joined`: has `len`, `dtype`, `shape`, and `[]` for a number, a slice or an array."""
 
 
 class LazyArray:
-    """What `Mapped` and `Joined` share: a length, and the entire array where NumPy asks for one."""
+    """What `OnDisk` and `Joined` share: a length, and the entire array where NumPy asks for one."""
 
     shape: tuple[int]
 
@@ -38,39 +38,53 @@ class LazyArray:
         raise NotImplementedError
 
 
-class Mapped(LazyArray):
-    """An array in a file. What is read is copied and its pages are let go, so memory does not grow with the file."""
+class OnDisk(LazyArray):
+    """An array in a file, which is open: what is asked for is read and nothing is kept, so memory does not grow.
+
+    Mapping the file would let the kernel count up to 2 MiB for each example that is read, and is slower.
+    """
 
     def __init__(self, file: pathlib.Path, dtype: str, size: int):
-        self.dtype, self.shape = np.dtype(dtype), (size,)
-        if file.stat().st_size != size * self.dtype.itemsize:
-            raise ValueError(f"{file.name} has {file.stat().st_size} bytes, expected {size * self.dtype.itemsize}")
-        self.map = np.memmap(file, self.dtype, "r", shape=(size,)) if size else np.zeros(0, self.dtype)
+        self.dtype, self.shape, self.file = np.dtype(dtype), (size,), file
+        self.opened = os.open(file, os.O_RDONLY)
+        weakref.finalize(self, os.close, self.opened)
+        if (found := os.fstat(self.opened).st_size) != size * self.dtype.itemsize:
+            raise ValueError(f"{file.name} has {found} bytes, expected {size * self.dtype.itemsize}")
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, int | np.integer):
-            return self.map[key]
+            place = range(len(self))[key]
+            return self[place : place + 1][0]
         if isinstance(key, slice):
             places = range(len(self))[key]
             if places.step != 1:
                 return self[np.arange(len(self))[key]]
             out = np.empty(len(places), self.dtype)
-            for start in range(0, len(places), BLOCK):
-                part = places[start : start + BLOCK]
-                out[start : start + BLOCK] = self.map[part.start : part.stop]
-                self._let_go()
+            self._read(_bytes_of(out), places.start * self.dtype.itemsize)
             return out
+        key = np.asarray(key, np.int64)
+        if len(key) and not 0 <= key.min() <= key.max() < len(self):
+            raise IndexError(f"{self.file.name}: places {key.min()} to {key.max()}; expected 0 to {len(self) - 1}")
         out = np.empty(len(key), self.dtype)
-        for start in range(0, len(key), PIECE):
-            out[start : start + PIECE] = self.map[key[start : start + PIECE]]
-            self._let_go()
+        view = _bytes_of(out)
+        # Examples are stretches of numbers: each is read at once.
+        starts = np.concatenate([[0], np.flatnonzero(np.diff(key) != 1) + 1]) if len(key) else np.zeros(0, np.int64)
+        ends = [*(starts[1:] * self.dtype.itemsize).tolist(), out.nbytes]
+        places = (key[starts] * self.dtype.itemsize).tolist()
+        for start, end, place in zip((starts * self.dtype.itemsize).tolist(), ends, places, strict=False):
+            self._read(view[start:end], place)
         return out
 
-    def _let_go(self) -> None:
-        # Pages that are in memory are mapped sixteen at a time, and would count as this process's for ever.
-        own = getattr(self.map, "_mmap", None)
-        if own is not None and hasattr(own, "madvise"):
-            own.madvise(mmap.MADV_DONTNEED)
+    def _read(self, into: memoryview, place: int) -> None:
+        """Read bytes from a place of the file on."""
+        while size := len(into):
+            if not (done := os.preadv(self.opened, [into], place)):
+                raise ValueError(f"{self.file} was cut off while it was read; start again")
+            into, place, size = into[done:], place + done, size - done
+
+
+def _bytes_of(values: np.ndarray) -> memoryview:
+    return memoryview(values).cast("B") if values.size else memoryview(b"")
 
 
 class Joined(LazyArray):
@@ -189,7 +203,7 @@ class Writer:
             return {name: np.concatenate(parts) for name, parts in self.kept.items()}
         self.close()
         return {
-            name: Mapped(self.folder / f"{name}.raw", self.types[name].str, self.sizes[name]) for name in self.types
+            name: OnDisk(self.folder / f"{name}.raw", self.types[name].str, self.sizes[name]) for name in self.types
         }
 
     def manifest(self) -> dict[str, Any]:
@@ -207,7 +221,7 @@ def write_manifest(folder: pathlib.Path, columns: Mapping[str, Any], about: Mapp
 
 
 def open_columns(folder: pathlib.Path) -> tuple[dict[str, Column], dict[str, Any]]:
-    """The arrays of a folder, mapped, and what its manifest says of them.
+    """The arrays of a folder, and what its manifest says of them.
 
     The sizes of all files are compared; in folders of up to 256 MiB their checksums too, which takes a fraction of a
     second. Raises ValueError, OSError, KeyError or TypeError for a folder that is damaged or missing.
@@ -219,7 +233,7 @@ def open_columns(folder: pathlib.Path) -> tuple[dict[str, Column], dict[str, Any
     manifest: dict[str, Any] = json.loads(text)
     columns, total = {}, 0
     for name, about in manifest["columns"].items():
-        columns[name] = Mapped(folder / f"{name}.raw", about["dtype"], about["size"])
+        columns[name] = OnDisk(folder / f"{name}.raw", about["dtype"], about["size"])
         total += (folder / f"{name}.raw").stat().st_size
     for name, column in columns.items() if total <= CHECKED_BYTES else ():
         found = 0

@@ -108,7 +108,7 @@ def needs_pyarrow(path: str, kind: str) -> None:
 def json_of(line: bytes, where: str) -> Any:
     """The value of one line; InputError naming `where` if it is not UTF-8, not JSON, or has a key twice."""
     try:
-        value = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_object)
+        value = _DECODER.decode(line.decode("utf-8-sig"))
         if rb"\ud" in line.lower():  # an escape may be half of a pair, which no text can hold
             json.dumps(value, ensure_ascii=False).encode()
         return value
@@ -149,6 +149,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
+_DECODER = array_decoder()
 Record = TypeVar("Record")
 
 WORDS: dict[Any, str] = {

@@ -25,7 +25,7 @@ MAY_CHANGE = frozenset(
     {"steps", "run_dir", "overwrite", "accept_changed_data", "export", "export_dtype", "log_every", "tensorboard"}
     | {"checkpoint", "early_stopping"}
     | {"self_check", "min_target_share", "mesh", "micro_batches", "chunk"}
-    | {"data.cache_dir", "data.cache_gb"}
+    | {"data.cache_dir", "data.cache_gb", "data.workers"}
     | {"data.max_dropped", "data.max_unknown", "data.max_repeats"}
 )
 """Settings that a resumed run may have otherwise than its snapshot. Another mesh, as of more devices or fewer,

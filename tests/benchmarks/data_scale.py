@@ -1,7 +1,7 @@
 """Measures the first pass and the second start on generated data, and the input wait with a simulated device.
 
 python tests/benchmarks/data_scale.py generate FILE EXAMPLES [WORDS]
-python tests/benchmarks/data_scale.py start FILE CACHE        # twice: the first pass, then the second start
+python tests/benchmarks/data_scale.py start FILE CACHE [PROCESSES]   # twice: the first pass, then the second start
 python tests/benchmarks/data_scale.py wait FILE CACHE         # 40 steps of 0.25 s, 64 x 2,048 tokens
 """
 
@@ -27,7 +27,7 @@ def generate(file: str, examples: str, words: str = "20") -> None:
             out.write(json.dumps(record) + "\n")
 
 
-def start(file: str, cache: str):
+def start(file: str, cache: str, processes: str = "0"):
     """Batches of a file; prints seconds to the first batch, tokens per second, and memory."""
     from mtjax.data.ahead import read_ahead
     from mtjax.data.batches import DataConfig, make_batches
@@ -35,15 +35,23 @@ def start(file: str, cache: str):
     from mtjax.data.tasks import CompletionTask
     from mtjax.data.tokenizer import load_tokenizer
 
-    peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    def peak(whose: int = resource.RUSAGE_SELF) -> float:
+        return resource.getrusage(whose).ru_maxrss / 1024
+
     tokenizer, before, began = load_tokenizer("smollm2"), peak(), time.perf_counter()
-    config = DataConfig(source=Jsonl(file), task=CompletionTask(), sequence_length=2048, cache_dir=cache)
+    config = DataConfig(
+        source=Jsonl(file), task=CompletionTask(), sequence_length=2048, cache_dir=cache, workers=int(processes) or None
+    )
     batches = make_batches(config, tokenizer, batch_size=64, seed=0)
     batches.batch_at(0)
     seconds, tokens = time.perf_counter() - began, batches.report.tokens
     print(batches.report)
+    print(batches.made_of)
     print(f"{seconds:.1f} s to the first batch, {tokens:,} tokens, {tokens / seconds:,.0f} a second")
     print(f"peak memory {peak():,.0f} MiB, {peak() - before:,.0f} more than with the tokenizer alone")
+    both = (resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    cpu = sum(one.ru_utime + one.ru_stime for one in both)
+    print(f"peak memory of a worker {peak(resource.RUSAGE_CHILDREN):,.0f} MiB; {cpu:,.0f} CPU seconds in all")
     return read_ahead(batches)
 
 

@@ -3,8 +3,6 @@
 import dataclasses
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
 
@@ -20,11 +18,10 @@ from mtjax.data.cache import DataCache
 from mtjax.data.example_batch import make_examples
 from mtjax.data.examples import make_example
 from mtjax.data.index import Fit, build_index
-from mtjax.data.packing import _best_fit_of_sides, best_fit
 from mtjax.data.problem import Problem
 from mtjax.data.sources import InMemory, Jsonl, Mixture
 from mtjax.data.special_tokens import shield
-from mtjax.data.stored import Joined, Mapped, Names
+from mtjax.data.stored import Joined, Names, OnDisk
 from mtjax.data.tasks import CompletionTask
 from mtjax.data.tasks.base import Rendered, Span
 from mtjax.data.tokenizer import load_tokenizer
@@ -72,21 +69,30 @@ def test_texts_in_a_batch_are_the_examples_of_each_alone(boundary, texts):
             assert np.array_equal(expected, found) if isinstance(expected, np.ndarray) else expected == found, name
 
 
-@given(st.lists(st.integers(0, 30), max_size=80), st.integers(30, 60), st.integers(1, 9))
-def test_best_fit_by_heaps_is_best_fit_by_looking_at_every_row(lengths, row_length, segments):
-    column = np.array(lengths, np.int64).reshape(-1, 1)
-    order = np.lexsort((np.arange(len(column)), -column[:, 0]))
-    assert best_fit(column, row_length, segments) == _best_fit_of_sides(column, order, row_length, segments)
-
-
 def test_joined_arrays_read_like_one(tmp_path):
     (tmp_path / "a.raw").write_bytes(np.arange(5, dtype=np.int64).tobytes())
-    joined = Joined([Mapped(tmp_path / "a.raw", "<i8", 5), np.arange(3)], add=[0, 100], sizes=[4, 3])
+    joined = Joined([OnDisk(tmp_path / "a.raw", "<i8", 5), np.arange(3)], add=[0, 100], sizes=[4, 3])
     whole = np.array([0, 1, 2, 3, 100, 101, 102])
     assert np.array_equal(np.asarray(joined), whole)
     assert np.array_equal(joined[2:6], whole[2:6])
     assert np.array_equal(joined[np.array([6, 0, 4, 3])], [102, 0, 100, 3])
     assert (joined[5], joined[-1], len(joined)) == (101, 102, 7)
+
+
+def test_an_array_on_disk_reads_like_one_in_memory(tmp_path):
+    whole = np.arange(100, dtype=np.int32) * 3
+    (tmp_path / "a.raw").write_bytes(whole.tobytes())
+    found = OnDisk(tmp_path / "a.raw", "<i4", 100)
+    places = np.array([7, 8, 9, 3, 3, 99, 0, 1])
+    for key in (places, places[:0], slice(5, 9), slice(9, 5), slice(None), slice(90, 3, -4)):
+        assert np.array_equal(found[key], whole[key])
+    assert (found[4], found[-1], found[places].dtype) == (12, 297, np.int32)
+    for key in (100, np.array([3, 100]), np.array([-1])):
+        with pytest.raises(IndexError):
+            found[key]
+    os.truncate(tmp_path / "a.raw", 200)
+    with pytest.raises(ValueError, match=r"a\.raw was cut off while it was read"):
+        found[:]
 
 
 def test_names_are_any_texts():
@@ -126,25 +132,14 @@ def test_data_in_memory_are_not_written_by_default(tmp_path, monkeypatch):
     assert len(list((tmp_path / "mtjax" / "data").glob("index-*"))) == 1
 
 
-def test_a_first_pass_that_fails_or_is_killed_leaves_nothing_that_is_read(tmp_path):
+def test_a_first_pass_that_fails_leaves_nothing(tmp_path):
     source, cache = Jsonl(str(write(tmp_path / "a.jsonl"))), tmp_path / "cache"
-    index = lambda tokenizer: build_index(
-        source, "raise", CompletionTask(), tokenizer, Fit(64, "drop", "split"), str(cache)
-    )
+    fit = Fit(64, "drop", "split")
     with pytest.raises(ZeroDivisionError):
-        index(BYTES._replace(encode=lambda text: 1 // 0))
-    code = (
-        "import os, signal, sys; from tests.data import test_data_at_scale as t; import mtjax.data.cache as c\n"
-        "c.write_manifest = lambda *args: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "source, fit = t.Jsonl(sys.argv[1]), t.Fit(64, 'drop', 'split')\n"
-        "t.build_index(source, 'raise', t.CompletionTask(), t.BYTES, fit, sys.argv[2])"
-    )
-    done = subprocess.run([sys.executable, "-c", code, source.path, str(cache)], env=os.environ | {"PYTHONPATH": "."})
-    assert done.returncode == -9
-    assert [place.name[-5:] for place in cache.iterdir()] == [".work"]
-    assert content_digest(index(BYTES)) == content_digest(
-        build_index(source, "raise", CompletionTask(), BYTES, Fit(64, "drop", "split"), None)
-    )
+        build_index(source, "raise", CompletionTask(), BYTES._replace(encode=lambda text: 1 // 0), fit, str(cache))
+    assert not list(cache.glob("index-*"))
+    found, held = (build_index(source, "raise", CompletionTask(), BYTES, fit, into) for into in (str(cache), None))
+    assert content_digest(found) == content_digest(held)
     assert [place.name[:6] for place in cache.iterdir()] == ["index-"]
 
 

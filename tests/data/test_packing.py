@@ -19,6 +19,48 @@ def test_best_fit_by_hand():
     assert best_fit(np.array([1, 1, 1, 1, 1])[:, None], row_length=10, max_segments=2) == [[0, 1], [2, 3], [4]]
 
 
+def looked_at_one_by_one(lengths, row_length, max_segments):
+    """Best fit as its description says, without any search structure."""
+    rows, room = [], []
+    for place in sorted(range(len(lengths)), key=lambda n: (-max(lengths[n]), -sum(lengths[n]), n)):
+        own = lengths[place]
+        fitting = [
+            (sum(left), -number)
+            for number, left in enumerate(room)
+            if len(rows[number]) < max_segments and all(a >= b for a, b in zip(left, own, strict=True))
+        ]
+        if fitting:
+            number = -min(fitting)[1]
+        else:
+            number = len(rows)
+            rows.append([])
+            room.append([row_length] * len(own))
+        rows[number].append(place)
+        room[number] = [a - b for a, b in zip(room[number], own, strict=True)]
+    return rows
+
+
+@pytest.mark.parametrize("sides", [1, 2])
+@given(st.data())
+def test_best_fit_is_what_looking_at_every_row_gives(sides, data):
+    length, row_length, segments = st.integers(1, 30), st.integers(30, 60), st.integers(1, 9)
+    lengths = data.draw(st.lists(st.tuples(*[length] * sides), min_size=1, max_size=90))
+    settings = data.draw(row_length), data.draw(segments)
+    assert best_fit(np.array(lengths), *settings) == looked_at_one_by_one(lengths, *settings)
+
+
+@pytest.mark.parametrize("sides", [1, 2])
+def test_windows_packed_together_are_those_packed_alone(sides, monkeypatch):
+    monkeypatch.setattr("mtjax.data.packing.WINDOW", 40)
+    lengths = np.random.default_rng(0).integers(1, 30, (210, sides))  # five windows, and a smaller one
+    together = pack(lengths, row_length=64, max_segments=5, key=(1,))
+    monkeypatch.setattr("mtjax.data.packing.TOGETHER", 1)
+    alone = pack(lengths, row_length=64, max_segments=5, key=(1,))
+    assert np.array_equal(together.members, alone.members)
+    assert np.array_equal(together.offsets, alone.offsets)
+    assert sorted(together.members.tolist()) == list(range(210))
+
+
 @given(LENGTHS, st.integers(1, 5), st.integers(0, 3))
 def test_every_example_is_in_exactly_one_row_that_holds_it(lengths, max_segments, seed):
     lengths = np.array(lengths, np.int64).reshape(-1, 1)

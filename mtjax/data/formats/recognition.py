@@ -2,6 +2,7 @@
 
 import collections
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from mtjax.data.formats.base import ABOUT, FORMATS, Format, typed
@@ -89,6 +90,12 @@ def _unknown(record: Mapping[str, Any], where: str) -> InputError:
     )
 
 
+def _is_part(one: str, other: str) -> bool:
+    """Whether one of two formats is the other without a key."""
+    keys, others = ({*FORMATS[name].needs} for name in (one, other))
+    return bool(keys and others) and (keys < others or others < keys)
+
+
 def _listed(keys: Iterable[str]) -> str:
     return " and ".join(map(repr, keys))
 
@@ -98,16 +105,19 @@ class Reader:
 
     Args:
         name: the format that all records have; "auto" recognises it by their keys.
+        earlier: where the first record of each format stands in the records before these.
     """
 
-    def __init__(self, name: str = "auto"):
-        self.forced = None if name == "auto" else FORMATS.find(name)()
+    def __init__(self, name: str = "auto", earlier: Mapping[str, str] = MappingProxyType({})):
+        self.forced = None if name == "auto" else str(FORMATS.name_of(FORMATS.find(name)))
+        self.earlier = dict(earlier)
         self.formats: dict[str, Format] = {}  # those that were found, in order
         self.first: dict[str, str] = {}  # where the first record of each stands
         self.counts: collections.Counter[str] = collections.Counter()  # records of each
         self.talks = False  # whether any record is written as a conversation
         self.extra: collections.Counter[str] = collections.Counter()  # keys that are not read
         self._known: dict[frozenset[tuple[str, type]], str] = {}
+        self._keys: dict[str, frozenset[str]] = {}
 
     def read(self, record: Any, where: str, id: str) -> Problem:
         """The problem of a record; InputError, opened by `where`, for one that has no format or is not as it says."""
@@ -115,31 +125,36 @@ class Reader:
             return problem_from_record(record, where)  # raises what is wrong
         keep = () if isinstance(record, Columns) else AS_GIVEN
         record = without_nulls(typed(record) if isinstance(record, Cells) else record, keep)
-        kind = self.forced or self._format_of(record, where)
-        name = str(FORMATS.name_of(kind))
+        name = self.forced or self._format_of(record, where)
+        kind = self.formats.get(name) or FORMATS[name]()
         if self.forced and (missing := [key for key in kind.needs if key not in record]):
             raise UnknownKeys(
                 f"{where}: no {_listed(missing)} in keys {sorted(record)}; the format '{name}' needs it: use another "
                 "--data.source.format, or name it in --data.source.columns THEIRS=OURS"
             )
         problem = kind.read(record, where, id)
-        self._check_mixture(name, where)
-        self.formats.setdefault(name, kind)
-        self.first.setdefault(name, where)
+        if name not in self.formats:
+            self._check_mixture(name, where)
+            self.formats[name], self.first[name] = kind, where
         self.counts[name] += 1
         self.talks |= any(isinstance(record.get(key), list | tuple) for key in SPOKEN)
-        if not kind.strict:
-            self.extra.update(key for key in record if key not in kind.needs and key not in (*kind.takes, *ABOUT))
+        if not kind.strict and (extra := record.keys() - self._taken(name)):
+            self.extra.update(key for key in record if key in extra)
         return problem
 
-    def _format_of(self, record: Mapping[str, Any], where: str) -> Format:
+    def _taken(self, name: str) -> frozenset[str]:
+        """The keys that a format reads."""
+        if name not in self._keys:
+            self._keys[name] = frozenset((*FORMATS[name].needs, *FORMATS[name].takes, *ABOUT))
+        return self._keys[name]
+
+    def _format_of(self, record: Mapping[str, Any], where: str) -> str:
         shape = frozenset((key, type(value)) for key, value in record.items())
         if shape not in self._known:
             name = recognise(record, where)
             self._check_extra(FORMATS[name], name, record, where)
             self._known[shape] = name
-        name = self._known[shape]
-        return self.formats.get(name) or FORMATS[name]()
+        return self._known[shape]
 
     @staticmethod
     def _check_extra(kind: type[Format], name: str, record: Mapping[str, Any], where: str) -> None:
@@ -160,14 +175,29 @@ class Reader:
 
     def _check_mixture(self, name: str, where: str) -> None:
         """InputError for a record that has the format of others but for a missing key."""
-        for other in self.formats:
-            keys, others = ({*FORMATS[one].needs} for one in (name, other))
-            if name != other and keys and others and (keys < others or others < keys):
+        for other, first in (self.earlier | self.first).items():
+            if _is_part(name, other):
+                keys, others = ({*FORMATS[one].needs} for one in (name, other))
                 raise InputError(
-                    f"{where}: a record of the format '{name}', but {self.first[other]} has the format '{other}' "
+                    f"{where}: a record of the format '{name}', but {first} has the format '{other}' "
                     f"({_listed(sorted(keys ^ others))} makes the difference); write them to files of their own, or "
                     f"force one with --data.source.format={min((name, other), key=lambda one: len(FORMATS[one].needs))}"
                 )
+
+    def clashes(self, later: "Reader") -> bool:
+        """Whether `later`, which does not know these records, took some that are refused beside them."""
+        return any(_is_part(name, other) for name in later.formats for other in self.formats)
+
+    def merge(self, later: "Reader") -> None:
+        """Add what was found in the records that follow."""
+        for name, kind in later.formats.items():
+            if name in self.formats:
+                self.formats[name].found.update(kind.found)
+            else:
+                self.formats[name], self.first[name] = kind, later.first[name]
+        self.counts.update(later.counts)
+        self.extra.update(later.extra)
+        self.talks |= later.talks
 
     def notes(self) -> tuple[str, ...]:
         """One sentence for each thing that a user should know about the formats of the records."""

@@ -60,9 +60,17 @@ class FileSource(Source):
     def problems(self, on_error: OnError = "raise") -> Problems:
         return self.stream(on_error).all()
 
-    def stream(self, on_error: OnError = "raise") -> "Stream":
-        """The problems one by one, without holding all of them in memory."""
-        return Stream(self._read, self.records(), self.file(), on_error, self.split)
+    def stream(
+        self, on_error: OnError = "raise", rows: Iterable[tuple[Any, ...]] | None = None, before: "Seen | None" = None
+    ) -> "Stream":
+        """The problems one by one, without holding all of them in memory.
+
+        Args:
+            on_error: what becomes of records that cannot be read.
+            rows: some of `records()`; None for all.
+            before: what was seen in the records before them.
+        """
+        return Stream(self._read, self.records() if rows is None else rows, on_error, Seen(self.file(), self.split))
 
     def _read(self, record: Any, where: str, id: str) -> Problem:
         if isinstance(record, InputError):
@@ -77,21 +85,50 @@ class FileSource(Source):
         return remembered(files_of(self.file()), header, compute)
 
 
+class Seen:
+    """What there is to say about the records of a source; that of several parts can be merged, in their order."""
+
+    def __init__(self, name: str, split: Split):
+        self.name, self.split = name, split
+        self.skipped, self.number, self.first = 0, 0, ""  # records left out, problems, and the first that was left out
+
+    def add(self, problem: Any) -> None:
+        """Count one more problem."""
+        self.number += 1
+
+    def skip(self, error: str) -> None:
+        """Count one more record that is left out."""
+        self.skipped, self.first = self.skipped + 1, self.first or error
+
+    def clashes(self, later: Any) -> bool:
+        """Whether some of the later records would be refused, had these been known."""
+        return False
+
+    def merge(self, later: Any) -> None:
+        """Add what was seen in the records that follow."""
+        self.skipped, self.number = self.skipped + later.skipped, self.number + later.number
+        self.first = self.first or later.first
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """One sentence per thing the user should know."""
+        return (f"{self.skipped} records skipped; the first: {self.first}",) if self.skipped else ()
+
+    def check(self) -> None:
+        """InputError if there are no problems."""
+        if not self.number:
+            nonempty(Problems([], self.skipped, self.notes), self.name, self.split)
+
+
 class Stream:
     """The problems (or records with a question) of one split among `make(*row)`, read once, one by one.
 
     The first bad row raises InputError, unless such are skipped: then they are counted, and the first is noted.
-    `skipped` and `notes` are complete when all problems have been read. `see` is called with each problem, and `more`
-    gives further notes at the end.
+    `seen` is complete when all problems have been read.
     """
 
-    def __init__(
-        self, make: Callable[..., Any], rows: Iterable[tuple[Any, ...]], name: str, on_error: OnError, split: Split,
-        see: Callable[[Any], None] = lambda problem: None, more: Callable[[], Sequence[str]] = tuple,
-    ):  # fmt: skip
-        self.make, self.rows, self.name, self.on_error, self.split = make, rows, name, on_error, split
-        self.see, self.more = see, more
-        self.skipped, self.number, self.first = 0, 0, ""
+    def __init__(self, make: Callable[..., Any], rows: Iterable[tuple[Any, ...]], on_error: OnError, seen: Seen):
+        self.make, self.rows, self.on_error, self.seen = make, rows, on_error, seen
         self.items = self._items()
 
     def _items(self) -> Iterator[Any]:
@@ -102,38 +139,30 @@ class Stream:
                 if self.on_error == "raise":
                     skip = "" if isinstance(error, UnknownKeys) else " (or skip such records with data.on_error=skip)"
                     raise InputError(f"{error}{skip}") from error
-                self.skipped, self.first = self.skipped + 1, self.first or str(error)
+                self.seen.skip(str(error))
                 continue
-            if in_split(problem.question, self.split):
-                self.see(problem)
-                self.number += 1
+            if in_split(problem.question, self.seen.split):
+                self.seen.add(problem)
                 yield problem
-        if not self.number:
-            nonempty(Problems([], self.skipped, self.notes), self.name, self.split)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """One sentence per thing the user should know."""
-        skipped = (f"{self.skipped} records skipped; the first: {self.first}",) if self.skipped else ()
-        return (*skipped, *self.more())
 
     def all(self) -> Problems:
         """All problems in memory; InputError if there are none."""
         items = list(self.items)
-        return Problems(items, self.skipped, self.notes)
+        self.seen.check()
+        return Problems(items, self.seen.skipped, self.seen.notes)
 
 
-def streamed(source: Any, on_error: OnError) -> Any:
-    """The problems of a source as a `Stream` where it has one, otherwise as `Problems`."""
+def streams(source: Any) -> bool:
+    """Whether a source gives its problems one by one, from rows that `records` gives."""
     kind = next(kind for kind in type(source).__mro__ if "problems" in vars(kind))
-    return source.stream(on_error) if "stream" in vars(kind) else source.problems(on_error)
+    return "stream" in vars(kind)
 
 
 def collect(
     make: Callable[..., Any], rows: Iterable[tuple[Any, ...]], name: str, on_error: OnError, split: Split
 ) -> Problems:
     """All problems of a `Stream`."""
-    return Stream(make, rows, name, on_error, split).all()
+    return Stream(make, rows, on_error, Seen(name, split)).all()
 
 
 def readable(make: Callable[..., Any], rows: Iterable[tuple[Any, ...]], split: Split) -> Iterator[Problem]:

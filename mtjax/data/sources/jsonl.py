@@ -1,11 +1,12 @@
 """Files of records in any known format, as a source."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from mtjax.data.formats import FORMATS, Reader
-from mtjax.data.problem import OnError, Problem, Problems
-from mtjax.data.sources.base import SOURCES, FileSource, Stream, rename_keys
+from mtjax.data.problem import OnError, Problem, Problems, Split
+from mtjax.data.sources.base import SOURCES, FileSource, Seen, Stream, rename_keys
 from mtjax.data.sources.tally import Tally
 from mtjax.errors import InputError, suggest
 from mtjax.io.jsonl import json_of
@@ -34,14 +35,14 @@ class Files(FileSource):
 
     def scan(self, on_error: OnError = "raise") -> tuple[Problems, Reader]:
         """The problems, and the reader that knows the formats of their records."""
-        reader = Reader(self.format)
-        return self._stream(reader, on_error).all(), reader
+        stream = self.stream(on_error)
+        return stream.all(), stream.seen.reader
 
-    def stream(self, on_error: OnError = "raise") -> Stream:
-        return self._stream(Reader(self.format), on_error)
-
-    def _stream(self, reader: Reader, on_error: OnError) -> Stream:
-        tally = Tally()
+    def stream(
+        self, on_error: OnError = "raise", rows: Iterable[tuple[Any, ...]] | None = None, before: Seen | None = None
+    ) -> Any:
+        earlier = before.reader.first if isinstance(before, SeenRecords) else {}
+        reader = Reader(self.format, earlier)
 
         def read(record: Any, where: str, id: str) -> Problem:
             if isinstance(record, InputError):
@@ -50,8 +51,32 @@ class Files(FileSource):
             problem = reader.read(rename_keys(record, self.columns, where), where, id)
             return problem if problem.where else dataclasses.replace(problem, where=where)
 
-        notes = lambda: (*reader.notes(), *tally.notes())
-        return Stream(read, self.records(), self.path, on_error, self.split, tally.add, notes)
+        rows = self.records() if rows is None else rows
+        return Stream(read, rows, on_error, SeenRecords(self.path, self.split, reader))
+
+
+class SeenRecords(Seen):
+    """What there is to say about records: their formats, and what is odd in them."""
+
+    def __init__(self, name: str, split: Split, reader: Reader):
+        super().__init__(name, split)
+        self.reader, self.tally = reader, Tally()
+
+    def add(self, problem: Problem) -> None:
+        super().add(problem)
+        self.tally.add(problem)
+
+    def clashes(self, later: Any) -> bool:
+        return self.reader.clashes(later.reader)
+
+    def merge(self, later: Any) -> None:
+        super().merge(later)
+        self.reader.merge(later.reader)
+        self.tally.merge(later.tally)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return (*super().notes, *self.reader.notes(), *self.tally.notes())
 
 
 @SOURCES.register("jsonl")

@@ -1,11 +1,11 @@
 """Counts of what is odd in the records of a source: empty texts, ids and records that stand more than once."""
 
 import array
+import hashlib
 
 import numpy as np
 
 from mtjax.data.problem import Problem
-from mtjax.io.hashing import digest
 
 
 class Tally:
@@ -22,6 +22,12 @@ class Tally:
         if empty := empty_text(problem):
             self.empty += 1
             self.first = self.first or f"{empty} in {problem.place}"
+
+    def merge(self, later: "Tally") -> None:
+        """Add the counts of the problems that follow."""
+        self.ids.extend(later.ids)
+        self.contents.extend(later.contents)
+        self.empty, self.first = self.empty + later.empty, self.first or later.first
 
     def notes(self) -> tuple[str, ...]:
         """One sentence per kind that was found."""
@@ -43,7 +49,8 @@ class Tally:
 
 
 def _number(value: object) -> int:
-    return int(digest(value)[:16], 16)
+    text = repr(value).encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
 
 def repeats(numbers: array.array) -> tuple[int, int, int]:
