@@ -83,7 +83,7 @@ class TokenScores(NamedTuple):
 
     Attributes:
         logprob: log-probability (nats) of the token at t given those before it in its segment; 0 at the first token
-            of a segment and at padding.
+            of a segment, at padding, and at tokens that an encoder reads.
         entropy: entropy (nats) of the distribution the token was predicted from; 0 where `logprob` is.
         top_logprob: log-probability of the most likely token there; 0 where `logprob` is.
     """
@@ -139,7 +139,10 @@ class Routing(NamedTuple):
 
 @short_repr
 class LanguageModel(NamedTuple):
-    """A decoder-only language model as pure functions; which library defines the network stays behind them.
+    """A language model as pure functions; which library defines the network stays behind them.
+
+    Of an encoder-decoder, the prompt of a segment, up to its first end token, is seen by all tokens of the segment, and
+    the tokens after it by later ones only; hidden states before that end token mean nothing.
 
     Attributes:
         config: the settings it was made from (`mtjax.model.decoder.DecoderConfig`); has at least `vocab_size`.
@@ -158,6 +161,8 @@ class LanguageModel(NamedTuple):
              where there are no such parts.
         with_noise: `(params, key) -> params` with which `hidden` drops activations out, for a forward pass of the
              training loss alone; None where the model has no dropout.
+        predicted: `(tokens [B, T], segments [B, T]) -> [B, T]`: which tokens the model predicts, of an encoder-decoder
+             those after the prompt; None where it predicts all but the first of a segment.
         routed: as `hidden`, but `(hidden, Routing)` with the axis L in front; None for a model without experts.
     """
 
@@ -172,6 +177,7 @@ class LanguageModel(NamedTuple):
     complete: Callable[[PRNGKeyArray, Params], Params] | None = None
     with_noise: Callable[[Params, PRNGKeyArray], Params] | None = None
     routed: Callable[[Params, Int[Array, "B T"], Int[Array, "B T"]], tuple[Array, Routing]] | None = None
+    predicted: Callable[[Int[Array, "B T"], Int[Array, "B T"]], Bool[Array, "B T"]] | None = None
 
     def trained(self, params: Any) -> Any:
         """The part of `params` (or of a tree like it) that training changes."""

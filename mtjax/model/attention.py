@@ -56,10 +56,12 @@ def attend(
     mask: Bool[Array, "B 1 N M"],
     scalar: int | None = None,
     cap: float | None = None,
+    bias: Float[Array, "#B H N M"] | None = None,
 ) -> Float[Array, "B N H K"]:
     """Grouped-query attention: `softmax(q k / sqrt(K)) v`, softmax in float32; head h reads kv head h // (H / G).
 
-    `scalar` stands for K below the root; with `cap`, scores become `cap tanh(score / cap)` before the mask.
+    `scalar` stands for K below the root; with `cap`, scores become `cap tanh(score / cap)` before the mask. `bias`, in
+    float32, is added to the scores.
 
     Accelerators run `jax.nn.dot_product_attention`, which has no cap. For the CPU it is written out, which takes about
     0.8 of the time in a small model: heads come before time, and the softmax divides after the product,
@@ -67,7 +69,7 @@ def attend(
     """
     divisor = math.sqrt(scalar or query.shape[-1])
     if cap is None and platform_of(jax.sharding.get_abstract_mesh()) != "cpu":
-        return jax.nn.dot_product_attention(query, key, value, mask=mask, scale=1 / divisor)
+        return jax.nn.dot_product_attention(query, key, value, bias=bias, mask=mask, scale=1 / divisor)
     rows, length, heads, width = query.shape
     kv_heads, together = key.shape[2], heads // key.shape[2]
     query = query.reshape(rows, length, kv_heads, together, width).transpose(0, 2, 3, 1, 4)
@@ -78,6 +80,8 @@ def attend(
     scores = scores.reshape(rows, heads, length, -1) / divisor
     if cap is not None:
         scores = cap * jnp.tanh(scores / cap)
+    if bias is not None:
+        scores = scores + bias
     scores = jnp.where(mask, scores, jnp.finfo(jnp.float32).min)
     weights = jnp.exp(scores - jax.lax.stop_gradient(jnp.max(scores, axis=-1, keepdims=True)))
     total = jnp.sum(weights, axis=-1, keepdims=True)
@@ -95,6 +99,8 @@ def choice_for(config: Any, length: int, mesh: Any = None) -> kernels.Choice:
     context = ways(mesh, "length")
     if length % context:
         raise InputError(f"mesh.context={context} does not divide rows of {length} tokens; choose a divisor of it")
+    if config.encoder is not None:
+        return kernels.Choice("plain", "no kernel has the position bias of an encoder-decoder")
     return kernels.choose(config.attention, platform_of(mesh), length, context, config.windows, config.score_cap)
 
 

@@ -14,6 +14,7 @@ from mtjax.distributed.sharding import constrain
 from mtjax.errors import InputError
 from mtjax.model import attention, rope
 from mtjax.model.adapters import AnyAdapter
+from mtjax.model.encoder import Encoder
 from mtjax.model.kernels import Asked
 from mtjax.model.layers import MLP, Activation, Dense, Norm, RMSNorm
 from mtjax.model.mixture import Experts, Mixture
@@ -22,6 +23,11 @@ from mtjax.validation import PositiveInt, check_types
 
 UNROLL_LAYERS = 4  # a loop over so few layers costs more than it saves
 EVERYTHING = 2**30  # a window past any length
+WITH_ENCODER = (
+    "vocab_size", "width", "layers", "heads", "kv_heads", "head_dim", "mlp_width", "encoder", "activation", "norm_eps",
+    "tied", "max_length", "remat", "attention", "dtype", "adapter",
+)  # fmt: skip
+"""Settings that a decoder with an encoder has."""
 NonNegative = Annotated[float, Ge(0), Lt(math.inf)]
 Positive = Annotated[float, Gt(0), Lt(math.inf)]
 Theta = Annotated[float, Gt(1), Lt(math.inf)]
@@ -39,6 +45,7 @@ class DecoderConfig:
     head_dim: PositiveInt = 16  # Width of a head, K; even. `heads * head_dim` need not equal `width`.
     mlp_width: PositiveInt = 192  # Hidden width of the gated MLP, F.
     mixture: Mixture | None = None  # Experts in place of the MLP.
+    encoder: Encoder | None = None  # An encoder that reads the prompt (T5); the decoder then has its shape.
     activation: Activation = "silu"  # Of the gate in the MLP; "gelu_tanh" is GELU's approximation (Gemma).
     rope_theta: Theta = 10_000.0  # Base of the rotary frequencies.
     rope_scaling: rope.RopeScaling | None = None  # Stretch of the rotary frequencies, if any.
@@ -74,6 +81,9 @@ class DecoderConfig:
 
     def __post_init__(self) -> None:
         check_types(self, "model")
+        if self.encoder is not None:
+            self._check_with_encoder()
+            return
         if self.heads % self.kv_heads:
             raise InputError(f"model.heads={self.heads} must be a multiple of model.kv_heads={self.kv_heads}")
         if self.head_dim % 2:
@@ -90,6 +100,25 @@ class DecoderConfig:
             )
         if self.window_layers is not None and len(self.window_layers) != self.layers:
             raise InputError(f"model.window_layers names {len(self.window_layers)} layers, the model has {self.layers}")
+
+    def _check_with_encoder(self) -> None:
+        """InputError for a setting that a decoder with an encoder does not have."""
+        if self.kv_heads != self.heads:
+            raise InputError(
+                f"model.kv_heads={self.kv_heads} with model.encoder: each of the {self.heads} heads has its own keys; "
+                f"set --model.kv_heads={self.heads}"
+            )
+        if self.attention not in ("auto", "plain"):
+            raise InputError(
+                f"model.attention='{self.attention}' with model.encoder: the kernels have no position bias; set "
+                "--model.attention=plain or auto"
+            )
+        for field in dataclasses.fields(self):
+            if field.name not in WITH_ENCODER and getattr(self, field.name) != field.default:
+                raise InputError(
+                    f"model.{field.name}={getattr(self, field.name)} with model.encoder: an encoder-decoder (T5) has "
+                    f"no such setting; leave it at {field.default}, or set model.encoder to None"
+                )
 
     @property
     def blocks(self) -> tuple[bool, ...]:

@@ -143,9 +143,10 @@ def configs_of(
             value = old if own is None or (key == "pad_token_id" and old is not None) else own
             ids |= {} if value is None else {key: value}
     ours = config_to_json(config, family=before.get("model_type"), dtype=dtype, **ids)
-    gone = {*REPLACED, *(["original_max_position_embeddings"] if ours["rope_scaling"] else [])}
+    gone = {*REPLACED, *(["original_max_position_embeddings"] if ours.get("rope_scaling") else [])}
     written = {key: value for key, value in before.items() if key not in gone} | ours
-    return written, (generation or {"_from_model_config": True}) | ids
+    needed = FAMILIES[ours["model_type"]].generation(config)
+    return written, (generation or {"_from_model_config": True}) | needed | ids
 
 
 def _licence(origin: Origin | None) -> dict[str, bytes]:

@@ -11,11 +11,11 @@ from jax.sharding import Mesh
 from mtjax.errors import InputError, note
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.export import Origin, check_place, read_origin, save
-from mtjax.model.families import FAMILIES, config_from_json, config_to_json
-from mtjax.model.families.tables import EMBEDDING, HEAD
-from mtjax.model.families.tensors import read_params
+from mtjax.model.families import FAMILIES, Family, config_from_json, config_to_json
+from mtjax.model.families.tables import HEAD
+from mtjax.model.families.tensors import equal_tensors, read_params
 from mtjax.model.language_model import make_language_model
-from mtjax.model.weights import INDEX, check_folder, equal_tensors, has_weights, open_tensors, read_json
+from mtjax.model.weights import INDEX, check_folder, has_weights, open_tensors, read_json
 from mtjax.types import LanguageModel, Params
 
 __all__ = [
@@ -51,8 +51,9 @@ def load(
     """
     folder = pathlib.Path(path)
     config, written = _config(folder)
-    config, tensors = _settle_head(config, open_tensors(folder), folder)
-    table = FAMILIES[written["model_type"]].table(config)
+    family = FAMILIES[written["model_type"]]
+    config, tensors = _settle_head(config, open_tensors(folder), folder, family)
+    table = family.table(config)
     model = make_language_model(config if dtype is None else dataclasses.replace(config, dtype=dtype))
     return model, read_params(model, table, tensors, mesh, str(folder), storage)
 
@@ -63,10 +64,11 @@ def read_config(path: str | os.PathLike[str]) -> DecoderConfig:
     The weights need not be there; then the tie is as `config.json` says.
     """
     folder = pathlib.Path(path)
-    config = _config(folder)[0]
-    if config.tied and has_weights(folder):
+    config, written = _config(folder)
+    family = FAMILIES[written["model_type"]]
+    if (config.tied or family.shares_head) and has_weights(folder):
         with contextlib.suppress(InputError):  # incomplete weights, of which only the shape is wanted
-            config = _settle_head(config, open_tensors(folder), folder)[0]
+            config = _settle_head(config, open_tensors(folder), folder, family)[0]
     return config
 
 
@@ -94,21 +96,24 @@ def _config(folder: pathlib.Path) -> tuple[DecoderConfig, dict[str, Any]]:
 
 
 def _settle_head(
-    config: DecoderConfig, tensors: dict[str, Any], folder: pathlib.Path
+    config: DecoderConfig, tensors: dict[str, Any], folder: pathlib.Path, family: type[Family]
 ) -> tuple[DecoderConfig, dict[str, Any]]:
     """Decide, as transformers 5, whether a model that should be tied is: not if it has another head stored.
 
-    Where only the head is stored, it is the embedding, too.
+    Where only the head is stored, it is the embedding, too; in some families the embedding is the head, too.
     """
+    tensors, embedding = family.stored(tensors, str(folder)), family.embedding
+    if HEAD not in tensors and family.shares_head and embedding in tensors:
+        return dataclasses.replace(config, tied=True), tensors
     if not config.tied or HEAD not in tensors:
         return config, tensors
     rest = {name: tensor for name, tensor in tensors.items() if name != HEAD}
-    if EMBEDDING not in tensors:
-        return config, rest | {EMBEDDING: tensors[HEAD]}
-    if equal_tensors(tensors[EMBEDDING], tensors[HEAD]):
+    if embedding not in tensors:
+        return config, rest | {embedding: tensors[HEAD]}
+    if equal_tensors(tensors[embedding], tensors[HEAD]):
         return config, rest
     note(
-        f"{folder}: config.json says tie_word_embeddings, but {HEAD} is stored and differs from {EMBEDDING}: both are "
+        f"{folder}: config.json says tie_word_embeddings, but {HEAD} is stored and differs from {embedding}: both are "
         "read and not tied, as in transformers 5; set tie_word_embeddings to false, or delete the head"
     )
     return dataclasses.replace(config, tied=False), tensors

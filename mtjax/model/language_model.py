@@ -12,6 +12,7 @@ from mtjax.errors import InputError
 from mtjax.model.adapters import adapt, merged
 from mtjax.model.attention import positions_of
 from mtjax.model.decoder import Decoder, DecoderConfig
+from mtjax.model.encoder_decoder import make_encoder_decoder
 from mtjax.types import LanguageModel, Params, Routing
 
 
@@ -55,6 +56,8 @@ def make_language_model(config: DecoderConfig) -> LanguageModel:
     """
     if config.adapter is not None:
         return adapt(make_language_model(dataclasses.replace(config, adapter=None)), config.adapter, config)
+    if config.encoder is not None:
+        return make_encoder_decoder(config)
     network = Decoder(config)
     dtype = jnp.dtype(config.dtype)
 

@@ -12,8 +12,9 @@ from mtjax.distributed.sharding import constrain, mesh_in_force, ways
 from mtjax.model.adapters import linear
 
 Norm = Literal["scale", "scale_float32", "one_plus"]
-Activation = Literal["silu", "gelu", "gelu_tanh"]
+Activation = Literal["silu", "gelu", "gelu_tanh", "relu"]
 ACTIVATIONS = {
+    "relu": jax.nn.relu,
     "silu": jax.nn.silu,
     "gelu": lambda x: jax.nn.gelu(x, approximate=False),
     "gelu_tanh": lambda x: jax.nn.gelu(x, approximate=True),

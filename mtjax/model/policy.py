@@ -79,7 +79,11 @@ class ModelPolicy:
             name: rows(x) for name, x in batch.extras.items() if not name.startswith("segment_") and x.shape == shape
         }
         call = fn if also else lambda logits, tokens, extras: fn(logits[0], tokens, extras)
-        out = map_next_token(call, heads, hiddens, rows(batch.tokens), rows(batch.segments), per_token, self.chunk)
+        tokens, segments = rows(batch.tokens), rows(batch.segments)
+        out = map_next_token(call, heads, hiddens, tokens, segments, per_token, self.chunk)
+        if self.model.predicted is not None:
+            live = self.model.predicted(tokens, segments)
+            out = jax.tree.map(lambda x: jnp.where(live, x, 0), out)
         return jax.tree.map(lambda x: x.reshape(shape), out)
 
     def scores(self, batch: Batch) -> TokenScores:

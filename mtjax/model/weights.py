@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import ml_dtypes  # noqa: F401 - teaches numpy bfloat16; must come before a bf16 file is read
-import numpy as np
 
 from mtjax.errors import InputError, note
 from mtjax.io.files import is_lfs_pointer
@@ -41,7 +40,6 @@ OTHERS = {
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 QUANTISERS = ("quantize_config.json", "quant_config.json")  # of AutoGPTQ and AutoAWQ, beside config.json
 LFS_WAY_OUT = "is a Git LFS pointer, not the file itself: run `git lfs pull` in its folder, or `hf download`"
-ROWS = 4096  # compared at a time
 
 
 def read_json(folder: pathlib.Path, name: str) -> dict[str, Any]:
@@ -163,13 +161,3 @@ def not_a_folder(file: str | os.PathLike[str]) -> str:
         if path.match(pattern) and pattern != "*.safetensors":
             return f"'{path}' is {what}, not a model folder: " + way_out.format(folder=path.parent, file=path.name)
     return f"'{path}' is a file; expected the folder that it is in ('{path.parent}'), with config.json"
-
-
-def equal_tensors(one: Any, other: Any) -> bool:
-    """Whether two stored matrices have the same values, compared some rows at a time."""
-    if list(one.get_shape()) != list(other.get_shape()):
-        return False
-    rows = one.get_shape()[0]
-    cuts = [slice(start, min(start + ROWS, rows)) for start in range(0, rows, ROWS)]
-    pairs = ((one[cut], other[cut]) for cut in cuts)
-    return all(np.array_equal(np.asarray(a, np.float32), np.asarray(b, np.float32)) for a, b in pairs)

@@ -35,6 +35,12 @@ COUNTS = {
     "qwen1.5-moe-a2.7b": 14_315_784_192,
     "olmoe-1b-7b": 6_919_161_856,
     "gemma3-1b": 999_885_952,
+    "t5-small": 60_506_624,
+    "flan-t5-small": 76_961_152,
+    "flan-t5-base": 247_577_856,
+    "flan-t5-large": 783_150_080,
+    "flan-t5-xl": 2_849_757_184,
+    "flan-t5-xxl": 11_135_332_352,
 }
 
 # Without a count in the table: 2 V D + D + L (2 D + D K (2 H + 2 G) + 3 D F), untied; 2 K more a layer for Qwen3.

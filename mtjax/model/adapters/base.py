@@ -131,7 +131,7 @@ def names_of(path: tuple[str, ...], hub: Mapping[tuple[str, ...], str], layer: i
     >>> names_of(("layers", "mlp", "up"), {("layers", "mlp", "up"): "model.layers.{}.mlp.up_proj"}, 3)
     ('layers.3.mlp.up', 'model.layers.3.mlp.up_proj')
     """
-    ours = ".".join((path[0], str(layer), *path[1:]) if path[0] == "layers" else path)
+    ours = ".".join(f"layers.{layer}" if part == "layers" else part for part in path)
     return (ours, hub[path].format(layer)) if path in hub else (ours,)
 
 
@@ -213,7 +213,10 @@ def adapt(model: LanguageModel, adapter: Any, config: Any) -> LanguageModel:
     axes = {"base": model.axes, "adapter": put({}, {path: adapter.axes(of) for path, of in chosen.items()})}
     noisy = (lambda params, key: {**params, "noise": key}) if getattr(adapter, "dropout", 0) else None
     own = None if model.routed is None else routed
-    return LanguageModel(config, init, hidden, logits, model.init_cache, decode, axes, ("base",), complete, noisy, own)
+    return model._replace(
+        config=config, init=init, hidden=hidden, logits=logits, decode=decode, axes=axes, frozen=("base",),
+        complete=complete, with_noise=noisy, routed=own,
+    )  # fmt: skip
 
 
 def merged(model: LanguageModel, plain: LanguageModel, params: Params) -> Params:

@@ -11,7 +11,7 @@ from mtjax.errors import InputError
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.families.keys import ACTIVATIONS, check_architecture, check_keys, flag, number, real, sliding_window
 from mtjax.model.families.rotary import KEYS, ORIGINAL, PLAIN, UNUSED, Rotary, rotary, rotary_to_json
-from mtjax.model.families.tables import LLAMA_TENSORS, Entry
+from mtjax.model.families.tables import EMBEDDING, LLAMA_TENSORS, Entry
 from mtjax.model.mixture import Mixture
 from mtjax.registry import Registry
 
@@ -72,6 +72,8 @@ class Family:
     constants: ClassVar[Mapping[str, Any]] = {}  # keys of `config.json` that always have the same value
     tensors: ClassVar[tuple[Entry, ...]] = LLAMA_TENSORS  # parameters and their names on the hub
     sizes: ClassVar[Mapping[str, DecoderConfig]] = {}  # published models by name
+    embedding: ClassVar[str] = EMBEDDING  # name of the embedding on the hub
+    shares_head: ClassVar[bool] = False  # whether a head that is not stored is the embedding, whatever the config says
 
     @classmethod
     def window(cls, config: Mapping[str, Any], layers: int) -> tuple[int | None, tuple[bool, ...] | None]:
@@ -81,6 +83,16 @@ class Family:
     @classmethod
     def window_to_json(cls, config: DecoderConfig) -> dict[str, Any]:
         """The keys of `config.json` from which `window` is read."""
+        return {}
+
+    @classmethod
+    def stored(cls, tensors: Mapping[str, Any], where: str) -> dict[str, Any]:
+        """The tensors of a checkpoint by the names of `table`, without copies under other names."""
+        return dict(tensors)
+
+    @classmethod
+    def generation(cls, config: DecoderConfig) -> dict[str, Any]:
+        """What `generation_config.json` must say besides the ids of the tokenizer."""
         return {}
 
     @classmethod

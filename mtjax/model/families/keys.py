@@ -14,6 +14,7 @@ from mtjax.errors import InputError, note
 
 ACTIVATIONS = {
     "silu": "silu", "swish": "silu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh", "gelu": "gelu",
+    "relu": "relu",
 }  # fmt: skip
 """The activations of transformers that are the same as one of ours."""
 # fmt: off

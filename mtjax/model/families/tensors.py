@@ -24,6 +24,7 @@ from mtjax.types import LanguageModel, Params
 FLOATS = ("F64", "F32", "F16", "BF16")
 PACKED = (".qweight", ".qzeros", ".scales", ".weight_packed", ".weight_scale", ".weight_scale_inv", ".absmax", ".SCB")
 """Ends of tensor names that only quantised checkpoints have."""
+ROWS = 4096  # of two matrices, compared at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +90,16 @@ def check_names(found: set[str], wanted: set[str], layers: int, where: str) -> N
             f"{where}: {len(extra)} tensors that config.json has no place for, e.g. {some(extra)}; expected the "
             f"tensors of {layers} layers of its model_type: does config.json belong to these weights?"
         )
+
+
+def equal_tensors(one: Any, other: Any) -> bool:
+    """Whether two stored matrices have the same values, compared some rows at a time."""
+    if list(one.get_shape()) != list(other.get_shape()):
+        return False
+    rows = one.get_shape()[0]
+    cuts = [slice(start, min(start + ROWS, rows)) for start in range(0, rows, ROWS)]
+    pairs = ((one[cut], other[cut]) for cut in cuts)
+    return all(np.array_equal(np.asarray(a, np.float32), np.asarray(b, np.float32)) for a, b in pairs)
 
 
 def read_params(
