@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -14,7 +14,7 @@ from mtjax.data.cache import AUTO
 from mtjax.data.examples import Boundary, Truncation
 from mtjax.data.index import written
 from mtjax.data.kept import fit_of, index_of, packed_rows
-from mtjax.data.packing import ONE_PASS, Rows, first_that_fit, make_order
+from mtjax.data.packing import ONE_PASS, Rows, enough_segments, first_that_fit, make_order, sample_of
 from mtjax.data.problem import OnError, Problems
 from mtjax.data.report import Report, check_repeats, make_report, repeats_of
 from mtjax.data.selection import select, selected_sources
@@ -38,7 +38,9 @@ class DataConfig:
     task: AnyTask  # How a problem becomes text, and which of it counts; must be the task of the objective.
     tokenizer: str | None = None  # Name of one (bytes, arithmetic, smollm2), folder or hub id; None: the model's own.
     sequence_length: int = 1024  # Tokens per row.
-    max_segments: int | None = None  # Most examples in one row. None: one per 64 tokens, at least 8.
+    max_segments: int | Literal["auto"] | None = None
+    """Most examples in one row. None: one per 64 tokens, at least 8. auto: as many as full rows need, by the lengths of
+    the data."""
     pack: bool = True  # Put several examples in one row, which do not see each other. Off: one example per row.
     on_error: OnError = "raise"  # A record that cannot be read: stop with its file and line, or skip and count it.
     truncation: Truncation = "drop"  # An example longer than a row: leave it out, or cut its prompt's front or its end.
@@ -56,8 +58,8 @@ class DataConfig:
 
     @property
     def segments(self) -> int:
-        """Most examples in one row, as a number."""
-        return max(8, self.sequence_length // 64) if self.max_segments is None else self.max_segments
+        """Most examples in one row, as a number; of auto, where the data are not known, that of None."""
+        return self.max_segments if isinstance(self.max_segments, int) else max(8, self.sequence_length // 64)
 
 
 @short_repr
@@ -101,11 +103,12 @@ def unlimited(config: DataConfig) -> DataConfig:
 def fingerprint_of(config: DataConfig, tokenizer: Tokenizer | None = None) -> str:
     """Of all that the batches depend on but the seed and the batch size; files are read, nothing is tokenised."""
     sources, weights = zip(*selected_sources(config.source, config.selections), strict=True)
+    segments = config.segments if config.max_segments != AUTO else AUTO
     return digest(
         [source.fingerprint() for source in sources],
         weights,
         config.on_error,
-        (type(config.task).__name__, written(config.task), fit_of(config), config.segments, config.pack),
+        (type(config.task).__name__, written(config.task), fit_of(config), segments, config.pack),
         None if tokenizer is None else tokenizer.fingerprint,
     )
 
@@ -147,7 +150,11 @@ def make_batches(
         if value < least:
             raise InputError(f"{name}={value}: expected a number of at least {least}; raise it")
     sources, weights = zip(*selected_sources(config.source, config.selections), strict=True)
-    parts = [index_of(source, config, tokenizer) for source in sources]
+    parts, given = [index_of(source, config, tokenizer) for source in sources], config
+    if config.max_segments == AUTO:
+        samples = [part.lengths_of(sample_of(len(part.ids))) for part in parts]
+        enough = max(enough_segments(sample, config.sequence_length) for sample in samples)
+        config = dataclasses.replace(config, max_segments=enough)
     contents = [part.content or content_digest(part) for part in parts]
     names = [f"part {number} of the mixture" for number in range(1, len(parts) + 1)] if len(parts) > 1 else [""]
     described = [f"{len(part.ids):,} examples ({content})" for part, content in zip(parts, contents, strict=True)]
@@ -206,9 +213,9 @@ def make_batches(
         repack=repack,
         ids=index.ids,
         steps_per_epoch=steps_per_epoch,
-        report=make_report(index, joined, config, epochs),
+        report=make_report(index, joined, config, epochs, chosen=given.max_segments == AUTO),
         seen_at=seen_at,
-        fingerprint=fingerprint_of(config, tokenizer),
+        fingerprint=fingerprint_of(given, tokenizer),
         made_of=made_of,
     )
 

@@ -109,7 +109,7 @@ def _best_fit_of_sides(
     shortest = lengths.min(axis=1, initial=row_length).T
     for step in range(number):
         length, top = lengths[:, step].T, int(used.max()) + 1  # the last column has no row in it yet
-        fits = (room[:, :, :top] >= length[:, :, None]).all(axis=0)
+        fits: np.ndarray = (room[:, :, :top] >= length[:, :, None]).all(axis=0)
         left = np.where(fits, room[:, :, :top].sum(axis=0, dtype=np.int32), NO_ROOM)[:, ::-1]
         place = top - 1 - left.argmin(axis=1)
         new = ~fits[here, place]
@@ -142,6 +142,26 @@ def first_that_fit(lengths: Int[np.ndarray, "n sides"], row_length: int, max_seg
         else:
             many = tried
     return _rows(packed)
+
+
+def sample_of(number: int) -> Int[np.ndarray, " n"]:
+    """Some of `number` examples, evenly spread, to judge all by their lengths: about 4,096."""
+    return np.arange(0, number, max(number // WINDOW, 1))
+
+
+def enough_segments(lengths: Int[np.ndarray, "n sides"], row_length: int) -> int:
+    """The smallest multiple of 8 that, as `max_segments`, takes at most 1 % more rows than no limit.
+
+    >>> enough_segments(np.full((600, 1), 10), row_length=100)
+    16
+    """
+    rows_with = lambda most: pack(lengths, row_length=row_length, max_segments=most, key=(0,)).number
+    free = pack(lengths, row_length=row_length, max_segments=row_length, key=(0,))
+    few, many = 0, -(-int(np.diff(free.offsets).max(initial=1)) // 8)  # in eights: too few, and enough
+    while many - few > 1:
+        tried = (few + many) // 2
+        few, many = (few, tried) if rows_with(8 * tried) <= 1.01 * free.number else (tried, many)
+    return 8 * many
 
 
 def _rows(packed: Sequence[Sequence[int]]) -> Rows:
