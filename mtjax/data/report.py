@@ -39,8 +39,10 @@ class Report(NamedTuple):
         )
 
 
-def make_report(index: Index, packed: Rows, config: Any, epochs: str, chosen: bool = False) -> Report:
-    """The report on packed data; `chosen` says that `max_segments` was chosen by their lengths.
+def make_report(
+    index: Index, packed: Rows, config: Any, epochs: str, more: Sequence[str] = (), *, chosen: bool = False
+) -> Report:
+    """The report on packed data, with `more` notes; `chosen` says that `max_segments` was chosen by their lengths.
 
     Raises InputError where more examples are dropped as too long than `data.max_dropped` allows, or more targets are
     unknown tokens than `data.max_unknown`.
@@ -63,7 +65,7 @@ def make_report(index: Index, packed: Rows, config: Any, epochs: str, chosen: bo
             "vocabulary, and the model would learn to write the unknown token; choose another tokenizer, or pass "
             "--data.max_unknown=1 to train them"
         )
-    own = [*index.notes, *([lengths] if shortened else []), *([unknown] if counts.unknown else [])]
+    own = [*index.notes, *more, *([lengths] if shortened else []), *([unknown] if counts.unknown else [])]
     if chosen:
         own.append(f"data.max_segments=auto takes up to {config.segments} examples in a row")
     if config.pack and full < 1 - EMPTY and (better := segments_note(index, packed, length, config.segments)):
