@@ -10,7 +10,7 @@ import os
 import pathlib
 import shutil
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 
@@ -49,7 +49,8 @@ class InspectConfig:
     columns: tuple[str, ...] = ()  # Keys to read, each `key` or `theirs=ours`; empty reads the records as they are.
     on_error: OnError = "raise"  # A record that cannot be read: stop with its place, or skip and count it.
     sequence_length: PositiveInt = 1024  # Tokens per row.
-    max_segments: PositiveInt | None = None  # Most examples in one row; None: one per 64 tokens, at least 8.
+    max_segments: PositiveInt | Literal["auto"] | None = None
+    """Most examples in one row; None: one per 64 tokens, at least 8; auto: as many as full rows need."""
     truncation: Truncation = "drop"  # An example longer than a row: leave it out, or cut its front or its end.
     limit: PositiveInt | None = None  # Look at the first records only.
 

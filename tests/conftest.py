@@ -29,7 +29,17 @@ os.environ["XDG_CACHE_HOME"] = str(CACHE.parent / "home")  # not the cache of th
 from jaxtyping import install_import_hook  # noqa: E402
 
 # Where arrays are. On every function of text it would cost a fifth of the suite's time.
-ARRAYS = ["model", "objectives", "optim", "training", "sampling", "evaluation", "inspection", "data.packing"]
+ARRAYS = [
+    "model",
+    "objectives",
+    "optim",
+    "training",
+    "sampling",
+    "evaluation",
+    "inspection",
+    "data.packing",
+    "data.order",
+]
 ARRAYS += ["data.batches", "data.index", "distributed.placement", "reporting.intervals", "types"]
 install_import_hook([f"mtjax.{name}" for name in ARRAYS], "beartype.beartype")
 

@@ -58,6 +58,7 @@ DOORS = {
     "recipe",
     "transitions",
     "list",
+    "cache",
 }
 """`python -m mtjax.DOOR`; a door imports any room and no other door."""
 

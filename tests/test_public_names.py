@@ -20,6 +20,7 @@ DOORS = [
     "recipe",
     "transitions",
     "list",
+    "cache",
 ]
 
 NAMES = {

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -14,12 +14,14 @@ from mtjax.data.cache import AUTO
 from mtjax.data.examples import Boundary, Truncation
 from mtjax.data.index import written
 from mtjax.data.kept import fit_of, index_of, packed_rows
-from mtjax.data.packing import ONE_PASS, Rows, first_that_fit, make_order
+from mtjax.data.order import ONE_PASS, make_order
+from mtjax.data.packing import Rows, enough_segments, first_that_fit, sample_of
 from mtjax.data.problem import OnError, Problems
 from mtjax.data.report import Report, check_repeats, make_report, repeats_of
 from mtjax.data.selection import select, selected_sources
 from mtjax.data.sources import AnySource
 from mtjax.data.sources.memory import InConfigOnly
+from mtjax.data.sources.mixture import mixing_of, parts_of
 from mtjax.data.tasks import AnyTask
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
@@ -38,7 +40,9 @@ class DataConfig:
     task: AnyTask  # How a problem becomes text, and which of it counts; must be the task of the objective.
     tokenizer: str | None = None  # Name of one (bytes, arithmetic, smollm2), folder or hub id; None: the model's own.
     sequence_length: int = 1024  # Tokens per row.
-    max_segments: int | None = None  # Most examples in one row. None: one per 64 tokens, at least 8.
+    max_segments: int | Literal["auto"] | None = None
+    """Most examples in one row. None: one per 64 tokens, at least 8. auto: as many as full rows need, by the lengths of
+    the data."""
     pack: bool = True  # Put several examples in one row, which do not see each other. Off: one example per row.
     on_error: OnError = "raise"  # A record that cannot be read: stop with its file and line, or skip and count it.
     truncation: Truncation = "drop"  # An example longer than a row: leave it out, or cut its prompt's front or its end.
@@ -56,8 +60,8 @@ class DataConfig:
 
     @property
     def segments(self) -> int:
-        """Most examples in one row, as a number."""
-        return max(8, self.sequence_length // 64) if self.max_segments is None else self.max_segments
+        """Most examples in one row, as a number; of auto, where the data are not known, that of None."""
+        return self.max_segments if isinstance(self.max_segments, int) else max(8, self.sequence_length // 64)
 
 
 @short_repr
@@ -101,12 +105,14 @@ def unlimited(config: DataConfig) -> DataConfig:
 def fingerprint_of(config: DataConfig, tokenizer: Tokenizer | None = None) -> str:
     """Of all that the batches depend on but the seed and the batch size; files are read, nothing is tokenised."""
     sources, weights = zip(*selected_sources(config.source, config.selections), strict=True)
+    segments = config.segments if config.max_segments != AUTO else AUTO
     return digest(
         [source.fingerprint() for source in sources],
         weights,
         config.on_error,
-        (type(config.task).__name__, written(config.task), fit_of(config), config.segments, config.pack),
+        (type(config.task).__name__, written(config.task), fit_of(config), segments, config.pack),
         None if tokenizer is None else tokenizer.fingerprint,
+        *mixing_of(config.source),
     )
 
 
@@ -123,7 +129,7 @@ def make_batches(
     """Read, tokenise and pack everything once; then batch n costs a gather.
 
     Rows are packed once. Each epoch of a source goes through its rows in an order of its own, and epochs follow each
-    other without a gap: batch n holds places n * B .. n * B + B - 1 of that stream (`mtjax.data.packing`). The
+    other without a gap: batch n holds places n * B .. n * B + B - 1 of that stream (`mtjax.data.order`). The
     weights of a mixture are shares of examples.
 
     `rows` asks for some of each batch's B rows, such as one host's (`mtjax.distributed.placement.own_rows`).
@@ -146,8 +152,12 @@ def make_batches(
     ):
         if value < least:
             raise InputError(f"{name}={value}: expected a number of at least {least}; raise it")
-    sources, weights = zip(*selected_sources(config.source, config.selections), strict=True)
-    parts = [index_of(source, config, tokenizer) for source in sources]
+    sources, _ = zip(*selected_sources(config.source, config.selections), strict=True)
+    parts, given = [index_of(source, config, tokenizer) for source in sources], config
+    if config.max_segments == AUTO:
+        samples = [part.lengths_of(sample_of(len(part.ids))) for part in parts]
+        enough = max(enough_segments(sample, config.sequence_length) for sample in samples)
+        config = dataclasses.replace(config, max_segments=enough)
     contents = [part.content or content_digest(part) for part in parts]
     names = [f"part {number} of the mixture" for number in range(1, len(parts) + 1)] if len(parts) > 1 else [""]
     described = [f"{len(part.ids):,} examples ({content})" for part, content in zip(parts, contents, strict=True)]
@@ -159,9 +169,16 @@ def make_batches(
     joined, rows_of_each, rows_digest = packed_rows(parts, contents, config, length, segments, seed)
     made_of["packing"] = f"{joined.number:,} rows ({rows_digest})"
     # A share of examples becomes a share of rows: a row holds more of the short ones.
-    shares = np.array(weights) * np.array([n / len(part.ids) for n, part in zip(rows_of_each, parts, strict=True)])
-    order = make_order(rows_of_each, shares, seed)
+    mixed = parts_of(config.source, [len(part.ids) for part in parts])
+    shares = np.array([part.share for part in mixed])
+    shares = shares * np.array([n / len(part.ids) for n, part in zip(rows_of_each, parts, strict=True)])
+    limits = [part.most_rows(n) for part, n in zip(mixed, rows_of_each, strict=True)]
+    order = make_order(rows_of_each, shares, seed, limits)
     steps_per_epoch = -(-joined.number // batch_size)
+    ends = [
+        f"source {source + 1} ends at step {place // batch_size}, after {mixed[source].epochs:g} epochs"
+        for source, place in order.ends
+    ]
     repeats = repeats_of(rows_of_each, shares, batch_size)
     epochs = check_repeats(repeats, rows_of_each, batch_size, config.max_repeats) if repeat else ""
     # Packing puts the longest examples first and a mixture its first source, but the first batches stand for all.
@@ -195,6 +212,8 @@ def make_batches(
         seen = {"data/epoch": float(repeats.max() * (step + 1)), "data/repeats": float(most)}
         if len(parts) > 1:
             taken = order.taken((step + 1) * batch_size)
+            if order.ends:
+                seen["data/epoch"] = float((taken / np.array(rows_of_each)).max())
             seen |= {f"data/rows/{number}": float(rows) for number, rows in enumerate(taken, 1)}
             seen |= {f"data/epochs/{n}": x for n, x in enumerate((taken / np.array(rows_of_each)).tolist(), 1)}
         return seen
@@ -206,9 +225,9 @@ def make_batches(
         repack=repack,
         ids=index.ids,
         steps_per_epoch=steps_per_epoch,
-        report=make_report(index, joined, config, epochs),
+        report=make_report(index, joined, config, epochs, ends, chosen=given.max_segments == AUTO),
         seen_at=seen_at,
-        fingerprint=fingerprint_of(config, tokenizer),
+        fingerprint=fingerprint_of(given, tokenizer),
         made_of=made_of,
     )
 

@@ -35,6 +35,7 @@ class Kept(NamedTuple):
     folder: pathlib.Path
     bytes: int
     used: float  # when it was used last, in seconds since 1970
+    examples: int  # that it holds; 0 of a folder of rows, or where it cannot be read
 
 
 class DataCache:
@@ -139,22 +140,36 @@ class DataCache:
         out = []
         for manifest in self.folder.glob(f"*/{MANIFEST}"):
             with contextlib.suppress(OSError):
+                used = manifest.stat().st_mtime
                 size = sum(file.stat().st_size for file in manifest.parent.iterdir())
-                out.append(Kept(manifest.parent, size, manifest.stat().st_mtime))
+                names = manifest.parent / "name_ends.raw"
+                out.append(Kept(manifest.parent, size, used, names.stat().st_size // 8 if names.exists() else 0))
         return sorted(out, key=lambda one: one.used)
 
-    def prune(self, keep: pathlib.Path | None = None) -> list[Kept]:
-        """Delete what was not used for longest, until the rest is within the limit; returns what was deleted."""
-        for work in self.folder.glob(f".*{WORK}"):  # what killed processes left
-            with contextlib.suppress(OSError):
+    def total(self) -> int:
+        """Bytes of all files in the folder, those of first passes that are not finished included."""
+        return sum(file.lstat().st_size for file in self.folder.rglob("*") if file.is_file())
+
+    def prune(self, keep: pathlib.Path | None = None, unused: float = float("inf"), left: bool = False) -> list[Kept]:
+        """Delete what was not used for longest, until the rest is within the limit; returns what was deleted.
+
+        Args:
+            keep: a folder that stays.
+            unused: seconds; what was not used for so long is deleted, too.
+            left: delete also what first passes left that were killed a moment ago, not only a day ago.
+        """
+        for work in self.folder.glob(f".*{WORK}"):
+            with contextlib.suppress(OSError, InputError):
                 if max(place.lstat().st_mtime for place in (work, *work.rglob("*"))) < time.time() - ABANDONED:
                     shutil.rmtree(work)
-        kept = self.kept()
+                elif left:
+                    with locked(work):  # InputError where a process is at work
+                        shutil.rmtree(work / "arrays")
+                    work.rmdir()
+        kept, old = self.kept(), time.time() - unused
         total, deleted = sum(one.bytes for one in kept), []
         for one in kept:
-            if total <= self.limit:
-                break
-            if one.folder != keep:
+            if one.folder != keep and (total > self.limit or one.used < old):
                 with contextlib.suppress(OSError):
                     (one.folder / MANIFEST).unlink()  # first, so that no process opens half of it
                     shutil.rmtree(one.folder)

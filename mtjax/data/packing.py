@@ -1,14 +1,13 @@
-"""Packing: several examples in one row, so that little of a row is padding; and the order in which rows come."""
+"""Packing: several examples in one row, so that little of a row is padding."""
 
 import collections
-import functools
 import heapq
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from mtjax.errors import InputError
 from mtjax.io.hashing import random_order
@@ -109,7 +108,7 @@ def _best_fit_of_sides(
     shortest = lengths.min(axis=1, initial=row_length).T
     for step in range(number):
         length, top = lengths[:, step].T, int(used.max()) + 1  # the last column has no row in it yet
-        fits = (room[:, :, :top] >= length[:, :, None]).all(axis=0)
+        fits: np.ndarray = (room[:, :, :top] >= length[:, :, None]).all(axis=0)
         left = np.where(fits, room[:, :, :top].sum(axis=0, dtype=np.int32), NO_ROOM)[:, ::-1]
         place = top - 1 - left.argmin(axis=1)
         new = ~fits[here, place]
@@ -142,6 +141,26 @@ def first_that_fit(lengths: Int[np.ndarray, "n sides"], row_length: int, max_seg
         else:
             many = tried
     return _rows(packed)
+
+
+def sample_of(number: int) -> Int[np.ndarray, " n"]:
+    """Some of `number` examples, evenly spread, to judge all by their lengths: about 4,096."""
+    return np.arange(0, number, max(number // WINDOW, 1))
+
+
+def enough_segments(lengths: Int[np.ndarray, "n sides"], row_length: int) -> int:
+    """The smallest multiple of 8 that, as `max_segments`, takes at most 1 % more rows than no limit.
+
+    >>> enough_segments(np.full((600, 1), 10), row_length=100)
+    16
+    """
+    rows_with = lambda most: pack(lengths, row_length=row_length, max_segments=most, key=(0,)).number
+    free = pack(lengths, row_length=row_length, max_segments=row_length, key=(0,))
+    few, many = 0, -(-int(np.diff(free.offsets).max(initial=1)) // 8)  # in eights: too few, and enough
+    while many - few > 1:
+        tried = (few + many) // 2
+        few, many = (few, tried) if rows_with(8 * tried) <= 1.01 * free.number else (tried, many)
+    return 8 * many
 
 
 def _rows(packed: Sequence[Sequence[int]]) -> Rows:
@@ -182,75 +201,3 @@ def join_rows(parts: Sequence[Rows]) -> Rows:
 def join_offsets(parts: Sequence[Int[np.ndarray, " _"]]) -> Int[np.ndarray, " n_and_one"]:
     """The offsets of arrays that are laid one after the other."""
     return np.cumsum(np.concatenate([[0], *map(np.diff, parts)]))
-
-
-SHUFFLE, MIX, ONE_PASS = 1, 2, 3  # keep the keys of different draws apart
-
-
-def quotas(shares: Float[np.ndarray, " sources"], size: int) -> Int[np.ndarray, " sources"]:
-    """Whole numbers near `shares * size` that add up to `size`, each at least 1 (largest remainders first)."""
-    exact = shares / shares.sum() * size
-    counts = np.maximum(np.floor(exact).astype(np.int64), 1)
-    while (excess := int(counts.sum()) - size) > 0:
-        counts[np.argmax(counts)] -= excess
-    for source in np.argsort(np.floor(exact) - exact, kind="stable")[: size - int(counts.sum())]:
-        counts[source] += 1
-    return counts
-
-
-def make_order(row_counts: Sequence[int], shares: Float[np.ndarray, " sources"], seed: int) -> "Order":
-    """The endless stream of rows: `places -> rows`, any places in any order.
-
-    Rows are numbered source after source. The stream comes in blocks of `WINDOW` places; of each block every source
-    has the same number of places (its share, to 1 / `WINDOW`), at places drawn from (seed, block). So the k-th place of
-    a source is known without looking back. A source of R rows goes through all of them in places 0 .. R - 1 of its own,
-    then through all again in another order, drawn from (seed, source, epoch); epochs follow each other without a gap.
-
-    At most one block and a few epochs' orders are kept in memory.
-    """
-    first = np.cumsum([0, *row_counts])
-    per_block = quotas(shares, WINDOW)
-    owners = np.repeat(np.arange(len(row_counts)), per_block)
-
-    @functools.lru_cache(maxsize=2)
-    def block_order(block: int) -> tuple[np.ndarray, np.ndarray]:
-        """For each place of the block its source, and how many places of that source come before it in the block."""
-        source = owners[random_order(WINDOW, seed, MIX, block)] if len(row_counts) > 1 else owners
-        rank = np.zeros(WINDOW, np.int64)
-        for number, count in enumerate(per_block):
-            rank[source == number] = np.arange(count)
-        return source, rank
-
-    @functools.lru_cache(maxsize=2 + 2 * len(row_counts))
-    def epoch_order(source: int, epoch: int) -> np.ndarray:
-        return random_order(row_counts[source], seed, SHUFFLE, source, epoch)
-
-    def rows_at(places: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-        blocks, inside = np.divmod(places, WINDOW)
-        source, rank = np.zeros_like(places), np.zeros_like(places)
-        for block in np.unique(blocks):
-            here = blocks == block
-            sources, ranks = block_order(int(block))
-            source[here], rank[here] = sources[inside[here]], ranks[inside[here]]
-        epoch, within = np.divmod(blocks * per_block[source] + rank, np.asarray(row_counts)[source])
-        rows = np.zeros_like(places)
-        for number, count in np.unique(np.stack([source, epoch], axis=1), axis=0):
-            here = (source == number) & (epoch == count)
-            rows[here] = first[number] + epoch_order(int(number), int(count))[within[here]]
-        return rows
-
-    def taken(places: int) -> Int[np.ndarray, " sources"]:
-        blocks, inside = divmod(places, WINDOW)
-        return blocks * per_block + np.bincount(block_order(blocks)[0][:inside], minlength=len(per_block))
-
-    return Order(rows_at, taken)
-
-
-class Order(NamedTuple):
-    """The order in which rows come, as functions of the place in their stream."""
-
-    rows_at: Callable[[Int[np.ndarray, " n"]], Int[np.ndarray, " n"]]
-    taken: Callable[[int], Int[np.ndarray, " sources"]]  # how many rows of each source stand before a place
-
-    def __call__(self, places: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-        return self.rows_at(places)

@@ -40,7 +40,7 @@ class Work(NamedTuple):
     source: Any
     on_error: OnError
     task: Task
-    tokenizer: Tokenizer
+    tokenizer: Any  # a `Tokenizer`
     fit: Fit
 
 
@@ -129,7 +129,7 @@ def _arrays(examples: list[list[Example]]) -> dict[str, np.ndarray]:
         return {}
     names = [example[0].id.encode("utf-8", "surrogatepass") for example in examples]
     sides = [side for example in examples for side in example]
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "names": np.frombuffer(b"".join(names), np.uint8),
         "name_sizes": np.array([len(name) for name in names], np.int64),
         "tokens": np.concatenate([side.tokens for side in sides]),

@@ -8,10 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from mtjax.data.arrays import Counts, Index, target_count
-from mtjax.data.packing import Rows, pack
+from mtjax.data.packing import Rows, pack, sample_of
 from mtjax.errors import InputError
 
-SAMPLE = 4096  # Examples that are packed a second time to see whether `max_segments` leaves rows empty.
 QUANTILES = (0.0, 0.1, 0.5, 0.9, 0.99, 1.0)  # Of the lengths in a report.
 FEW_TOKENS = 1 << 24  # Data of so many tokens are read through for the quantiles of their targets.
 EMPTY = 0.1  # Share of row positions that a larger `max_segments` must fill to be worth a note.
@@ -40,8 +39,10 @@ class Report(NamedTuple):
         )
 
 
-def make_report(index: Index, packed: Rows, config: Any, epochs: str) -> Report:
-    """The report on packed data.
+def make_report(
+    index: Index, packed: Rows, config: Any, epochs: str, more: Sequence[str] = (), *, chosen: bool = False
+) -> Report:
+    """The report on packed data, with `more` notes; `chosen` says that `max_segments` was chosen by their lengths.
 
     Raises InputError where more examples are dropped as too long than `data.max_dropped` allows, or more targets are
     unknown tokens than `data.max_unknown`.
@@ -64,7 +65,9 @@ def make_report(index: Index, packed: Rows, config: Any, epochs: str) -> Report:
             "vocabulary, and the model would learn to write the unknown token; choose another tokenizer, or pass "
             "--data.max_unknown=1 to train them"
         )
-    own = [*index.notes, *([lengths] if shortened else []), *([unknown] if counts.unknown else [])]
+    own = [*index.notes, *more, *([lengths] if shortened else []), *([unknown] if counts.unknown else [])]
+    if chosen:
+        own.append(f"data.max_segments=auto takes up to {config.segments} examples in a row")
     if config.pack and full < 1 - EMPTY and (better := segments_note(index, packed, length, config.segments)):
         own.append(better)
     needed = index.lengths.max(axis=1) if index.needed is None else np.asarray(index.needed)
@@ -97,14 +100,15 @@ def segments_note(index: Index, packed: Rows, length: int, segments: int) -> str
     """What a larger `data.max_segments` would give, where that limit leaves rows empty; else "" """
     if np.mean(np.diff(np.asarray(packed.offsets)) >= segments) < EMPTY:
         return ""
-    some = index.lengths_of(np.arange(min(SAMPLE, len(index.ids))))
+    some = index.lengths_of(sample_of(len(index.ids)))
     limited, free = (pack(some, row_length=length, max_segments=most, key=(0,)) for most in (segments, length))
     gain = float(some.sum()) / (index.sides * length) * (1 / free.number - 1 / limited.number)
     if gain < EMPTY:
         return ""
     return (
         f"data.max_segments={segments} fills rows before their length does; data.max_segments="
-        f"{int(np.diff(free.offsets).max())} would fill {gain:.0%} more of them"
+        f"{int(np.diff(free.offsets).max())} would fill {gain:.0%} more of them "
+        "(auto chooses such a number)"
     )
 
 

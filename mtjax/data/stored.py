@@ -11,7 +11,7 @@ import pathlib
 import weakref
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -84,7 +84,7 @@ class OnDisk(LazyArray):
 
 
 def _bytes_of(values: np.ndarray) -> memoryview:
-    return memoryview(values).cast("B") if values.size else memoryview(b"")
+    return memoryview(cast(Any, values)).cast("B") if values.size else memoryview(b"")
 
 
 class Joined(LazyArray):

@@ -82,10 +82,11 @@ class _Pool:
 
     def ready(self) -> bool:
         """Whether all processes are ready to work; those that cannot are left out, and it is said why."""
+        pipe: Any
         for pipe in multiprocessing.connection.wait(self.waiting, 0):
             self.waiting.discard(pipe)
             try:
-                answer = pipe.recv()  # type: ignore[union-attr]
+                answer = pipe.recv()
             except (EOFError, OSError):
                 answer = f"cannot be read by other processes (one ended with status {self.processes[pipe].wait()})"
             if answer:

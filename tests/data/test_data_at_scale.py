@@ -178,6 +178,44 @@ def test_what_was_not_used_for_longest_is_deleted(tmp_path):
     assert oldest in [one.folder for one in cache.kept()]
 
 
+def test_the_cache_is_listed_and_cleaned_by_a_command(tmp_path, monkeypatch, capsys):
+    from mtjax.cache import main
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert main(["list"]) == 0
+    assert capsys.readouterr().out == f"0.0 MB in {tmp_path}/mtjax/data\n"
+    for name, count in (("a", 40), ("b", 39)):
+        make_batches(data(Jsonl(str(write(tmp_path / f"{name}.jsonl", count)))), BYTES, batch_size=4, seed=0)
+    cache = DataCache("auto")
+    old = cache.kept()[0].folder
+    os.utime(old / "manifest.json", (time.time() - 9.5 * 86_400,) * 2)
+    work = cache.folder / ".index-0.work"
+    (work / "arrays").mkdir(parents=True)
+    (work / "arrays" / "tokens.raw").write_bytes(bytes(1_000_000))
+    opened = make_batches(data(Jsonl(str(tmp_path / "b.jsonl"))), BYTES, batch_size=4, seed=0)
+    assert main(["list"]) == 0
+    first, second, total = capsys.readouterr().out.splitlines()
+    assert first.split()[0] == old.name
+    assert first.endswith("used 10 days ago  40 examples")
+    assert second.endswith("used today  39 examples")
+    assert total.startswith("1.0 MB in")
+    assert main(["clean", "--unused_days=9"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("1 folders deleted; 0.0 MB are left in")
+    assert [place.name[:6] for place in cache.folder.iterdir()] == ["index-"]
+    assert main(["clean", "--all"]) == 0
+    assert list(cache.folder.iterdir()) == []
+    assert len(opened.ids_at(7)) > 0  # what is open is still read
+    for words, says in (
+        (["clean"], "clean needs --gb=N, --unused_days=N or --all"),
+        (["list", "--gb=3"], "--gb is for clean"),
+        (["clear"], "did you mean 'clean'?"),
+        (["list", "--folder=/nowhere"], "'/nowhere' is not a folder"),
+        (["clean", "--gb=-1"], "gb=-1"),
+    ):
+        assert main(words) == 2
+        assert says in capsys.readouterr().err
+
+
 def test_a_large_file_is_read_again_when_it_changes(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("mtjax.io.file_digest.LARGE", 1)

@@ -125,6 +125,22 @@ def test_rows_that_max_segments_leaves_empty_are_said_with_the_number_to_set():
     assert not any("max_segments" in note for note in made(data, sequence_length=128, max_segments=21).report.notes)
 
 
+def test_max_segments_is_chosen_by_the_lengths():
+    auto = made(problems(300, 2), sequence_length=128, max_segments="auto")  # 21 of 6 tokens fill a row
+    (note,) = (note for note in auto.report.notes if "max_segments" in note)
+    assert note == "data.max_segments=auto takes up to 24 examples in a row"
+    assert auto.report.rows == 15  # 300 / 21, rounded up
+    assert auto.batch_at(0).extras["segment_id"].shape[-1] == 24
+    fixed = made(problems(300, 2), sequence_length=128, max_segments=24)
+    assert auto.ids_at(3) == fixed.ids_at(3)
+    assert auto.made_of == fixed.made_of
+    assert auto.fingerprint != fixed.fingerprint
+    assert (
+        made(problems(300, 50), sequence_length=128, max_segments="auto").batch_at(0).extras["segment_id"].shape[-1]
+        == 8
+    )
+
+
 FAULTS = [
     {"id": "good", "messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}]},
     {"id": "bad", "messages": [{"role": "assistant", "content": "first"}, {"role": "user", "content": "hi"}]},

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtjax.data.packing import WINDOW, best_fit, join_rows, make_order, pack, quotas
+from mtjax.data.order import make_order, quotas
+from mtjax.data.packing import WINDOW, best_fit, join_rows, pack
 from mtjax.errors import InputError
 
 LENGTHS = st.lists(st.integers(1, 10), max_size=60)
@@ -123,6 +124,29 @@ def test_the_order_has_no_memory(places):
     at_once = make_order([11, 5], shares, seed=3)(np.array(places))
     one_by_one = make_order([11, 5], shares, seed=3)
     assert at_once.tolist() == [int(one_by_one(np.array([place]))[0]) for place in places]
+
+
+def test_a_source_with_a_limit_gives_its_share_to_the_others():
+    shares, counts = np.array([0.5, 0.3, 0.2]), [4000, 10, 300]
+    order = make_order(counts, shares, 3, [np.inf, 20.0, 450.0])
+    free = make_order(counts, shares, 3)
+    rows = order(np.arange(9000))
+    source = np.searchsorted(np.cumsum(counts), rows, side="right")
+    assert np.bincount(rows[source == 1] - 4000).tolist() == [2] * 10  # two epochs, each row twice
+    assert sum(source == 2) == 450
+    (second, first_end), (third, later_end) = order.ends
+    assert (second, third) == (1, 2)
+    assert source[first_end - 1] == 1
+    assert not np.any(source[first_end:] == 1)
+    assert np.array_equal(rows[:first_end], free(np.arange(first_end)))  # until then nothing is changed
+    assert source[later_end - 1] == 2
+    assert np.all(source[later_end:] == 0)
+    assert abs(np.mean(source[first_end:later_end] == 2) - 0.2 / 0.7) < 0.02  # the shares of the others, scaled
+    own = rows[source == 0]
+    assert sorted(own[:4000].tolist()) == list(range(4000))  # its epochs go on across the ends
+    for place in (0, first_end - 1, first_end, 300, later_end, 8999):
+        assert order.taken(place).tolist() == np.bincount(source[:place], minlength=3).tolist()
+        assert order(np.array([place]))[0] == rows[place]
 
 
 def test_each_source_of_a_mixture_keeps_its_own_epochs():
