@@ -17,6 +17,7 @@ from mtjax.model.adapters import ADAPTERS, linear_maps
 from mtjax.model.adapters.lora import Lora
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model, without_adapter
+from mtjax.model.mixture import Mixture
 
 SMALL = DecoderConfig(
     vocab_size=16, width=8, layers=5, heads=2, kv_heads=1, head_dim=4, mlp_width=12, qkv_bias=True, init_scale=0.3
@@ -159,6 +160,25 @@ def test_targets_are_names_or_patterns_of_either_house():
     assert paths(r"mlp\..*") == paths("gate_proj", "up_proj", "down") == {"mlp.gate", "mlp.up", "mlp.down"}
     assert paths() == paths("all-linear") == paths(".*")
     assert len(paths()) == 7
+
+
+def test_experts_are_adapted_where_they_are_named():
+    """In layers that have them, in PEFT's names of each expert, and merged like other matrices."""
+    config = dataclasses.replace(SMALL, layers=2, mixture=Mixture(3, 2, 6, dense_layers=(0,)), qkv_bias=False)
+    config = dataclasses.replace(config, qk_norm=True)  # a Qwen3-MoE
+    plain = make_language_model(config)
+    assert not any("experts" in path for path in Lora().chosen(linear_maps(plain)))
+    model = adapted(Lora(rank=2, targets=("q_proj", "down_proj", r"experts\.gate", "up")), config)
+    params = moved(jax.jit(model.init)(jax.random.key(0)))
+    assert params["adapter"]["layers"]["block_1"]["experts"]["down"]["a"].shape == (1, 3, 6, 2)
+    assert set(params["adapter"]["layers"]["block_1"]["experts"]) == {"gate", "up", "down"}
+    assert set(params["adapter"]["layers"]["block_0"]["mlp"]) == {"up", "down"}
+    hidden = jax.jit(model.hidden)(params, TOKENS, SEGMENTS)
+    _, weights = without_adapter(model, params)
+    np.testing.assert_allclose(jax.jit(plain.hidden)(weights, TOKENS, SEGMENTS), hidden, atol=1e-5)
+    for wrong in ({"dora": True}, {"dropout": 0.1}):
+        with pytest.raises(InputError, match=f"is of experts, which {next(iter(wrong))} does not work with"):
+            adapted(Lora(targets=("experts.*",), **wrong), config)
 
 
 @pytest.mark.parametrize("kind", ["rslora", "dora"])

@@ -91,6 +91,26 @@ def check_names(found: set[str], wanted: set[str], layers: int, where: str) -> N
         )
 
 
+def check_tensors(
+    model: LanguageModel, table: Sequence[Entry], tensors: Mapping[str, Any], where: str
+) -> tuple[Params, list[dict[tuple[int, ...], str]]]:
+    """The shapes of the parameters, and for each entry of the table its tensors by index; nothing is read.
+
+    Raises InputError for a missing, unknown or misshapen tensor, and for one that is not a float.
+    """
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    by_entry = [entry.names(_at(shapes, entry.path).shape) for entry in table]
+    check_names(set(tensors), {name for names in by_entry for name in names.values()}, model.config.layers, where)
+    wanted: dict[str, list[int]] = {}  # shape of each tensor: the rows of all entries that are parts of it
+    for entry, names in zip(table, by_entry, strict=True):
+        own, *rest = hub_shape(_own(shapes, entry), entry.inputs)
+        for name in names.values():
+            wanted[name] = [wanted[name][0] + own if name in wanted else own, *rest]
+    for name, shape in wanted.items():
+        _check(tensors[name], shape, f"{where}: '{name}'")
+    return shapes, by_entry
+
+
 def read_params(
     model: LanguageModel,
     table: Sequence[Entry],
@@ -111,12 +131,7 @@ def read_params(
     Raises InputError for a missing, unknown or misshapen tensor, one that is not a float, or a mesh that does not
     divide the model.
     """
-    shapes = jax.eval_shape(model.init, jax.random.key(0))
-    by_entry = [entry.names(_at(shapes, entry.path).shape) for entry in table]
-    check_names(set(tensors), {name for names in by_entry for name in names.values()}, model.config.layers, where)
-    rows = Counter[str]()  # of each tensor, by the entries that are parts of it
-    for entry, names in zip(table, by_entry, strict=True):
-        rows.update(dict.fromkeys(names.values(), hub_shape(_own(shapes, entry), entry.inputs)[0]))
+    shapes, by_entry = check_tensors(model, table, tensors, where)
     places = jax.tree.map(lambda _: SingleDeviceSharding(jax.local_devices()[0]), shapes)
     if mesh is not None:
         places = shardings(model.axes, mesh)
@@ -124,10 +139,10 @@ def read_params(
     done = Counter[str]()
     for entry, names in zip(table, by_entry, strict=True):
         shape, place = _at(shapes, entry.path).shape, _at(places, entry.path)
-        source, (own, *rest) = {}, hub_shape(_own(shapes, entry), entry.inputs)
+        source, own = {}, hub_shape(_own(shapes, entry), entry.inputs)[0]
         for at, name in names.items():
-            _check(tensors[name], [rows[name], *rest], f"{where}: '{name}'")
-            part = tensors[name] if rows[name] == own else Rows(tensors[name], done[name], own)
+            whole = tensors[name].get_shape()[0] == own
+            part = tensors[name] if whole else Rows(tensors[name], done[name], own)
             source[at] = (f"{where}: '{name}'", part)
             done[name] += own
         try:
