@@ -177,7 +177,7 @@ def _kind(place: pathlib.Path) -> str:
     if not (place / "config.json").is_file():
         return "a folder without config.json"
     written = read_json(place, "config.json")
-    name = written.get("model_type")
+    name = str(written.get("model_type"))
     names = written.get("architectures") or []
     known = FAMILIES[name].architecture if name in FAMILIES else ", ".join(map(str, names)) or "no architecture named"
     return f"Hugging Face model of type {name} ({known})"

@@ -144,7 +144,7 @@ def _backward(activation: Activation, kept: Any, gradient: Any) -> Any:
 
     def joined(wanted: list[Any], all_leaves: list[Any]) -> Any:
         own, each = iter(wanted), zip(all_leaves, asked, strict=True)
-        return shape.unflatten([leaf if asks is None else next(own) for leaf, asks in each])
+        return jax.tree.unflatten(shape, [leaf if asks is None else next(own) for leaf, asks in each])
 
     if isinstance(gradient, SymbolicZero):
         gradient = jnp.zeros(gradient.shape, gradient.dtype)

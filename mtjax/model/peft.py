@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from mtjax.distributed.sharding import shardings
 from mtjax.errors import InputError
 from mtjax.model.adapters.base import Linear, chosen_maps, linear_maps, put, walk
-from mtjax.model.adapters.lora import Lora, fits, listed
+from mtjax.model.adapters.lora import Chosen, Lora, fits, listed
 from mtjax.model.adapters.names import hub_names, of_each
 from mtjax.model.families.tensors import to_hub
 from mtjax.model.language_model import make_language_model
@@ -185,7 +185,7 @@ def _settings(config: Mapping[str, Any], maps: list[Linear], parts: Mapping[Any,
                 )
             own = next(iter(layers[layer]["a"].values()))[1].get_shape()[0]
             ranks += [(re.escape(one.names[layer][-1]), own)] if own != rank else []
-    names = [layer[-1] for one in maps for layer in one.names]
+    names = [name for one in maps for layer in one.names for name in layer]
     alphas = (config.get("alpha_pattern") or {}).items()
     return Lora(
         rank=rank,
@@ -222,6 +222,17 @@ def without(model: LanguageModel) -> LanguageModel:
     return make_language_model(dataclasses.replace(model.config, adapter=None))
 
 
+def _misread(config: Any, chosen: Mapping[tuple[str, ...], Chosen]) -> str | None:
+    """A matrix whose tensors peft would not load: an expert of Qwen2-MoE, or a dense MLP between other mixtures."""
+    if config.mixture is None:
+        return None
+    of_qwen2 = config.mixture.shared_width > 0
+    for path, of in chosen.items():
+        if of.map.experts if of_qwen2 else "mlp" in path:
+            return of.map.names[0][-1]
+    return None
+
+
 def save_adapter(
     folder: str | os.PathLike[str], model: LanguageModel, params: Params, base: str, fingerprint: str | None = None
 ) -> None:
@@ -235,8 +246,15 @@ def save_adapter(
         raise InputError(f"model.adapter is {type(adapter).__name__}; PEFT files are written for Lora only")
     plain = without(model)
     hub, place = hub_names(model.config), pathlib.Path(folder)
+    chosen = chosen_maps(plain, adapter)[0]
+    if name := _misread(model.config, chosen):
+        raise InputError(
+            f"{name} is adapted, and peft 0.21 with transformers 5 takes its name for another one's in a model with "
+            "experts, and computes something else without an error: export the model with its adapter merged, or "
+            "leave that matrix out of model.adapter.targets"
+        )
     tensors, targets, ranks, alphas = dict[str, np.ndarray](), list[str](), dict[str, int](), dict[str, float]()
-    for path, of, leaves in walk(params["adapter"], chosen_maps(plain, adapter)[0]):
+    for path, of, leaves in walk(params["adapter"], chosen):
         if path not in hub:
             raise InputError(
                 f"{'.'.join(path)} has no name of its own on the hub, so PEFT cannot have an adapter of it"

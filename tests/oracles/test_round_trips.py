@@ -30,7 +30,7 @@ EXPERTS = Lora(rank=2, alpha=3.0, targets=(*ATTENTION, r"experts\.(gate|up|down)
 # The other matrices of Phi-3 are joined; peft 0.21 takes the MLP of dense layers in Qwen3-MoE for experts.
 SOME = {"phi3": ("attention.out", "mlp.down"), "qwen3_moe": ("attention.*",)}
 CASES = [(name, "plain", Lora(rank=3, alpha=6.0, targets=SOME.get(name, ()))) for name in FAMILIES]
-CASES += [(name, "experts", EXPERTS) for name in MIXTURES]
+CASES += [(name, "experts", EXPERTS) for name in MIXTURES if name != "qwen2_moe"]  # which peft 0.21 does not load
 CASES += [("qwen3", "rslora", RSLORA), ("gemma3_text", "dora", Lora(rank=2, alpha=4.0, dora=True))]
 CASES += [("olmoe", "down", Lora(rank=2, targets=(r"experts\.down",), layers=(1,)))]
 
