@@ -1,8 +1,11 @@
-"""Show data before they are trained, without loading weights.
+"""Show data before they are trained, or a model before it is loaded, without loading weights.
 
-FILE_OR_CONFIG is a file, folder or pattern of records in any format of docs/data.md, a config file (.py), or a run
-folder. The output says what was recognised, how long the examples are, what is cut, how they are packed, which share of
-the tokens are targets, what stands twice, and shows the first examples with their targets marked.
+Data: NAME is a file, folder or pattern of records in any format of docs/data.md, a config file (.py), or a run folder.
+The output says what was recognised, how long the examples are, what is cut, how they are packed, which share of the
+tokens are targets, what stands twice, and shows the first examples with their targets marked.
+
+Model: NAME is a run folder or step of one, a Hugging Face folder, that of an adapter, a hub id, or `smollm2`. The
+output says what it is, its parameters, the memory of each use, and why it would not load.
 """
 
 import dataclasses
@@ -28,9 +31,15 @@ from mtjax.data.tokenizer import Tokenizer, load_tokenizer
 from mtjax.errors import ExitCode, InputError
 from mtjax.inspection.data_text import to_page, to_text
 from mtjax.inspection.data_view import DataView, fitting_task, view_data
+from mtjax.inspection.model_view import ModelView, view_model, view_run
+from mtjax.inspection.model_view import to_text as model_text
 from mtjax.io.command_line import command, output_file, split_options
 from mtjax.io.files import write_text
+from mtjax.model import catalog
+from mtjax.model.weights import OTHERS, not_a_folder
 from mtjax.registry import plain_settings
+from mtjax.runs.loading import describe, is_run
+from mtjax.training.checkpoint import folders_of, saved_steps
 from mtjax.validation import PositiveInt, check_types
 
 
@@ -40,7 +49,9 @@ class InspectConfig:
 
     model: str | None = None  # Whose tokenizer to use: a run or Hugging Face folder, a hub id, `smollm2`, `bytes`.
     examples: Annotated[int, Ge(0)] = 4  # How many examples to show.
-    html: str | None = None  # Also write a page to this file.
+    html: str | None = None  # Also write a page to this file (of data).
+    what: Literal["all", "model", "data"] = "all"  # Of a run folder, which has both.
+    batch_size: PositiveInt = 1  # Rows that are sampled at a time, for the memory of a model's cache.
     # Of a file; a config says these itself.
     task: str = "auto"  # Task that renders the records; auto takes the one that fits what they have.
     template: str = ""  # Text around the question, with `{question}` once, or chat; empty takes what fits.
@@ -48,7 +59,7 @@ class InspectConfig:
     format: str = "auto"  # Format of the records; auto recognises each by its keys.
     columns: tuple[str, ...] = ()  # Keys to read, each `key` or `theirs=ours`; empty reads the records as they are.
     on_error: OnError = "raise"  # A record that cannot be read: stop with its place, or skip and count it.
-    sequence_length: PositiveInt = 1024  # Tokens per row.
+    sequence_length: PositiveInt = 1024  # Tokens per row, of data and of a model's cache.
     max_segments: PositiveInt | Literal["auto"] | None = None
     """Most examples in one row; None: one per 64 tokens, at least 8; auto: as many as full rows need."""
     truncation: Truncation = "drop"  # An example longer than a row: leave it out, or cut its front or its end.
@@ -137,15 +148,57 @@ def source_name(source: Any) -> str:
     return SOURCES.name_of(source) or type(source).__name__
 
 
-@command("FILE_OR_CONFIG [options] [overrides]", options=InspectConfig)
+def is_model(name: str) -> bool:
+    """Whether a name is that of a model, a run excepted: a folder with weights or a config, a hub id, `smollm2`.
+
+    InputError for a file of weights, with what to do.
+    """
+    place = pathlib.Path(name).expanduser()
+    if place.is_file() and any(place.match(pattern) for pattern in OTHERS):
+        raise InputError(not_a_folder(place))
+    if not place.exists():
+        return name == catalog.SMOLLM2 or catalog.HUB_ID.fullmatch(name) is not None
+    own = ("config.json", "adapter_config.json", *OTHERS)
+    return place.is_dir() and not is_run(place) and any(True for pattern in own for _ in place.glob(pattern))
+
+
+def inspect_run(folder: pathlib.Path, config: Config, wanted: InspectConfig) -> ModelView:
+    """What there is to show of the model of a training run."""
+    shape, tokenizer, _ = describe(str(folder))
+    newest, best = (saved_steps(place) for place in folders_of(folder, config.checkpoint.folder))
+    steps = f"steps {', '.join(map(str, newest))}" if newest else "none"
+    steps += f"; best {best[-1]}" if best else ""
+    sizes = {"rows": wanted.batch_size, "length": wanted.sequence_length}
+    return view_run(str(folder), config.init_from, shape, tokenizer, steps, **sizes)
+
+
+@command("NAME [options] [overrides]", options=InspectConfig)
 def main(words: list[str]) -> int:
     """The command; returns the exit code."""
-    wanted, rest = split_options(InspectConfig, words[1:], "python -m mtjax.inspect FILE_OR_CONFIG")
+    wanted, rest = split_options(InspectConfig, words[1:], "python -m mtjax.inspect NAME")
     place = pathlib.Path(words[0]).expanduser()
+    if place.parent.name in ("checkpoints", "best") and is_run(place.parent.parent):
+        place = place.parent.parent
     html = output_file("--html", wanted.html)
+    if is_model(words[0]) or (is_run(place) and wanted.what != "data"):
+        for given, why in ((wanted.html, "--html"), (rest and rest[0], rest and rest[0])):
+            if given and not is_run(place):
+                raise InputError(f"{why!r} is for data, and {words[0]!r} is a model; leave it out")
+        if is_run(place):
+            model = inspect_run(place, settings.read_run(place), wanted)
+        else:
+            model = view_model(words[0], rows=wanted.batch_size, length=wanted.sequence_length)
+        print(model_text(model), end="", flush=True)
+        if not is_run(place) or wanted.what == "model":
+            return ExitCode.DONE
+        print()
+    elif wanted.what == "model":
+        raise InputError(f"--what=model: {words[0]!r} is not a model or run folder; leave the option out")
     if (place / "config.py").is_file() or place.suffix == ".py":
         plain = InspectConfig()
-        if given := [name for name in OF_A_FILE if getattr(wanted, name) != getattr(plain, name)]:
+        changed = [name for name in OF_A_FILE if getattr(wanted, name) != getattr(plain, name)]
+        of_model = ("sequence_length",) if is_run(place) and wanted.what != "data" else ()
+        if given := [name for name in changed if name not in of_model]:
             raise InputError(f"--{given[0]} is for files; change the setting of the config, --data.{given[0]}=...")
         config = settings.read_run(place) if place.is_dir() else settings.read_file(place)
         config = settings.parse(config, rest, f"python -m mtjax.inspect {place}")

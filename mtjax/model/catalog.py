@@ -21,12 +21,14 @@ WANTED: dict[str, Any] = {  # what is fetched from the hub, without other copies
     "allow_patterns": ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", *KEPT],
     "ignore_patterns": ["consolidated*", "original/*", "onnx/*"],
 }
+DESCRIPTION: dict[str, Any] = {"allow_patterns": ["*.json", "*.jinja", "tokenizer.model"]}  # the same without weights
 
 
-def find_model(name: str) -> pathlib.Path | str:
+def find_model(name: str, weights: bool = True) -> pathlib.Path | str:
     """The folder of the model called `name`, or "smollm2", the model in a package; a folder of that name goes first.
 
-    An id `owner/name` is looked up in the local hub cache and then downloaded. Raises InputError for an unknown name,
+    An id `owner/name` is looked up in the local hub cache and then downloaded, without `weights` its small files only.
+    Raises InputError for an unknown name,
     with the nearest one, and for a hub that cannot be reached or does not have it.
     """
     folder = pathlib.Path(name).expanduser()
@@ -39,18 +41,18 @@ def find_model(name: str) -> pathlib.Path | str:
     if name == SMOLLM2:
         return SMOLLM2
     if HUB_ID.fullmatch(name):
-        return _from_hub(name)
+        return _from_hub(name, WANTED if weights else DESCRIPTION)
     known = [SMOLLM2, *(file.parent.name for file in folder.parent.glob("*/config.json"))][:20]
     raise InputError(f"model {name!r} is not a folder, hub id (owner/name) or 'smollm2': {suggest(folder.name, known)}")
 
 
-def _from_hub(name: str) -> pathlib.Path:
+def _from_hub(name: str, wanted: dict[str, Any]) -> pathlib.Path:
     """The local snapshot of a hub id, downloaded if it is incomplete; without a network, the cache alone."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return pathlib.Path(snapshot_download(name, **WANTED, etag_timeout=5))
+        return pathlib.Path(snapshot_download(name, **wanted, etag_timeout=5))
     except LocalEntryNotFoundError as error:
         raise InputError(
             f"model {name!r} is not a folder and the Hugging Face hub cannot be reached: give a local folder, use "
@@ -84,11 +86,11 @@ def load_model(
     return huggingface.load(place, mesh=mesh, dtype=dtype, storage=storage)
 
 
-def _base(place: pathlib.Path) -> str:
+def _base(place: pathlib.Path, weights: bool = True) -> str:
     """The base of an adapter, which must be a model that is found and is not an adapter itself."""
     base = peft.base_of(place)
     try:
-        found = find_model(base)
+        found = find_model(base, weights)
     except InputError as error:
         raise InputError(
             f"{place} is an adapter of {base!r:.200}, which is not here: {error}. Or set base_model_name_or_path in "
@@ -99,10 +101,14 @@ def _base(place: pathlib.Path) -> str:
     return base
 
 
-def _plain(name: str) -> pathlib.Path | str:
+def _plain(name: str, weights: bool = True) -> pathlib.Path | str:
     """As `find_model`, with the base in place of an adapter."""
-    place = find_model(name)
-    return find_model(_base(place)) if isinstance(place, pathlib.Path) and peft.is_adapter(place) else place
+    place = find_model(name, weights)
+    return (
+        find_model(_base(place, weights), weights)
+        if isinstance(place, pathlib.Path) and peft.is_adapter(place)
+        else place
+    )
 
 
 def tokenizer_of(name: str) -> str:
@@ -126,10 +132,10 @@ def origin(name: str) -> Origin | None:
     return read_origin(place, called) if isinstance(place, pathlib.Path) else None
 
 
-def model_config(name: str) -> DecoderConfig:
+def model_config(name: str, weights: bool = True) -> DecoderConfig:
     """The shape of the model called `name`, of an adapter that of its base, without reading its parameters.
 
     InputError as in `find_model`.
     """
-    place = _plain(name)
+    place = _plain(name, weights)
     return huggingface.read_config(place) if isinstance(place, pathlib.Path) else SIZES["smollm2-135m"]

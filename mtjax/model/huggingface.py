@@ -13,13 +13,13 @@ from mtjax.model.decoder import DecoderConfig
 from mtjax.model.export import Origin, check_place, read_origin, save
 from mtjax.model.families import FAMILIES, Family, config_from_json, config_to_json
 from mtjax.model.families.tables import HEAD
-from mtjax.model.families.tensors import equal_tensors, read_params
+from mtjax.model.families.tensors import check_tensors, equal_tensors, read_params
 from mtjax.model.language_model import make_language_model
 from mtjax.model.weights import INDEX, check_folder, has_weights, open_tensors, read_json
 from mtjax.types import LanguageModel, Params
 
 __all__ = [
-    "INDEX", "Origin", "check_place", "config_from_json", "config_to_json", "end_ids", "load", "read_config",
+    "INDEX", "Origin", "check", "check_place", "config_from_json", "config_to_json", "end_ids", "load", "read_config",
     "read_origin", "save",
 ]  # fmt: skip
 
@@ -56,6 +56,18 @@ def load(
     table = family.table(config)
     model = make_language_model(config if dtype is None else dataclasses.replace(config, dtype=dtype))
     return model, read_params(model, table, tensors, mesh, str(folder), storage)
+
+
+def check(path: str | os.PathLike[str]) -> DecoderConfig:
+    """The decoder of a folder that `load` would read, whose weights are not read; InputError as there, but for values.
+
+    Infinite weights and NaN are found by reading only.
+    """
+    folder = pathlib.Path(path)
+    config, written = _config(folder)
+    config, tensors = _settle_head(config, open_tensors(folder), folder)
+    check_tensors(make_language_model(config), FAMILIES[written["model_type"]].table(config), tensors, str(folder))
+    return config
 
 
 def read_config(path: str | os.PathLike[str]) -> DecoderConfig:

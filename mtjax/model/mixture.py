@@ -3,16 +3,19 @@
 import dataclasses
 import functools
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from annotated_types import Ge, Gt, Lt
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Bool, Float, Int
 
 from mtjax.distributed.sharding import mesh_in_force, spec_of, ways
 from mtjax.errors import InputError
+from mtjax.model.adapters.base import ADAPTERS, of_experts, product
 from mtjax.model.layers import ACTIVATIONS, MLP, Activation, Dense
 from mtjax.types import Routing
 from mtjax.validation import PositiveInt, check_types
@@ -70,10 +73,19 @@ def _ranks(asked: Int[Array, " S"], experts: int) -> tuple[Array, Array, Array]:
     return order, rank, counts[:experts]
 
 
-def _block(activation: Activation, rows: Any, weights: Any, gate: Any, up: Any, down: Any) -> Float[Array, "R D"]:
+Sides = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
+"""Gate, up and down of all experts, each as `adapters.base.product` takes it: a kernel, and the leaves of adapters."""
+
+
+def _block(activation: Activation, rows: Any, weights: Any, sides: Sides) -> Float[Array, "R D"]:
     """One expert's MLP on the rows of a block, times their weights, in float32."""
-    inner = ACTIVATIONS[activation](rows @ gate) * (rows @ up)
-    return jnp.matmul(inner, down, preferred_element_type=jnp.float32) * weights[:, None]
+    gate, up, down = sides
+    inner = ACTIVATIONS[activation](product(rows, gate)) * product(rows, up)
+    if down.keys() == {"kernel"}:
+        out = jnp.matmul(inner, down["kernel"], preferred_element_type=jnp.float32)
+    else:
+        out = product(inner, down).astype(jnp.float32)
+    return out * weights[:, None]
 
 
 def _rows_of(x: Array, weights: Array, slots: Array) -> tuple[Array, Array]:
@@ -89,7 +101,7 @@ def experts_of_blocks(
     activation: Activation,
     x: Float[Array, "N D"],
     weights: Float[Array, "N K"],
-    kernels: tuple[Float[Array, "E D F"], Float[Array, "E D F"], Float[Array, "E F D"]],
+    sides: Sides,
     slots: Int[Array, "M R"],
     owner: Int[Array, " M"],
 ) -> Float[Array, "N D"]:
@@ -104,47 +116,65 @@ def experts_of_blocks(
 
         def go(total: Array) -> Array:
             rows, own = _rows_of(x, weights, slots)
-            out = _block(activation, rows, own, *(kernel[owner] for kernel in kernels))
+            out = _block(activation, rows, own, jax.tree.map(lambda leaf: leaf[owner], sides))
             return total.at[slots // weights.shape[1]].add(out, mode="drop")
 
-        return jax.lax.cond(owner < kernels[0].shape[0], go, lambda total: total, total), None
+        return jax.lax.cond(owner < count_of(sides), go, lambda total: total, total), None
 
     return jax.lax.scan(one, jnp.zeros(x.shape, jnp.float32), (slots, owner))[0]
 
 
+def count_of(sides: Sides) -> int:
+    """How many experts there are."""
+    return int(sides[0]["kernel"].shape[0])
+
+
 def _forward(activation: Activation, *given: Any) -> tuple[Array, Any]:
-    return experts_of_blocks(activation, *given), given
+    is_leaf = lambda one: hasattr(one, "perturbed")
+    values = jax.tree.map(lambda one: one.value, given, is_leaf=is_leaf)
+    asked = [() if one.perturbed else None for one in jax.tree.leaves(given[2], is_leaf=is_leaf)]  # trees, not arrays
+    return experts_of_blocks(activation, *values), (values, asked)
 
 
-def _backward(activation: Activation, given: Any, gradient: Array) -> Any:
-    x, weights, kernels, slots, owner = given
+def _backward(activation: Activation, kept: Any, gradient: Any) -> Any:
+    """Leaves of `sides` that are frozen, such as the kernels below an adapter, have no gradient and take no memory."""
+    (x, weights, sides, slots, owner), asked = kept
+    leaves, shape = jax.tree.flatten(sides)
+    split = lambda leaves: [leaf for leaf, wanted in zip(leaves, asked, strict=True) if wanted is not None]
+
+    def joined(wanted: list[Any], all_leaves: list[Any]) -> Any:
+        own, each = iter(wanted), zip(all_leaves, asked, strict=True)
+        return jax.tree.unflatten(shape, [leaf if asks is None else next(own) for leaf, asks in each])
+
+    if isinstance(gradient, SymbolicZero):
+        gradient = jnp.zeros(gradient.shape, gradient.dtype)
 
     def one(sums: Any, xs: Any) -> tuple[Any, None]:
         slots, owner = xs
 
         def go(sums: Any) -> Any:
-            of_x, of_weights, of_kernels = sums
+            of_x, of_weights, of_leaves = sums
             rows, own = _rows_of(x, weights, slots)
-            at = slots // weights.shape[1]
-            _, pull = jax.vjp(functools.partial(_block, activation), rows, own, *(kernel[owner] for kernel in kernels))
-            d_rows, d_own, *d_kernels = pull(gradient.at[at].get(mode="fill", fill_value=0))
+            at, here = slots // weights.shape[1], [leaf[owner] for leaf in leaves]
+            block = lambda rows, own, wanted: _block(activation, rows, own, joined(wanted, here))
+            _, pull = jax.vjp(block, rows, own, split(here))
+            d_rows, d_own, d_leaves = pull(gradient.at[at].get(mode="fill", fill_value=0))
             of_x = of_x.at[at].add(d_rows.astype(jnp.float32), mode="drop")
             of_weights = of_weights.at[slots].add(d_own, mode="drop")
-            added = (
-                kernel.at[owner].add(d.astype(jnp.float32)) for kernel, d in zip(of_kernels, d_kernels, strict=True)
-            )
-            return of_x, of_weights, tuple(added)
+            added = [leaf.at[owner].add(d.astype(jnp.float32)) for leaf, d in zip(of_leaves, d_leaves, strict=True)]
+            return of_x, of_weights, added
 
-        return jax.lax.cond(owner < kernels[0].shape[0], go, lambda sums: sums, sums), None
+        return jax.lax.cond(owner < count_of(sides), go, lambda sums: sums, sums), None
 
     wide = lambda shape: jnp.zeros(shape, jnp.float32)
-    zeros = (wide(x.shape), wide(weights.size), tuple(wide(kernel.shape) for kernel in kernels))
-    (of_x, of_weights, of_kernels), _ = jax.lax.scan(one, zeros, (slots, owner))
-    cast = tuple(d.astype(kernel.dtype) for d, kernel in zip(of_kernels, kernels, strict=True))
-    return of_x.astype(x.dtype), of_weights.reshape(weights.shape).astype(weights.dtype), cast, None, None
+    zeros = (wide(x.shape), wide(weights.size), [wide(leaf.shape) for leaf in split(leaves)])
+    (of_x, of_weights, of_leaves), _ = jax.lax.scan(one, zeros, (slots, owner))
+    cast = [d.astype(leaf.dtype) for d, leaf in zip(of_leaves, split(leaves), strict=True)]
+    of_sides = joined(cast, [None] * len(leaves))
+    return of_x.astype(x.dtype), of_weights.reshape(weights.shape).astype(weights.dtype), of_sides, None, None
 
 
-experts_of_blocks.defvjp(_forward, _backward)
+experts_of_blocks.defvjp(_forward, _backward, symbolic_zeros=True)
 
 
 def blocks_of(asked: Int[Array, "N K"], experts: int, share: int) -> tuple[Int[Array, "M R"], Int[Array, " M"]]:
@@ -171,7 +201,7 @@ def mix(
     x: Float[Array, "B T D"],
     asked: Int[Array, "B T K"],
     weights: Float[Array, "B T K"],
-    kernels: Any,
+    sides: Sides,
 ) -> Float[Array, "B T D"]:
     """The experts' weighted sum for every token, in float32; `asked` has E where a choice was dropped.
 
@@ -182,7 +212,7 @@ def mix(
     split, parts = ways(mesh, "batch"), ways(mesh, "experts")
     by_rows, by_time = x.shape[0] % split == 0, x.shape[1] % ways(mesh, "length") == 0
 
-    def on_device(x: Any, asked: Any, weights: Any, *kernels: Any) -> Any:
+    def on_device(x: Any, asked: Any, weights: Any, *sides: Any) -> Any:
         if parts > 1:
             if by_rows:
                 x, asked, weights = (
@@ -192,8 +222,8 @@ def mix(
             own = asked - jax.lax.axis_index("expert") * here
             asked = jnp.where((own >= 0) & (own < here), own, here)
         shape, flat = x.shape, lambda each: each.reshape(-1, each.shape[-1])
-        slots, owner = blocks_of(flat(asked), kernels[0].shape[0], asked.size // experts)
-        out = experts_of_blocks(activation, flat(x), flat(weights), kernels, slots, owner).reshape(shape)
+        slots, owner = blocks_of(flat(asked), count_of(sides), asked.size // experts)
+        out = experts_of_blocks(activation, flat(x), flat(weights), sides, slots, owner).reshape(shape)
         if mesh is not None and ways(mesh, "mlp") > 1:
             out = jax.lax.psum(out, "tensor")
         if parts > 1 and by_rows:
@@ -201,11 +231,19 @@ def mix(
         return jax.lax.psum(out, "expert") if parts > 1 else out
 
     if mesh is None:
-        return on_device(x, asked, weights, *kernels)
+        return on_device(x, asked, weights, *sides)
     tokens = spec_of(("batch" if by_rows else None, "length" if by_time else None, None))
-    wide, narrow = spec_of(("experts", None, "mlp")), spec_of(("experts", "mlp", None))
-    specs = (tokens, tokens, tokens, wide, wide, narrow)
-    return jax.shard_map(on_device, in_specs=specs, out_specs=tokens, check_vma=False)(x, asked, weights, *kernels)
+
+    def specs_of(side: Mapping[str, Any], into: str | None, out: str | None) -> dict[str, Any]:
+        """How the leaves of one side are split, those of adapters by `split`."""
+        split = lambda name, leaf: spec_of(("experts", *ADAPTERS[name].split(leaf, (into,), (out,))))
+        own = {name: {leaf: split(name, leaf) for leaf in side[name]} for name in side.keys() - {"kernel"}}
+        return {"kernel": spec_of(("experts", into, out)), **own}
+
+    gate, up, down = sides
+    specs = (specs_of(gate, None, "mlp"), specs_of(up, None, "mlp"), specs_of(down, "mlp", None))
+    mapped = jax.shard_map(on_device, in_specs=(*(tokens,) * 3, *specs), out_specs=tokens, check_vma=False)
+    return mapped(x, asked, weights, *sides)
 
 
 class Experts(nn.Module):
@@ -226,8 +264,10 @@ class Experts(nn.Module):
         """The sum, and how tokens were routed. Without `segments` (cached decoding) no token is dropped."""
         c, drawn = self.config, nn.initializers.normal(self.scale)
         router = self.param("router", drawn, (self.width, c.experts))
-        sides = {"gate": (self.width, c.width), "up": (self.width, c.width), "down": (c.width, self.width)}
-        kernels = [self.param(name, drawn, (c.experts, *shape)).astype(x.dtype) for name, shape in sides.items()]
+        shapes = {"gate": (self.width, c.width), "up": (self.width, c.width), "down": (c.width, self.width)}
+        kernels = {n: self.param(n, drawn, (c.experts, *shape)).astype(x.dtype) for n, shape in shapes.items()}
+        own = of_experts(self, kernels)
+        sides = own["gate"], own["up"], own["down"]
         logits = jnp.matmul(x.astype(jnp.float32), router.astype(jnp.float32), precision=jax.lax.Precision.HIGHEST)
         weights, chosen = jax.lax.top_k(jax.nn.softmax(logits, axis=-1), c.per_token)
         if c.normalize:
@@ -235,7 +275,7 @@ class Experts(nn.Module):
         kept = jnp.ones(chosen.shape, bool)
         if c.capacity is not None and segments is not None:
             kept = _kept(c, chosen, segments > 0)
-        out = mix(self.activation, c.experts, x, jnp.where(kept, chosen, c.experts), weights, kernels).astype(x.dtype)
+        out = mix(self.activation, c.experts, x, jnp.where(kept, chosen, c.experts), weights, sides).astype(x.dtype)
         if c.shared_width:
             shared = MLP(self.width, c.shared_width, self.activation, self.scale, name="shared")(x)
             gate = Dense((self.width,), (1,), self.scale, name="shared_gate")(x)

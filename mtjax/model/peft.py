@@ -10,16 +10,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
 from mtjax.distributed.sharding import shardings
 from mtjax.errors import InputError
-from mtjax.model.adapters.base import Linear, at, hub_names, linear_maps, put, walk
+from mtjax.model.adapters.base import Linear, chosen_maps, linear_maps, put, walk
 from mtjax.model.adapters.lora import Chosen, Lora, fits, listed
-from mtjax.model.families.tensors import FLOATS, finite, to_hub
+from mtjax.model.adapters.names import hub_names, of_each
+from mtjax.model.families.tensors import to_hub
 from mtjax.model.language_model import make_language_model
+from mtjax.model.peft_tensors import by_expert, stacked
 from mtjax.model.weights import has_weights, read_json
 from mtjax.types import LanguageModel, Params
 
@@ -27,7 +28,7 @@ CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "a
 BASE = "mtjax_base"  # Key in the metadata of the weights: fingerprint of the base that they belong to.
 READ = {
     "r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "rank_pattern", "alpha_pattern", "peft_type",
-    "base_model_name_or_path", "init_lora_weights", "revision", "target_modules",
+    "base_model_name_or_path", "init_lora_weights", "revision", "target_modules", "target_parameters",
 }  # fmt: skip
 HARMLESS = {
     "auto_mapping", "inference_mode", "peft_version", "task_type", "megatron_core", "megatron_config",
@@ -103,16 +104,37 @@ def load_adapter(
 
     Raises InputError for a setting or tensor that is not supported, by name, and for one that does not fit the base.
     """
-    config, (tensors, belongs_to) = read_settings(folder), _open(folder)
+    adapter, parts, belongs_to = read_adapter(folder, base)
     if belongs_to and fingerprint is not None and belongs_to != fingerprint(params):
         raise InputError(
             f"{folder} belongs to another base model than {base_of(folder)!r} (fingerprint {belongs_to} there, "
             f"{fingerprint(params)} here); set base_model_name_or_path in {CONFIG} to the one it was trained on"
         )
-    maps = linear_maps(base)
-    by_name = {names[-1]: (one, layer) for one in maps for layer, names in enumerate(one.names)}
-    parts: dict[tuple[str, ...], dict[int, dict[str, Any]]] = {}
-    for name, tensor in tensors.items():
+    model = make_language_model(dataclasses.replace(base.config, adapter=adapter))
+    chosen, places = chosen_maps(base, adapter)[0], (str(folder / WEIGHTS), base_of(folder))
+    made = {path: stacked(of, parts[path], adapter.dora, params, places) for path, of in chosen.items()}
+    put_at = None if mesh is None else shardings(model.axes["adapter"], mesh)
+    return model, {"base": params, "adapter": jax.device_put(put({}, made), put_at)}
+
+
+Parts = dict[tuple[str, ...], dict[int, dict[str, dict[int, Any]]]]
+"""Tensors with their names by path, layer, leaf and expert."""
+
+
+def read_adapter(folder: pathlib.Path, base: LanguageModel) -> tuple[Lora, Parts, str | None]:
+    """Settings and tensors of an adapter of `base`, and the fingerprint that it names; the tensors are not read.
+
+    Raises InputError as `load_adapter`.
+    """
+    config, (tensors, belongs_to), maps = read_settings(folder), _open(folder), linear_maps(base)
+    by_name = {
+        name: (one, layer, expert)
+        for one in maps
+        for layer in range(one.layers)
+        for expert, name in enumerate(one.hub(layer))
+    }
+    parts: Parts = {}
+    for name, tensor in by_expert(tensors, maps, str(folder / WEIGHTS)).items():
         match = TENSOR.fullmatch(name)
         if match is None or match[1] not in by_name:
             what = "of modules_to_save or of another kind" if match is None else "for a matrix that is not adapted here"
@@ -120,14 +142,10 @@ def load_adapter(
                 f"{folder / WEIGHTS}: '{name}' is {what}; expected LoRA tensors of {listed(maps)}: merge the adapter "
                 "into its base model with peft (merge_and_unload), and give that folder"
             )
-        one, layer = by_name[match[1]]
-        parts.setdefault(one.path, {}).setdefault(layer, {})[LEAVES[match[2]]] = (name, tensor)
-    adapter = _settings(config, maps, parts, folder)
-    model = make_language_model(dataclasses.replace(base.config, adapter=adapter))
-    chosen = adapter.chosen(maps)
-    leaves = {path: _leaves(of, parts[path], adapter, params, folder) for path, of in chosen.items()}
-    places = None if mesh is None else shardings(model.axes["adapter"], mesh)
-    return model, {"base": params, "adapter": jax.device_put(put({}, leaves), places)}
+        one, layer, expert = by_name[match[1]]
+        leaves = parts.setdefault(one.path, {}).setdefault(layer, {})
+        leaves.setdefault(LEAVES[match[2]], {})[expert] = (name, tensor)
+    return _settings(config, maps, parts, folder), parts, belongs_to
 
 
 def _open(folder: pathlib.Path) -> tuple[dict[str, Any], str | None]:
@@ -157,16 +175,17 @@ def _settings(config: Mapping[str, Any], maps: list[Linear], parts: Mapping[Any,
     for one in (one for one in maps if one.path in parts):
         layers = parts[one.path]
         everywhere = len(layers) == one.layers
-        targets += [short_name(one)] if everywhere else [re.escape(one.names[layer][-1]) for layer in sorted(layers)]
+        short = f"experts.{one.path[-1]}" if one.experts else short_name(one)  # theirs fits dense layers too
+        targets += [short] if everywhere else [re.escape(one.names[layer][-1]) for layer in sorted(layers)]
         for layer in sorted(layers):
             missing = {"a", "b"} - layers[layer].keys()
             if missing:
                 raise InputError(
                     f"{folder / WEIGHTS}: lora_{min(missing).upper()} of {one.names[layer][-1]} is missing"
                 )
-            own = layers[layer]["a"][1].get_shape()[0]
+            own = next(iter(layers[layer]["a"].values()))[1].get_shape()[0]
             ranks += [(re.escape(one.names[layer][-1]), own)] if own != rank else []
-    names = [layer[-1] for one in maps for layer in one.names]
+    names = [name for one in maps for layer in one.names for name in layer]
     alphas = (config.get("alpha_pattern") or {}).items()
     return Lora(
         rank=rank,
@@ -193,48 +212,25 @@ def _real(value: Any, name: str) -> float:
 
 def short_name(one: Linear) -> str:
     """The name of a matrix without its layer, as PEFT takes it in `target_modules`: `self_attn.q_proj`."""
+    if one.experts:
+        return one.names[0][-1].rpartition(".")[2]
     return re.sub(r"^.*\.\d+\.", "", one.names[0][-1])
-
-
-def _leaves(of: Chosen, parts: Any, adapter: Lora, params: Params, folder: pathlib.Path) -> dict[str, Any]:
-    """The leaves of one map, its layers stacked; smaller ranks are filled up with zeros."""
-    one = of.map
-    lead = one.shape[: one.stacked]
-    into, out = one.shape[one.stacked : one.stacked + one.inputs], one.shape[one.stacked + one.inputs :]
-    sizes = math.prod(into), math.prod(out)
-    a, b = np.zeros((one.layers, sizes[0], of.rank), np.float32), np.zeros((one.layers, of.rank, sizes[1]), np.float32)
-    scale = None
-    if adapter.dora:
-        kernel = np.asarray(at(params, one.path)["kernel"], np.float32)
-        scale = np.sqrt((kernel.reshape(one.layers, *sizes).astype(np.float64) ** 2).sum(1)).astype(np.float32)
-    for layer, found in parts.items():
-        rank = of.ranks[layer]
-        wanted = {"a": [rank, sizes[0]], "b": [sizes[1], rank]} | ({"scale": [sizes[1]]} if adapter.dora else {})
-        for leaf in {*wanted, *found}:
-            if leaf not in found or leaf not in wanted:
-                why = "is missing, though use_dora is true" if leaf in wanted else "is there, though use_dora is false"
-                raise InputError(f"{folder / WEIGHTS}: lora_magnitude_vector of {one.names[layer][-1]} {why}")
-            name, tensor = found[leaf]
-            if list(tensor.get_shape()) != wanted[leaf] or tensor.get_dtype() not in FLOATS:
-                raise InputError(
-                    f"{folder / WEIGHTS}: '{name}' is {tensor.get_dtype()} {list(tensor.get_shape())}; expected floats "
-                    f"of shape {wanted[leaf]} for the base model {base_of(folder)!r}: does the adapter belong to it?"
-                )
-            values = finite(np.asarray(tensor[:], np.float32), f"{folder / WEIGHTS}: '{name}'")
-            if leaf == "a":
-                a[layer, :, :rank] = values.T
-            elif leaf == "b":
-                b[layer, :rank] = values.T
-            elif scale is not None:
-                scale[layer] = values
-    leaves = {"a": a.reshape(*lead, *into, of.rank), "b": b.reshape(*lead, of.rank, *out)}
-    leaves |= {} if scale is None else {"scale": scale.reshape(*lead, *out)}
-    return {name: jnp.asarray(values) for name, values in leaves.items()}
 
 
 def without(model: LanguageModel) -> LanguageModel:
     """The model below an adapter."""
     return make_language_model(dataclasses.replace(model.config, adapter=None))
+
+
+def _misread(config: Any, chosen: Mapping[tuple[str, ...], Chosen]) -> str | None:
+    """A matrix whose tensors peft would not load: an expert of Qwen2-MoE, or a dense MLP between other mixtures."""
+    if config.mixture is None:
+        return None
+    of_qwen2 = config.mixture.shared_width > 0
+    for path, of in chosen.items():
+        if of.map.experts if of_qwen2 else "mlp" in path:
+            return of.map.names[0][-1]
+    return None
 
 
 def save_adapter(
@@ -250,28 +246,38 @@ def save_adapter(
         raise InputError(f"model.adapter is {type(adapter).__name__}; PEFT files are written for Lora only")
     plain = without(model)
     hub, place = hub_names(model.config), pathlib.Path(folder)
+    chosen = chosen_maps(plain, adapter)[0]
+    if name := _misread(model.config, chosen):
+        raise InputError(
+            f"{name} is adapted, and peft 0.21 with transformers 5 takes its name for another one's in a model with "
+            "experts, and computes something else without an error: export the model with its adapter merged, or "
+            "leave that matrix out of model.adapter.targets"
+        )
     tensors, targets, ranks, alphas = dict[str, np.ndarray](), list[str](), dict[str, int](), dict[str, float]()
-    for path, of, leaves in walk(params["adapter"], adapter.chosen(linear_maps(plain))):
+    for path, of, leaves in walk(params["adapter"], chosen):
         if path not in hub:
             raise InputError(
                 f"{'.'.join(path)} has no name of its own on the hub, so PEFT cannot have an adapter of it"
             )
         one = of.map
         a, b = (to_hub(leaves[name], None).astype(np.float32) for name in "ab")
-        a, b = a.reshape(one.layers, -1, of.rank), b.reshape(one.layers, of.rank, -1)
+        lead = (one.layers, one.experts or 1)
+        a, b = a.reshape(*lead, -1, of.rank), b.reshape(*lead, of.rank, -1)
         norms = to_hub(leaves["scale"], None).reshape(one.layers, -1) if adapter.dora else None
         live = [layer for layer in range(one.layers) if of.ranks[layer]]
-        targets += [short_name(one)] if len(live) == one.layers else [one.names[layer][-1] for layer in live]
+        targets += [short_name(one)] if len(live) == one.layers else [name for layer in live for name in one.hub(layer)]
         for layer in live:
             name, rank = one.names[layer][-1], of.ranks[layer]
+            name = of_each(name, "[0-9]+") if one.experts else name
             alpha = of.scales[layer] * (math.sqrt(rank) if adapter.rslora else rank)
             ranks |= {} if rank == adapter.rank else {name: rank}
             alphas |= {} if math.isclose(alpha, adapter.alpha) else {name: alpha}
-            before = f"base_model.model.{name}."
-            tensors[before + "lora_A.weight"] = np.ascontiguousarray(a[layer, :, :rank].T)
-            tensors[before + "lora_B.weight"] = np.ascontiguousarray(b[layer, :rank].T)
-            if norms is not None:
-                tensors[before + "lora_magnitude_vector"] = np.ascontiguousarray(norms[layer], np.float32)
+            for expert, each in enumerate(one.hub(layer)):
+                before = f"base_model.model.{each}."
+                tensors[before + "lora_A.weight"] = np.ascontiguousarray(a[layer, expert, :, :rank].T)
+                tensors[before + "lora_B.weight"] = np.ascontiguousarray(b[layer, expert, :rank].T)
+                if norms is not None:
+                    tensors[before + "lora_magnitude_vector"] = np.ascontiguousarray(norms[layer], np.float32)
     config = {
         "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "r": adapter.rank,
         "lora_alpha": adapter.alpha, "lora_dropout": adapter.dropout, "target_modules": targets, "bias": "none",

@@ -7,7 +7,7 @@ import jax
 from etils import epath
 
 from mtjax.errors import InputError, note
-from mtjax.model.adapters import linear_maps
+from mtjax.model.adapters.base import chosen_maps
 from mtjax.model.language_model import make_language_model, without_adapter
 from mtjax.training.checkpoint import Checkpoints, read_about, read_state, saved_steps
 from mtjax.types import LanguageModel, Params
@@ -42,8 +42,8 @@ def _same(adapter: Any, other: Any, model: LanguageModel) -> bool:
     """Whether two adapters compute the same function of the same leaves."""
     if type(adapter) is not type(other):
         return False
-    maps = linear_maps(make_language_model(dataclasses.replace(model.config, adapter=None)))
-    one, two = adapter.chosen(maps), other.chosen(maps)
+    plain = make_language_model(dataclasses.replace(model.config, adapter=None))
+    one, two = (chosen_maps(plain, each)[0] for each in (adapter, other))
     return one == two and all(adapter.axes(of) == other.axes(of) for of in one.values())
 
 

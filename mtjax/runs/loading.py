@@ -74,7 +74,7 @@ def load_any(
     refuse_address("model", name)
     folder = pathlib.Path(name).expanduser()
     if is_run(folder):
-        shape, own, end_ids = _describe(str(folder))
+        shape, own, end_ids = describe(str(folder))
         its_tokenizer, end_ids = _with_end_ids(tokenizer, own, end_ids)
         model, params, taken = _read_run(folder, shape, mesh, dtype, step, None if tokenizer else its_tokenizer)
         loaded = Loaded(model, params, its_tokenizer, end_ids, taken)
@@ -123,14 +123,17 @@ def is_run(name: str | pathlib.Path) -> bool:
     return (folder / "config.py").is_file() and not (folder / "config.json").is_file()
 
 
-def _describe(name: str) -> tuple[DecoderConfig, str, tuple[int, ...]]:
-    """Shape, tokenizer and end ids of a model by name; a run that started from another model takes them from there."""
+def describe(name: str) -> tuple[DecoderConfig, str, tuple[int, ...]]:
+    """Shape, tokenizer and end ids of a model by name; a run that started from another model takes them from there.
+
+    Weights are not read. InputError as `load_any`.
+    """
     folder = pathlib.Path(name).expanduser()
     if not is_run(folder):
         return catalog.model_config(name), catalog.tokenizer_of(name), catalog.end_ids(name)
     config = settings.read_run(folder)
     if config.init_from is not None:
-        shape, own, end_ids = _describe(config.init_from)
+        shape, own, end_ids = describe(config.init_from)
         shape = dataclasses.replace(shape, dtype=config.model.dtype, adapter=config.model.adapter)
         return shape, config.data.tokenizer or own, end_ids
     if not config.data.tokenizer:
@@ -153,7 +156,7 @@ def _weights(name: str, mesh: Mesh | None, dtype: Any, storage: Storage) -> tupl
     folder = pathlib.Path(name).expanduser()
     if not is_run(folder):
         return catalog.load_model(name, mesh=mesh, dtype=dtype, storage=storage)
-    return _read_run(folder, _describe(name)[0], mesh, dtype, None, None)[:2]
+    return _read_run(folder, describe(name)[0], mesh, dtype, None, None)[:2]
 
 
 def _read_run(

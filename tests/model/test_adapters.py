@@ -17,6 +17,7 @@ from mtjax.model.adapters import ADAPTERS, linear_maps
 from mtjax.model.adapters.lora import Lora
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model, without_adapter
+from mtjax.model.mixture import Mixture
 
 SMALL = DecoderConfig(
     vocab_size=16, width=8, layers=5, heads=2, kv_heads=1, head_dim=4, mlp_width=12, qkv_bias=True, init_scale=0.3
@@ -24,6 +25,7 @@ SMALL = DecoderConfig(
 BASE = make_language_model(SMALL)
 TOKENS = jnp.arange(12).reshape(2, 6) * 5 % 16
 SEGMENTS = jnp.asarray([[1, 1, 1, 1, 2, 2], [1, 1, 1, 1, 1, 0]])
+PART = "model.layers.0.mlp.experts"
 FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures" / "peft"
 
 
@@ -159,6 +161,66 @@ def test_targets_are_names_or_patterns_of_either_house():
     assert paths(r"mlp\..*") == paths("gate_proj", "up_proj", "down") == {"mlp.gate", "mlp.up", "mlp.down"}
     assert paths() == paths("all-linear") == paths(".*")
     assert len(paths()) == 7
+
+
+def test_experts_are_adapted_where_they_are_named():
+    """In layers that have them, in PEFT's names of each expert, and merged like other matrices."""
+    config = dataclasses.replace(SMALL, layers=2, mixture=Mixture(3, 2, 6, dense_layers=(0,)), qkv_bias=False)
+    config = dataclasses.replace(config, qk_norm=True)  # a Qwen3-MoE
+    plain = make_language_model(config)
+    assert not any("experts" in path for path in Lora().chosen(linear_maps(plain)))
+    model = adapted(Lora(rank=2, targets=("q_proj", "down_proj", r"experts\.gate", "up")), config)
+    params = moved(jax.jit(model.init)(jax.random.key(0)))
+    assert params["adapter"]["layers"]["block_1"]["experts"]["down"]["a"].shape == (1, 3, 6, 2)
+    assert set(params["adapter"]["layers"]["block_1"]["experts"]) == {"gate", "up", "down"}
+    assert set(params["adapter"]["layers"]["block_0"]["mlp"]) == {"up", "down"}
+    hidden = jax.jit(model.hidden)(params, TOKENS, SEGMENTS)
+    _, weights = without_adapter(model, params)
+    np.testing.assert_allclose(jax.jit(plain.hidden)(weights, TOKENS, SEGMENTS), hidden, atol=1e-5)
+    with pytest.raises(InputError, match=r"layers.0.mlp.up_proj is adapted, and peft 0.21 .* merged, or leave"):
+        peft.save_adapter(".", model, params, "base")
+    for wrong in ({"dora": True}, {"dropout": 0.1}):
+        with pytest.raises(InputError, match=f"is of experts, which {next(iter(wrong))} does not work with"):
+            adapted(Lora(targets=("experts.*",), **wrong), config)
+
+
+def test_experts_are_read_in_both_layouts_of_peft(tmp_path):
+    """A tensor for each expert comes back; one for all (A `[E r, I]`, B `[O, r E]`, gate and up as one) is the same."""
+    from safetensors.numpy import load_file, save_file
+
+    mixture = Mixture(3, 2, 6)
+    config = dataclasses.replace(SMALL, layers=1, mixture=mixture, qkv_bias=False, qk_norm=True)
+    plain, model = make_language_model(config), adapted(Lora(rank=2, alpha=3.0, targets=("experts.*",)), config)
+    params = moved(jax.jit(model.init)(jax.random.key(0)))
+    peft.save_adapter(tmp_path, model, params, "base")
+    written = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert written["target_modules"] == ["gate_proj", "up_proj", "down_proj"]
+    again, same = peft.load_adapter(tmp_path, plain, params["base"])
+    assert again.config.adapter.targets == ("experts.gate", "experts.up", "experts.down")
+    jax.tree.map(np.testing.assert_array_equal, same["adapter"], params["adapter"])
+
+    kept = load_file(tmp_path / "adapter_model.safetensors")
+    one = lambda side, leaf: [kept[f"base_model.model.{PART}.{e}.{side}_proj.lora_{leaf}.weight"] for e in range(3)]
+    joined = lambda parts: np.moveaxis(np.stack(parts), 0, -1).reshape(parts[0].shape[0], -1)
+    both = [
+        np.concatenate([np.pad(g, [(0, 0), (0, 2)]), np.pad(u, [(0, 0), (2, 0)])])
+        for g, u in zip(one("gate", "B"), one("up", "B"), strict=True)
+    ]
+    a = np.concatenate([np.concatenate(pair) for pair in zip(one("gate", "A"), one("up", "A"), strict=True)])
+    fused = {f"base_model.model.{PART}.base_layer.lora_A.weight": a}
+    fused |= {f"base_model.model.{PART}.base_layer.lora_B.weight": joined(both)}
+    fused |= {f"base_model.model.{PART}.lora_A.weight": np.concatenate(one("down", "A"))}
+    fused |= {f"base_model.model.{PART}.lora_B.weight": joined(one("down", "B"))}
+    save_file(fused, tmp_path / "adapter_model.safetensors")
+    patterns = {"rank_pattern": {".*gate_up_proj": 4}, "alpha_pattern": {".*gate_up_proj": 6.0}}
+    more = patterns | {"target_modules": [], "target_parameters": ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(written | more))
+    other, loaded = peft.load_adapter(tmp_path, plain, params["base"])
+    weights, wanted = without_adapter(other, loaded)[1], without_adapter(model, params)[1]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), weights, wanted)
+    save_file(fused | {f"base_model.model.{PART}.lora_A.weight": a}, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(InputError, match=r"experts.lora_A.weight' and lora_B are \[12, 8\] and \[8, 6\]; expected"):
+        peft.load_adapter(tmp_path, plain, params["base"])
 
 
 @pytest.mark.parametrize("kind", ["rslora", "dora"])

@@ -70,6 +70,23 @@ def test_each_part_is_on_its_device_before_the_next_is_read(tmp_path, monkeypatc
     jax.tree.map(np.testing.assert_array_equal, placed, params)
 
 
+@pytest.mark.parametrize("spec", [None, MeshSpec(fsdp=2, tensor=2, data=2)])
+def test_of_large_parameters_the_host_reads_some_layers_at_a_time(spec, tmp_path, monkeypatch):
+    """With room for two layers of the widest parameter: no more is read at once, and the numbers are the same."""
+    model, params = small()
+    huggingface.save(tmp_path / "m", model, params)
+    mesh = None if spec is None else make_mesh(spec)
+    wanted = huggingface.load(tmp_path / "m", mesh=mesh, storage="bfloat16")[1]
+    most, read, largest = 2 * 4 * 16 * 24 // (1 if spec is None else 4), tensors._read_layers, []
+    monkeypatch.setattr(tensors, "AT_ONCE", most)
+    monkeypatch.setattr(tensors, "_read_layers", lambda *given: largest.append((out := read(*given)).nbytes) or out)
+    found = huggingface.load(tmp_path / "m", mesh=mesh, storage="bfloat16")[1]
+    chex.assert_trees_all_equal(found, wanted)
+    chex.assert_trees_all_equal_shapes_and_dtypes(found, wanted)
+    assert jax.tree.map(lambda x: x.sharding, found) == jax.tree.map(lambda x: x.sharding, wanted)
+    assert max(largest) == max(most, found["embed"]["embedding"].addressable_shards[0].data.size * 4)
+
+
 def test_bytes_are_equal_after_load_and_save_in_both_types(tmp_path):
     model, params = small()
     for dtype in ("float32", "bfloat16"):

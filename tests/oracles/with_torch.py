@@ -1,9 +1,11 @@
 """Run by another interpreter, with torch and transformers but without jax: random checkpoints and what torch computes.
 
 `make FOLDER FAMILY SEED` writes a random checkpoint of a family, the logits on fixed tokens and the gradient of their
-mean loss; `logits FOLDER` writes the logits of a checkpoint that somebody else saved. See `test_transformers.py`.
+mean loss; `logits FOLDER` writes the logits of a checkpoint or adapter that somebody else saved, and `serve` those of
+the folders on standard input. See `test_transformers.py` and `test_round_trips.py`.
 """
 
+import json
 import pathlib
 import random
 import sys
@@ -128,7 +130,14 @@ def make(folder, family, seed):
 
 
 def logits(folder):
-    model = AutoModelForCausalLM.from_pretrained(folder, **EAGER, dtype=torch.float32).eval()
+    """Of a checkpoint, or of a PEFT adapter on its base."""
+    adapter = pathlib.Path(folder, "adapter_config.json")
+    base = json.loads(adapter.read_text())["base_model_name_or_path"] if adapter.is_file() else folder
+    model = AutoModelForCausalLM.from_pretrained(base, **EAGER, dtype=torch.float32).eval()
+    if adapter.is_file():
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, folder).eval()
     np.savez(f"{folder}.npz", logits=model(tokens()).logits.detach().numpy())
 
 
@@ -140,6 +149,13 @@ if __name__ == "__main__":
                 target = pathlib.Path(rest[0]) / f"{family}_{seed}"
                 target.mkdir(parents=True, exist_ok=True)
                 make(target, family, seed)
-    else:
+    elif command == "logits":
         for folder in rest:
             logits(folder)
+    else:  # serve: a folder a line, answered when its logits are written
+        for line in sys.stdin:
+            try:
+                logits(line.strip())
+                print("done", flush=True)
+            except Exception as error:
+                print(repr(error)[:2000].replace("\n", " "), flush=True)

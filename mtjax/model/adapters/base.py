@@ -5,7 +5,6 @@ paths of the linear maps that they belong to. For a forward pass they are put be
 (`linear`) finds its own: a family of models needs no code for adapters.
 """
 
-import contextlib
 import contextvars
 import functools
 import operator
@@ -16,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from mtjax.model.adapters.names import hub_names, names_of, of_each
 from mtjax.registry import Registry
 from mtjax.types import LanguageModel, Params, Routing
 
@@ -27,23 +27,38 @@ ADAPTERS = Registry("adapter", requires=("chosen", "init", "axes", "ready", "app
 
 
 class Linear(NamedTuple):
-    """One linear map of a model, in all layers: its matrix `[*inputs, *outputs]`, behind an axis of layers if any."""
+    """One linear map of a model, in all layers: its matrix `[*inputs, *outputs]`, behind axes of layers and experts."""
 
     path: tuple[str, ...]  # of its module in the parameter tree, such as ("layers", "attention", "query")
     shape: tuple[int, ...]  # of its kernel
     axes: tuple[str | None, ...]  # the names of these axes
     inputs: int  # how many of them are inputs
     names: tuple[tuple[str, ...], ...]  # what its matrix is called, layer by layer; see `names_of`
+    numbers: tuple[int, ...] = (0,)  # of its layers in the model
 
     @property
     def stacked(self) -> int:
-        """How many leading axes count layers: 0 or 1."""
-        return len(self.shape) - self.inputs - self.outputs
+        """How many leading axes count layers and experts: 0 to 2."""
+        return self.axes.count("layers") + self.axes.count("experts")
 
     @property
-    def outputs(self) -> int:
-        """How many of its axes are outputs."""
-        return len(self.axes) - self.inputs - self.axes.count("layers")
+    def experts(self) -> int:
+        """How many experts of a mixture have such a map; 0 for one outside of a mixture."""
+        return self.shape[self.axes.index("experts")] if "experts" in self.axes else 0
+
+    @property
+    def kernel(self) -> tuple[str, ...]:
+        """The path of its matrix; the matrices of experts are leaves of one module."""
+        return self.path if self.experts else (*self.path, "kernel")
+
+    def beside(self, adapter: str) -> tuple[str, ...]:
+        """The path, beside the matrix, at which a forward pass finds what an adapter has for it."""
+        return (*self.path[:-1], f"{self.path[-1]}_{adapter}") if self.experts else (*self.path, adapter)
+
+    def hub(self, layer: int) -> list[str]:
+        """The names of its matrices of one layer in files of PEFT: one, or one for each expert."""
+        name = self.names[layer][-1]
+        return [of_each(name, number) for number in range(self.experts)] or [name]
 
     @property
     def layers(self) -> int:
@@ -59,6 +74,8 @@ class Adapter(Protocol):
     """
 
     base_dtype: Literal["float32", "bfloat16"]  # type of the parameters of the model below
+    # An adapter that may be put on the experts of a mixture has, too, `split(leaf, into, out)`: the axis names of a
+    # leaf of one expert, from those of its inputs and outputs.
 
     def chosen(self, maps: list[Linear]) -> dict[tuple[str, ...], Any]:
         """Which linear maps are adapted, by path; InputError for settings that fit none."""
@@ -100,12 +117,25 @@ def linear(module: Any, x: Float[Array, "*N I"], kernel: Float[Array, "I O"]) ->
     """
     if (found := _FOUND.get()) is not None:
         found[tuple(module.path)] = len(module.inputs), len(module.outputs)
-    y = x @ kernel.astype(x.dtype)
     own = module.variables.get("params", {})
-    for name in ADAPTERS:
-        if name in own:
-            y = ADAPTERS[name].apply(own[name], x, y, kernel)
+    return product(x, {"kernel": kernel, **{name: own[name] for name in ADAPTERS if name in own}})
+
+
+def product(x: Float[Array, "*N I"], own: Mapping[str, Any]) -> Float[Array, "*N O"]:
+    """`x @ kernel`, and what adapters make of it; `own` has the kernel and, by name, the leaves of each adapter."""
+    y = x @ own["kernel"].astype(x.dtype)
+    for name in own.keys() - {"kernel"}:
+        y = ADAPTERS[name].apply(own[name], x, y, own["kernel"])
     return y
+
+
+def of_experts(module: Any, kernels: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The stacked kernels of a mixture, each as `product` takes them, with leaves of all experts."""
+    if (found := _FOUND.get()) is not None:
+        found.update({(*module.path, name): (1, 1) for name in kernels})
+    own = module.variables.get("params", {})
+    beside = lambda side: {name: own[f"{side}_{name}"] for name in ADAPTERS if f"{side}_{name}" in own}
+    return {side: {"kernel": kernel, **beside(side)} for side, kernel in kernels.items()}
 
 
 def linear_maps(model: LanguageModel) -> list[Linear]:
@@ -119,33 +149,21 @@ def linear_maps(model: LanguageModel) -> list[Linear]:
     hub = hub_names(model.config)
     maps = []
     for path, (inputs, _) in found.items():
-        shape, axes = at(shapes, path)["kernel"].shape, at(model.axes, path)["kernel"]
-        layers = shape[0] if axes[0] == "layers" else 1
-        maps.append(Linear(path, shape, axes, inputs, tuple(names_of(path, hub, layer) for layer in range(layers))))
+        own, axes = at(shapes, path), at(model.axes, path)
+        shape, axes = (own["kernel"].shape, axes["kernel"]) if isinstance(own, Mapping) else (own.shape, axes)
+        first, step = 0, 1
+        if path[0] == "layers" and path[1].startswith("block_"):  # every so-manieth layer
+            first, step = int(path[1].removeprefix("block_")), len(model.config.blocks)
+        numbers = tuple(first + step * place for place in range(shape[0] if axes[0] == "layers" else 1))
+        names = tuple(names_of(path, hub, number) for number in numbers)
+        maps.append(Linear(path, shape, axes, inputs, names, numbers))
     return maps
 
 
-def names_of(path: tuple[str, ...], hub: Mapping[tuple[str, ...], str], layer: int) -> tuple[str, ...]:
-    """What a linear map of one layer is called: as here, and as on the hub if a family has it.
-
-    >>> names_of(("layers", "mlp", "up"), {("layers", "mlp", "up"): "model.layers.{}.mlp.up_proj"}, 3)
-    ('layers.3.mlp.up', 'model.layers.3.mlp.up_proj')
-    """
-    ours = ".".join(f"layers.{layer}" if part == "layers" else part for part in path)
-    return (ours, hub[path].format(layer)) if path in hub else (ours,)
-
-
-def hub_names(config: Any) -> dict[tuple[str, ...], str]:
-    """The name of each linear map on the hub by its path here, `{}` for the layer; empty where no family has it."""
-    from mtjax.errors import InputError
-    from mtjax.model.families import FAMILIES, family_of  # which import the decoder, which imports this
-
-    with contextlib.suppress(InputError):
-        table = [entry for entry in FAMILIES[family_of(config)].table(config) if entry.path[-1] == "kernel"]
-        names = [entry.name for entry in table]  # a tensor that holds several matrices names none of them
-        own = (entry for entry in table if names.count(entry.name) == 1)
-        return {entry.path[:-1]: entry.name.removesuffix(".weight") for entry in own}
-    return {}
+def chosen_maps(model: LanguageModel, adapter: Any) -> tuple[dict[tuple[str, ...], Any], dict[tuple[str, ...], Linear]]:
+    """What `adapter.chosen` gives for a model without an adapter, and the linear maps that it is offered, by path."""
+    maps = [one for one in linear_maps(model) if not one.experts or hasattr(adapter, "split")]
+    return adapter.chosen(maps), {one.path: one for one in maps}
 
 
 def at(tree: Any, path: tuple[str, ...]) -> Any:
@@ -176,14 +194,15 @@ def adapt(model: LanguageModel, adapter: Any, config: Any) -> LanguageModel:
     Raises InputError for settings of the adapter that do not fit the model.
     """
     name = ADAPTERS.name_of(adapter)
-    chosen = adapter.chosen(linear_maps(model))
+    chosen, maps = chosen_maps(model, adapter)
 
     def complete(key: PRNGKeyArray, params: Params) -> Params:
         if "adapter" in params:
             return params
         key, leaves = jax.random.fold_in(key, 1), {}
-        for number, (path, of, part) in enumerate(walk(params["base"], chosen)):
-            leaves[path] = adapter.init(jax.random.fold_in(key, number), of, part["kernel"])
+        for number, (path, of) in enumerate(chosen.items()):
+            kernel = at(params["base"], maps[path].kernel)
+            leaves[path] = adapter.init(jax.random.fold_in(key, number), of, kernel)
         return {**params, "adapter": put({}, leaves)}
 
     def init(key: PRNGKeyArray) -> Params:
@@ -195,7 +214,7 @@ def adapt(model: LanguageModel, adapter: Any, config: Any) -> LanguageModel:
         ready = {}
         for number, (path, of, leaves) in enumerate(walk(params["adapter"], chosen)):
             key = None if noise is None else jax.random.fold_in(noise, number)
-            ready[*path, str(name)] = adapter.ready(of, leaves, key)
+            ready[maps[path].beside(str(name))] = adapter.ready(of, leaves, key)
         return put(params["base"], ready)
 
     def hidden(params: Params, tokens: Int[Array, "B T"], segments: Int[Array, "B T"]) -> Float[Array, "B T D"]:
@@ -225,12 +244,12 @@ def merged(model: LanguageModel, plain: LanguageModel, params: Params) -> Params
     In float32, placed like those of the base. Formula and cost are those of the adapter's `merge`.
     """
     adapter: Any = model.config.adapter
-    chosen = adapter.chosen(linear_maps(plain))
+    chosen, maps = chosen_maps(plain, adapter)
 
     def merge(params: Params) -> Params:
         wide = jax.tree.map(lambda x: x.astype(jnp.float32), params["base"])
         kernels = {
-            (*path, "kernel"): adapter.merge(of, leaves, at(wide, path)["kernel"])
+            maps[path].kernel: adapter.merge(of, leaves, at(wide, maps[path].kernel))
             for path, of, leaves in walk(params["adapter"], chosen)
         }
         return put(wide, kernels)

@@ -52,7 +52,8 @@ class Lora:
     alpha: Annotated[float, Gt(0), Lt(math.inf)] = 32.0  # Scale, before it is divided by the rank (or its root).
     targets: tuple[str, ...] = ()
     """Which matrices, by name or regular expression, such as `q_proj`, `attention.query` or `mlp\\..*`; a name may
-    leave out its first parts. Empty takes every linear matrix of the blocks."""
+    leave out its first parts. Empty takes every linear matrix of the blocks; those of the experts of a mixture only if
+    they are named (`experts.*`)."""
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0  # Share of the inputs of A that is dropped in training.
     rslora: bool = False  # Divide `alpha` by the root of the rank.
     dora: bool = False  # Train the norm of each output's weights apart.
@@ -94,21 +95,27 @@ class Lora:
                 raise InputError(
                     f"model.adapter: {pattern!r} fits no matrix that can be adapted; this model has {listed(maps)}"
                 )
-        depth = max((one.layers for one in maps), default=0)
+        depth = max((one.numbers[-1] + 1 for one in maps), default=0)
         if beyond := [layer for layer in self.layers if layer >= depth]:
             raise InputError(f"model.adapter.layers={beyond[0]}: the model has layers 0 to {depth - 1}")
         found = {}
         for one in maps:
-            each = [self._in_layer(layer, names) for layer, names in enumerate(one.names)]
+            in_layers = zip(one.numbers, one.names, strict=True)
+            each = [self._in_layer(layer, names, one.experts > 0) for layer, names in in_layers]
             if any(rank for rank, _ in each):
                 found[one.path] = Chosen(one, *zip(*each, strict=True))
+        if (self.dora or self.dropout) and (experts := [path for path, of in found.items() if of.map.experts]):
+            raise InputError(
+                f"model.adapter: {'.'.join(experts[0])} is of experts, which {'dora' if self.dora else 'dropout'} does "
+                "not work with, in PEFT neither: set it to its default, or choose other targets"
+            )
         if not found:
             raise InputError(f"model.adapter: no matrix is left to adapt; this model has {listed(maps)}")
         return found
 
-    def _in_layer(self, layer: int, names: tuple[str, ...]) -> tuple[int, float]:
+    def _in_layer(self, layer: int, names: tuple[str, ...], of_experts: bool) -> tuple[int, float]:
         """Rank and scale of a matrix in a layer; rank 0 where it is not adapted."""
-        if self.targets and not any(fits(pattern, names) for pattern in self.targets):
+        if not (any(fits(pattern, names) for pattern in self.targets) if self.targets else not of_experts):
             return 0, 0.0
         if self.layers and layer not in self.layers:
             return 0, 0.0
@@ -134,8 +141,13 @@ class Lora:
         one = of.map
         lead, rest = one.axes[: one.stacked], one.axes[one.stacked :]
         into, out = rest[: one.inputs], rest[one.inputs :]
-        axes = {"a": (*lead, *into, None), "b": (*lead, None, *out)}
+        axes = {leaf: (*lead, *self.split(leaf, into, out)) for leaf in "ab"}
         return axes | ({"scale": (*lead, *out)} if self.dora else {})
+
+    @staticmethod
+    def split(leaf: str, into: tuple[str | None, ...], out: tuple[str | None, ...]) -> tuple[str | None, ...]:
+        """Axis names of "a" or "b" of one layer and expert."""
+        return (*into, None) if leaf == "a" else (None, *out)
 
     def ready(self, of: Chosen, leaves: Leaves, key: PRNGKeyArray | None) -> Leaves:
         """B times its scale, and what drops inputs out."""
@@ -186,7 +198,8 @@ class Lora:
 def listed(maps: list[Linear]) -> str:
     """The names of linear maps without their layer, as here and as on the hub."""
     last = lambda name: re.sub(r"^.*\.\d+\.", "", name)
-    return ", ".join(dict.fromkeys(" = ".join(map(last, one.names[0])) for one in maps))
+    ends = (dict.fromkeys((one.names[0][0], one.names[0][-1])) for one in maps)
+    return ", ".join(dict.fromkeys(" = ".join(map(last, names)) for names in ends))
 
 
 def fits(pattern: str, names: tuple[str, ...]) -> bool:

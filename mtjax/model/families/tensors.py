@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
@@ -22,6 +23,7 @@ from mtjax.model.families.tables import HEAD, Entry
 from mtjax.types import LanguageModel, Params
 
 FLOATS = ("F64", "F32", "F16", "BF16")
+AT_ONCE = 2**26  # bytes, in float32, of the layers that the host reads before it hands them to a device
 PACKED = (".qweight", ".qzeros", ".scales", ".weight_packed", ".weight_scale", ".weight_scale_inv", ".absmax", ".SCB")
 """Ends of tensor names that only quantised checkpoints have."""
 ROWS = 4096  # of two matrices, compared at a time
@@ -102,6 +104,26 @@ def equal_tensors(one: Any, other: Any) -> bool:
     return all(np.array_equal(np.asarray(a, np.float32), np.asarray(b, np.float32)) for a, b in pairs)
 
 
+def check_tensors(
+    model: LanguageModel, table: Sequence[Entry], tensors: Mapping[str, Any], where: str
+) -> tuple[Params, list[dict[tuple[int, ...], str]]]:
+    """The shapes of the parameters, and for each entry of the table its tensors by index; nothing is read.
+
+    Raises InputError for a missing, unknown or misshapen tensor, and for one that is not a float.
+    """
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    by_entry = [entry.names(_at(shapes, entry.path).shape) for entry in table]
+    check_names(set(tensors), {name for names in by_entry for name in names.values()}, model.config.layers, where)
+    wanted: dict[str, list[int]] = {}  # shape of each tensor: the rows of all entries that are parts of it
+    for entry, names in zip(table, by_entry, strict=True):
+        own, *rest = hub_shape(_own(shapes, entry), entry.inputs)
+        for name in names.values():
+            wanted[name] = [wanted[name][0] + own if name in wanted else own, *rest]
+    for name, shape in wanted.items():
+        _check(tensors[name], shape, f"{where}: '{name}'")
+    return shapes, by_entry
+
+
 def read_params(
     model: LanguageModel,
     table: Sequence[Entry],
@@ -110,7 +132,7 @@ def read_params(
     where: str,
     storage: str = "float32",
 ) -> Params:
-    """The parameter tree, of type `storage`; the host never holds more than one device's part of one parameter.
+    """The parameter tree, of type `storage`; beside it, the host holds one tensor or `AT_ONCE` bytes of them at a time.
 
     Args:
         model: gives shapes and axes; its parameters are not initialised.
@@ -122,12 +144,7 @@ def read_params(
     Raises InputError for a missing, unknown or misshapen tensor, one that is not a float, or a mesh that does not
     divide the model.
     """
-    shapes = jax.eval_shape(model.init, jax.random.key(0))
-    by_entry = [entry.names(_at(shapes, entry.path).shape) for entry in table]
-    check_names(set(tensors), {name for names in by_entry for name in names.values()}, model.config.layers, where)
-    rows = Counter[str]()  # of each tensor, by the entries that are parts of it
-    for entry, names in zip(table, by_entry, strict=True):
-        rows.update(dict.fromkeys(names.values(), hub_shape(_own(shapes, entry), entry.inputs)[0]))
+    shapes, by_entry = check_tensors(model, table, tensors, where)
     places = jax.tree.map(lambda _: SingleDeviceSharding(jax.local_devices()[0]), shapes)
     if mesh is not None:
         places = shardings(model.axes, mesh)
@@ -135,10 +152,10 @@ def read_params(
     done = Counter[str]()
     for entry, names in zip(table, by_entry, strict=True):
         shape, place = _at(shapes, entry.path).shape, _at(places, entry.path)
-        source, (own, *rest) = {}, hub_shape(_own(shapes, entry), entry.inputs)
+        source, own = {}, hub_shape(_own(shapes, entry), entry.inputs)[0]
         for at, name in names.items():
-            _check(tensors[name], [rows[name], *rest], f"{where}: '{name}'")
-            part = tensors[name] if rows[name] == own else Rows(tensors[name], done[name], own)
+            whole = tensors[name].get_shape()[0] == own
+            part = tensors[name] if whole else Rows(tensors[name], done[name], own)
             source[at] = (f"{where}: '{name}'", part)
             done[name] += own
         try:
@@ -153,13 +170,32 @@ def read_params(
         read = functools.partial(_read_layers, source, shape, entry.inputs)
         # Not make_array_from_callback, which reads the parts of all devices before it hands over the first.
         indices = place.addressable_devices_indices_map(shape)
-        on_devices = [
-            jax.block_until_ready(jax.device_put(read(index).astype(storage), device))
-            for device, index in indices.items()
-        ]
+        stacked = len(next(iter(names)))
+        on_devices = [_put(read, shape, index, device, storage, stacked) for device, index in indices.items()]
         inner = functools.reduce(lambda tree, key: tree.setdefault(key, {}), entry.path[:-1], params)
         inner[entry.path[-1]] = jax.make_array_from_single_device_arrays(shape, place, on_devices)
     return params
+
+
+def _put(read: Any, shape: Any, index: Any, device: Any, storage: str, stacked: int) -> jax.Array:
+    """The block at `index` of a parameter on a device; of a large one, `AT_ONCE` bytes of layers at a time."""
+    index = tuple(slice(*cut.indices(size)[:2]) for cut, size in zip(index, shape, strict=True))
+    sizes = tuple(cut.stop - cut.start for cut in index)
+    step = max(1, AT_ONCE // (4 * math.prod(sizes[1:]))) if stacked else sizes[0] if sizes else 0
+    if not sizes or step >= sizes[0]:
+        return jax.block_until_ready(jax.device_put(read(index).astype(storage), device))
+    whole = jnp.zeros(sizes, storage, device=device)
+    for start in range(0, sizes[0], step):
+        cut = slice(index[0].start + start, min(index[0].start + start + step, index[0].stop))
+        part = jax.device_put(read((cut, *index[1:])).astype(storage), device)
+        whole = jax.block_until_ready(_fill(whole, part, start))
+    return whole
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _fill(whole: Any, part: Any, start: Any) -> jax.Array:
+    """`whole`, in its own memory, with `part` in the rows from `start`."""
+    return jax.lax.dynamic_update_slice_in_dim(whole, part, start, axis=0)
 
 
 def _own(shapes: Any, entry: Entry) -> tuple[int, ...]:
