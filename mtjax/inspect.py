@@ -30,6 +30,7 @@ from mtjax.inspection.data_text import to_page, to_text
 from mtjax.inspection.data_view import DataView, fitting_task, view_data
 from mtjax.io.command_line import command, output_file, split_options
 from mtjax.io.files import write_text
+from mtjax.io.plain_snapshot import has_snapshot
 from mtjax.registry import plain_settings
 from mtjax.validation import PositiveInt, check_types
 
@@ -64,7 +65,7 @@ OF_A_FILE = ("task", "template", "source", "format", "columns", "sequence_length
 def tokenizer_of(name: str) -> Tokenizer:
     """The tokenizer of a model, run or config name; no weights are read."""
     folder = pathlib.Path(name).expanduser()
-    if (folder / "config.py").is_file():
+    if has_snapshot(folder):
         return _own_tokenizer(settings.read_run(folder))
     return load_tokenizer(name)
 
@@ -142,7 +143,7 @@ def main(words: list[str]) -> int:
     wanted, rest = split_options(InspectConfig, words[1:], "python -m mtjax.inspect FILE_OR_CONFIG")
     place = pathlib.Path(words[0]).expanduser()
     html = output_file("--html", wanted.html)
-    if (place / "config.py").is_file() or place.suffix == ".py":
+    if has_snapshot(place) or place.suffix == ".py":
         plain = InspectConfig()
         if given := [name for name in OF_A_FILE if getattr(wanted, name) != getattr(plain, name)]:
             raise InputError(f"--{given[0]} is for files; change the setting of the config, --data.{given[0]}=...")
