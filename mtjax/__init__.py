@@ -18,6 +18,11 @@ def _on_exception(kind: type[BaseException], error: BaseException, trace: object
     os._exit(130)  # ExitCode.INTERRUPTED; there is nothing to clean up yet
 
 
+def _on_ctrl_c(*_: object) -> None:
+    """The same, without an exception that would pass through compiled code which is being loaded, and crash there."""
+    _on_exception(KeyboardInterrupt, KeyboardInterrupt(), None)
+
+
 def _on_sigterm(*_: object) -> None:
     """One line for SIGTERM where a command does not handle it; the default is silent, and ignored in containers."""
     print("stopped  by SIGTERM; the same command starts again", file=sys.stderr, flush=True)
@@ -31,3 +36,5 @@ if sys.argv[:1] == ["-m"] and any(word.removeprefix("-m").startswith("mtjax.") f
 
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _on_sigterm)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _on_ctrl_c)  # until the command runs (`errors.entry_point`)

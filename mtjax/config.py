@@ -15,7 +15,7 @@ from mtjax.errors import InputError
 from mtjax.io.command_line import parse
 from mtjax.io.config_file import SNAPSHOT, as_kept, is_snapshot, module_at, read_module, same_class, snapshot
 from mtjax.io.hashing import check_seed
-from mtjax.io.plain_snapshot import read_snapshot, write_snapshot
+from mtjax.io.plain_snapshot import has_snapshot, read_snapshot, write_snapshot
 from mtjax.model.decoder import DecoderConfig
 from mtjax.objectives import OBJECTIVES
 from mtjax.objectives.mistake_tuning import MistakeTuning
@@ -176,7 +176,7 @@ def read_run(folder: str | pathlib.Path) -> Config:
         InputError: no such folder, a damaged snapshot, or one that needs code of others.
     """
     folder = pathlib.Path(folder).expanduser()
-    if not (folder / "config.py").is_file():
+    if not has_snapshot(folder):
         raise InputError(f"'{folder}' is not a run folder: it has no config.py")
     config = read_snapshot(folder)
     if not isinstance(config, Config):

@@ -5,8 +5,11 @@ import enum
 import errno
 import functools
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
+
+import mtjax
 
 
 class ExitCode(enum.IntEnum):
@@ -95,6 +98,8 @@ def entry_point(main: Callable[..., int | None]) -> Callable[..., int]:
 
     @functools.wraps(main)
     def run(*args: object, **kwargs: object) -> int:
+        if signal.getsignal(signal.SIGINT) is mtjax._on_ctrl_c:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             return int(main(*args, **kwargs) or ExitCode.DONE)
         except tuple(CODES) as error:

@@ -35,6 +35,7 @@ from mtjax.inspection.model_view import ModelView, view_model, view_run
 from mtjax.inspection.model_view import to_text as model_text
 from mtjax.io.command_line import command, output_file, split_options
 from mtjax.io.files import write_text
+from mtjax.io.plain_snapshot import has_snapshot
 from mtjax.model import catalog
 from mtjax.model.weights import OTHERS, not_a_folder
 from mtjax.registry import plain_settings
@@ -76,7 +77,7 @@ OF_A_FILE = ("task", "template", "source", "format", "columns", "sequence_length
 def tokenizer_of(name: str) -> Tokenizer:
     """The tokenizer of a model, run or config name; no weights are read."""
     folder = pathlib.Path(name).expanduser()
-    if (folder / "config.py").is_file():
+    if has_snapshot(folder):
         return _own_tokenizer(settings.read_run(folder))
     return load_tokenizer(name)
 
@@ -194,7 +195,7 @@ def main(words: list[str]) -> int:
         print()
     elif wanted.what == "model":
         raise InputError(f"--what=model: {words[0]!r} is not a model or run folder; leave the option out")
-    if (place / "config.py").is_file() or place.suffix == ".py":
+    if has_snapshot(place) or place.suffix == ".py":
         plain = InspectConfig()
         changed = [name for name in OF_A_FILE if getattr(wanted, name) != getattr(plain, name)]
         of_model = ("sequence_length",) if is_run(place) and wanted.what != "data" else ()

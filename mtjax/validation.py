@@ -33,7 +33,7 @@ class Address:
     """Mark of a setting that may be an address on an object store, such as `gs://bucket/run`; others may not."""
 
 
-STORES = re.compile(r"(gs|gcs|s3|s3a|r2|az|abfss?|adl|wasbs?|oss|hdfs|dbfs|file|hf|https?)://\S+$", re.IGNORECASE)
+STORES = re.compile(r"(gs|gcs|s3|s3a|r2|az|abfss?|adl|wasbs?|oss|hdfs|dbfs|file|hf|https?):/\S*$", re.IGNORECASE)
 CHECKPOINT_STORES = ("gs://", "s3://")  # where checkpoints can go
 
 WORDS = {int: "a whole number", float: "a number", str: "text in quotes", bool: "True or False", type(None): "None"}
@@ -70,10 +70,12 @@ def refuse_address(name: str, value: str) -> None:
     if not STORES.match(value) or last not in known or name.startswith("server."):
         return
     way_out = "copy it to this machine, or mount it, and name the folder"
-    if value.lower().startswith("file://"):
-        way_out = f"write it as a path: --{name}={value[7:]}"
-    elif name == "run_dir" and value.startswith(CHECKPOINT_STORES):
-        way_out = f"keep the run folder on this machine, and the checkpoints there: --checkpoint.folder={value}"
+    store, _, rest = value.partition(":")
+    address = f"{store}://{rest.lstrip('/')}"  # a mistyped `gs:/bucket` too
+    if store.lower() == "file":
+        way_out = f"write it as a path: --{name}=/{rest.lstrip('/')}"
+    elif name == "run_dir" and address.startswith(CHECKPOINT_STORES) and rest.strip("/"):
+        way_out = f"keep the run folder on this machine, and the checkpoints there: --checkpoint.folder={address}"
     raise InputError(f"{name}={value!r:.200}: expected a path on this machine, not an address; {way_out}")
 
 

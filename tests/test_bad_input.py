@@ -335,9 +335,17 @@ RUNS = {
         ["--model.layers=3"],
         "is of another model or optimizer",
     ),
-    "no snapshot": (lambda run: (run / "config.py").unlink(), [], "has checkpoints, but no config.py"),
+    "no snapshot": (
+        lambda run: [(run / "config.py").unlink(), (run / "checkpoints" / "2" / METADATA).unlink()],
+        [],
+        "has checkpoints, but no config.py",
+    ),
     "snapshot cut short, and no copy of it": (
-        lambda run: [cut(run / "config.py"), (run / "checkpoints" / "2" / METADATA).unlink()],
+        lambda run: [
+            cut(run / "config.py"),
+            (run / "snapshot.json").unlink(),
+            (run / "checkpoints" / "2" / METADATA).unlink(),
+        ],
         [],
         "the snapshot of the run is damaged",
     ),
@@ -446,7 +454,7 @@ def test_an_export_that_is_a_link_leaves_nothing_behind(tmp_path):
 @pytest.mark.parametrize("command", ["train", "generate", "mine", "inject"])
 def test_ctrl_c_while_a_command_is_imported_is_one_line(command, tmp_path):
     """The interrupt comes where jax is imported, which takes longest."""
-    (tmp_path / "jax.py").write_text("raise KeyboardInterrupt")
+    (tmp_path / "jax.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)")
     paths = os.pathsep.join([str(tmp_path), str(pathlib.Path(__file__).parents[1])])
     ask = [sys.executable, "-m", f"mtjax.{command}", "x"]
     done = subprocess.run(ask, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False)

@@ -141,6 +141,11 @@ DAMAGES = {
     "metrics: cut short": (lambda f: (f / "run" / "metrics.jsonl").write_text(""), None),
     "config: empty": (lambda f: (f / "run" / "config.py").write_bytes(b""), None),
     "config: zeros": (lambda f: (f / "run" / "config.py").write_bytes(bytes(300)), None),
+    "config: gone": (lambda f: (f / "run" / "config.py").unlink(), None),
+    "config: gone in both forms": (
+        lambda f: [(f / "run" / name).unlink() for name in ("config.py", "snapshot.json")],
+        None,
+    ),
     "config: a digit": (lambda f: replace(f / "run" / "config.py", "batch_size=4", "batch_size=5"), None),
     "shapes: empty": (lambda f: (f / "run" / "checkpoints" / "shapes.json").write_bytes(b""), None),
     "left over: temporary files": (lambda f: (f / "run" / ".config.py.0123abcd.tmp").write_text("x"), None),

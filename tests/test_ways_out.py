@@ -71,7 +71,17 @@ TRAIN = [  # what a user writes | what the message must name, and what then work
     ("data.source:x.jsonl", "data.source:jsonl --data.source.path=x.jsonl"),
     ("data.source:data/x.json", "data.source:jsonl --data.source.path=data/x.json"),
     ("--data.source=x.jsonl", "data.source:jsonl --data.source.path=x.jsonl"),
-    ("data.source:csv", "data.source:hub --data.source.path=folder"),
+    ("data.source:csv", "data.source:files --data.source.path=x.csv"),
+    ("data.source:parquet", "data.source:files --data.source.path=x.parquet"),
+    ("--eval_batch_size=4", "--batch_size=8"),
+    ("--gradient_accumulation=4", "--micro_batches=4"),
+    ("--resume=True", "--run_dir=runs/x"),
+    ("--simpo_gamma=0.5", "objective:simpo data.task:pair --objective.gamma=0.5"),
+    ("--pref_beta=0.1", f"{DPO} --objective.beta=0.1"),
+    ("--use_flash_attention_2=True", "--model.attention=auto"),
+    ("--model.max_position_embeddings=512", "--model.max_length=512"),
+    ("--patience=3", "early_stopping:early_stopping --early_stopping.patience=3"),
+    ("learning_rate=1e-3", "--optim.learning_rate=1e-3"),
     ("--dataset=x.jsonl", "data.source:jsonl --data.source.path=x.jsonl"),
     ("--train_file=x.jsonl", "data.source:jsonl --data.source.path=x.jsonl"),
     ("--eval_dataset=x.jsonl", "held_out:held_out held_out.source:jsonl --held_out.source.path=x.jsonl"),
@@ -125,7 +135,7 @@ def test_every_way_out_of_the_table_is_a_setting_of_a_command():
     words = {word for ways in foreign_names._table().values() for ours, _ in ways for word in ours.split()}
     words = {word for word in words if not word.isupper()}  # values, such as NAMES
     assert {re.split("[:=]", word.lstrip("-"))[0] for word in words} - names - parts <= {
-        *("held_out.every", "held_out.batches", "held_out.source.path", "data.source.path")
+        *("early_stopping.patience", "held_out.every", "held_out.batches", "held_out.source.path", "data.source.path")
     }
 
 
@@ -148,7 +158,15 @@ def test_mine_names_our_word_for_a_foreign_one_and_it_works(words, works):
     parse(options, works.split(), "mine")
 
 
-@pytest.mark.parametrize("words", ["--push_to_hub=True", "--use_ema=True", "--load_best_model_at_end=True"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--push_to_hub=True",
+        "--temperature=0.7",
+        "--use_ema=True",
+        "--load_best_model_at_end=True",
+    ],
+)
 def test_nothing_is_suggested_where_nothing_is_like_it(words):
     with pytest.raises(InputError, match=f"^unknown setting {words.split('=')[0]}; --help lists all$"):
         config.load(TINY, words.split())

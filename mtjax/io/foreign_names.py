@@ -20,9 +20,11 @@ _SETTINGS = """
 gradient_clip_val grad_clip_norm max_norm
 --steps <- epochs num_epochs num_train_epochs max_epochs n_epochs | a number of updates, not epochs
 --steps <- max_steps num_steps num_train_steps train_steps total_steps max_iters n_steps iters iterations
+--batch_size <- eval_batch_size per_device_eval_batch_size | held-out data has the same
 --batch_size <- per_device_train_batch_size train_batch_size per_device_batch_size global_batch_size bs batch \
 total_batch_size micro_batch_size | rows of an update over all devices and micro-batches
---micro_batches <- gradient_accumulation_steps grad_accum grad_accumulation accumulation_steps accumulate_grad_batches
+--micro_batches <- gradient_accumulation gradient_accumulation_steps grad_accum grad_accumulation \
+accumulation_steps accumulate_grad_batches
 --data.sequence_length <- max_seq_length max_seq_len max_length seq_len seq_length block_size max_target_length \
 context_length cutoff_len model_max_length sequence_len train_seq_len
 --data.sequence_length <- max_prompt_length | of prompt and answer together
@@ -30,16 +32,19 @@ context_length cutoff_len model_max_length sequence_len train_seq_len
 --data.tokenizer <- tokenizer tokenizer_name tokenizer_name_or_path tokenizer_path
 --data.truncation <- truncation truncation_mode truncation_side
 data.source:jsonl --data.source.path=FILE <- dataset dataset_name dataset_path train_dataset train_file \
-train_files data_path data_files dataset_name_or_path train_data data data.path data.file data.files
+train_files data_path data_files dataset_name_or_path train_data data data.path data.file data.files \
+data.dataset | or data.source:hub --data.source.path=OWNER/NAME
 held_out:held_out held_out.source:jsonl --held_out.source.path=FILE <- eval_dataset eval_file \
 validation_file val_data eval_data validation_dataset held_out.path held_out.file
 --held_out.every <- eval_steps eval_interval eval_every eval_freq val_check_interval eval_strategy \
 evaluation_strategy
+early_stopping:early_stopping --early_stopping.patience=NUMBER <- patience early_stopping_patience
 --held_out.batches <- eval_iters eval_batches max_eval_batches limit_val_batches
 --checkpoint.every <- save_steps save_every save_interval checkpoint_period save_freq ckpt_every save_strategy
 --checkpoint.keep <- save_total_limit keep_last max_to_keep max_checkpoints keep_checkpoints
 --checkpoint.folder <- checkpoint_dir ckpt_dir checkpoint_path
---run_dir <- output_dir output_folder out_dir save_dir logging_dir base_output_directory resume_from_checkpoint \
+--run_dir <- resume resume_from resume_training resume_from_checkpoint | the same command with the same folder goes on
+--run_dir <- output_dir output_folder out_dir save_dir logging_dir base_output_directory \
 run_name save_path log_dir
 --overwrite <- overwrite_output_dir
 --init_from <- model model_name model_name_or_path pretrained pretrained_model_name_or_path base_model model_id \
@@ -47,17 +52,19 @@ model_path load_parameters_path
 --log_every <- logging_steps log_interval log_steps logging_interval log_period
 --tensorboard <- report_to use_tensorboard logger | True or False; there is no other tracker
 --reference.model <- ref_model ref_model_name_or_path reference_model model_ref
---objective.beta <- beta dpo_beta kl_coef
-objective:dpo data.task:pair --objective.beta=VALUE <- beta dpo_beta kl_coef
+--objective.beta <- beta dpo_beta kl_coef pref_beta
+objective:dpo data.task:pair --objective.beta=VALUE <- beta dpo_beta kl_coef pref_beta
 --objective.label_smoothing <- label_smoothing
 objective:dpo data.task:pair --objective.label_smoothing=SHARE <- label_smoothing
+objective:simpo data.task:pair --objective.gamma=VALUE <- simpo_gamma cpo_simpo_gamma
 --objective.kind <- loss_type dpo_loss_type
 objective:dpo data.task:pair --objective.kind=KIND <- loss_type dpo_loss_type
 objective:NAME <- objective loss loss_fn trainer method algorithm | `python -m mtjax.list objective`
 data.task:NAME <- task task_type | `python -m mtjax.list task`
 --model.dtype <- dtype torch_dtype bf16 fp16 mixed_precision precision param_dtype compute_dtype
 --model.remat <- gradient_checkpointing remat remat_policy activation_checkpointing use_remat
---model.attention <- attn_implementation attention use_flash_attention flash_attention use_flash_attn
+--model.attention <- attn_implementation attention use_flash_attention use_flash_attention_2 flash_attention \
+use_flash_attn
 --model.width <- hidden_size d_model n_embd embed_dim emb_dim base_emb_dim dim
 --model.layers <- num_hidden_layers n_layers num_layers n_layer base_num_decoder_layers
 --model.heads <- num_attention_heads n_heads num_heads n_head num_query_heads
@@ -69,6 +76,7 @@ model.adapter:lora --model.adapter.dropout=SHARE <- lora_dropout
 model.adapter:lora --model.adapter.targets NAMES <- target_modules lora_target_modules lora_target lora_modules
 model.adapter:lora --model.adapter.dora <- use_dora
 model.adapter:lora --model.adapter.rslora <- use_rslora
+--model.max_length <- max_position_embeddings n_positions
 --model.tied <- tie_word_embeddings tie_embeddings
 --mesh.tensor <- tensor_parallel tensor_parallel_size tp tp_size tensor_model_parallel_size ici_tensor_parallelism
 --mesh.fsdp <- fsdp fsdp_size ici_fsdp_parallelism dp_shard
@@ -92,8 +100,9 @@ _CHOICES = {
     ("task", "completion"): "sft text instruct instruction lm prompt_completion",
     ("task", "pair"): "preference preferences dpo pairs",
     ("task", "chat"): "messages conversation conversational sharegpt",
-    ("source", "jsonl"): "json file files jsonlines text",
-    ("source", "hub"): "huggingface hf datasets csv parquet",
+    ("source", "jsonl"): "json file jsonlines text",
+    ("source", "files"): "csv tsv parquet arrow folder",
+    ("source", "hub"): "huggingface hf datasets",
     ("optimizer", "adamw"): "adam adamw_torch adamw_torch_fused fused_adam adamw_8bit",
     ("schedule", "constant"): "none fixed constant_with_warmup",
     ("schedule", "linear"): "linear_decay polynomial",

@@ -50,21 +50,35 @@ def write_snapshot(folder: pathlib.Path | epath.Path, settings: Any) -> None:
             _mark(text).touch()
 
 
+def has_snapshot(folder: pathlib.Path) -> bool:
+    """Whether a folder holds the settings of a run, in either of the two files."""
+    return (folder / CODE).is_file() or ((folder / PLAIN).is_file() and (folder / "metrics.jsonl").is_file())
+
+
 def read_snapshot(folder: pathlib.Path) -> Any:
     """The settings of a run folder, without running code that others may have written.
 
     They are read from config.py as plain data. Where that needs code, it is run if this user's training wrote the file
-    or `MTJAX_TRUST_CODE=1`; otherwise snapshot.json is read.
+    or `MTJAX_TRUST_CODE=1`; otherwise snapshot.json is read, as where config.py is missing or damaged.
 
     Raises:
-        InputError: a damaged file, settings that mtjax does not have, or a snapshot that needs code.
+        InputError: damaged files, settings that mtjax does not have, or a snapshot that needs code.
     """
     file = folder / CODE
-    text = with_new_names(file).decode("utf-8", "replace")
     try:
+        text = with_new_names(file).decode("utf-8", "replace")
         return _settings(lambda: tree_of(text, str(file)), file)
     except NeedsCode as error:
         why = error
+    except (InputError, FileNotFoundError) as error:
+        if not (folder / PLAIN).is_file():
+            raise
+        state = "damaged" if isinstance(error, InputError) else "missing"
+        with contextlib.suppress(NeedsCode, InputError):
+            found = _settings(lambda: json.loads((folder / PLAIN).read_text("utf-8")), folder / PLAIN)
+            print(f"note: {file} is {state}; settings are those of {PLAIN}", file=sys.stderr)
+            return found
+        raise InputError(f"{error}; bring {file} back") from error
     if os.environ.get(TRUST) == "1" or _mark(text).exists():
         return getattr(read_module(file), "config", None)
     if (folder / PLAIN).is_file():

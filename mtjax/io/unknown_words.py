@@ -62,6 +62,8 @@ def _unknown_word(word: str, choices: Sequence[str], given: Sequence[str], names
             return f"'{word}' is not an option; write " + (
                 f"{name}:{value}" if names.get(name, Part) is Part else f"--{word}"
             )
+        if equals and (ours := our_setting(name, lambda other: other in names or is_part(other, names))):
+            return f"'{word}' is not an option; here it is {ours}"
         return f"'{word}' is not a setting: they are --name=value, or a choice such as objective:nll, or leave it out"
     if of_part := [other.partition(":")[2] for other in choices if other.startswith(f"{part}:")]:
         return f"unknown {part} '{choice}'; {_right_choice(part, word.partition(':')[2], of_part)}"
@@ -114,5 +116,5 @@ def _unknown_setting(word: str, near: str, choices: Sequence[str], names: dict[s
         return f"unknown setting {name}. Perhaps you meant: {near}"
     settings = [other for other, value in names.items() if value is not Part]
     last_words = {other.rpartition(".")[2]: other for other in sorted(settings, reverse=True)}
-    like = nearest(part, settings, 0.7) or last_words.get(nearest(part.rpartition(".")[2], last_words, 0.7) or "")
+    like = nearest(part, settings, 0.7) or last_words.get(nearest(part.rpartition(".")[2], last_words, 0.8) or "")
     return f"unknown setting {name}; {f'did you mean --{like}?' if like else '--help lists all'}"

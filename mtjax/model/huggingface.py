@@ -65,8 +65,9 @@ def check(path: str | os.PathLike[str]) -> DecoderConfig:
     """
     folder = pathlib.Path(path)
     config, written = _config(folder)
-    config, tensors = _settle_head(config, open_tensors(folder), folder)
-    check_tensors(make_language_model(config), FAMILIES[written["model_type"]].table(config), tensors, str(folder))
+    family = FAMILIES[written["model_type"]]
+    config, tensors = _settle_head(config, open_tensors(folder), folder, family)
+    check_tensors(make_language_model(config), family.table(config), tensors, str(folder))
     return config
 
 

@@ -21,6 +21,7 @@ from mtjax.data.tokenizer import load_tokenizer
 from mtjax.distributed import sharding
 from mtjax.distributed.placement import split_by_rows
 from mtjax.errors import InputError, suggest
+from mtjax.io.plain_snapshot import has_snapshot
 from mtjax.model import huggingface
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
@@ -160,7 +161,7 @@ def shape_of(name: str) -> DecoderConfig:
     folder = pathlib.Path(name).expanduser()
     if (folder / "config.json").is_file():
         return huggingface.read_config(folder)
-    if (folder / "config.py").is_file():
+    if has_snapshot(folder):
         return model_shape(settings.read_run(folder))
     plain = DECORATION.sub("", name.rsplit("/", 1)[-1].lower())
     plain = CARRIED.get(plain, plain)

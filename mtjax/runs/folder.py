@@ -107,9 +107,10 @@ def _check_folder(config: Config) -> dict[str, Any]:
     if not kept.exists() and not config.overwrite and elsewhere is not None and elsewhere.exists():
         folder.mkdir(parents=True, exist_ok=True)  # this machine is new to the run
         write_text(kept, elsewhere.read_text())
-    new = config.overwrite or not kept.exists()
     checkpoints = folders_of(folder, config.checkpoint.folder)[0]
     done = saved_steps(checkpoints)
+    lost = bool(done) and not kept.exists() and _snapshot_in(checkpoints, done) is not None
+    new = config.overwrite or not (kept.exists() or lost)
     is_run = is_snapshot(kept)
     inside = [place for place in folder.iterdir() if place.name != LOCK] if folder.exists() else []
     if config.overwrite and inside and not is_run:
@@ -158,14 +159,16 @@ def _settled_by(file: pathlib.Path, config: Config, checkpoints: epath.Path, don
         settled, differing = read(file.parent)
     except InputError as error:
         settled, differing, refusal = {}, {}, error
-    text = read_about(checkpoints, done[-1]).get("snapshot") if done and (refusal or differing) else None
-    if isinstance(text, str) and text != file.read_text(errors="replace"):
+    missing = not file.exists()
+    text = _snapshot_in(checkpoints, done) if refusal or differing or missing else None
+    if text is not None and (missing or text != file.read_text(errors="replace")):
         with tempfile.TemporaryDirectory() as scratch, contextlib.suppress(InputError):
             (pathlib.Path(scratch) / file.name).write_text(text)
             restored, other = read(pathlib.Path(scratch))
             if not other:
                 write_text(file, text)
-                print(f"note: {file} was damaged; it is restored from the checkpoint of step {done[-1]}")
+                state = "missing" if missing else "damaged"
+                print(f"note: {file} was {state}; it is restored from the checkpoint of step {done[-1]}")
                 settled, differing, refusal = restored, {}, None
     if refusal is not None:
         raise InputError(f"the snapshot of the run is damaged: {refusal}; use another --run_dir, or delete this one")
@@ -178,6 +181,12 @@ def _settled_by(file: pathlib.Path, config: Config, checkpoints: epath.Path, don
         listed = ", ".join(f"{name}={value!r}" for name, value in kept.items())
         print(f"note: {file.parent} was begun with {listed} and goes on so; today's default is another", flush=True)
     return settled
+
+
+def _snapshot_in(checkpoints: epath.Path, done: list[int]) -> str | None:
+    """The snapshot that the newest checkpoint holds; None without one."""
+    text = read_about(checkpoints, done[-1]).get("snapshot") if done else None
+    return text if isinstance(text, str) else None
 
 
 def _check_place(config: Config) -> None:

@@ -12,6 +12,7 @@ from mtjax import config as settings
 from mtjax.data.tasks import Task
 from mtjax.data.tokenizer import Tokenizer, load_tokenizer
 from mtjax.errors import InputError
+from mtjax.io.plain_snapshot import has_snapshot
 from mtjax.model import catalog
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.export import Origin
@@ -120,7 +121,7 @@ def _with_end_ids(asked: str | None, own: str, end_ids: tuple[int, ...]) -> tupl
 def is_run(name: str | pathlib.Path) -> bool:
     """Whether a name is the run folder of a training run."""
     folder = pathlib.Path(name).expanduser()
-    return (folder / "config.py").is_file() and not (folder / "config.json").is_file()
+    return has_snapshot(folder) and not (folder / "config.json").is_file()
 
 
 def describe(name: str) -> tuple[DecoderConfig, str, tuple[int, ...]]:

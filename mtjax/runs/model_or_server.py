@@ -18,6 +18,7 @@ from mtjax.distributed.sharding import make_mesh
 from mtjax.errors import ExitCode, InputError, suggest
 from mtjax.evaluation.grading import check_gold
 from mtjax.io.journal import Journal
+from mtjax.io.plain_snapshot import has_snapshot
 from mtjax.io.short_help import HELP, HELP_ALL
 from mtjax.io.words import as_registered
 from mtjax.mistakes.mining import MineConfig
@@ -106,7 +107,7 @@ def is_url(name: str) -> bool:
 
 def is_run(name: str) -> bool:
     """Whether a policy's name is the folder of a training run."""
-    return (pathlib.Path(name).expanduser() / "config.py").is_file()
+    return has_snapshot(pathlib.Path(name).expanduser())
 
 
 def read_settings(

@@ -157,6 +157,9 @@ class Decoding:
             turns = write([message_record(message) for message in plain[:1]])
             added = f"{{%- if messages[0]['role'] != 'system' %}}{{% set messages = {turns} + messages %}}{{% endif %}}"
             made = added + made
+        begin, shown = self.tokenizer.bos_id, self.tokenizer.render_chat((Message("user", _SLOT),), True)
+        if begin is not None and not shown.startswith(self.tokenizer.decode([begin])):
+            made = "{{- bos_token }}" + made  # training puts it before a text that does not begin with it
         return made
 
     def card(self) -> str:

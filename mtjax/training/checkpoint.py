@@ -137,8 +137,8 @@ class Checkpoints:
 
 
 def place_of(folder: str | os.PathLike[str]) -> epath.Path:
-    """A folder of this machine as an absolute path, or an address (`gs://...`, `s3://...`) as it is."""
-    return epath.Path(folder if "://" in str(folder) else pathlib.Path(folder).expanduser().absolute())
+    """A folder of this machine as an absolute path without `..`, which Orbax refuses, or an address as it is."""
+    return epath.Path(folder if "://" in str(folder) else pathlib.Path(folder).expanduser().resolve())
 
 
 def check_address(folder: str) -> None:

@@ -144,16 +144,62 @@ HUMANEVAL = {
 def test_real_files_load_as_they_stand_with_their_columns_named(tmp_path, record, columns, question, right):
     (problem,) = Jsonl(written(tmp_path, record), columns=columns).problems().items
     assert (problem.question, problem.right) == (question, (right,))
-    if "instruction" in record:  # Alpaca's keys are known
-        assert Jsonl(written(tmp_path, record)).problems().items[0].right == (right,)
-        return
+    (plain,) = Jsonl(written(tmp_path, record)).problems().items  # as it comes
+    if record is GLAIVE:
+        texts = [("system", "You can call f."), ("user", "hi"), ("assistant", "yo")]
+        assert [(one.role, one.content) for one in plain.messages] == texts
+    else:
+        assert (plain.question, plain.right) == (question, (right,))
+
+
+def test_a_way_out_by_columns_works(tmp_path):
+    record = {"task_id": 3, "query": "q", "response": "r"}
     with pytest.raises(InputError, match="data.jsonl:1: unknown key") as caught:
         Jsonl(written(tmp_path, record)).problems()
-    if record is not GLAIVE:  # the way out works
-        named = str(caught.value).partition("--data.source.columns ")[2].split()
-        (read,) = Jsonl(written(tmp_path, record), columns=tuple(named)).problems().items
-        assert (read.question, read.right) == (question, (right,))
-        assert "on_error" not in str(caught.value)
+    named = str(caught.value).partition("--data.source.columns ")[2].split()
+    (read,) = Jsonl(written(tmp_path, record), columns=tuple(named)).problems().items
+    assert (read.id, read.question, read.right) == ("3", "q", ("r",))
+    assert "on_error" not in str(caught.value)
+
+
+COMPARED = {"idx": 0, "motivation_app": "a", "cmp_key": "b_c", "instruction": "q", "response1": "x", "response2": "y"}
+
+
+@pytest.mark.parametrize(
+    ("said", "question", "pairs"),
+    [
+        ({"input": "", "annotator1": 1, "annotator2": 2, "annotator3": 1}, "q", [("x", "y")]),
+        ({"input": "i", "annotator1": 2, "annotator2": 2, "annotator3": 0}, "q\ni", [("y", "x")]),
+        ({"input": float("nan"), "annotator1": 1, "annotator2": 2, "annotator3": 0}, "q", []),  # no majority
+        ({"annotator1": 0}, "q", []),
+        ({"evaluation": "2\n\n### Reason: y is right.\n"}, "q", [("y", "x")]),
+        ({"evaluation": "Tie\n\n### Reason: both"}, "q", []),
+    ],
+)
+def test_a_comparison_of_pandalm_makes_the_pair_that_most_prefer(tmp_path, said, question, pairs):
+    (problem,) = Jsonl(written(tmp_path, COMPARED | said)).problems().items
+    assert (problem.question, [(one.chosen, one.rejected) for one in problem.pairs]) == (question, pairs)
+
+
+@pytest.mark.parametrize("said", [{}, {"annotator1": 3}, {"evaluation": "both are fine"}])
+def test_a_comparison_without_a_verdict_is_refused_and_its_way_out_works(tmp_path, said):
+    with pytest.raises(InputError, match="data.jsonl:1: .* does not say which response is better") as caught:
+        Jsonl(written(tmp_path, COMPARED | said)).problems()
+    named = str(caught.value).partition("--data.source.columns ")[2].partition(" (or")[0].split()
+    (problem,) = Jsonl(written(tmp_path, COMPARED | said), columns=tuple(named)).problems().items
+    assert [(one.chosen, one.rejected) for one in problem.pairs] == [("x", "y")]
+
+
+def test_a_call_of_glaive_and_its_response_stay_as_they_are_written(tmp_path):
+    call = '<functioncall> {"name": "f", "arguments": \'{"a": 1}\'}'
+    turns = ("USER: go", f"ASSISTANT: {call} <|endoftext|>", 'FUNCTION RESPONSE: {"b": 2}', "ASSISTANT: One.\n\nTwo. ")
+    chat = "\n\n\n".join(turns) + "<|endoftext|>"
+    (problem,) = Jsonl(written(tmp_path, {"system": "SYSTEM: -\n{}\n", "chat": chat})).problems().items
+    assert [(one.role, one.content) for one in problem.messages] == [
+        *(("system", "-\n{}"), ("user", "go"), ("assistant", call), ("tool", '{"b": 2}'), ("assistant", "One.\n\nTwo."))
+    ]
+    with pytest.raises(InputError, match="data.jsonl:1: 'chat' begins with 'hello'; expected USER, ASSISTANT"):
+        Jsonl(written(tmp_path, {"system": "", "chat": "hello\n\nUSER: x"})).problems()
 
 
 def test_sharegpt_is_read(tmp_path):

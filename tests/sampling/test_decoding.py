@@ -72,8 +72,9 @@ def test_the_exported_template_ends_answers_and_refuses_other_roles():
 def test_an_exported_chat_run_opens_with_its_own_system_message_unless_there_is_one():
     decoding = Decoding(BYTES, ChatTask(system="be brief"))
     user, other = {"role": "user", "content": "hi"}, {"role": "system", "content": "other"}
-    assert rendered(decoding, [user]) == "system: be brief\nuser: hi\nassistant: "
-    assert rendered(decoding, [other, user]) == BYTES.render_chat((Message(**other), Message(**user)), True)
+    assert rendered(decoding, [user]) == "<|bos|>system: be brief\nuser: hi\nassistant: "  # as in training
+    shown = BYTES.render_chat((Message(**other), Message(**user)), True)
+    assert rendered(decoding, [other, user]) == f"<|bos|>{shown}"
 
 
 @pytest.mark.parametrize("family", ["smollm2", "llama3", "qwen3", "mistral", "gemma3"])

@@ -66,3 +66,10 @@ def test_a_save_that_fails_is_one_sentence(tmp_path, monkeypatch):
     with pytest.raises(checkpoint.StorageError, match="at step 3, or before it, in .*No space.*stay as they were"):
         checkpoints.save(3, {"a": jnp.zeros(2)})
     checkpoints.close()
+
+
+def test_a_folder_is_named_without_dots_that_orbax_refuses(tmp_path, monkeypatch):
+    (tmp_path / "inside").mkdir()
+    monkeypatch.chdir(tmp_path / "inside")
+    assert str(checkpoint.place_of("../run")) == str(tmp_path.resolve() / "run")
+    assert str(checkpoint.place_of("gs://bucket/run")) == "gs://bucket/run"

@@ -69,7 +69,8 @@ def find(reply: str, choice: bool = False) -> Found | None:
 
 _THEREFORE = re.compile(
     r"(?:^|[,;:] +(?:and )?)(?:(?:so|thus|hence|therefore|then|finally|overall|altogether|consequently|"
-    r"in total|in all|in the end|as a result)\b(?! (?:far|that|many|much)\b),? *)+(?=\S)",
+    r"in total|in all|in the end|as a result|the solutions?(?: set)? (?:is|are))\b(?! (?:far|that|many|much)\b),? *)+"
+    r"(?=\S)",
     re.IGNORECASE,
 )
 

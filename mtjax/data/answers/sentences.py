@@ -11,7 +11,7 @@ _DOWN = frozenset(listed("""decrease fall fell lo los lose loss lost less fewer 
 _VERBS = frozenset(
     listed(
         """is are was were be has have had there get gets got need needs needed make makes made earn earns
-    earned total equals"""
+    earned total equals sold bought ate used took spent paid gave cost costs weighs weighed"""
     )
 )
 _CLEAR_WORDS = number_words.NUMBER_WORDS - {"one", "couple", "third", "quarter", "score", "gross", "fourth", "fifth"}
