@@ -35,12 +35,9 @@ StepFn = Callable[..., Updated]
 
 def state_shardings(model: LanguageModel, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
     """Where each leaf of the training state lives: moments like their parameters, the rest on every device."""
-    moments = jax.eval_shape(optimizer.init, model.trained(jax.eval_shape(model.init, jax.random.key(0))))
+    params = model.trained(jax.eval_shape(model.init, jax.random.key(0)))
     placed, whole = sharding.shardings(model.axes, mesh), NamedSharding(mesh, jax.P())
-    place = lambda _, place: place
-    opt_state = optax.tree_map_params(
-        optimizer, place, moments, model.trained(placed), transform_non_params=lambda _: whole
-    )
+    opt_state = sharding.follow(jax.eval_shape(optimizer.init, params), params, model.trained(placed), whole)
     return TrainState(whole, placed, opt_state)
 
 
