@@ -56,6 +56,7 @@ DOORS = {
     "export",
     "plan",
     "recipe",
+    "refine",
     "transitions",
     "list",
     "cache",

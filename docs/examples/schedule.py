@@ -1,4 +1,4 @@
-"""Warm-up, stable, decay: a constant learning rate for most of the run, then a short decay."""
+"""Polynomial: a decay whose course is a power of what is left of the run."""
 
 import dataclasses
 
@@ -7,20 +7,19 @@ import optax
 from mtjax.optim.schedules.base import SCHEDULES
 
 
-@SCHEDULES.register("wsd")
+@SCHEDULES.register("polynomial")
 @dataclasses.dataclass(frozen=True)
-class WarmupStableDecay:
-    """Constant at the peak, then linear decay to the end value over the last part of the run.
+class Polynomial:
+    """A power of the share of the run that is left.
 
-    Use it when a run may be extended later: only the last part depends on the number of steps.
+    Formula: `end + (peak - end) (1 - step / steps)^power`. Power 1 is the linear schedule.
 
-    Source: Hu et al., "MiniCPM", 2024, section 4 (arXiv 2404.06395), with a linear decay.
+    Source: Devlin et al., "BERT", 2019 (arXiv 1810.04805), with power 1; the general form is TensorFlow's
+    `PolynomialDecay`.
     """
 
-    decay: float = 0.1  # Share of the steps in the decay phase; above 0 and at most 1.
+    power: float = 2.0  # Exponent, above 0: larger ones fall earlier.
 
     def __call__(self, peak: float, steps: int, end: float) -> optax.Schedule:
         """The optax schedule."""
-        falling = max(round(self.decay * steps), 1)
-        parts = [optax.constant_schedule(peak), optax.linear_schedule(peak, end, falling)]
-        return optax.join_schedules(parts, [steps - falling])
+        return optax.polynomial_schedule(peak, end, self.power, steps)

@@ -142,6 +142,44 @@ def shardings(axes: Any, mesh: Mesh) -> Any:
     return jax.tree.map(lambda names: NamedSharding(mesh, spec_of(names)), axes, is_leaf=is_names)
 
 
+def follow(state: Any, params: Any, places: Any, whole: NamedSharding) -> Any:
+    """Where each leaf of an optimizer's state lives, by path and shape.
+
+    A leaf whose path ends in that of a parameter lives where the parameter lives, whatever holds it. If it has axes in
+    front (a copy for each of several workers), these are not split; if it lacks one (a factored moment), the others are
+    split like the parameter's. Everything else, such as counters, is on every device (`whole`).
+
+    Args:
+        state: shapes of the optimizer's state.
+        params: shapes of what it trains.
+        places: their shardings.
+    """
+    names = lambda path: tuple(getattr(part, "key", getattr(part, "name", getattr(part, "idx", None))) for part in path)
+    shapes = jax.tree_util.tree_leaves_with_path(params)
+    known = {
+        names(path): (leaf.shape, place) for (path, leaf), place in zip(shapes, jax.tree.leaves(places), strict=True)
+    }
+
+    def place_of(path: Any, leaf: Any) -> NamedSharding:
+        own = names(path)
+        for start in range(len(own)):
+            if own[start:] in known:
+                spec = _spec_like(leaf.shape, *known[own[start:]])
+                return whole if spec is None else NamedSharding(whole.mesh, spec)
+        return whole
+
+    return jax.tree_util.tree_map_with_path(place_of, state)
+
+
+def _spec_like(shape: tuple[int, ...], of: tuple[int, ...], place: NamedSharding) -> PartitionSpec | None:
+    """The partition of an array that has the axes of a parameter of shape `of`, more in front, or one less."""
+    spec = (*place.spec, *[None] * (len(of) - len(place.spec)))
+    if shape[len(shape) - len(of) :] == of and len(shape) >= len(of):
+        return PartitionSpec(*[None] * (len(shape) - len(of)), *spec)
+    gone = [axis for axis in range(len(of)) if of[:axis] + of[axis + 1 :] == shape]
+    return PartitionSpec(*spec[: gone[-1]], *spec[gone[-1] + 1 :]) if gone else None
+
+
 def mesh_in_force() -> AbstractMesh | None:
     """The mesh that `jax.set_mesh` set, if it has our axes; also while tracing."""
     mesh = jax.sharding.get_abstract_mesh()

@@ -2,13 +2,16 @@
 
 import dataclasses
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
+import jax
 import numpy as np
 import optax
 from annotated_types import Ge, Gt, Le, Lt
 
+from mtjax.errors import InputError
 from mtjax.optim.optimizers import OPTIMIZERS, AdamW, AnyOptimizer
+from mtjax.optim.parameters import NO_DECAY, by_layer, by_pattern, clipped, decays, known_patterns, matched, scaled
 from mtjax.optim.schedules import SCHEDULES, AnySchedule, Cosine
 from mtjax.sharing import shared
 from mtjax.validation import check_types
@@ -34,14 +37,31 @@ class OptimConfig:
     b1: Decay = 0.9  # Decay of the first moment.
     b2: Decay = 0.95  # Decay of the second moment.
     eps: Positive = 1e-8  # Added to the root of the second moment.
-    weight_decay: Annotated[float, Ge(0), Lt(math.inf)] = 0.0  # Decoupled weight decay, not on norms and biases.
+    weight_decay: Annotated[float, Ge(0), Lt(math.inf)] = 0.0  # Decoupled weight decay.
+    no_decay: tuple[str, ...] = NO_DECAY
+    """Parameters without weight decay: patterns of paths such as `layers/attention/*`; `*` stands for any text."""
     clip_norm: Annotated[float, Ge(0)] = 1.0  # Largest global gradient norm; 0 does not clip.
+    clip_parts: tuple[tuple[str, float], ...] = ()
+    """Parts that are clipped by a norm of their own, as (pattern, largest norm); `clip_norm` is for all others."""
+    rates: tuple[tuple[str, float], ...] = ()
+    """Factors of the learning rate by pattern, as (pattern, factor); the first that fits counts."""
+    layer_decay: Annotated[float, Gt(0), Le(1)] = 1.0
+    """Factor of the learning rate from each layer to the one before it; 0.9 is usual for fine-tuning."""
+    frozen: tuple[str, ...] = ()  # Parameters that stay as they are, by pattern; the optimizer keeps no state for them.
 
     def __post_init__(self) -> None:
         for name, registry in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS)):
             if isinstance(getattr(self, name), str):
                 object.__setattr__(self, name, registry.find(getattr(self, name))())
         check_types(self, "optim")
+        for name in ("clip_parts", "rates"):
+            for pattern, value in getattr(self, name):
+                if not 0 <= value < math.inf:
+                    raise InputError(f"optim.{name}: {value} for '{pattern}'; expected a finite number of at least 0")
+
+    def decays(self, params: Any) -> Any:
+        """Mask of the weight decay: true for what fits no pattern of `no_decay`."""
+        return decays(params, self.no_decay)
 
 
 def make_schedule(config: OptimConfig, steps: int) -> optax.Schedule:
@@ -107,6 +127,22 @@ def describe_schedule(config: OptimConfig, steps: int, first: int = 1) -> list[s
 
 @shared()
 def make_optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformation:
-    """Clip by global norm, then the optimizer with the schedule of a run of so many steps. Equal settings share it."""
-    clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
-    return optax.chain(clip, config.optimizer(make_schedule(config, steps), config))
+    """Clip by global norm, then the optimizer with the schedule of a run of so many steps. Equal settings share it.
+
+    Factors of the learning rate scale the weight decay too. Its `init` raises InputError for a pattern that fits no
+    parameter.
+    """
+    parts = [clipped(config.clip_norm, config.clip_parts), config.optimizer(make_schedule(config, steps), config)]
+    parts += [scaled(by_layer(config.layer_decay))] if config.layer_decay != 1 else []
+    parts += [scaled(by_pattern(config.rates))] if config.rates else []
+    whole = optax.chain(*parts)
+    if config.frozen:
+        labels = lambda params: jax.tree.map(
+            lambda fits: "frozen" if fits else "trained", matched(params, config.frozen)
+        )
+        whole = optax.partition({"trained": whole, "frozen": optax.set_to_zero()}, labels)
+    own = [pattern for pattern in config.no_decay if pattern not in NO_DECAY]
+    named = {"no_decay": own, "frozen": config.frozen}
+    named |= {name: [pattern for pattern, _ in getattr(config, name)] for name in ("clip_parts", "rates")}
+    checks = [known_patterns(patterns, f"optim.{name}") for name, patterns in named.items() if patterns]
+    return optax.chain(*checks, whole) if checks else whole

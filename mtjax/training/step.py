@@ -35,12 +35,9 @@ StepFn = Callable[..., Updated]
 
 def state_shardings(model: LanguageModel, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
     """Where each leaf of the training state lives: moments like their parameters, the rest on every device."""
-    moments = jax.eval_shape(optimizer.init, model.trained(jax.eval_shape(model.init, jax.random.key(0))))
+    params = model.trained(jax.eval_shape(model.init, jax.random.key(0)))
     placed, whole = sharding.shardings(model.axes, mesh), NamedSharding(mesh, jax.P())
-    place = lambda _, place: place
-    opt_state = optax.tree_map_params(
-        optimizer, place, moments, model.trained(placed), transform_non_params=lambda _: whole
-    )
+    opt_state = sharding.follow(jax.eval_shape(optimizer.init, params), params, model.trained(placed), whole)
     return TrainState(whole, placed, opt_state)
 
 
@@ -150,9 +147,9 @@ def make_step_program(
 
     Returns:
         a jitted function of state (`changing`), batch, key, reference parameters and frozen parameters; metrics hold
-        `loss`, `grad_norm` (before clipping), `empty`, `target_tokens`, and the objective's means divided, all float32
-        scalars. A metric of which the batch has nothing (a count of 0) is NaN; see `present`. The reference is made of
-        its own parameters and of the frozen ones.
+        `loss`, `grad_norm` and `grad_norm_l1` (before clipping), `empty`, `target_tokens`, and the objective's means
+        divided, all float32 scalars. A metric of which the batch has nothing (a count of 0) is NaN; see `present`. The
+        reference is made of its own parameters and of the frozen ones.
     """
     gather: Any = getattr(objective, "statistics", None)
     buffer: Any = getattr(objective, "buffer", None)
@@ -211,7 +208,8 @@ def make_step_program(
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         new = TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state)
         log = {name: mean.or_nan for name, mean in metrics.items() if isinstance(mean, Mean)}
-        log |= {"loss": loss.value, "grad_norm": optax.tree.norm(gradient), "target_tokens": loss.count}
+        log |= {"loss": loss.value, "target_tokens": loss.count}
+        log |= {"grad_norm": optax.tree.norm(gradient), "grad_norm_l1": optax.tree.norm(gradient, ord=1)}
         return new, log | {"empty": jnp.asarray(loss.count == 0, jnp.float32)}
 
     places = None if mesh is None else (changing(model, state_shardings(model, optimizer, mesh)), None)

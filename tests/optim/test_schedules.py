@@ -5,8 +5,13 @@ import math
 import numpy as np
 import pytest
 
+from mtjax.errors import InputError
 from mtjax.optim import OptimConfig, describe_schedule, make_schedule
 from mtjax.optim.schedules import SCHEDULES, Constant, Cosine, Linear
+from mtjax.optim.schedules.infinite import Infinite
+from mtjax.optim.schedules.inverse_sqrt import InverseSqrt
+from mtjax.optim.schedules.refined import Refined
+from mtjax.optim.schedules.wsd import WarmupStableDecay as Wsd
 from mtjax.registry import summary
 
 every_schedule = pytest.mark.parametrize("name", sorted(SCHEDULES))
@@ -46,6 +51,67 @@ def test_the_standard_schedules_by_hand():
     assert rates(Constant())[5] == 1
     assert rates(Linear())[5] == pytest.approx(1 - 0.9 * 5 / 20)
     assert rates(Cosine())[5] == pytest.approx(0.1 + 0.9 * (1 + math.cos(math.pi * 5 / 20)) / 2)
+
+
+def at(schedule, steps, *where, end=0.01, warmup=10):
+    config = OptimConfig(1e-3, warmup_steps=warmup, schedule=schedule, end_fraction=end)
+    made = make_schedule(config, steps)
+    return [float(made(step)) for step in where]
+
+
+@pytest.mark.parametrize(
+    ("shape", "middle", "last"),
+    [("linear", 5.05e-4, 1.66e-5), ("sqrt", 2.999643e-4, 1.330552e-5), ("cosine", 5.05e-4, 1.010856e-5)],
+)
+def test_wsd_at_its_joints(shape, middle, last):
+    """Golden values of specs/field-objectives.md 5.3: stable until step 850, end at 1,000."""
+    found = at(Wsd(shape, decay_steps=150), 1000, 0, 9, 400, 849, 850, 925, 999, 1200)
+    assert found == pytest.approx([1e-4, 1e-3, 1e-3, 1e-3, 1e-3, middle, last, 1e-5], rel=1e-5)
+
+
+def test_a_longer_wsd_moves_its_decay_only():
+    short, long = (at(Wsd(decay_steps=100), steps, *range(900)) for steps in (1000, 2000))
+    assert short == long
+    assert at(Wsd(share=0.1), 1010, 909, 910, 911)[1:] != [1e-3, 1e-3]
+    assert at(Wsd(share=0.1), 1010, 909, 910) == pytest.approx([1e-3, 1e-3])
+    assert at(Wsd(decay_steps=5000), 110, 10, 60)[1] < 1e-3  # longer than the run: it decays from the start
+
+
+@pytest.mark.parametrize(
+    ("shape", "early", "middle"),
+    [("cosine", 2.923963e-4, 2.325e-4), ("inverse_sqrt", 2.283462e-4, 1.856295e-4), ("linear", 2.794068e-4, 2.325e-4)],
+)
+def test_infinite_at_its_joints(shape, early, middle):
+    """Golden values of specs/losses-and-optim.md 8: cool-down to step 600, constant to 900, annealing to 1,000."""
+    schedule = Infinite(cool_down=590 / 990, annealing=100 / 990, constant_fraction=0.55, shape=shape)
+    made = make_schedule(OptimConfig(3e-4, warmup_steps=10, schedule=schedule, end_fraction=0.1), 1000)
+    found = [float(made(step)) for step in (4, 100, 305, 600, 750, 899, 950, 1000, 2000)]
+    wanted = [1.5e-4, early, middle, 1.65e-4, 1.65e-4, 1.65e-4, 7.035624e-5, 3e-5, 3e-5]
+    assert found == pytest.approx(wanted, rel=2e-6)
+
+
+def test_infinite_without_annealing_stays_and_ends_above_zero():
+    made = Infinite(annealing=0.0)(1.0, 100, 0.0)
+    assert [float(made(step)) for step in (0, 60, 100, 1000)] == pytest.approx([1.0, 0.55, 0.55, 0.55])
+    assert 0 < float(Infinite()(1.0, 100, 0.0)(100)) < 1e-3
+    with pytest.raises(InputError, match="expected at most 1 together"):
+        Infinite(cool_down=0.8, annealing=0.3)
+
+
+def test_inverse_sqrt_is_that_of_the_transformer_behind_an_equal_warm_up():
+    found = at(InverseSqrt(scale=10.0), 1000, 9, 39, 99, 999, 5000)
+    assert found == pytest.approx([1e-3 * math.sqrt(10 / max(step, 10)) for step in (10, 39, 99, 999, 1000)], rel=1e-5)
+    assert at(InverseSqrt(), 500, *range(400)) == at(InverseSqrt(), 900, *range(400))
+
+
+def test_refined_goes_through_its_points_at_any_length():
+    made = Refined((0.0, 1.0, 0.5, 0.0))
+    assert [float(made(2.0, 30, 0.1)(step)) for step in (0, 5, 10, 20, 25, 30, 99)] == pytest.approx(
+        [0, 1, 2, 1, 0.5, 0, 0], abs=1e-6
+    )
+    for bad in ((1.0,), (1.0, 1.5), (0.0, -1.0)):
+        with pytest.raises(InputError, match="two numbers or more, each from 0 to 1"):
+            Refined(bad)
 
 
 def said(steps, first=1, **settings):

@@ -1,31 +1,30 @@
 """The contract of an optimizer."""
 
-from typing import Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
-import jax
 import optax
+from annotated_types import Ge, Lt
 
 from mtjax.registry import Registry
 
 OPTIMIZERS = Registry("optimizer")
 """Every optimizer by name."""
 
+MomentType = Literal["float32", "bfloat16"]  # Type of the first moment.
+Share = Annotated[float, Ge(0), Lt(1)]  # A decay or a momentum.
+
 
 class Optimizer(Protocol):
     """A frozen dataclass; its fields are the settings that only this optimizer has.
 
-    `make_optimizer` clips the gradient first. Parameters and gradients are float32.
+    `make_optimizer` clips the gradient first. Parameters and gradients are float32. One for which `optim.learning_rate`
+    means something else than a step of about that size in each coordinate says as `usual_rate` where to start.
     """
 
     def __call__(self, learning_rate: optax.Schedule, shared: Any) -> optax.GradientTransformation:
         """The transformation from gradients to updates, with the learning rate (by step) and its sign applied.
 
-        `shared` is the `OptimConfig`; `b1`, `b2`, `eps` and `weight_decay` are for the optimizers that have them.
+        `shared` is the `OptimConfig`; `b1`, `b2`, `eps`, `weight_decay` and its mask `decays` are for the optimizers
+        that have them. One that cannot honour `weight_decay` raises InputError where it is not 0.
         """
         ...
-
-
-def decays(params: Any) -> Any:
-    """Mask of the weight decay: true for kernels and embeddings, false for scales and biases."""
-    last = lambda path: getattr(path[-1], "key", None)
-    return jax.tree_util.tree_map_with_path(lambda path, _: last(path) not in ("scale", "bias"), params)

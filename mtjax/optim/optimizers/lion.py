@@ -5,7 +5,7 @@ from typing import Any
 
 import optax
 
-from mtjax.optim.optimizers.base import OPTIMIZERS, decays
+from mtjax.optim.optimizers.base import OPTIMIZERS, MomentType
 
 
 @OPTIMIZERS.register("lion")
@@ -22,5 +22,9 @@ class Lion:
     Source: Chen et al., "Symbolic Discovery of Optimization Algorithms", NeurIPS 2023 (arXiv 2302.06675).
     """
 
+    moment_type: MomentType = "float32"
+    """Type of the moment; bfloat16 halves the state."""
+
     def __call__(self, learning_rate: optax.Schedule, shared: Any) -> optax.GradientTransformation:
-        return optax.lion(learning_rate, shared.b1, shared.b2, weight_decay=shared.weight_decay, mask=decays)
+        decay = {"weight_decay": shared.weight_decay, "mask": shared.decays}
+        return optax.lion(learning_rate, shared.b1, shared.b2, mu_dtype=self.moment_type, **decay)
