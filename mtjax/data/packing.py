@@ -4,7 +4,7 @@ import collections
 import heapq
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -108,7 +108,7 @@ def _best_fit_of_sides(
     shortest = lengths.min(axis=1, initial=row_length).T
     for step in range(number):
         length, top = lengths[:, step].T, int(used.max()) + 1  # the last column has no row in it yet
-        fits: np.ndarray = (room[:, :, :top] >= length[:, :, None]).all(axis=0)
+        fits: Any = (room[:, :, :top] >= length[:, :, None]).all(axis=0)
         left = np.where(fits, room[:, :, :top].sum(axis=0, dtype=np.int32), NO_ROOM)[:, ::-1]
         place = top - 1 - left.argmin(axis=1)
         new = ~fits[here, place]

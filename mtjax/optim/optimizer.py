@@ -38,7 +38,7 @@ class OptimConfig:
     b2: Decay = 0.95  # Decay of the second moment.
     eps: Positive = 1e-8  # Added to the root of the second moment.
     weight_decay: Annotated[float, Ge(0), Lt(math.inf)] = 0.0  # Decoupled weight decay.
-    no_decay: tuple[str, ...] = NO_DECAY
+    weight_decay_exclude: tuple[str, ...] = NO_DECAY
     """Parameters without weight decay: patterns of paths such as `layers/attention/*`; `*` stands for any text."""
     clip_norm: Annotated[float, Ge(0)] = 1.0  # Largest global gradient norm; 0 does not clip.
     clip_parts: tuple[tuple[str, float], ...] = ()
@@ -60,8 +60,8 @@ class OptimConfig:
                     raise InputError(f"optim.{name}: {value} for '{pattern}'; expected a finite number of at least 0")
 
     def decays(self, params: Any) -> Any:
-        """Mask of the weight decay: true for what fits no pattern of `no_decay`."""
-        return decays(params, self.no_decay)
+        """Mask of the weight decay: true for what fits no pattern of `weight_decay_exclude`."""
+        return decays(params, self.weight_decay_exclude)
 
 
 def make_schedule(config: OptimConfig, steps: int) -> optax.Schedule:
@@ -141,8 +141,8 @@ def make_optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformat
             lambda fits: "frozen" if fits else "trained", matched(params, config.frozen)
         )
         whole = optax.partition({"trained": whole, "frozen": optax.set_to_zero()}, labels)
-    own = [pattern for pattern in config.no_decay if pattern not in NO_DECAY]
-    named = {"no_decay": own, "frozen": config.frozen}
+    own = [pattern for pattern in config.weight_decay_exclude if pattern not in NO_DECAY]
+    named = {"weight_decay_exclude": own, "frozen": config.frozen}
     named |= {name: [pattern for pattern, _ in getattr(config, name)] for name in ("clip_parts", "rates")}
     checks = [known_patterns(patterns, f"optim.{name}") for name, patterns in named.items() if patterns]
     return optax.chain(*checks, whole) if checks else whole

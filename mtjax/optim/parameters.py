@@ -26,9 +26,9 @@ def matched(params: Any, patterns: Iterable[str]) -> Any:
     )
 
 
-def decays(params: Any, no_decay: Iterable[str] = NO_DECAY) -> Any:
+def decays(params: Any, exclude: Iterable[str] = NO_DECAY) -> Any:
     """Mask of the weight decay: true for what fits none of the patterns."""
-    return jax.tree.map(lambda fits: not fits, matched(params, no_decay))
+    return jax.tree.map(lambda fits: not fits, matched(params, exclude))
 
 
 def known_patterns(patterns: Sequence[str], setting: str) -> optax.GradientTransformation:

@@ -65,7 +65,7 @@ def test_weight_decay_leaves_scales_and_biases_alone(name):
     np.testing.assert_array_equal(after["bias"], PARAMS["bias"])
     assert decays(PARAMS) == {"kernel": True, "scale": False, "bias": False}
     assert decays({"embed": {"embedding": jnp.ones(2)}}) == {"embed": {"embedding": False}}
-    after, _ = run(constant(name, weight_decay=0.5, no_decay=("kernel",)), [zeros])
+    after, _ = run(constant(name, weight_decay=0.5, weight_decay_exclude=("kernel",)), [zeros])
     np.testing.assert_allclose(after["kernel"], PARAMS["kernel"], rtol=1e-6)
     np.testing.assert_allclose(after["scale"], 0.95 * PARAMS["scale"], rtol=1e-6)
 

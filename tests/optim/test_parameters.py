@@ -79,9 +79,9 @@ def test_frozen_parameters_stay_and_have_no_state_and_no_part_in_the_norm():
     np.testing.assert_allclose(found["head"]["kernel"], 1 / np.sqrt(8), rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["rates", "clip_parts", "frozen", "no_decay"])
+@pytest.mark.parametrize("name", ["rates", "clip_parts", "frozen", "weight_decay_exclude"])
 def test_a_pattern_that_fits_nothing_is_refused_with_the_names_there_are(name):
-    value = ("layer/*",) if name in ("frozen", "no_decay") else (("layer/*", 0.5),)
+    value = ("layer/*",) if name in ("frozen", "weight_decay_exclude") else (("layer/*", 0.5),)
     with pytest.raises(InputError, match=rf"optim.{name}: no parameter fits 'layer/\*', .* there are embed/embedding"):
         moved(**{name: value})
 
