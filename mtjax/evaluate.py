@@ -46,7 +46,9 @@ def main(words: list[str]) -> int:
         raise InputError(f"--output={config.output} is a file; expected a folder, or the name of a new one")
     mesh = make_mesh(config.mesh) if jax.device_count() > 1 else None
     tokenizer = config.tokenizer or (None if model_or_server.is_run(name) else config.data.tokenizer)
-    loaded = load_any(name, tokenizer=tokenizer, mesh=mesh, dtype=config.dtype, step=config.step)
+    loaded = load_any(
+        name, tokenizer=tokenizer, mesh=mesh, dtype=config.dtype, step=config.step, weights=config.weights
+    )
     print(f"note: {Decoding(loaded.tokenizer, config.data.task).reads()}", flush=True)
     outcome = evaluate(loaded, config, mesh)
     count = len(next(iter(outcome.evaluations.values())).ids)

@@ -29,6 +29,9 @@ class ExportConfig:
     """Type of the weights of a model; default that of the checkpoint it came from, or float32."""
     max_shard_size: str = "5GB"  # Size of one file at most, such as 5GB, 500MB or 2GiB.
     step: int | Literal["best"] | None = None  # Checkpoint of a run: its step, or "best"; default the newest.
+    weights: Literal["auto", "raw", "average"] = "auto"
+    """Parameters of a run: as trained (raw), or the average that it keeps of them (`optim.average`); auto: raw, but the
+    average of a schedule-free optimizer."""
     tokenizer: str | None = None  # Tokenizer to export; default the model's own.
     base: str | None = None
     """What an adapter's config names as its base; default the name that the run started from."""
@@ -68,7 +71,7 @@ def main(words: list[str]) -> int:
     file_bytes = exporting.parse_bytes(options.max_shard_size)
     api = exporting.hub(options.push_to_hub) if options.push_to_hub else None  # before anything is computed
 
-    loaded = load_any(name, tokenizer=options.tokenizer, step=step, merge=False)
+    loaded = load_any(name, tokenizer=options.tokenizer, step=step, merge=False, weights=options.weights)
     config = settings.read_run(name) if is_run(name) else None
     card = "Exported with mtjax.\n"
     if config is not None and loaded.step is not None:

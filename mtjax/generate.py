@@ -42,6 +42,9 @@ class Generate:
     rows: int = 16  # Answers drawn side by side.
     step: int | Literal["best"] | None = None
     """Checkpoint of a run folder: its step, or "best" by held-out loss; default the newest."""
+    weights: Literal["auto", "raw", "average"] = "auto"
+    """Parameters of a run: as trained (raw), or the average that it keeps of them (`optim.average`); auto: raw, but the
+    average of a schedule-free optimizer."""
     json: bool = False
     """Print one JSON object per answer: prompt, read (what the model read), text, tokens, logprob, finished."""
 
@@ -68,7 +71,9 @@ def generate(settings: Generate) -> int:
     # With what: the model and its tokenizer.
     check_one_host()
     enable_compilation_cache()
-    loaded = load_any(settings.model, tokenizer=settings.tokenizer, dtype=settings.dtype, step=settings.step)
+    loaded = load_any(
+        settings.model, tokenizer=settings.tokenizer, dtype=settings.dtype, step=settings.step, weights=settings.weights
+    )
     decoding = loaded.decoding
 
     # Draw and print.

@@ -101,7 +101,9 @@ def load_editor(settings: InjectConfig) -> Editor:
 
     enable_compilation_cache()
     name = settings.model or ""
-    loaded = load_any(name, tokenizer=settings.tokenizer, dtype=settings.dtype, step=settings.step)
+    loaded = load_any(
+        name, tokenizer=settings.tokenizer, dtype=settings.dtype, step=settings.step, weights=settings.weights
+    )
     return local_editor(loaded, fingerprint_of(loaded[1]), settings)
 
 

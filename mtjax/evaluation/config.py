@@ -29,6 +29,9 @@ class EvaluateConfig:
     seed: int = 0  # Random seed for sampling and for the bootstrap.
     level: Annotated[float, Gt(0), Lt(1)] = 0.95  # Of the bootstrap intervals.
     step: int | Literal["best"] | None = None  # Checkpoint of a run: its step, "best" by held-out loss, or the newest.
+    weights: Literal["auto", "raw", "average"] = "auto"
+    """Parameters of a run: as trained (raw), or the average that it keeps of them (`optim.average`); auto: raw, but the
+    average of a schedule-free optimizer."""
     tokenizer: str | None = None  # Tokenizer to use; None takes the model's own.
     dtype: Literal["float32", "bfloat16"] | None = None  # Type to compute in; None is float32, or that of the run.
     mesh: MeshSpec = MeshSpec()  # Over which devices.

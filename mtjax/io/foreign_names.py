@@ -18,6 +18,7 @@ _SETTINGS = """
 --optim.weight_decay <- weight_decay wd adam_weight_decay
 --optim.clip_norm <- max_grad_norm grad_clip gradient_clip gradient_clipping clip_grad gradient_clipping_threshold \
 gradient_clip_val grad_clip_norm max_norm
+--optim.layer_decay <- layerwise_lr_decay layer_wise_decay llrd
 --steps <- epochs num_epochs num_train_epochs max_epochs n_epochs | a number of updates, not epochs
 --steps <- max_steps num_steps num_train_steps train_steps total_steps max_iters n_steps iters iterations
 --batch_size <- eval_batch_size per_device_eval_batch_size | held-out data has the same

@@ -91,6 +91,9 @@ class InjectConfig(Rules):
     tokenizer: str | None = None  # Self-editing: tokenizer to use; None takes the model's own.
     dtype: Literal["float32", "bfloat16"] | None = None  # Self-editing: computation; None is float32, or the run's.
     step: int | None = None  # Self-editing: which checkpoint of a run folder; None takes the newest.
+    weights: Literal["auto", "raw", "average"] = "auto"
+    """Self-editing: parameters of a run as trained (raw), or their average; auto: of a schedule-free optimizer the
+    average."""
 
     def __post_init__(self) -> None:
         if self.editor == "self_edit" and self.model is None:

@@ -44,6 +44,9 @@ class PolicyConfig:
     seed: Annotated[int, Ge(0)] = 0  # Random seed; a local model on one machine and version repeats its bytes.
     overwrite: bool = False  # Delete the results of an earlier job in the output folder first.
     step: int | Literal["best"] | None = None  # Checkpoint of a run; best: lowest held-out loss; None: newest.
+    weights: Literal["auto", "raw", "average"] = "auto"
+    """Parameters of a run: as trained (raw), or the average that it keeps of them (`optim.average`); auto: raw, but the
+    average of a schedule-free optimizer."""
     tokenizer: str | None = None  # None takes the model's own. With a server, only to render a chat template.
     dtype: Literal["float32", "bfloat16"] | None = None  # Type to compute in; None is float32, or the type of the run.
     mesh: MeshSpec = MeshSpec()  # Over which devices.

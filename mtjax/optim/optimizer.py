@@ -10,6 +10,7 @@ import optax
 from annotated_types import Ge, Gt, Le, Lt
 
 from mtjax.errors import InputError
+from mtjax.optim.averages import AVERAGES, AnyAverage
 from mtjax.optim.optimizers import OPTIMIZERS, AdamW, AnyOptimizer
 from mtjax.optim.parameters import NO_DECAY, by_layer, by_pattern, clipped, decays, known_patterns, matched, scaled
 from mtjax.optim.schedules import SCHEDULES, AnySchedule, Cosine
@@ -47,10 +48,12 @@ class OptimConfig:
     """Factors of the learning rate by pattern, as (pattern, factor); the first that fits counts."""
     layer_decay: Annotated[float, Gt(0), Le(1)] = 1.0
     """Factor of the learning rate from each layer to the one before it; 0.9 is usual for fine-tuning."""
+    average: AnyAverage = None
+    """An average of the parameters over the run, measured as `average/*` and taken by `--weights=average`."""
     frozen: tuple[str, ...] = ()  # Parameters that stay as they are, by pattern; the optimizer keeps no state for them.
 
     def __post_init__(self) -> None:
-        for name, registry in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS)):
+        for name, registry in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS), ("average", AVERAGES)):
             if isinstance(getattr(self, name), str):
                 object.__setattr__(self, name, registry.find(getattr(self, name))())
         check_types(self, "optim")
@@ -145,4 +148,5 @@ def make_optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformat
     named = {"weight_decay_exclude": own, "frozen": config.frozen}
     named |= {name: [pattern for pattern, _ in getattr(config, name)] for name in ("clip_parts", "rates")}
     checks = [known_patterns(patterns, f"optim.{name}") for name, patterns in named.items() if patterns]
-    return optax.chain(*checks, whole) if checks else whole
+    last = [] if config.average is None else [config.average()]
+    return optax.chain(*checks, whole, *last) if checks or last else whole

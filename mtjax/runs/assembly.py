@@ -29,6 +29,7 @@ from mtjax.model.fingerprint import fingerprint_of
 from mtjax.model.language_model import make_language_model
 from mtjax.objectives import with_regularizers
 from mtjax.optim import make_optimizer
+from mtjax.optim.averages import averages
 from mtjax.runs.adapters import BASE, fitted, kept_base
 from mtjax.runs.folder import prepare_folder
 from mtjax.runs.loading import decoding_of, load_any, origin_of
@@ -121,6 +122,7 @@ def assemble(config: Config, start: Params | None = None) -> Run:
         coverage = HeldOutCoverage(config.coverage, model, decoding_of(config, tokenizer), mesh, config.data.on_error)
     if config.early_stopping is not None:
         known = [*(held_out.names(state.params) if held_out else ()), *(coverage.names if coverage else ())]
+        known += [f"average/{name}" for name in known] if averages(state.opt_state) else []
         config.early_stopping.check(known)
     choose = make_chooser(config.live_filter, batches, model, config.objective, mesh, config.chunk)
     unseen_of = None if held_out is None else held_out.batches.made_of

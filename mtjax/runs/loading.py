@@ -23,11 +23,12 @@ from mtjax.runs.adapters import BASE, check_base, fitted, kept_base
 from mtjax.runs.same_run import check_tokenizer
 from mtjax.sampling.decoding import Decoding
 from mtjax.training.checkpoint import Unreadable, folders_of, read_state, saved_steps
-from mtjax.training.step import TrainState, changing, completed, init_state, state_shardings
+from mtjax.training.step import TrainState, averaged_params, changing, completed, init_state, state_shardings
 from mtjax.types import LanguageModel, Params, short_repr
 from mtjax.validation import refuse_address
 
 Storage = Literal["float32", "bfloat16"]  # type of parameters
+Weights = Literal["auto", "raw", "average"]
 
 
 @short_repr
@@ -57,6 +58,7 @@ def load_any(
     step: int | Literal["best"] | None = None,
     merge: bool = True,
     storage: Storage = "float32",
+    weights: Weights = "auto",
 ) -> Loaded:
     """The model called `name` with its tokenizer.
 
@@ -68,6 +70,8 @@ def load_any(
         step: which checkpoint of a run; "best" is the one with the lowest held-out loss, None takes the newest.
         merge: whether an adapter is merged into its base; otherwise the model has it, and parameters of both.
         storage: type of the parameters of a base, see `huggingface.load`.
+        weights: of a run, the parameters that were trained or the average that the run keeps of them; "auto" is the
+            average where the optimizer is schedule-free, else what was trained.
 
     Raises:
         InputError: no such model; a run folder without (such a) checkpoint; a tokenizer with more ids than the model.
@@ -77,10 +81,13 @@ def load_any(
     if is_run(folder):
         shape, own, end_ids = describe(str(folder))
         its_tokenizer, end_ids = _with_end_ids(tokenizer, own, end_ids)
-        model, params, taken = _read_run(folder, shape, mesh, dtype, step, None if tokenizer else its_tokenizer)
+        own_tokenizer = None if tokenizer else its_tokenizer
+        model, params, taken = _read_run(folder, shape, mesh, dtype, step, own_tokenizer, weights)
         loaded = Loaded(model, params, its_tokenizer, end_ids, taken)
     elif step is not None:
         raise InputError(f"step={step}: only a run folder has steps, and {name!r} is none; leave --step out")
+    elif weights != "auto":
+        raise InputError(f"weights={weights}: {name!r} is not a run folder and has no average; leave --weights out")
     else:
         model, params = catalog.load_model(name, mesh=mesh, dtype=dtype, storage=storage)
         loaded = Loaded(model, params, *_with_end_ids(tokenizer, catalog.tokenizer_of(name), catalog.end_ids(name)))
@@ -162,7 +169,7 @@ def _weights(name: str, mesh: Mesh | None, dtype: Any, storage: Storage) -> tupl
 
 def _read_run(
     folder: pathlib.Path, shape: DecoderConfig, mesh: Mesh | None, dtype: Any, step: int | Literal["best"] | None,
-    tokenizer: Tokenizer | None,
+    tokenizer: Tokenizer | None, weights: Weights = "auto",
 ) -> tuple[LanguageModel, Params, int]:  # fmt: skip
     """Model and parameters of a run, and the step of their checkpoint; its tokenizer is checked where one is given."""
     config = settings.read_run(folder)
@@ -203,4 +210,12 @@ def _read_run(
             held = fitted(model, *_weights(config.init_from, mesh, dtype, adapter.base_dtype))[BASE]
         check_base(checkpoints, taken, fingerprint_of(held), config.init_from or str(newest.parent / BASE))
         state = completed(model, state, {BASE: held})
+    if weights == "average" or (weights == "auto" and getattr(config.optim.optimizer, "is_average", False)):
+        params = averaged_params(model, state)
+        if params is None:
+            raise InputError(
+                f"weights=average: run folder {folder} keeps no average of its parameters; leave --weights out, or "
+                "train with optim.average:ema"
+            )
+        return model, params, taken
     return model, state.params, taken

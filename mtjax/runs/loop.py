@@ -36,10 +36,11 @@ from mtjax.training.alarms import Alarms, read_log
 from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of, read_about, saved_steps
 from mtjax.training.early_stopping import BestSoFar, measured
 from mtjax.training.metrics_log import MetricsLog, Progress, StepFlops, Work, cut_back, peak_flops
+from mtjax.training.monitors import HeldOutCoverage, HeldOutLoss
 from mtjax.types import LanguageModel, Params, short_repr
 
 COMPARED = 1_000_000  # Most training examples that are compared with the held-out ones at a start; `inspect` does all.
-MEASURED = ("held_out", "coverage/")
+MEASURED = ("held_out", "coverage/", "average/")
 """How the names of what is measured now and then begin; it is logged whenever it is measured."""
 
 
@@ -158,8 +159,8 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
     with stop_poll() as should_stop:
         try:
             if anew and (coverage or held_out):
-                start_values = coverage.measure(state.params) if coverage else {}
-                start_values |= held_out.measure(state.params) if held_out else {}
+                start_values = measured_by(coverage, model, state) if coverage else {}
+                start_values |= measured_by(held_out, model, state) if held_out else {}
                 so_far.see(0, start_values)
                 note(0, start_values, {})
             for number in range(first + 1, first if so_far.ended else config.steps + 1):
@@ -170,11 +171,11 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
                 settle()
                 values = values | chosen_by | ({} if config.live_filter else batches.seen_at(number - 1))
                 if coverage and coverage.due(number, config.steps):
-                    values |= coverage.measure(state.params)
+                    values |= measured_by(coverage, model, state)
                 due = config.held_out is not None and number % config.held_out.every == 0
                 stop, ended = should_stop(number), watch is not None and watch(number, state.params)
                 if held_out and (due or number == config.steps):
-                    values |= held_out.measure(state.params)
+                    values |= measured_by(held_out, model, state)
                 work = flops.work(np.asarray(batch.segments), config.batch_size)._replace(waited=waited)
                 waiting = (number, values, batch.extras["segment_id"], work)
                 if so_far.see(number, values):
@@ -218,6 +219,16 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
     if not finished:
         print(f"stopped  step {int(state.step)} is saved; the same command goes on from there")
     return Result(state, model, run.tokenizer, exit_code)
+
+
+def measured_by(
+    monitor: HeldOutLoss | HeldOutCoverage, model: LanguageModel, state: stepping.TrainState
+) -> dict[str, float]:
+    """What a monitor measures on the parameters and, as `average/NAME`, on the average that the optimizer keeps."""
+    values, average = monitor.measure(state.params), stepping.averaged_params(model, state)
+    if average is not None:
+        values |= {f"average/{name}": value for name, value in monitor.measure(average).items()}
+    return values
 
 
 def _best_so_far(

@@ -61,7 +61,9 @@ def load_local(
     mesh = make_mesh(config.mesh) if jax.device_count() > 1 and loaded is None else None
     if mesh is not None:
         stack.enter_context(jax.set_mesh(mesh))
-    loaded = loaded or load_any(name, tokenizer=config.tokenizer, mesh=mesh, dtype=config.dtype, step=config.step)
+    loaded = loaded or load_any(
+        name, tokenizer=config.tokenizer, mesh=mesh, dtype=config.dtype, step=config.step, weights=config.weights
+    )
     policy = {
         "kind": "local", "fingerprint": fingerprint_of(loaded.params), "tokenizer": loaded.tokenizer.fingerprint,
         "end_ids": list(loaded.end_ids), "dtype": str(loaded.model.config.dtype),

@@ -15,6 +15,7 @@ from mtjax.distributed import sharding
 from mtjax.distributed.placement import place_rows, row_shards
 from mtjax.errors import InputError
 from mtjax.model.policy import make_policy
+from mtjax.optim.averages import averaged
 from mtjax.sharing import shared
 from mtjax.types import Batch, LanguageModel, Mean, Objective, Params, Policy, add_means, short_repr
 
@@ -49,6 +50,12 @@ def changing(model: LanguageModel, state: TrainState) -> TrainState:
 def completed(model: LanguageModel, state: TrainState, params: Params) -> TrainState:
     """The reverse of `changing`: the state with the frozen parts of `params`."""
     return state._replace(params={**model.held(params), **state.params}) if model.frozen else state
+
+
+def averaged_params(model: LanguageModel, state: TrainState) -> Params | None:
+    """The average of the parameters that the optimizer keeps (`optim.averages`), complete; None where it keeps none."""
+    found = averaged(state.opt_state, model.trained(state.params))
+    return None if found is None else {**model.held(state.params), **found}
 
 
 def init_state(

@@ -11,6 +11,7 @@ from mtjax.distributed.sharding import MeshSpec, make_mesh
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.optim import OPTIMIZERS, OptimConfig, make_optimizer
+from mtjax.optim.averages import AVERAGES
 from mtjax.optim.optimizers.adafactor import Adafactor
 from mtjax.training.checkpoint import Checkpoints, abstract_state
 from mtjax.training.step import TrainState, init_state, state_shardings
@@ -48,6 +49,9 @@ def parts():
 
 
 MAKERS = {name: functools.partial(named, name) for name in OPTIMIZERS}
+for average in AVERAGES:
+    settings = {"optimizer": "sgd", "average": AVERAGES[average]()}
+    MAKERS[average] = functools.partial(make_optimizer, OptimConfig(0.02, schedule="constant", **settings), 5)
 MAKERS |= {"partition": partitioned, "masked": masked, "parts": parts}
 
 

@@ -25,6 +25,7 @@ class ScheduleFree:
     """
 
     usual_rate: ClassVar[float] = 0.02
+    is_average: ClassVar[bool] = True  # the parameters to use are an average, as `--weights=auto` takes them
 
     def __call__(self, learning_rate: optax.Schedule, shared: Any) -> optax.GradientTransformation:
         base = optax.chain(
