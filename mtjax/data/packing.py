@@ -4,10 +4,10 @@ import collections
 import heapq
 import itertools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from mtjax.errors import InputError
 from mtjax.io.hashing import random_order
@@ -108,7 +108,7 @@ def _best_fit_of_sides(
     shortest = lengths.min(axis=1, initial=row_length).T
     for step in range(number):
         length, top = lengths[:, step].T, int(used.max()) + 1  # the last column has no row in it yet
-        fits: np.ndarray = (room[:, :, :top] >= length[:, :, None]).all(axis=0)
+        fits: Any = (room[:, :, :top] >= length[:, :, None]).all(axis=0)
         left = np.where(fits, room[:, :, :top].sum(axis=0, dtype=np.int32), NO_ROOM)[:, ::-1]
         place = top - 1 - left.argmin(axis=1)
         new = ~fits[here, place]
@@ -169,9 +169,17 @@ def _rows(packed: Sequence[Sequence[int]]) -> Rows:
 
 
 def pack(
-    lengths: Int[np.ndarray, "n sides"], *, row_length: int, max_segments: int, key: tuple[int, ...], first: int = 0
+    lengths: Int[np.ndarray, "n sides"],
+    *,
+    row_length: int,
+    max_segments: int,
+    key: tuple[int, ...],
+    first: int = 0,
+    hardness: Float[np.ndarray, " n"] | None = None,
 ) -> Rows:
     """Pack examples `first .. first + n - 1` into rows, window by window of an order drawn from `key`.
+
+    With `hardness`, a number of each example, the order is from low to high; equal ones come in the drawn order.
 
     Every example is in exactly one row. `max_segments=1` gives one example per row. Raises InputError for an example
     longer than a row, which the caller should have shortened or dropped.
@@ -179,6 +187,8 @@ def pack(
     if len(lengths) and int(lengths.max()) > row_length:
         raise InputError(f"an example of {int(lengths.max())} tokens does not fit a row of {row_length}; shorten it")
     order = random_order(len(lengths), *key)
+    if hardness is not None:
+        order = order[np.argsort(hardness[order], kind="stable")]
     if max_segments == 1 or not len(order):
         return Rows(first + order, np.arange(len(order) + 1))
     whole = len(order) // WINDOW * WINDOW
