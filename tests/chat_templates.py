@@ -108,6 +108,8 @@ QWEN3 = (
 {%- endif -%}
 {%- endfor -%}"""
     + _QWEN_END
+    + "{%- if add_generation_prompt and enable_thinking is defined and enable_thinking is false -%}"
+    + "{{- '<think>\n\n</think>\n\n' -}}{%- endif -%}"
 )
 
 MISTRAL = """

@@ -39,6 +39,7 @@ ARRAYS = [
     "inspection",
     "data.packing",
     "data.order",
+    "data.curriculum",
 ]
 ARRAYS += ["data.batches", "data.index", "distributed.placement", "reporting.intervals", "types"]
 install_import_hook([f"mtjax.{name}" for name in ARRAYS], "beartype.beartype")

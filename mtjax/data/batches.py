@@ -11,6 +11,7 @@ from jaxtyping import Int
 
 from mtjax.data.arrays import Index, content_digest, join_indices
 from mtjax.data.cache import AUTO
+from mtjax.data.curriculum import hardness_of, rows_hardness
 from mtjax.data.examples import Boundary, Truncation
 from mtjax.data.index import written
 from mtjax.data.kept import fit_of, index_of, packed_rows
@@ -55,6 +56,9 @@ class DataConfig:
     files. None keeps nothing, and holds all examples in memory."""
     cache_gb: Annotated[float, Ge(0)] = 200.0
     """Most gigabytes in that folder; what was not used for longest is deleted."""
+    curriculum: str | None = None
+    """Number of the examples by which the first epoch goes from low to high: length, difficulty (a key of the records),
+    success_rate or another that the task carries; -length from high to low. None, and later epochs: random order."""
     workers: PositiveInt | None = None  # Processes that tokenise many records; None: one per core, at most 32.
     selections: InConfigOnly = ()  # Of `mtjax.data.selection`, applied in order to each source of a mixture.
 
@@ -113,6 +117,7 @@ def fingerprint_of(config: DataConfig, tokenizer: Tokenizer | None = None) -> st
         (type(config.task).__name__, written(config.task), fit_of(config), segments, config.pack),
         None if tokenizer is None else tokenizer.fingerprint,
         *mixing_of(config.source),
+        *([] if config.curriculum is None else [("curriculum", config.curriculum)]),
     )
 
 
@@ -166,14 +171,16 @@ def make_batches(
     if also is not None:
         index = index._replace(per_token=index.per_token | dict(also(index)))
     length, segments = config.sequence_length, config.segments if config.pack else 1
-    joined, rows_of_each, rows_digest = packed_rows(parts, contents, config, length, segments, seed)
+    hardness = None if config.curriculum is None else [hardness_of(part, config.curriculum) for part in parts]
+    joined, rows_of_each, rows_digest = packed_rows(parts, contents, config, length, segments, seed, hardness)
     made_of["packing"] = f"{joined.number:,} rows ({rows_digest})"
     # A share of examples becomes a share of rows: a row holds more of the short ones.
     mixed = parts_of(config.source, [len(part.ids) for part in parts])
     shares = np.array([part.share for part in mixed])
     shares = shares * np.array([n / len(part.ids) for n, part in zip(rows_of_each, parts, strict=True)])
     limits = [part.most_rows(n) for part, n in zip(mixed, rows_of_each, strict=True)]
-    order = make_order(rows_of_each, shares, seed, limits)
+    ranked = None if hardness is None else rows_hardness(joined, rows_of_each, hardness)
+    order = make_order(rows_of_each, shares, seed, limits, ranked)
     steps_per_epoch = -(-joined.number // batch_size)
     ends = [
         f"source {source + 1} ends at step {place // batch_size}, after {mixed[source].epochs:g} epochs"

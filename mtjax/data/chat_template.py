@@ -7,11 +7,12 @@ import functools
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 from mtjax.data.messages import Message, Tool
 from mtjax.data.special_tokens import shield
-from mtjax.errors import InputError
+from mtjax.errors import InputError, suggest
 
 DATE = "2024-07-26"  # The date that chat templates read from the clock (`strftime_now`), so that runs repeat.
 MARKS = re.compile(r"\{%-?\s*generation\s*-?%\}")  # What a template writes before the text of the assistant.
@@ -59,10 +60,24 @@ def shield_message(message: Message, special: tuple[str, ...]) -> Message:
 def chat_template(name: str, fast: Any, special: tuple[str, ...]) -> ChatTemplate:
     """The chat template of a tokenizer of transformers; `name` and `special` are those of the `Tokenizer`."""
 
-    def apply(turns: list[dict[str, Any]], tools: Sequence[Tool], date: str, **options: Any) -> str:
+    def chosen(tools: Sequence[Tool], date: str, variables: Mapping[str, Any]) -> tuple[Any, str]:
         given = [dict(tool) for tool in tools] or None
-        _set_clock(fast.get_chat_template(tools=given), date)
-        return fast.apply_chat_template(turns, tools=given, tokenize=False, **options)
+        template = fast.get_chat_template(tools=given)
+        check_variables(template, name, tuple(variables))
+        _set_clock(template, date)
+        return given, template
+
+    def apply(
+        turns: list[dict[str, Any]],
+        tools: Sequence[Tool],
+        date: str,
+        add_generation_prompt: bool,
+        variables: Mapping[str, Any] = MappingProxyType({}),
+    ) -> str:
+        given, _ = chosen(tools, date, variables)
+        return fast.apply_chat_template(
+            turns, tools=given, tokenize=False, add_generation_prompt=add_generation_prompt, **variables
+        )
 
     @functools.cache
     def call_form() -> CallForm:
@@ -101,6 +116,7 @@ def chat_template(name: str, fast: Any, special: tuple[str, ...]) -> ChatTemplat
         date: str = DATE,
         control: bool = False,
         tools: Sequence[Tool] = (),
+        variables: Mapping[str, Any] = MappingProxyType({}),
     ) -> str:
         if fast.chat_template is None:
             raise InputError(
@@ -109,17 +125,23 @@ def chat_template(name: str, fast: Any, special: tuple[str, ...]) -> ChatTemplat
         tools = tools if control else shield_json(tools, special)
         turns = as_dicts(messages, control)
         try:
-            return apply(turns, tools, date, add_generation_prompt=add_generation_prompt)
+            return apply(turns, tools, date, add_generation_prompt, variables)
+        except InputError:  # of `variables`
+            raise
         except Exception as error:  # whatever the template's own raise_exception or a missing field gives
             raise refused(messages, error) from error
 
-    def marks(messages: Sequence[Message], date: str = DATE, tools: Sequence[Tool] = ()) -> list[tuple[int, int]]:
+    def marks(
+        messages: Sequence[Message],
+        date: str = DATE,
+        tools: Sequence[Tool] = (),
+        variables: Mapping[str, Any] = MappingProxyType({}),
+    ) -> list[tuple[int, int]]:
         from transformers.utils.chat_template_utils import render_jinja_template
 
-        given = [dict(tool) for tool in tools] or None
-        template = fast.get_chat_template(tools=given)
-        _set_clock(template, date)
+        given, template = chosen(tools, date, variables)
         options = {"chat_template": template, "return_assistant_tokens_mask": True, **fast.special_tokens_map}
+        options |= variables
         turns = [{k: v for k, v in turn.items() if v is not None} for turn in as_dicts(messages, control=True)]
         both: Any = render_jinja_template([turns], tools=cast(Any, given), **options)  # texts, and the marks of each
         return list(both[1][0])
@@ -138,6 +160,50 @@ def as_dict(message: Message, form: CallForm) -> dict[str, Any]:
         if not message.content and not form.empty:
             turn["content"] = None
     return turn
+
+
+OWN = {"messages", "tools", "documents", "add_generation_prompt", "strftime_now", "raise_exception"}
+OWN |= {f"{name}_token" for name in ("bos", "eos", "unk", "pad", "sep", "cls", "mask")}
+"""Variables of a template that are not set by settings."""
+
+
+@functools.lru_cache(maxsize=64)
+def check_variables(template: str, name: str, given: tuple[str, ...]) -> None:
+    """InputError for a variable that the chat template of the tokenizer `name` does not read."""
+    from jinja2 import TemplateSyntaxError, meta
+    from transformers.utils import chat_template_utils
+
+    if not given:
+        return
+    with contextlib.suppress(TemplateSyntaxError):
+        compiled: Any = chat_template_utils._compile_jinja_template(template)
+        known = meta.find_undeclared_variables(compiled.environment.parse(template)) - OWN - {*compiled.globals}
+        for one in given:
+            if one not in known:
+                reads = suggest(one, sorted(known)) if known else "it reads none"
+                raise InputError(
+                    f"data.task.chat_template_kwargs: the chat template of {name!r} has no variable {one!r}: {reads}"
+                )
+
+
+def variables_of(settings: Sequence[str]) -> dict[str, Any]:
+    """Variables of a chat template from `NAME=VALUE`; a value that is JSON (`false`, `3`, `"x"`) is read as that.
+
+    >>> variables_of(["enable_thinking=false", "effort=high"])
+    {'enable_thinking': False, 'effort': 'high'}
+    """
+    found: dict[str, Any] = {}
+    for setting in settings:
+        name, mark, value = setting.partition("=")
+        if not mark or not name.isidentifier() or name in OWN or name in found:
+            why = "is set by mtjax" if name in OWN else "stands twice" if name in found else "expected NAME=VALUE"
+            raise InputError(f"data.task.chat_template_kwargs: {setting!r}: {why}, such as enable_thinking=false")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            # As on Python's side of a config file.
+            found[name] = {"True": True, "False": False, "None": None}.get(value, value)
+    return found
 
 
 def _in_form(call: Mapping[str, Any], as_text: bool) -> dict[str, Any]:

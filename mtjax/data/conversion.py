@@ -57,6 +57,7 @@ def facts(problem: Problem) -> set[tuple[str, Any]]:
         found |= {("rewards", (one.text, one.reward))} if graded else set()
         found |= {("labels of steps", (one.steps, one.labels))} if one.labels else set()
     about = {"answer": problem.answer, "success rate": problem.success_rate, "options": problem.options}
+    about |= {"difficulty": problem.difficulty}
     about |= {"source": problem.source, "tools": json.dumps(problem.tools, default=str) if problem.tools else ""}
     return found | {(name, value) for name, value in about.items() if value not in ("", None, ())}
 
@@ -72,7 +73,9 @@ def _sides(problem: Problem, pair: Pair) -> tuple[str, str, str]:
 def write_problem(kind: type[Format], problem: Problem, number: int) -> tuple[list[dict[str, Any]], set[str]]:
     """The records of a problem in a format, and what they do not hold: found by reading them again."""
     records, back = kind().write(problem, number), set()
-    for record in records:
+    for made in records:
+        record = dict(made)
+        back |= {("difficulty", record.pop("difficulty"))} if "difficulty" in record else set()
         for reader in (kind, *(FORMATS[name] for name in kind.same)):
             with contextlib.suppress(InputError):
                 back |= facts(reader().read(dict(record), problem.place, problem.id))

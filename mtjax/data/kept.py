@@ -47,14 +47,30 @@ def cache_of(config: Any, source: Any) -> DataCache | None:
 
 
 def packed_rows(
-    parts: Sequence[Index], contents: Sequence[str], config: Any, length: int, segments: int, seed: int
+    parts: Sequence[Index],
+    contents: Sequence[str],
+    config: Any,
+    length: int,
+    segments: int,
+    seed: int,
+    hardness: Sequence[np.ndarray] | None = None,
 ) -> tuple[Rows, list[int], str]:
-    """The rows of all parts, the number of rows of each, and a digest; of many examples, kept in the cache."""
+    """The rows of all parts, the number of rows of each, and a digest; of many examples, kept in the cache.
+
+    `hardness` is a number of each example of each part, by which they come; it is that of `config.curriculum`.
+    """
 
     def make() -> tuple[Rows, list[int], str]:
         first = np.cumsum([0, *(len(part.ids) for part in parts)])
         packed = [
-            pack(part.lengths, row_length=length, max_segments=segments, key=(seed, number), first=int(first[number]))
+            pack(
+                part.lengths,
+                row_length=length,
+                max_segments=segments,
+                key=(seed, number),
+                first=int(first[number]),
+                hardness=None if hardness is None else hardness[number],
+            )
             for number, part in enumerate(parts)
         ]
         joined = join_rows(packed)
@@ -70,6 +86,7 @@ def packed_rows(
     if config.cache_dir is None or not mapped or sum(len(part.ids) for part in parts) < PLANNED:
         return make()
     key = ("rows", PLAN_FORMAT, list(contents), [len(part.ids) for part in parts], length, segments, seed)
+    key += () if hardness is None else (config.curriculum,)
     try:
         columns, about = DataCache(config.cache_dir, config.cache_gb * 1e9).get(key, write)
     except CacheError:

@@ -31,6 +31,16 @@ class Message:
         return not (self.name or self.tool_calls or self.tool_call_id or self.reasoning_content)
 
 
+class Turns(list[Message]):
+    """The messages that a chat server is asked to answer, with what else its template gets."""
+
+    def __init__(
+        self, messages: Sequence[Message] = (), tools: Sequence[Tool] = (), variables: Mapping[str, Any] | None = None
+    ):
+        super().__init__(messages)
+        self.tools, self.variables = tuple(tools), dict(variables or {})
+
+
 _KEYS = tuple(field.name for field in dataclasses.fields(Message))
 
 

@@ -50,6 +50,7 @@ def make_order(
     shares: Float[np.ndarray, " sources"],
     seed: int,
     limits: Sequence[float] | None = None,
+    hardness: Sequence[Float[np.ndarray, " rows"]] | None = None,
 ) -> Order:
     """The endless stream of rows: `places -> rows`, any places in any order.
 
@@ -57,6 +58,9 @@ def make_order(
     has the same number of places (its share, to 1 / `WINDOW`), at places drawn from (seed, block). So the k-th place of
     a source is known without looking back. A source of R rows goes through all of them in places 0 .. R - 1 of its own,
     then through all again in another order, drawn from (seed, source, epoch); epochs follow each other without a gap.
+
+    With `hardness`, a number of each row of each source, the first epoch of a source goes from low to high; equal rows
+    come at random.
 
     A source that has given as many rows as its limit ends, and the others share its places from there on.
 
@@ -102,7 +106,10 @@ def make_order(
 
     @functools.lru_cache(maxsize=2 + 2 * len(row_counts))
     def epoch_order(source: int, epoch: int) -> np.ndarray:
-        return random_order(row_counts[source], seed, SHUFFLE, source, epoch)
+        order = random_order(row_counts[source], seed, SHUFFLE, source, epoch)
+        if hardness is None or epoch:
+            return order
+        return order[np.argsort(hardness[source][order], kind="stable")]
 
     def rows_at(places: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
         phase = np.searchsorted([one.start for one in phases], places, side="right") - 1

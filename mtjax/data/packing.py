@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from mtjax.errors import InputError
 from mtjax.io.hashing import random_order
@@ -169,9 +169,17 @@ def _rows(packed: Sequence[Sequence[int]]) -> Rows:
 
 
 def pack(
-    lengths: Int[np.ndarray, "n sides"], *, row_length: int, max_segments: int, key: tuple[int, ...], first: int = 0
+    lengths: Int[np.ndarray, "n sides"],
+    *,
+    row_length: int,
+    max_segments: int,
+    key: tuple[int, ...],
+    first: int = 0,
+    hardness: Float[np.ndarray, " n"] | None = None,
 ) -> Rows:
     """Pack examples `first .. first + n - 1` into rows, window by window of an order drawn from `key`.
+
+    With `hardness`, a number of each example, the order is from low to high; equal ones come in the drawn order.
 
     Every example is in exactly one row. `max_segments=1` gives one example per row. Raises InputError for an example
     longer than a row, which the caller should have shortened or dropped.
@@ -179,6 +187,8 @@ def pack(
     if len(lengths) and int(lengths.max()) > row_length:
         raise InputError(f"an example of {int(lengths.max())} tokens does not fit a row of {row_length}; shorten it")
     order = random_order(len(lengths), *key)
+    if hardness is not None:
+        order = order[np.argsort(hardness[order], kind="stable")]
     if max_segments == 1 or not len(order):
         return Rows(first + order, np.arange(len(order) + 1))
     whole = len(order) // WINDOW * WINDOW

@@ -169,6 +169,8 @@ def _examples_of(
             own = list(task.render(found.look(problem), tokenizer))
             if len(own) % task.sides:
                 raise ValueError(f"{len(own)} texts; expected {task.sides} for each example")
+            if problem.difficulty is not None:
+                own = [one._replace(extras={**one.extras, "difficulty": problem.difficulty}) for one in own]
             rendered.append(own)
         except Exception as error:
             rendered.append(error)

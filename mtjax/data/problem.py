@@ -63,6 +63,7 @@ class Problem:
     )  # What the assistant may call, for the template.
     candidates: tuple[Candidate, ...] = ()
     """Completions with rewards or labels of their steps. `right` and `wrong` have those that are one of both."""
+    difficulty: float | None = None  # How hard somebody says that it is, in any unit; None if nobody does.
 
     @property
     def place(self) -> str:

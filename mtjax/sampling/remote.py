@@ -82,15 +82,11 @@ def chat_or_text(api: str, task: Task, problem: Problem, tokenizer: Tokenizer | 
     """The prompt for a server: for `completions` the task's prompt; for `chat` messages without any template.
 
     A chat gets the conversation up to the answer; where the task is not a chat, one turn of the user: the prompt
-    without white space around it. Raises InputError for tools, and for a prompt that ends within the answer.
+    without white space around it. Raises InputError for a prompt that ends within the answer.
     """
     if api != "chat" or not task.is_chat:
         prompt = unshield(task.prompt(problem, None, tokenizer), tokenizer.special if tokenizer else ())
         return prompt if api != "chat" else prompt.strip()
-    if problem.tools:
-        raise InputError(
-            f"{problem.place}: tools are not passed to a chat server; use --server.api=completions with --tokenizer"
-        )
     return task.turns(problem)
 
 

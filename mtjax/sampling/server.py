@@ -9,7 +9,7 @@ import urllib.parse
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from mtjax.data.messages import Message, message_record
+from mtjax.data.messages import Message, Turns, message_record
 from mtjax.errors import InputError, suggest
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.replies import Form, Refused, named, read_choices, trials
@@ -124,6 +124,10 @@ class Server:
             body |= {"messages": [{"role": "user", "content": prompt}]} if chat else {"prompt": prompt}
         elif chat:
             body |= {"messages": [message_record(one) for one in prompt if isinstance(one, Message)]}
+            if isinstance(prompt, Turns):
+                body |= {"tools": list(prompt.tools)} if prompt.tools else {}
+                # As vLLM and SGLang call them; others refuse the request.
+                body |= {"chat_template_kwargs": prompt.variables} if prompt.variables else {}
         else:
             raise InputError("messages can be asked of a chat only; set --server.api=chat")
         body |= {form.limit: sampling.longest, "temperature": sampling.temperature, "top_p": sampling.top_p}

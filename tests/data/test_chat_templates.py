@@ -8,7 +8,8 @@ import pytest
 from mtjax.data.examples import make_example
 from mtjax.data.messages import Message
 from mtjax.data.problem import Problem, problem_from_record
-from mtjax.data.tasks import ChatTask, PairTask
+from mtjax.data.tasks import ChatTask, CompletionTask, PairTask
+from mtjax.data.tasks.base import written_settings
 from mtjax.errors import InputError
 from tests.chat_templates import chat_tokenizer
 
@@ -162,3 +163,39 @@ def test_pairs_of_conversations_are_those_of_trl(name):
             ids, targets = ids[:-1], targets - 1
         assert ours.tokens.tolist() == ids
         assert ours.weights.tolist() == [0.0] * (len(ids) - targets) + [1.0] * targets
+
+
+def test_variables_of_a_template_are_settings_of_the_task():
+    # Without thoughts, the empty ones are part of the prompt, and no target.
+    off = {"chat_template_kwargs": ("enable_thinking=false",)}
+    assert shown("qwen3", ONE, **off) == [f"{chatml(HI)}{NO_THOUGHT}⟦yo<|im_end|>⟧"]
+    assert shown("qwen3", ONE, chat_template_kwargs=("enable_thinking=true",)) == shown("qwen3", ONE)
+    tokenizer, problem = chat_tokenizer("qwen3"), Problem("p", "hi", right=("yo",))
+    for task in (ChatTask(**off), PairTask(template="chat", **off)):
+        assert task.prompt(problem, None, tokenizer) == f"{chatml(HI)}{NO_THOUGHT}"
+        assert task.turns(problem).variables == {"enable_thinking": False}
+    assert written_settings(ChatTask()) == written_settings(ChatTask(chat_template_kwargs=()))
+    assert "chat_template_kwargs" not in written_settings(ChatTask())  # as before there was this setting
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            "enable_thinkin=false",
+            "the chat template of .* has no variable 'enable_thinkin': did you mean 'enable_thinking'",
+        ),
+        ("enable_thinking", "'enable_thinking': expected NAME=VALUE"),
+        ("tools=[]", "'tools=.*' is set by mtjax|is set by mtjax"),
+    ],
+)
+def test_variables_that_no_template_reads_are_refused(given, message):
+    with pytest.raises(InputError, match=message):
+        shown("qwen3", ONE, chat_template_kwargs=(given,))
+
+
+def test_variables_are_for_a_chat_alone():
+    with pytest.raises(InputError, match="task.chat_template_kwargs=.* is for a chat alone"):
+        CompletionTask(chat_template_kwargs=("enable_thinking=false",))
+    with pytest.raises(InputError, match="it reads none"):
+        shown("smollm2", ONE, chat_template_kwargs=("enable_thinking=false",))

@@ -5,9 +5,11 @@ import time
 
 import pytest
 
-from mtjax.data.problem import Message
+from mtjax.data.problem import Message, Problem
+from mtjax.data.tasks import CompletionTask
 from mtjax.errors import InputError
 from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.remote import chat_or_text
 from mtjax.sampling.replies import Refused, read_choices, said_in, trials
 from mtjax.sampling.sampler import Sample
 from mtjax.sampling.server import FIRST_EQUAL, Server, split_url
@@ -58,6 +60,26 @@ def test_completions_and_chat_by_hand():
     assert {name: chat[1][name] for name in ("logprobs", "top_k", "top_p", "temperature", "stop")} == {
         "logprobs": True, "top_k": 7, "top_p": 0.9, "temperature": 0.5, "stop": ["#"],
     }  # fmt: skip
+
+
+def test_tools_and_variables_of_the_template_are_passed_to_a_chat():
+    tool = {"type": "function", "function": {"name": "sky"}}
+    problem = Problem("p", "hi", tools=(tool,))
+    task = CompletionTask(template="chat", system="be brief", chat_template_kwargs=("enable_thinking=false",))
+    fake = FakeServer()
+    with fake.running() as url:
+        asked = server(url + "/chat/completions")
+        asked.draw(chat_or_text("chat", task, problem, None), SamplingConfig(samples=1), seed=5)
+        asked.draw(
+            chat_or_text("chat", CompletionTask(template="chat"), Problem("q", "ho"), None),
+            SamplingConfig(samples=1),
+            seed=5,
+        )
+    _, first, second = fake.requests
+    assert first[1]["messages"] == [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}]
+    assert first[1]["tools"] == [tool]
+    assert first[1]["chat_template_kwargs"] == {"enable_thinking": False}
+    assert not {"tools", "chat_template_kwargs"} & second[1].keys()
 
 
 def test_replies_in_all_their_forms():

@@ -1,6 +1,9 @@
 """Which format a record has: by its keys, and the same in the entire file."""
 
 import collections
+import contextlib
+import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -90,6 +93,21 @@ def _unknown(record: Mapping[str, Any], where: str) -> InputError:
     )
 
 
+def _difficulty(record: dict[str, Any], cells: bool) -> float | None:
+    """The number under `difficulty`, which every format takes, and takes it out; another value is a key of its own.
+
+    In `cells` of a table it is written as text.
+    """
+    value = record.get("difficulty")
+    if isinstance(value, str) and cells:
+        with contextlib.suppress(ValueError):
+            value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    del record["difficulty"]
+    return float(value)
+
+
 def _is_part(one: str, other: str) -> bool:
     """Whether one of two formats is the other without a key."""
     keys, others = ({*FORMATS[name].needs} for name in (one, other))
@@ -123,8 +141,9 @@ class Reader:
         """The problem of a record; InputError, opened by `where`, for one that has no format or is not as it says."""
         if not isinstance(record, Mapping):
             return problem_from_record(record, where)  # raises what is wrong
-        keep = () if isinstance(record, Columns) else AS_GIVEN
+        keep, cells = () if isinstance(record, Columns) else AS_GIVEN, isinstance(record, Cells)
         record = without_nulls(typed(record) if isinstance(record, Cells) else record, keep)
+        difficulty = _difficulty(record, cells)
         name = self.forced or self._format_of(record, where)
         kind = self.formats.get(name) or FORMATS[name]()
         if self.forced and (missing := [key for key in kind.needs if key not in record]):
@@ -133,6 +152,8 @@ class Reader:
                 "--data.source.format, or name it in --data.source.columns THEIRS=OURS"
             )
         problem = kind.read(record, where, id)
+        if difficulty is not None:
+            problem = dataclasses.replace(problem, difficulty=difficulty)
         if name not in self.formats:
             self._check_mixture(name, where)
             self.formats[name], self.first[name] = kind, where

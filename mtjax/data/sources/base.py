@@ -230,7 +230,7 @@ def problem_digests(problems: Iterable[Problem]) -> Iterator[bytes]:
 
 
 NEW = {"options", "tools", "candidates", "name", "tool_calls", "tool_call_id", "reasoning_content", "scores"}
-NEW |= {"chosen_messages", "rejected_messages"}  # Fields of problems that version 0.1 did not have.
+NEW |= {"chosen_messages", "rejected_messages", "difficulty"}  # Fields of problems that version 0.1 did not have.
 
 
 def _without_new(value: Any) -> Any:

@@ -15,8 +15,8 @@ from mtjax.data.chat_spans import (
     render_open_answer,
     system_end,
 )
-from mtjax.data.chat_template import DATE, shield_json, shield_message
-from mtjax.data.messages import Message, Targets
+from mtjax.data.chat_template import DATE, shield_json, shield_message, variables_of
+from mtjax.data.messages import Message, Targets, Turns
 from mtjax.data.problem import Problem
 from mtjax.data.tasks.base import CHAT, Rendered, Span, Task
 from mtjax.data.tokenizer import Tokenizer
@@ -35,11 +35,19 @@ class TemplateTask(Task):
     A task derives its sequences from `sequences`, and may override `placed` to put a text of its own into the prompt.
     """
 
-    before: ClassVar[Mapping[str, Any]] = {**Task.before, "system": "", "targets": "last", "date": DATE}
+    before: ClassVar[Mapping[str, Any]] = {
+        **Task.before,
+        "system": "",
+        "targets": "last",
+        "date": DATE,
+        "chat_template_kwargs": (),
+    }
 
     system: str = ""  # In a chat: system message of conversations that have none; "" leaves it to the template.
     targets: Targets = "last"  # In a chat: train what the assistant says in its last turn, or in all turns.
     date: str = DATE  # In a chat: the date that a template reads from the clock (`strftime_now`), as YYYY-MM-DD.
+    chat_template_kwargs: tuple[str, ...] = ()
+    """In a chat: variables that its template reads, each NAME=VALUE, such as enable_thinking=false."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -47,7 +55,8 @@ class TemplateTask(Task):
             datetime.date.fromisoformat(self.date)
         except ValueError as error:
             raise InputError(f"task.date={self.date!r}: expected a date such as {DATE!r} ({error})") from error
-        for name in () if self.is_chat else ("system", "targets", "date"):
+        variables_of(self.chat_template_kwargs)
+        for name in () if self.is_chat else ("system", "targets", "date", "chat_template_kwargs"):
             if (value := getattr(self, name)) != self.before[name]:
                 raise InputError(f"task.{name}={value!r} is for a chat alone; set task.template=chat, or leave it out")
 
@@ -71,15 +80,15 @@ class TemplateTask(Task):
         """
         return context, ""
 
-    def turns(self, problem: Problem, polarity: bool | None = None) -> list[Message]:
-        """The messages that a chat server gets in place of `prompt`; InputError if they cannot say all of it."""
+    def turns(self, problem: Problem, polarity: bool | None = None) -> Turns:
+        """What a chat server gets in place of `prompt`; InputError if it cannot say all of it."""
         messages, lead = self.placed(self._context(problem, None), polarity)
         if lead:
             raise InputError(
                 f"the prompt ends in the first words of the answer, {lead!r:.60}, which a chat server does not take; "
                 "use --server.api=completions with --tokenizer, or data.task.prefix_in=prompt or system"
             )
-        return messages
+        return Turns(messages, problem.tools, variables_of(self.chat_template_kwargs))
 
     def prompt(self, problem: Problem, polarity: bool | None = None, tokenizer: Tokenizer | None = None) -> str:
         """The template with the question, or the conversation up to the answer of the assistant."""
@@ -251,7 +260,8 @@ class TemplateTask(Task):
     def _options(self, problem: Problem, tokenizer: Tokenizer) -> dict[str, Any]:
         """Options of `Tokenizer.render_chat`. Texts of records are shielded before; what a task adds is not."""
         tools = problem.tools if self.special_tokens == "control" else shield_json(problem.tools, tokenizer.special)
-        return {"date": self.date, "control": True, "tools": tuple(tools)}
+        variables = variables_of(self.chat_template_kwargs)
+        return {"date": self.date, "control": True, "tools": tuple(tools), "variables": variables}
 
     def _with_template(self, tokenizer: Tokenizer | None) -> Tokenizer:
         if tokenizer is None or tokenizer.chat_template is None:
