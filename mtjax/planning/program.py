@@ -28,6 +28,7 @@ from mtjax.model.sizes import SIZES
 from mtjax.objectives import with_regularizers
 from mtjax.optim import make_optimizer
 from mtjax.planning.flops import dot_flops, model_flops
+from mtjax.runs.loading import fitted_to
 from mtjax.runs.mesh_checks import check_mesh
 from mtjax.training import step as stepping
 from mtjax.training.reference import cached_reference, frozen_reference
@@ -179,7 +180,8 @@ def model_shape(config: Config) -> DecoderConfig:
         return dataclasses.replace(shape_of(config.init_from), **own)
     if config.data.tokenizer is None:
         raise InputError("data.tokenizer is not set and no init_from to take it from; e.g. --data.tokenizer=bytes")
-    return dataclasses.replace(config.model, vocab_size=load_tokenizer(config.data.tokenizer).vocab_size)
+    tokenizer = load_tokenizer(config.data.tokenizer)
+    return fitted_to(dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size), tokenizer, new=True)[0]
 
 
 def reference_shape(config: Config, policy: DecoderConfig) -> DecoderConfig | None:
