@@ -154,10 +154,11 @@ def _settings(config: Mapping[str, Any], maps: list[Linear], parts: Mapping[Any,
     rank, targets, ranks = config.get("r"), list[str](), list[tuple[str, int]]()
     if type(rank) is not int or rank < 1:
         raise InputError(f"{folder / CONFIG}: r is {rank!r:.60}; expected a whole number of at least 1")
+    complete = {one.path for one in maps if len(parts.get(one.path, ())) == one.layers}
     for one in (one for one in maps if one.path in parts):
         layers = parts[one.path]
-        everywhere = len(layers) == one.layers
-        targets += [short_name(one)] if everywhere else [re.escape(one.names[layer][-1]) for layer in sorted(layers)]
+        short = one.path in complete and _names_alone(one, maps, complete)
+        targets += [short_name(one)] if short else [re.escape(one.names[layer][-1]) for layer in sorted(layers)]
         for layer in sorted(layers):
             missing = {"a", "b"} - layers[layer].keys()
             if missing:
@@ -194,6 +195,11 @@ def _real(value: Any, name: str) -> float:
 def short_name(one: Linear) -> str:
     """The name of a matrix without its layer, as PEFT takes it in `target_modules`: `self_attn.q_proj`."""
     return re.sub(r"^.*\.\d+\.", "", one.names[0][-1])
+
+
+def _names_alone(one: Linear, maps: list[Linear], complete: set[tuple[str, ...]]) -> bool:
+    """Whether the short name of a matrix names only ones that are adapted in all layers: not those of another stack."""
+    return all(other.path in complete for other in maps if short_name(other) == short_name(one))
 
 
 def _leaves(of: Chosen, parts: Any, adapter: Lora, params: Params, folder: pathlib.Path) -> dict[str, Any]:
@@ -251,7 +257,10 @@ def save_adapter(
     plain = without(model)
     hub, place = hub_names(model.config), pathlib.Path(folder)
     tensors, targets, ranks, alphas = dict[str, np.ndarray](), list[str](), dict[str, int](), dict[str, float]()
-    for path, of, leaves in walk(params["adapter"], adapter.chosen(linear_maps(plain))):
+    maps = linear_maps(plain)
+    chosen = adapter.chosen(maps)
+    complete = {path for path, of in chosen.items() if all(of.ranks)}
+    for path, of, leaves in walk(params["adapter"], chosen):
         if path not in hub:
             raise InputError(
                 f"{'.'.join(path)} has no name of its own on the hub, so PEFT cannot have an adapter of it"
@@ -261,7 +270,8 @@ def save_adapter(
         a, b = a.reshape(one.layers, -1, of.rank), b.reshape(one.layers, of.rank, -1)
         norms = to_hub(leaves["scale"], None).reshape(one.layers, -1) if adapter.dora else None
         live = [layer for layer in range(one.layers) if of.ranks[layer]]
-        targets += [short_name(one)] if len(live) == one.layers else [one.names[layer][-1] for layer in live]
+        short = path in complete and _names_alone(one, maps, complete)
+        targets += [short_name(one)] if short else [one.names[layer][-1] for layer in live]
         for layer in live:
             name, rank = one.names[layer][-1], of.ranks[layer]
             alpha = of.scales[layer] * (math.sqrt(rank) if adapter.rslora else rank)
@@ -272,8 +282,9 @@ def save_adapter(
             tensors[before + "lora_B.weight"] = np.ascontiguousarray(b[layer, :rank].T)
             if norms is not None:
                 tensors[before + "lora_magnitude_vector"] = np.ascontiguousarray(norms[layer], np.float32)
+    task = "CAUSAL_LM" if model.config.encoder is None else "SEQ_2_SEQ_LM"
     config = {
-        "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "r": adapter.rank,
+        "peft_type": "LORA", "task_type": task, "base_model_name_or_path": base, "r": adapter.rank,
         "lora_alpha": adapter.alpha, "lora_dropout": adapter.dropout, "target_modules": targets, "bias": "none",
         "use_rslora": adapter.rslora, "use_dora": adapter.dora, "rank_pattern": ranks, "alpha_pattern": alphas,
         "fan_in_fan_out": False, "inference_mode": True, "init_lora_weights": True, "modules_to_save": None,

@@ -132,8 +132,10 @@ def _serve(config: Config, model: LanguageModel, mesh: Mesh, phase: str) -> Prog
     shape, rows, length = model.config, config.batch_size, config.data.sequence_length
     read = length // 2 if phase == "prefill" else 1
     params = _params(model, mesh)
-    axes = sharding.spec_of(("layers", "batch", None, "kv_heads", "head_dim"))
-    cache = placed(jax.eval_shape(lambda: model.init_cache(rows, length)), NamedSharding(mesh, axes))
+    cache = jax.eval_shape(lambda: model.init_cache(rows, length))
+    names = ("layers", "batch", None, "kv_heads", "head_dim")
+    place = lambda x: NamedSharding(mesh, sharding.spec_of(names if x.ndim == len(names) else ("batch", None)))
+    cache = placed(cache, jax.tree.map(place, cache))  # keys and values, and the tokens of a prompt for an encoder
     tokens = placed(jax.ShapeDtypeStruct((rows, read), jnp.int32), split_by_rows(mesh))
 
     def run(params: Any, cache: Any, tokens: Any, positions: Any) -> Any:
