@@ -21,6 +21,7 @@ from mtjax import config as settings
 from mtjax.config import Config
 from mtjax.data.batches import DataConfig, make_batches, unlimited
 from mtjax.data.batches import problems as problems_of
+from mtjax.data.closing import with_closed_prompts
 from mtjax.data.examples import Truncation
 from mtjax.data.overlap import overlap
 from mtjax.data.problem import OnError
@@ -39,7 +40,7 @@ from mtjax.io.plain_snapshot import has_snapshot
 from mtjax.model import catalog
 from mtjax.model.weights import OTHERS, not_a_folder
 from mtjax.registry import plain_settings
-from mtjax.runs.loading import describe, is_run
+from mtjax.runs.loading import describe, has_encoder, is_run
 from mtjax.training.checkpoint import folders_of, saved_steps
 from mtjax.validation import PositiveInt, check_types
 
@@ -75,17 +76,19 @@ OF_A_FILE = ("task", "template", "source", "format", "columns", "sequence_length
 
 
 def tokenizer_of(name: str) -> Tokenizer:
-    """The tokenizer of a model, run or config name; no weights are read."""
+    """The tokenizer of a model, run or config name, as that model is given its tokens; no weights are read."""
     folder = pathlib.Path(name).expanduser()
     if has_snapshot(folder):
         return _own_tokenizer(settings.read_run(folder))
-    return load_tokenizer(name)
+    tokenizer = load_tokenizer(name)
+    return with_closed_prompts(tokenizer) if catalog.has_encoder(name) else tokenizer
 
 
 def _own_tokenizer(config: Config) -> Tokenizer:
     """The tokenizer of a training run."""
     if name := config.data.tokenizer:
-        return load_tokenizer(name)
+        tokenizer = load_tokenizer(name)
+        return with_closed_prompts(tokenizer) if has_encoder(config) else tokenizer
     if config.init_from is None:
         raise InputError("the config names no tokenizer: set data.tokenizer or init_from, or pass --model=NAME")
     return tokenizer_of(config.init_from)

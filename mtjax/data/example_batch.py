@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Int
 
+from mtjax.data.closing import closed
 from mtjax.data.encoding import Encoding, Encodings
 from mtjax.data.examples import Boundary, Example, make_example, misspelt
 from mtjax.data.special_tokens import unshield
@@ -30,6 +31,10 @@ def make_examples(
 
     encode, decode = (getattr(way, "batch", None) for way in (tokenizer.encode, tokenizer.decode))
     if encode is None or decode is None or len(rendered) < 2:
+        return [alone(number) for number in range(len(rendered))]
+    try:
+        rendered = [closed(one, tokenizer) for one in rendered]
+    except InputError:
         return [alone(number) for number in range(len(rendered))]
     texts = [one.text for one in rendered]
     prompts = [one.text[: one.prompt_end] if boundary == "split" else "" for one in rendered]

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from mtjax.data.closing import closed, closed_prompt
 from mtjax.data.special_tokens import unshield
 from mtjax.data.tasks.base import Rendered
 from mtjax.data.tokenizer import Encoding, Tokenizer
@@ -66,6 +67,7 @@ def make_example(rendered: Rendered, id: str, tokenizer: Tokenizer, *, boundary:
     this raises InputError, and with "allow" the token is a target.
     """
     try:
+        rendered = closed(rendered, tokenizer)
         places = (*rendered.starts, rendered.prompt_end) if boundary == "split" and rendered.prompt_end else ()
         encoding = encode_apart(tokenizer, rendered.text, places)
     except InputError as error:
@@ -182,7 +184,11 @@ def _needs_bos(tokenizer: Any, ids: Sequence[int]) -> bool:
 
 
 def encode_prompt(tokenizer: Any, text: str) -> list[int]:
-    """The ids to decode from, as before the answer in training, begin token included; InputError if there are none."""
+    """The ids to decode from, as before the answer in training, begin token included; InputError if there are none.
+
+    For a model with an encoder, the prompt is closed as in training.
+    """
+    text = text if tokenizer.closing is None else closed_prompt(text, tokenizer.closing)
     ids = list(tokenizer.encode(text).ids)
     ids = [tokenizer.bos_id, *ids] if _needs_bos(tokenizer, ids) else ids
     if not ids:
@@ -205,13 +211,16 @@ def _boundary_error(id: str, why: str) -> InputError:
     )
 
 
-def shorten(sides: Sequence[Example], length: int, policy: Truncation, bos_id: int | None) -> list[Example] | None:
+def shorten(
+    sides: Sequence[Example], length: int, policy: Truncation, bos_id: int | None, closing_id: int | None = None
+) -> list[Example] | None:
     """The sides of an example in at most `length` tokens each, or None if one would be spoilt.
 
     "drop" gives None if a side is longer. "left" cuts as many tokens off the front of every side's prompt as the
     longest needs, so what they share stays shared, and keeps a begin token and a system message; None if an answer
     does not fit beside these.
-    "keep" cuts the ends off, answer and end token with them.
+    "keep" cuts the ends off, answer and end token with them. The token `closing_id` that closes a prompt for an encoder
+    is not cut off its front.
     """
     excess = max(len(side.tokens) for side in sides) - length
     if excess <= 0:
@@ -224,7 +233,8 @@ def shorten(sides: Sequence[Example], length: int, policy: Truncation, bos_id: i
         if policy == "left":
             # One token of the prompt stays, or the answer's first token would have nothing to be predicted from.
             first = max(side.head_tokens, int(bos_id is not None and side.tokens[0] == bos_id))
-            if excess > side.prompt_tokens - max(first, 1):
+            last = side.tokens[: side.prompt_tokens].tolist().index(closing_id) if closing_id is not None else -1
+            if excess > (side.prompt_tokens - max(first, 1) if closing_id is None else last - first):
                 return None
             kept, prompt_tokens = np.r_[0:first, first + excess : len(side.tokens)], side.prompt_tokens - excess
         per_token = {name: values[kept] for name, values in side.per_token.items()}

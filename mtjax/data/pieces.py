@@ -109,7 +109,8 @@ def make_piece(work: Work, items: Sequence[Any], check: int = 0, before: Seen | 
 
 def _fitted(full: list[Example], fit: Fit, tokenizer: Tokenizer, count: dict[str, int]) -> list[Example] | None:
     """The sides of an example as they are trained; None, and counted, where it is left out."""
-    example = shorten(full, fit.sequence_length, fit.truncation, tokenizer.bos_id)
+    closing_id = None if tokenizer.closing is None else tokenizer.end_id
+    example = shorten(full, fit.sequence_length, fit.truncation, tokenizer.bos_id, closing_id)
     if example is None:
         count["dropped"] += 1
         return None

@@ -78,11 +78,14 @@ class Tokenizer(NamedTuple):
     generation_marks: Callable[..., list[tuple[int, int]]] | None = None
     """`(messages, date=DATE, tools=())`: the characters of the rendered conversation between `{% generation %}` and
     `{% endgeneration %}`, as `[start, end)`; None if the template has no such marks."""
+    closing: str | None = None
+    """The end token as text, where it closes prompts because an encoder reads them; see `mtjax.data.closing`."""
 
     @property
     def identity(self) -> str:
-        """A digest (hex) of all that an example depends on: the fingerprint, and which ids pad, begin and end."""
-        return digest(self.fingerprint, self.pad_id, self.bos_id, self.end_id)
+        """A digest (hex) of all that an example depends on: the fingerprint, which ids pad, begin and end, and how."""
+        closing = () if self.closing is None else (self.closing,)
+        return digest(self.fingerprint, self.pad_id, self.bos_id, self.end_id, *closing)
 
 
 def byte_alphabet() -> list[str]:

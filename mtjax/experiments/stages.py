@@ -35,7 +35,7 @@ from mtjax.mistakes.injection import Rules, Yields, inject
 from mtjax.mistakes.mining import MineConfig, MineData
 from mtjax.model.language_model import make_language_model
 from mtjax.runs import mining
-from mtjax.runs.loading import Loaded
+from mtjax.runs.loading import Loaded, fitted_to
 from mtjax.runs.loop import Result, train
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.texts import sample_texts
@@ -61,8 +61,10 @@ class Stages:
     def __init__(self, c: Setup, log: Callable[[str], None] = print):
         self.c, self._log, self._terminal = c, log, sys.stdout
         self.folder = pathlib.Path(c.output)
-        self.tokenizer = load_tokenizer("arithmetic")
-        self.model = make_language_model(dataclasses.replace(c.model, vocab_size=self.tokenizer.vocab_size))
+        tokenizer = load_tokenizer("arithmetic")
+        shape = dataclasses.replace(c.model, vocab_size=tokenizer.vocab_size)
+        shape, self.tokenizer = fitted_to(shape, tokenizer, new=True)
+        self.model = make_language_model(shape)
 
     def log(self, text: str) -> None:
         """Print a line of progress, also while the output of a training run goes to its log file."""

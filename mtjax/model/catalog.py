@@ -1,5 +1,6 @@
 """Models by name: a local folder, `smollm2`, or an id of the Hugging Face hub."""
 
+import contextlib
 import pathlib
 import re
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from mtjax.model.decoder import DecoderConfig
 from mtjax.model.export import KEPT, Origin, read_origin
 from mtjax.model.fingerprint import fingerprint_of
 from mtjax.model.sizes import SIZES
-from mtjax.model.weights import not_a_folder
+from mtjax.model.weights import not_a_folder, read_json
 from mtjax.types import LanguageModel, Params
 
 SMOLLM2 = "smollm2"
@@ -130,6 +131,21 @@ def origin(name: str) -> Origin | None:
     place = _plain(name)
     called = name if place == find_model(name) else peft.base_of(pathlib.Path(name).expanduser())
     return read_origin(place, called) if isinstance(place, pathlib.Path) else None
+
+
+def has_encoder(name: str) -> bool:
+    """Whether the model called `name` has an encoder, by the `config.json` that is here; nothing is fetched."""
+    from huggingface_hub import try_to_load_from_cache
+
+    folder = pathlib.Path(name).expanduser()
+    if not folder.is_dir() and HUB_ID.fullmatch(name):
+        cached = try_to_load_from_cache(name, "config.json")
+        folder = pathlib.Path(cached).parent if isinstance(cached, str) else folder
+    with contextlib.suppress(InputError):
+        if folder.is_dir() and peft.is_adapter(folder):
+            return has_encoder(peft.base_of(folder))
+        return huggingface.config_from_json(read_json(folder, "config.json")).encoder is not None
+    return False
 
 
 def model_config(name: str, weights: bool = True) -> DecoderConfig:

@@ -172,9 +172,10 @@ def _settings(config: Mapping[str, Any], maps: list[Linear], parts: Mapping[Any,
     rank, targets, ranks = config.get("r"), list[str](), list[tuple[str, int]]()
     if type(rank) is not int or rank < 1:
         raise InputError(f"{folder / CONFIG}: r is {rank!r:.60}; expected a whole number of at least 1")
+    complete = {one.path for one in maps if len(parts.get(one.path, ())) == one.layers}
     for one in (one for one in maps if one.path in parts):
         layers = parts[one.path]
-        everywhere = len(layers) == one.layers
+        everywhere = one.path in complete and (bool(one.experts) or _names_alone(one, maps, complete))
         short = f"experts.{one.path[-1]}" if one.experts else short_name(one)  # theirs fits dense layers too
         targets += [short] if everywhere else [re.escape(one.names[layer][-1]) for layer in sorted(layers)]
         for layer in sorted(layers):
@@ -217,6 +218,11 @@ def short_name(one: Linear) -> str:
     return re.sub(r"^.*\.\d+\.", "", one.names[0][-1])
 
 
+def _names_alone(one: Linear, maps: list[Linear], complete: set[tuple[str, ...]]) -> bool:
+    """Whether the short name of a matrix names only ones that are adapted in all layers: not those of another stack."""
+    return all(other.path in complete for other in maps if short_name(other) == short_name(one))
+
+
 def without(model: LanguageModel) -> LanguageModel:
     """The model below an adapter."""
     return make_language_model(dataclasses.replace(model.config, adapter=None))
@@ -254,6 +260,8 @@ def save_adapter(
             "leave that matrix out of model.adapter.targets"
         )
     tensors, targets, ranks, alphas = dict[str, np.ndarray](), list[str](), dict[str, int](), dict[str, float]()
+    maps = list(linear_maps(plain))
+    complete = {path for path, of in chosen.items() if all(of.ranks)}
     for path, of, leaves in walk(params["adapter"], chosen):
         if path not in hub:
             raise InputError(
@@ -265,7 +273,8 @@ def save_adapter(
         a, b = a.reshape(*lead, -1, of.rank), b.reshape(*lead, of.rank, -1)
         norms = to_hub(leaves["scale"], None).reshape(one.layers, -1) if adapter.dora else None
         live = [layer for layer in range(one.layers) if of.ranks[layer]]
-        targets += [short_name(one)] if len(live) == one.layers else [name for layer in live for name in one.hub(layer)]
+        short = path in complete and (bool(one.experts) or _names_alone(one, maps, complete))
+        targets += [short_name(one)] if short else [name for layer in live for name in one.hub(layer)]
         for layer in live:
             name, rank = one.names[layer][-1], of.ranks[layer]
             name = of_each(name, "[0-9]+") if one.experts else name
@@ -278,8 +287,9 @@ def save_adapter(
                 tensors[before + "lora_B.weight"] = np.ascontiguousarray(b[layer, expert, :rank].T)
                 if norms is not None:
                     tensors[before + "lora_magnitude_vector"] = np.ascontiguousarray(norms[layer], np.float32)
+    task = "CAUSAL_LM" if model.config.encoder is None else "SEQ_2_SEQ_LM"
     config = {
-        "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "r": adapter.rank,
+        "peft_type": "LORA", "task_type": task, "base_model_name_or_path": base, "r": adapter.rank,
         "lora_alpha": adapter.alpha, "lora_dropout": adapter.dropout, "target_modules": targets, "bias": "none",
         "use_rslora": adapter.rslora, "use_dora": adapter.dora, "rank_pattern": ranks, "alpha_pattern": alphas,
         "fan_in_fan_out": False, "inference_mode": True, "init_lora_weights": True, "modules_to_save": None,

@@ -29,6 +29,7 @@ from mtjax.model.sizes import SIZES
 from mtjax.objectives import with_regularizers
 from mtjax.optim import make_optimizer
 from mtjax.planning.flops import dot_flops, model_flops
+from mtjax.runs.loading import fitted_to
 from mtjax.runs.mesh_checks import check_mesh
 from mtjax.training import step as stepping
 from mtjax.training.reference import cached_reference, frozen_reference
@@ -132,8 +133,10 @@ def _serve(config: Config, model: LanguageModel, mesh: Mesh, phase: str) -> Prog
     shape, rows, length = model.config, config.batch_size, config.data.sequence_length
     read = length // 2 if phase == "prefill" else 1
     params = _params(model, mesh)
-    axes = sharding.spec_of(("layers", "batch", None, "kv_heads", "head_dim"))
-    cache = placed(jax.eval_shape(lambda: model.init_cache(rows, length)), NamedSharding(mesh, axes))
+    cache = jax.eval_shape(lambda: model.init_cache(rows, length))
+    names = ("layers", "batch", None, "kv_heads", "head_dim")
+    place = lambda x: NamedSharding(mesh, sharding.spec_of(names if x.ndim == len(names) else ("batch", None)))
+    cache = placed(cache, jax.tree.map(place, cache))  # keys and values, and the tokens of a prompt for an encoder
     tokens = placed(jax.ShapeDtypeStruct((rows, read), jnp.int32), split_by_rows(mesh))
 
     def run(params: Any, cache: Any, tokens: Any, positions: Any) -> Any:
@@ -180,7 +183,8 @@ def model_shape(config: Config) -> DecoderConfig:
         return dataclasses.replace(shape_of(config.init_from), **own)
     if config.data.tokenizer is None:
         raise InputError("data.tokenizer is not set and no init_from to take it from; e.g. --data.tokenizer=bytes")
-    return dataclasses.replace(config.model, vocab_size=load_tokenizer(config.data.tokenizer).vocab_size)
+    tokenizer = load_tokenizer(config.data.tokenizer)
+    return fitted_to(dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size), tokenizer, new=True)[0]
 
 
 def reference_shape(config: Config, policy: DecoderConfig) -> DecoderConfig | None:

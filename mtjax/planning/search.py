@@ -74,7 +74,8 @@ def candidates(config: Config, topology: Topology) -> list[tuple[str, Config]]:
     shape, hardware, devices, out = model_shape(config), topology.hardware, topology.size, []
     hidden = shape.mlp_width if shape.mixture is None else shape.mixture.experts * shape.mixture.width
     columns = hidden * 3 + shape.head_dim * (shape.heads + shape.kv_heads) * 2
-    weights = 2.0 * shape.layers * shape.width * columns
+    layers = shape.layers + (shape.encoder.layers if shape.encoder else 0)
+    weights = 2.0 * layers * shape.width * columns
     tokens = config.batch_size * config.data.sequence_length * config.data.task.sides
     divided_by_tensor = (devices, shape.kv_heads, shape.heads, shape.mlp_width, shape.vocab_size)
     for tensor in (1, 2, 4, 8):
@@ -88,7 +89,7 @@ def candidates(config: Config, topology: Topology) -> list[tuple[str, Config]]:
             for micro in (size for size in _divisors(rows) if size <= 16):
                 for remat in ("dots", "full"):
                     gathered = weights / tensor * micro * (3 if fsdp > 1 else 1)
-                    moved = 8.0 * shape.layers * shape.width * tokens / (data * fsdp) if tensor > 1 else 0.0
+                    moved = 8.0 * layers * shape.width * tokens / (data * fsdp) if tensor > 1 else 0.0
                     work = (4 if remat == "full" else 3.3) * weights * tokens / devices / hardware.peak_flops
                     cost = max(work, (gathered + moved) / (2 * hardware.link_bandwidth))
                     words = f"--mesh.data={data} --mesh.fsdp={fsdp} --mesh.tensor={tensor} --model.remat={remat}"

@@ -32,7 +32,7 @@ from mtjax.optim import make_optimizer
 from mtjax.optim.averages import averages
 from mtjax.runs.adapters import BASE, fitted, kept_base
 from mtjax.runs.folder import prepare_folder
-from mtjax.runs.loading import decoding_of, load_any, origin_of
+from mtjax.runs.loading import decoding_of, fitted_to, load_any, origin_of
 from mtjax.runs.mesh_checks import check_mesh
 from mtjax.runs.same_run import made_of
 from mtjax.training.checkpoint import abstract_state, folders_of
@@ -156,7 +156,9 @@ def make_model(config: Config, mesh: Any) -> tuple[LanguageModel, Params | None,
     if config.data.tokenizer is None:
         raise InputError("data.tokenizer is not set and no init_from to take it from; e.g. --data.tokenizer=bytes")
     tokenizer = load_tokenizer(config.data.tokenizer)
-    return make_language_model(dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)), None, tokenizer
+    shape = dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)
+    shape, tokenizer = fitted_to(shape, tokenizer, new=True)
+    return make_language_model(shape), None, tokenizer
 
 
 def begin_from(model: LanguageModel, start: Params) -> Params:

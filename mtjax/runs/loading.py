@@ -9,6 +9,7 @@ import jax
 from jax.sharding import Mesh, SingleDeviceSharding
 
 from mtjax import config as settings
+from mtjax.data.closing import with_closed_prompts
 from mtjax.data.tasks import Task
 from mtjax.data.tokenizer import Tokenizer, load_tokenizer
 from mtjax.errors import InputError
@@ -81,6 +82,7 @@ def load_any(
     if is_run(folder):
         shape, own, end_ids = describe(str(folder))
         its_tokenizer, end_ids = _with_end_ids(tokenizer, own, end_ids)
+        shape, its_tokenizer = fitted_to(shape, its_tokenizer)
         own_tokenizer = None if tokenizer else its_tokenizer
         model, params, taken = _read_run(folder, shape, mesh, dtype, step, own_tokenizer, weights)
         loaded = Loaded(model, params, its_tokenizer, end_ids, taken)
@@ -90,7 +92,9 @@ def load_any(
         raise InputError(f"weights={weights}: {name!r} is not a run folder and has no average; leave --weights out")
     else:
         model, params = catalog.load_model(name, mesh=mesh, dtype=dtype, storage=storage)
-        loaded = Loaded(model, params, *_with_end_ids(tokenizer, catalog.tokenizer_of(name), catalog.end_ids(name)))
+        its_tokenizer, end_ids = _with_end_ids(tokenizer, catalog.tokenizer_of(name), catalog.end_ids(name))
+        shape, its_tokenizer = fitted_to(model.config, its_tokenizer)
+        loaded = Loaded(make_language_model(shape), params, its_tokenizer, end_ids)
     if merge:
         model, params = without_adapter(loaded.model, loaded.params)
         loaded = loaded._replace(model=model, params=params)
@@ -109,6 +113,26 @@ def load_any(
 def decoding_of(config: settings.Config, tokenizer: Tokenizer) -> Decoding:
     """How the run of a config decodes; its tokenizer knows the end tokens of the model that it starts from."""
     return Decoding(tokenizer, config.data.task, stop=config.stop)
+
+
+def has_encoder(config: settings.Config) -> bool:
+    """Whether the model of a training run has an encoder; nothing is fetched."""
+    if config.init_from is None:
+        return config.model.encoder is not None
+    folder = pathlib.Path(config.init_from).expanduser()
+    return has_encoder(settings.read_run(folder)) if is_run(folder) else catalog.has_encoder(config.init_from)
+
+
+def fitted_to(shape: DecoderConfig, tokenizer: Tokenizer, new: bool = False) -> tuple[DecoderConfig, Tokenizer]:
+    """A shape and a tokenizer that agree on what closes a prompt, if the model has an encoder: the end token.
+
+    The decoder of a `new` model starts from the padding token. InputError as in `with_closed_prompts`.
+    """
+    if shape.encoder is None:
+        return shape, tokenizer
+    start_id = tokenizer.pad_id if new else shape.encoder.start_id
+    encoder = dataclasses.replace(shape.encoder, end_id=tokenizer.end_id, start_id=start_id)
+    return dataclasses.replace(shape, encoder=encoder), with_closed_prompts(tokenizer)
 
 
 def _with_end_ids(asked: str | None, own: str, end_ids: tuple[int, ...]) -> tuple[Tokenizer, tuple[int, ...]]:
@@ -146,8 +170,9 @@ def describe(name: str) -> tuple[DecoderConfig, str, tuple[int, ...]]:
         return shape, config.data.tokenizer or own, end_ids
     if not config.data.tokenizer:
         raise InputError(f"{folder / 'config.py'} names no tokenizer; set data.tokenizer there")
-    vocab_size = load_tokenizer(config.data.tokenizer).vocab_size
-    return dataclasses.replace(config.model, vocab_size=vocab_size), config.data.tokenizer, ()
+    tokenizer = load_tokenizer(config.data.tokenizer)
+    shape = dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)
+    return fitted_to(shape, tokenizer, new=True)[0], config.data.tokenizer, ()
 
 
 def origin_of(name: str) -> Origin | None:

@@ -115,8 +115,8 @@ class Decoding:
         refused where the training had none.
         """
         own = self.tokenizer.chat_template
-        if self.task is None:
-            return own
+        if self.task is None or (self.tokenizer.closing is not None and not self.task.is_chat):
+            return own  # `tokenizer(text)` closes a prompt for an encoder; rendered chats are not closed
         if self.task.is_chat:
             return None if own is None else self._changed(own)
         if (found := self.frame()) is None:

@@ -12,7 +12,7 @@ import safetensors.numpy
 
 from mtjax.distributed.sharding import MeshSpec, make_mesh, shardings
 from mtjax.errors import InputError, note
-from mtjax.model import huggingface
+from mtjax.model import catalog, huggingface, peft
 from mtjax.model.adapters import linear_maps
 from mtjax.model.adapters.lora import Lora
 from mtjax.model.decoder import DecoderConfig
@@ -318,3 +318,23 @@ def test_lora_on_named_matrices(start, one_device):
     assert np.abs(out[5:] - hidden[1, 5:]).max() > 0.01
     np.testing.assert_allclose(through_cache[5:], out[5:], atol=1e-5)
     assert adapted.predicted is model.predicted
+
+
+def test_an_adapter_of_one_stack_is_written_for_peft_by_its_complete_names(tmp_path, start, one_device):
+    _, params, _, _ = start
+    plain, params = huggingface.load(huggingface.save(tmp_path / "base", start[0], params))
+    for targets, written in (
+        (("encoder.*SelfAttention.q",), ["encoder.block.0.layer.0.SelfAttention.q"]),
+        (("SelfAttention.q", "EncDecAttention.v"), ["SelfAttention.q", "SelfAttention.q", "EncDecAttention.v"]),
+    ):
+        model = make_language_model(dataclasses.replace(plain.config, adapter=Lora(rank=2, targets=targets)))
+        adapted = jax.jit(model.complete)(jax.random.key(1), {"base": params})
+        folder = tmp_path / str(len(targets))
+        folder.mkdir()
+        peft.save_adapter(folder, model, adapted, "../base")
+        config = json.loads((folder / "adapter_config.json").read_text())
+        assert (config["target_modules"], config["task_type"]) == (written, "SEQ_2_SEQ_LM")
+        _, found = catalog.load_model(str(folder))
+        chosen = lambda tree: jax.tree_util.tree_structure(tree["adapter"])
+        assert chosen(found) == chosen(adapted)
+        jax.tree.map(np.testing.assert_array_equal, found["adapter"], adapted["adapter"])

@@ -100,6 +100,7 @@ class TemplateTask(Task):
         try:
             text = opening(tokenizer, messages, lead, **options)
             check_shown(tokenizer, messages, text, len(messages), self._added(problem), **options)
+            _check_open(text, tokenizer)
         except InputError as error:
             place = problem.place
             raise InputError(str(error) if not place or place in str(error) else f"{place}: {error}") from error
@@ -191,6 +192,7 @@ class TemplateTask(Task):
             prompt_end, starts = start, tuple(place for place, _ in spans[:-1])
             if shared:
                 prompt_end, starts = spans[0][0], ()
+            _check_open(text[:prompt_end], tokenizer)
             return empty._replace(
                 name=name, text=text[:end], spans=targets, prompt_end=prompt_end, starts=starts,
                 ends=empty.ends and not ended, head=head, altered=altered, remarks=remarks,
@@ -281,3 +283,13 @@ class TemplateTask(Task):
                 f"{problem.place}: the context has {what}, and data.task.template shows only a question; set "
                 "data.task.template=chat"
             )
+
+
+def _check_open(prompt: str, tokenizer: Tokenizer) -> None:
+    """InputError for a rendered conversation that closes itself before its end, for a model with an encoder."""
+    if tokenizer.closing is not None and tokenizer.closing in prompt:
+        raise InputError(
+            f"the chat template writes {tokenizer.closing!r} into the prompt {prompt!r:.60}, behind an earlier turn, "
+            "where an encoder would stop to read; train conversations of one turn each, or use a template that closes "
+            "turns otherwise"
+        )

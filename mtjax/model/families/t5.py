@@ -1,6 +1,5 @@
 """T5 and Flan-T5: an encoder reads the prompt, a decoder writes the answer."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,8 +20,9 @@ READ = {
     *SIZES.values(), "num_layers", "num_decoder_layers", "relative_attention_num_buckets", "tie_word_embeddings",
     "relative_attention_max_distance", "layer_norm_epsilon", "initializer_factor", "feed_forward_proj",
     "is_encoder_decoder", "scale_decoder_outputs", "dense_act_fn", "is_gated_act", "n_positions",
+    "max_position_embeddings",
 }  # fmt: skip
-MOST = 32_768  # tokens of prompt and answer: relative positions have no end, so only memory limits them
+MOST = 32_768  # tokens of prompt and answer, unless a model is made for fewer: relative positions have no end
 
 
 def _stack(ours: str, parts: tuple[str, ...]) -> tuple[Entry, ...]:
@@ -109,7 +109,7 @@ class T5(Family):
             activation=activation,
             norm_eps=real(config, "layer_norm_epsilon", 1e-6),
             tied=tied,
-            max_length=MOST,
+            max_length=number(config, "max_position_embeddings", MOST),  # no key of transformers; written below
             encoder=encoder,
         )
 
@@ -120,28 +120,32 @@ class T5(Family):
         assert e is not None
         names = {"gelu_tanh": "gelu" if e.gated else "gelu_new"}  # `gated-gelu` is the approximation, in transformers
         activation = names.get(config.activation, config.activation)
-        return {key: getattr(config, field) for field, key in SIZES.items()} | {
-            "num_layers": e.layers,
-            "num_decoder_layers": config.layers,
-            "relative_attention_num_buckets": e.buckets,
-            "relative_attention_max_distance": e.max_distance,
-            "layer_norm_epsilon": config.norm_eps,
-            "initializer_factor": e.init_factor,
-            "feed_forward_proj": f"gated-{activation}" if e.gated else activation,
-            "dense_act_fn": "gelu_new" if config.activation == "gelu_tanh" else config.activation,
-            "is_gated_act": e.gated,
-            "is_encoder_decoder": True,
-            "tie_word_embeddings": config.tied,
-            "scale_decoder_outputs": e.scale_outputs,
-            "eos_token_id": e.end_id,
-            "pad_token_id": e.start_id,
-            "decoder_start_token_id": e.start_id,
-        }
+        return (
+            {key: getattr(config, field) for field, key in SIZES.items()}
+            | {
+                "num_layers": e.layers,
+                "num_decoder_layers": config.layers,
+                "relative_attention_num_buckets": e.buckets,
+                "relative_attention_max_distance": e.max_distance,
+                "layer_norm_epsilon": config.norm_eps,
+                "initializer_factor": e.init_factor,
+                "feed_forward_proj": f"gated-{activation}" if e.gated else activation,
+                "dense_act_fn": "gelu_new" if config.activation == "gelu_tanh" else config.activation,
+                "is_gated_act": e.gated,
+                "is_encoder_decoder": True,
+                "tie_word_embeddings": config.tied,
+                "scale_decoder_outputs": e.scale_outputs,
+                "eos_token_id": e.end_id,
+                "pad_token_id": e.start_id,
+                "decoder_start_token_id": e.start_id,
+            }
+            | ({} if config.max_length == MOST else {"max_position_embeddings": config.max_length})
+        )
 
     @classmethod
     def holds(cls, config: DecoderConfig) -> bool:
         """Whether `config` has an encoder, and is read as it is written."""
-        return config.encoder is not None and super().holds(dataclasses.replace(config, max_length=MOST))
+        return config.encoder is not None and super().holds(config)
 
     @classmethod
     def generation(cls, config: DecoderConfig) -> dict[str, Any]:
