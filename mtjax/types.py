@@ -159,6 +159,7 @@ class LanguageModel(NamedTuple):
         with_noise: `(params, key) -> params` with which `hidden` drops activations out, for a forward pass of the
              training loss alone; None where the model has no dropout.
         routed: as `hidden`, but `(hidden, Routing)` with the axis L in front; None for a model without experts.
+        value: `(params, hidden [..., D]) -> [...]` in (-1, 1), float32; None for a model without a value head.
     """
 
     config: Any
@@ -172,6 +173,7 @@ class LanguageModel(NamedTuple):
     complete: Callable[[PRNGKeyArray, Params], Params] | None = None
     with_noise: Callable[[Params, PRNGKeyArray], Params] | None = None
     routed: Callable[[Params, Int[Array, "B T"], Int[Array, "B T"]], tuple[Array, Routing]] | None = None
+    value: Callable[[Params, Float[Array, "*N D"]], Float[Array, "*N"]] | None = None
 
     def trained(self, params: Any) -> Any:
         """The part of `params` (or of a tree like it) that training changes."""
@@ -209,6 +211,15 @@ class RoutedPolicy(Policy, Protocol):
 
     def routing(self, batch: Batch) -> Routing:
         """How tokens were routed, `[L, *B, T, ...]`, in the same pass as `scores`; InputError without experts."""
+        ...
+
+
+@runtime_checkable
+class ValuePolicy(Policy, Protocol):
+    """A policy that can say how it expects a text to end; `ModelPolicy` is one."""
+
+    def values(self, batch: Batch) -> Float[Array, "*B T"]:
+        """The value head at each token, in (-1, 1), in the same pass as `scores`; InputError without a head."""
         ...
 
 

@@ -67,8 +67,9 @@ def init_state(
     held = {} if params is None or not model.frozen else model.held(params)
 
     def make(key: PRNGKeyArray, params: Params | None, held: Params) -> TrainState:
-        params = model.init(key) if params is None else params
-        if held and model.complete is not None:
+        if params is None:
+            params = model.init(key)
+        elif model.complete is not None:
             params = model.trained(model.complete(key, {**params, **held}))
         return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(model.trained(params)))
 
