@@ -164,6 +164,7 @@ class LanguageModel(NamedTuple):
         predicted: `(tokens [B, T], segments [B, T]) -> [B, T]`: which tokens the model predicts, of an encoder-decoder
              those after the prompt; None where it predicts all but the first of a segment.
         routed: as `hidden`, but `(hidden, Routing)` with the axis L in front; None for a model without experts.
+        value: `(params, hidden [..., D]) -> [...]` in (-1, 1), float32; None for a model without a value head.
     """
 
     config: Any
@@ -178,6 +179,7 @@ class LanguageModel(NamedTuple):
     with_noise: Callable[[Params, PRNGKeyArray], Params] | None = None
     routed: Callable[[Params, Int[Array, "B T"], Int[Array, "B T"]], tuple[Array, Routing]] | None = None
     predicted: Callable[[Int[Array, "B T"], Int[Array, "B T"]], Bool[Array, "B T"]] | None = None
+    value: Callable[[Params, Float[Array, "*N D"]], Float[Array, "*N"]] | None = None
 
     def trained(self, params: Any) -> Any:
         """The part of `params` (or of a tree like it) that training changes."""
@@ -215,6 +217,15 @@ class RoutedPolicy(Policy, Protocol):
 
     def routing(self, batch: Batch) -> Routing:
         """How tokens were routed, `[L, *B, T, ...]`, in the same pass as `scores`; InputError without experts."""
+        ...
+
+
+@runtime_checkable
+class ValuePolicy(Policy, Protocol):
+    """A policy that can say how it expects a text to end; `ModelPolicy` is one."""
+
+    def values(self, batch: Batch) -> Float[Array, "*B T"]:
+        """The value head at each token, in (-1, 1), in the same pass as `scores`; InputError without a head."""
         ...
 
 

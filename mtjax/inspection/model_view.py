@@ -22,6 +22,7 @@ from mtjax.reporting.report import Table, format_table
 
 RANK = 16  # of the LoRA whose memory is shown for a model without an adapter
 PARTS = {"embed": "embedding", "head": "head", "attention": "attention", "mlp": "MLP", "experts": "experts"}
+PARTS |= {"value": "value head"}
 BYTES = {"float32": 4, "bfloat16": 2}
 TRAINED = 16  # bytes of a trained parameter in float32, its gradient and the two moments of AdamW
 
@@ -126,7 +127,7 @@ def parameter_table(config: DecoderConfig) -> Table:
     """The parameters of each part of a model, an adapter included."""
     counts, model = defaultdict[str, int](int), make_language_model(config)
     tree = jax.eval_shape(model.init, jax.random.key(0))
-    base = tree.get("base", tree)
+    base = {**tree.get("base", {}), **{name: part for name, part in tree.items() if name not in ("base", "adapter")}}
     for path, leaf in jax.tree_util.tree_leaves_with_path(base):
         keys = [part.key for part in path]
         norm = any("norm" in key for key in keys)

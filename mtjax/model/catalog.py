@@ -1,6 +1,7 @@
 """Models by name: a local folder, `smollm2`, or an id of the Hugging Face hub."""
 
 import contextlib
+import dataclasses
 import pathlib
 import re
 from typing import Any, Literal
@@ -12,7 +13,9 @@ from mtjax.model import huggingface, peft, smollm2
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.export import KEPT, Origin, read_origin
 from mtjax.model.fingerprint import fingerprint_of
+from mtjax.model.language_model import make_language_model
 from mtjax.model.sizes import SIZES
+from mtjax.model.value_head import VALUE
 from mtjax.model.weights import not_a_folder, read_json
 from mtjax.types import LanguageModel, Params
 
@@ -83,7 +86,14 @@ def load_model(
         return smollm2.load_smollm2(mesh=mesh, dtype=dtype, storage=storage)
     if peft.is_adapter(place):
         model, params = load_model(_base(place), mesh=mesh, dtype=dtype, storage=storage)
-        return peft.load_adapter(place, model, params, mesh=mesh, fingerprint=fingerprint_of)
+        head, value = model.config.value_head, {name: params[name] for name in (VALUE,) if name in params}
+        model = make_language_model(dataclasses.replace(model.config, value_head=None))
+        params = {name: part for name, part in params.items() if name != VALUE}
+        made = peft.load_adapter(place, model, params, mesh=mesh, fingerprint=fingerprint_of)
+        model, params = huggingface.with_stored_value(*made, place, mesh)
+        if value and VALUE not in params:  # that of the base goes on
+            model, params = make_language_model(dataclasses.replace(model.config, value_head=head)), {**params, **value}
+        return model, params
     return huggingface.load(place, mesh=mesh, dtype=dtype, storage=storage)
 
 

@@ -18,6 +18,7 @@ from mtjax.model.encoder import Encoder
 from mtjax.model.kernels import Asked
 from mtjax.model.layers import MLP, Activation, Dense, Norm, RMSNorm
 from mtjax.model.mixture import Experts, Mixture
+from mtjax.model.value_head import ValueHead
 from mtjax.types import Routing
 from mtjax.validation import PositiveInt, check_types
 
@@ -78,6 +79,8 @@ class DecoderConfig:
     init_scale: NonNegative = 0.02  # Standard deviation of initial matrices.
     adapter: AnyAdapter = None
     """Small matrices that are trained in place of the model's own, which stay as they are; None trains all."""
+
+    value_head: ValueHead | None = None  # A head on the hidden states that expects how a text ends (AlphaMath).
 
     def __post_init__(self) -> None:
         check_types(self, "model")

@@ -22,6 +22,7 @@ from mtjax.model.families import FAMILIES, config_to_json
 from mtjax.model.families.tables import Entry
 from mtjax.model.families.tensors import hub_tensors, whole_to_hub
 from mtjax.model.language_model import without_adapter
+from mtjax.model.value_head import save_value_head
 from mtjax.model.weights import INDEX, SINGLE, open_tensors, read_json
 from mtjax.types import LanguageModel, Params
 
@@ -100,6 +101,7 @@ def save(
     with writer as temporary:
         table = FAMILIES[config["model_type"]].table(model.config)
         _write_tensors(temporary, table, params, lambda name: types.get(name, usual), file_bytes or SHARD_BYTES)
+        save_value_head(temporary, model, params)
         if temporary is not None:
             if tokenizer is not None:
                 tokenizer.save(temporary)

@@ -15,12 +15,13 @@ from mtjax.model.families import FAMILIES, Family, config_from_json, config_to_j
 from mtjax.model.families.tables import HEAD
 from mtjax.model.families.tensors import check_tensors, equal_tensors, read_params
 from mtjax.model.language_model import make_language_model
+from mtjax.model.value_head import VALUE, load_value_head
 from mtjax.model.weights import INDEX, check_folder, has_weights, open_tensors, read_json
 from mtjax.types import LanguageModel, Params
 
 __all__ = [
     "INDEX", "Origin", "check", "check_place", "config_from_json", "config_to_json", "end_ids", "load", "read_config",
-    "read_origin", "save",
+    "read_origin", "save", "with_stored_value",
 ]  # fmt: skip
 
 
@@ -55,7 +56,17 @@ def load(
     config, tensors = _settle_head(config, open_tensors(folder), folder, family)
     table = family.table(config)
     model = make_language_model(config if dtype is None else dataclasses.replace(config, dtype=dtype))
-    return model, read_params(model, table, tensors, mesh, str(folder), storage)
+    return with_stored_value(model, read_params(model, table, tensors, mesh, str(folder), storage), folder, mesh)
+
+
+def with_stored_value(
+    model: LanguageModel, params: Params, folder: pathlib.Path, mesh: Mesh | None
+) -> tuple[LanguageModel, Params]:
+    """The model with the value head whose file is in the folder, if there is one; InputError for a wrong one."""
+    found = load_value_head(folder, model.config.width, mesh)
+    if found is None:
+        return model, params
+    return make_language_model(dataclasses.replace(model.config, value_head=found[0])), {**params, VALUE: found[1]}
 
 
 def check(path: str | os.PathLike[str]) -> DecoderConfig:

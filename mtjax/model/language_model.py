@@ -13,6 +13,7 @@ from mtjax.model.adapters import adapt, merged
 from mtjax.model.attention import positions_of
 from mtjax.model.decoder import Decoder, DecoderConfig
 from mtjax.model.encoder_decoder import make_encoder_decoder
+from mtjax.model.value_head import VALUE, with_value_head
 from mtjax.types import LanguageModel, Params, Routing
 
 
@@ -54,6 +55,8 @@ def make_language_model(config: DecoderConfig) -> LanguageModel:
     >>> params["layers"]["mlp"]["up"]["kernel"].shape
     (2, 16, 192)
     """
+    if config.value_head is not None:
+        return with_value_head(make_language_model(dataclasses.replace(config, value_head=None)), config)
     if config.adapter is not None:
         return adapt(make_language_model(dataclasses.replace(config, adapter=None)), config.adapter, config)
     if config.encoder is not None:
@@ -118,4 +121,4 @@ def without_adapter(model: LanguageModel, params: Params) -> tuple[LanguageModel
     if model.config.adapter is None:
         return model, params
     plain = make_language_model(dataclasses.replace(model.config, adapter=None))
-    return plain, merged(model, plain, params)
+    return plain, {**merged(model, plain, params), **{name: params[name] for name in (VALUE,) if name in params}}

@@ -29,6 +29,10 @@ def token_scores(
     return TokenScores(logprob, entropy, jnp.max(wide, axis=-1) - normaliser)
 
 
+def _rows(x: Any) -> Any:
+    return x.reshape(-1, x.shape[-1])
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelPolicy:
     """Implements `mtjax.types.Policy` for a `LanguageModel`; made by `make_policy`."""
@@ -40,11 +44,19 @@ class ModelPolicy:
 
     def hidden(self, batch: Batch) -> Float[Array, "*B T D"]:
         """Final hidden states; axes before T are rows."""
-        rows = lambda x: x.reshape(-1, x.shape[-1])
-        if self.model.routed is not None:
-            return self._routed(batch)[0]
-        out = self.model.hidden(self.params, rows(batch.tokens), rows(batch.segments))
+        if self.model.routed is not None or self.model.value is not None:
+            return self._one_pass(batch)[0]
+        out = self.model.hidden(self.params, _rows(batch.tokens), _rows(batch.segments))
         return out.reshape(*batch.tokens.shape, -1)
+
+    def values(self, batch: Batch) -> Float[Array, "*B T"]:
+        """See `mtjax.types.ValuePolicy.values`."""
+        if self.model.value is None:
+            raise InputError(
+                "the model has no value head (model.value_head is None): set model.value_head:value_head, or start "
+                "from a model that has one"
+            )
+        return self.model.value(self.params, self.hidden(batch))
 
     def routing(self, batch: Batch) -> Routing:
         """See `mtjax.types.RoutedPolicy.routing`."""
@@ -53,16 +65,19 @@ class ModelPolicy:
                 "the model is no mixture of experts (model.mixture is None), so nothing is routed: leave out the "
                 "regularizers of a router, or take a mixture, such as a checkpoint of Mixtral or Qwen3-MoE"
             )
-        return self._routed(batch)[1]
+        return self._one_pass(batch)[1]
 
-    def _routed(self, batch: Batch) -> tuple[Array, Routing]:
+    def _one_pass(self, batch: Batch) -> tuple[Array, Any]:
         """Hidden states and routing. Those of the last batch are kept, so that loss and regularizers share a pass."""
         trace = current_jax_trace()  # a value of an inner trace must not be used outside of it
         if self._last and self._last[0] is batch.tokens and self._last[1] is batch.segments and self._last[2] == trace:
             return self._last[3]
-        rows = lambda x: x.reshape(-1, x.shape[-1])
-        assert self.model.routed is not None
-        out, routing = self.model.routed(self.params, rows(batch.tokens), rows(batch.segments))
+        given = self.params, _rows(batch.tokens), _rows(batch.segments)
+        routing: Any = None
+        if self.model.routed is None:
+            out = self.model.hidden(*given)
+        else:
+            out, routing = self.model.routed(*given)
         split = lambda x: x.reshape(x.shape[0], *batch.tokens.shape, x.shape[-1])
         found = out.reshape(*batch.tokens.shape, -1), jax.tree.map(split, routing)
         self._last[:] = [batch.tokens, batch.segments, trace, found]

@@ -103,7 +103,11 @@ def open_tensors(folder: pathlib.Path) -> dict[str, Any]:
     absent = sorted(set(index) - set(tensors))
     if absent:
         raise InputError(f"{folder / index[absent[0]]} lacks {absent[0]}, which {INDEX} lists in it; fetch both again")
-    others = {file.name for pattern in OTHERS for file in folder.glob(pattern)} - {*files, "training_args.bin"}
+    others = {file.name for pattern in OTHERS for file in folder.glob(pattern)} - {
+        *files,
+        "training_args.bin",
+        "value_head.safetensors",
+    }
     unread = sorted(name for name in others if not name.startswith(("optimizer", "scheduler", "rng_state")))
     if unread:
         note(f"{folder}: weights are read from {', '.join(files)}; not read: {', '.join(unread[:4])}")

@@ -9,6 +9,7 @@ from etils import epath
 from mtjax.errors import InputError, note
 from mtjax.model.adapters.base import chosen_maps
 from mtjax.model.language_model import make_language_model, without_adapter
+from mtjax.model.value_head import VALUE
 from mtjax.training.checkpoint import Checkpoints, read_about, read_state, saved_steps
 from mtjax.types import LanguageModel, Params
 
@@ -22,6 +23,15 @@ def fitted(model: LanguageModel, found: LanguageModel, params: Params) -> Params
     Without an adapter in the run, that of the loaded model is merged. With one, the loaded one goes on if it is of the
     same matrices, ranks and scales; else it is merged, which a note says, and the run's own is yet to be made.
     """
+    value = {VALUE: params[VALUE]} if VALUE in params and model.config.value_head is not None else {}
+    if VALUE in params and not value:
+        note("the start has a value head, which is left out: set model.value_head:value_head to go on with it")
+    params = {name: part for name, part in params.items() if name != VALUE}
+    return {**_body(model, found, params), **value}
+
+
+def _body(model: LanguageModel, found: LanguageModel, params: Params) -> Params:
+    """`fitted` without the value head."""
     adapter, before = model.config.adapter, found.config.adapter
     if adapter is None:
         return without_adapter(found, params)[1]

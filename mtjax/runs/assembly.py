@@ -27,6 +27,7 @@ from mtjax.io.hashing import digest
 from mtjax.model import huggingface
 from mtjax.model.fingerprint import fingerprint_of
 from mtjax.model.language_model import make_language_model
+from mtjax.model.value_head import VALUE
 from mtjax.objectives import with_regularizers
 from mtjax.optim import make_optimizer
 from mtjax.optim.averages import averages
@@ -150,7 +151,7 @@ def make_model(config: Config, mesh: Any) -> tuple[LanguageModel, Params | None,
             storage="float32" if adapter is None else adapter.base_dtype,
         )  # fmt: skip
         # What a checkpoint does not say, the run does: what the backward pass computes again, kernel and adapter.
-        said = {"remat": config.model.remat, "attention": config.model.attention, "adapter": adapter}
+        said = {name: getattr(config.model, name) for name in ("remat", "attention", "adapter", "value_head")}
         model = make_language_model(dataclasses.replace(loaded.model.config, **said))
         return model, fitted(model, loaded.model, loaded.params), loaded.tokenizer
     if config.data.tokenizer is None:
@@ -184,6 +185,9 @@ def make_reference(
     """
     if not getattr(config.objective, "needs_reference", False):
         return Reference()
+    if VALUE in start:  # which no reference asks for
+        start = {name: part for name, part in start.items() if name != VALUE}
+        model = make_language_model(dataclasses.replace(model.config, value_head=None))
     params, adapted, adapter = start, bool(model.frozen), cast(Any, config.model.adapter)
     if config.reference.model is not None:
         loaded = load_any(

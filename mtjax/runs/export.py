@@ -17,6 +17,7 @@ from mtjax.model import catalog, huggingface, peft
 from mtjax.model.export import Origin, Type
 from mtjax.model.fingerprint import fingerprint_of
 from mtjax.model.language_model import without_adapter
+from mtjax.model.value_head import save_value_head
 from mtjax.objectives import OBJECTIVES
 from mtjax.runs.adapters import BASE
 from mtjax.runs.loading import Loaded, is_run
@@ -56,6 +57,7 @@ def export_adapter(folder: str, loaded: Loaded, base: str, card: str) -> None:
     with atomic_folder(place) as temporary:
         fingerprint = fingerprint_of(loaded.params[BASE])
         peft.save_adapter(temporary, loaded.model, loaded.params, base, fingerprint)
+        save_value_head(temporary, loaded.model, loaded.params)
         decoding.with_template().save(temporary)
         _add_card(
             temporary,

@@ -82,8 +82,9 @@ def _init_program(model: LanguageModel, optimizer: optax.GradientTransformation,
     """The compiled part of `init_state`: `(key, params, held) -> state`; `held` says whether there are frozen parts."""
 
     def make(key: PRNGKeyArray, params: Params | None, held: Params) -> TrainState:
-        params = model.init(key) if params is None else params
-        if held and model.complete is not None:
+        if params is None:
+            params = model.init(key)
+        elif model.complete is not None:
             params = model.trained(model.complete(key, {**params, **held}))
         return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(model.trained(params)))
 
