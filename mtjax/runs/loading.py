@@ -166,8 +166,8 @@ def describe(name: str) -> tuple[DecoderConfig, str, tuple[int, ...]]:
     config = settings.read_run(folder)
     if config.init_from is not None:
         shape, own, end_ids = describe(config.init_from)
-        own = {name: getattr(config.model, name) for name in ("dtype", "adapter", "value_head")}
-        shape = dataclasses.replace(shape, **own)
+        said = {field: getattr(config.model, field) for field in ("dtype", "adapter", "value_head")}
+        shape = dataclasses.replace(shape, **said)
         return shape, config.data.tokenizer or own, end_ids
     if not config.data.tokenizer:
         raise InputError(f"{folder / 'config.py'} names no tokenizer; set data.tokenizer there")
