@@ -144,7 +144,7 @@ def numbered(problem: Problem, records: Iterable[dict[str, Any]]) -> list[dict[s
     """
     records, own = list(records), has_own_id(problem)
     names = [problem.id] if len(records) == 1 else [f"{problem.id}/{number}" for number in range(len(records))]
-    source = {"source": problem.source} if problem.source else {}
+    source: dict[str, Any] = {"source": problem.source} if problem.source else {}
     source |= {} if problem.difficulty is None else {"difficulty": problem.difficulty}
     return [
         ({"id": name} if own else {}) | {key: value for key, value in record.items() if value is not None} | source
