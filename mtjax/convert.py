@@ -1,8 +1,8 @@
 """Write the records of a file in another format.
 
 IN is a file, a folder or a pattern in any format of docs/data.md; mistake records and mined solutions are read too. OUT
-is a .jsonl or .json file, .gz or not. What the other format has no place for is counted; texts are left out only with
---lossy.
+is a .jsonl or .json file, .gz or not, or a .csv or .parquet file. What the other format has no place for is counted;
+texts are left out only with --lossy.
 """
 
 import dataclasses

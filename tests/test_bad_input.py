@@ -203,7 +203,7 @@ def test_a_switch_may_be_given_a_value_as_messages_name_it():
     assert given == settings.load(TINY, ["--overwrite", "--no_tensorboard", "--data.no_pack", "--no_self_check"])
 
 
-@pytest.mark.parametrize("off", ["--data.task.strip=False", "--data.task.no_strip"])
+@pytest.mark.parametrize("off", ["--data.task.strip=False", "--data.task.no_strip", "--data.task.no-strip"])
 @pytest.mark.parametrize("chosen", [[], ["data.task:mistake", "--data.task.decode_prefix=correct"]])
 def test_a_switch_of_a_part_is_turned_off_whether_or_not_a_word_chooses_the_part(off, chosen):
     config = settings.load(TINY, ["--data.task.strip=True"])

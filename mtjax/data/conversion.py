@@ -2,22 +2,26 @@
 
 import collections
 import contextlib
+import csv
 import gzip
 import json
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from mtjax.data.formats import FORMATS, Format
+from mtjax.data.formats import FORMATS, Format, Reader
 from mtjax.data.formats.base import all_pairs, solutions_of
 from mtjax.data.problem import Pair, Problem
 from mtjax.errors import InputError, suggest
+from mtjax.io.containers import read_rows
 from mtjax.io.files import atomic_file
+from mtjax.io.jsonl import needs_pyarrow
 
 ALIASES = {"trl": "preference", "openai": "messages", "chat": "messages", "prm": "stepwise", "rewards": "group"}
 """Other names of formats to write."""
 TEXTS = ("question", "conversation", "right solution", "wrong solution", "pair")  # Facts whose loss is an error.
-SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz")  # Names of files that can be written.
+TABLES = (".csv", ".parquet")  # Files with one column for each key.
+SUFFIXES = (".jsonl", ".json", ".jsonl.gz", ".json.gz", *TABLES)  # Names of files that can be written.
 
 
 class Converted(NamedTuple):
@@ -114,7 +118,10 @@ def convert(problems: Sequence[Problem], out: str, to: str, *, lossy: bool = Fal
             yield from made
 
     with atomic_file(path) as temporary:
-        _write(temporary, records(), out)
+        if out.endswith(TABLES):
+            _write_table(temporary, list(records()), str(FORMATS.name_of(kind)), out)
+        else:
+            _write(temporary, records(), out)
         texts = [f"{lost[name]:,} with a {name}" for name in TEXTS if lost[name]]
         if texts and not lossy:
             raise InputError(
@@ -126,6 +133,45 @@ def convert(problems: Sequence[Problem], out: str, to: str, *, lossy: bool = Fal
                 f"no record of the format '{FORMATS.name_of(kind)}' can be made of these problems: {first}"
             )
     return Converted(count, len(problems), dict(lost))
+
+
+def _write_table(path: pathlib.Path, rows: list[dict[str, Any]], kind: str, name: str) -> None:
+    """Records of a format as rows, with a column for each key of any of them; a key that a record lacks is empty.
+
+    InputError unless the rows are read as the records that they were made from.
+    """
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    if name.endswith(".parquet"):
+        needs_pyarrow(name, "a Parquet file")
+        import pyarrow
+        import pyarrow.parquet
+
+        try:
+            columns = {key: pyarrow.array([row.get(key) for row in rows]) for key in keys}
+        except pyarrow.ArrowException as error:
+            raise InputError(
+                f"'{name}': a column has values of several types ({error}); write a .jsonl file"
+            ) from error
+        pyarrow.parquet.write_table(pyarrow.table(columns), path)
+    else:
+        cell = lambda value: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(keys)
+            writer.writerows(["" if row.get(key) is None else cell(row[key]) for key in keys] for row in rows)
+    if not rows:
+        return
+    place = path.with_name(f"{path.name}{pathlib.Path(name).suffix}")
+    place.hardlink_to(path)  # the reader knows a table by its name
+    try:
+        for record, (row, where, id) in zip(rows, read_rows(str(place)), strict=True):
+            found: Any = None
+            with contextlib.suppress(InputError):
+                found = facts(Reader(kind).read(row, where, id))
+            if found != facts(Reader(kind).read(record, where, id)):
+                raise InputError(f"'{name}': {record!r:.100} reads otherwise as a row of a table; write a .jsonl file")
+    finally:
+        place.unlink()
 
 
 def _write(path: pathlib.Path, records: Iterator[dict[str, Any]], name: str) -> None:

@@ -112,8 +112,8 @@ def _unknown_setting(word: str, near: str, choices: Sequence[str], names: dict[s
     if ours := our_setting(name, lambda other: other in names or is_part(other, names)):
         return f"unknown setting {name}; here it is {ours}"
     if near:
-        near = re.sub(r" in [^-]*--help$| in python.*$", "", near)
-        return f"unknown setting {name}. Perhaps you meant: {near}"
+        names_alone = re.match(r"--[\w.]+(, --[\w.]+)*", near)  # what follows is the help text
+        return f"unknown setting {name}. Perhaps you meant: {names_alone[0] if names_alone else near}"
     settings = [other for other, value in names.items() if value is not Part]
     last_words = {other.rpartition(".")[2]: other for other in sorted(settings, reverse=True)}
     like = nearest(part, settings, 0.7) or last_words.get(nearest(part.rpartition(".")[2], last_words, 0.8) or "")

@@ -88,7 +88,16 @@ def as_registered(words: Sequence[str], cls: Any, names: dict[str, Any] | None =
     """
     parts = parts_of(cls)
     known: dict[str, Any] = {**dict.fromkeys(parts, Part), **dict(names_of(cls))} if names is None else names
-    return [_as_choice(as_switch(in_full(word, cls), known), known, parts) for word in words]
+    return [_as_choice(as_switch(_underscored(in_full(word, cls), known), known), known, parts) for word in words]
+
+
+def _underscored(word: str, names: dict[str, Any]) -> str:
+    """A setting whose name is written with dashes, with underscores; any other word as it is."""
+    found = re.fullmatch(r"--([\w.-]+)(=.*)?", word, re.DOTALL)
+    if found is None or "-" not in found[1]:
+        return word
+    name = found[1].replace("-", "_")
+    return f"--{name}{found[2] or ''}" if {name, re.sub(r"\bno_(?=\w+$)", "", name)} & names.keys() else word
 
 
 @dataclasses.dataclass(frozen=True)

@@ -124,7 +124,7 @@ def test_the_command_writes_all_or_nothing_and_counts(tmp_path, capsys):
         (["{in}"], "expected two files"),
         (["{in}", "{out}"], "--to is missing"),
         (["{in}", "{out}", "--to=kot"], "did you mean 'kto'"),
-        (["{in}", "out.csv", "--to=kto"], "expected a name that ends in .jsonl"),
+        (["{in}", "out.txt", "--to=kto"], "expected a name that ends in .jsonl"),
         (["{in}", "{out}", "--to=kto", "--form=x"], "'--form=x' is not understood"),
         (["{in}", "{out}", "--to=kto", "--source=kto"], "source 'kto'"),
         (["{in}", "{out}", "--to=kto", "--format=kto"], "no 'label' in keys"),
@@ -138,6 +138,52 @@ def test_wrong_words_are_one_line(words, says, tmp_path, capsys):
     assert says in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out.jsonl").exists()
+
+
+def write(path, records):
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return str(path)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize(
+    ("to", "records"),
+    [
+        (
+            "completion",
+            [
+                {"prompt": 'a, "b"\nc', "completion": " d\r\n", "difficulty": 2},
+                {"prompt": [{"role": "user", "content": "é"}], "completion": "1"},
+            ],
+        ),
+        (
+            "preference",
+            [
+                {"id": "x", "prompt": "007", "chosen": "[1]", "rejected": "true"},
+                {"prompt": "q", "chosen": "", "rejected": "b"},
+            ],
+        ),
+        ("messages", [{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}] * 2),
+    ],
+)
+def test_tables_read_as_what_they_were_written_from(suffix, to, records, tmp_path):
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow")
+        records = [record for record in records if type(record.get("prompt")) is not list]
+    source = Files(write(tmp_path / "in.jsonl", records))
+    out = tmp_path / f"out.{suffix}"
+    convert(source.problems().items, str(out), to)
+    assert [path.name for path in tmp_path.iterdir() if "out" in path.name] == [out.name]
+    for one, two in zip(source.problems().items, Files(str(out)).problems().items, strict=True):
+        assert facts(one) == facts(two)
+
+
+def test_what_reads_otherwise_in_a_table_is_refused(tmp_path):
+    like_a_list = '[{"role": "user", "content": "q"}]'  # a text, that a table would give as messages
+    source = Files(write(tmp_path / "in.jsonl", [{"prompt": like_a_list, "completion": "a"}]))
+    with pytest.raises(InputError, match="reads otherwise as a row of a table; write a .jsonl file"):
+        convert(source.problems().items, str(tmp_path / "out.csv"), "completion")
+    assert not list(tmp_path.glob("*out*"))
 
 
 def test_mistake_records_are_recognised_and_converted(tmp_path):
