@@ -134,7 +134,7 @@ def describe(name: str) -> tuple[DecoderConfig, str, tuple[int, ...]]:
     config = settings.read_run(folder)
     if config.init_from is not None:
         shape, own, end_ids = describe(config.init_from)
-        own = {name: getattr(config.model, name) for name in ("dtype", "adapter", "value_head")}
+        own = {name: getattr(config.model, name) for name in ("dtype", "adapter", "value_head", "lm_infinite")}
         shape = dataclasses.replace(shape, **own)
         return shape, config.data.tokenizer or own, end_ids
     if not config.data.tokenizer:
