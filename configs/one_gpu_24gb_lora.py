@@ -2,9 +2,10 @@
 
 Command:  make example-data
           python -m mtjax.train configs/one_gpu_24gb_lora.py
-Machine:  one GPU of 24 GB. By the shapes: base 16.06 GB, adapter and its moments 0.50 GB, gradient 0.17 GB; the
-          rest is for activations. DPO adds no weights: its reference is the base.
-          16 GB: --init_from=Qwen/Qwen2.5-3B (base 6.17 GB). 80 GB: --batch_size=16 --data.sequence_length=4096.
+Machine:  one GPU of 24 GB. Planned for an A100 (mtjax.plan): state 16.56 GB, peak of the step 17.68 GB. DPO adds no
+          weights: its reference is the base.
+          16 GB: --init_from=Qwen/Qwen2.5-3B (peak 7.25 GB). 80 GB: --batch_size=16 --data.sequence_length=4096 (peak
+          21.27 GB). More in docs/lora.md.
 Time:     not measured, because the card was not available.
 Expect:   loss and accuracy are unknown, because this config has not been run.
 

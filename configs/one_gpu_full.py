@@ -2,9 +2,9 @@
 
 Command:  make example-data
           python -m mtjax.train configs/one_gpu_full.py
-Machine:  one GPU. Parameters, moments and gradient take 16 bytes a parameter, a frozen reference 4 more:
-          Qwen2.5 0.5B 7.9 GB (16 GB cards), 1.5B 24.7 GB, 3B 49.4 GB (both 80 GB, --init_from=Qwen/Qwen2.5-1.5B or
-          Qwen/Qwen2.5-3B). For more parameters take LoRA (`one_gpu_24gb_lora.py`).
+Machine:  one GPU. Planned for an A100 (mtjax.plan), peak of the step: Qwen2.5 0.5B 11.7 GB (16 GB cards), 1.5B 35.8
+          GB and 3B 71.2 GB (both 80 GB, --init_from=Qwen/Qwen2.5-1.5B or Qwen/Qwen2.5-3B). A frozen reference takes 4
+          bytes a parameter more. For more parameters take LoRA (`one_gpu_24gb_lora.py`).
 Time:     not measured, because the cards were not available.
 Expect:   loss and accuracy are unknown, because this config has not been run.
 

@@ -17,6 +17,7 @@ from mtjax.errors import ExitCode, InputError, entry_point
 from mtjax.io.command_line import enable_compilation_cache, parse
 from mtjax.io.hashing import check_seed
 from mtjax.sampling.config import EmbeddedSampling, SamplingConfig
+from mtjax.validation import PositiveInt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Generate:
     """Prefix of a mistake-tuned run: "right" or "wrong"; default the run's own `decode_prefix`."""
     tokenizer: str | None = None  # Tokenizer to use; default the model's own.
     dtype: Literal["float32", "bfloat16"] = "float32"  # Type to compute in.
+    lm_infinite: PositiveInt | None = None
+    """Go on beyond the model's length: see so many nearest tokens, and the first ten (docs/models.md, LM-Infinite)."""
     seed: int = 0  # Random seed for sampling.
     rows: int = 16  # Answers drawn side by side.
     step: int | Literal["best"] | None = None
@@ -53,6 +56,8 @@ def generate(settings: Generate) -> int:
     """Load the model, draw, print; returns the exit code."""
     import json as json_format
 
+    from mtjax.model.language_model import make_language_model
+    from mtjax.model.lm_infinite import LmInfinite
     from mtjax.runs.loading import load_any
     from mtjax.sampling.texts import sample_texts
 
@@ -74,7 +79,10 @@ def generate(settings: Generate) -> int:
     loaded = load_any(
         settings.model, tokenizer=settings.tokenizer, dtype=settings.dtype, step=settings.step, weights=settings.weights
     )
-    decoding = loaded.decoding
+    decoding, model = loaded.decoding, loaded.model
+    if settings.lm_infinite is not None:
+        asked = LmInfinite(local=settings.lm_infinite)
+        model = make_language_model(dataclasses.replace(model.config, lm_infinite=asked))
 
     # Draw and print.
     texts = [decoding.prompt(prompt, settings.prefix, raw=settings.raw) for prompt in prompts]
@@ -86,7 +94,7 @@ def generate(settings: Generate) -> int:
     for warning in (warning for prompt in prompts for warning in decoding.warnings(prompt, raw=settings.raw)):
         say(f"warning: {warning}")
     drawn = sample_texts(
-        loaded.model, loaded.params, decoding.tokenizer, texts, decoding.sampling(settings.sampling), settings.seed,
+        model, loaded.params, decoding.tokenizer, texts, decoding.sampling(settings.sampling), settings.seed,
         rows=settings.rows,
     )  # fmt: skip
     special = decoding.tokenizer.special

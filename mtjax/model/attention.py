@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from mtjax.distributed.sharding import mesh_in_force, platform_of, spec_of, ways
 from mtjax.errors import InputError
 from mtjax.model import kernels
+from mtjax.model.lm_infinite import Far, far_mask
 
 
 def positions_of(segments: Int[Array, "B T"]) -> Int[Array, "B T"]:
@@ -57,8 +58,12 @@ def attend(
     scalar: int | None = None,
     cap: float | None = None,
     bias: Float[Array, "#B H N M"] | None = None,
+    far: tuple[Any, Any, Any] | None = None,
 ) -> Float[Array, "B N H K"]:
     """Grouped-query attention: `softmax(q k / sqrt(K)) v`, softmax in float32; head h reads kv head h // (H / G).
+
+    `far` are other queries, keys and their mask (`lm_infinite.Far`), for the first of the M places as many as there
+    are: where the mask is true, the score is theirs.
 
     `scalar` stands for K below the root; with `cap`, scores become `cap tanh(score / cap)` before the mask. `bias`, in
     float32, is added to the scores.
@@ -68,16 +73,25 @@ def attend(
     `(e v) / sum(e)`, so that `e` is the only `[N, M]` array that the backward pass keeps.
     """
     divisor = math.sqrt(scalar or query.shape[-1])
-    if cap is None and platform_of(jax.sharding.get_abstract_mesh()) != "cpu":
+    if far is None and cap is None and platform_of(jax.sharding.get_abstract_mesh()) != "cpu":
         return jax.nn.dot_product_attention(query, key, value, bias=bias, mask=mask, scale=1 / divisor)
     rows, length, heads, width = query.shape
     kv_heads, together = key.shape[2], heads // key.shape[2]
-    query = query.reshape(rows, length, kv_heads, together, width).transpose(0, 2, 3, 1, 4)
-    query, key, value = query.reshape(rows, kv_heads, -1, width), key.swapaxes(1, 2), value.swapaxes(1, 2)
     # Without the preset, bfloat16 would meet float32 in the backward products (jax issue 24047).
     precision = jax.lax.DotAlgorithmPreset.BF16_BF16_F32 if query.dtype == jnp.bfloat16 else None
-    scores = jnp.einsum("bgnk,bgmk->bgnm", query, key, precision=precision, preferred_element_type=jnp.float32)
-    scores = scores.reshape(rows, heads, length, -1) / divisor
+
+    def scores_of(query: Any, key: Any) -> Array:
+        query = query.reshape(rows, length, kv_heads, together, width).transpose(0, 2, 3, 1, 4)
+        query, key = query.reshape(rows, kv_heads, -1, width), key.swapaxes(1, 2)
+        scores = jnp.einsum("bgnk,bgmk->bgnm", query, key, precision=precision, preferred_element_type=jnp.float32)
+        return scores.reshape(rows, heads, length, -1) / divisor
+
+    scores, value = scores_of(query, key), value.swapaxes(1, 2)
+    if far is not None:
+        rest = scores.shape[-1] - far[1].shape[1]
+        afar = jnp.pad(scores_of(*far[:2]), [(0, 0)] * 3 + [(0, rest)])
+        seen_afar = jnp.pad(far[2], [(0, 0)] * 3 + [(0, rest)])
+        scores, mask = jnp.where(seen_afar, afar, scores), mask | seen_afar
     if cap is not None:
         scores = cap * jnp.tanh(scores / cap)
     if bias is not None:
@@ -101,7 +115,35 @@ def choice_for(config: Any, length: int, mesh: Any = None) -> kernels.Choice:
         raise InputError(f"mesh.context={context} does not divide rows of {length} tokens; choose a divisor of it")
     if config.encoder is not None:
         return kernels.Choice("plain", "no kernel has the position bias of an encoder-decoder")
+    if config.lm_infinite is not None:
+        if config.attention not in ("auto", "plain"):
+            raise InputError(
+                f"model.attention='{config.attention}' cannot be used: it has no model.lm_infinite; set "
+                "--model.attention=plain or auto"
+            )
+        return kernels.Choice("plain", "no kernel has model.lm_infinite")
     return kernels.choose(config.attention, platform_of(mesh), length, context, config.windows, config.score_cap)
+
+
+def cached_attention(
+    config: Any,
+    query: Float[Array, "B N H K"],
+    key: Float[Array, "B M G K"],
+    value: Float[Array, "B M G K"],
+    positions: Int[Array, "B N"],
+    window: Int[Array, ""],
+    far: Far | None,
+) -> Float[Array, "B N H K"]:
+    """Attention over a cache, in which the slot is the position."""
+    afar = None
+    if far is not None:
+        slots = jnp.arange(min(config.lm_infinite.starting, key.shape[1]))
+        distance = positions[:, :, None] - slots
+        places = jnp.broadcast_to(slots, (len(positions), len(slots)))
+        mask = far_mask(config.lm_infinite.starting, far, places, distance)
+        afar = (far.query, far.key[:, : len(slots)], mask)
+    mask = cached_mask(positions, key.shape[1], window)
+    return attend(query, key, value, mask, config.query_scalar, config.score_cap, afar)
 
 
 def packed_attention(
@@ -111,6 +153,7 @@ def packed_attention(
     value: Float[Array, "B T G K"],
     segments: Int[Array, "B T"],
     window: Int[Array, ""],
+    far: Far | None = None,
 ) -> Float[Array, "B T H K"]:
     """Attention of packed rows over themselves, by the kernel that `choice_for` names; `window` is this layer's.
 
@@ -129,13 +172,20 @@ def packed_attention(
         for size in (kinds if choice.name == "splash" else ())
     )
 
-    def on_device(made: Any, query: Any, key: Any, value: Any, own: Any, window: Any) -> Any:
-        segments, first = own, 0
+    def on_device(made: Any, query: Any, key: Any, value: Any, own: Any, window: Any, far: Any) -> Any:
+        segments, first, afar = own, 0, None
+        if context > 1 and far is not None:
+            far = far._replace(key=jax.lax.all_gather(far.key, "context", axis=1, tiled=True))
         if context > 1:
             key, value, segments = (jax.lax.all_gather(x, "context", axis=1, tiled=True) for x in (key, value, own))
             first = jax.lax.axis_index("context") * own.shape[1]
         if choice.name == "plain":
-            return attend(query, key, value, packed_mask(segments, window, own, first), scalar, config.score_cap)
+            if far is not None:
+                steps = first + jnp.arange(own.shape[-1])[:, None] - jnp.arange(segments.shape[-1])
+                mask = far_mask(config.lm_infinite.starting, far, positions_of(segments), steps[None])
+                afar = (far.query, far.key, mask & (own[:, :, None] == segments[:, None, :])[:, None])
+            mask = packed_mask(segments, window, own, first)
+            return attend(query, key, value, mask, scalar, config.score_cap, afar)
         if choice.name == "triton":
             return kernels.triton_attend(query, key, value, segments, choice.interpret, scalar)
         calls = [functools.partial(kernels.splash_attend, kernel, scalar=scalar) for kernel in made]
@@ -143,13 +193,18 @@ def packed_attention(
         return calls[0](*rest) if len(calls) == 1 else jax.lax.cond(window < length, *calls, *rest)
 
     if mesh is None or (context == 1 and choice.name == "plain"):  # the compiler splits plain attention itself
-        return on_device(made, query, key, value, segments, window)
+        return on_device(made, query, key, value, segments, window, far)
     of_queries, of_keys = spec_of(("batch", "length", "heads", "head_dim")), spec_of(("batch", "length", "kv_heads"))
     by_part = NamedSharding(mesh, jax.P(None, "context"))
     specs = (tuple(kernel.manual_sharding_spec(by_part) for kernel in made), of_queries, of_keys, of_keys)
     return jax.shard_map(
         on_device,
-        in_specs=(*specs, spec_of(("batch", "length")), jax.P()),
+        in_specs=(
+            *specs,
+            spec_of(("batch", "length")),
+            jax.P(),
+            Far(of_queries, of_keys, jax.P(), jax.P()) if far else None,
+        ),
         out_specs=of_queries,
         check_vma=False,
-    )(made, query, key, value, segments, window)
+    )(made, query, key, value, segments, window, far)

@@ -17,13 +17,14 @@ from mtjax.model.adapters import AnyAdapter
 from mtjax.model.encoder import Encoder
 from mtjax.model.kernels import Asked
 from mtjax.model.layers import MLP, Activation, Dense, Norm, RMSNorm
+from mtjax.model.lm_infinite import WHOLE, Far, LmInfinite, near_window, write_first
 from mtjax.model.mixture import Experts, Mixture
 from mtjax.model.value_head import ValueHead
 from mtjax.types import Routing
 from mtjax.validation import PositiveInt, check_types
 
 UNROLL_LAYERS = 4  # a loop over so few layers costs more than it saves
-EVERYTHING = 2**30  # a window past any length
+EVERYTHING = WHOLE  # a window past any length
 WITH_ENCODER = (
     "vocab_size", "width", "layers", "heads", "kv_heads", "head_dim", "mlp_width", "encoder", "activation", "norm_eps",
     "tied", "max_length", "remat", "attention", "dtype", "adapter",
@@ -69,6 +70,7 @@ class DecoderConfig:
     logit_cap: Positive | None = None  # Logits become `cap tanh(logit / cap)` (Gemma 2).
     window: PositiveInt | None = None  # Sliding window in tokens, the token itself included; None sees everything.
     window_layers: tuple[bool, ...] | None = None  # Which layers slide; None means all, when `window` is set.
+    lm_infinite: LmInfinite | None = None  # Attention for texts of any length, in layers that do not slide.
     max_length: PositiveInt = 2048  # Longest sequence it was made for, in tokens.
     remat: Literal["none", "full", "dots"] = "none"
     """What the backward pass computes again: nothing, whole blocks, or all but matrix products."""
@@ -100,6 +102,11 @@ class DecoderConfig:
             raise InputError(
                 f"rope_scaling.short_factor and long_factor have {len(factors)} numbers; expected one for each of "
                 f"{(self.rotary_dim or self.head_dim) // 2} pairs of rotated dimensions"
+            )
+        kind = self.rope_scaling.kind if self.rope_scaling else ""
+        if self.lm_infinite is not None and kind in ("dynamic", "longrope"):
+            raise InputError(
+                f"model.lm_infinite: expected fixed rotary angles, and those of '{kind}' change with the length"
             )
         if self.window_layers is not None and len(self.window_layers) != self.layers:
             raise InputError(f"model.window_layers names {len(self.window_layers)} layers, the model has {self.layers}")
@@ -170,18 +177,25 @@ class Attention(nn.Module):
         if "local" in place:
             slides = window < EVERYTHING
             cos, sin = (jnp.where(slides, *pair) for pair in zip(place["local"], place["global"], strict=True))
+        far = None
+        if c.lm_infinite is not None:
+            window, live = near_window(c.lm_infinite, c.max_length, window)
+            far = Far(rope.rotate(query, *place["far"]), rope.rotate(key, *place["first"]), window, live)
         query, key = (rope.rotate(each, cos, sin) for each in (query, key))
         query = constrain(query, "batch", "length", "heads", "head_dim")
         if cache is None:
-            seen = attention.packed_attention(c, query, key, value, place["segments"], window)
+            seen = attention.packed_attention(c, query, key, value, place["segments"], window, far)
         else:
             rows, positions = jnp.arange(x.shape[0])[:, None], place["positions"]
             key = cache["key"].at[rows, positions].set(key.astype(cache["key"].dtype))
             value = cache["value"].at[rows, positions].set(value.astype(cache["value"].dtype))
-            cache = {"key": key, "value": value}
-            mask = attention.cached_mask(positions, key.shape[1], window)
+            own = {"key": key, "value": value}
+            if far is not None:
+                own["first"] = write_first(cache["first"], far.key, positions)
+                far = far._replace(key=own["first"].astype(x.dtype))
+            cache = own
             key, value = key.astype(x.dtype), value.astype(x.dtype)
-            seen = attention.attend(query, key, value, mask, c.query_scalar, c.score_cap)
+            seen = attention.cached_attention(c, query, key, value, positions, window, far)
         return Dense((c.heads, c.head_dim), (c.width,), c.init_scale, name="out")(seen), cache
 
 
@@ -254,6 +268,11 @@ class Decoder(nn.Module):
         turned = c.rotary_dim or c.head_dim
         angles = lambda theta, scaling: rope.rotary(positions, lengths, theta, turned, scaling, c.max_length)
         place = {"positions": positions, "segments": segments, "global": angles(c.rope_theta, c.rope_scaling)}
+        if c.lm_infinite is not None:
+            at = lambda place: rope.rotary(
+                jnp.full_like(positions, place), lengths, c.rope_theta, turned, c.rope_scaling, c.max_length
+            )
+            place |= {"far": at(c.lm_infinite.reach(c.max_length)[1]), "first": at(0)}
         if c.local_theta is not None:
             place["local"] = angles(c.local_theta, None)
         block = Block

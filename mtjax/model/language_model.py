@@ -104,8 +104,11 @@ def make_language_model(config: DecoderConfig) -> LanguageModel:
                 "longrope turns all keys by other factors, cached ones too; let prompt and answer together stay "
                 "within it, or recompute"
             )
-        shape = (config.layers, batch_size, length, config.kv_heads, config.head_dim)
-        return {"key": jnp.zeros(shape, dtype), "value": jnp.zeros(shape, dtype)}
+        lengths = {"key": length, "value": length}
+        if config.lm_infinite is not None:
+            lengths["first"] = config.lm_infinite.starting
+        shape = lambda length: (config.layers, batch_size, length, config.kv_heads, config.head_dim)
+        return {name: jnp.zeros(shape(length), dtype) for name, length in lengths.items()}
 
     def decode(
         params: Params, cache: Any, tokens: Int[Array, "B N"], positions: Int[Array, "B N"]

@@ -179,7 +179,10 @@ def shape_of(name: str) -> DecoderConfig:
 def model_shape(config: Config) -> DecoderConfig:
     """The decoder that a run of `config` trains: as in `assembly.make_model`, without loading anything."""
     if config.init_from is not None:
-        own = {name: getattr(config.model, name) for name in ("remat", "dtype", "attention", "adapter", "value_head")}
+        own = {
+            name: getattr(config.model, name)
+            for name in ("remat", "dtype", "attention", "adapter", "value_head", "lm_infinite")
+        }
         return dataclasses.replace(shape_of(config.init_from), **own)
     if config.data.tokenizer is None:
         raise InputError("data.tokenizer is not set and no init_from to take it from; e.g. --data.tokenizer=bytes")

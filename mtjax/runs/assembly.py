@@ -151,7 +151,8 @@ def make_model(config: Config, mesh: Any) -> tuple[LanguageModel, Params | None,
             storage="float32" if adapter is None else adapter.base_dtype,
         )  # fmt: skip
         # What a checkpoint does not say, the run does: what the backward pass computes again, kernel and adapter.
-        said = {name: getattr(config.model, name) for name in ("remat", "attention", "adapter", "value_head")}
+        own = ("remat", "attention", "adapter", "value_head", "lm_infinite")
+        said = {name: getattr(config.model, name) for name in own}
         model = make_language_model(dataclasses.replace(loaded.model.config, **said))
         return model, fitted(model, loaded.model, loaded.params), loaded.tokenizer
     if config.data.tokenizer is None:

@@ -153,7 +153,7 @@ def compare_model(folder: str, model: LanguageModel, params: Params, dtype: str 
 
 def _computes(config: Any) -> dict[str, str]:
     """The settings of a decoder that a checkpoint keeps."""
-    own = ("remat", "attention", "dtype", "adapter", "window_layers")
+    own = ("remat", "attention", "dtype", "adapter", "window_layers", "lm_infinite")
     return {name: value for name, value in settings.flatten(config).items() if name.split(".")[0] not in own}
 
 

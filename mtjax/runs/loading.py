@@ -166,7 +166,7 @@ def describe(name: str) -> tuple[DecoderConfig, str, tuple[int, ...]]:
     config = settings.read_run(folder)
     if config.init_from is not None:
         shape, own, end_ids = describe(config.init_from)
-        said = {field: getattr(config.model, field) for field in ("dtype", "adapter", "value_head")}
+        said = {field: getattr(config.model, field) for field in ("dtype", "adapter", "value_head", "lm_infinite")}
         shape = dataclasses.replace(shape, **said)
         return shape, config.data.tokenizer or own, end_ids
     if not config.data.tokenizer:

@@ -61,7 +61,7 @@ def test_a_checkpoint_and_its_adapter_are_described_from_heads_and_configs(capsy
     ("change", "message"),
     [
         ({"quantization_config": {"quant_method": "awq", "bits": 4}}, "checkpoint is quantised (awq, 4 bits)"),
-        ({"model_type": "gpt_oss"}, "model_type 'gpt_oss' is not supported"),
+        ({"model_type": "gpt_oss"}, "Its attention sinks and MXFP4 weights cannot be held exactly"),
         ({"logit_scale": 0.1}, "logit_scale is 0.1, but the qwen2 decoder has no such setting"),
         ({"hidden_size": 40}, "expected (48, 40) from config.json"),
         ({"num_hidden_layers": 5}, "'model.layers.4.input_layernorm.weight' is missing"),

@@ -73,9 +73,13 @@ def test_triton_equals_plain_attention():
     ],
 )
 def test_kernels_on_a_mesh_equal_plain_attention(asked, axes):
-    """Segments, padding, grouped heads; with context, splash takes its own rows of the mask, and the window slides."""
+    """Segments, padding, grouped heads; with context, splash takes its own rows of the mask, and the window slides.
+
+    With a soft cap that bends most scores, and another divisor, which triton has not.
+    """
     slides = asked != "triton"
-    config = dataclasses.replace(SLIDES if slides else CONFIG, attention=asked)
+    capped = dataclasses.replace(SLIDES, score_cap=1.5, query_scalar=5)
+    config = dataclasses.replace(capped if slides else CONFIG, attention=asked)
     devices = jax.devices()[: math.prod(axes.values())]
     check(config, BOTH if slides else BOTH[1:], make_mesh(MeshSpec(**axes), devices))
 
@@ -170,5 +174,8 @@ def test_what_is_insisted_on_is_done_or_refused():
     assert kernels.choose("splash", "cpu", 4096, 1, WIDE).interpret
     with pytest.raises(InputError, match="model.attention='splash' cannot be used: 96 tokens"):
         kernels.choose("splash", "cpu", 96, 1, WIDE)
+    with pytest.raises(InputError, match=r"model.attention='triton' cannot be used: it has no cap on scores"):
+        kernels.choose("triton", "gpu", 4096, 1, WIDE, 50.0)
+    assert kernels.choose("auto", "gpu", 4096, 1, WIDE, 50.0).name == "plain"
     with pytest.raises(InputError, match="mesh.context=2 does not divide rows of 15 tokens"):
         attention.choice_for(CONFIG, 15, make_mesh(MeshSpec(data=4, context=2)))
