@@ -1,8 +1,8 @@
 """Mistake tuning of an encoder-decoder of the shape of Flan-T5, from scratch, on generated arithmetic.
 
 Command:  python -m mtjax.train configs/tiny_flan_t5.py --run_dir=runs/tiny_flan_t5
-Machine:  2 CPU cores, TIME.
-Expect:   the loss falls from FIRST to about LAST nats per token in 60 steps.
+Machine:  2 CPU cores, well under a minute.
+Expect:   the loss falls from 4.02 to about 1.49 nats per token in 60 steps.
 
 The encoder reads question and prefix, the decoder writes the rationale (docs/models.md). With the end token in the
 template, `template="{question}<|end|>"`, the encoder reads the question alone, and the decoder begins with the prefix.

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -15,12 +15,15 @@ ATTENTION = ("splash_mha", "mha_")
 """How the names of the kernels in `mtjax.model.kernels` begin: splash for TPU, triton for GPU."""
 
 
-def dot_flops(jaxpr: Any, times: int = 1, windows: Sequence[int] = ()) -> int:
+def dot_flops(
+    jaxpr: Any, times: int = 1, windows: Sequence[int] = (), branch: Callable[[Iterator[int]], int] = max
+) -> int:
     """FLOPs of all matrix products, over all devices: `2 * product of (result sides) * contracted sides` each.
 
     A scan's body counts as often as it runs, a `shard_map`'s once per device of the axes it is manual over, a `cond`'s
-    costliest branch; a loop whose end depends on data counts once. An attention kernel counts the blocks that it visits
-    under a causal mask (see `kernel_flops`), another Pallas kernel its body over its grid.
+    costliest branch (or what `branch` chooses); a loop whose end depends on data counts once. An attention kernel
+    counts the blocks that it visits under a causal mask (see `kernel_flops`), another Pallas kernel its body over its
+    grid.
 
     The program runs `times` times; `windows` are those of each layer's attention, in tokens; none means complete rows.
 
@@ -38,7 +41,7 @@ def dot_flops(jaxpr: Any, times: int = 1, windows: Sequence[int] = ()) -> int:
             total += times * 2 * math.prod(equation.outvars[0].aval.shape) * sides
             continue
         if name == "cond":
-            total += max(dot_flops(branch.jaxpr, times, windows) for branch in parameters["branches"])
+            total += branch(dot_flops(one.jaxpr, times, windows, branch) for one in parameters["branches"])
             continue
         if name == "pallas_call" and str(parameters.get("name")).startswith(ATTENTION):
             total += times * kernel_flops(equation, windows)
@@ -49,7 +52,7 @@ def dot_flops(jaxpr: Any, times: int = 1, windows: Sequence[int] = ()) -> int:
             inner *= math.prod(dict(parameters["mesh"].shape)[axis] for axis in parameters["newly_manual_axes"])
         elif name == "pallas_call":
             inner *= math.prod(side for side in parameters["grid_mapping"].grid if isinstance(side, int))
-        total += sum(dot_flops(part, inner, windows) for part in _jaxprs(equation))
+        total += sum(dot_flops(part, inner, windows, branch) for part in _jaxprs(equation))
     return total
 
 
@@ -118,5 +121,6 @@ def model_flops(config: DecoderConfig, params: Any, tokens: int, length: int, pa
     of `frozen` parameters the backward pass computes no gradient, which is one pass less.
     """
     count = matrix_params(config, params) - (matrix_params(config, frozen) / passes if frozen else 0)
-    per_token = flops_per_token(count, config.layers, config.heads, config.head_dim, length)
+    layers = config.layers + (config.encoder.layers if config.encoder else 0)
+    per_token = flops_per_token(count, layers, config.heads, config.head_dim, length)
     return per_token * tokens * passes / 3

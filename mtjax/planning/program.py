@@ -77,7 +77,9 @@ def plan_program(config: Config, mesh: Mesh, phase: str) -> Planned:
     program, arguments, (parts, *rest) = made
     with jax.set_mesh(mesh):  # which has no devices, so nothing else may run in it
         traced = program.trace(*arguments)
-        lowered, flops = traced.lower(), dot_flops(traced.jaxpr.jaxpr, windows=shape.windows)
+        # An encoder reads a prompt when it is complete, which is rare among the tokens that are decoded.
+        branch = min if phase == "decode" else max
+        lowered, flops = traced.lower(), dot_flops(traced.jaxpr.jaxpr, windows=shape.windows, branch=branch)
     all_of_them = [parts["parameters"], parts.get("frozen base")]
     parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(all_of_them))
     return Planned(lowered, shape, parameters, flops, parts, *rest)

@@ -174,8 +174,9 @@ class StepFlops:
         count = sum(x.size for x in jax.tree.leaves(params)) - unused
         if frozen:
             count -= (sum(x.size for x in jax.tree.leaves(frozen)) - unused) / passes
-        each = flops_per_token(count, shape.layers, shape.heads, shape.head_dim, 0)
-        square = flops_per_token(0, shape.layers, shape.heads, shape.head_dim, 1)
+        layers = shape.layers + (shape.encoder.layers if getattr(shape, "encoder", None) else 0)
+        each = flops_per_token(count, layers, shape.heads, shape.head_dim, 0)
+        square = flops_per_token(0, layers, shape.heads, shape.head_dim, 1)
         self.per_token, self.per_square = self.per_token + passes / 3 * each, self.per_square + passes / 3 * square
 
     def work(self, segments: np.ndarray, rows: int) -> Work:
