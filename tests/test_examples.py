@@ -67,11 +67,11 @@ def test_every_example_is_listed_and_can_be_chosen(grown):
     said = run(grown, "-m", "mtjax.list").stdout
     for place, _ in ROW.findall((ROOT / "docs" / "add_a_method.md").read_text()):
         assert re.search(rf"^  {pathlib.Path(place).stem} ", said, re.MULTILINE), place
-    words = ["objective:focal", "--objective.gamma=1", "data.task:correction", "optim.schedule:polynomial"]
+    words = ["objective:poly", "--objective.epsilon=1", "data.task:correction", "optim.schedule:polynomial"]
     words += ["data.source:flash_cards", "--data.source.path=cards.jsonl", "--help-all"]
     done = run(grown, "-m", "mtjax.train", "configs/tiny.py", *words)
     assert done.returncode == 0, done.stderr
-    assert "--objective.gamma" in done.stdout
+    assert "--objective.epsilon" in done.stdout
     assert "--optim.schedule.power" in done.stdout
 
 

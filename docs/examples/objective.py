@@ -1,33 +1,33 @@
-"""Focal loss: tokens that the model already predicts with high probability get a lower weight."""
+"""PolyLoss: cross-entropy with a larger slope on tokens of low probability."""
 
 import dataclasses
 from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
 
 from mtjax.objectives import base
 
 
-@base.OBJECTIVES.register("focal")
+@base.OBJECTIVES.register("poly")
 @dataclasses.dataclass(frozen=True)
-class Focal:
-    """Cross-entropy that down-weights easy tokens.
+class Poly:
+    """Cross-entropy plus the first term of its expansion.
 
-    Formula: `L = -sum_t w_t (1 - p_t)^gamma log p_t / sum_t w_t`, without a gradient through the factor.
+    Formula: `L = sum_t w_t (-log p_t + epsilon (1 - p_t)) / sum_t w_t`.
 
-    Use it when the model has learned most tokens, and their small losses add up to more than those of the others.
+    Use it when cross-entropy is too soft on tokens that the model half knows; a negative epsilon does the opposite.
 
-    Source: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017 (arXiv 1708.02002), applied to tokens.
+    Source: Leng et al., "PolyLoss: A Polynomial Expansion Perspective of Classification Loss Functions", ICLR 2022
+    (arXiv 2204.12511), applied to tokens.
     """
 
     task: ClassVar[str] = "any"
     needs_reference: ClassVar[bool] = False
 
-    gamma: float = 2.0  # Strength of the down-weighting; 0 is `nll`.
+    epsilon: float = 1.0  # Factor on `1 - p`; 0 is `nll`.
 
     def __call__(self, policy, batch, *, reference=None, key=None):
         """The loss as a sum and a count, and metrics."""
         scores = policy.scores(batch)
-        factor = jax.lax.stop_gradient((1 - jnp.exp(scores.logprob)) ** self.gamma)
-        return base.weighted_nll(scores._replace(logprob=factor * scores.logprob), batch, batch.weights)
+        logprob = scores.logprob - self.epsilon * (1 - jnp.exp(scores.logprob))
+        return base.weighted_nll(scores._replace(logprob=logprob), batch, batch.weights)

@@ -97,7 +97,11 @@ max_completion_length
 _CHOICES = {
     ("objective", "nll"): "sft ce cross_entropy lm causal_lm clm",
     ("objective", "mistake_tuning"): "mistake mistakes mt",
-    ("objective", "dpo"): "ipo cdpo preference",
+    ("objective", "dpo"): "ipo cdpo preference exo nca sppo discopop cal_dpo rpo mpo wpo dpop ld_dpo",
+    ("objective", "bco"): "apo apo_zero_unpaired",
+    ("objective", "cpo"): "slic",
+    ("objective", "simpo"): "alphapo",
+    ("objective", "gce"): "generalized_cross_entropy",
     ("task", "completion"): "sft text instruct instruction lm prompt_completion",
     ("task", "pair"): "preference preferences dpo pairs",
     ("task", "chat"): "messages conversation conversational sharegpt",
@@ -139,7 +143,7 @@ def our_setting(name: str, known: Callable[[str], bool]) -> str | None:
     return None
 
 
-_NOT_OFFERED = """ppo grpo rloo reinforce gspo dapo online_dpo xpo cpo bco apo sppo spin gkd reward rm prm
+_NOT_OFFERED = """ppo grpo rloo reinforce gspo dapo online_dpo xpo spin gkd reward rm prm
     adafactor sgd muon sophia adagrad rmsprop lamb shampoo soap"""
 NOT_OFFERED = frozenset(_NOT_OFFERED.split())
 """Methods of other trainers for which nothing here stands, so that no similar name is suggested."""

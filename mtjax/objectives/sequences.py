@@ -1,5 +1,6 @@
 """Log-probabilities of packed examples and of packed pairs, shared by the objectives of whole sequences."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -50,11 +51,16 @@ def sequence_scores(scores: TokenScores, batch: Batch) -> Sequences:
     return Sequences(base.segment_sum(logprob, segments, count), length, length != 0)
 
 
-def reference_scores(reference: Policy | None, batch: Batch, objective: str) -> Sequences:
-    """The same under the reference, without gradient. InputError where there is no reference."""
+def scores_of(reference: Policy | None, batch: Batch, objective: str) -> TokenScores:
+    """The tokens' scores under the reference, without gradient. InputError where there is none."""
     if reference is None:
         raise InputError(f"objective '{objective}' compares with a reference policy, got None; pass reference=...")
-    return jax.lax.stop_gradient(sequence_scores(reference.scores(batch), batch))
+    return jax.lax.stop_gradient(reference.scores(batch))
+
+
+def reference_scores(reference: Policy | None, batch: Batch, objective: str) -> Sequences:
+    """The same under the reference, without gradient. InputError where there is no reference."""
+    return sequence_scores(scores_of(reference, batch, objective), batch)
 
 
 def segment_extra(batch: Batch, name: str, objective: str, way_out: str) -> Float[Array, "*B S"]:
@@ -108,28 +114,76 @@ class Pairs(NamedTuple):
     live: Bool[Array, "B S"]  # whether both sides have a target
     incomplete: Bool[Array, "B S"]  # which pairs have targets on one side only
 
+    def with_logprobs(self, other: "Pairs") -> "Pairs":
+        """These pairs with the log-probabilities of others, such as with other weights."""
+        chosen, rejected = (
+            mine._replace(logprob=theirs.logprob)
+            for mine, theirs in ((self.chosen, other.chosen), (self.rejected, other.rejected))
+        )
+        return self._replace(chosen=chosen, rejected=rejected)
 
-def _as_pairs(sides: Sequences) -> Pairs:
+
+def as_pairs(sides: Sequences) -> Pairs:
+    """Chosen and rejected texts of the sums of a pair batch `[B, 2, S]`."""
     live = jnp.all(sides.live, axis=1)
     mask = lambda values, row, other: jnp.where(live, values[:, row], other)
     side = lambda row: Sequences(mask(sides.logprob, row, 0), mask(sides.length, row, 1), jnp.ones_like(live))
     return Pairs(side(0), side(1), live, jnp.any(sides.live, axis=1) & ~live)
 
 
-def pair_scores(policy: Policy, batch: Batch, objective: str) -> Pairs:
-    """The pairs under a policy, with gradient. InputError for a batch without chosen and rejected rows."""
+def check_pairs(batch: Batch, objective: str) -> None:
+    """InputError for a batch without chosen and rejected rows."""
     shape = tuple(batch.tokens.shape)
     if len(shape) != 3 or shape[1] != 2:
         raise InputError(
             f"objective '{objective}' compares pairs: got tokens of shape {shape}, expected (B, 2, T), chosen and "
             "rejected; set data.task to the task 'pair'"
         )
-    return _as_pairs(sequence_scores(policy.scores(batch), batch))
+
+
+def pair_scores(policy: Policy, batch: Batch, objective: str) -> Pairs:
+    """The pairs under a policy, with gradient. InputError for a batch without chosen and rejected rows."""
+    check_pairs(batch, objective)
+    return as_pairs(sequence_scores(policy.scores(batch), batch))
+
+
+def pair_counts(batch: Batch) -> dict[str, Mean]:
+    """How many pairs and how many chosen targets (by weight) a batch has, each as the total of a `Mean`."""
+    nothing = jnp.zeros(batch.tokens.shape, jnp.float32)
+    pairs = as_pairs(sequence_scores(TokenScores(nothing, nothing, nothing), batch))
+    live = jnp.sum(pairs.live, dtype=jnp.float32)
+    return {"pairs": Mean(live, live), "chosen_tokens": mean_of(pairs.chosen.length, pairs.live)}
+
+
+def chosen_nll(pairs: Pairs, unit: str, counts: Mapping[str, Mean] | None) -> Float[Array, "B S"]:
+    """Cross-entropy of each chosen text: its mean per target (unit "pair"), or a share of the batch's mean ("token").
+
+    For the latter, `-log pi(y_w) pairs / chosen_tokens` with the `pair_counts` of the entire batch: the mean over pairs
+    is the mean over chosen targets.
+    """
+    if unit == "pair" or counts is None:
+        return -pairs.chosen.mean_logprob
+    ratio = counts["pairs"].total / jnp.maximum(counts["chosen_tokens"].total, 1e-6)
+    return -pairs.chosen.logprob * ratio
+
+
+def tail_weights(batch: Batch, factor: float) -> Float[Array, "B 2 T"]:
+    """The batch's weights, with those of targets beyond the number of targets of a pair's shorter text times `factor`.
+
+    Targets are tokens that are predicted and have a weight other than 0.
+    """
+    segments, count = jnp.asarray(batch.segments), segment_count(batch)
+    target = jnp.where(jnp.asarray(batch.weights) != 0, base.is_target(segments), 0)
+    shorter = jnp.min(base.segment_sum(target, segments, count), axis=1, keepdims=True)
+    shorter = base.spread(jnp.broadcast_to(shorter, (*segments.shape[:2], count)), segments)
+    own = segments[..., None] == jnp.arange(1, count + 1)
+    number = jnp.sum(jnp.where(own, jnp.cumsum(jnp.where(own, target[..., None], 0), axis=-2), 0), axis=-1)
+    return jnp.asarray(batch.weights) * jnp.where(number > shorter, factor, 1.0)
 
 
 def reference_pairs(reference: Policy | None, batch: Batch, objective: str) -> Pairs:
     """The pairs under the reference, without gradient."""
-    return _as_pairs(reference_scores(reference, batch, objective))
+    return as_pairs(reference_scores(reference, batch, objective))
 
 
 def pair_metrics(pairs: Pairs, chosen: Float[Array, "B S"], rejected: Float[Array, "B S"]) -> dict[str, Mean]:

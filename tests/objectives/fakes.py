@@ -88,7 +88,7 @@ class Forbidding:
         return scores._replace(logprob=jnp.where(self.forbids & (batch.weights == 0), -jnp.inf, scores.logprob))
 
     def map_logits(self, fn, batch, also=()):
-        return self.policy.map_logits(fn, batch, also)
+        return self.policy.map_logits(fn, batch, tuple(getattr(one, "policy", one) for one in also))
 
     def hidden(self, batch):
         return self.policy.hidden(batch)
