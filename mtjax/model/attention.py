@@ -143,7 +143,7 @@ def cached_attention(
         mask = far_mask(config.lm_infinite.starting, far, places, distance)
         afar = (far.query, far.key[:, : len(slots)], mask)
     mask = cached_mask(positions, key.shape[1], window)
-    return attend(query, key, value, mask, config.query_scalar, config.score_cap, afar)
+    return attend(query, key, value, mask, config.query_scalar, config.score_cap, far=afar)
 
 
 def packed_attention(
@@ -185,7 +185,7 @@ def packed_attention(
                 mask = far_mask(config.lm_infinite.starting, far, positions_of(segments), steps[None])
                 afar = (far.query, far.key, mask & (own[:, :, None] == segments[:, None, :])[:, None])
             mask = packed_mask(segments, window, own, first)
-            return attend(query, key, value, mask, scalar, config.score_cap, afar)
+            return attend(query, key, value, mask, scalar, config.score_cap, far=afar)
         if choice.name == "triton":
             return kernels.triton_attend(query, key, value, segments, choice.interpret, scalar)
         calls = [functools.partial(kernels.splash_attend, kernel, scalar=scalar) for kernel in made]
@@ -194,8 +194,11 @@ def packed_attention(
 
     if mesh is None or (context == 1 and choice.name == "plain"):  # the compiler splits plain attention itself
         return on_device(made, query, key, value, segments, window, far)
-    of_queries, of_keys = spec_of(("batch", "length", "heads", "head_dim")), spec_of(("batch", "length", "kv_heads"))
+    of_queries: Any = spec_of(("batch", "length", "heads", "head_dim"))
+    of_keys: Any = spec_of(("batch", "length", "kv_heads"))
     by_part = NamedSharding(mesh, jax.P(None, "context"))
+    whole: Any = jax.P()
+    of_far = Far(of_queries, of_keys, whole, whole) if far else None
     specs = (tuple(kernel.manual_sharding_spec(by_part) for kernel in made), of_queries, of_keys, of_keys)
     return jax.shard_map(
         on_device,
@@ -203,7 +206,7 @@ def packed_attention(
             *specs,
             spec_of(("batch", "length")),
             jax.P(),
-            Far(of_queries, of_keys, jax.P(), jax.P()) if far else None,
+            of_far,
         ),
         out_specs=of_queries,
         check_vma=False,

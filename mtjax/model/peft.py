@@ -17,7 +17,7 @@ from mtjax.distributed.sharding import shardings
 from mtjax.errors import InputError
 from mtjax.model.adapters.base import Linear, chosen_maps, linear_maps, put, walk
 from mtjax.model.adapters.lora import Chosen, Lora, fits, listed
-from mtjax.model.adapters.names import hub_names, of_each
+from mtjax.model.adapters.names import hub_names, named_alone, of_each, short_name
 from mtjax.model.families.tensors import to_hub
 from mtjax.model.language_model import make_language_model
 from mtjax.model.peft_tensors import by_expert, stacked
@@ -175,7 +175,7 @@ def _settings(config: Mapping[str, Any], maps: list[Linear], parts: Mapping[Any,
     complete = {one.path for one in maps if len(parts.get(one.path, ())) == one.layers}
     for one in (one for one in maps if one.path in parts):
         layers = parts[one.path]
-        everywhere = one.path in complete and (bool(one.experts) or _names_alone(one, maps, complete))
+        everywhere = one.path in complete and (bool(one.experts) or named_alone(one, maps, complete))
         short = f"experts.{one.path[-1]}" if one.experts else short_name(one)  # theirs fits dense layers too
         targets += [short] if everywhere else [re.escape(one.names[layer][-1]) for layer in sorted(layers)]
         for layer in sorted(layers):
@@ -209,18 +209,6 @@ def _real(value: Any, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise InputError(f"{name} is {value!r:.60}; expected a number above 0")
     return float(value)
-
-
-def short_name(one: Linear) -> str:
-    """The name of a matrix without its layer, as PEFT takes it in `target_modules`: `self_attn.q_proj`."""
-    if one.experts:
-        return one.names[0][-1].rpartition(".")[2]
-    return re.sub(r"^.*\.\d+\.", "", one.names[0][-1])
-
-
-def _names_alone(one: Linear, maps: list[Linear], complete: set[tuple[str, ...]]) -> bool:
-    """Whether the short name of a matrix names only ones that are adapted in all layers: not those of another stack."""
-    return all(other.path in complete for other in maps if short_name(other) == short_name(one))
 
 
 def without(model: LanguageModel) -> LanguageModel:
@@ -273,7 +261,7 @@ def save_adapter(
         a, b = a.reshape(*lead, -1, of.rank), b.reshape(*lead, of.rank, -1)
         norms = to_hub(leaves["scale"], None).reshape(one.layers, -1) if adapter.dora else None
         live = [layer for layer in range(one.layers) if of.ranks[layer]]
-        short = path in complete and (bool(one.experts) or _names_alone(one, maps, complete))
+        short = path in complete and (bool(one.experts) or named_alone(one, maps, complete))
         targets += [short_name(one)] if short else [name for layer in live for name in one.hub(layer)]
         for layer in live:
             name, rank = one.names[layer][-1], of.ranks[layer]

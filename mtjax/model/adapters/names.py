@@ -55,3 +55,15 @@ def of_each(name: str, number: int | str) -> str:
     'model.layers.0.mlp.experts.3.up_proj'
     """
     return re.sub(r"\bexperts(?=\.)", rf"\g<0>.{number}", name)
+
+
+def short_name(one: Any) -> str:
+    """The name of a matrix (`adapters.base.Linear`) without its layer, as PEFT takes it in `target_modules`: `self_attn.q_proj`."""
+    if one.experts:
+        return one.names[0][-1].rpartition(".")[2]
+    return re.sub(r"^.*\.\d+\.", "", one.names[0][-1])
+
+
+def named_alone(one: Any, maps: list[Any], complete: set[tuple[str, ...]]) -> bool:
+    """Whether the short name of a matrix names only ones that are adapted in all layers: not those of another stack."""
+    return all(other.path in complete for other in maps if short_name(other) == short_name(one))
