@@ -58,7 +58,7 @@ def of_each(name: str, number: int | str) -> str:
 
 
 def short_name(one: Any) -> str:
-    """The name of a matrix (`adapters.base.Linear`) without its layer, as PEFT takes it in `target_modules`: `self_attn.q_proj`."""
+    """The name of a matrix (`Linear`) without its layer, as in PEFT's `target_modules`: `self_attn.q_proj`."""
     if one.experts:
         return one.names[0][-1].rpartition(".")[2]
     return re.sub(r"^.*\.\d+\.", "", one.names[0][-1])
