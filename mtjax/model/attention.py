@@ -191,13 +191,14 @@ def packed_attention(
     of_queries, of_keys = spec_of(("batch", "length", "heads", "head_dim")), spec_of(("batch", "length", "kv_heads"))
     by_part = NamedSharding(mesh, jax.P(None, "context"))
     specs = (tuple(kernel.manual_sharding_spec(by_part) for kernel in made), of_queries, of_keys, of_keys)
+    specs_of_far: Any = (of_queries, of_keys, jax.P(), jax.P())
     return jax.shard_map(
         on_device,
         in_specs=(
             *specs,
             spec_of(("batch", "length")),
             jax.P(),
-            Far(of_queries, of_keys, jax.P(), jax.P()) if far else None,
+            Far(*specs_of_far) if far else None,
         ),
         out_specs=of_queries,
         check_vma=False,

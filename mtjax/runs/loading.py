@@ -134,8 +134,8 @@ def describe(name: str) -> tuple[DecoderConfig, str, tuple[int, ...]]:
     config = settings.read_run(folder)
     if config.init_from is not None:
         shape, own, end_ids = describe(config.init_from)
-        own = {name: getattr(config.model, name) for name in ("dtype", "adapter", "value_head", "lm_infinite")}
-        shape = dataclasses.replace(shape, **own)
+        said = ("dtype", "adapter", "value_head", "lm_infinite")
+        shape = dataclasses.replace(shape, **{name: getattr(config.model, name) for name in said})
         return shape, config.data.tokenizer or own, end_ids
     if not config.data.tokenizer:
         raise InputError(f"{folder / 'config.py'} names no tokenizer; set data.tokenizer there")
