@@ -163,20 +163,29 @@ def test_targets_are_names_or_patterns_of_either_house():
     assert len(paths()) == 7
 
 
+MIXED = dataclasses.replace(  # a Qwen3-MoE whose first layer has no experts
+    SMALL, layers=2, mixture=Mixture(3, 2, 6, dense_layers=(0,)), qkv_bias=False, qk_norm=True
+)
+
+
+@pytest.mark.slow  # the products are compared with NumPy in `test_mixture.py`
+def test_adapted_experts_equal_the_merged_model(one_device):
+    model = adapted(Lora(rank=2, targets=("q_proj", "down_proj", "up")), MIXED)
+    params = moved(jax.jit(model.init)(jax.random.key(0)))
+    hidden = jax.jit(model.hidden)(params, TOKENS, SEGMENTS)
+    plain, weights = without_adapter(model, params)
+    np.testing.assert_allclose(jax.jit(plain.hidden)(weights, TOKENS, SEGMENTS), hidden, atol=1e-5)
+
+
 def test_experts_are_adapted_where_they_are_named():
-    """In layers that have them, in PEFT's names of each expert, and merged like other matrices."""
-    config = dataclasses.replace(SMALL, layers=2, mixture=Mixture(3, 2, 6, dense_layers=(0,)), qkv_bias=False)
-    config = dataclasses.replace(config, qk_norm=True)  # a Qwen3-MoE
-    plain = make_language_model(config)
+    """In layers that have them, and in PEFT's names of each expert."""
+    config, plain = MIXED, make_language_model(MIXED)
     assert not any("experts" in path for path in Lora().chosen(linear_maps(plain)))
     model = adapted(Lora(rank=2, targets=("q_proj", "down_proj", r"experts\.gate", "up")), config)
-    params = moved(jax.jit(model.init)(jax.random.key(0)))
+    params = jax.eval_shape(model.init, jax.random.key(0))
     assert params["adapter"]["layers"]["block_1"]["experts"]["down"]["a"].shape == (1, 3, 6, 2)
     assert set(params["adapter"]["layers"]["block_1"]["experts"]) == {"gate", "up", "down"}
     assert set(params["adapter"]["layers"]["block_0"]["mlp"]) == {"up", "down"}
-    hidden = jax.jit(model.hidden)(params, TOKENS, SEGMENTS)
-    _, weights = without_adapter(model, params)
-    np.testing.assert_allclose(jax.jit(plain.hidden)(weights, TOKENS, SEGMENTS), hidden, atol=1e-5)
     with pytest.raises(InputError, match=r"layers.0.mlp.up_proj is adapted, and peft 0.21 .* merged, or leave"):
         peft.save_adapter(".", model, params, "base")
     for wrong in ({"dora": True}, {"dropout": 0.1}):
@@ -184,14 +193,15 @@ def test_experts_are_adapted_where_they_are_named():
             adapted(Lora(targets=("experts.*",), **wrong), config)
 
 
-def test_experts_are_read_in_both_layouts_of_peft(tmp_path):
+def test_experts_are_read_in_both_layouts_of_peft(tmp_path, one_device):
     """A tensor for each expert comes back; one for all (A `[E r, I]`, B `[O, r E]`, gate and up as one) is the same."""
     from safetensors.numpy import load_file, save_file
 
     mixture = Mixture(3, 2, 6)
     config = dataclasses.replace(SMALL, layers=1, mixture=mixture, qkv_bias=False, qk_norm=True)
     plain, model = make_language_model(config), adapted(Lora(rank=2, alpha=3.0, targets=("experts.*",)), config)
-    params = moved(jax.jit(model.init)(jax.random.key(0)))
+    drawn = lambda x: jnp.asarray(np.random.default_rng(x.size).normal(size=x.shape), jnp.float32)
+    params = jax.tree.map(drawn, jax.eval_shape(model.init, jax.random.key(0)))
     peft.save_adapter(tmp_path, model, params, "base")
     written = json.loads((tmp_path / "adapter_config.json").read_text())
     assert written["target_modules"] == ["gate_proj", "up_proj", "down_proj"]

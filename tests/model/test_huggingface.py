@@ -70,7 +70,7 @@ def test_each_part_is_on_its_device_before_the_next_is_read(tmp_path, monkeypatc
     jax.tree.map(np.testing.assert_array_equal, placed, params)
 
 
-@pytest.mark.parametrize("spec", [None, MeshSpec(fsdp=2, tensor=2, data=2)])
+@pytest.mark.parametrize("spec", [None, pytest.param(MeshSpec(fsdp=2, tensor=2, data=2), marks=pytest.mark.slow)])
 def test_of_large_parameters_the_host_reads_some_layers_at_a_time(spec, tmp_path, monkeypatch):
     """With room for two layers of the widest parameter: no more is read at once, and the numbers are the same."""
     model, params = small()
