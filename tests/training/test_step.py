@@ -72,8 +72,9 @@ def on_one_device(name):
     return run(OBJECTIVES[name]())
 
 
-# One of each shape: single sequences, a weight of entire texts, statistics of the batch, pairs. The others are slow.
-SHAPES = ("nll", "dco", "kto", "rise")
+# One of each shape: single sequences, a weight of entire texts, statistics of the batch, pairs, distributions of policy
+# and reference. The others are slow.
+SHAPES = ("nll", "dco", "kto", "rise", "asft")
 
 
 @pytest.mark.parametrize(
