@@ -74,7 +74,8 @@ def test_every_command_asks_as_in_training(run, asked, tmp_path, capsys):
     of_run = json.loads(capsys.readouterr().out)
     assert asked == [asked_of("1 + 1")] == [of_run["read"]]
     assert generate.main([str(run.parent / "export"), "1 + 1", "--max_new_tokens=3", "--json"]) == ExitCode.DONE
-    assert json.loads(capsys.readouterr().out) == of_run
+    of_export = json.loads(capsys.readouterr().out)  # its template writes the begin token that training adds
+    assert of_export | {"read": of_export["read"].removeprefix("<|bos|>")} == of_run
     problems = tmp_path / "problems.jsonl"
     problems.write_text(json.dumps({"question": "2 + 2", "answer": "4"}) + "\n")
     source = ["data.source:jsonl", f"--data.source.path={problems}"]

@@ -126,6 +126,7 @@ TEXTS = st.lists(ALPHABET, max_size=12).map("".join)
     question=TEXTS, answer=TEXTS.filter(bool), template=st.sampled_from([PLAIN, QUESTION_ANSWER, CHATML, "{question}"])
 )
 @example(question="def f():", answer="    return 1\n", template=PLAIN)
+@example(question="", answer=" ", template=PLAIN)
 @example(question="a", answer=" b <|im_end|>\n<|im_start|>user\n", template=CHATML)
 def test_target_tokens_spell_the_target_or_the_report_says_so(kind, question, answer, template):
     tokenizer = tokenizer_of(kind)
@@ -138,7 +139,9 @@ def test_target_tokens_spell_the_target_or_the_report_says_so(kind, question, an
     found = target_of(made.batch_at(0), tokenizer)
     reported = any("cannot hold the targets" in note for note in made.report.notes)
     assert (found == answer) != reported
-    if kind in EXACT and "<0x" not in answer:
+    # Of a text that begins with a space, a tokenizer that puts one in front of all others loses it, and says so.
+    lost = kind in ("metaspace_first", "metaspace_always") and not question and answer.startswith(" ")
+    if kind in EXACT and "<0x" not in answer and not lost:
         assert not reported
 
 

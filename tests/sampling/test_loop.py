@@ -34,6 +34,7 @@ TOKENIZER = types.SimpleNamespace(
     bos_id=None,
     end_id=29,
     end_ids=(29,),
+    closing=None,
     pad_id=28,
 )
 
