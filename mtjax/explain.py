@@ -76,7 +76,9 @@ def explain(config: Config, wanted: ExplainConfig) -> Explanation:
     newest, best = folders_of(config.run_dir, config.checkpoint.folder)
     place = newest if taken in saved_steps(newest) else best
     named: int | Literal["best"] | None = taken if place == newest else "best"
-    params = start if taken is None else load_any(config.run_dir, mesh=mesh, step=named, merge=False).params
+    params = (
+        start if taken is None else load_any(config.run_dir, mesh=mesh, step=named, merge=False, weights="raw").params
+    )
     batches = make_batches(unlimited(config.data), tokenizer, batch_size=config.batch_size, seed=config.seed)
     choose = make_chooser(config.live_filter, batches, model, config.objective, mesh, config.chunk)
     batch = choose(params, wanted.step - 1).batch

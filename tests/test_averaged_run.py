@@ -59,6 +59,9 @@ def test_raw_and_average_are_loaded_by_name(through, tmp_path, capsys):
     assert export([name, out, "--weights=average"]) == ExitCode.DONE
     capsys.readouterr()
     assert same(huggingface.load(out)[1], average)
+    # The export at the end of a run takes what the other commands take.
+    assert run(folder / "run", *choice, "--steps=6", f"--export={tmp_path / 'end'}") == ExitCode.DONE
+    assert same(huggingface.load(tmp_path / "end")[1], auto)
 
 
 def test_a_run_without_an_average_says_so(tmp_path, capsys):

@@ -1,6 +1,7 @@
 """BCO and unpaired APO: right and wrong texts that need not come in pairs, each classified by its own reward."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -73,7 +74,7 @@ class Bco(base.Settings):
         """The loss where policy and reference agree, log 2 or 1/2 times the weight; None where the weights differ."""
         if self.right_weight != self.wrong_weight:
             return None
-        return self.right_weight * (0.5 if self.kind == "apo_zero" else 0.6931471805599453)
+        return self.right_weight * (0.5 if self.kind == "apo_zero" else math.log(2))
 
     @property
     def statistics(self) -> Callable[..., dict[str, Mean]]:

@@ -24,7 +24,7 @@ from mtjax.runs.adapters import BASE, check_base, fitted, kept_base
 from mtjax.runs.same_run import check_tokenizer
 from mtjax.sampling.decoding import Decoding
 from mtjax.training.checkpoint import Unreadable, folders_of, read_state, saved_steps
-from mtjax.training.step import TrainState, averaged_params, changing, completed, init_state, state_shardings
+from mtjax.training.step import TrainState, changing, completed, init_state, params_to_use, state_shardings
 from mtjax.types import LanguageModel, Params, short_repr
 from mtjax.validation import refuse_address
 
@@ -236,12 +236,10 @@ def _read_run(
             held = fitted(model, *_weights(config.init_from, mesh, dtype, adapter.base_dtype))[BASE]
         check_base(checkpoints, taken, fingerprint_of(held), config.init_from or str(newest.parent / BASE))
         state = completed(model, state, {BASE: held})
-    if weights == "average" or (weights == "auto" and getattr(config.optim.optimizer, "is_average", False)):
-        params = averaged_params(model, state)
-        if params is None:
-            raise InputError(
-                f"weights=average: run folder {folder} keeps no average of its parameters; leave --weights out, or "
-                "train with optim.average:ema"
-            )
-        return model, params, taken
-    return model, state.params, taken
+    params = params_to_use(model, state, config.optim.optimizer, weights)
+    if params is None:
+        raise InputError(
+            f"weights=average: run folder {folder} keeps no average of its parameters; leave --weights out, or "
+            "train with optim.average:ema"
+        )
+    return model, params, taken

@@ -205,11 +205,12 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
         print(f"early    stop at step {int(state.step)}: {so_far.ended}")
     finished = bool(so_far.ended) or int(state.step) >= config.steps
     if exit_code == ExitCode.DONE and config.export and finished:
-        params, of = state.params, ""
+        last, of = state, ""
         if so_far.ended and so_far.best and so_far.best[0] in saved_steps(places[1]):
             of = f"step {so_far.best[0]}, the best, "
             restored = best.restore(so_far.best[0], abstract_state(kept(state)))
-            params = stepping.completed(model, restored, state.params).params
+            last = stepping.completed(model, restored, state.params)
+        params: Any = stepping.params_to_use(model, last, config.optim.optimizer)
         params = params if hosts.count() == 1 else read_whole(params)
         if hosts.index() == 0:
             step = so_far.best[0] if of and so_far.best else int(state.step)

@@ -58,6 +58,16 @@ def averaged_params(model: LanguageModel, state: TrainState) -> Params | None:
     return None if found is None else {**model.held(state.params), **found}
 
 
+def params_to_use(model: LanguageModel, state: TrainState, optimizer: Any, weights: str = "auto") -> Params | None:
+    """The parameters to measure, sample and export: as trained ("raw"), or their average; None where there is none.
+
+    "auto" is the average where `optimizer` (the setting `optim.optimizer`) is schedule-free, else what was trained.
+    """
+    if weights == "average" or (weights == "auto" and getattr(optimizer, "is_average", False)):
+        return averaged_params(model, state)
+    return state.params
+
+
 def init_state(
     model: LanguageModel,
     optimizer: optax.GradientTransformation,

@@ -92,18 +92,23 @@ def test_eight_devices_equal_one_and_a_resumed_run_is_the_same(name, tmp_path):
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_state_is_split_like_its_parameters(name):
-    """No array that is as large as a split parameter is whole on a device, and a factored moment is split too."""
+    """A leaf with the path and the shape of a parameter lives where that parameter lives; no large one is whole."""
     places = state_shardings(MODEL, MAKERS[name](), make_mesh(MeshSpec(**MESH)))
     shapes = jax.eval_shape(lambda: init_state(MODEL, MAKERS[name](), jax.random.key(0), None, START)).opt_state
+    ends = lambda path: "/".join(part.key for part in path if isinstance(part, jax.tree_util.DictKey))
+    own = jax.tree_util.tree_leaves_with_path(places.params)
+    params = {ends(path): (x.shape, place) for (path, place), x in zip(own, jax.tree.leaves(START), strict=True)}
+    same = 0
     for (path, leaf), place in zip(
         jax.tree_util.tree_leaves_with_path(shapes), jax.tree.leaves(places.opt_state), strict=True
     ):
-        text = jax.tree_util.keystr(path)
-        if "kernel" in text and leaf.size > CONFIG.width * CONFIG.layers:
-            assert place.num_devices == 8
-            assert place.shard_shape(leaf.shape) != leaf.shape, text
-    whole = [place for place in jax.tree.leaves(places.opt_state) if place.is_fully_replicated]
-    assert name == "parts" or len(whole) < len(jax.tree.leaves(places.opt_state)) or name == "sgd"
+        shape, wanted = next((found for end, found in params.items() if ends(path).endswith(end)), ((), None))
+        if leaf.shape == shape and wanted is not None:
+            same += 1
+            assert place.spec == wanted.spec, ends(path)
+        elif "kernel" in ends(path) and leaf.size > CONFIG.width * CONFIG.layers:
+            assert place.shard_shape(leaf.shape) != leaf.shape, ends(path)
+    assert same > 3 or name == "sgd"
 
 
 def test_factored_rows_and_columns_lose_their_axis():

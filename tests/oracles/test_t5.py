@@ -1,9 +1,7 @@
 """Random checkpoints of T5 against PyTorch: packed log-probabilities, gradients, greedy decoding, buckets, export."""
 
+import functools
 import json
-import os
-import pathlib
-import subprocess
 
 import jax
 import jax.numpy as jnp
@@ -19,20 +17,18 @@ from mtjax.model.relative import bucket_of
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.loop import make_sampler, row_keys
 from mtjax.types import Batch
-from tests.oracles.test_transformers import SEEDS, TORCH, pytestmark  # noqa: F401
+from tests.oracles.test_transformers import SEEDS, pytestmark, torch_does  # noqa: F401
 
 SIZES = [(9, 7), (23, 3), (0, 12), (40, 1)]  # of prompt and answer, without their end tokens
 
 
-def torch_does(*words):
-    script = pathlib.Path(__file__).with_name("t5_with_torch.py")
-    subprocess.run([TORCH, script, *map(str, words)], check=True, env=os.environ | {"JAX_PLATFORMS": ""})
+torch_t5 = functools.partial(torch_does, script="t5_with_torch.py")
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("t5")
-    torch_does("make", folder, 2 * SEEDS)
+    torch_t5("make", folder, 2 * SEEDS)
     return folder
 
 
@@ -90,14 +86,14 @@ def test_packed_scores_gradients_decoding_and_export_equal_transformers(seed, ma
     before, after = (safetensors.numpy.load_file(x / "model.safetensors") for x in (folder, out))
     assert before.keys() == after.keys()
     assert all(np.array_equal(before[key], after[key]) for key in before)
-    torch_does("logits", out, plain)
+    torch_t5("logits", out, plain)
     for exported in (out, plain):
         np.testing.assert_allclose(np.load(f"{exported}.npz")["logits"], oracle["logits"], atol=1e-3)
         assert json.loads((exported / "config.json").read_text())["decoder_start_token_id"] in (0, 2)
 
 
 def test_buckets_of_every_distance_equal_transformers(tmp_path):
-    torch_does("buckets", tmp_path / "buckets.npz")
+    torch_t5("buckets", tmp_path / "buckets.npz")
     for name, wanted in np.load(tmp_path / "buckets.npz").items():
         buckets, most, both = map(int, name.split())
         np.testing.assert_array_equal(bucket_of(jnp.arange(-300, 301), buckets, most, bool(both)), wanted, name)

@@ -25,9 +25,9 @@ DECODERS = [name for name in FAMILIES if name != "t5"]  # `test_t5.py` has the e
 pytestmark = pytest.mark.skipif(TORCH is None, reason="MTJAX_TORCH names no interpreter with torch")
 
 
-def torch_does(*words):
-    script = pathlib.Path(__file__).with_name("with_torch.py")
-    subprocess.run([TORCH, script, *map(str, words)], check=True, env=os.environ | {"JAX_PLATFORMS": ""})
+def torch_does(*words, script="with_torch.py"):
+    place = pathlib.Path(__file__).with_name(script)
+    subprocess.run([TORCH, place, *map(str, words)], check=True, env=os.environ | {"JAX_PLATFORMS": ""})
 
 
 @pytest.fixture(scope="module")
