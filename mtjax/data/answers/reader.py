@@ -104,9 +104,9 @@ def read(answer: str) -> Reading:
         return Reading(text, {})
     measured = _MEASURED.fullmatch(text) if "\\" in text else None
     if measured and (read_unit(measured["unit"]) or measured["unit"].endswith("units")):
-        found = read(measured["formula"])
-        if "formula" in found.values:
-            return found._replace(text=text, unit=measured["unit"])
+        inner = read(measured["formula"])
+        if "formula" in inner.values:
+            return inner._replace(text=text, unit=measured["unit"])
     values = {kind: value for kind, (reader, _) in KINDS.items() if text and (value := reader(text)) is not None}
     for kind in ("several", "tuple", "intervals"):
         if kind in values and not all(_element(read(part)) for part in groups.parts(values[kind])):
