@@ -39,7 +39,7 @@ def settings_of(name, words):
     if name in ("train", "explain", "plan"):
         return [config.Config, *({"explain": [ExplainConfig], "plan": [PlanConfig]}.get(name, []))]
     if name == "merge":
-        return [EvaluateConfig, MergeConfig, MERGES[words[0]] if words[0] in MERGES else MergeConfig]
+        return [EvaluateConfig, MergeConfig, MERGES.get(words[0], MergeConfig)]
     module = importlib.import_module(f"mtjax.{name}")
     kinds = [kind for key, kind in vars(module).items() if key.lower() in (f"{name}config", f"{name}options")]
     return kinds or [kind for kind in vars(module).values() if getattr(kind, "__module__", "") == module.__name__][:1]
