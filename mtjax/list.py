@@ -14,6 +14,7 @@ import mtjax.config  # noqa: F401  every kind registers
 import mtjax.evaluation.metrics  # noqa: F401
 import mtjax.mistakes.injectors  # noqa: F401  with the settings of training, every kind registers
 import mtjax.model.families  # noqa: F401
+import mtjax.model.merging  # noqa: F401
 import mtjax.sampling.aggregation  # noqa: F401
 import mtjax.sampling.search  # noqa: F401
 from mtjax.errors import ExitCode, InputError, entry_point, suggest

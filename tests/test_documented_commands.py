@@ -7,8 +7,11 @@ import re
 import pytest
 
 from mtjax import config
+from mtjax.evaluation.config import EvaluateConfig
 from mtjax.explain import ExplainConfig
 from mtjax.io.words import as_registered, classes_in, fields, registry_of
+from mtjax.merge import MergeConfig
+from mtjax.model.merging import MERGES
 from mtjax.plan import PlanConfig
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -35,6 +38,8 @@ def settings_of(name, words):
         return [type(config.read_module(ROOT / file).recipe)]
     if name in ("train", "explain", "plan"):
         return [config.Config, *({"explain": [ExplainConfig], "plan": [PlanConfig]}.get(name, []))]
+    if name == "merge":
+        return [EvaluateConfig, MergeConfig, MERGES.get(words[0], MergeConfig)]
     module = importlib.import_module(f"mtjax.{name}")
     kinds = [kind for key, kind in vars(module).items() if key.lower() in (f"{name}config", f"{name}options")]
     return kinds or [kind for kind in vars(module).values() if getattr(kind, "__module__", "") == module.__name__][:1]

@@ -57,6 +57,7 @@ DOORS = {
     "plan",
     "recipe",
     "refine",
+    "merge",
     "transitions",
     "list",
     "cache",

@@ -21,6 +21,8 @@ DOORS = [
     "transitions",
     "list",
     "cache",
+    "refine",
+    "merge",
 ]
 
 NAMES = {

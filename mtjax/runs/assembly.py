@@ -42,6 +42,7 @@ from mtjax.training.monitors import HeldOutCoverage, HeldOutLoss
 from mtjax.training.reference import Reference, cached_reference, frozen_reference
 from mtjax.training.reference_cache import Cache, make_scorer
 from mtjax.training.step import TrainState, check_rows, init_state, make_train_step
+from mtjax.training.workers import check_workers
 from mtjax.types import LanguageModel, Params, short_repr
 
 
@@ -79,6 +80,8 @@ def assemble(config: Config, start: Params | None = None) -> Run:
     mesh = make_mesh(config.mesh)
     hosts.agree(facts_of(config))
     check_rows(config.batch_size, config.micro_batches, mesh)
+    if config.optim.compression is not None:
+        check_workers(config.batch_size, config.micro_batches, config.optim.compression.workers, mesh)
     folder, config = prepare_folder(config)
 
     # Model, optimizer and the state before the first step.

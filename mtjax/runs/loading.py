@@ -30,6 +30,7 @@ from mtjax.validation import refuse_address
 
 Storage = Literal["float32", "bfloat16"]  # type of parameters
 Weights = Literal["auto", "raw", "average"]
+Step = int | Literal["best"] | None  # of a run; None is the newest
 
 
 @short_repr
@@ -153,6 +154,17 @@ def is_run(name: str | pathlib.Path) -> bool:
     """Whether a name is the run folder of a training run."""
     folder = pathlib.Path(name).expanduser()
     return has_snapshot(folder) and not (folder / "config.json").is_file()
+
+
+def named_step(name: str, step: Step = None) -> tuple[str, Step]:
+    """The model and the step that a name means: `RUN/checkpoints/500` is step 500 of RUN; InputError for two steps."""
+    path = pathlib.Path(name).expanduser()
+    inside = path.name.isdigit() and path.parent.name in ("checkpoints", "best") and is_run(str(path.parent.parent))
+    if not inside:
+        return name, step
+    if step is not None:
+        raise InputError(f"{name} names a step already; leave --step={step} out")
+    return str(path.parent.parent), "best" if path.parent.name == "best" else int(path.name)
 
 
 def describe(name: str) -> tuple[DecoderConfig, str, tuple[int, ...]]:

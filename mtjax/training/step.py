@@ -17,6 +17,7 @@ from mtjax.errors import InputError
 from mtjax.model.policy import make_policy
 from mtjax.optim.averages import averaged
 from mtjax.sharing import shared
+from mtjax.training.workers import check_workers, worker_gradients
 from mtjax.types import Batch, LanguageModel, Mean, Objective, Params, Policy, add_means, short_repr
 
 
@@ -171,6 +172,12 @@ def make_step_program(
     """
     gather: Any = getattr(objective, "statistics", None)
     buffer: Any = getattr(objective, "buffer", None)
+    of_workers: Any = optimizer
+    workers: int = getattr(optimizer, "workers", 0)
+    if workers and buffer is not None:
+        raise InputError(
+            "optim.compression: a regularizer with form='buffered' counts over all workers; set form='global'"
+        )
     reference_of = lambda other: None if reference is None else reference(other)
 
     def policy_of(params: Params, held: Params, key: PRNGKeyArray | None = None) -> Policy:
@@ -214,19 +221,30 @@ def make_step_program(
     def step(state: TrainState, batch: Batch, key: PRNGKeyArray, other: Any = None, held: Any = None) -> Updated:
         held = held or {}
         other = {**held, **(other or {})} if held else other
-        parts, keys = strided(batch, micro_batches), jax.random.split(key, micro_batches)
         extra, made = {}, lambda part, _: (statistics_of(state.params, part, other, held), None)
         if gather is not None:
-            extra = {"statistics": over_micro_batches(made, parts)}
-        gradient, (loss, metrics) = over_micro_batches(
-            lambda part, key, so_far: gradient_of(state.params, part, key, other, held, extra, so_far), parts, keys
-        )
+            extra = {"statistics": over_micro_batches(made, strided(batch, micro_batches))}
+
+        def of_rows(batch: Batch, key: PRNGKeyArray, params: Params, other: Any, held: Params, extra: Any) -> Any:
+            parts, keys = strided(batch, micro_batches), jax.random.split(key, micro_batches)
+            one = lambda part, key, so_far: gradient_of(params, part, key, other, held, extra, so_far)
+            return over_micro_batches(one, parts, keys)
+
+        whole = (state.params, other, held, extra)
+        if workers:
+            gradient, (loss, metrics) = worker_gradients(of_rows, workers, batch, key, *whole)
+        else:
+            gradient, (loss, metrics) = of_rows(batch, key, *whole)
         live = loss.count != 0  # true of NaN too, which must come to light
-        gradient = jax.tree.map(lambda g: jnp.where(live, g / jnp.where(live, loss.count, 1), 0), gradient)
+        count = jnp.where(live, loss.count, 1) / max(workers, 1)
+        gradient = jax.tree.map(lambda g: jnp.where(live, g / count, 0), gradient)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         new = TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state)
         log = {name: mean.or_nan for name, mean in metrics.items() if isinstance(mean, Mean)}
         log |= {"loss": loss.value, "target_tokens": loss.count}
+        if workers:
+            log |= of_workers.metrics(opt_state)
+            gradient = of_workers.gradient(opt_state)  # that of the batch is on no worker
         log |= {"grad_norm": optax.tree.norm(gradient), "grad_norm_l1": optax.tree.norm(gradient, ord=1)}
         return new, log | {"empty": jnp.asarray(loss.count == 0, jnp.float32)}
 
@@ -252,7 +270,10 @@ def make_train_step(
     own_shards, shards = row_shards(mesh)
 
     def run(state: TrainState, batch: Batch, key: PRNGKeyArray, reference_params: Any = None) -> Updated:
-        check_rows(batch.tokens.shape[0] * shards // own_shards, micro_batches, mesh)
+        rows = batch.tokens.shape[0] * shards // own_shards
+        check_rows(rows, micro_batches, mesh)
+        if workers := getattr(optimizer, "workers", 0):
+            check_workers(rows, micro_batches, workers, mesh)
         with contextlib.nullcontext() if mesh is None else jax.set_mesh(mesh):
             placed = place_batch(batch, mesh)
             if not model.frozen:
