@@ -134,6 +134,7 @@ def random_batch(rows=4, length=12, max_segments=3, seed=0, pair=False):
         extras={
             "segment_id": jnp.asarray(ids, jnp.int32),
             "step_ids": jnp.asarray(np.sort(rng.integers(0, 3, size=segments.shape), -1) * (segments > 0), jnp.int32),
+            "sampled_logprob": jnp.asarray(-rng.exponential(size=segments.shape), jnp.float32),
         }
         | {name: jnp.asarray(x, jnp.float32) for name, x in per_example.items()},
     )
