@@ -90,7 +90,9 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
         announce(run, 0)
         if config.self_check:
             batch = run.choose(state.params, 0).batch
-            print(self_check(config, model, state.params, run.tokenizer, batches, batch, reference, mesh), flush=True)
+            begun = reference._replace(params=stepping.reference_params(model, state, reference.params))
+            print(self_check(config, model, state.params, run.tokenizer, batches, batch, begun, mesh), flush=True)
+            del begun  # the first update overwrites the parameters of a reference that moves
         hosts.barrier()  # a host whose rows are refused stops all
         hosts.on_first(lambda: begin(config))
     check_shared(config)
@@ -120,7 +122,7 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
     flops, gathers = StepFlops(), bool(config.regularizers) or hasattr(config.objective, "statistics")
     flops.add(model.config, state.params, 3 + gathers, frozen=model.held(state.params))
     if reference.shape is not None:
-        flops.add(reference.shape, reference.params, 1 + gathers)
+        flops.add(reference.shape, stepping.reference_params(model, state, reference.params), 1 + gathers)
     progress = Progress(config.steps, first, peak_flops(list(mesh.devices.flat)))
     so_far = _best_so_far(config, logged, best, places[1], first)
     waiting: tuple[int, Any, Any, Work] | None = None
@@ -226,9 +228,10 @@ def measured_by(
     monitor: HeldOutLoss | HeldOutCoverage, model: LanguageModel, state: stepping.TrainState
 ) -> dict[str, float]:
     """What a monitor measures on the parameters and, as `average/NAME`, on the average that the optimizer keeps."""
-    values, average = monitor.measure(state.params), stepping.averaged_params(model, state)
+    compared = () if isinstance(monitor, HeldOutCoverage) else (stepping.reference_params(model, state, None),)
+    values, average = monitor.measure(state.params, *compared), stepping.averaged_params(model, state)
     if average is not None:
-        values |= {f"average/{name}": value for name, value in monitor.measure(average).items()}
+        values |= {f"average/{name}": value for name, value in monitor.measure(average, *compared).items()}
     return values
 
 

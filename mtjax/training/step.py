@@ -15,8 +15,10 @@ from mtjax.distributed import sharding
 from mtjax.distributed.placement import place_rows, row_shards
 from mtjax.errors import InputError
 from mtjax.model.policy import make_policy
+from mtjax.model.value_head import VALUE
 from mtjax.optim.averages import averaged
 from mtjax.sharing import shared
+from mtjax.training.reference import Refresh
 from mtjax.types import Batch, LanguageModel, Mean, Objective, Params, Policy, add_means, short_repr
 
 
@@ -27,6 +29,7 @@ class TrainState(NamedTuple):
     step: Int[Array, ""] | Any  # updates done, int32
     params: Params | Any  # master parameters, float32; with an adapter, those of the base too, which stay as they are
     opt_state: Any  # the optimizer's state of what is trained, float32, split over the mesh like the parameters
+    reference: Params | Any = None  # trained parameters of a reference that moves, placed like those; None without one
 
 
 Updated = tuple[TrainState, dict[str, Any]]  # the state after an update, and metrics
@@ -34,12 +37,32 @@ StepFn = Callable[..., Updated]
 """`(state, batch, key, reference_params=None) -> (state, metrics)`; the state is donated, the reference is not."""
 
 
-def state_shardings(model: LanguageModel, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
-    """Where each leaf of the training state lives: moments like their parameters, the rest on every device."""
+def state_shardings(
+    model: LanguageModel, optimizer: optax.GradientTransformation, mesh: Mesh, moving: bool = False
+) -> TrainState:
+    """Where each leaf of the training state lives: moments like their parameters, the rest on every device.
+
+    `moving` says whether the state has a reference that moves.
+    """
     params = model.trained(jax.eval_shape(model.init, jax.random.key(0)))
     placed, whole = sharding.shardings(model.axes, mesh), NamedSharding(mesh, jax.P())
     opt_state = sharding.follow(jax.eval_shape(optimizer.init, params), params, model.trained(placed), whole)
-    return TrainState(whole, placed, opt_state)
+    return TrainState(whole, placed, opt_state, compared_part(model, placed) if moving else None)
+
+
+def compared_part(model: LanguageModel, params: Any) -> dict[str, Any]:
+    """The part of parameters, or of a tree like them, that a moving reference has: what is trained, no value head."""
+    return {name: part for name, part in model.trained(params).items() if name != VALUE}
+
+
+def with_moving_reference(model: LanguageModel, state: TrainState) -> TrainState:
+    """The state with a copy of its own trained parameters as the reference that moves."""
+    return state._replace(reference=jax.tree.map(jnp.copy, compared_part(model, state.params)))
+
+
+def reference_params(model: LanguageModel, state: TrainState, fixed: Params | None) -> Params | None:
+    """The reference's parameters now: where it moves, those of the state and the policy's frozen ones; else `fixed`."""
+    return fixed if state.reference is None else {**model.held(state.params), **state.reference}
 
 
 def changing(model: LanguageModel, state: TrainState) -> TrainState:
@@ -148,6 +171,7 @@ def make_step_program(
     micro_batches: int = 1,
     mesh: Mesh | None = None,
     reference: Callable[[Any], Policy] | None = None,
+    refresh: Refresh | None = None,
     chunk: int = 128,
 ) -> Any:
     """The jitted step of one objective, for batches that are where they belong; also for lowering with shapes alone.
@@ -161,6 +185,7 @@ def make_step_program(
         mesh: None runs on one device.
         reference: makes the reference policy of the `reference_params` that the step is called with, which are an
             argument so that they are split over the mesh and never part of the program; see `training.reference`.
+        refresh: how the reference moves; its parameters are then `TrainState.reference`, and no argument.
         chunk: positions whose logits exist at a time.
 
     Returns:
@@ -213,6 +238,7 @@ def make_step_program(
 
     def step(state: TrainState, batch: Batch, key: PRNGKeyArray, other: Any = None, held: Any = None) -> Updated:
         held = held or {}
+        other = other if refresh is None else state.reference
         other = {**held, **(other or {})} if held else other
         parts, keys = strided(batch, micro_batches), jax.random.split(key, micro_batches)
         extra, made = {}, lambda part, _: (statistics_of(state.params, part, other, held), None)
@@ -224,13 +250,17 @@ def make_step_program(
         live = loss.count != 0  # true of NaN too, which must come to light
         gradient = jax.tree.map(lambda g: jnp.where(live, g / jnp.where(live, loss.count, 1), 0), gradient)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        new = TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state)
+        params, compared = optax.apply_updates(state.params, updates), state.reference
+        if refresh is not None:
+            compared = refresh.after(state.step + 1, compared, params)
+        new = TrainState(state.step + 1, params, opt_state, compared)
         log = {name: mean.or_nan for name, mean in metrics.items() if isinstance(mean, Mean)}
         log |= {"loss": loss.value, "target_tokens": loss.count}
         log |= {"grad_norm": optax.tree.norm(gradient), "grad_norm_l1": optax.tree.norm(gradient, ord=1)}
         return new, log | {"empty": jnp.asarray(loss.count == 0, jnp.float32)}
 
-    places = None if mesh is None else (changing(model, state_shardings(model, optimizer, mesh)), None)
+    placed = None if mesh is None else state_shardings(model, optimizer, mesh, refresh is not None)
+    places = None if placed is None else (changing(model, placed), None)
     return jax.jit(step, donate_argnums=0, out_shardings=places)
 
 
