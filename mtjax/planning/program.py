@@ -27,6 +27,7 @@ from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.model.sizes import SIZES
 from mtjax.objectives import with_regularizers
+from mtjax.objectives.base import needs_pass
 from mtjax.optim import make_optimizer
 from mtjax.planning.flops import dot_flops, model_flops
 from mtjax.runs.loading import fitted_to
@@ -101,7 +102,7 @@ def _train(config: Config, model: LanguageModel, mesh: Mesh) -> Program:
     batch = placed(batch_shape(config), split_by_rows(mesh))
     tokens, length = math.prod(batch.tokens.shape), batch.tokens.shape[-1]
     objective = with_regularizers(config.objective, config.regularizers)
-    gathers = hasattr(objective, "statistics")
+    gathers = needs_pass(objective)
     useful = model_flops(model.config, state.params, tokens, length, 3 + gathers, held)
     compared, other = reference_shape(config, model.config), None
     policy: Any = cached_reference if getattr(config.objective, "needs_reference", False) else None

@@ -24,6 +24,7 @@ from mtjax.inspection.self_check import self_check
 from mtjax.io.files import write_text
 from mtjax.model.adapters import ADAPTERS
 from mtjax.model.attention import choice_for
+from mtjax.objectives.base import needs_pass
 from mtjax.optim import describe_schedule
 from mtjax.runs.adapters import BASE, keep_base
 from mtjax.runs.assembly import Run, assemble
@@ -119,7 +120,7 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
     # The loop. A step's numbers are read while the next one runs; none is saved before it is known to be finite.
     log, logged = MetricsLog(folder, config.tensorboard, first), read_log(folder) if hosts.index() == 0 else []
     alarms = Alarms(logged)
-    flops, gathers = StepFlops(), bool(config.regularizers) or hasattr(config.objective, "statistics")
+    flops, gathers = StepFlops(), bool(config.regularizers) or needs_pass(config.objective)
     flops.add(model.config, state.params, 3 + gathers, frozen=model.held(state.params))
     if reference.shape is not None:
         flops.add(reference.shape, stepping.reference_params(model, state, reference.params), 1 + gathers)

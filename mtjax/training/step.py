@@ -178,7 +178,7 @@ def make_step_program(
 
     Formula: `gradient = sum_m grad(total_m) / sum_m count_m` over micro-batches m, so any split of a batch gives the
     same update. A count of 0 gives gradient 0 and the metric `empty` 1. An objective with `statistics` gets them as
-    sums over the entire batch, made before its loss and without gradient.
+    sums over the entire batch, made before its loss and without gradient; one with `pool` gets what it resolved.
 
     Args:
         micro_batches: splits of the batch that run one after another, to save memory; divides the rows.
@@ -195,6 +195,7 @@ def make_step_program(
         reference is made of its own parameters and of the frozen ones.
     """
     gather: Any = getattr(objective, "statistics", None)
+    pool: Any = getattr(objective, "pool", None)
     buffer: Any = getattr(objective, "buffer", None)
     reference_of = lambda other: None if reference is None else reference(other)
 
@@ -206,6 +207,14 @@ def make_step_program(
 
     def statistics_of(params: Params, batch: Batch, other: Any, held: Params) -> Any:
         return gather(policy_of(jax.lax.stop_gradient(params), held), batch, reference=reference_of(other))
+
+    def pooled_of(params: Params, parts: Batch, other: Any, held: Params, key: PRNGKeyArray) -> Any:
+        """What the objective resolved of all micro-batches, an axis of micro-batches in front."""
+        policy = policy_of(jax.lax.stop_gradient(params), held)
+        one = lambda part: pool(policy, part, reference=reference_of(other))
+        first = lambda: jax.tree.map(lambda x: x[None], one(jax.tree.map(lambda x: x[0], parts)))
+        found = first() if micro_batches == 1 else jax.lax.map(one, parts)
+        return jax.lax.stop_gradient(objective.resolve(found, key))  # type: ignore[attr-defined]
 
     def gradient_of(
         params: Params, batch: Batch, key: PRNGKeyArray, other: Any, held: Params, extra: Any, so_far: Any
@@ -244,9 +253,12 @@ def make_step_program(
         extra, made = {}, lambda part, _: (statistics_of(state.params, part, other, held), None)
         if gather is not None:
             extra = {"statistics": over_micro_batches(made, parts)}
+        pooled = None if pool is None else {"pooled": pooled_of(state.params, parts, other, held, key)}
         gradient, (loss, metrics) = over_micro_batches(
-            lambda part, key, so_far: gradient_of(state.params, part, key, other, held, extra, so_far), parts, keys
-        )
+            lambda part, key, own, so_far: gradient_of(
+                state.params, part, key, other, held, extra | (own or {}), so_far
+            ), parts, keys, pooled,
+        )  # fmt: skip
         live = loss.count != 0  # true of NaN too, which must come to light
         gradient = jax.tree.map(lambda g: jnp.where(live, g / jnp.where(live, loss.count, 1), 0), gradient)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
