@@ -55,10 +55,10 @@ def chosen_pairs(
 class BetaDpo(base.Settings):
     """DPO whose beta follows the batch: pairs that lie close together get a small beta, easy ones a large one.
 
-    Formula: the mean over the kept pairs of `-log sigmoid(b m)`, with the margins m of log-ratios and
-    `b = max(beta (1 + scale (mean of kept m - M)), 1e-3)`, a constant. A share `keep` of the pairs is kept, drawn without replacement by
-    the weight `exp(-((m - M) / S)^2 / 2)`. S is the standard deviation of the margins in the batch and M their mean, or
-    `center`.
+    Formula: the mean over the kept pairs of `-log sigmoid(b m)`, with the margins m of log-ratios and the constant
+    `b = max(beta (1 + scale (mean of kept m - M)), 1e-3)`. A share `keep` of the pairs is kept, drawn without
+    replacement by the weight `exp(-((m - M) / S)^2 / 2)`. S is the standard deviation of the margins in the batch and M
+    their mean, or `center`.
 
     Want it when pairs differ much in how far apart their texts are, and some are outliers. The released code has
     running means of M and S (decay 0.9) in place of the batch's, so that beta rises and falls with the batch; for that,

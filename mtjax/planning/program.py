@@ -33,7 +33,7 @@ from mtjax.planning.flops import dot_flops, model_flops
 from mtjax.runs.loading import fitted_to
 from mtjax.runs.mesh_checks import check_mesh
 from mtjax.training import step as stepping
-from mtjax.training.reference import cached_reference, frozen_reference, refresh_of
+from mtjax.training.reference import cached_reference, compared_part, frozen_reference, refresh_of
 from mtjax.types import Batch, LanguageModel
 
 DECORATION = re.compile(r"^meta-|-(instruct|chat|base|hf|it|v0\.1|v0\.2|v0\.3)\b")
@@ -96,7 +96,7 @@ def _train(config: Config, model: LanguageModel, mesh: Mesh) -> Program:
     state = jax.eval_shape(lambda key: stepping.init_state(model, optimizer, key), key)
     refresh = refresh_of(config.reference, config.objective)
     if refresh is not None:
-        state = state._replace(reference=stepping.compared_part(model, state.params))
+        state = state._replace(reference=compared_part(model, state.params))
     state = placed(state, stepping.state_shardings(model, optimizer, mesh, refresh is not None))
     held = model.held(state.params)
     batch = placed(batch_shape(config), split_by_rows(mesh))

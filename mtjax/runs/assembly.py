@@ -39,16 +39,16 @@ from mtjax.runs.same_run import made_of
 from mtjax.training.checkpoint import abstract_state, folders_of
 from mtjax.training.live_filter import make_chooser
 from mtjax.training.monitors import HeldOutCoverage, HeldOutLoss
-from mtjax.training.reference import Reference, cached_reference, frozen_reference, refresh_of
-from mtjax.training.reference_cache import Cache, make_scorer
-from mtjax.training.step import (
-    TrainState,
-    check_rows,
+from mtjax.training.reference import (
+    Reference,
+    cached_reference,
     compared_part,
-    init_state,
-    make_train_step,
+    frozen_reference,
     reference_params,
+    refresh_of,
 )
+from mtjax.training.reference_cache import Cache, make_scorer
+from mtjax.training.step import TrainState, check_rows, init_state, make_train_step
 from mtjax.types import LanguageModel, Params, short_repr
 
 

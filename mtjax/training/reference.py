@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 from mtjax.data.index import Index
 from mtjax.errors import InputError
 from mtjax.model.policy import make_policy
+from mtjax.model.value_head import VALUE
 from mtjax.sharing import shared
 from mtjax.types import Batch, LanguageModel, Params, Policy, TokenScores
 from mtjax.validation import PositiveInt, check_types
@@ -92,6 +93,21 @@ def refresh_of(settings: ReferenceConfig, objective: Any) -> Refresh | None:
     if settings.refresh_every is None or not getattr(objective, "needs_reference", False):
         return None
     return Refresh(settings.refresh_every, settings.mix)
+
+
+def compared_part(model: LanguageModel, params: Any) -> dict[str, Any]:
+    """The part of parameters, or of a tree like them, that a moving reference has: what is trained, no value head."""
+    return {name: part for name, part in model.trained(params).items() if name != VALUE}
+
+
+def with_moving_reference(model: LanguageModel, state: Any) -> Any:
+    """The training state with a copy of its own trained parameters as the reference that moves."""
+    return state._replace(reference=jax.tree.map(jnp.copy, compared_part(model, state.params)))
+
+
+def reference_params(model: LanguageModel, state: Any, fixed: Params | None) -> Params | None:
+    """The reference's parameters now: of the state, and the policy's frozen ones, where it moves; else `fixed`."""
+    return fixed if state.reference is None else {**model.held(state.params), **state.reference}
 
 
 class CachedReference:

@@ -15,10 +15,9 @@ from mtjax.distributed import sharding
 from mtjax.distributed.placement import place_rows, row_shards
 from mtjax.errors import InputError
 from mtjax.model.policy import make_policy
-from mtjax.model.value_head import VALUE
 from mtjax.optim.averages import averaged
 from mtjax.sharing import shared
-from mtjax.training.reference import Refresh
+from mtjax.training.reference import Refresh, compared_part
 from mtjax.types import Batch, LanguageModel, Mean, Objective, Params, Policy, add_means, short_repr
 
 
@@ -48,21 +47,6 @@ def state_shardings(
     placed, whole = sharding.shardings(model.axes, mesh), NamedSharding(mesh, jax.P())
     opt_state = sharding.follow(jax.eval_shape(optimizer.init, params), params, model.trained(placed), whole)
     return TrainState(whole, placed, opt_state, compared_part(model, placed) if moving else None)
-
-
-def compared_part(model: LanguageModel, params: Any) -> dict[str, Any]:
-    """The part of parameters, or of a tree like them, that a moving reference has: what is trained, no value head."""
-    return {name: part for name, part in model.trained(params).items() if name != VALUE}
-
-
-def with_moving_reference(model: LanguageModel, state: TrainState) -> TrainState:
-    """The state with a copy of its own trained parameters as the reference that moves."""
-    return state._replace(reference=jax.tree.map(jnp.copy, compared_part(model, state.params)))
-
-
-def reference_params(model: LanguageModel, state: TrainState, fixed: Params | None) -> Params | None:
-    """The reference's parameters now: where it moves, those of the state and the policy's frozen ones; else `fixed`."""
-    return fixed if state.reference is None else {**model.held(state.params), **state.reference}
 
 
 def changing(model: LanguageModel, state: TrainState) -> TrainState:

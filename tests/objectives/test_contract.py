@@ -53,7 +53,7 @@ CASES |= {f"{name}+all": with_regularizers(OBJECTIVES[name](), EVERY_REGULARIZER
 # Products of code that other cases take, or that their own tests look at: run by hand.
 SLOW = {"dpo-wpo", "dpo-tail-nll", "bco-apo", "aot-unpaired", "topr-token", "nft-recorded", "ldr-top-k"}
 marked = lambda name: pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
-every_objective = pytest.mark.parametrize("name", map(marked, sorted(CASES)))
+every_objective = pytest.mark.parametrize("name", [marked(name) for name in sorted(CASES)])
 KEY = jax.random.key(0)
 
 

@@ -16,8 +16,16 @@ from mtjax.objectives.dpo import Dpo
 from mtjax.objectives.psft import Psft
 from mtjax.runs.loading import load_any
 from mtjax.runs.loop import train
-from mtjax.training.reference import Reference, ReferenceConfig, Refresh, frozen_reference, refresh_of
-from mtjax.training.step import init_state, make_train_step, reference_params, with_moving_reference
+from mtjax.training.reference import (
+    Reference,
+    ReferenceConfig,
+    Refresh,
+    frozen_reference,
+    reference_params,
+    refresh_of,
+    with_moving_reference,
+)
+from mtjax.training.step import init_state, make_train_step
 from tests.objectives.fakes import random_batch
 from tests.test_every_objective_trains import config, lines
 from tests.training.test_step import CONFIG, MODEL, START, close
