@@ -64,7 +64,7 @@ def test_there_are_commands_to_check():
 
 @pytest.mark.parametrize(("name", "text"), COMMANDS, ids=COMMANDS.values())
 def test_a_documented_command_exists_with_its_options_and_files(name, text):
-    if name == "X":  # stands for any command
+    if name in ("X", "COMMAND"):  # stands for any command
         return
     assert importlib.util.find_spec(f"mtjax.{name}"), f"there is no mtjax.{name}"
     words = [word for word in text.split() if not re.search(r"[{}$<>\[\]]|\.\.\.|^[A-Z_|]+[.,:;]?$", word)]

@@ -24,6 +24,7 @@ from mtjax.distributed.sharding import make_mesh
 from mtjax.errors import InputError
 from mtjax.io.files import write_text
 from mtjax.io.hashing import digest
+from mtjax.io.progress import progress
 from mtjax.model import huggingface
 from mtjax.model.fingerprint import fingerprint_of
 from mtjax.model.language_model import make_language_model
@@ -92,7 +93,8 @@ def assemble(config: Config, start: Params | None = None) -> Run:
     folder, config = prepare_folder(config)
 
     # Model, optimizer and the state before the first step.
-    model, warm, tokenizer = make_model(config, mesh)
+    with progress("loading the model", None):
+        model, warm, tokenizer = make_model(config, mesh)
     warm = warm if start is None else begin_from(model, start)
     hosts.agree({"tokenizer": tokenizer.fingerprint})
     check_mesh(model, mesh, config.data.sequence_length)

@@ -14,6 +14,7 @@ from mtjax.data.tasks import Task
 from mtjax.data.tokenizer import Tokenizer, load_tokenizer
 from mtjax.errors import InputError
 from mtjax.io.plain_snapshot import has_snapshot
+from mtjax.io.progress import progress
 from mtjax.model import catalog
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.export import Origin
@@ -80,6 +81,14 @@ def load_any(
         InputError: no such model; a run folder without (such a) checkpoint; a tokenizer with more ids than the model.
     """
     refuse_address("model", name)
+    with progress(f"loading {name}", None):
+        return _load(name, tokenizer, mesh, dtype, step, merge, storage, weights)
+
+
+def _load(
+    name: str, tokenizer: str | None, mesh: Mesh | None, dtype: Literal["float32", "bfloat16"] | None,
+    step: int | Literal["best"] | None, merge: bool, storage: Storage, weights: Weights,
+) -> Loaded:  # fmt: skip
     folder = pathlib.Path(name).expanduser()
     if is_run(folder):
         shape, own, end_ids = describe(str(folder))
