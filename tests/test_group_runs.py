@@ -1,14 +1,26 @@
 """A file of groups, as a user has it, to a trained run: resumed, in a chat, explained, and refused where it must be."""
 
+import dataclasses
 import json
 import pathlib
 import re
 
+import jax
 import numpy as np
 import pytest
 
 from mtjax import explain, inspect, train
+from mtjax.data.batches import DataConfig, make_batches
+from mtjax.data.sources import InMemory
+from mtjax.data.sources.mined import Mined, MinedProblem, Solution, from_json, to_json
+from mtjax.data.tasks import GroupTask
+from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import ExitCode
+from mtjax.model.decoder import DecoderConfig
+from mtjax.model.language_model import make_language_model
+from mtjax.model.policy import make_policy
+from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.local import LocalSampler
 
 pytestmark = pytest.mark.usefixtures("one_device")
 CONFIG = str(pathlib.Path(__file__).parent.parent / "configs" / "tiny_grpo.py")
@@ -88,3 +100,38 @@ def test_what_a_run_of_groups_lacks_is_said_before_it_starts(tmp_path, capsys):
     assert "groups.jsonl:1 (id 'g0'): a candidate has no logprobs" in capsys.readouterr().err
     assert train.main(words(tmp_path, file, "objective:nll", "--steps=1")) == ExitCode.BAD_INPUT
     assert "whose worse candidates it would imitate" in capsys.readouterr().err
+
+
+def test_what_mining_records_is_what_training_computes(tmp_path):
+    """Samples of a model, as mining keeps them, to a batch: the ratio of the model to itself is 1 at every token."""
+    tokenizer = load_tokenizer("bytes")
+    shape = DecoderConfig(width=16, layers=1, heads=2, kv_heads=1, head_dim=8, mlp_width=16, max_length=64)
+    model = make_language_model(dataclasses.replace(shape, vocab_size=tokenizer.vocab_size))
+    params = model.init(jax.random.key(0))
+    sampling = SamplingConfig(temperature=0.7, samples=4, max_new_tokens=12)
+    sampler = LocalSampler(
+        model=model, params=params, tokenizer=tokenizer, sampling=sampling, rows=4, length=16, by_token=True
+    )
+    ((drawn,),) = [list(batch) for batch in sampler.draw(["1 + 1 =\n"], 0, lambda: False)]
+    kept = [
+        Solution(**(one._asdict() | {"readable": True}), verdict=verdict)
+        for one, verdict in zip(drawn.samples, ("right", "wrong", "wrong", "right"), strict=True)
+    ]
+    mined = MinedProblem(number=0, id="p", question="1 + 1 =", answer="2", drawn=4, solutions=tuple(kept))
+    (tmp_path / "solutions.jsonl").write_text(json.dumps(to_json(mined)) + "\n")
+    assert from_json(json.loads((tmp_path / "solutions.jsonl").read_text()), "x") == mined
+    # All were cut at 12 tokens, which by itself gives no reward; here they count as they were judged.
+    (problem,) = Mined(str(tmp_path), cut="wrong", strip=False).problems().items
+    assert [one.reward for one in problem.candidates] == [None, 0.0, 0.0, None]
+    judged = dataclasses.replace(
+        problem, candidates=tuple(dataclasses.replace(one, reward=float(n)) for n, one in enumerate(problem.candidates))
+    )
+    for which, same in (("own", True), ("proposal", False)):
+        task = GroupTask(template="{question}\n", size=4, cut="keep", logprobs=which)
+        data = DataConfig(source=InMemory((judged,)), task=task, sequence_length=32, max_segments=1)
+        batch = make_batches(data, tokenizer, batch_size=1, seed=0).batch_at(0)
+        live = batch.weights > 0
+        assert live.sum(axis=-1).tolist() == [[one.tokens for one in drawn.samples]]
+        scores = make_policy(model, params, chunk=16).scores(jax.tree.map(jax.numpy.asarray, batch)).logprob
+        gap = np.abs(np.asarray(scores) - batch.extras["sampled_logprob"])[live]
+        assert (gap.max() < 1e-5) == same
