@@ -17,6 +17,7 @@ import mtjax.model.families  # noqa: F401
 import mtjax.sampling.aggregation  # noqa: F401
 import mtjax.sampling.search  # noqa: F401
 from mtjax.errors import ExitCode, InputError, entry_point, suggest
+from mtjax.objectives.base import needs_pass
 from mtjax.registry import REGISTRIES, paper, summary
 
 
@@ -68,7 +69,7 @@ def objectives_page() -> str:
             part = lambda head, text=text: re.search(rf"^(?:{head})(.*?)(?=\n\n(?![ -])|\Z)", text, re.M | re.S)
             formula, want = part("Formula: "), part("(?=Want it|Use it)")
             needs = [word for word, has in (("a reference", entry().needs_reference),
-                     ("a pass over the entire batch", hasattr(entry(), "statistics"))) if has]  # fmt: skip
+                     ("a pass over the entire batch", needs_pass(entry()))) if has]  # fmt: skip
             needs = [f"the task `{entry.task}`"] * (entry.task not in ("any", "pair", "group")) + needs
             cells = [f"`{key}`", formula[1] if formula else "", ", ".join(needs), want[1] if want else "", paper(entry)]
             if family(entry) == name:

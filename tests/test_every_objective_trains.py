@@ -10,6 +10,7 @@ from mtjax.config import CheckpointConfig, Config, HeldOut
 from mtjax.data.batches import DataConfig
 from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.data.tasks import CompletionTask, GroupTask, MistakeTask, PairTask
+from mtjax.data.tasks.process_reward import ProcessRewardTask
 from mtjax.errors import ExitCode, InputError
 from mtjax.model.decoder import DecoderConfig
 from mtjax.objectives import OBJECTIVES
@@ -26,6 +27,7 @@ SOURCE = Arithmetic(count=60, split="train", slip_probability=0.8)
 TASKS = {"any": CompletionTask(polarities="both"), "mistake": MistakeTask(decode_prefix="correct"), "pair": PairTask()}
 TASKS["group"] = GroupTask(size=3)
 GIVEN = {"policy_gradient": {"old": "current"}}  # Generated data have no recorded log-probabilities.
+TASKS["process_reward"] = ProcessRewardTask()
 
 
 def config(objective, folder, **settings):

@@ -27,12 +27,13 @@ from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.model.sizes import SIZES
 from mtjax.objectives import with_regularizers
+from mtjax.objectives.base import needs_pass
 from mtjax.optim import make_optimizer
 from mtjax.planning.flops import dot_flops, model_flops
 from mtjax.runs.loading import fitted_to
 from mtjax.runs.mesh_checks import check_mesh
 from mtjax.training import step as stepping
-from mtjax.training.reference import cached_reference, frozen_reference
+from mtjax.training.reference import cached_reference, compared_part, frozen_reference, refresh_of
 from mtjax.types import Batch, LanguageModel
 
 DECORATION = re.compile(r"^meta-|-(instruct|chat|base|hf|it|v0\.1|v0\.2|v0\.3)\b")
@@ -93,21 +94,27 @@ def _train(config: Config, model: LanguageModel, mesh: Mesh) -> Program:
     optimizer = make_optimizer(config.optim, config.steps)
     key = jax.eval_shape(lambda: jax.random.key(0))
     state = jax.eval_shape(lambda key: stepping.init_state(model, optimizer, key), key)
-    state = placed(state, stepping.state_shardings(model, optimizer, mesh))
+    refresh = refresh_of(config.reference, config.objective)
+    if refresh is not None:
+        state = state._replace(reference=compared_part(model, state.params))
+    state = placed(state, stepping.state_shardings(model, optimizer, mesh, refresh is not None))
     held = model.held(state.params)
     batch = placed(batch_shape(config), split_by_rows(mesh))
     tokens, length = math.prod(batch.tokens.shape), batch.tokens.shape[-1]
     objective = with_regularizers(config.objective, config.regularizers)
-    gathers = hasattr(objective, "statistics")
+    gathers = needs_pass(objective)
     useful = model_flops(model.config, state.params, tokens, length, 3 + gathers, held)
     compared, other = reference_shape(config, model.config), None
     policy: Any = cached_reference if getattr(config.objective, "needs_reference", False) else None
     if compared is not None:
         reference = make_language_model(dataclasses.replace(compared, adapter=None))
         shared = bool(model.frozen) and config.reference.model in (None, config.init_from)
-        own = held["base"] if shared else _params(reference, mesh)
+        own = held["base"] if shared else state.params if refresh else _params(reference, mesh)
         other, policy = None if shared else own, frozen_reference(reference, config.chunk)
-        if shared:
+        if refresh is not None:  # it has the policy's own shape, and its parameters are part of the state
+            compared = dataclasses.replace(model.config, value_head=None)
+            other, policy = None, frozen_reference(make_language_model(compared), config.chunk)
+        elif shared:
             of_base = policy
             policy = lambda params: of_base(params["base"])
         useful += model_flops(compared, own, tokens, length, 1 + gathers)
@@ -115,6 +122,7 @@ def _train(config: Config, model: LanguageModel, mesh: Mesh) -> Program:
         "micro_batches": config.micro_batches,
         "mesh": mesh,
         "reference": policy,
+        "refresh": refresh,
         "chunk": config.chunk,
     }
     program = stepping.make_step_program(model, objective, optimizer, **options)
@@ -123,6 +131,7 @@ def _train(config: Config, model: LanguageModel, mesh: Mesh) -> Program:
     words = f"{config.batch_size} rows of {sides}{length:,} tokens{micro}"
     state = stepping.changing(model, state)
     parts = {"parameters": state.params, "optimizer state": state.opt_state, "reference": other, "batch": batch}
+    parts |= {} if state.reference is None else {"reference": state.reference}
     arguments: tuple[Any, ...] = (state, batch, key, other)
     if held:
         parts["frozen base"], arguments = held, (*arguments, held)

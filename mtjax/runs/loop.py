@@ -24,6 +24,7 @@ from mtjax.inspection.self_check import self_check
 from mtjax.io.files import write_text
 from mtjax.model.adapters import ADAPTERS
 from mtjax.model.attention import choice_for
+from mtjax.objectives.base import needs_pass
 from mtjax.optim import describe_schedule
 from mtjax.runs.adapters import BASE, keep_base
 from mtjax.runs.assembly import Run, assemble
@@ -37,6 +38,7 @@ from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of, r
 from mtjax.training.early_stopping import BestSoFar, measured
 from mtjax.training.metrics_log import MetricsLog, Progress, StepFlops, Work, cut_back, peak_flops
 from mtjax.training.monitors import HeldOutCoverage, HeldOutLoss
+from mtjax.training.reference import reference_params
 from mtjax.types import LanguageModel, Params, short_repr
 
 COMPARED = 1_000_000  # Most training examples that are compared with the held-out ones at a start; `inspect` does all.
@@ -90,7 +92,9 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
         announce(run, 0)
         if config.self_check:
             batch = run.choose(state.params, 0).batch
-            print(self_check(config, model, state.params, run.tokenizer, batches, batch, reference, mesh), flush=True)
+            begun = reference._replace(params=reference_params(model, state, reference.params))
+            print(self_check(config, model, state.params, run.tokenizer, batches, batch, begun, mesh), flush=True)
+            del begun  # the first update overwrites the parameters of a reference that moves
         hosts.barrier()  # a host whose rows are refused stops all
         hosts.on_first(lambda: begin(config))
     check_shared(config)
@@ -117,10 +121,10 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
     # The loop. A step's numbers are read while the next one runs; none is saved before it is known to be finite.
     log, logged = MetricsLog(folder, config.tensorboard, first), read_log(folder) if hosts.index() == 0 else []
     alarms = Alarms(logged)
-    flops, gathers = StepFlops(), bool(config.regularizers) or hasattr(config.objective, "statistics")
+    flops, gathers = StepFlops(), bool(config.regularizers) or needs_pass(config.objective)
     flops.add(model.config, state.params, 3 + gathers, frozen=model.held(state.params))
     if reference.shape is not None:
-        flops.add(reference.shape, reference.params, 1 + gathers)
+        flops.add(reference.shape, reference_params(model, state, reference.params), 1 + gathers)
     progress = Progress(config.steps, first, peak_flops(list(mesh.devices.flat)))
     so_far = _best_so_far(config, logged, best, places[1], first)
     waiting: tuple[int, Any, Any, Work] | None = None
@@ -226,9 +230,10 @@ def measured_by(
     monitor: HeldOutLoss | HeldOutCoverage, model: LanguageModel, state: stepping.TrainState
 ) -> dict[str, float]:
     """What a monitor measures on the parameters and, as `average/NAME`, on the average that the optimizer keeps."""
-    values, average = monitor.measure(state.params), stepping.averaged_params(model, state)
+    compared = () if isinstance(monitor, HeldOutCoverage) else (reference_params(model, state, None),)
+    values, average = monitor.measure(state.params, *compared), stepping.averaged_params(model, state)
     if average is not None:
-        values |= {f"average/{name}": value for name, value in monitor.measure(average).items()}
+        values |= {f"average/{name}": value for name, value in monitor.measure(average, *compared).items()}
     return values
 
 

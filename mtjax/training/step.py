@@ -17,6 +17,7 @@ from mtjax.errors import InputError
 from mtjax.model.policy import make_policy
 from mtjax.optim.averages import averaged
 from mtjax.sharing import shared
+from mtjax.training.reference import Refresh, compared_part
 from mtjax.types import Batch, LanguageModel, Mean, Objective, Params, Policy, add_means, short_repr
 
 
@@ -27,6 +28,7 @@ class TrainState(NamedTuple):
     step: Int[Array, ""] | Any  # updates done, int32
     params: Params | Any  # master parameters, float32; with an adapter, those of the base too, which stay as they are
     opt_state: Any  # the optimizer's state of what is trained, float32, split over the mesh like the parameters
+    reference: Params | Any = None  # trained parameters of a reference that moves, placed like those; None without one
 
 
 Updated = tuple[TrainState, dict[str, Any]]  # the state after an update, and metrics
@@ -34,12 +36,17 @@ StepFn = Callable[..., Updated]
 """`(state, batch, key, reference_params=None) -> (state, metrics)`; the state is donated, the reference is not."""
 
 
-def state_shardings(model: LanguageModel, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
-    """Where each leaf of the training state lives: moments like their parameters, the rest on every device."""
+def state_shardings(
+    model: LanguageModel, optimizer: optax.GradientTransformation, mesh: Mesh, moving: bool = False
+) -> TrainState:
+    """Where each leaf of the training state lives: moments like their parameters, the rest on every device.
+
+    `moving` says whether the state has a reference that moves.
+    """
     params = model.trained(jax.eval_shape(model.init, jax.random.key(0)))
     placed, whole = sharding.shardings(model.axes, mesh), NamedSharding(mesh, jax.P())
     opt_state = sharding.follow(jax.eval_shape(optimizer.init, params), params, model.trained(placed), whole)
-    return TrainState(whole, placed, opt_state)
+    return TrainState(whole, placed, opt_state, compared_part(model, placed) if moving else None)
 
 
 def changing(model: LanguageModel, state: TrainState) -> TrainState:
@@ -148,19 +155,21 @@ def make_step_program(
     micro_batches: int = 1,
     mesh: Mesh | None = None,
     reference: Callable[[Any], Policy] | None = None,
+    refresh: Refresh | None = None,
     chunk: int = 128,
 ) -> Any:
     """The jitted step of one objective, for batches that are where they belong; also for lowering with shapes alone.
 
     Formula: `gradient = sum_m grad(total_m) / sum_m count_m` over micro-batches m, so any split of a batch gives the
     same update. A count of 0 gives gradient 0 and the metric `empty` 1. An objective with `statistics` gets them as
-    sums over the entire batch, made before its loss and without gradient.
+    sums over the entire batch, made before its loss and without gradient; one with `pool` gets what it resolved.
 
     Args:
         micro_batches: splits of the batch that run one after another, to save memory; divides the rows.
         mesh: None runs on one device.
         reference: makes the reference policy of the `reference_params` that the step is called with, which are an
             argument so that they are split over the mesh and never part of the program; see `training.reference`.
+        refresh: how the reference moves; its parameters are then `TrainState.reference`, and no argument.
         chunk: positions whose logits exist at a time.
 
     Returns:
@@ -170,6 +179,7 @@ def make_step_program(
         reference is made of its own parameters and of the frozen ones.
     """
     gather: Any = getattr(objective, "statistics", None)
+    pool: Any = getattr(objective, "pool", None)
     buffer: Any = getattr(objective, "buffer", None)
     reference_of = lambda other: None if reference is None else reference(other)
 
@@ -181,6 +191,14 @@ def make_step_program(
 
     def statistics_of(params: Params, batch: Batch, other: Any, held: Params) -> Any:
         return gather(policy_of(jax.lax.stop_gradient(params), held), batch, reference=reference_of(other))
+
+    def pooled_of(params: Params, parts: Batch, other: Any, held: Params, key: PRNGKeyArray) -> Any:
+        """What the objective resolved of all micro-batches, an axis of micro-batches in front."""
+        policy = policy_of(jax.lax.stop_gradient(params), held)
+        one = lambda part: pool(policy, part, reference=reference_of(other))
+        first = lambda: jax.tree.map(lambda x: x[None], one(jax.tree.map(lambda x: x[0], parts)))
+        found = first() if micro_batches == 1 else jax.lax.map(one, parts)
+        return jax.lax.stop_gradient(objective.resolve(found, key))  # type: ignore[attr-defined]
 
     def gradient_of(
         params: Params, batch: Batch, key: PRNGKeyArray, other: Any, held: Params, extra: Any, so_far: Any
@@ -213,24 +231,32 @@ def make_step_program(
 
     def step(state: TrainState, batch: Batch, key: PRNGKeyArray, other: Any = None, held: Any = None) -> Updated:
         held = held or {}
+        other = other if refresh is None else state.reference
         other = {**held, **(other or {})} if held else other
         parts, keys = strided(batch, micro_batches), jax.random.split(key, micro_batches)
         extra, made = {}, lambda part, _: (statistics_of(state.params, part, other, held), None)
         if gather is not None:
             extra = {"statistics": over_micro_batches(made, parts)}
+        pooled = None if pool is None else {"pooled": pooled_of(state.params, parts, other, held, key)}
         gradient, (loss, metrics) = over_micro_batches(
-            lambda part, key, so_far: gradient_of(state.params, part, key, other, held, extra, so_far), parts, keys
-        )
+            lambda part, key, own, so_far: gradient_of(
+                state.params, part, key, other, held, extra | (own or {}), so_far
+            ), parts, keys, pooled,
+        )  # fmt: skip
         live = loss.count != 0  # true of NaN too, which must come to light
         gradient = jax.tree.map(lambda g: jnp.where(live, g / jnp.where(live, loss.count, 1), 0), gradient)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        new = TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state)
+        params, compared = optax.apply_updates(state.params, updates), state.reference
+        if refresh is not None:
+            compared = refresh.after(state.step + 1, compared, params)
+        new = TrainState(state.step + 1, params, opt_state, compared)
         log = {name: mean.or_nan for name, mean in metrics.items() if isinstance(mean, Mean)}
         log |= {"loss": loss.value, "target_tokens": loss.count}
         log |= {"grad_norm": optax.tree.norm(gradient), "grad_norm_l1": optax.tree.norm(gradient, ord=1)}
         return new, log | {"empty": jnp.asarray(loss.count == 0, jnp.float32)}
 
-    places = None if mesh is None else (changing(model, state_shardings(model, optimizer, mesh)), None)
+    placed = None if mesh is None else state_shardings(model, optimizer, mesh, refresh is not None)
+    places = None if placed is None else (changing(model, placed), None)
     return jax.jit(step, donate_argnums=0, out_shardings=places)
 
 

@@ -41,7 +41,9 @@ class BigramPolicy:
 
     def map_logits(self, fn, batch, also=()):
         flat = [p.table[self._before(batch)].reshape(-1, VOCAB) for p in (self, *also)]  # logits, not log-probabilities
-        out = fn(tuple(flat) if also else flat[0], batch.tokens.reshape(-1), {})
+        shape = batch.tokens.shape
+        own = {name: x.reshape(-1) for name, x in batch.extras.items() if x.shape == shape and "segment_" not in name}
+        out = fn(tuple(flat) if also else flat[0], batch.tokens.reshape(-1), own)
         live = self._live(batch)
         return jax.tree.map(lambda x: jnp.where(live, x.reshape(batch.tokens.shape), 0), out)
 
@@ -127,6 +129,8 @@ def random_batch(rows=4, length=12, max_segments=3, seed=0, pair=False, group=Fa
     per_example = {
         "segment_polarity": polarity,
         "segment_kind": sides(rng.integers(0, 2, size=(rows, max_segments))),
+        "segment_right_token": np.full(columns, 3.0),
+        "segment_wrong_token": np.full(columns, 7.0),
         "segment_success_rate": sides(rng.choice([0.0, 0.02, 0.2, 1.0], size=(rows, max_segments))),
     }
     ids, drawn = sides(np.arange(rows * max_segments).reshape(rows, max_segments)), {}
@@ -142,6 +146,7 @@ def random_batch(rows=4, length=12, max_segments=3, seed=0, pair=False, group=Fa
         | {
             "segment_id": jnp.asarray(ids, jnp.int32),
             "step_ids": jnp.asarray(np.sort(rng.integers(0, 3, size=segments.shape), -1) * (segments > 0), jnp.int32),
+            "sampled_logprob": jnp.asarray(-rng.exponential(size=segments.shape), jnp.float32),
         }
         | {name: jnp.asarray(x, jnp.float32) for name, x in per_example.items()},
     )
