@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding
 from mtjax import config as settings
 from mtjax.config import Config
 from mtjax.data.batches import make_batches
-from mtjax.data.problem import Pair, Problem
+from mtjax.data.problem import Candidate, Pair, Problem
 from mtjax.data.sources import InMemory
 from mtjax.data.tasks import CompletionTask
 from mtjax.data.tasks.templated import TemplateTask
@@ -221,10 +221,14 @@ def batch_shape(config: Config) -> Batch:
     task: Any = config.data.task
     if task.is_chat:  # in the template of the bytes tokenizer; its batches hold the same
         task = dataclasses.replace(task, system="") if isinstance(task, TemplateTask) else CompletionTask()
-    if task.sides == 2:
+    if task.name == "pair":
         task = dataclasses.replace(task, full_per_problem=1)
     pair = Pair("", "1", "2", "full")
-    problem = Problem("made up", "q", right=("1",), wrong=("2",), pairs=(pair,), success_rate=0.5)
+    drawn = tuple(
+        Candidate(text, float(text == "1"), ids=(ord(text),), logprobs=(0.0,), proposal_logprobs=(0.0,))
+        for text in "12"
+    )
+    problem = Problem("made up", "q", right=("1",), wrong=("2",), pairs=(pair,), success_rate=0.5, candidates=drawn)
     row: dict[str, Any] = {"sequence_length": LENGTH, "max_segments": config.data.segments, "boundary": "allow"}
     data = dataclasses.replace(config.data, source=InMemory((problem,)), task=task, cache_dir=None, **row)
     made = make_batches(data, load_tokenizer("bytes"), batch_size=1, seed=0).batch_at(0)
