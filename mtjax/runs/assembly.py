@@ -49,7 +49,8 @@ from mtjax.training.reference import (
     refresh_of,
 )
 from mtjax.training.reference_cache import Cache, make_scorer
-from mtjax.training.step import TrainState, check_rows, init_state, make_train_step
+from mtjax.training.state import TrainState, init_state
+from mtjax.training.step import check_rows, make_train_step
 from mtjax.training.workers import check_workers
 from mtjax.types import LanguageModel, Params, short_repr
 

@@ -26,7 +26,7 @@ from mtjax.runs.same_run import check_tokenizer
 from mtjax.sampling.decoding import Decoding
 from mtjax.training.checkpoint import Unreadable, folders_of, read_state, saved_steps
 from mtjax.training.reference import refresh_of, with_moving_reference
-from mtjax.training.step import TrainState, changing, completed, init_state, params_to_use, state_shardings
+from mtjax.training.state import TrainState, changing, completed, init_state, params_to_use, state_shardings
 from mtjax.types import LanguageModel, Params, short_repr
 from mtjax.validation import refuse_address
 

@@ -40,6 +40,7 @@ from mtjax.training.early_stopping import BestSoFar, measured
 from mtjax.training.metrics_log import MetricsLog, Progress, StepFlops, Work, cut_back, peak_flops
 from mtjax.training.monitors import HeldOutCoverage, HeldOutLoss
 from mtjax.training.reference import reference_params
+from mtjax.training.state import TrainState, averaged_params, changing, completed, params_to_use
 from mtjax.training.trackers import Tracked
 from mtjax.training.trackers.tensorboard import TensorBoard
 from mtjax.types import LanguageModel, Params, short_repr
@@ -53,7 +54,7 @@ MEASURED = ("held_out", "coverage/", "average/")
 class Result(NamedTuple):
     """What a run ended with."""
 
-    state: stepping.TrainState
+    state: TrainState
     model: LanguageModel
     tokenizer: Tokenizer
     exit_code: ExitCode  # `DONE` at the last step or where `watch` ended it; else `STOPPED` or `INTERRUPTED`
@@ -107,9 +108,9 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
         keep_base(places[0].parent, state.params[BASE])
     checkpoints = Checkpoints(places[0], config.checkpoint.keep, made_by)
     best = Checkpoints(places[1], 1, made_by)
-    kept = lambda state: stepping.changing(model, state)  # without the base of an adapter
+    kept = lambda state: changing(model, state)  # without the base of an adapter
     found = None if anew else checkpoints.restore_latest(abstract_state(kept(state)))
-    first, state = (found[0], stepping.completed(model, found[1], state.params)) if found else (0, state)
+    first, state = (found[0], completed(model, found[1], state.params)) if found else (0, state)
     changes = []
     if found:
         changes = hosts.on_first(lambda: resumed(config, places[0], first, run.made_of))
@@ -224,8 +225,8 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
         if so_far.ended and so_far.best and so_far.best[0] in saved_steps(places[1]):
             of = f"step {so_far.best[0]}, the best, "
             restored = best.restore(so_far.best[0], abstract_state(kept(state)))
-            last = stepping.completed(model, restored, state.params)
-        params: Any = stepping.params_to_use(model, last, config.optim.optimizer)
+            last = completed(model, restored, state.params)
+        params: Any = params_to_use(model, last, config.optim.optimizer)
         params = params if hosts.count() == 1 else read_whole(params)
         if hosts.index() == 0:
             step = so_far.best[0] if of and so_far.best else int(state.step)
@@ -237,12 +238,10 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
     return Result(state, model, run.tokenizer, exit_code)
 
 
-def measured_by(
-    monitor: HeldOutLoss | HeldOutCoverage, model: LanguageModel, state: stepping.TrainState
-) -> dict[str, float]:
+def measured_by(monitor: HeldOutLoss | HeldOutCoverage, model: LanguageModel, state: TrainState) -> dict[str, float]:
     """What a monitor measures on the parameters and, as `average/NAME`, on the average that the optimizer keeps."""
     compared = () if isinstance(monitor, HeldOutCoverage) else (reference_params(model, state, None),)
-    values, average = monitor.measure(state.params, *compared), stepping.averaged_params(model, state)
+    values, average = monitor.measure(state.params, *compared), averaged_params(model, state)
     if average is not None:
         values |= {f"average/{name}": value for name, value in monitor.measure(average, *compared).items()}
     return values
