@@ -46,8 +46,10 @@ def test_the_same_command_starts_again_with_the_setting(system, before, after):
     with pytest.raises(Restarted) as started:
         mtjax._with_huge_pages()
     program, words, environment = started.value.args
-    assert program == sys.executable and words == ["python", "-m", "mtjax.train", "my.py"]
-    assert environment["GLIBC_TUNABLES"] == after and environment["PATH"] == os.environ["PATH"]
+    assert program == sys.executable
+    assert words == ["python", "-m", "mtjax.train", "my.py"]
+    assert environment["GLIBC_TUNABLES"] == after
+    assert environment["PATH"] == os.environ["PATH"]
 
 
 @pytest.mark.parametrize(
