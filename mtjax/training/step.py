@@ -114,7 +114,7 @@ def make_step_program(
         whole = {**held, **params} if held else params
         if key is not None and model.with_noise is not None:
             whole = model.with_noise(whole, jax.random.fold_in(key, 1))
-        return make_policy(model, whole, chunk=chunk)
+        return make_policy(model, whole, chunk=chunk, targets_only=True)
 
     def statistics_of(params: Params, batch: Batch, other: Any, held: Params) -> Any:
         return gather(policy_of(jax.lax.stop_gradient(params), held), batch, reference=reference_of(other))
