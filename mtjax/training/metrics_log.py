@@ -119,7 +119,7 @@ class Progress:
             self.bar.start()
 
     def update(self, step: int, loss: float | None, work: Work) -> dict[str, float]:
-        """Show a finished step; returns the `time/` metrics of the run so far."""
+        """Show a finished step; returns the `time/` metrics of the run so far, none at the first step, which compiled."""
         now = time.perf_counter()
         if self.compiling:  # the first step compiles: the clock starts after it
             self.began, self.start, self.compiling = now, step, False
@@ -140,7 +140,7 @@ class Progress:
         elif step == self.total or now - self.said > 10:
             print(f"step {step}/{self.total}  {text}", flush=True)
             self.said = now
-        return found
+        return found if step > self.start else {}
 
     def close(self) -> None:
         """Leave the terminal as it was."""
