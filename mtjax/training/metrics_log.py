@@ -119,7 +119,7 @@ class Progress:
             self.bar.start()
 
     def update(self, step: int, loss: float | None, work: Work) -> dict[str, float]:
-        """Show a finished step; returns the `time/` metrics of the run so far, none at the first step, which compiled."""
+        """Show a finished step; returns the `time/` metrics of the run so far, none at the one that compiled."""
         now = time.perf_counter()
         if self.compiling:  # the first step compiles: the clock starts after it
             self.began, self.start, self.compiling = now, step, False
