@@ -16,6 +16,7 @@ from mtjax.distributed.placement import place_rows, row_shards
 from mtjax.errors import InputError
 from mtjax.model.policy import make_policy
 from mtjax.optim.averages import averaged
+from mtjax.optim.parameters import with_rest
 from mtjax.sharing import shared
 from mtjax.training.workers import check_workers, worker_gradients
 from mtjax.types import Batch, LanguageModel, Mean, Objective, Params, Policy, add_means, short_repr
@@ -238,7 +239,10 @@ def make_step_program(
         live = loss.count != 0  # true of NaN too, which must come to light
         count = jnp.where(live, loss.count, 1) / max(workers, 1)
         gradient = jax.tree.map(lambda g: jnp.where(live, g / count, 0), gradient)
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        mean = lambda params: jax.tree.map(lambda g: g / count, of_rows(batch, key, params, *whole[1:])[0])
+        own = optax.with_extra_args_support(optimizer)
+        more = {"gradient_of": with_rest(mean, state.params)}  # for optimizers that look around, such as sophia
+        updates, opt_state = own.update(gradient, state.opt_state, state.params, **more)
         new = TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state)
         log = {name: mean.or_nan for name, mean in metrics.items() if isinstance(mean, Mean)}
         log |= {"loss": loss.value, "target_tokens": loss.count}
