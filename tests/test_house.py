@@ -57,6 +57,7 @@ DOORS = {
     "plan",
     "recipe",
     "refine",
+    "select_experts",
     "merge",
     "transitions",
     "list",
