@@ -13,6 +13,7 @@ from mtjax.io.words import as_registered, classes_in, fields, registry_of
 from mtjax.merge import MergeConfig
 from mtjax.model.merging import MERGES
 from mtjax.plan import PlanConfig
+from mtjax.select_experts import SelectExpertsConfig
 
 ROOT = pathlib.Path(__file__).parent.parent
 FILES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "Makefile"]
@@ -38,6 +39,8 @@ def settings_of(name, words):
         return [type(config.read_module(ROOT / file).recipe)]
     if name in ("train", "explain", "plan"):
         return [config.Config, *({"explain": [ExplainConfig], "plan": [PlanConfig]}.get(name, []))]
+    if name == "select_experts":
+        return [EvaluateConfig, SelectExpertsConfig]
     if name == "merge":
         return [EvaluateConfig, MergeConfig, MERGES.get(words[0], MergeConfig)]
     module = importlib.import_module(f"mtjax.{name}")

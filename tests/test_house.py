@@ -58,6 +58,7 @@ DOORS = {
     "plan",
     "recipe",
     "refine",
+    "select_experts",
     "merge",
     "transitions",
     "list",

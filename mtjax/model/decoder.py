@@ -14,6 +14,7 @@ from mtjax.distributed.sharding import constrain
 from mtjax.errors import InputError
 from mtjax.model import attention, rope
 from mtjax.model.adapters import AnyAdapter
+from mtjax.model.adapters.base import ROUTED
 from mtjax.model.encoder import Encoder
 from mtjax.model.kernels import Asked
 from mtjax.model.layers import MLP, Activation, Dense, Norm, RMSNorm
@@ -283,7 +284,7 @@ class Decoder(nn.Module):
         groups = c.layers // len(kinds)
         scanned: Any = nn.scan(
             block if len(kinds) == 1 else Group,
-            variable_axes={"params": 0},
+            variable_axes={"params": 0, ROUTED: 0},
             split_rngs={"params": True},
             in_axes=(0, 0, nn.broadcast),
             length=groups,

@@ -45,7 +45,7 @@ class ModelPolicy:
 
     def hidden(self, batch: Batch) -> Float[Array, "*B T D"]:
         """Final hidden states; axes before T are rows."""
-        if self.model.routed is not None or self.model.value is not None:
+        if self.model.routed is not None or self.model.value is not None or self._watches:
             return self._one_pass(batch)[0]
         out = self.model.hidden(self.params, _rows(batch.tokens), _rows(batch.segments))
         return out.reshape(*batch.tokens.shape, -1)
@@ -68,19 +68,38 @@ class ModelPolicy:
             )
         return self._one_pass(batch)[1]
 
-    def _one_pass(self, batch: Batch) -> tuple[Array, Any]:
-        """Hidden states and routing. Those of the last batch are kept, so that loss and regularizers share a pass."""
+    def expert_weights(self, batch: Batch) -> Any:
+        """See `mtjax.types.AdapterRouting.expert_weights`."""
+        if not self._watches:
+            raise InputError(
+                "the model has no adapter that mixes experts: set model.adapter:loramoe (of a decoder without an "
+                "encoder), or leave out the regularizers of its router"
+            )
+        return self._one_pass(batch)[2]
+
+    @property
+    def _watches(self) -> bool:
+        return self.model.watched is not None and self.model.config.adapter is not None
+
+    def _one_pass(self, batch: Batch) -> tuple[Array, Any, Any]:
+        """Hidden states, routing and the weights of an adapter's experts.
+
+        Those of the last batch are kept, so that loss and regularizers share a pass.
+        """
         trace = current_jax_trace()  # a value of an inner trace must not be used outside of it
         if self._last and self._last[0] is batch.tokens and self._last[1] is batch.segments and self._last[2] == trace:
             return self._last[3]
         given = self.params, _rows(batch.tokens), _rows(batch.segments)
         routing: Any = None
-        if self.model.routed is None:
+        weights: Any = {}
+        if self._watches:
+            out, routing, weights = self.model.watched(*given)  # type: ignore[misc]
+        elif self.model.routed is None:
             out = self.model.hidden(*given)
         else:
             out, routing = self.model.routed(*given)
         split = lambda x: x.reshape(x.shape[0], *batch.tokens.shape, x.shape[-1])
-        found = out.reshape(*batch.tokens.shape, -1), jax.tree.map(split, routing)
+        found = out.reshape(*batch.tokens.shape, -1), *jax.tree.map(split, (routing, weights))
         self._last[:] = [batch.tokens, batch.segments, trace, found]
         return found
 
