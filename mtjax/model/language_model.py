@@ -79,11 +79,15 @@ def make_language_model(config: DecoderConfig) -> LanguageModel:
         inner = {name: params[name] for name in ("layers", "final_norm")}
         return {"params": {"embedding": params["embed"]["embedding"], **inner}}
 
+    def noise_of(params: Params) -> Any:
+        """The key of the noise on embeddings in a forward pass of training; others bring none."""
+        return jax.random.fold_in(params["noise"], 3) if "noise" in params else None
+
     def hidden(params: Params, tokens: Int[Array, "B T"], segments: Int[Array, "B T"]) -> Float[Array, "B T D"]:
-        return network.apply(body(params), tokens, positions_of(segments), segments, None)[0]
+        return network.apply(body(params), tokens, positions_of(segments), segments, None, noise_of(params))[0]
 
     def routed(params: Params, tokens: Int[Array, "B T"], segments: Int[Array, "B T"]) -> tuple[Array, Routing]:
-        made: Any = network.apply(body(params), tokens, positions_of(segments), segments, None)
+        made: Any = network.apply(body(params), tokens, positions_of(segments), segments, None, noise_of(params))
         return made[0], made[2]
 
     def logits(params: Params, hidden: Float[Array, "*N D"]) -> Float[Array, "*N V"]:
@@ -116,7 +120,10 @@ def make_language_model(config: DecoderConfig) -> LanguageModel:
         return network.apply(body(params), tokens, positions, None, cache)[:2]
 
     own = None if config.mixture is None else routed
-    return LanguageModel(config, init, hidden, logits, init_cache, decode, axes_of(config), routed=own)
+    noisy = None if config.neftune_alpha is None else lambda params, key: {**params, "noise": key}
+    return LanguageModel(
+        config, init, hidden, logits, init_cache, decode, axes_of(config), routed=own, with_noise=noisy
+    )
 
 
 def without_adapter(model: LanguageModel, params: Params) -> tuple[LanguageModel, Params]:
