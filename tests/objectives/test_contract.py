@@ -16,10 +16,11 @@ from mtjax.objectives.dpo import Dpo, dpo_tulu3, ipo_trl
 from mtjax.objectives.ldr import Ldr
 from mtjax.objectives.nft import Nft
 from mtjax.objectives.npo import Npo
+from mtjax.objectives.policy_gradient import PolicyGradient
 from mtjax.objectives.rise import Rise
 from mtjax.objectives.topr import Topr
 from mtjax.types import Batch, Mean, add_means
-from tests.objectives.fakes import BigramPolicy, Forbidding, random_batch, random_table, rows_of
+from tests.objectives.fakes import BigramPolicy, Forbidding, batch_for, random_table, rows_of
 
 # Each objective by name with the settings it starts with; after them settings that take another way through the code.
 CASES = {name: cls() for name, cls in OBJECTIVES.items()} | {
@@ -45,6 +46,18 @@ CASES = {name: cls() for name, cls in OBJECTIVES.items()} | {
     "dco-step-mean": Dco(n=4.0, granularity="step", reduction="token_mean"),
     "dco-external": Dco(n=16.0, granularity="external"),
     "dco-code": dco_code(n=16.0),
+    "policy-gspo": PolicyGradient(surrogate="gspo", reduction="sequence_mean", kl_weight=0.1, clip_low=0.1),
+    "policy-all": PolicyGradient(
+        surrogate="sapo",
+        reduction="constant",
+        length=8,
+        old="reference",
+        mismatch_cap=2.0,
+        entropy_weight=0.1,
+        kl_weight=0.1,
+        kl="k3_plus",
+        whiten="tokens",
+    ),
 }
 # Each regularizer beside an objective of tokens; all of them beside one of pairs and one with statistics of its own.
 CASES |= {f"nll+{name}": with_regularizers(OBJECTIVES["nll"](), [cls()]) for name, cls in REGULARIZERS.items()}
@@ -55,10 +68,6 @@ SLOW = {"dpo-wpo", "dpo-tail-nll", "bco-apo", "aot-unpaired", "topr-token", "nft
 marked = lambda name: pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
 every_objective = pytest.mark.parametrize("name", [marked(name) for name in sorted(CASES)])
 KEY = jax.random.key(0)
-
-
-def batch_for(objective, **kwargs):
-    return random_batch(pair=objective.task == "pair", **kwargs)
 
 
 def loss_of(objective, table, batch, reference_table=None, whole=None, forbids=False):
