@@ -12,6 +12,7 @@ from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.data.tasks import CompletionTask, GroupTask, MistakeTask, PairTask
 from mtjax.data.tasks.process_reward import ProcessRewardTask
 from mtjax.data.tasks.step_values import StepValuesTask
+from mtjax.data.tasks.triplet import TripletTask
 from mtjax.errors import ExitCode, InputError
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.value_head import ValueHead
@@ -30,6 +31,7 @@ TASKS = {"any": CompletionTask(polarities="both"), "mistake": MistakeTask(decode
 TASKS["group"] = GroupTask(size=3)
 GIVEN = {"policy_gradient": {"old": "current"}}  # Generated data have no recorded log-probabilities.
 TASKS |= {"process_reward": ProcessRewardTask(), "step_values": StepValuesTask()}
+TASKS["triplet"] = TripletTask()
 
 
 def config(objective, folder, **settings):

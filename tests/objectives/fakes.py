@@ -164,7 +164,7 @@ def random_batch(rows=4, length=12, max_segments=3, seed=0, pair=False, group=Fa
 
 def batch_for(objective, **kwargs):
     """A random batch of the kind that an objective takes."""
-    return random_batch(pair=objective.task == "pair", group=objective.task == "group", **kwargs)
+    return random_batch(pair=objective.task == "pair", group=objective.task in ("group", "triplet"), **kwargs)
 
 
 def rows_of(batch, index):

@@ -113,7 +113,8 @@ class StepValues(Format):
     def read(self, record: dict[str, Any], where: str, id: str) -> Problem:
         steps, values = [], []
         for number, one in enumerate(field_of(record, "response", LIST, where)):
-            step, value = (one.get("step"), one.get("Q")) if isinstance(one, Mapping) else (None, None)
+            step: Any = one.get("step") if isinstance(one, Mapping) else None
+            value: Any = one.get("Q") if isinstance(one, Mapping) else None
             real = isinstance(value, int | float) and not isinstance(value, bool)
             if not isinstance(step, str) or not real or not -1 <= value <= 1:
                 raise InputError(
