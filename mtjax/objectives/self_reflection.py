@@ -45,7 +45,8 @@ class SelfReflection(base.Settings):
 
     Needs the task `triplet`: batches `(B, 3, T)`. The mean counts targets of anchors.
 
-    Metrics: `nll`, `triplet_loss`, `active_share`, `cosine_right`, `cosine_wrong`.
+    Metrics: `nll`, `triplet_loss`, `triplet_share` (of anchors that have one), `active_share`, `cosine_right` and
+    `cosine_wrong`.
 
     Source: Wang et al., "Democratizing Reasoning Ability: Tailored Learning from Large Language Model", EMNLP 2023
     (arXiv 2310.13332), and its code. There the prompt is read without gradient and shared by the three texts; here the
@@ -110,6 +111,7 @@ class SelfReflection(base.Settings):
         metrics |= {
             "nll": nll,
             "triplet_loss": triplet,
+            "triplet_share": sequences.share_of(complete, sequences.live_texts(batch)[:, 0]),
             "active_share": sequences.share_of(loss > 0, complete),
             "cosine_right": sequences.mean_of(cosine(states[:, 0], states[:, 1]), complete),
             "cosine_wrong": sequences.mean_of(cosine(states[:, 0], states[:, 2]), complete),

@@ -170,8 +170,8 @@ def test_an_empty_batch_changes_nothing_and_says_so():
 def test_the_whole_step_holds_nothing_as_large_as_the_logits(name):
     """Rows, length and vocabulary are chosen so that no other array has B * T * V elements or more."""
     config = DecoderConfig(vocab_size=3_000, width=16, layers=2, heads=2, kv_heads=1, head_dim=8, mlp_width=24)
-    model = make_language_model(config)
     objective = OBJECTIVES[name]() if name in OBJECTIVES else PolicyGradient(entropy_weight=0.1)
+    model = with_head(objective, config)
     reference = frozen_reference(model, 16) if objective.needs_reference else None
     step = make_train_step(model, objective, PLAIN, reference=reference, chunk=16)
     state = jax.eval_shape(lambda: init_state(model, PLAIN, jax.random.key(0)))
