@@ -77,6 +77,9 @@ use_flash_attn
 --model.width <- hidden_size d_model n_embd embed_dim emb_dim base_emb_dim dim
 --model.layers <- num_hidden_layers n_layers num_layers n_layer base_num_decoder_layers
 --model.heads <- num_attention_heads n_heads num_heads n_head num_query_heads
+--model.neftune_alpha <- neftune_noise_alpha noise_alpha neftune_alpha
+--reference.refresh_every <- ref_model_sync_steps
+--reference.mix <- ref_model_mixup_alpha
 --model.kv_heads <- num_key_value_heads n_kv_heads num_kv_heads
 --model.mlp_width <- intermediate_size d_ff ffn_dim mlp_dim hidden_dim
 model.adapter:lora --model.adapter.rank=RANK <- lora_r lora_rank lora_dim use_lora use_peft peft_type adapter

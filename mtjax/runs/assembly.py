@@ -168,8 +168,8 @@ def make_model(config: Config, mesh: Any) -> tuple[LanguageModel, Params | None,
             config.init_from, tokenizer=config.data.tokenizer, mesh=mesh, dtype=config.model.dtype, merge=False,
             storage="float32" if adapter is None else adapter.base_dtype,
         )  # fmt: skip
-        # What a checkpoint does not say, the run does: what the backward pass computes again, kernel and adapter.
-        own = ("remat", "attention", "adapter", "value_head", "lm_infinite")
+        # What a checkpoint does not say, the run does: what the backward pass computes again, kernel, adapter, noise.
+        own = ("remat", "attention", "adapter", "value_head", "lm_infinite", "neftune_alpha")
         said = {name: getattr(config.model, name) for name in own}
         model = make_language_model(dataclasses.replace(loaded.model.config, **said))
         params = fitted(model, loaded.model, loaded.params)
