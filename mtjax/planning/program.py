@@ -33,6 +33,7 @@ from mtjax.planning.flops import dot_flops, model_flops
 from mtjax.runs.loading import fitted_to
 from mtjax.runs.mesh_checks import check_mesh
 from mtjax.training import step as stepping
+from mtjax.training.memory import new_memory, placement
 from mtjax.training.reference import cached_reference, compared_part, frozen_reference, refresh_of
 from mtjax.types import Batch, LanguageModel
 
@@ -98,6 +99,10 @@ def _train(config: Config, model: LanguageModel, mesh: Mesh) -> Program:
     if refresh is not None:
         state = state._replace(reference=compared_part(model, state.params))
     state = placed(state, stepping.state_shardings(model, optimizer, mesh, refresh is not None))
+    if (memory := placement(config.objective, mesh)) is not None:  # of at most as many examples as the run can see
+        most = config.batch_size * config.data.segments * config.steps
+        like = jax.eval_shape(lambda: new_memory(config.objective, most))
+        state = state._replace(memory=placed(like, memory))
     held = model.held(state.params)
     batch = placed(batch_shape(config), split_by_rows(mesh))
     tokens, length = math.prod(batch.tokens.shape), batch.tokens.shape[-1]
@@ -132,6 +137,7 @@ def _train(config: Config, model: LanguageModel, mesh: Mesh) -> Program:
     state = stepping.changing(model, state)
     parts = {"parameters": state.params, "optimizer state": state.opt_state, "reference": other, "batch": batch}
     parts |= {} if state.reference is None else {"reference": state.reference}
+    parts |= {} if state.memory is None else {"memory of examples": state.memory}
     arguments: tuple[Any, ...] = (state, batch, key, other)
     if held:
         parts["frozen base"], arguments = held, (*arguments, held)

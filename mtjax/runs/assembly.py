@@ -38,6 +38,7 @@ from mtjax.runs.mesh_checks import check_mesh
 from mtjax.runs.same_run import made_of
 from mtjax.training.checkpoint import abstract_state, folders_of
 from mtjax.training.live_filter import make_chooser
+from mtjax.training.memory import new_memory
 from mtjax.training.monitors import HeldOutCoverage, HeldOutLoss
 from mtjax.training.reference import (
     Reference,
@@ -118,6 +119,8 @@ def assemble(config: Config, start: Params | None = None) -> Run:
             config.data, tokenizer, batch_size=config.batch_size, seed=config.seed, rows=rows, also=reference.also
         )
     )
+    if (memory := new_memory(config.objective, len(batches.ids), mesh)) is not None:
+        state = state._replace(memory=memory)
     update = make_train_step(
         model, with_regularizers(config.objective, config.regularizers), optimizer,
         micro_batches=config.micro_batches, mesh=mesh, reference=reference.policy, refresh=reference.refresh,

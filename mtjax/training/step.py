@@ -17,6 +17,7 @@ from mtjax.errors import InputError
 from mtjax.model.policy import make_policy
 from mtjax.optim.averages import averaged
 from mtjax.sharing import shared
+from mtjax.training.memory import Memory, gathered, recalled, renewed
 from mtjax.training.reference import Refresh, compared_part
 from mtjax.types import Batch, LanguageModel, Mean, Objective, Params, Policy, add_means, short_repr
 
@@ -29,6 +30,7 @@ class TrainState(NamedTuple):
     params: Params | Any  # master parameters, float32; with an adapter, those of the base too, which stay as they are
     opt_state: Any  # the optimizer's state of what is trained, float32, split over the mesh like the parameters
     reference: Params | Any = None  # trained parameters of a reference that moves, placed like those; None without one
+    memory: Memory | Any = None  # what is remembered of each example; None without an objective that does
 
 
 Updated = tuple[TrainState, dict[str, Any]]  # the state after an update, and metrics
@@ -161,8 +163,8 @@ def make_step_program(
     """The jitted step of one objective, for batches that are where they belong; also for lowering with shapes alone.
 
     Formula: `gradient = sum_m grad(total_m) / sum_m count_m` over micro-batches m, so any split of a batch gives the
-    same update. A count of 0 gives gradient 0 and the metric `empty` 1. An objective with `statistics` gets them as
-    sums over the entire batch, made before its loss and without gradient; one with `pool` gets what it resolved.
+    same update. A count of 0 gives gradient 0 and the metric `empty` 1. What an objective may ask for beside is in
+    `mtjax.types.Objective`.
 
     Args:
         micro_batches: splits of the batch that run one after another, to save memory; divides the rows.
@@ -201,7 +203,7 @@ def make_step_program(
         return jax.lax.stop_gradient(objective.resolve(found, key))  # type: ignore[attr-defined]
 
     def gradient_of(
-        params: Params, batch: Batch, key: PRNGKeyArray, other: Any, held: Params, extra: Any, so_far: Any
+        params: Params, batch: Batch, key: PRNGKeyArray, other: Any, held: Params, extra: Any, memory: Any, so_far: Any
     ) -> Any:
         def total_loss(params: Params) -> tuple[Array, Any]:
             against, policy, sums = reference_of(jax.lax.stop_gradient(other)), policy_of(params, held, key), so_far
@@ -211,6 +213,7 @@ def make_step_program(
                 sums = own if so_far is None else add_means(so_far, own)
                 given["buffered"] = sums
             loss, metrics = objective(policy, batch, reference=against, key=key, **given)
+            metrics = gathered(metrics, batch, memory)
             return loss.total, ((loss, metrics), sums)
 
         (_, (means, sums)), gradient = jax.value_and_grad(total_loss, has_aux=True)(params)
@@ -233,23 +236,24 @@ def make_step_program(
         held = held or {}
         other = other if refresh is None else state.reference
         other = {**held, **(other or {})} if held else other
+        batch = batch if state.memory is None else recalled(state.memory, batch)
         parts, keys = strided(batch, micro_batches), jax.random.split(key, micro_batches)
-        extra, made = {}, lambda part, _: (statistics_of(state.params, part, other, held), None)
+        extra, made = dict[str, Any](), lambda part, _: (statistics_of(state.params, part, other, held), None)
         if gather is not None:
             extra = {"statistics": over_micro_batches(made, parts)}
+        extra |= {"step": state.step} if getattr(objective, "by_step", False) else {}
         pooled = None if pool is None else {"pooled": pooled_of(state.params, parts, other, held, key)}
         gradient, (loss, metrics) = over_micro_batches(
             lambda part, key, own, so_far: gradient_of(
-                state.params, part, key, other, held, extra | (own or {}), so_far
+                state.params, part, key, other, held, extra | (own or {}), state.memory, so_far
             ), parts, keys, pooled,
         )  # fmt: skip
         live = loss.count != 0  # true of NaN too, which must come to light
         gradient = jax.tree.map(lambda g: jnp.where(live, g / jnp.where(live, loss.count, 1), 0), gradient)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params, compared = optax.apply_updates(state.params, updates), state.reference
-        if refresh is not None:
-            compared = refresh.after(state.step + 1, compared, params)
-        new = TrainState(state.step + 1, params, opt_state, compared)
+        compared = compared if refresh is None else refresh.after(state.step + 1, compared, params)
+        new = TrainState(state.step + 1, params, opt_state, compared, renewed(state.memory, metrics))
         log = {name: mean.or_nan for name, mean in metrics.items() if isinstance(mean, Mean)}
         log |= {"loss": loss.value, "target_tokens": loss.count}
         log |= {"grad_norm": optax.tree.norm(gradient), "grad_norm_l1": optax.tree.norm(gradient, ord=1)}

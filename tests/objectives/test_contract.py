@@ -13,13 +13,14 @@ from mtjax.objectives.aot import Aot
 from mtjax.objectives.bco import Bco
 from mtjax.objectives.dco import Dco, dco_code
 from mtjax.objectives.dpo import Dpo, dpo_tulu3, ipo_trl
+from mtjax.objectives.glow import Glow
 from mtjax.objectives.ldr import Ldr
 from mtjax.objectives.nft import Nft
 from mtjax.objectives.npo import Npo
 from mtjax.objectives.policy_gradient import PolicyGradient
 from mtjax.objectives.rise import Rise
 from mtjax.objectives.topr import Topr
-from mtjax.types import Batch, Mean, add_means
+from mtjax.types import Batch, Mean, Remember, add_means
 from tests.objectives.fakes import BigramPolicy, Forbidding, batch_for, random_table, rows_of
 
 # Each objective by name with the settings it starts with; after them settings that take another way through the code.
@@ -46,6 +47,7 @@ CASES = {name: cls() for name, cls in OBJECTIVES.items()} | {
     "dco-step-mean": Dco(n=4.0, granularity="step", reduction="token_mean"),
     "dco-external": Dco(n=16.0, granularity="external"),
     "dco-code": dco_code(n=16.0),
+    "glow-seen": Glow(alpha=3.0, beta=10.0),
     "policy-gspo": PolicyGradient(surrogate="gspo", reduction="sequence_mean", kl_weight=0.1, clip_low=0.1),
     "policy-all": PolicyGradient(
         surrogate="sapo",
@@ -85,7 +87,8 @@ def loss_of(objective, table, batch, reference_table=None, whole=None, forbids=F
         ids, every = (x.extras["segment_id"].reshape(x.tokens.shape[0], -1) for x in (batch, entire))
         rows = jnp.argmax(jnp.all(ids[:, None] == every[None], axis=-1), axis=-1)
         known["pooled"] = jax.tree.map(lambda x: x[rows], pooled)
-    return objective(policy, batch, reference=reference, key=KEY, **known)
+    loss, metrics = objective(policy, batch, reference=reference, key=KEY, **known)
+    return loss, {name: mean for name, mean in metrics.items() if not isinstance(mean, Remember)}
 
 
 class Run(NamedTuple):
