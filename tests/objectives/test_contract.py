@@ -13,7 +13,6 @@ from mtjax.objectives.aot import Aot
 from mtjax.objectives.bco import Bco
 from mtjax.objectives.dco import Dco, dco_code
 from mtjax.objectives.dpo import Dpo, dpo_tulu3, ipo_trl
-from mtjax.objectives.glow import Glow
 from mtjax.objectives.ldr import Ldr
 from mtjax.objectives.nft import Nft
 from mtjax.objectives.npo import Npo
@@ -47,7 +46,6 @@ CASES = {name: cls() for name, cls in OBJECTIVES.items()} | {
     "dco-step-mean": Dco(n=4.0, granularity="step", reduction="token_mean"),
     "dco-external": Dco(n=16.0, granularity="external"),
     "dco-code": dco_code(n=16.0),
-    "glow-seen": Glow(alpha=3.0, beta=10.0),
     "policy-gspo": PolicyGradient(surrogate="gspo", reduction="sequence_mean", kl_weight=0.1, clip_low=0.1),
     "policy-all": PolicyGradient(
         surrogate="sapo",
