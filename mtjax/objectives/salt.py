@@ -35,7 +35,7 @@ class Salt(base.Settings):
     (`end="step"`), or falling to 0 in a line (`end="linear"`). From then on it is `nll`.
 
     Want it when a small model of the same tokenizer is at hand (`reference.model`) and a larger one is to be trained
-    for long: the teacher's targets have less variance at first, and what it cannot teach comes from the data alone. With
+    for long: the teacher's targets have less variance at first; what it cannot teach comes from the data alone. With
     `teacher_steps` as long as the run it is plain distillation, which the authors find worse. The teacher runs in
     every step; to save its cost after `teacher_steps`, go on with `objective:nll` and --init_from.
 
