@@ -220,7 +220,8 @@ def _read_run(
         asked = "" if step is None else f"; got step={step}"
         raise InputError(f"run folder {folder} has checkpoints of steps {steps}{asked}; expected at least one")
     taken = step if isinstance(step, int) else steps[-1]
-    if (memory := placement(config.objective, mesh)) is not None:  # read too and dropped; its size is that of the data
+    # The memory of examples is read too and dropped; its size is that of the data.
+    if (memory := placement(settings.objective_of(config), mesh)) is not None:
         size = saved_shapes(checkpoints)[f"memory/{SEEN}"]
         like = like._replace(
             memory={name: jax.ShapeDtypeStruct(size, "float32", sharding=at or one) for name, at in memory.items()}

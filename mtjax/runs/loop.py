@@ -36,6 +36,7 @@ from mtjax.training import step as stepping
 from mtjax.training.alarms import Alarms, read_log
 from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of, read_about, saved_steps
 from mtjax.training.early_stopping import BestSoFar, measured
+from mtjax.training.memory import remembered
 from mtjax.training.metrics_log import MetricsLog, Progress, StepFlops, Work, cut_back, peak_flops
 from mtjax.training.monitors import HeldOutCoverage, HeldOutLoss
 from mtjax.training.reference import reference_params
@@ -205,6 +206,10 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
                 closing.callback(log.close)
                 closing.callback(progress.close)
                 closing.callback(batches.close)
+    if state.memory is not None:
+        lines = remembered(state.memory, batches.ids)
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        hosts.on_first(lambda: write_text(folder / "examples.jsonl", text))
     if so_far.ended:
         print(f"early    stop at step {int(state.step)}: {so_far.ended}")
     finished = bool(so_far.ended) or int(state.step) >= config.steps

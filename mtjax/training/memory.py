@@ -5,14 +5,16 @@ restored with the parameters, and read and written inside the compiled step. An 
 (`extras["segment_id"]`), so packing and the order of batches change nothing, and a resumed run goes on bit for bit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Float
 
+from mtjax.distributed.placement import read_whole
 from mtjax.distributed.sharding import RULES, constrain, ways
 from mtjax.types import Batch, Remember
 
@@ -56,6 +58,16 @@ def new_memory(objective: Any, examples: int, mesh: Mesh | None = None) -> Memor
     make = lambda: {name: jnp.zeros(size, jnp.float32) for name in places}
     made: Memory = jax.jit(make, out_shardings=None if mesh is None else places)()
     return made
+
+
+def remembered(memory: Memory, ids: Sequence[str]) -> list[dict[str, Any]]:
+    """What is kept of each example, by its name, as records; of those that were seen. All hosts must ask together."""
+    whole = read_whole(memory)
+    names = {name: values[: len(ids)] for name, values in whole.items()}
+    return [
+        {"example": ids[number]} | {name: float(values[number]) for name, values in names.items()}
+        for number in np.flatnonzero(names[SEEN]).tolist()
+    ]
 
 
 def recalled(memory: Memory, batch: Batch) -> Batch:
