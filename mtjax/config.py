@@ -25,6 +25,7 @@ from mtjax.training.early_stopping import EarlyStopping
 from mtjax.training.live_filter import LiveFilter
 from mtjax.training.monitors import CoverageConfig
 from mtjax.training.reference import ReferenceConfig
+from mtjax.training.trackers import AnyTracker
 from mtjax.validation import CHECKPOINT_STORES, Address, PositiveInt, check_types
 
 __all__ = [
@@ -125,6 +126,7 @@ class Config:
     """Type of the exported weights; None is the type that they had in `init_from`, or float32 without one."""
     log_every: PositiveInt = 1  # Steps between two lines of metrics.jsonl.
     tensorboard: bool = True  # Write TensorBoard files too.
+    tracker: AnyTracker = None  # Where else the metrics go, such as tracker:wandb, tracker:mlflow or tracker:trackio.
     chunk: PositiveInt = 128  # Positions whose logits exist at a time on a device.
 
     def __post_init__(self) -> None:

@@ -27,6 +27,7 @@ from mtjax.inspection.html import to_page
 from mtjax.inspection.terminal import to_text
 from mtjax.io.command_line import command, output_file, split_options
 from mtjax.io.files import write_text
+from mtjax.io.progress import progress
 from mtjax.objectives import OBJECTIVES
 from mtjax.runs.assembly import make_model, make_reference
 from mtjax.runs.loading import load_any
@@ -150,7 +151,8 @@ def main(words: list[str]) -> int:
     own = [f"--run_dir={run}"] if run.is_dir() else []
     config = settings.parse(config, [*own, *overrides], f"python -m mtjax.explain {run}")
     html = output_file("--html", wanted.html)
-    found = explain(config, wanted)
+    with progress("scoring the batch", None):
+        found = explain(config, wanted)
     if html:
         write_text(html, to_page(found))
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")

@@ -17,6 +17,7 @@ from mtjax.data.sources.mined import Mined, MinedProblem, Solution, to_json
 from mtjax.data.tasks import AnyTask, CompletionTask
 from mtjax.distributed.sharding import MeshSpec
 from mtjax.io.journal import SINCE, Journal
+from mtjax.io.progress import progress, shown
 from mtjax.reporting.report import Table
 from mtjax.sampling.config import EmbeddedSampling, SamplingConfig
 from mtjax.sampling.sampler import ProblemSamples, silence
@@ -118,13 +119,17 @@ def mine(
     todo = journal.missing()
     start = last = time.monotonic()
     right = drawn = 0
-    with contextlib.closing(draw(todo, stopped)) as batches:
+    with (
+        contextlib.closing(draw(todo, stopped)) as batches,
+        progress("problems", len(problems), len(journal)) as advance,
+    ):
         for batch in batches:
             records = [checked(problems[one.number], golds[one.number], one) for one in batch]
             journal.append((record.number, to_json(record)) for record in records)
             right += sum(record.samples("right") for record in records)
             drawn += sum(record.drawn for record in records)
-            if (now := time.monotonic()) - last >= every:
+            advance(len(batch), f"{right / max(drawn, 1):.1%} right")
+            if not shown() and (now := time.monotonic()) - last >= every:
                 last = now
                 say(
                     f"{len(journal):,} of {len(problems):,} problems, {right / max(drawn, 1):.1%} right, "

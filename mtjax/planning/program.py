@@ -34,6 +34,7 @@ from mtjax.runs.mesh_checks import check_mesh
 from mtjax.training import step as stepping
 from mtjax.training.memory import new_memory, placement
 from mtjax.training.reference import cached_reference, compared_part, frozen_reference, refresh_of
+from mtjax.training.state import changing, init_state, state_shardings
 from mtjax.types import Batch, LanguageModel
 
 DECORATION = re.compile(r"^meta-|-(instruct|chat|base|hf|it|v0\.1|v0\.2|v0\.3)\b")
@@ -93,11 +94,11 @@ Program = tuple[Any, tuple[Any, ...], tuple[Any, ...]]
 def _train(config: Config, model: LanguageModel, mesh: Mesh) -> Program:
     optimizer = make_optimizer(config.optim, config.steps)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    state = jax.eval_shape(lambda key: stepping.init_state(model, optimizer, key), key)
+    state = jax.eval_shape(lambda key: init_state(model, optimizer, key), key)
     refresh = refresh_of(config.reference, config.objective)
     if refresh is not None:
         state = state._replace(reference=compared_part(model, state.params))
-    state = placed(state, stepping.state_shardings(model, optimizer, mesh, refresh is not None))
+    state = placed(state, state_shardings(model, optimizer, mesh, refresh is not None))
     objective = settings.objective_of(config)
     if (memory := placement(objective, mesh)) is not None:  # of at most as many examples as the run can see
         most = config.batch_size * config.data.segments * config.steps
@@ -133,7 +134,7 @@ def _train(config: Config, model: LanguageModel, mesh: Mesh) -> Program:
     sides = f"{batch.tokens.shape[1]} x " if batch.tokens.ndim == 3 else ""
     micro = f", in {config.micro_batches} micro-batches" if config.micro_batches > 1 else ""
     words = f"{config.batch_size} rows of {sides}{length:,} tokens{micro}"
-    state = stepping.changing(model, state)
+    state = changing(model, state)
     parts = {"parameters": state.params, "optimizer state": state.opt_state, "reference": other, "batch": batch}
     parts |= {} if state.reference is None else {"reference": state.reference}
     parts |= {} if state.memory is None else {"memory of examples": state.memory}

@@ -24,6 +24,7 @@ from mtjax.distributed.sharding import make_mesh
 from mtjax.errors import InputError
 from mtjax.io.files import write_text
 from mtjax.io.hashing import digest
+from mtjax.io.progress import progress
 from mtjax.model import huggingface
 from mtjax.model.fingerprint import fingerprint_of
 from mtjax.model.language_model import make_language_model
@@ -48,7 +49,9 @@ from mtjax.training.reference import (
     refresh_of,
 )
 from mtjax.training.reference_cache import Cache, make_scorer
-from mtjax.training.step import TrainState, check_rows, init_state, make_train_step
+from mtjax.training.state import TrainState, init_state
+from mtjax.training.step import check_rows, make_train_step
+from mtjax.training.workers import check_workers
 from mtjax.types import LanguageModel, Params, short_repr
 
 
@@ -86,10 +89,13 @@ def assemble(config: Config, start: Params | None = None) -> Run:
     mesh = make_mesh(config.mesh)
     hosts.agree(facts_of(config))
     check_rows(config.batch_size, config.micro_batches, mesh)
+    if config.optim.compression is not None:
+        check_workers(config.batch_size, config.micro_batches, config.optim.compression.workers, mesh)
     folder, config = prepare_folder(config)
 
     # Model, optimizer and the state before the first step.
-    model, warm, tokenizer = make_model(config, mesh)
+    with progress("loading the model", None):
+        model, warm, tokenizer = make_model(config, mesh)
     warm = warm if start is None else begin_from(model, start)
     hosts.agree({"tokenizer": tokenizer.fingerprint})
     check_mesh(model, mesh, config.data.sequence_length)

@@ -14,6 +14,7 @@ from mtjax.data.tasks import Task
 from mtjax.data.tokenizer import Tokenizer, load_tokenizer
 from mtjax.errors import InputError
 from mtjax.io.plain_snapshot import has_snapshot
+from mtjax.io.progress import progress
 from mtjax.model import catalog
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.export import Origin
@@ -26,12 +27,13 @@ from mtjax.sampling.decoding import Decoding
 from mtjax.training.checkpoint import Unreadable, folders_of, read_state, saved_shapes, saved_steps
 from mtjax.training.memory import SEEN, placement
 from mtjax.training.reference import refresh_of, with_moving_reference
-from mtjax.training.step import TrainState, changing, completed, init_state, params_to_use, state_shardings
+from mtjax.training.state import TrainState, changing, completed, init_state, params_to_use, state_shardings
 from mtjax.types import LanguageModel, Params, short_repr
 from mtjax.validation import refuse_address
 
 Storage = Literal["float32", "bfloat16"]  # type of parameters
 Weights = Literal["auto", "raw", "average"]
+Step = int | Literal["best"] | None  # of a run; None is the newest
 
 
 @short_repr
@@ -80,6 +82,14 @@ def load_any(
         InputError: no such model; a run folder without (such a) checkpoint; a tokenizer with more ids than the model.
     """
     refuse_address("model", name)
+    with progress(f"loading {name}", None):
+        return _load(name, tokenizer, mesh, dtype, step, merge, storage, weights)
+
+
+def _load(
+    name: str, tokenizer: str | None, mesh: Mesh | None, dtype: Literal["float32", "bfloat16"] | None,
+    step: int | Literal["best"] | None, merge: bool, storage: Storage, weights: Weights,
+) -> Loaded:  # fmt: skip
     folder = pathlib.Path(name).expanduser()
     if is_run(folder):
         shape, own, end_ids = describe(str(folder))
@@ -155,6 +165,17 @@ def is_run(name: str | pathlib.Path) -> bool:
     """Whether a name is the run folder of a training run."""
     folder = pathlib.Path(name).expanduser()
     return has_snapshot(folder) and not (folder / "config.json").is_file()
+
+
+def named_step(name: str, step: Step = None) -> tuple[str, Step]:
+    """The model and the step that a name means: `RUN/checkpoints/500` is step 500 of RUN; InputError for two steps."""
+    path = pathlib.Path(name).expanduser()
+    inside = path.name.isdigit() and path.parent.name in ("checkpoints", "best") and is_run(str(path.parent.parent))
+    if not inside:
+        return name, step
+    if step is not None:
+        raise InputError(f"{name} names a step already; leave --step={step} out")
+    return str(path.parent.parent), "best" if path.parent.name == "best" else int(path.name)
 
 
 def describe(name: str) -> tuple[DecoderConfig, str, tuple[int, ...]]:

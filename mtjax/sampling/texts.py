@@ -10,6 +10,7 @@ from mtjax.data.examples import encode_prompt
 from mtjax.distributed.placement import read_whole
 from mtjax.distributed.sharding import ways
 from mtjax.errors import InputError
+from mtjax.io.progress import track
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.loop import make_sampler, row_keys
 from mtjax.sampling.sampler import cut
@@ -76,7 +77,7 @@ def sample_texts(
         split = ways(mesh, "batch")
         count = -(-rows // split) * split
     out: list[list[TokenSample]] = [[] for _ in ids]
-    for begin in range(0, len(work), count):
+    for begin in track(range(0, len(work), count), "sampling"):
         chunk = work[begin : begin + count]
         tokens = np.full((count, length), tokenizer.pad_id, np.int32)
         lengths = np.zeros(count, np.int32)

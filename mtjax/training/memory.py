@@ -5,6 +5,8 @@ restored with the parameters, and read and written inside the compiled step. An 
 (`extras["segment_id"]`), so packing and the order of batches change nothing, and a resumed run goes on bit for bit.
 """
 
+import json
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,8 +16,10 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Float
 
+from mtjax.distributed import hosts
 from mtjax.distributed.placement import read_whole
 from mtjax.distributed.sharding import RULES, constrain, ways
+from mtjax.io.files import write_text
 from mtjax.types import Batch, Remember
 
 PADDED = 4096  # Arrays are filled up to a multiple, so that any mesh can split them, and a checkpoint fits any mesh.
@@ -60,14 +64,12 @@ def new_memory(objective: Any, examples: int, mesh: Mesh | None = None) -> Memor
     return made
 
 
-def remembered(memory: Memory, ids: Sequence[str]) -> list[dict[str, Any]]:
-    """What is kept of each example, by its name, as records; of those that were seen. All hosts must ask together."""
-    whole = read_whole(memory)
-    names = {name: values[: len(ids)] for name, values in whole.items()}
-    return [
-        {"example": ids[number]} | {name: float(values[number]) for name, values in names.items()}
-        for number in np.flatnonzero(names[SEEN]).tolist()
-    ]
+def write_memory(file: pathlib.Path, memory: Memory, ids: Sequence[str]) -> None:
+    """Write what is kept of each example that was seen, one JSON object a line; all hosts must call it together."""
+    kept = {name: values[: len(ids)] for name, values in read_whole(memory).items()}
+    numbers = np.flatnonzero(kept[SEEN]).tolist()
+    lines = ({"example": ids[n]} | {name: float(values[n]) for name, values in kept.items()} for n in numbers)
+    hosts.on_first(lambda: write_text(file, "".join(json.dumps(line) + "\n" for line in lines)))
 
 
 def recalled(memory: Memory, batch: Batch) -> Batch:
@@ -77,12 +79,17 @@ def recalled(memory: Memory, batch: Batch) -> Batch:
     return batch._replace(extras={**batch.extras, **found})
 
 
-def gathered(metrics: Mapping[str, Any], batch: Batch, memory: Memory | None) -> dict[str, Any]:
-    """An objective's metrics with every `Remember` by example number; left out where the step has no memory."""
+def size_of(memory: Memory | None) -> int | None:
+    """N, the numbers of each array; None without a memory."""
+    return None if memory is None else int(memory[SEEN].shape[0])
+
+
+def gathered(metrics: Mapping[str, Any], batch: Batch, size: int | None) -> dict[str, Any]:
+    """An objective's metrics with every `Remember` by example number, `[size]`; without them where there is no size."""
     out = {name: value for name, value in metrics.items() if not isinstance(value, Remember)}
-    if memory is None:
+    if size is None:
         return out
-    ids, size = jnp.asarray(batch.extras["segment_id"]), memory[SEEN].shape[0]
+    ids = jnp.asarray(batch.extras["segment_id"])
     for name, note in metrics.items():
         if isinstance(note, Remember):
             live = note.live & (ids >= 0)

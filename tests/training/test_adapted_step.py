@@ -13,7 +13,8 @@ from mtjax.model.language_model import make_language_model
 from mtjax.objectives.dpo import Dpo
 from mtjax.objectives.nll import Nll
 from mtjax.training.reference import frozen_reference
-from mtjax.training.step import init_state, make_train_step, not_shared, state_shardings
+from mtjax.training.state import init_state, state_shardings
+from mtjax.training.step import make_train_step, not_shared
 from tests.objectives.fakes import batch_for
 from tests.training.test_step import CONFIG, MIXED, MODEL, START, close
 

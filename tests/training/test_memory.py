@@ -21,7 +21,8 @@ from mtjax.objectives.glow import Glow, glow_weight
 from mtjax.runs.loading import load_any
 from mtjax.runs.loop import train
 from mtjax.training.memory import PADDED, Remember, gathered, new_memory, recalled, renewed
-from mtjax.training.step import init_state, make_train_step
+from mtjax.training.state import init_state
+from mtjax.training.step import make_train_step
 from mtjax.types import Batch
 from tests.test_every_objective_trains import config, lines
 
@@ -153,7 +154,7 @@ def test_what_is_remembered_by_hand():
     memory = {"seen": jnp.zeros(PADDED), "last_loss": jnp.full(PADDED, 7.0)}
     live = jnp.array([[True, True, True], [True, False, False]])
     note = Remember(jnp.array([[1.0, 2.0, 9.0], [3.0, jnp.nan, 9.0]]), live)
-    new = renewed(memory, gathered({"last_loss": note, "loss": 3}, batch, memory))
+    new = renewed(memory, gathered({"last_loss": note, "loss": 3}, batch, PADDED))
     # Example 2 stands twice, so its mean is kept; 5 has no target, and -1 is no example.
     assert new["last_loss"][:6].tolist() == [2, 7, 2, 7, 7, 7]
     assert new["seen"][:6].tolist() == [1, 0, 1, 0, 0, 0]

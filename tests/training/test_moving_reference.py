@@ -25,7 +25,8 @@ from mtjax.training.reference import (
     refresh_of,
     with_moving_reference,
 )
-from mtjax.training.step import init_state, make_train_step
+from mtjax.training.state import init_state
+from mtjax.training.step import make_train_step
 from tests.objectives.fakes import random_batch
 from tests.test_every_objective_trains import config, lines
 from tests.training.test_step import CONFIG, MODEL, START, close

@@ -22,7 +22,8 @@ from mtjax.objectives.nll import Nll
 from mtjax.objectives.policy_gradient import PolicyGradient
 from mtjax.optim import OptimConfig, make_optimizer, make_schedule
 from mtjax.training.reference import frozen_reference
-from mtjax.training.step import init_state, make_train_step, present, state_shardings, strided
+from mtjax.training.state import init_state, state_shardings
+from mtjax.training.step import make_train_step, present, strided
 from tests.objectives.fakes import batch_for, random_batch
 
 # Every size that a mesh axis splits is a multiple of eight, so that each axis may have all eight devices.
