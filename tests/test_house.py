@@ -58,6 +58,7 @@ DOORS = {
     "plan",
     "recipe",
     "refine",
+    "score",
     "merge",
     "transitions",
     "list",
