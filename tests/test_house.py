@@ -59,6 +59,7 @@ DOORS = {
     "recipe",
     "refine",
     "select_experts",
+    "score",
     "merge",
     "transitions",
     "list",
