@@ -61,6 +61,8 @@ DOORS = {
     "transitions",
     "list",
     "cache",
+    "plot",
+    "sweep",
 }
 """`python -m mtjax.DOOR`; a door imports any room and no other door."""
 
