@@ -137,8 +137,10 @@ class Config:
         name = OBJECTIVES.name_of(self.objective) or "of your own"
         if task == "any" and self.data.task.sides > 1 and not getattr(self.objective, "by_polarity", False):
             raise InputError(
-                f"objective '{name}' takes single sequences, but data.task is '{self.data.task.name}', whose rejected "
-                "side it would imitate; choose data.task:completion, or an objective of pairs, such as objective:dpo"
+                f"objective '{name}' takes single sequences, but data.task is '{self.data.task.name}', whose "
+                f"{'rejected side' if self.data.task.sides == 2 else 'worse candidates'} it would imitate; choose "
+                "data.task:completion, or an objective of "
+                + ("pairs, such as objective:dpo" if self.data.task.name != "group" else "groups: policy_gradient")
             )
         if task not in ("any", self.data.task.name):
             raise InputError(

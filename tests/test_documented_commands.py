@@ -7,8 +7,11 @@ import re
 import pytest
 
 from mtjax import config
+from mtjax.evaluation.config import EvaluateConfig
 from mtjax.explain import ExplainConfig
 from mtjax.io.words import as_registered, classes_in, fields, registry_of
+from mtjax.merge import MergeConfig
+from mtjax.model.merging import MERGES
 from mtjax.plan import PlanConfig
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -35,6 +38,8 @@ def settings_of(name, words):
         return [type(config.read_module(ROOT / file).recipe)]
     if name in ("train", "explain", "plan"):
         return [config.Config, *({"explain": [ExplainConfig], "plan": [PlanConfig]}.get(name, []))]
+    if name == "merge":
+        return [EvaluateConfig, MergeConfig, MERGES.get(words[0], MergeConfig)]
     module = importlib.import_module(f"mtjax.{name}")
     kinds = [kind for key, kind in vars(module).items() if key.lower() in (f"{name}config", f"{name}options")]
     return kinds or [kind for kind in vars(module).values() if getattr(kind, "__module__", "") == module.__name__][:1]
@@ -71,3 +76,23 @@ def test_a_documented_command_exists_with_its_options_and_files(name, text):
     given = [word for word in as_registered(words, settings_of(name, words)[0]) if word.startswith("--")]
     names = [word[2:].split("=")[0].rstrip(".,:;") for word in given]
     assert not [option for option in names if re.sub(r"(^|\.)no_(?=\w+$)", r"\1", option) not in known | {""}]
+
+
+def heading(text):
+    """The address of a heading within its page, as hosts of repositories make it."""
+    return re.sub(r"[^\w\- ]", "", text.strip().lower()).replace(" ", "-")
+
+
+def test_links_lead_to_files_and_headings():
+    lost = []
+    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")):
+        text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+        for link in re.findall(r"\]\((?!https?:|mailto:)([^)\s]+)\)", text):
+            name, _, place = link.partition("#")
+            file = page.parent / name if name else page
+            if not file.exists():
+                lost.append((page.name, link))
+            elif place and file.suffix == ".md":
+                headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+                lost += [(page.name, link)] if place not in map(heading, headings) else []
+    assert lost == []

@@ -58,6 +58,7 @@ DOORS = {
     "plan",
     "recipe",
     "refine",
+    "merge",
     "transitions",
     "list",
     "cache",

@@ -134,9 +134,10 @@ def _write(writer: Writer, arrays: dict[str, np.ndarray]) -> None:
     writer.add("offsets", tokens + np.cumsum(arrays["sizes"]))
     for name in ("names", "tokens", "weights"):
         writer.add(name, arrays[name])
-    for group, before, dtype in (("per_sequence", sequences, np.float32), ("per_token", tokens, np.int32)):
+    for group, before in (("per_sequence", sequences), ("per_token", tokens)):
         own = [name for name in arrays if name.startswith(f"{group}.")]
         for name in dict.fromkeys([*(name for name in writer.types if name.startswith(f"{group}.")), *own]):
+            dtype = arrays[name].dtype if name in arrays else writer.types[name]
             writer.fill(name, before, dtype)  # a sequence without a number counts 0
             size = len(arrays["sizes"] if group == "per_sequence" else arrays["tokens"])
             writer.add(name, arrays.get(name, np.zeros(size, dtype)))

@@ -67,6 +67,9 @@ class MineConfig(PolicyConfig):
     """Which of the solutions that are drawn are kept."""
     limit: PositiveInt | None = None  # Use only this many problems, the first ones; None takes all.
     output: str | None = None  # Folder for the results; None is `mined` in the run folder, for a run only.
+    logprobs: bool = False
+    """Record the tokens of every distinct solution and the log-probabilities of each, the model's own and those of the
+    distribution that it was drawn from, for policy gradients (docs/groups.md); of a local model."""
     mistakes: bool = False  # Also write mistakes.jsonl: wrong solutions and first wrong steps as records.
     rows: PositiveInt = 64  # Solutions that a local policy draws side by side; what a kill can cost.
 

@@ -194,8 +194,8 @@ def packed_attention(
 
     if mesh is None or (context == 1 and choice.name == "plain"):  # the compiler splits plain attention itself
         return on_device(made, query, key, value, segments, window, far)
-    of_queries: Any = spec_of(("batch", "length", "heads", "head_dim"))
-    of_keys: Any = spec_of(("batch", "length", "kv_heads"))
+    of_queries: Any = spec_of(("batch", "length", "heads", "head_dim"), mesh)
+    of_keys: Any = spec_of(("batch", "length", "kv_heads"), mesh)
     by_part = NamedSharding(mesh, jax.P(None, "context"))
     whole: Any = jax.P()
     of_far = Far(of_queries, of_keys, whole, whole) if far else None
@@ -204,7 +204,7 @@ def packed_attention(
         on_device,
         in_specs=(
             *specs,
-            spec_of(("batch", "length")),
+            spec_of(("batch", "length"), mesh),
             jax.P(),
             of_far,
         ),

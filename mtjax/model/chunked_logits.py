@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from mtjax.distributed.sharding import RULES, mesh_in_force
+from mtjax.distributed.sharding import mesh_axes, mesh_in_force
 from mtjax.types import LanguageModel, Params
 
 ChunkFn = Callable[..., Any]  # `(logits [C, V] or a tuple of them, tokens [C], extras) -> tree of [C]`
@@ -151,11 +151,11 @@ def _on_every_device(local: Callable[..., Any], reduce: bool) -> Callable[..., A
         split = lambda tree: jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), tree)
         if not reduce:
             return split(out)
-        return out[0] if mesh is None else jax.lax.psum(out[0], mesh.axis_names), split(out[1])
+        return out[0] if mesh is None else jax.lax.psum(out[0], mesh.auto_axes), split(out[1])
 
     if mesh is None:
         return share
-    axes: Any = (RULES["batch"], (RULES["length"], "tensor"))
+    axes: Any = (mesh_axes("batch", mesh), (*mesh_axes("length", mesh), "tensor"))
     split, whole = jax.P(*axes), jax.P()
     out_specs = (whole, split) if reduce else split
     mapped = jax.shard_map(share, in_specs=(whole, split, split), out_specs=out_specs, check_vma=False)

@@ -14,6 +14,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from mtjax.errors import InputError
 from mtjax.optim.averages import AVERAGES, AnyAverage
+from mtjax.optim.compression import COMPRESSIONS, AnyCompression, after_workers
 from mtjax.optim.optimizers import OPTIMIZERS, AdamW, AnyOptimizer
 from mtjax.optim.parameters import NO_DECAY, by_layer, by_pattern, clipped, decays, known_patterns, matched, scaled
 from mtjax.optim.schedules import SCHEDULES, AnySchedule, Cosine
@@ -23,6 +24,7 @@ from mtjax.validation import check_types
 Decay = Annotated[float, Ge(0), Lt(1)]
 BLOCK = 1024  # Updates whose learning rate is computed at a time.
 Positive = Annotated[float, Gt(0), Lt(math.inf)]
+KINDS = {"schedule": SCHEDULES, "optimizer": OPTIMIZERS, "average": AVERAGES, "compression": COMPRESSIONS}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,10 +56,12 @@ class OptimConfig:
     """Factor of the learning rate from each layer to the one before it; 0.9 is usual for fine-tuning."""
     average: AnyAverage = None
     """An average of the parameters over the run, measured as `average/*` and taken by `--weights=average`."""
+    compression: AnyCompression = None
+    """Compressed gradients of data-parallel workers, before clipping and optimizer; None adds full gradients up."""
     frozen: tuple[str, ...] = ()  # Parameters that stay as they are, by pattern; the optimizer keeps no state for them.
 
     def __post_init__(self) -> None:
-        for name, registry in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS), ("average", AVERAGES)):
+        for name, registry in KINDS.items():
             if isinstance(getattr(self, name), str):
                 object.__setattr__(self, name, registry.find(getattr(self, name))())
         check_types(self, "optim")
@@ -147,8 +151,8 @@ def describe_schedule(config: OptimConfig, steps: int, first: int = 1) -> list[s
 def make_optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformation:
     """Clip by global norm, then the optimizer with the schedule of a run of so many steps. Equal settings share it.
 
-    Factors of the learning rate scale the weight decay too. Its `init` raises InputError for a pattern that fits no
-    parameter.
+    Factors of the learning rate scale the weight decay too. With `compression` it is an `OfWorkers`, whose `update`
+    takes the gradients of workers. Its `init` raises InputError for a pattern that fits no parameter.
     """
     parts = [clipped(config.clip_norm, config.clip_parts), config.optimizer(make_schedule(config, steps), config)]
     parts += [scaled(by_layer(config.layer_decay))] if config.layer_decay != 1 else []
@@ -164,4 +168,5 @@ def make_optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformat
     named |= {name: [pattern for pattern, _ in getattr(config, name)] for name in ("clip_parts", "rates")}
     checks = [known_patterns(patterns, f"optim.{name}") for name, patterns in named.items() if patterns]
     last = [] if config.average is None else [config.average()]
-    return optax.chain(*checks, whole, *last) if checks or last else whole
+    whole = optax.chain(*checks, whole, *last) if checks or last else whole
+    return whole if config.compression is None else after_workers(config.compression, whole)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from mtjax.config import Config
 from mtjax.data.batches import make_batches, unlimited
 from mtjax.data.examples import encode_prompt
 from mtjax.data.problem import Problem
@@ -50,6 +51,12 @@ class Outcome(NamedTuple):
     def likelihood(self) -> dict[str, Interval]:
         """Nats per token and per answer, of right and (as `..._wrong`) of wrong answers; may be empty."""
         return self.shared.get("likelihood", {})
+
+
+def held_out_settings(trained: Config, tokenizer: str | None) -> EvaluateConfig:
+    """The settings for the held-out source of a training run's config."""
+    source = trained.data.source if trained.held_out is None else trained.held_out.source
+    return EvaluateConfig(data=dataclasses.replace(trained.data, source=source))
 
 
 def evaluate(loaded: Loaded, config: EvaluateConfig, mesh: Any = None) -> Outcome:

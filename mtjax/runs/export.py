@@ -146,12 +146,12 @@ def compare_model(folder: str, model: LanguageModel, params: Params, dtype: str 
                 "files are damaged, or the disk is full; export again"
             )
         largest = max(largest, float(gap.max(initial=0)))
-    if found_model.config != plain.config and _computes(found_model.config) != _computes(plain.config):
+    if found_model.config != plain.config and computes(found_model.config) != computes(plain.config):
         raise InputError(f"{folder}: its config reads as {found_model.config}; expected {plain.config}")
     return largest
 
 
-def _computes(config: Any) -> dict[str, str]:
+def computes(config: Any) -> dict[str, str]:
     """The settings of a decoder that a checkpoint keeps."""
     own = ("remat", "attention", "dtype", "adapter", "window_layers", "lm_infinite")
     return {name: value for name, value in settings.flatten(config).items() if name.split(".")[0] not in own}

@@ -25,12 +25,14 @@ from mtjax.runs.adapters import BASE, check_base, fitted, kept_base
 from mtjax.runs.same_run import check_tokenizer
 from mtjax.sampling.decoding import Decoding
 from mtjax.training.checkpoint import Unreadable, folders_of, read_state, saved_steps
-from mtjax.training.step import TrainState, changing, completed, init_state, params_to_use, state_shardings
+from mtjax.training.reference import refresh_of, with_moving_reference
+from mtjax.training.state import TrainState, changing, completed, init_state, params_to_use, state_shardings
 from mtjax.types import LanguageModel, Params, short_repr
 from mtjax.validation import refuse_address
 
 Storage = Literal["float32", "bfloat16"]  # type of parameters
 Weights = Literal["auto", "raw", "average"]
+Step = int | Literal["best"] | None  # of a run; None is the newest
 
 
 @short_repr
@@ -164,6 +166,17 @@ def is_run(name: str | pathlib.Path) -> bool:
     return has_snapshot(folder) and not (folder / "config.json").is_file()
 
 
+def named_step(name: str, step: Step = None) -> tuple[str, Step]:
+    """The model and the step that a name means: `RUN/checkpoints/500` is step 500 of RUN; InputError for two steps."""
+    path = pathlib.Path(name).expanduser()
+    inside = path.name.isdigit() and path.parent.name in ("checkpoints", "best") and is_run(str(path.parent.parent))
+    if not inside:
+        return name, step
+    if step is not None:
+        raise InputError(f"{name} names a step already; leave --step={step} out")
+    return str(path.parent.parent), "best" if path.parent.name == "best" else int(path.name)
+
+
 def describe(name: str) -> tuple[DecoderConfig, str, tuple[int, ...]]:
     """Shape, tokenizer and end ids of a model by name; a run that started from another model takes them from there.
 
@@ -211,9 +224,11 @@ def _read_run(
     model = make_language_model(shape if dtype is None else dataclasses.replace(shape, dtype=dtype))
     # The optimizer's state is restored too and dropped, because a checkpoint is read as a whole.
     optimizer = make_optimizer(config.optim, config.steps)
-    like = jax.eval_shape(lambda: init_state(model, optimizer, jax.random.key(0)))
+    moving = refresh_of(config.reference, config.objective) is not None
+    begun = lambda: init_state(model, optimizer, jax.random.key(0))
+    like = jax.eval_shape(lambda: with_moving_reference(model, begun()) if moving else begun())
     one = SingleDeviceSharding(jax.local_devices()[0])
-    places = jax.tree.map(lambda _: one, like) if mesh is None else state_shardings(model, optimizer, mesh)
+    places = jax.tree.map(lambda _: one, like) if mesh is None else state_shardings(model, optimizer, mesh, moving)
     like = jax.tree.map(lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), like, places)
     newest, best = folders_of(folder, config.checkpoint.folder)
     checkpoints = best if step == "best" else newest

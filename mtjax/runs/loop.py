@@ -25,6 +25,7 @@ from mtjax.io.files import write_text
 from mtjax.io.progress import progress, say
 from mtjax.model.adapters import ADAPTERS
 from mtjax.model.attention import choice_for
+from mtjax.objectives.base import needs_pass
 from mtjax.optim import describe_schedule, learning_rate_at
 from mtjax.runs.adapters import BASE, keep_base
 from mtjax.runs.assembly import Run, assemble
@@ -38,6 +39,8 @@ from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of, r
 from mtjax.training.early_stopping import BestSoFar, measured
 from mtjax.training.metrics_log import MetricsLog, Progress, StepFlops, Work, cut_back, peak_flops
 from mtjax.training.monitors import HeldOutCoverage, HeldOutLoss
+from mtjax.training.reference import reference_params
+from mtjax.training.state import TrainState, averaged_params, changing, completed, params_to_use
 from mtjax.training.trackers import Tracked
 from mtjax.training.trackers.tensorboard import TensorBoard
 from mtjax.types import LanguageModel, Params, short_repr
@@ -51,7 +54,7 @@ MEASURED = ("held_out", "coverage/", "average/")
 class Result(NamedTuple):
     """What a run ended with."""
 
-    state: stepping.TrainState
+    state: TrainState
     model: LanguageModel
     tokenizer: Tokenizer
     exit_code: ExitCode  # `DONE` at the last step or where `watch` ended it; else `STOPPED` or `INTERRUPTED`
@@ -94,7 +97,9 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
         if config.self_check:
             batch = run.choose(state.params, 0).batch
             with progress("checking the first batch", None):
-                said = self_check(config, model, state.params, run.tokenizer, batches, batch, reference, mesh)
+                begun = reference._replace(params=reference_params(model, state, reference.params))
+                said = self_check(config, model, state.params, run.tokenizer, batches, batch, begun, mesh)
+            del begun  # the first update overwrites the parameters of a reference that moves
             say(str(said))
         hosts.barrier()  # a host whose rows are refused stops all
         hosts.on_first(lambda: begin(config))
@@ -103,9 +108,9 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
         keep_base(places[0].parent, state.params[BASE])
     checkpoints = Checkpoints(places[0], config.checkpoint.keep, made_by)
     best = Checkpoints(places[1], 1, made_by)
-    kept = lambda state: stepping.changing(model, state)  # without the base of an adapter
+    kept = lambda state: changing(model, state)  # without the base of an adapter
     found = None if anew else checkpoints.restore_latest(abstract_state(kept(state)))
-    first, state = (found[0], stepping.completed(model, found[1], state.params)) if found else (0, state)
+    first, state = (found[0], completed(model, found[1], state.params)) if found else (0, state)
     changes = []
     if found:
         changes = hosts.on_first(lambda: resumed(config, places[0], first, run.made_of))
@@ -125,10 +130,10 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
     logged = read_log(folder) if hosts.index() == 0 else []
     alarms, rate_at = Alarms(logged), learning_rate_at(config.optim, config.steps)
     tokens = _tokens_before(places[0], first, logged)
-    flops, gathers = StepFlops(), bool(config.regularizers) or hasattr(config.objective, "statistics")
+    flops, gathers = StepFlops(), bool(config.regularizers) or needs_pass(config.objective)
     flops.add(model.config, state.params, 3 + gathers, frozen=model.held(state.params))
     if reference.shape is not None:
-        flops.add(reference.shape, reference.params, 1 + gathers)
+        flops.add(reference.shape, reference_params(model, state, reference.params), 1 + gathers)
     shown = Progress(config.steps, first, peak_flops(list(mesh.devices.flat)))
     so_far = _best_so_far(config, logged, best, places[1], first)
     waiting: tuple[int, Any, Any, Work] | None = None
@@ -220,8 +225,8 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
         if so_far.ended and so_far.best and so_far.best[0] in saved_steps(places[1]):
             of = f"step {so_far.best[0]}, the best, "
             restored = best.restore(so_far.best[0], abstract_state(kept(state)))
-            last = stepping.completed(model, restored, state.params)
-        params: Any = stepping.params_to_use(model, last, config.optim.optimizer)
+            last = completed(model, restored, state.params)
+        params: Any = params_to_use(model, last, config.optim.optimizer)
         params = params if hosts.count() == 1 else read_whole(params)
         if hosts.index() == 0:
             step = so_far.best[0] if of and so_far.best else int(state.step)
@@ -233,13 +238,12 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
     return Result(state, model, run.tokenizer, exit_code)
 
 
-def measured_by(
-    monitor: HeldOutLoss | HeldOutCoverage, model: LanguageModel, state: stepping.TrainState
-) -> dict[str, float]:
+def measured_by(monitor: HeldOutLoss | HeldOutCoverage, model: LanguageModel, state: TrainState) -> dict[str, float]:
     """What a monitor measures on the parameters and, as `average/NAME`, on the average that the optimizer keeps."""
-    values, average = monitor.measure(state.params), stepping.averaged_params(model, state)
+    compared = () if isinstance(monitor, HeldOutCoverage) else (reference_params(model, state, None),)
+    values, average = monitor.measure(state.params, *compared), averaged_params(model, state)
     if average is not None:
-        values |= {f"average/{name}": value for name, value in monitor.measure(average).items()}
+        values |= {f"average/{name}": value for name, value in monitor.measure(average, *compared).items()}
     return values
 
 
