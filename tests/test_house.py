@@ -64,6 +64,7 @@ DOORS = {
     "cache",
     "plot",
     "sweep",
+    "new",
 }
 """`python -m mtjax.DOOR`; a door imports any room and no other door."""
 

@@ -124,7 +124,7 @@ def _measured(run: pathlib.Path, step: int) -> list[str]:
 
 
 def _interval(one: dict[str, float]) -> str:
-    return f"{one['value']:.4g} [{one['low']:.4g}, {one['high']:.4g}]"
+    return f"{one['mean']:.4g} [{one['low']:.4g}, {one['high']:.4g}]"
 
 
 def compare_model(folder: str, model: LanguageModel, params: Params, dtype: str | None) -> float:
