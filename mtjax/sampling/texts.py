@@ -65,8 +65,8 @@ def sample_texts(
     if not ids:
         return []
     if is_verbose():
-        for number, prompt in enumerate(list(ids)[:SHOWN], 1):
-            print(f"reads    {number} of {len(ids)}: {tokenizer.decode(prompt)!r}", file=sys.stderr, flush=True)
+        for number, read in enumerate(ids[:SHOWN], 1):
+            print(f"reads    {number} of {len(ids)}: {tokenizer.decode(read)!r}", file=sys.stderr, flush=True)
     sampler = make_sampler(model, config, end_ids=tokenizer.end_ids, pad_id=tokenizer.pad_id, decode=tokenizer.decode)
     longest = max(map(len, ids))
     length = padded_length(model, longest, config.longest) if prompt_length is None else prompt_length
