@@ -64,6 +64,9 @@ DOORS = {
     "transitions",
     "list",
     "cache",
+    "plot",
+    "sweep",
+    "new",
 }
 """`python -m mtjax.DOOR`; a door imports any room and no other door."""
 
