@@ -8,6 +8,10 @@ import sys
 
 __version__ = "0.1.0"
 
+REPOSITORY = ""
+"""Address of the project on the web, such as "https://github.com/owner/mtjax": a fork sets it here. The project URLs of
+the package are made from it; MTJAX_REPOSITORY overrides it in a build and in the notebooks."""
+
 
 def _on_exception(kind: type[BaseException], error: BaseException, trace: object) -> None:
     """One line for Ctrl-C while a command is imported, as `errors.entry_point` gives once it runs."""
@@ -29,8 +33,8 @@ def _on_sigterm(*_: object) -> None:
     os._exit(143)  # ExitCode.TERMINATED
 
 
-# `python -m mtjax.X` imports this package before it knows the command's file; other programs keep their hook.
-if sys.argv[:1] == ["-m"] and any(word.removeprefix("-m").startswith("mtjax.") for word in sys.orig_argv):
+def _as_command() -> None:
+    """One line for what stops a process while its command is imported."""
     sys.excepthook = _on_exception
     import signal
 
@@ -38,3 +42,8 @@ if sys.argv[:1] == ["-m"] and any(word.removeprefix("-m").startswith("mtjax.") f
         signal.signal(signal.SIGTERM, _on_sigterm)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _on_ctrl_c)  # until the command runs (`errors.entry_point`)
+
+
+# `python -m mtjax.X` imports this package before it knows the command's file; other programs keep their hook.
+if sys.argv[:1] == ["-m"] and any(word.removeprefix("-m").startswith("mtjax.") for word in sys.orig_argv):
+    _as_command()

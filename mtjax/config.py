@@ -24,6 +24,7 @@ from mtjax.training.early_stopping import EarlyStopping
 from mtjax.training.live_filter import LiveFilter
 from mtjax.training.monitors import CoverageConfig
 from mtjax.training.reference import ReferenceConfig
+from mtjax.training.trackers import AnyTracker
 from mtjax.validation import CHECKPOINT_STORES, Address, PositiveInt, check_types
 
 __all__ = [
@@ -120,6 +121,7 @@ class Config:
     """Type of the exported weights; None is the type that they had in `init_from`, or float32 without one."""
     log_every: PositiveInt = 1  # Steps between two lines of metrics.jsonl.
     tensorboard: bool = True  # Write TensorBoard files too.
+    tracker: AnyTracker = None  # Where else the metrics go, such as tracker:wandb, tracker:mlflow or tracker:trackio.
     chunk: PositiveInt = 128  # Positions whose logits exist at a time on a device.
 
     def __post_init__(self) -> None:
@@ -135,8 +137,10 @@ class Config:
         name = OBJECTIVES.name_of(self.objective) or "of your own"
         if task == "any" and self.data.task.sides > 1 and not getattr(self.objective, "by_polarity", False):
             raise InputError(
-                f"objective '{name}' takes single sequences, but data.task is '{self.data.task.name}', whose rejected "
-                "side it would imitate; choose data.task:completion, or an objective of pairs, such as objective:dpo"
+                f"objective '{name}' takes single sequences, but data.task is '{self.data.task.name}', whose "
+                f"{'rejected side' if self.data.task.sides == 2 else 'worse candidates'} it would imitate; choose "
+                "data.task:completion, or an objective of "
+                + ("pairs, such as objective:dpo" if self.data.task.name != "group" else "groups: policy_gradient")
             )
         if task not in ("any", self.data.task.name):
             raise InputError(

@@ -14,6 +14,7 @@ from mtjax import config as settings
 from mtjax.distributed.hosts import check_one_host
 from mtjax.errors import ExitCode, InputError
 from mtjax.io.command_line import command, split_options
+from mtjax.io.progress import progress
 from mtjax.model import huggingface
 from mtjax.runs import export as exporting
 from mtjax.runs.loading import is_run, load_any, named_step, origin_of
@@ -73,10 +74,10 @@ def main(words: list[str]) -> int:
         print(f"wrote {out}: read again {exporting.compare_adapter(out, loaded)}, and equal")
     else:
         huggingface.check_place(out, loaded.model)
-        exporting.export_model(
-            out, loaded.model, loaded.params, loaded.decoding, origin_of(name), card, options.dtype, file_bytes
-        )
-        gap = exporting.compare_model(out, loaded.model, loaded.params, options.dtype)
+        written = loaded.model, loaded.params
+        with progress(f"writing {out}", None):
+            exporting.export_model(out, *written, loaded.decoding, origin_of(name), card, options.dtype, file_bytes)
+            gap = exporting.compare_model(out, *written, options.dtype)
         print(f"wrote {out}: read again; the weights differ by at most {gap:.2g}, the rounding of their type")
     exporting.compare_tokenizer(out, loaded.decoding)
     if api is not None:

@@ -248,7 +248,10 @@ class Objective(Protocol):
     One that needs an average over the whole batch (KTO's z0) also has
     `statistics(policy, batch, *, reference) -> tree of Mean` and takes the result as `statistics=...` in the call. The
     step adds the means over micro-batches and the mesh first, without gradient, so that any split of a batch gives the
-    same update. One that has a known loss where policy and reference agree (log 2 for DPO) says it as the property
+    same update. One that compares examples all over the batch, such as by rank, has `pool(policy, batch, *, reference)
+    -> tree of arrays`, which the step collects for all micro-batches, and `resolve(tree [M, ...], key) -> tree [M,
+    ...]`; the call gets the part of its micro-batch as `pooled=...`. One that has a known loss where policy and
+    reference agree (log 2 for DPO) says it as the property
     `at_reference`; the check before the first step compares.
     """
 

@@ -9,7 +9,8 @@ import pytest
 from mtjax.config import CheckpointConfig, Config, HeldOut
 from mtjax.data.batches import DataConfig
 from mtjax.data.sources.arithmetic import Arithmetic
-from mtjax.data.tasks import CompletionTask, MistakeTask, PairTask
+from mtjax.data.tasks import CompletionTask, GroupTask, MistakeTask, PairTask
+from mtjax.data.tasks.process_reward import ProcessRewardTask
 from mtjax.errors import ExitCode, InputError
 from mtjax.model.decoder import DecoderConfig
 from mtjax.objectives import OBJECTIVES
@@ -24,6 +25,9 @@ from mtjax.training.reference import ReferenceConfig
 pytestmark = pytest.mark.usefixtures("one_device")
 SOURCE = Arithmetic(count=60, split="train", slip_probability=0.8)
 TASKS = {"any": CompletionTask(polarities="both"), "mistake": MistakeTask(decode_prefix="correct"), "pair": PairTask()}
+TASKS["group"] = GroupTask(size=3)
+GIVEN = {"policy_gradient": {"old": "current"}}  # Generated data have no recorded log-probabilities.
+TASKS["process_reward"] = ProcessRewardTask()
 
 
 def config(objective, folder, **settings):
@@ -62,7 +66,7 @@ EVERY = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) f
 
 @pytest.mark.parametrize("name", EVERY)
 def test_an_objective_trains_resumes_and_is_measured(name, tmp_path):
-    trains_resumes_and_is_measured(OBJECTIVES[name](), tmp_path)
+    trains_resumes_and_is_measured(OBJECTIVES[name](**GIVEN.get(name, {})), tmp_path)
 
 
 def trains_resumes_and_is_measured(objective, folder, **settings):

@@ -16,6 +16,7 @@ from mtjax.errors import InputError, suggest
 from mtjax.io.containers import read_rows
 from mtjax.io.files import atomic_file
 from mtjax.io.jsonl import needs_pyarrow
+from mtjax.io.progress import track
 
 ALIASES = {"trl": "preference", "openai": "messages", "chat": "messages", "prm": "stepwise", "rewards": "group"}
 """Other names of formats to write."""
@@ -107,7 +108,7 @@ def convert(problems: Sequence[Problem], out: str, to: str, *, lossy: bool = Fal
 
     def records() -> Iterator[dict[str, Any]]:
         nonlocal count, first
-        for number, problem in enumerate(problems):
+        for number, problem in enumerate(track(problems, "converting")):
             made, missing = write_problem(kind, problem, number)
             lost.update(missing)
             if not first and {*TEXTS} & missing:

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from mtjax.data.closing import closed, closed_prompt
 from mtjax.data.special_tokens import unshield
-from mtjax.data.tasks.base import Rendered
+from mtjax.data.tasks.base import Rendered, Sampled
 from mtjax.data.tokenizer import Encoding, Tokenizer
 from mtjax.errors import InputError
 
@@ -30,7 +30,9 @@ class Example(NamedTuple):
     weights: Float[np.ndarray, " n"]  # of each token as a target; the first is never predicted, its weight not used
     prompt_tokens: int  # how many tokens stand before the answer, begin token included
     extras: Mapping[str, float]  # numbers about the sequence, such as "polarity": 1 right, 0 wrong
-    per_token: Mapping[str, np.ndarray]  # integers per token, such as "step_ids": from 1, or 0 before the first step
+    per_token: Mapping[str, np.ndarray]
+    """Numbers per token, such as "step_ids" (from 1, or 0 before the first step): int32, or float32 of such with
+    fractions."""
     head_tokens: int = 0  # tokens at the start that `shorten` keeps
     unknown: int = 0  # targets that are the unknown token
     misspelt: str = ""  # the first target whose tokens decode to another text, in words; "" if all are exact
@@ -67,6 +69,8 @@ def make_example(rendered: Rendered, id: str, tokenizer: Tokenizer, *, boundary:
     this raises InputError, and with "allow" the token is a target.
     """
     try:
+        if rendered.sampled is not None and rendered.sampled.ids:
+            return sampled_example(rendered, id, tokenizer)
         rendered = closed(rendered, tokenizer)
         places = (*rendered.starts, rendered.prompt_end) if boundary == "split" and rendered.prompt_end else ()
         encoding = encode_apart(tokenizer, rendered.text, places)
@@ -76,7 +80,45 @@ def make_example(rendered: Rendered, id: str, tokenizer: Tokenizer, *, boundary:
     if boundary != "allow" and across:
         token = unshield(rendered.text[slice(*across)], tokenizer.special)
         raise _boundary_error(id, f"the token {token!r} lies across it")
-    return _example(rendered, id, tokenizer, encoding)
+    example = _example(rendered, id, tokenizer, encoding)
+    return example if rendered.sampled is None else _with_numbers(example, rendered.sampled)
+
+
+def sampled_example(rendered: Rendered, id: str, tokenizer: Tokenizer) -> Example:
+    """The tokens of the prompt, and behind them those that were drawn, each of which is a target.
+
+    Tokens of the answer's text may be others, and then recorded log-probabilities would not be theirs. Raises
+    InputError for tokens that do not decode to the text, as those of another tokenizer.
+    """
+    ids = list(rendered.sampled.ids) if rendered.sampled else []
+    told, prompt = rendered.text[rendered.prompt_end :], encode_prompt(tokenizer, rendered.text[: rendered.prompt_end])
+    told = unshield(told, tokenizer.special).strip()
+    known = all(0 <= each < tokenizer.vocab_size for each in ids)
+    read = tokenizer.decode(ids[:-1] if ids[-1] == tokenizer.end_id else ids).strip() if known else ""
+    if not known or not (told.startswith(read) or read.startswith(told)):
+        what = f"decode to {read!r:.60}" if known else f"are not all below {tokenizer.vocab_size}"
+        raise InputError(
+            f"its recorded tokens {what}, and its text is {told!r:.60}: were they made with another tokenizer than "
+            f"{tokenizer.name!r}? Leave out the tokens and log-probabilities, or set data.tokenizer"
+        )
+    tokens = np.array([*prompt, *ids], np.int32)
+    weights = np.r_[np.zeros(len(prompt)), np.ones(len(ids))].astype(np.float32)
+    example = Example(f"{id}/{rendered.name}", tokens, weights, len(prompt), rendered.extras, {})
+    return _with_numbers(example, rendered.sampled) if rendered.sampled else example
+
+
+def _with_numbers(example: Example, sampled: Sampled) -> Example:
+    """The example with the numbers of its answer's tokens; InputError unless there is one for each."""
+    place, made = np.flatnonzero(example.weights[1:]) + 1, {}
+    for name, values in sampled.per_token.items():
+        if len(values) != len(place):
+            raise InputError(
+                f"example {example.id}: {len(values)} recorded {name} for {len(place)} tokens of the answer, an end "
+                "token included; record the tokens too (`completion_ids`), or leave the log-probabilities out"
+            )
+        made[name] = np.zeros(len(example.tokens), np.float32)
+        made[name][place] = values
+    return example._replace(per_token={**example.per_token, **made})
 
 
 @functools.lru_cache(maxsize=8)

@@ -78,9 +78,16 @@ def mesh_sizes(spec: MeshSpec, count: int) -> dict[str, int]:
     fixed = math.prod(size for size in sizes.values() if size != -1)
     if count % fixed or (not free and fixed != count):
         need = f"a divisor of {count}" if free else str(count)
+        left, fits = count, dict(sizes)  # the same axes, as large as the devices allow
+        for name in [name for name in fits if name not in free]:
+            fits[name] = math.gcd(sizes[name], left)
+            left //= fits[name]
+        if not free:
+            fits["data"] *= left
+        fitting = [f"--mesh.{name}={size}" for name, size in fits.items() if size != sizes[name]]
         raise InputError(
             f"mesh {sizes} multiplies to {fixed}, but there are {count} devices: the product must be {need}; "
-            "set one axis, such as --mesh.data, to -1 to let it take what is left"
+            f"here fits {' '.join(fitting)}"
         )
     return sizes | dict.fromkeys(free, count // fixed)
 

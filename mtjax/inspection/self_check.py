@@ -56,13 +56,13 @@ def self_check(
     shortened = batches.report.counts.truncated
     checks = {
         "weights": partial(check_weights, parts),
-        "targets": partial(check_targets, parts, config.min_target_share),
+        "targets": partial(check_targets, parts, config.min_target_share, task.sides if task.ragged else 1),
         "prompt": partial(check_prompts, parts, task, tokenizer),
         "whole": partial(check_whole, parts, task, tokenizer, truncation, shortened),
         "end token": partial(check_ends, parts, task, tokenizer),
         "begin token": partial(check_begins, parts, tokenizer),
     }
-    found = _run(checks | ({"pairs": partial(check_pairs, parts)} if batch.tokens.ndim == 3 else {}))
+    found = _run(checks | ({"pairs": partial(check_pairs, parts)} if task.name == "pair" else {}))
     if batch.tokens.shape[0] % (config.micro_batches * row_shards(mesh)[0]) == 0:  # if not, the step says so
         some = jax.tree.map(lambda x: np.asarray(x)[:: config.micro_batches], batch)  # the first micro-batch
         own = unpack_batch(some, batches.ids)
@@ -125,14 +125,16 @@ def check_weights(parts: Parts) -> str:
     return ""
 
 
-def check_targets(parts: Parts, floor: float) -> str:
-    """Each sequence has a target, and at least a share `floor` of all tokens are targets."""
+def check_targets(parts: Parts, floor: float, sides: int = 1) -> str:
+    """Of each `sides` sequences one has a target, and at least a share `floor` of all tokens are targets."""
     targets, tokens = sum(int(part.targets.sum()) for part in parts), sum(len(part.tokens) for part in parts)
     message = f"{targets / max(tokens, 1):.1%} of {tokens:,} tokens in {len(parts):,} texts"
-    without = [part.name for part in parts if not part.targets.any()]
+    groups = [parts[start : start + sides] for start in range(0, len(parts), sides)]
+    without = [group[0].name for group in groups if not any(part.targets.any() for part in group)]
     if without:
+        what = "groups" if sides > 1 else "texts"
         raise InputError(
-            f"no token of example {without[0]!r} is a target ({len(without)} of {len(parts)} texts), so nothing is "
+            f"no token of example {without[0]!r} is a target ({len(without)} of {len(groups)} {what}), so nothing is "
             "learned from it; look at it with `python -m mtjax.explain`, and check data.task and data.truncation"
         )
     if targets < floor * tokens:
@@ -148,7 +150,7 @@ def check_prompts(parts: Parts, task: Any, tokenizer: Tokenizer) -> str:
     if getattr(task, "loss_on", None) == "all":
         return "trained, as data.task.loss_on='all' asks"
     for part in parts:
-        if part.extras.get("without_prompt"):
+        if part.extras.get("without_prompt") or not len(part.tokens):
             continue
         begin = int(tokenizer.bos_id is not None and part.tokens[:1].tolist() == [tokenizer.bos_id])
         if (part.weights[begin:] != 0).all():

@@ -51,7 +51,8 @@ run_name save_path log_dir
 --init_from <- model model_name model_name_or_path pretrained pretrained_model_name_or_path base_model model_id \
 model_path load_parameters_path
 --log_every <- logging_steps log_interval log_steps logging_interval log_period
---tensorboard <- report_to use_tensorboard logger | True or False; there is no other tracker
+tracker:NAME <- report_to logger log_with | wandb, trackio or mlflow; --tensorboard is on
+--tensorboard <- use_tensorboard
 --reference.model <- ref_model ref_model_name_or_path reference_model model_ref
 --objective.beta <- beta dpo_beta kl_coef pref_beta
 objective:dpo data.task:pair --objective.beta=VALUE <- beta dpo_beta kl_coef pref_beta

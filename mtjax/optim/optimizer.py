@@ -1,10 +1,13 @@
 """Settings of optimizer and schedule, and the optax chain that is made from them."""
 
 import dataclasses
+import functools
 import math
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from annotated_types import Ge, Gt, Le, Lt
@@ -29,6 +32,7 @@ from mtjax.sharing import shared
 from mtjax.validation import check_types
 
 Decay = Annotated[float, Ge(0), Lt(1)]
+BLOCK = 1024  # Updates whose learning rate is computed at a time.
 Positive = Annotated[float, Gt(0), Lt(math.inf)]
 KINDS = {"schedule": SCHEDULES, "optimizer": OPTIMIZERS, "average": AVERAGES, "compression": COMPRESSIONS}
 
@@ -102,6 +106,17 @@ def make_schedule(config: OptimConfig, steps: int) -> optax.Schedule:
     first = peak / config.warmup_steps
     warmup = optax.linear_schedule(first, peak, max(config.warmup_steps - 1, 1))
     return optax.join_schedules([warmup, after], [config.warmup_steps])
+
+
+def learning_rate_at(config: OptimConfig, steps: int) -> Callable[[int], float]:
+    """The learning rate of an update by its number (from 1), computed for many at a time."""
+    schedule = jax.jit(jax.vmap(make_schedule(config, steps)))
+
+    @functools.lru_cache(maxsize=2)
+    def block(number: int) -> np.ndarray:
+        return np.asarray(schedule(jnp.arange(number * BLOCK, (number + 1) * BLOCK, dtype=jnp.int32)))
+
+    return lambda number: float(block((number - 1) // BLOCK)[(number - 1) % BLOCK])
 
 
 def describe_schedule(config: OptimConfig, steps: int, first: int = 1) -> list[str]:

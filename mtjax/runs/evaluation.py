@@ -20,6 +20,7 @@ from mtjax.evaluation.evaluator import chosen_metrics, evaluate_policy, metrics
 from mtjax.evaluation.metrics import SHARED, Evaluation, Likelihood
 from mtjax.evaluation.metrics.likelihood import held_out_loss, make_scorer
 from mtjax.io.files import write_text
+from mtjax.io.progress import track
 from mtjax.model.policy import make_policy
 from mtjax.reporting.intervals import Interval
 from mtjax.reporting.report import Table
@@ -117,7 +118,7 @@ def _scores(
     split = ways(mesh, "batch")
     batches = make_batches(data, loaded.tokenizer, batch_size=-(-BATCH // split) * split, seed=0, repeat=False)
     score = make_scorer(lambda params: make_policy(loaded.model, params))
-    steps = (place_batch(batches.batch_at(n), mesh) for n in range(batches.steps_per_epoch))
+    steps = (place_batch(batches.batch_at(n), mesh) for n in track(range(batches.steps_per_epoch), "scoring"))
     found = held_out_loss(score, loaded.params, steps)
     lost = {name: number for name, number in batches.report.counts._asdict().items() if number and name != "unknown"}
     if lost:

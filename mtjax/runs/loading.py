@@ -14,6 +14,7 @@ from mtjax.data.tasks import Task
 from mtjax.data.tokenizer import Tokenizer, load_tokenizer
 from mtjax.errors import InputError
 from mtjax.io.plain_snapshot import has_snapshot
+from mtjax.io.progress import progress
 from mtjax.model import catalog
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.export import Origin
@@ -24,7 +25,8 @@ from mtjax.runs.adapters import BASE, check_base, fitted, kept_base
 from mtjax.runs.same_run import check_tokenizer
 from mtjax.sampling.decoding import Decoding
 from mtjax.training.checkpoint import Unreadable, folders_of, read_state, saved_steps
-from mtjax.training.step import TrainState, changing, completed, init_state, params_to_use, state_shardings
+from mtjax.training.reference import refresh_of, with_moving_reference
+from mtjax.training.state import TrainState, changing, completed, init_state, params_to_use, state_shardings
 from mtjax.types import LanguageModel, Params, short_repr
 from mtjax.validation import refuse_address
 
@@ -79,6 +81,14 @@ def load_any(
         InputError: no such model; a run folder without (such a) checkpoint; a tokenizer with more ids than the model.
     """
     refuse_address("model", name)
+    with progress(f"loading {name}", None):
+        return _load(name, tokenizer, mesh, dtype, step, merge, storage, weights)
+
+
+def _load(
+    name: str, tokenizer: str | None, mesh: Mesh | None, dtype: Literal["float32", "bfloat16"] | None,
+    step: int | Literal["best"] | None, merge: bool, storage: Storage, weights: Weights,
+) -> Loaded:  # fmt: skip
     folder = pathlib.Path(name).expanduser()
     if is_run(folder):
         shape, own, end_ids = describe(str(folder))
@@ -214,9 +224,11 @@ def _read_run(
     model = make_language_model(shape if dtype is None else dataclasses.replace(shape, dtype=dtype))
     # The optimizer's state is restored too and dropped, because a checkpoint is read as a whole.
     optimizer = make_optimizer(config.optim, config.steps)
-    like = jax.eval_shape(lambda: init_state(model, optimizer, jax.random.key(0)))
+    moving = refresh_of(config.reference, config.objective) is not None
+    begun = lambda: init_state(model, optimizer, jax.random.key(0))
+    like = jax.eval_shape(lambda: with_moving_reference(model, begun()) if moving else begun())
     one = SingleDeviceSharding(jax.local_devices()[0])
-    places = jax.tree.map(lambda _: one, like) if mesh is None else state_shardings(model, optimizer, mesh)
+    places = jax.tree.map(lambda _: one, like) if mesh is None else state_shardings(model, optimizer, mesh, moving)
     like = jax.tree.map(lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), like, places)
     newest, best = folders_of(folder, config.checkpoint.folder)
     checkpoints = best if step == "best" else newest

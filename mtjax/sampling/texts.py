@@ -10,6 +10,7 @@ from mtjax.data.examples import encode_prompt
 from mtjax.distributed.placement import read_whole
 from mtjax.distributed.sharding import ways
 from mtjax.errors import InputError
+from mtjax.io.progress import track
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.loop import make_sampler, row_keys
 from mtjax.sampling.sampler import cut
@@ -26,6 +27,8 @@ class TokenSample(NamedTuple):
     logprob: float  # log-probability (nats) of `tokens` given the prompt, by the model itself at temperature 1
     proposal_logprob: float  # the same under the distribution that was drawn from; 0 under greedy decoding
     finished: bool  # ended by an end token or a stop text, not by `max_new_tokens`
+    token_logprobs: tuple[float, ...] = ()  # the parts of `logprob`, one for each token
+    proposal_logprobs: tuple[float, ...] = ()  # the parts of `proposal_logprob`
 
 
 def sample_texts(
@@ -74,7 +77,7 @@ def sample_texts(
         split = ways(mesh, "batch")
         count = -(-rows // split) * split
     out: list[list[TokenSample]] = [[] for _ in ids]
-    for begin in range(0, len(work), count):
+    for begin in track(range(0, len(work), count), "sampling"):
         chunk = work[begin : begin + count]
         tokens = np.full((count, length), tokenizer.pad_id, np.int32)
         lengths = np.zeros(count, np.int32)
@@ -99,10 +102,13 @@ def padded_length(model: LanguageModel, longest: int, new: int) -> int:
 
 def _sample(drawn: Any, at: tuple[int, int], tokenizer: Any, stop: Sequence[str]) -> TokenSample:
     tokens = drawn.tokens[at][: drawn.lengths[at]].tolist()
+    each = lambda values: tuple(values[at][: len(tokens)].tolist())
     return TokenSample(
         text=cut(tokenizer.decode(tokens[:-1] if tokens and tokens[-1] in tokenizer.end_ids else tokens), stop),
         tokens=tuple(tokens),
         logprob=float(drawn.logprob[at].sum(dtype=np.float64)),
         proposal_logprob=float(drawn.proposal_logprob[at].sum(dtype=np.float64)),
         finished=bool(drawn.finished[at]),
+        token_logprobs=each(drawn.logprob),
+        proposal_logprobs=each(drawn.proposal_logprob),
     )

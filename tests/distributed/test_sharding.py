@@ -48,8 +48,13 @@ def test_one_size_takes_what_the_others_leave():
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        (MeshSpec(data=3), "multiplies to 3, but there are 8 devices: the product must be 8"),
-        (MeshSpec(tensor=3), "multiplies to 3, but there are 8 devices: the product must be a divisor"),
+        (MeshSpec(data=3), "multiplies to 3, but there are 8 devices: the product must be 8; here fits --mesh.data=8"),
+        (
+            MeshSpec(tensor=3),
+            "3, but there are 8 devices: the product must be a divisor of 8; here fits --mesh.tensor=1",
+        ),
+        (MeshSpec(data=-1, fsdp=16), "here fits --mesh.fsdp=8"),
+        (MeshSpec(data=2, fsdp=2), "here fits --mesh.data=4"),
         (MeshSpec(data=-1, context=-1), "at most one is -1"),
         (MeshSpec(expert=0), "each axis is a positive number"),
     ],

@@ -16,7 +16,8 @@ from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.model.rope import RopeScaling
 from mtjax.objectives.nll import Nll
-from mtjax.training.step import init_state, make_train_step
+from mtjax.training.state import init_state
+from mtjax.training.step import make_train_step
 from mtjax.types import Batch, LanguageModel
 
 SHAPE = {"vocab_size": 31, "width": 16, "layers": 3, "heads": 4, "kv_heads": 2, "head_dim": 8, "mlp_width": 24}

@@ -18,7 +18,7 @@ from mtjax.model.policy import make_policy
 from mtjax.model.value_head import FILE, VALUE, ValueHead, save_value_head
 from mtjax.optim import OptimConfig, make_optimizer
 from mtjax.runs.adapters import fitted
-from mtjax.training.step import init_state
+from mtjax.training.state import init_state
 from mtjax.types import Batch
 
 SMALL = DecoderConfig(vocab_size=16, width=8, layers=1, heads=2, kv_heads=1, head_dim=4, mlp_width=8, init_scale=0.3)

@@ -24,7 +24,7 @@ from mtjax.objectives.nll import Nll
 from mtjax.objectives.regularizers.entropy_bonus import EntropyBonus, entropy
 from mtjax.objectives.regularizers.z_loss import ZLoss, squared_log_partition
 from mtjax.types import Mean
-from tests.objectives.fakes import BigramPolicy, random_batch, random_table
+from tests.objectives.fakes import BigramPolicy, batch_for, random_batch, random_table
 
 every_regularizer = pytest.mark.parametrize("name", list(REGULARIZERS))
 
@@ -65,7 +65,7 @@ def test_the_means_over_target_tokens():
 @every_regularizer
 @pytest.mark.parametrize("objective", [Nll(), OBJECTIVES["dpo"](), Kto()])
 def test_the_loss_is_the_sum_of_the_means(name, objective):
-    batch = random_batch(pair=objective.task == "pair")
+    batch = batch_for(objective)
     policy, reference = BigramPolicy(random_table()), BigramPolicy(random_table(1))
     regularizer = REGULARIZERS[name](weight=0.3)
     both, metrics = with_regularizers(objective, [regularizer])(policy, batch, reference=reference)

@@ -16,7 +16,7 @@ from mtjax.optim.optimizers.adafactor import Adafactor
 from mtjax.planning.compile import device_bytes
 from mtjax.planning.program import placed
 from mtjax.training.checkpoint import Checkpoints, abstract_state
-from mtjax.training.step import TrainState, init_state, state_shardings
+from mtjax.training.state import TrainState, init_state, state_shardings
 
 CONFIG = DecoderConfig(vocab_size=16, width=16, layers=2, heads=4, kv_heads=2, head_dim=4, mlp_width=24, init_scale=0.2)
 MODEL = make_language_model(CONFIG)

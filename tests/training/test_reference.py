@@ -29,7 +29,8 @@ from mtjax.objectives.dpo import Dpo
 from mtjax.runs.assembly import make_reference
 from mtjax.training.reference import ReferenceConfig, cached_reference, frozen_reference
 from mtjax.training.reference_cache import PART, Cache, make_scorer
-from mtjax.training.step import init_state, make_train_step, state_shardings
+from mtjax.training.state import init_state, state_shardings
+from mtjax.training.step import make_train_step
 from mtjax.types import Mean
 
 BYTES, ARITHMETIC = load_tokenizer("bytes"), load_tokenizer("arithmetic")

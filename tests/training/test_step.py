@@ -20,11 +20,13 @@ from mtjax.model.language_model import make_language_model
 from mtjax.model.policy import make_policy
 from mtjax.objectives import OBJECTIVES
 from mtjax.objectives.nll import Nll
+from mtjax.objectives.policy_gradient import PolicyGradient
 from mtjax.optim import OptimConfig, make_optimizer, make_schedule
 from mtjax.optim.optimizers.sophia import Sophia
 from mtjax.training.reference import frozen_reference
-from mtjax.training.step import init_state, make_train_step, present, state_shardings, strided
-from tests.objectives.fakes import random_batch
+from mtjax.training.state import init_state, state_shardings
+from mtjax.training.step import make_train_step, present, strided
+from tests.objectives.fakes import batch_for, random_batch
 
 # Every size that a mesh axis splits is a multiple of eight, so that each axis may have all eight devices.
 CONFIG = DecoderConfig(
@@ -50,7 +52,7 @@ def against(objective, model, mesh=None):
 
 
 def run(objective, *, micro_batches=1, mesh=None, optimizer=PLAIN, batch=None):
-    batch = random_batch(rows=8, length=16, pair=objective.task == "pair") if batch is None else batch
+    batch = batch_for(objective, rows=8, length=16) if batch is None else batch
     reference, other = against(objective, MODEL, mesh)
     step = make_train_step(
         MODEL, objective, optimizer, micro_batches=micro_batches, mesh=mesh, reference=reference, chunk=16
@@ -157,16 +159,16 @@ def test_an_empty_batch_changes_nothing_and_says_so():
     assert present(metrics).keys() == {"empty", "grad_norm", "grad_norm_l1", "target_tokens"}
 
 
-@pytest.mark.parametrize("name", sorted(OBJECTIVES))
+@pytest.mark.parametrize("name", [*sorted(OBJECTIVES), "policy_gradient with entropy"])
 def test_the_whole_step_holds_nothing_as_large_as_the_logits(name):
     """Rows, length and vocabulary are chosen so that no other array has B * T * V elements or more."""
     config = DecoderConfig(vocab_size=3_000, width=16, layers=2, heads=2, kv_heads=1, head_dim=8, mlp_width=24)
     model = make_language_model(config)
-    objective = OBJECTIVES[name]()
+    objective = OBJECTIVES[name]() if name in OBJECTIVES else PolicyGradient(entropy_weight=0.1)
     reference = frozen_reference(model, 16) if objective.needs_reference else None
     step = make_train_step(model, objective, PLAIN, reference=reference, chunk=16)
     state = jax.eval_shape(lambda: init_state(model, PLAIN, jax.random.key(0)))
-    batch = random_batch(rows=8, length=64, pair=objective.task == "pair")
+    batch = batch_for(objective, rows=8, length=64)
     text = jax.jit(step).lower(state, batch, jax.random.key(0), state.params).compile().as_text()
     sizes = [
         int(np.prod([int(n) for n in part.split("]")[0].split(",") if n]))

@@ -19,7 +19,8 @@ from mtjax.objectives.regularizers.load_balance import LoadBalance
 from mtjax.optim import OptimConfig, make_optimizer
 from mtjax.optim.compression.ef21 import Ef21
 from mtjax.training.reference import frozen_reference
-from mtjax.training.step import TrainState, init_state, make_step_program, make_train_step, place_batch, state_shardings
+from mtjax.training.state import TrainState, init_state, state_shardings
+from mtjax.training.step import make_step_program, make_train_step, place_batch
 from tests.objectives.fakes import random_batch
 
 MODEL = make_language_model(

@@ -10,7 +10,9 @@ _CLOCK = re.compile(
     r"(?: (?:in the )?(?P<part>morning|afternoon|evening))?",
     re.IGNORECASE,
 )
-_SENTENCE = re.compile(r"(?:[A-Za-z][a-z']* ){0,8}?(?:at|is|was|be) (?=[0-9]|noon|midnight|half past|(?:a )?quarter)")
+_SENTENCE = re.compile(
+    r"(?:[A-Za-z][a-z']* ){0,8}?(?:[Aa]t|is|was|be) (?=[0-9]|noon|midnight|half past|(?:a )?quarter)"
+)
 _HOURS = dict(zip(listed("one two three four five six seven eight nine ten eleven twelve"), range(1, 13), strict=True))
 _SPOKEN = re.compile(
     rf"(?P<minutes>half|(?:a )?quarter|[0-9]{{1,2}}|{'|'.join(_HOURS)}|twenty(?:-five)?)(?: minutes)? "

@@ -11,7 +11,8 @@ from mtjax.data.answers.finding import Found, cut, find, tidy
 from mtjax.data.answers.normal import plain
 from mtjax.data.answers.numbers import LONGEST
 from mtjax.data.answers.reader import compare, key, read
-from mtjax.data.answers.statements import beginnings, cleaned, statements, taken_back
+from mtjax.data.answers.remarks import beginnings
+from mtjax.data.answers.statements import cleaned, statements, taken_back
 from mtjax.data.math_worker import MathWorker
 from mtjax.errors import InputError
 

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from mtjax.data.answers.normal import plain
 from mtjax.data.answers.reader import Reading, compare, read
-from mtjax.data.answers.statements import beginnings, cleaned, split_sentences, statements
+from mtjax.data.answers.remarks import beginnings, split_sentences
+from mtjax.data.answers.statements import INSTEAD, cleaned, statements
 
 
 class Found(NamedTuple):
@@ -32,6 +33,9 @@ _SAID_AGAIN = re.compile(
 )
 
 
+_MEANT = re.compile(r",? (?:meaning|giving|making|leaving|so)(?: that)? ([^.\n]*\d[^.\n]*)")
+
+
 def cut(text: str) -> tuple[str, Reading, str]:
     """The longest beginning of a text that is a value, its reading, and the rest; the whole text if none is one."""
     first: tuple[str, Reading, str] | None = None
@@ -41,6 +45,9 @@ def cut(text: str) -> tuple[str, Reading, str]:
         if reading.values.keys() - {"sequence"}:
             inside = read(bracket).values.get("number") if bracket else None
             if inside and compare(reading, read(bracket)) is False and "number" in reading.values:
+                break
+            meant = _MEANT.match(text[len(part) :])
+            if meant and compare(reading, read(meant[1])) is not True and "number" in read(meant[1]).values:
                 break
             said_again = _SAID_AGAIN.match(text[len(part) :])
             if said_again and compare(reading, read(said_again[1])) is False:
@@ -75,17 +82,32 @@ _THEREFORE = re.compile(
 )
 
 
+_GIVES = re.compile(
+    r"(?:since|because|as|given that)\b[^,]*\d[^,]*,\s+|[^,]*,\s+(?=we (?:get|have|find|obtain)\b)"
+    r"|[^=,]*\b(?:gives|yields)(?: us)?\s+(?=[A-Za-z] ?=)|[^=,]*\d[^=,]*"
+    r"\b(?:plus|minus|times|by)\b[^=,]*\b(?:gives|leaves|makes|equals|yields|is|results in|comes to)"
+    r"(?: (?:us|him|her|them|you|it))?(?: a total of)?\s+(?=[$\d])"
+    r"|.*,? (?:for|making|giving)(?: (?:us|him|her|them|you))? a (?:grand )?total of\s+"
+    r"|[^=]*\bi\.e\.,?\s+|[^=]*\bthat is,\s+",
+    re.IGNORECASE,
+)
+"""What stands before the value of a sentence that reasons: `Since 20 - 6 = 14,`."""
+
+
 def _concluded(sentence: str) -> str:
-    """What a sentence concludes, behind its last "so"; the sentence if that is no value.
+    """What a sentence concludes, behind its last "so" or another word that ends its reasons; else the sentence.
 
     >>> _concluded("3 * 25 = 75, so there are 75 pieces.")
     'there are 75 pieces.'
     """
     ends = [found.end() for found in _THEREFORE.finditer(sentence)]
-    return sentence[ends[-1] :] if ends and cut(sentence[ends[-1] :])[1].values else sentence
+    if ends and cut(sentence[ends[-1] :])[1].values:
+        return sentence[ends[-1] :]
+    gives = _GIVES.match(sentence, ends[-1] if ends else 0) or _GIVES.match(sentence)
+    return sentence[gives.end() :] if gives and cut(sentence[gives.end() :])[1].values else sentence
 
 
-_REMARK = re.compile(r",? (?:because|since)\b|, (?:the|an?)\b|,? \(", re.IGNORECASE)
+_REMARK = re.compile(r",? (?:because|since|not|and not|rather than|instead of)\b|, (?:the|an?)\b|,? \(", re.IGNORECASE)
 _EMPTY = re.compile(r"\s*(?:\$\$|\\[\[\]]|[*#_=-]*)\s*")
 
 
@@ -94,13 +116,15 @@ def _ending(text: str) -> Found | None:
     lines = [line.strip() for line in text.splitlines() if not _EMPTY.fullmatch(line)]
     if not lines:
         return None
-    last = lines[-1]
+    last = re.sub(r"^(?:[-*•]\s+(?=[^\W\d_])|#{1,6}\s+)", "", lines[-1])
     sentences = split_sentences(last)
     if len(lines) == 1 and len(sentences) > 1:
         first = read(sentences[0])
         if first.values.keys() & {"truth", "word"}:
             return Found(sentences[0], first, True, " ".join(sentences[1:]), True)
     last_sentence = last if len(sentences) < 2 else sentences[-1]
+    if instead := INSTEAD.match(last_sentence):
+        last_sentence = instead["answer"]
     whole, reading, rest = cut(_concluded(last_sentence))
     alone = len(sentences) < 2 and not rest.strip(" .")
     alone = alone or len(lines) == len(sentences) == 1 and bool(reading.values and _REMARK.match(rest))

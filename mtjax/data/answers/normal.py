@@ -88,6 +88,8 @@ def without_markup(text: str) -> str:
         text = _STRUCK.sub("", text)
     if "<" in text or "`" in text or "~~" in text or "\\begin" in text:
         text = _MARKS.sub("", text)
+    if "==" in text:
+        text = re.sub(r"(?<!\S)==(?=[^\s=])([^=\n]*[^\s=])==(?!\S)", r"\1", text)
     if "**" in text or "__" in text:
         text = _EMPHASIS.sub("", re.sub(r"(?<=[\w)])\*\*(?=[\w(])(?=[^*\n]*(?:\n|$))", "^", text))
     return text

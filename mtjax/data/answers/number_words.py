@@ -108,3 +108,21 @@ def and_part(words: Sequence[str], at: int) -> tuple[Fraction, int] | None:
 def tokens(text: str) -> list[str]:
     """Words in lower case; a hyphen between two number words separates them."""
     return re.sub(r"(?<=[a-z])-(?=[a-z])", " ", text.lower()).split()
+
+
+def in_digits(text: str) -> str:
+    """A text with its whole numbers in words as digits.
+
+    >>> in_digits("four dollars and fifty cents")
+    '4 dollars and 50 cents'
+    """
+    words, out, at = tokens(text), [], 0
+    while at < len(words):
+        found = read_words(words[at:])
+        if found is None or found[0].denominator > 1:
+            out.append(words[at])
+            at += 1
+        else:
+            out.append(str(found[0]))
+            at += found[1]
+    return " ".join(out)

@@ -63,6 +63,7 @@ class Number(NamedTuple):
     approximate: bool = False  # "about", "roughly"
     compound: bool = False  # several units, as in "3 hours 20 minutes"
     direction: int = 0  # 1 for "increases by", -1 for "a loss of"; 0 where nothing is said
+    beside: tuple[Fraction, ...] = ()  # numbers that the sentence names in passing, such as 20 in "12 of the 20"
 
 
 def _exact(text: str) -> Fraction:
@@ -86,7 +87,7 @@ def read_number(text: str) -> Number | None:
         return inside and inside._replace(approximate=True)
     found = _HEAD.match(text)
     if found is None or "\\overline" in text:
-        return _repeating(text) or _in_words(text)
+        return _repeating(text) or _compound(number_words.in_digits(text)) or _in_words(text)
     sign = _sign(found["sign"], found["inner"])
     if sign is None or (compound := _compound(text)) is not None:
         return None if sign is None else compound
@@ -130,7 +131,7 @@ def _with_tail(value: Fraction, tail: str, money: str, places: int | None, bare:
     if tail:
         if not (tail[0].isalpha() or tail[0] in "°¢-/(") or not _harmless(tail):
             return None
-        unit = unit or read_unit(tail)
+        unit = unit or read_unit(re.sub(r"^(?:of )?an? ", "", tail))
     return Number(value, bool(percent), f"{money} {tail}".strip(), unit, bare, places)
 
 
@@ -139,6 +140,8 @@ def _harmless(tail: str) -> bool:
     words = re.sub(r"/(?=[a-z])", " / ", _TIMES.sub("", tail.lower())).split()
     if len(words) > 14 or not all(map(_TAIL_WORD.fullmatch, words)):
         return False
+    if re.match(r"[^\W\d_]\^", tail) and not read_unit(tail):
+        return False  # the power of a letter, as in 6x^2
     return not {word.strip(".,()-") for word in words} & (BEHIND | number_words.NUMBER_WORDS)
 
 
@@ -222,9 +225,20 @@ def same_number(a: Number, b: Number) -> bool | None:
         share = percent._replace(value=percent.value / 100, places=percent.places + 2 if percent.places else None)
         if _open(share, other, share.value):
             return None
+    if any(_made_of(*pair) for pair in ((a, b), (b, a))):
+        return None
     ratio = a.value / b.value if a.value and b.value else Fraction(0)
     hidden = None if a.unit and b.unit else a.unit or b.unit
     return None if _open(a, b, a.value) or (ratio and may_be_other_unit(ratio, hidden)) else False
+
+
+def _made_of(a: Number, b: Number) -> bool:
+    """Whether a sentence says `a` beside numbers that give `b` with it, such as 12 of 20 for 3/5 or for 8."""
+    x, y = a.value, b.value / 100 if b.percent else b.value
+    return any(
+        y in (z, x + z, x - z, z - x, x * z) or (z and y in (x / z, 100 * x / z)) or (x and y == z / x)
+        for z in a.beside
+    )
 
 
 def _open(a: Number, b: Number, value: Fraction) -> bool:

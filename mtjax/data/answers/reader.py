@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from mtjax.data.answers import calendar, formulas, groups, numbers, sentences, words
 from mtjax.data.answers.normal import plain
+from mtjax.data.answers.units import read_unit
 
 
 class Reading(NamedTuple):
@@ -20,6 +21,7 @@ class Reading(NamedTuple):
     text: str  # in the spelling of `normal.plain`
     values: Mapping[str, Any]  # each value by its kind; empty if the text is no value and nothing else
     name: str = ""  # the letter that an equation gives the value to, such as "x"
+    unit: str = ""  # what stands behind a formula, such as "cm"
 
 
 class Letter(NamedTuple):
@@ -100,9 +102,14 @@ def read(answer: str) -> Reading:
     text = plain(answer)
     if len(text) > numbers.LONGEST:
         return Reading(text, {})
+    measured = _MEASURED.fullmatch(text) if "\\" in text else None
+    if measured and (read_unit(measured["unit"]) or measured["unit"].endswith("units")):
+        inner = read(measured["formula"])
+        if "formula" in inner.values:
+            return inner._replace(text=text, unit=measured["unit"])
     values = {kind: value for kind, (reader, _) in KINDS.items() if text and (value := reader(text)) is not None}
     for kind in ("several", "tuple", "intervals"):
-        if kind in values and not all(read(part).values for part in groups.parts(values[kind])):
+        if kind in values and not all(_element(read(part)) for part in groups.parts(values[kind])):
             del values[kind]  # a sentence with commas
     number, formula = values.get("number"), values.get("formula")
     if "letter" in values and re.fullmatch(r"[A-Z]", text):
@@ -114,12 +121,14 @@ def read(answer: str) -> Reading:
     if (
         not values.keys() - {"sequence"}
         and (said := _PREDICATE.fullmatch(text))
-        and not numbers.BEFORE & set(re.findall(r"[a-z']+", said["lead"].lower()))
+        and not (numbers.BEFORE - {"equation", "line"}) & set(re.findall(r"[a-z']+", said["lead"].lower()))
     ):
-        found = {kind: value for kind, value in read(said["value"]).values.items() if kind in _SAID}
+        inner = read(said["value"])
+        found = {kind: value for kind, value in inner.values.items() if kind in _SAID}
         if re.search(r"\b(?:of|between)\b", said["lead"]):
             found.pop("ratio", None)  # it may be the ratio the other way round
-        values = found or values
+        if found:
+            return Reading(text, found, unit=inner.unit)
     if values or "=" not in text and "\\approx" not in text:
         letter = values.get("letter")
         if letter and letter.rest:
@@ -128,9 +137,23 @@ def read(answer: str) -> Reading:
     return _equation(text)
 
 
+_MEASURED = re.compile(
+    r"(?P<formula>[^A-Za-z]*\\(?:sqrt|pi|frac)(?:.*[\d}i])?) ?"
+    r"(?P<unit>(?:(?:square|cubic) )?[A-Za-z]{2,}(?:\^\{?[23]\}?)?)"
+    r"(?: (?:long|wide|tall|high|deep))?"
+)
+"""A formula with a unit of two or more letters behind it, such as `5\\sqrt{3} cm`; one letter may be a variable."""
+
+
+def _element(reading: Reading) -> bool:
+    """Whether a part of a list may be an element: a value, and no sentence with other numbers beside it."""
+    number = reading.values.get("number")
+    return bool(reading.values) and not (number and number.beside)
+
+
 _EQUALS = re.compile(r"(?<![<>!=:])=(?!=)|\\approx")
 _NAME = re.compile(r"[A-Za-z](?:_\{?\w+\}?|'|\([A-Za-z0-9, ]+\))?")
-_LABEL = re.compile(rf"[A-Za-z][A-Za-z'-]+(?:[ :]+[A-Za-z][A-Za-z'-]+)*[ :]*(?: (?P<name>{_NAME.pattern}))?")
+_LABEL = re.compile(rf"[A-Za-z][A-Za-z'-]+(?:[ :,]+[A-Za-z][A-Za-z'-]+)*[ :]*(?: (?P<name>{_NAME.pattern}))?")
 _TIMES = re.compile(r"\\[A-Za-z]+|(?<=[0-9])\s*[xX]\s*(?=[0-9])")
 _VARIABLE = re.compile(r"(?<![A-Za-z\\])[0-9]*[A-Za-z](?![A-Za-z.'])")
 
@@ -154,14 +177,14 @@ def _equation(text: str) -> Reading:
     values = dict(found.values)
     if "\\approx" in text and number is not None:
         values["number"] = number._replace(approximate=True)
-    return Reading(text, values, name if len(name) == 1 else "")
+    return Reading(text, values, name if len(name) == 1 else "", found.unit)
 
 
 def compare(gold: Reading, answer: Reading) -> bool | None:
     """Whether two answers are equal; None unless both were read whole as values of one kind."""
     if gold.text == answer.text or words.bare_words(gold.text) == words.bare_words(answer.text):
         return True
-    if gold.name and answer.name and gold.name != answer.name:
+    if any(a and b and a != b for a, b in ((gold.name, answer.name), (gold.unit, answer.unit))):
         return None
     shared = [kind for kind in KINDS if kind in gold.values and kind in answer.values]
     found = [KINDS[kind][1](gold.values[kind], answer.values[kind]) for kind in shared]

@@ -1,6 +1,7 @@
 """The one number of a sentence such as `Jane has about 18 apples`."""
 
 import re
+from fractions import Fraction
 
 from mtjax.data.answers import number_words
 from mtjax.data.answers.normal import listed
@@ -15,7 +16,9 @@ _VERBS = frozenset(
     )
 )
 _CLEAR_WORDS = number_words.NUMBER_WORDS - {"one", "couple", "third", "quarter", "score", "gross", "fourth", "fifth"}
-_WHO = frozenset(listed("she he they we with"))  # words that a sentence has and a list of words has not
+_WHO = frozenset(
+    listed("she he they we with the hence therefore thus there")
+)  # words that a sentence has and a list of words has not
 _PART = number_words.NUMBER_WORDS | {"and", "point"}  # words before which a number word may continue a number
 _CLAUSE_BEHIND = re.compile(
     r"(?P<comma>, (?:she|he|they|we|i|you|it|there|the|this|that)\b)|\b(?:can|will|would|should|must|shall)\b",
@@ -23,12 +26,96 @@ _CLAUSE_BEHIND = re.compile(
 )
 _TASK = re.compile(r"\bto (?:find|determine|calculate|compute|figure|solve|know)\b", re.IGNORECASE)
 APPROXIMATELY = frozenset(listed(r"about approximately approx approx. around roughly nearly almost ~ \approx ≈ circa"))
-_LEAD = re.compile(r"((?:[^\W\d_][^\W\d_'.-]*[,:]? +|[~≈] ?|\\approx ?){1,20})(?=[-+]?[$€£¥₹]?[-+]?\.?[0-9])")
+_NUMERAL = r"[-+]?[$€£¥₹]?[0-9][0-9,]*(?:\.[0-9]+)?(?:/[0-9]+)?%?(?![\w:/^.]?[0-9]|[A-Za-z^])"
+_IN_PASSING = tuple(
+    re.compile(form, re.IGNORECASE)
+    for form in (
+        # After 3 weeks, she has 5
+        rf"^(?P<cut>(?:after|in|for|over|during|within|by|at|on|with|from|out of|of)\b[^,]*?(?P<n>{_NUMERAL})"
+        r"[^,0-9]*, )",
+        # For 9 trays she needs 45
+        rf"^(?P<cut>(?:after|in|for|over|during|within|with|from|of) (?P<n>{_NUMERAL})(?: [^\W\d_]+){{1,2}} )"
+        r"(?=(?:s?he|they|we|it|you|i|there|the|an?|his|her|their|its|each|(?-i:[A-Z]\w+))\b)",
+        # the total for 5 nights is 250
+        rf"(?<=[^\W\d_])(?P<cut> (?:for|of|in|with|after) (?P<n>{_NUMERAL})(?: [^\W\d_]+){{1,2}})"
+        r"(?= (?:is|are|was|were|will|comes|costs|equals|has|have|makes|gives)\b)",
+        # each of the 4 friends
+        r"\b(?:the|his|her|their|its|these|those|my|our|your|all|both) "
+        r"(?:(?:other|first|last|next|remaining|same|previous|past|original|whole) )?"
+        rf"(?P<cut>(?P<n>{_NUMERAL}) )(?=[^\W\d_])",
+        rf"(?<=[\w%])(?P<cut> (?:out )?of (?P<n>{_NUMERAL}))(?= [^\W\d_]|$)",  # 12 of 20 pencils
+        rf"(?P<cut>,? not (?P<n>{_NUMERAL}),)(?= )",  # 15, not 12, apples
+        # 460 dollars for 45 hours
+        rf"(?<=[\w%])(?P<cut> (?:for|in|per|after|during|over|within|every|with)(?: about)? (?P<n>{_NUMERAL})"
+        r"(?: [^\W\d_]+){1,3})$",
+        # 8 hours to travel 480 miles
+        rf"(?<=[\w%])(?P<cut> to (?!about|nearly|almost|roughly)[a-z]{{3,}}(?: (?!and\b|or\b)[^\W\d_]+){{0,3}} "
+        rf"(?P<n>{_NUMERAL})(?: [^\W\d_]+){{1,3}})$",
+    )
+)
+"""Numbers that a sentence names beside the one that it states: they are given, or belong to another thing."""
+
+
+def _without_given(text: str) -> tuple[str, tuple[Fraction, ...]]:
+    """A sentence with several numbers without those that it names in passing, and these.
+
+    >>> _without_given("12 of the 20 pencils are red")
+    ('12 of the pencils are red', (Fraction(20, 1),))
+    """
+    if "=" in text:
+        return text, ()
+    whole, given = text, list[Fraction]()
+    for form in _IN_PASSING:
+        while len(re.findall(_NUMERAL, text)) > 1 and (found := form.search(text)):
+            number = read_number(found["n"].replace(",", ""))
+            if number is None:
+                return whole, ()
+            given.append(number.value)
+            text = text[: found.start("cut")] + text[found.end("cut") :]
+    return (text, tuple(given)) if len(re.findall(_NUMERAL, text)) == 1 else (whole, ())
+
+
+_LEAD = re.compile(r"((?:[^\W\d_](?:[^\W\d_]|['-])*[,:]? +|[~≈] ?|\\approx ?){1,20})(?=[-+]?[$€£¥₹]?[-+]?\.?[0-9])")
+
+
+_WENT = {"up": "increased by", "down": "decreased by"}
+_COUNTED = re.compile(rf"\b(?:{'|'.join(sorted(_CLEAR_WORDS))})\b(?!-)", re.IGNORECASE)
+_ANY = rf"[0-9]+|{'|'.join(sorted(number_words.NUMBER_WORDS))}"
+_ODDS = re.compile(
+    rf"(?:[^\d,]*\b(?:chances?|probability|odds|likelihood|proportion|share)\b[^\d,]* )?(?P<top>{_ANY}) "
+    rf"(?:out of|in)(?: every)? (?P<bottom>{_ANY})",
+    re.IGNORECASE,
+)
+_PART_OF = re.compile(
+    r"(?:[A-Za-z'-]+ ){1,8}?(?:is|are|was|were|equals) (?P<value>half an? [a-z]+|"
+    r"(?:an?|one|two|three|four|five|six|seven|eight|nine)[ -]"
+    r"(?:halves|half|thirds?|quarters?|fourths?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?)(?: of .*)?)"
+)
+
+
+_MORE_THAN = re.compile(r"(\S+(?: [a-z]+)?) (?:more|fewer|less|[a-z]+er)((?: [a-z]+){0,2}) than [^\d,]+")
+"""`13 more marbles than Ann`, which says 13 only where a difference is asked for."""
 
 
 def number_in_sentence(text: str) -> Number | None:
-    """The one number in a sentence such as `Jane has about 18 apples`; None if words around it change what it says."""
+    """The one number that a sentence such as `Jane has about 18 apples` states; None if its words change what it says.
+
+    Of `She pays 64 dollars for the 16 glasses` that is 64, with 16 beside it.
+    """
+    if odds := _ODDS.fullmatch(text):
+        top, bottom = read_number(odds["top"]), read_number(odds["bottom"])
+        if top and bottom and bottom.value:
+            return Number(top.value / bottom.value, approximate=True)
+    if part := _PART_OF.fullmatch(text):
+        value = read_number(part["value"].partition(" of ")[0])
+        return value if value and value.value.denominator > 1 else None
+    if len(_COUNTED.findall(text)) > 1 and not re.search(r"\d|\bone\b", text):
+        text = number_words.in_digits(text)
+    text, given = _without_given(text)
+    if given and (number := read_number(text)) is not None:
+        return number._replace(beside=given)
     text = re.sub(r"\b(end|ends|ended|add|adds|added) up (?=with|at|to)", r"\1 ", text)
+    text = re.sub(r"\b(?:went|goes|gone|go) (up|down) by\b", lambda way: _WENT[way[1]], text)
     found, words = _LEAD.match(text), text.lower().split()
     if found is None:
         start = next((n for n, word in enumerate(words) if n and word.split("-")[0] in _CLEAR_WORDS), None)
@@ -37,7 +124,8 @@ def number_in_sentence(text: str) -> Number | None:
         while start and words[start - 1].split("-")[0] in number_words.NUMBER_WORDS | {"a", "an", "minus", "negative"}:
             start -= 1
         before, rest = words[:start], " ".join(text.split()[start:])
-        if not (_VERBS | _WHO) & set(before) or not _VERBS & set(before) and _PART & set(before):
+        past = any(word.endswith("ed") and len(word) > 4 for word in before)
+        if not (past or (_VERBS | _WHO) & set(before)) or not _VERBS & set(before) and _PART & set(before):
             return None
     else:
         before, rest = found[1].lower().split(), text[found.end() :]
@@ -51,8 +139,10 @@ def number_in_sentence(text: str) -> Number | None:
     behind = _CLAUSE_BEHIND.search(rest)
     if behind and (behind["comma"] or not _VERBS & stems) or _TASK.search(text):
         return None  # the number is not what the sentence says
-    number = read_number(rest)
+    more = _MORE_THAN.fullmatch(rest)
+    approximate = approximate or more is not None
+    number = read_number(f"{more[1]} {more[2]}" if more else rest)
     if number is None:
         return None
     up, down = bool(_UP & {word.rstrip("sd") for word in stems}), bool(_DOWN & {word.rstrip("sd") for word in stems})
-    return number._replace(approximate=approximate, direction=up - down)
+    return number._replace(approximate=approximate, direction=up - down, beside=given)

@@ -1,4 +1,4 @@
-"""Where a reply states its answer, and where a stated answer ends and a remark begins."""
+"""Where a reply states its answer."""
 
 import re
 from collections.abc import Iterator
@@ -91,8 +91,8 @@ def _boxes(text: str) -> Iterator[Statement]:
         yield Statement(sign + content, box.start(), after, True)
 
 
-def _last_box(text: str) -> Statement | None:
-    """The last box, or several that a list of boxes ends in as one list; an outer box stands for those within."""
+def _boxed(text: str) -> list[Statement]:
+    """The boxes, several that a list of boxes ends in as one list; an outer box stands for those within."""
     found: list[Statement] = []
     for one in _boxes(text):
         if not found or one.start >= found[-1].end:
@@ -103,7 +103,7 @@ def _last_box(text: str) -> Statement | None:
         if not re.search(r"(?:\bnot|n't|wrong)\s+(?:\w+\s+)?\$?$", text[max(0, one.start - 25) : one.start])
     ]
     if not found:
-        return None
+        return []
     last, parts = found[-1], [found[-1]]
     for one in reversed(found[:-1]):
         if not re.fullmatch(
@@ -115,7 +115,8 @@ def _last_box(text: str) -> Statement | None:
         parts.append(one)
     texts = [unboxed(one.text).strip() for one in reversed(parts)]
     same = len(set(texts)) == 1
-    return last._replace(text=texts[-1] if same else ", ".join(texts), start=last.start if same else parts[-1].start)
+    last = last._replace(text=texts[-1] if same else ", ".join(texts), start=last.start if same else parts[-1].start)
+    return [*found[: -len(parts)], last]
 
 
 _KEY = r"(?:final[ _]|correct |right |best )*(?:answers?|ans)\b"
@@ -134,8 +135,8 @@ _FORMS = (
         rf"(?:^|\n)[\s#*>]*(?:the |my )?(?P<key>{_KEY})[ \t]*(?::?[ \t]*\n{_GAP}|"
         r"[ \t]+(?=\(?[A-J]\)?\W*(?:\n|$)|[-+$]?\d))(?P<answer>[^\n]+)", re.IGNORECASE,
     )),
-    ("correct", re.compile(
-        r"(?P<key>\bcorrect\s+(?:option|choice|alternative|one))\s*(?:is|:|=)+\s*:?\s*(?P<answer>[^\n]+)",
+    (" ", re.compile(
+        r"(?P<key>\b(?:correct|right|best|remaining|matching)\s+(?:option|choice|alternative|letter|one))\s*(?:is|:|=)+\s*:?\s*(?P<answer>[^\n]+)",
         re.IGNORECASE,
     )),
 )  # fmt: skip
@@ -144,11 +145,14 @@ _CHOSEN = (
     re.compile(r"(?<![\w,])(?<!and )(?<!or )(?<!nor )(?:(?:option|choice|answer|alternative)\s*)?"
                r"(?P<answer>\( ?[A-J] ?\)|\b[A-J])\)?\s+is\s+(?:the\s+|therefore\s+)?"
                r"(?:correct|right|best|true|answer)\b(?!\s+(?:only|if))", re.IGNORECASE),
-    re.compile(r"(?:^|\n|(?<=[.!;,]\s))[^\w\n]*(?:(?:so|hence|thus|therefore|the|correct|right|best|answer|ans|is|it|must|be|i|would|will|we|"
+    re.compile(r"(?:^|\n|(?<=[.!;,]\s))[^\w\n]*(?:(?:so|hence|thus|therefore|the|correct|right|best|answer|ans|is|it|it's|must|be|i|would|will|we|"
                r"choose|select|pick|chose|go|with|by|and|imo|oa|my|choice|option|alternative)\b[\s,:=-]*)+(?P<answer>\([A-J]\)|(?-i:[A-J])\b)\)?\s*[.!]?\s*(?=\n|$)",
                re.IGNORECASE),
     re.compile(r"(?:^|\n)[^\w\n]*(?P<answer>\([A-J]\)|(?-i:[A-J]))\)?\W*$", re.IGNORECASE),
     re.compile(r"(?<=\s)(?<!or )(?<!and )(?<!nor )(?<!not )(?<!, )(?P<answer>\([A-J]\))\s*\.?\s*$"),
+    re.compile(r"\b(?:leaves|leaving|left with|(?P<only>only))(?: us)?(?: with)?(?: only| just)? "
+               r"(?:(?:option|choice|answer) )?(?P<answer>\([A-J]\)|(?-i:[A-J])\b)"
+               r"(?(only) (?:remains|works|fits|matches|is left)\b|\s*[.!]?\s*(?=\n|$))", re.IGNORECASE),
     re.compile(r"(?:^|\n|(?<=[.!]\s))[^\w\n]*(?:so |hence |thus |therefore )?,?\s*(?:option|choice)\s+"
                r"(?P<answer>\(?[A-J]\b\)?(?=\s*[:.,)-]|\s*$)[^\n]*)$", re.IGNORECASE),
 )  # fmt: skip
@@ -165,9 +169,17 @@ _OPTION = re.compile(r"(?:^|\n)[ \t*>]*[A-E][ \t*]*[:.)]")
 _SENTENCE = re.compile(r"[.!?](?=\s)|\n")
 
 
+_RULE = re.compile(r"^[ \t]*\|(?:[ \t]*:?-+:?[ \t]*\|)+[ \t]*$", re.MULTILINE)
+_ROW = re.compile(r"^[ \t]*\|([^|\n]*\banswer[ \t]*)\|(?:\s*\|)?([^|\n]+)\|[ \t]*$", re.MULTILINE | re.IGNORECASE)
+"""A row of a table, or a column with one row, that names the answer."""
+
+
 def cleaned(reply: str) -> str:
     """A reply without thoughts and mark-up, as statements are searched in it."""
-    return without_markup(ascii_signs(without_thoughts(reply)))
+    text = without_markup(ascii_signs(without_thoughts(reply))).replace(" isn't ", " is not ")
+    if _RULE.search(text):
+        text = _ROW.sub(r"\1: \2", _RULE.sub("", text))
+    return text
 
 
 def _before(text: str, place: int) -> str:
@@ -197,6 +209,8 @@ def statements(text: str, choice: bool = False) -> list[Statement]:
         for match in form.finditer(text) if sign in lowered else ():
             start, answer = match.start("answer"), match["answer"].strip()
             key = match.start("key") if "key" in form.groupindex else None
+            if key is not None and (instead := INSTEAD.match(match["answer"])):
+                start, answer = start + instead.start("answer"), instead["answer"].strip()
             if key is not None and (_denied(answer) or _voided(text, key)):
                 continue
             if key and text[key - 1] in "\"'" and re.match(r"[\"']\s*:", text[match.end("key") :]):  # JSON
@@ -212,7 +226,7 @@ def statements(text: str, choice: bool = False) -> list[Statement]:
         for match in form.finditer(text):
             if not _voided(text, match.start("answer")):
                 found.append(Statement(match["answer"], match.start("answer"), match.end("answer")))
-    if "box" in lowered and (box := _last_box(text)):
+    for box in _boxed(text) if "box" in lowered else ():
         # A box within a stated answer, as in "the answer is $\boxed{18}$", starts later and so wins.
         found = [one for one in found if not box.start < one.start < box.end]
         found.append(box)
@@ -222,6 +236,15 @@ def statements(text: str, choice: bool = False) -> list[Statement]:
 def _closers(text: str) -> int:
     """How many more brackets a text closes than it opens."""
     return sum(text.count(sign) for sign in ")]}") - sum(text.count(sign) for sign in "([{")
+
+
+INSTEAD = re.compile(
+    r"(?:it(?: is|'s) )?(?:not|neither)\s+[^.,;\n]{1,30}?"
+    r"(?:,?\s+but(?:\s+(?:rather|instead|it\s+is|it's))?|[,;]\s+(?:rather|it\s+is|it's))\s+"
+    r"(?P<answer>[^\n]+)",
+    re.IGNORECASE,
+)
+"""`not 9 but 7`: what stands behind a denial in its place."""
 
 
 def _denied(answer: str) -> bool:
@@ -241,60 +264,3 @@ _TAKEN_BACK = re.compile(
 def taken_back(rest: str) -> bool:
     """Whether a reply takes back an answer in what follows it, without stating another."""
     return bool(_TAKEN_BACK.search(rest))
-
-
-_CUT = re.compile(
-    r"(?P<end>[.!?]+(?=\s|$))|\s*[;\n]|\s+[-–—]+\s+(?=[A-Za-z])|\s*(?P<bracket>[(\[])(?=[^()\[\]]*[)\]])|\\\]|\$\$"
-    r"|,?\s+(?=(?:because|since|which|where|that is|i\.e|due|after|for a total|meaning|in order|"
-    r"as (?:required|well|stated|calculated|expected|we|the|it|there|shown|above|desired|needed))\b)"
-    r"|,?\s+(?=and not\b)|,\s+(?=(?:the|an?|not|rather|as|so|giving|making|therefore|thus|hence|check|given|based|"
-    r"using)\b)", re.IGNORECASE,
-)  # fmt: skip
-_ABBREVIATION = re.compile(
-    r"(?:^|[\s(])(?:[A-Za-z]|[ap]\.m|approx|ft|in|lbs?|oz|hrs?|"
-    r"min|mins|sec|dr|mr|mrs|ms|vs|st|no|u\.s|jan|feb|mar|apr|jun|jul|aug|"
-                           r"sept?|oct|nov|dec)$", re.IGNORECASE)  # fmt: skip
-_OPEN = re.compile(r"\b(?:or|mod|pmod|base|remainder|repeating|either|recurring|rounded)\b|\\pmod", re.IGNORECASE)
-
-
-def split_sentences(line: str) -> list[str]:
-    """The sentences of a line; none ends behind an abbreviation or the letter of a choice."""
-    out: list[str] = []
-    for part in re.split(r"(?<=[.!?])\s+(?=[A-Z0-9$\\(])", line):
-        if out and _ABBREVIATION.search(out[-1].removesuffix(".")):
-            out[-1] += f" {part}"
-        elif part.strip():
-            out.append(part)
-    return out
-
-
-def beginnings(text: str) -> Iterator[tuple[str, str]]:
-    """The text, and each of its beginnings that a remark, bracket or next sentence may follow, the longest first.
-
-    Each comes with the bracket cut off right behind it, or "". Nothing comes after a bracket that leaves the answer
-    open, such as `18 (or 20)`.
-    """
-    yield text, ""
-    cuts = []
-    for cut in _CUT.finditer(text):
-        before = text[: cut.start()]
-        if (
-            not before.strip()
-            or before.rstrip().endswith((",", " or", " and"))
-            or (cut["end"] and cut["end"][0] == "." and _ABBREVIATION.search(before) and cut.end() < len(text))
-        ):
-            continue
-        if cut["end"] and (
-            cut["end"].startswith("..") or (cut["end"][0] == "!" and re.search(r"[\d)}]$|\b[A-Za-z]$", before))
-        ):
-            continue  # an ellipsis, or a factorial
-        bracket = ""
-        if cut["bracket"]:
-            closing = re.match(r"[^()\[\]]*[)\]]", text[cut.end() :])
-            bracket = closing[0][:-1] if closing else ""
-            if _OPEN.search(bracket) or re.match(r"\s*[-+*/^=×]", text[cut.end() + len(bracket) + 1 :]):
-                break  # open, or part of a formula such as 3 (left) + 5
-            if cut.start("bracket") == cut.start():
-                continue  # no gap before it: part of a formula
-        cuts.append((before.rstrip(), bracket))
-    yield from reversed(cuts)

@@ -47,7 +47,7 @@ _ARTICLE = re.compile(r"(?:an?|the) (?=\S)", re.IGNORECASE)
 _NOTHING = frozenset(
     listed(
         """unknown undetermined undefined unclear unsure none nothing maybe sorry not never or and both neither
-    either"""
+    either therefore thus hence"""
     )
 )
 _SETS = (

@@ -1,4 +1,4 @@
-"""Solutions that somebody judged: our own records of right and wrong ones, labels of steps, and rewards of a group."""
+"""Solutions that somebody judged: our own records of right and wrong ones, and labels of steps."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -92,43 +92,3 @@ class Stepwise(Format):
             if one.labels and not problem.messages
         ]
         return numbered(problem, records)
-
-
-@FORMATS.register("group")
-class Group(Format):
-    """Several completions of one prompt, each with a reward.
-
-    If all rewards are 0 or 1 (or -1 or 1), they say which completions are wrong and right.
-    """
-
-    needs: ClassVar = {"prompt": TALK, "completions": LIST, "rewards": LIST}
-    example: ClassVar = {"prompt": "1 + 1 =", "completions": ["2", "3"], "rewards": [1.0, 0.0]}
-
-    def read(self, record: dict[str, Any], where: str, id: str) -> Problem:
-        texts, given = texts_of(record, "completions", where), field_of(record, "rewards", LIST, where)
-        for number, reward in enumerate(given):
-            if not isinstance(reward, bool | int | float) or reward != reward:
-                raise InputError(f"{where}: rewards[{number}] is {reward!r:.80}; expected a number")
-        if len(texts) != len(given) or not texts:
-            raise InputError(f"{where}: {len(texts)} completions and {len(given)} rewards; expected one for each")
-        graded = {*given} <= {0, 1} or {*given} <= {-1, 1}
-        if not graded:
-            self.found["{} groups have rewards other than 0 and 1, so that no completion counts as right or wrong"] += 1
-        sides = (
-            {"right": [], "wrong": []}
-            if not graded
-            else {
-                name: [text for text, reward in zip(texts, given, strict=True) if (reward == 1) is wanted]
-                for name, wanted in (("right", True), ("wrong", False))
-            }
-        )
-        problem = make(record, where, id, question=_asked(record, where), **sides)
-        members = tuple(Candidate(text, float(reward)) for text, reward in zip(texts, given, strict=True))
-        return dataclasses.replace(problem, candidates=members)
-
-    def write(self, problem: Problem, number: int) -> list[dict[str, Any]]:
-        members = [(one.text, one.reward) for one in problem.candidates if one.reward is not None]
-        members = members or [(text, 1.0) for text in problem.right] + [(text, 0.0) for text in problem.wrong]
-        texts, rewards = [text for text, _ in members], [reward for _, reward in members]
-        record = {"prompt": problem.question, "completions": texts, "rewards": rewards}
-        return numbered(problem, [record] if members and not problem.messages else [])

@@ -119,12 +119,14 @@ class Regularized:
         key: Key = None,
         statistics: Sums = None,
         buffered: Sums = None,
+        pooled: Any = None,
     ) -> Outcome:
         """The loss of the batch; without `statistics` the batch counts as the entire one, without `buffered` as all."""
         if statistics is None:
             statistics = self.statistics(policy, batch, reference=reference)
         sums = dict(statistics) | dict(buffered or self._sums(True, policy, batch))
-        extra = {"statistics": statistics} if hasattr(self.objective, "statistics") else {}
+        extra: dict[str, Any] = {"statistics": statistics} if hasattr(self.objective, "statistics") else {}
+        extra |= {} if pooled is None else {"pooled": pooled}
         loss, metrics = self.objective(policy, batch, reference=reference, key=key, **extra)
         total, added, measured = loss.total, {}, dict(metrics)
         for name, each in self._named().items():

@@ -1,0 +1,60 @@
+"""Where an answer ends and a remark, a bracket or the next sentence begins."""
+
+import re
+from collections.abc import Iterator
+
+_CUT = re.compile(
+    r"(?P<end>[.!?]+(?=\s|$))|\s*[;\n]|\s+[-–—]+\s+(?=[A-Za-z])|\s*(?P<bracket>[(\[])(?=[^()\[\]]*[)\]])|\\\]|\$\$"
+    r"|,?\s+(?=(?:because|since|which|where|that is|i\.e|due|after|for a total|meaning|in order|"
+    r"as (?:required|well|stated|calculated|expected|we|the|it|there|shown|above|desired|needed))\b)"
+    r"|,?\s+(?=(?:and not|rather than|instead of)\b)|,\s+(?=(?:the|an?|not|rather|as|so|giving|making|therefore|thus|"
+    r"hence|check|given|based|using)\b)", re.IGNORECASE,
+)  # fmt: skip
+_ABBREVIATION = re.compile(
+    r"(?:^|[\s(])(?:[A-Za-z]|[ap]\.m|rs|approx|i\.e|e\.g|ft|in|lbs?|oz|hrs?|"
+    r"min|mins|sec|dr|mr|mrs|ms|vs|st|no|u\.s|jan|feb|mar|apr|jun|jul|aug|"
+                           r"sept?|oct|nov|dec)$", re.IGNORECASE)  # fmt: skip
+_OPEN = re.compile(r"\b(?:or|mod|pmod|base|remainder|repeating|either|recurring|rounded)\b|\\pmod", re.IGNORECASE)
+
+
+def split_sentences(line: str) -> list[str]:
+    """The sentences of a line; none ends behind an abbreviation or the letter of a choice."""
+    out: list[str] = []
+    for part in re.split(r"(?<=[.!?])\s+(?=[A-Z0-9$\\(])", line):
+        if out and _ABBREVIATION.search(out[-1].removesuffix(".")):
+            out[-1] += f" {part}"
+        elif part.strip():
+            out.append(part)
+    return out
+
+
+def beginnings(text: str) -> Iterator[tuple[str, str]]:
+    """The text, and each of its beginnings that a remark, bracket or next sentence may follow, the longest first.
+
+    Each comes with the bracket cut off right behind it, or "". Nothing comes after a bracket that leaves the answer
+    open, such as `18 (or 20)`.
+    """
+    yield text, ""
+    cuts = []
+    for cut in _CUT.finditer(text):
+        before = text[: cut.start()]
+        if (
+            not before.strip()
+            or before.rstrip().endswith((",", " or", " and"))
+            or (cut["end"] and cut["end"][0] == "." and _ABBREVIATION.search(before) and cut.end() < len(text))
+        ):
+            continue
+        if cut["end"] and (
+            cut["end"].startswith("..") or (cut["end"][0] == "!" and re.search(r"[\d)}]$|\b[A-Za-z]$", before))
+        ):
+            continue  # an ellipsis, or a factorial
+        bracket = ""
+        if cut["bracket"]:
+            closing = re.match(r"[^()\[\]]*[)\]]", text[cut.end() :])
+            bracket = closing[0][:-1] if closing else ""
+            if _OPEN.search(bracket) or re.match(r"\s*[-+*/^=×]", text[cut.end() + len(bracket) + 1 :]):
+                break  # open, or part of a formula such as 3 (left) + 5
+            if cut.start("bracket") == cut.start():
+                continue  # no gap before it: part of a formula
+        cuts.append((before.rstrip(), bracket))
+    yield from reversed(cuts)
