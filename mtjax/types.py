@@ -118,8 +118,15 @@ class Mean(NamedTuple):
         return Mean(self.total + other.total, self.count + other.count)
 
 
-Metrics = Mapping[str, Mean]
-"""Named means for the log; never part of the loss."""
+Metrics = Mapping[str, Any]
+"""Named means (`Mean`) for the log, never part of the loss; and `Remember` of an objective with a memory."""
+
+
+class Remember(NamedTuple):
+    """What an objective keeps of each example of a batch, among its metrics under the name of the array in `memory`."""
+
+    values: Float[Array, "*B S"]  # float32, without gradient
+    live: Bool[Array, "*B S"]  # where there is one
 
 
 @short_repr
@@ -253,6 +260,11 @@ class Objective(Protocol):
     ...]`; the call gets the part of its micro-batch as `pooled=...`. One that has a known loss where policy and
     reference agree (log 2 for DPO) says it as the property
     `at_reference`; the check before the first step compares.
+
+    One that remembers examples (`mtjax.training.memory`) names its arrays in `memory`. In a training step the batch
+    then has `extras["segment_NAME"]`, what was kept when the example was last seen (0 before), and `segment_seen`, how
+    often it was; the metrics return what to keep as `Remember` under NAME. One with `by_step = True` takes the updates
+    done so far as `step=...`; without it, as in an evaluation, it is as at the end of a run.
     """
 
     task: ClassVar[str]

@@ -59,10 +59,14 @@ DOORS = {
     "recipe",
     "refine",
     "select_experts",
+    "score",
     "merge",
     "transitions",
     "list",
     "cache",
+    "plot",
+    "sweep",
+    "new",
 }
 """`python -m mtjax.DOOR`; a door imports any room and no other door."""
 

@@ -23,6 +23,7 @@ DOORS = [
     "cache",
     "refine",
     "select_experts",
+    "score",
     "merge",
 ]
 

@@ -40,6 +40,7 @@ class ModelPolicy:
     model: LanguageModel
     params: Params
     chunk: int
+    targets_only: bool = False
     _last: list[Any] = dataclasses.field(default_factory=list, compare=False, repr=False)
 
     def hidden(self, batch: Batch) -> Float[Array, "*B T D"]:
@@ -114,7 +115,8 @@ class ModelPolicy:
         }
         call = fn if also else lambda logits, tokens, extras: fn(logits[0], tokens, extras)
         tokens, segments = rows(batch.tokens), rows(batch.segments)
-        out = map_next_token(call, heads, hiddens, tokens, segments, per_token, self.chunk)
+        asked = rows(batch.weights) != 0 if self.targets_only else None
+        out = map_next_token(call, heads, hiddens, tokens, segments, per_token, self.chunk, asked)
         if self.model.predicted is not None:
             live = self.model.predicted(tokens, segments)
             out = jax.tree.map(lambda x: jnp.where(live, x, 0), out)
@@ -125,9 +127,12 @@ class ModelPolicy:
         return self.map_logits(lambda logits, *rest: token_scores((logits,), *rest), batch)
 
 
-def make_policy(model: LanguageModel, params: Params, *, chunk: int = 128) -> Policy:
+def make_policy(model: LanguageModel, params: Params, *, chunk: int = 128, targets_only: bool = False) -> Policy:
     """A policy from a model and its parameters.
 
-    `chunk` positions have logits at a time on a device: scratch memory is a few float32 `[chunk, V]` arrays.
+    Args:
+        chunk: positions that have logits at a time on a device; scratch memory is a few float32 `[chunk, V]` arrays.
+        targets_only: scores are computed for tokens with a weight alone and are 0 elsewhere, so that contexts cost no
+            product with the head. Losses and metrics are the same: objectives read no other score (their contract).
     """
-    return ModelPolicy(model, params, chunk)
+    return ModelPolicy(model, params, chunk, targets_only)

@@ -117,7 +117,7 @@ def _scores(
     data = unlimited(dataclasses.replace(config.data, source=InMemory(tuple(problems)), cache_dir=None))
     split = ways(mesh, "batch")
     batches = make_batches(data, loaded.tokenizer, batch_size=-(-BATCH // split) * split, seed=0, repeat=False)
-    score = make_scorer(lambda params: make_policy(loaded.model, params))
+    score = make_scorer(lambda params: make_policy(loaded.model, params, targets_only=True))
     steps = (place_batch(batches.batch_at(n), mesh) for n in track(range(batches.steps_per_epoch), "scoring"))
     found = held_out_loss(score, loaded.params, steps)
     lost = {name: number for name, number in batches.report.counts._asdict().items() if number and name != "unknown"}

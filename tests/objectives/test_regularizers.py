@@ -1,5 +1,6 @@
 """Regularizers by hand, by equality, and added to objectives; test_contract.py runs each beside an objective too."""
 
+import dataclasses
 import doctest
 import importlib
 import math
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import mtjax.objectives.regularizers
+from mtjax.config import parse, read_file
 from mtjax.errors import InputError
 from mtjax.model.adapters.loramoe import LoraMoe
 from mtjax.model.decoder import DecoderConfig
@@ -124,3 +126,20 @@ def test_it_says_what_it_is(name):
 @pytest.mark.parametrize("name", [m.name for m in pkgutil.iter_modules(mtjax.objectives.regularizers.__path__)])
 def test_the_examples_in_docstrings_run(name):
     assert doctest.testmod(importlib.import_module(f"mtjax.objectives.regularizers.{name}")).failed == 0
+
+
+def test_words_of_the_command_line():
+    """Any objective takes them: a name has its usual weight unless one is given."""
+    tiny = read_file("configs/tiny.py")
+    told = lambda *words: parse(tiny, ["--regularizers", *words], "train").regularizers
+    assert told("z_loss=1e-3", "entropy-bonus") == (ZLoss(weight=1e-3), EntropyBonus())
+    assert told() == ()
+    given = dataclasses.replace(tiny, regularizers=(ZLoss(weight=0.5),))
+    assert parse(given, ["--steps=3"], "train").regularizers == given.regularizers
+    for words, says in (
+        (["z_los"], "unknown regularizer 'z_los': did you mean 'z_loss'"),
+        (["z_loss=much"], "'z_loss=much': expected NAME or NAME=WEIGHT"),
+        (["z_loss=-1"], "weight=-1.0: expected at least 0"),
+    ):
+        with pytest.raises(InputError, match=says):
+            told(*words)

@@ -1,5 +1,6 @@
 """The step: any split, any mesh, the same numbers; nothing as large as the logits."""
 
+import dataclasses
 import functools
 import itertools
 import os
@@ -18,6 +19,7 @@ from mtjax.errors import InputError
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.model.policy import make_policy
+from mtjax.model.value_head import ValueHead
 from mtjax.objectives import OBJECTIVES
 from mtjax.objectives.nll import Nll
 from mtjax.objectives.policy_gradient import PolicyGradient
@@ -51,13 +53,20 @@ def against(objective, model, mesh=None):
     return frozen_reference(model, 16), jax.device_put(OTHER, places)
 
 
+def with_head(objective, config):
+    """The model of a shape, with a value head (without dropout, which differs by micro-batch) where one is needed."""
+    head = ValueHead(dropout=0.0) if getattr(objective, "needs_value", False) else None
+    return make_language_model(dataclasses.replace(config, value_head=head))
+
+
 def run(objective, *, micro_batches=1, mesh=None, optimizer=PLAIN, batch=None):
     batch = batch_for(objective, rows=8, length=16) if batch is None else batch
     reference, other = against(objective, MODEL, mesh)
+    model = with_head(objective, CONFIG)
     step = make_train_step(
-        MODEL, objective, optimizer, micro_batches=micro_batches, mesh=mesh, reference=reference, chunk=16
+        model, objective, optimizer, micro_batches=micro_batches, mesh=mesh, reference=reference, chunk=16
     )
-    state = init_state(MODEL, optimizer, jax.random.key(0), mesh)
+    state = init_state(model, optimizer, jax.random.key(0), mesh)
     state, metrics = step(state, batch, jax.random.key(1), other)
     return jax.device_get(state.params), jax.device_get(metrics)
 
@@ -163,8 +172,8 @@ def test_an_empty_batch_changes_nothing_and_says_so():
 def test_the_whole_step_holds_nothing_as_large_as_the_logits(name):
     """Rows, length and vocabulary are chosen so that no other array has B * T * V elements or more."""
     config = DecoderConfig(vocab_size=3_000, width=16, layers=2, heads=2, kv_heads=1, head_dim=8, mlp_width=24)
-    model = make_language_model(config)
     objective = OBJECTIVES[name]() if name in OBJECTIVES else PolicyGradient(entropy_weight=0.1)
+    model = with_head(objective, config)
     reference = frozen_reference(model, 16) if objective.needs_reference else None
     step = make_train_step(model, objective, PLAIN, reference=reference, chunk=16)
     state = jax.eval_shape(lambda: init_state(model, PLAIN, jax.random.key(0)))

@@ -221,7 +221,8 @@ def adapt(model: LanguageModel, adapter: Any, config: Any) -> LanguageModel:
         for number, (path, of, leaves) in enumerate(walk(params["adapter"], chosen)):
             key = None if noise is None else jax.random.fold_in(noise, number)
             ready[maps[path].beside(str(name))] = adapter.ready(of, leaves, key)
-        return put(params["base"], ready)
+        whole = put(params["base"], ready)
+        return whole if noise is None or model.with_noise is None else model.with_noise(whole, noise)
 
     def hidden(params: Params, tokens: Int[Array, "B T"], segments: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         return model.hidden(together(params), tokens, segments)
@@ -240,7 +241,8 @@ def adapt(model: LanguageModel, adapter: Any, config: Any) -> LanguageModel:
 
     sees = hasattr(adapter, "route") and model.watched is not None
     axes = {"base": model.axes, "adapter": put({}, {path: adapter.axes(of) for path, of in chosen.items()})}
-    noisy = (lambda params, key: {**params, "noise": key}) if getattr(adapter, "dropout", 0) else None
+    drops = getattr(adapter, "dropout", 0) or model.with_noise is not None
+    noisy = (lambda params, key: {**params, "noise": key}) if drops else None
     own = None if model.routed is None else routed
     return model._replace(
         config=config, init=init, hidden=hidden, logits=logits, decode=decode, axes=axes, frozen=("base",),
