@@ -32,11 +32,16 @@ TASKS["group"] = GroupTask(size=3)
 GIVEN = {"policy_gradient": {"old": "current"}}  # Generated data have no recorded log-probabilities.
 TASKS |= {"process_reward": ProcessRewardTask(), "step_values": StepValuesTask()}
 TASKS["triplet"] = TripletTask()
+OWN_TASK = {"nft": GroupTask(size=2)}  # The generated data know a success rate only as that of a group.
 
 
 def config(objective, folder, **settings):
     data = DataConfig(
-        source=SOURCE, task=TASKS[objective.task], tokenizer="arithmetic", sequence_length=96, max_segments=3
+        source=SOURCE,
+        task=OWN_TASK.get(OBJECTIVES.name_of(objective), TASKS[objective.task]),
+        tokenizer="arithmetic",
+        sequence_length=96,
+        max_segments=3,
     )
     head = ValueHead() if getattr(objective, "needs_value", False) else None
     return Config(

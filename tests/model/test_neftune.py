@@ -41,6 +41,7 @@ def test_noise_is_in_training_alone_and_follows_the_key():
     assert np.abs(one - quiet)[:, :10].max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [{"adapter": Lora(rank=2)}, {"value_head": ValueHead(dropout=0.0)}])
 def test_it_reaches_the_base_of_an_adapter_and_passes_a_value_head(more):
     model = make_language_model(dataclasses.replace(NOISY, **more))
