@@ -19,6 +19,7 @@ from mtjax.model.kernels import Asked
 from mtjax.model.layers import MLP, Activation, Dense, Norm, RMSNorm
 from mtjax.model.lm_infinite import WHOLE, Far, LmInfinite, near_window, write_first
 from mtjax.model.mixture import Experts, Mixture
+from mtjax.model.neftune import embedding_noise
 from mtjax.model.value_head import ValueHead
 from mtjax.types import Routing
 from mtjax.validation import PositiveInt, check_types
@@ -81,10 +82,7 @@ class DecoderConfig:
     init_scale: NonNegative = 0.02  # Standard deviation of initial matrices.
     adapter: AnyAdapter = None
     """Small matrices that are trained in place of the model's own, which stay as they are; None trains all."""
-
-    neftune_alpha: Positive | None = None
-    """Strength of noise on the embeddings while training (NEFTune): uniform in `+- alpha / sqrt(n D)`, n tokens in the
-    text; 5 is usual, 10 and 15 are tried too. None adds none; nothing but the training loss ever sees it."""
+    neftune_alpha: Positive | None = None  # Noise on embeddings in training (`mtjax.model.neftune`); 5 is usual.
     value_head: ValueHead | None = None  # A head on the hidden states that expects how a text ends (AlphaMath).
 
     def __post_init__(self) -> None:
@@ -247,17 +245,6 @@ class Group(nn.Module):
         return x, (caches, jax.tree.map(stack, *(routing for _, routing in out if routing is not None)))
 
 
-def embedding_noise(key: Any, alpha: float, segments: Any, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-    """Uniform noise in `+- alpha / sqrt(n D)`, n being the length of each token's own segment, so that packing does not
-    change it; 0 at padding.
-
-    Source: Jain et al., "NEFTune: Noisy Embeddings Improve Instruction Finetuning", ICLR 2024 (arXiv 2310.05914).
-    """
-    size = alpha / jnp.sqrt(jnp.maximum(attention.lengths_of(segments), 1) * x.shape[-1])
-    size = jnp.where(segments > 0, size, 0).astype(jnp.float32)
-    return (size[..., None] * jax.random.uniform(key, x.shape, minval=-1.0)).astype(x.dtype)
-
-
 class Decoder(nn.Module):
     """Embedding, scanned blocks, final norm; the head is apart (`language_model.py`), since scores chunk it."""
 
@@ -265,19 +252,11 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self,
-        tokens: Int[Array, "B T"],
-        positions: Int[Array, "B T"],
-        segments: Int[Array, "B T"] | None,
-        cache: Any,
+        self, tokens: Int[Array, "B T"], positions: Int[Array, "B T"], segments: Int[Array, "B T"] | None, cache: Any,
         noise: Any = None,
-    ) -> tuple[Float[Array, "B T D"], Any, Routing | None]:
-        """Final hidden states, the cache after these tokens (then `segments` is None), and the routing of experts.
-
-        `noise` is the key of the noise on embeddings, or None for none.
-        """
-        c = self.config
-        dtype = jnp.dtype(c.dtype)
+    ) -> tuple[Float[Array, "B T D"], Any, Routing | None]:  # fmt: skip
+        """Final hidden states, the cache after these tokens (then `segments` is None), and the routing of experts."""
+        c, dtype = self.config, jnp.dtype(self.config.dtype)
         table = self.param("embedding", nn.initializers.normal(c.init_scale), (c.vocab_size, c.width)).astype(dtype)
         # Gathered before the lookup: else rows and width compete for one mesh axis, and the partitioner replicates.
         table = constrain(table, "vocab", "activation")
@@ -299,12 +278,9 @@ class Decoder(nn.Module):
             place |= {"far": at(c.lm_infinite.reach(c.max_length)[1]), "first": at(0)}
         if c.local_theta is not None:
             place["local"] = angles(c.local_theta, None)
-        block = Block
-        if c.remat != "none":
-            policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable if c.remat == "dots" else None
-            block = nn.remat(Block, policy=policy, prevent_cse=False)
-        kinds = c.blocks
-        groups = c.layers // len(kinds)
+        policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable if c.remat == "dots" else None
+        block = Block if c.remat == "none" else nn.remat(Block, policy=policy, prevent_cse=False)
+        kinds, groups = c.blocks, c.layers // len(c.blocks)
         scanned: Any = nn.scan(
             block if len(kinds) == 1 else Group,
             variable_axes={"params": 0},

@@ -9,8 +9,9 @@ import pytest
 
 from mtjax.errors import InputError
 from mtjax.model.adapters.lora import Lora
-from mtjax.model.decoder import DecoderConfig, embedding_noise
+from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
+from mtjax.model.neftune import embedding_noise
 from mtjax.model.value_head import ValueHead
 
 SHAPE = DecoderConfig(vocab_size=16, width=16, layers=1, heads=2, kv_heads=2, head_dim=8, mlp_width=16)
