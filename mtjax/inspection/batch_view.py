@@ -115,7 +115,7 @@ def _scores_program(
             gather = getattr(objective, "statistics", None)
             extra = {} if gather is None else {"statistics": gather(policy, batch, reference=fixed)}
             losses[name], also = objective(policy, batch, reference=fixed, key=jax.random.key(0), **extra)
-            metrics = metrics or dict(also)
+            metrics = metrics or {key: mean for key, mean in also.items() if isinstance(mean, Mean)}
         return policy.known, None if fixed is None else fixed.known.logprob, losses, metrics
 
     places = None

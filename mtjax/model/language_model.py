@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from mtjax.errors import InputError
 from mtjax.model.adapters import adapt, merged
+from mtjax.model.adapters.base import ROUTED
 from mtjax.model.attention import positions_of
 from mtjax.model.decoder import Decoder, DecoderConfig
 from mtjax.model.encoder_decoder import make_encoder_decoder
@@ -90,6 +91,14 @@ def make_language_model(config: DecoderConfig) -> LanguageModel:
         made: Any = network.apply(body(params), tokens, positions_of(segments), segments, None, noise_of(params))
         return made[0], made[2]
 
+    def watched(params: Params, tokens: Int[Array, "B T"], segments: Int[Array, "B T"]) -> tuple[Array, Any, Any]:
+        positions = positions_of(segments)
+        given = (tokens, positions, segments, None, noise_of(params))
+        made, seen = network.apply(body(params), *given, mutable=[ROUTED])
+        by_path = jax.tree_util.tree_leaves_with_path(seen.get(ROUTED, {}))
+        name = lambda path: ".".join(str(part.key) for part in path[:-2])  # without the adapter's and the call's
+        return made[0], made[2], {name(path): x.reshape(len(x), *tokens.shape, -1) for path, x in by_path}
+
     def logits(params: Params, hidden: Float[Array, "*N D"]) -> Float[Array, "*N V"]:
         kernel = params["embed"]["embedding"].T if config.tied else params["head"]["kernel"]
         out = jnp.matmul(hidden.astype(dtype), kernel.astype(dtype), preferred_element_type=jnp.float32)
@@ -121,14 +130,20 @@ def make_language_model(config: DecoderConfig) -> LanguageModel:
 
     own = None if config.mixture is None else routed
     noisy = None if config.neftune_alpha is None else lambda params, key: {**params, "noise": key}
-    return LanguageModel(
-        config, init, hidden, logits, init_cache, decode, axes_of(config), routed=own, with_noise=noisy
-    )
+    parts = (config, init, hidden, logits, init_cache, decode, axes_of(config))
+    return LanguageModel(*parts, routed=own, watched=watched, with_noise=noisy)
+
+
+def can_merge(model: LanguageModel) -> bool:
+    """Whether the model has no adapter, or one that can be merged into its matrices."""
+    return getattr(model.config.adapter, "mergeable", True)
 
 
 def without_adapter(model: LanguageModel, params: Params) -> tuple[LanguageModel, Params]:
     """The model with its adapter merged into its matrices, in float32; a model without one as it is."""
     if model.config.adapter is None:
         return model, params
+    if not can_merge(model):
+        model.config.adapter.merge(None, {}, None)  # says why
     plain = make_language_model(dataclasses.replace(model.config, adapter=None))
     return plain, {**merged(model, plain, params), **{name: params[name] for name in (VALUE,) if name in params}}

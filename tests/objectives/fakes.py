@@ -60,6 +60,11 @@ class BigramPolicy:
         chosen = jax.lax.top_k(logits, 2)[1]
         return Routing(logits, chosen, chosen != 3)
 
+    def expert_weights(self, batch):
+        """Four experts on one map in two layers."""
+        logits = jnp.stack([self.table[batch.tokens][..., start : start + 4] for start in (0, 4)])
+        return {"layers.mlp.down": jax.nn.softmax(logits)}
+
 
 def random_table(seed=0):
     """Logits of a random bigram policy."""
@@ -105,6 +110,9 @@ class Forbidding:
     def routing(self, batch):
         return self.policy.routing(batch)
 
+    def expert_weights(self, batch):
+        return self.policy.expert_weights(batch)
+
 
 def random_segments(rng, rows, length, max_segments):
     """Up to `max_segments` packed segments a row, and some padding."""
@@ -138,6 +146,7 @@ def random_batch(rows=4, length=12, max_segments=3, seed=0, pair=False, group=Fa
         "segment_kind": sides(rng.integers(0, 2, size=(rows, max_segments))),
         "segment_right_token": np.full(columns, 3.0),
         "segment_wrong_token": np.full(columns, 7.0),
+        "segment_source": np.asarray(polarity + np.arange(rows).reshape(-1, *[1] * (polarity.ndim - 1)) > 1),
         "segment_success_rate": sides(rng.choice([0.0, 0.02, 0.2, 1.0], size=(rows, max_segments))),
     }
     valued = jnp.asarray(rng.integers(0, 2, size=segments.shape) * (segments > 0), jnp.float32)

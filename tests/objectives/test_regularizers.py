@@ -14,6 +14,7 @@ import pytest
 import mtjax.objectives.regularizers
 from mtjax.config import parse, read_file
 from mtjax.errors import InputError
+from mtjax.model.adapters.loramoe import LoraMoe
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.model.mixture import Mixture
@@ -105,8 +106,9 @@ def test_what_is_no_regularizer_is_refused():
 @every_regularizer
 def test_a_real_model_gets_a_gradient(name):
     mixture = Mixture(4, 2, 8) if name in ("load_balance", "router_z_loss") else None
-    small = DecoderConfig(vocab_size=11, width=8, layers=1, heads=1, kv_heads=1, head_dim=8, mixture=mixture)
-    model = make_language_model(small)
+    adapter = LoraMoe() if name == "localized_balance" else None
+    shape = {"vocab_size": 11, "width": 8, "layers": 1, "heads": 1, "kv_heads": 1, "head_dim": 8}
+    model = make_language_model(DecoderConfig(**shape, mixture=mixture, adapter=adapter))
     params, batch = model.init(jax.random.key(0)), random_batch()
     loss = lambda params: REGULARIZERS[name]()(make_policy(model, params, chunk=8), batch).value
     gradient = jax.jit(jax.grad(loss))(params)

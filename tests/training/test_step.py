@@ -18,11 +18,13 @@ from mtjax.distributed.sharding import MeshSpec, make_mesh
 from mtjax.errors import InputError
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
+from mtjax.model.policy import make_policy
 from mtjax.model.value_head import ValueHead
 from mtjax.objectives import OBJECTIVES
 from mtjax.objectives.nll import Nll
 from mtjax.objectives.policy_gradient import PolicyGradient
 from mtjax.optim import OptimConfig, make_optimizer, make_schedule
+from mtjax.optim.optimizers.sophia import Sophia
 from mtjax.training.reference import frozen_reference
 from mtjax.training.state import init_state, state_shardings
 from mtjax.training.step import make_train_step, present, strided
@@ -229,3 +231,32 @@ def test_rise_sized_learning_rates_move_float32_parameters():
     params, _ = run(Nll(), optimizer=make_optimizer(OptimConfig(learning_rate=5e-7), 1))
     moved = jax.tree.map(lambda a, b: np.mean(a != b), params, START)
     assert moved["head"]["kernel"] > 0.9
+
+
+def test_sophia_gets_the_hessian_of_the_loss():
+    """With frozen parts, micro-batches and a mesh: its estimate is that of the whole loss along the same signs."""
+    settings = {"optimizer": Sophia(every=1), "frozen": ("embed/*",), "b2": 0.5, "clip_norm": 0.0}
+    config = OptimConfig(0.1, schedule="constant", **settings)
+    tx = make_optimizer(config, 3)
+    batch = random_batch(rows=8, length=16)
+
+    def state_after(micro_batches, mesh):
+        step = make_train_step(MODEL, Nll(), tx, micro_batches=micro_batches, mesh=mesh, chunk=16)
+        state = init_state(MODEL, tx, jax.random.key(0), mesh, START)
+        return jax.device_get(step(state, batch, jax.random.key(1))[0].opt_state)
+
+    nu_of = lambda state: next(node for node in jax.tree.leaves(state, is_leaf=is_sophia) if is_sophia(node)).nu
+    is_sophia = lambda node: isinstance(node, optax.contrib.SophiaState)
+    found = nu_of(state_after(2, make_mesh(MeshSpec(data=2, fsdp=2, tensor=2))))
+
+    def loss(some):
+        mean = Nll()(make_policy(MODEL, {**START, **some}, chunk=16), batch, reference=None, key=None)[0]
+        return mean.total / mean.count
+
+    some = {name: part for name, part in START.items() if name != "embed"}
+    key = jax.random.split(jax.random.PRNGKey(0))[1]
+    signs = optax.tree.random_like(key, {**some, "embed": {"embedding": optax.MaskedNode()}}, jax.random.rademacher)
+    signs = {name: signs[name] for name in some}
+    product = jax.jit(lambda p: jax.jvp(jax.grad(loss), (p,), (signs,))[1])(some)
+    wanted = jax.tree.map(lambda v, h: 0.5 * v * h, signs, product)
+    close({name: found[name] for name in some}, wanted)

@@ -153,13 +153,14 @@ class Regularized:
         statistics: Sums = None,
         buffered: Sums = None,
         pooled: Any = None,
+        step: Any = None,
     ) -> Outcome:
         """The loss of the batch; without `statistics` the batch counts as the entire one, without `buffered` as all."""
         if statistics is None:
             statistics = self.statistics(policy, batch, reference=reference)
         sums = dict(statistics) | dict(buffered or self._sums(True, policy, batch))
         extra: dict[str, Any] = {"statistics": statistics} if hasattr(self.objective, "statistics") else {}
-        extra |= {} if pooled is None else {"pooled": pooled}
+        extra |= {name: value for name, value in (("pooled", pooled), ("step", step)) if value is not None}
         loss, metrics = self.objective(policy, batch, reference=reference, key=key, **extra)
         total, added, measured = loss.total, {}, dict(metrics)
         for name, each in self._named().items():
