@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from mtjax.data.closing import closed, closed_prompt
 from mtjax.data.encoding import Encoding, continuation, encode_apart
 from mtjax.data.special_tokens import unshield
+from mtjax.data.step_values import step_values
 from mtjax.data.tasks.base import Rendered, Sampled
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
@@ -154,23 +155,6 @@ def _example(rendered: Rendered, id: str, tokenizer: Tokenizer, encoding: Encodi
         unknown,
         misspelt(rendered, tokenizer, encoding),
     )
-
-
-def step_values(
-    steps: Int[np.ndarray, " n"], values: Sequence[float | None] | None
-) -> dict[str, Float[np.ndarray, " n"]]:
-    """What a value head is to say: `value_target` at the last token of each step, where `value_weight` is 1.
-
-    `steps` are the numbers of the steps of tokens, from 1. No arrays where there are no values.
-    """
-    if values is None:
-        return {}
-    target, weight = np.zeros(len(steps), np.float32), np.zeros(len(steps), np.float32)
-    for number, value in enumerate(values, 1):
-        inside = np.flatnonzero(steps == number)
-        if value is not None and len(inside):
-            target[inside[-1]], weight[inside[-1]] = value, 1
-    return {"value_target": target, "value_weight": weight}
 
 
 def misspelt(rendered: Rendered, tokenizer: Any, encoding: Encoding) -> str:

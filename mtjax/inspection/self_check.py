@@ -250,8 +250,11 @@ def check_finite(scores: BatchScores, parts: Parts) -> str:
 
 
 def check_reference(scores: BatchScores, parts: Parts, settings: ReferenceConfig, precise: bool) -> str:
-    """Policy and reference give the same log-probabilities, because the run starts from the reference."""
-    gaps = [np.abs(part.of(scores.policy.logprob) - part.of(scores.reference)) for part in parts]
+    """Policy and reference give the same log-probabilities, because the run starts from the reference.
+
+    Targets are compared: a frozen reference scores no other tokens (`make_policy(targets_only=True)`).
+    """
+    gaps = [np.abs(part.of(scores.policy.logprob) - part.of(scores.reference))[part.targets] for part in parts]
     worst = int(np.argmax([gap.max(initial=0) for gap in gaps]))
     largest, mean = gaps[worst].max(initial=0), np.concatenate(gaps).mean()
     found, tolerance = (largest, TOLERANCE["float32"]) if precise else (mean, TOLERANCE["bfloat16"])

@@ -21,6 +21,7 @@ from mtjax.model.kernels import Asked
 from mtjax.model.layers import Activation, Norm, RMSNorm
 from mtjax.model.lm_infinite import WHOLE, LmInfinite
 from mtjax.model.mixture import Mixture
+from mtjax.model.neftune import embedding_noise
 from mtjax.model.value_head import ValueHead
 from mtjax.types import Routing
 from mtjax.validation import PositiveInt, check_types
@@ -160,17 +161,6 @@ class DecoderConfig:
         """Window of each layer; a number past any length where a layer does not slide."""
         slides = self.window_layers or (True,) * self.layers
         return tuple(min(self.window, EVERYTHING) if slide and self.window else EVERYTHING for slide in slides)
-
-
-def embedding_noise(key: Any, alpha: float, segments: Any, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-    """Uniform noise in `+- alpha / sqrt(n D)`, n being the length of each token's own segment, so that packing does not
-    change it; 0 at padding.
-
-    Source: Jain et al., "NEFTune: Noisy Embeddings Improve Instruction Finetuning", ICLR 2024 (arXiv 2310.05914).
-    """
-    size = alpha / jnp.sqrt(jnp.maximum(attention.lengths_of(segments), 1) * x.shape[-1])
-    size = jnp.where(segments > 0, size, 0).astype(jnp.float32)
-    return (size[..., None] * jax.random.uniform(key, x.shape, minval=-1.0)).astype(x.dtype)
 
 
 class Decoder(nn.Module):
