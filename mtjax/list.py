@@ -18,7 +18,7 @@ import mtjax.model.merging  # noqa: F401
 import mtjax.sampling.aggregation  # noqa: F401
 import mtjax.sampling.search  # noqa: F401
 from mtjax.errors import ExitCode, InputError, entry_point, suggest
-from mtjax.io.progress import take_quiet
+from mtjax.io.progress import take_switches
 from mtjax.objectives.base import needs_pass
 from mtjax.registry import REGISTRIES, paper, summary
 
@@ -82,7 +82,7 @@ def objectives_page() -> str:
 @entry_point
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit code."""
-    words = take_quiet(sys.argv[1:] if argv is None else argv)
+    words = take_switches(sys.argv[1:] if argv is None else argv)
     if words and words[0] in ("-h", "--help", "--help-all"):
         print(f"usage: python -m mtjax.list [KIND ...]\n\n{(__doc__ or '').strip()}")
         print(f"\nKIND is one of: objectives (the page), {', '.join(sorted(REGISTRIES))}")

@@ -171,6 +171,8 @@ class LanguageModel(NamedTuple):
         predicted: `(tokens [B, T], segments [B, T]) -> [B, T]`: which tokens the model predicts, of an encoder-decoder
              those after the prompt; None where it predicts all but the first of a segment.
         routed: as `hidden`, but `(hidden, Routing)` with the axis L in front; None for a model without experts.
+        watched: as `hidden`, but `(hidden, Routing or None, weights)`, with the weights `[L, B, T, E]` by which an
+             adapter mixes its experts, by linear map, such as `layers.mlp.down`; None where no adapter does.
         value: `(params, hidden [..., D]) -> [...]` in (-1, 1), float32; None for a model without a value head.
     """
 
@@ -187,6 +189,7 @@ class LanguageModel(NamedTuple):
     routed: Callable[[Params, Int[Array, "B T"], Int[Array, "B T"]], tuple[Array, Routing]] | None = None
     predicted: Callable[[Int[Array, "B T"], Int[Array, "B T"]], Bool[Array, "B T"]] | None = None
     value: Callable[[Params, Float[Array, "*N D"]], Float[Array, "*N"]] | None = None
+    watched: Callable[[Params, Int[Array, "B T"], Int[Array, "B T"]], tuple[Array, Any, Any]] | None = None
 
     def trained(self, params: Any) -> Any:
         """The part of `params` (or of a tree like it) that training changes."""
@@ -224,6 +227,15 @@ class RoutedPolicy(Policy, Protocol):
 
     def routing(self, batch: Batch) -> Routing:
         """How tokens were routed, `[L, *B, T, ...]`, in the same pass as `scores`; InputError without experts."""
+        ...
+
+
+@runtime_checkable
+class AdapterRouting(Policy, Protocol):
+    """A policy that can say how its adapter mixes experts; `ModelPolicy` is one."""
+
+    def expert_weights(self, batch: Batch) -> Mapping[str, Float[Array, "L *B T E"]]:
+        """The weights by linear map, in the same pass as `scores`; InputError without such an adapter."""
         ...
 
 

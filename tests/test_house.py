@@ -58,11 +58,15 @@ DOORS = {
     "plan",
     "recipe",
     "refine",
+    "select_experts",
     "score",
     "merge",
     "transitions",
     "list",
     "cache",
+    "plot",
+    "sweep",
+    "new",
 }
 """`python -m mtjax.DOOR`; a door imports any room and no other door."""
 

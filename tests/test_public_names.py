@@ -22,6 +22,7 @@ DOORS = [
     "list",
     "cache",
     "refine",
+    "select_experts",
     "score",
     "merge",
 ]

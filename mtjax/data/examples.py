@@ -129,6 +129,7 @@ def _example(rendered: Rendered, id: str, tokenizer: Tokenizer, encoding: Encodi
     unknown = int(np.sum((tokens == tokenizer.unknown_id) & (weights != 0))) if tokenizer.unknown_id is not None else 0
     prompt_tokens, head = (int(np.sum(offsets[:, 1] <= place)) for place in (rendered.prompt_end, rendered.head))
     steps = np.searchsorted(rendered.steps or (), offsets[:, 0], side="right")
+    values = step_values(steps, rendered.values)
     if _needs_bos(tokenizer, encoding.ids):
         tokens, weights, steps = (
             np.insert(tokens, 0, tokenizer.bos_id or 0),
@@ -136,10 +137,12 @@ def _example(rendered: Rendered, id: str, tokenizer: Tokenizer, encoding: Encodi
             np.insert(steps, 0, 0),
         )
         prompt_tokens, head = prompt_tokens + 1, head + 1
+        values = {name: np.insert(each, 0, 0) for name, each in values.items()}
     if rendered.ends:
         tokens, weights = np.append(tokens, tokenizer.end_id), np.append(weights, 1)
         steps = np.append(steps, len(rendered.steps or ()))
-    per_token = {} if rendered.steps is None else {"step_ids": steps}
+        values = {name: np.append(each, np.float32(0)) for name, each in values.items()}
+    per_token = ({} if rendered.steps is None else {"step_ids": steps}) | values
     return Example(
         f"{id}/{rendered.name}",
         tokens.astype(np.int32),
@@ -151,6 +154,23 @@ def _example(rendered: Rendered, id: str, tokenizer: Tokenizer, encoding: Encodi
         unknown,
         misspelt(rendered, tokenizer, encoding),
     )
+
+
+def step_values(
+    steps: Int[np.ndarray, " n"], values: Sequence[float | None] | None
+) -> dict[str, Float[np.ndarray, " n"]]:
+    """What a value head is to say: `value_target` at the last token of each step, where `value_weight` is 1.
+
+    `steps` are the numbers of the steps of tokens, from 1. No arrays where there are no values.
+    """
+    if values is None:
+        return {}
+    target, weight = np.zeros(len(steps), np.float32), np.zeros(len(steps), np.float32)
+    for number, value in enumerate(values, 1):
+        inside = np.flatnonzero(steps == number)
+        if value is not None and len(inside):
+            target[inside[-1]], weight[inside[-1]] = value, 1
+    return {"value_target": target, "value_weight": weight}
 
 
 def misspelt(rendered: Rendered, tokenizer: Any, encoding: Encoding) -> str:

@@ -66,7 +66,7 @@ class CachedPolicy:
 
     def __init__(self, policy: Policy, batch: Batch):
         self.policy, self.batch, self.known = policy, batch, policy.scores(batch)
-        self.hidden = policy.hidden
+        self.hidden, self.values = policy.hidden, getattr(policy, "values", None)
 
     def scores(self, batch: Batch) -> TokenScores:
         """The cached scores for any batch with the same tokens and segments, else those of the policy."""

@@ -13,15 +13,23 @@ Item = TypeVar("Item")
 QUIET = "--quiet"
 """Word of every command that leaves progress out, and whatever else is printed with `say`."""
 
-_quiet = False
+VERBOSE = "--verbose"
+"""Word of every command that draws from a model: print the first texts that it reads, with their special tokens."""
+
+_quiet = _verbose = False
 _display: Any = None  # rich's display, while a bar is open
 
 
-def take_quiet(words: Sequence[str]) -> list[str]:
-    """The words without `--quiet`; progress is quiet from now on if it was among them, else not."""
-    global _quiet
-    _quiet = QUIET in words
-    return [word for word in words if word != QUIET]
+def take_switches(words: Sequence[str]) -> list[str]:
+    """The words without `--quiet` and `--verbose`, which hold from now on if they are among them, else not."""
+    global _quiet, _verbose
+    _quiet, _verbose = QUIET in words, VERBOSE in words
+    return [word for word in words if word not in (QUIET, VERBOSE)]
+
+
+def is_verbose() -> bool:
+    """Whether the texts that a model reads are to be printed."""
+    return _verbose
 
 
 def say(*lines: str) -> None:

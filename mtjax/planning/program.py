@@ -198,7 +198,7 @@ def model_shape(config: Config) -> DecoderConfig:
     if config.init_from is not None:
         own = {
             name: getattr(config.model, name)
-            for name in ("remat", "dtype", "attention", "adapter", "value_head", "lm_infinite")
+            for name in ("remat", "dtype", "attention", "adapter", "value_head", "lm_infinite", "neftune_alpha")
         }
         return dataclasses.replace(shape_of(config.init_from), **own)
     if config.data.tokenizer is None:

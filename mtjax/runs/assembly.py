@@ -31,7 +31,7 @@ from mtjax.model.language_model import make_language_model
 from mtjax.model.value_head import VALUE
 from mtjax.optim import make_optimizer
 from mtjax.optim.averages import averages
-from mtjax.runs.adapters import BASE, fitted, kept_base
+from mtjax.runs.adapters import BASE, fitted, kept_base, with_bank
 from mtjax.runs.folder import prepare_folder
 from mtjax.runs.loading import decoding_of, fitted_to, load_any, origin_of
 from mtjax.runs.mesh_checks import check_mesh
@@ -171,11 +171,17 @@ def make_model(config: Config, mesh: Any) -> tuple[LanguageModel, Params | None,
             config.init_from, tokenizer=config.data.tokenizer, mesh=mesh, dtype=config.model.dtype, merge=False,
             storage="float32" if adapter is None else adapter.base_dtype,
         )  # fmt: skip
-        # What a checkpoint does not say, the run does: what the backward pass computes again, kernel and adapter.
-        own = ("remat", "attention", "adapter", "value_head", "lm_infinite")
+        # What a checkpoint does not say, the run does: what the backward pass computes again, kernel, adapter, noise.
+        own = ("remat", "attention", "adapter", "value_head", "lm_infinite", "neftune_alpha")
         said = {name: getattr(config.model, name) for name in own}
         model = make_language_model(dataclasses.replace(loaded.model.config, **said))
-        return model, fitted(model, loaded.model, loaded.params), loaded.tokenizer
+        params = fitted(model, loaded.model, loaded.params)
+        if getattr(adapter, "bank", ()) and "adapter" not in params:
+            with_adapter = lambda name: load_any(name, mesh=mesh, merge=False, storage=adapter.base_dtype)[:2]
+            params = with_bank(model, params, jax.random.key(config.seed), with_adapter)
+        return model, params, loaded.tokenizer
+    if getattr(config.model.adapter, "bank", ()):
+        raise InputError("model.adapter.bank: its LoRA belong to a base model; name it with --init_from")
     if config.data.tokenizer is None:
         raise InputError("data.tokenizer is not set and no init_from to take it from; e.g. --data.tokenizer=bytes")
     tokenizer = load_tokenizer(config.data.tokenizer)

@@ -19,7 +19,7 @@ from mtjax.model import catalog
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.export import Origin
 from mtjax.model.fingerprint import fingerprint_of
-from mtjax.model.language_model import make_language_model, without_adapter
+from mtjax.model.language_model import can_merge, make_language_model, without_adapter
 from mtjax.optim import make_optimizer
 from mtjax.runs.adapters import BASE, check_base, fitted, kept_base
 from mtjax.runs.same_run import check_tokenizer
@@ -107,7 +107,7 @@ def _load(
         its_tokenizer, end_ids = _with_end_ids(tokenizer, catalog.tokenizer_of(name), catalog.end_ids(name))
         shape, its_tokenizer = fitted_to(model.config, its_tokenizer)
         loaded = Loaded(make_language_model(shape), params, its_tokenizer, end_ids)
-    if merge:
+    if merge and can_merge(loaded.model):
         model, params = without_adapter(loaded.model, loaded.params)
         loaded = loaded._replace(model=model, params=params)
     rows = loaded.model.config.vocab_size

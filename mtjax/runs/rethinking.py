@@ -120,6 +120,8 @@ def from_model(
     decoding, model = loaded.decoding, loaded.model
     if decoding.task is not None and not config.raw:
         say(f"note: {decoding.reads()}, as in its training; --raw takes prompts as they stand")
+    elif decoding.other_prefixes():
+        say("warning: --raw leaves out the prefix after which this run learnt to answer")
     sampler = LocalSampler(
         model=model, params=loaded.params, tokenizer=decoding.tokenizer,
         sampling=config.sampling, rows=config.rows,

@@ -1,5 +1,6 @@
 """From prompts as text to answers as text: any number of prompts and samples, in chunks of one fixed shape."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,12 +11,13 @@ from mtjax.data.examples import encode_prompt
 from mtjax.distributed.placement import read_whole
 from mtjax.distributed.sharding import ways
 from mtjax.errors import InputError
-from mtjax.io.progress import track
+from mtjax.io.progress import is_verbose, track
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.loop import make_sampler, row_keys
 from mtjax.sampling.sampler import cut
 from mtjax.types import LanguageModel, Params
 
+SHOWN = 3  # Most texts that `--verbose` prints of those that are read.
 BUCKET = 32  # prompts are padded to a multiple of this many tokens, which limits the number of compiled shapes
 
 
@@ -62,6 +64,9 @@ def sample_texts(
     ids = [encode_prompt(tokenizer, prompt) if isinstance(prompt, str) else list(prompt) for prompt in prompts]
     if not ids:
         return []
+    if is_verbose():
+        for number, read in enumerate(ids[:SHOWN], 1):
+            print(f"reads    {number} of {len(ids)}: {tokenizer.decode(read)!r}", file=sys.stderr, flush=True)
     sampler = make_sampler(model, config, end_ids=tokenizer.end_ids, pad_id=tokenizer.pad_id, decode=tokenizer.decode)
     longest = max(map(len, ids))
     length = padded_length(model, longest, config.longest) if prompt_length is None else prompt_length

@@ -14,6 +14,7 @@ from jaxtyping import Array, PRNGKeyArray
 from mtjax.distributed.placement import place_rows, row_shards
 from mtjax.errors import InputError
 from mtjax.model.policy import make_policy
+from mtjax.optim.parameters import with_rest
 from mtjax.sharing import shared
 from mtjax.training.memory import gathered, recalled, renewed, size_of
 from mtjax.training.reference import Refresh
@@ -115,7 +116,7 @@ def make_step_program(
         whole = {**held, **params} if held else params
         if key is not None and model.with_noise is not None:
             whole = model.with_noise(whole, jax.random.fold_in(key, 1))
-        return make_policy(model, whole, chunk=chunk)
+        return make_policy(model, whole, chunk=chunk, targets_only=True)
 
     def statistics_of(params: Params, batch: Batch, other: Any, held: Params) -> Any:
         return gather(policy_of(jax.lax.stop_gradient(params), held), batch, reference=reference_of(other))
@@ -185,7 +186,10 @@ def make_step_program(
         live = loss.count != 0  # true of NaN too, which must come to light
         count = jnp.where(live, loss.count, 1) / max(workers, 1)
         gradient = jax.tree.map(lambda g: jnp.where(live, g / count, 0), gradient)
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        mean = lambda params: jax.tree.map(lambda g: g / count, of_rows(batch, key, params, *whole[1:])[0])
+        own = optax.with_extra_args_support(optimizer)
+        more = {"gradient_of": with_rest(mean, state.params)}  # for optimizers that look around, such as sophia
+        updates, opt_state = own.update(gradient, state.opt_state, state.params, **more)
         params, compared = optax.apply_updates(state.params, updates), state.reference
         compared = compared if refresh is None else refresh.after(state.step + 1, compared, params)
         new = TrainState(state.step + 1, params, opt_state, compared, renewed(state.memory, metrics))

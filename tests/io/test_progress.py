@@ -8,20 +8,20 @@ import sys
 import pytest
 
 from mtjax.io import progress as module
-from mtjax.io.progress import progress, say, shown, take_quiet, track
+from mtjax.io.progress import progress, say, shown, take_switches, track
 
 
 @pytest.fixture(autouse=True)
 def loud():
     yield
-    take_quiet([])
+    take_switches([])
 
 
 def test_quiet_is_a_word_of_every_command(capsys):
-    assert take_quiet(["a", "--quiet", "--b=1"]) == ["a", "--b=1"]
+    assert take_switches(["a", "--quiet", "--b=1"]) == ["a", "--b=1"]
     say("what is done")
     assert capsys.readouterr().out == ""
-    assert take_quiet(["a"]) == ["a"]
+    assert take_switches(["a"]) == ["a"]
     say("one", "two")
     assert capsys.readouterr().out == "one\ntwo\n"
     assert not shown()  # pytest's output is no terminal
