@@ -168,7 +168,11 @@ def test_an_empty_batch_changes_nothing_and_says_so():
     assert present(metrics).keys() == {"empty", "grad_norm", "grad_norm_l1", "target_tokens"}
 
 
-@pytest.mark.parametrize("name", [*sorted(OBJECTIVES), "policy_gradient with entropy"])
+WEIGHED = ("glow", "reweighted", "rho1", "policy_gradient")  # They read the scores of others: run once, and slow.
+BY_MEMORY = [pytest.param(n, marks=pytest.mark.slow) if n in WEIGHED else n for n in sorted(OBJECTIVES)]
+
+
+@pytest.mark.parametrize("name", [*BY_MEMORY, "policy_gradient with entropy"])
 def test_the_whole_step_holds_nothing_as_large_as_the_logits(name):
     """Rows, length and vocabulary are chosen so that no other array has B * T * V elements or more."""
     config = DecoderConfig(vocab_size=3_000, width=16, layers=2, heads=2, kv_heads=1, head_dim=8, mlp_width=24)
