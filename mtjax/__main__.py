@@ -31,7 +31,6 @@ def commands() -> dict[str, str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit code of the one that it runs."""
     words = list(sys.argv[1:] if argv is None else argv)
-    mtjax._as_command()
     known = commands()
     if not words or words[0] in HELP:
         width = max(map(len, known))

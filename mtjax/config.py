@@ -9,7 +9,6 @@ from annotated_types import Ge, Le
 
 from mtjax.data.batches import DataConfig
 from mtjax.data.sources import AnySource
-from mtjax.data.sources.memory import InConfigOnly
 from mtjax.distributed.sharding import MeshSpec
 from mtjax.errors import InputError
 from mtjax.io.command_line import parse
@@ -17,8 +16,10 @@ from mtjax.io.config_file import SNAPSHOT, as_kept, is_snapshot, module_at, read
 from mtjax.io.hashing import check_seed
 from mtjax.io.plain_snapshot import has_snapshot, read_snapshot, write_snapshot
 from mtjax.model.decoder import DecoderConfig
-from mtjax.objectives import OBJECTIVES
+from mtjax.objectives import OBJECTIVES, with_regularizers
 from mtjax.objectives.mistake_tuning import MistakeTuning
+from mtjax.objectives.regularizers.base import Regularizers
+from mtjax.objectives.tracked import with_tracking
 from mtjax.optim import OptimConfig
 from mtjax.training.early_stopping import EarlyStopping
 from mtjax.training.live_filter import LiveFilter
@@ -36,6 +37,7 @@ __all__ = [
     "flatten",
     "load",
     "module_at",
+    "objective_of",
     "parse",
     "read_file",
     "read_module",
@@ -88,8 +90,12 @@ class Config:
     """A new model of this shape; `vocab_size` is taken from the tokenizer. Unused with `init_from`."""
     data: DataConfig  # Training data.
     objective: AnyObjective = MistakeTuning()  # Loss to minimise.
-    regularizers: InConfigOnly = ()
-    """Losses to add to the objective's, such as `(ZLoss(weight=1e-4),)`; `python -m mtjax.list regularizer`."""
+    regularizers: Regularizers = ()
+    """Losses to add to the objective's, each a mean per target token in nats (per token for a router) times its weight:
+    `(ZLoss(weight=1e-4),)`, or on the command line z_loss=1e-4; `python -m mtjax.list regularizer` names all."""
+    track_examples: bool = False
+    """Keep of every example its mean probability over the epochs, the spread, and how often it was forgotten: metrics
+    `examples/...`, and `examples.jsonl` in the run folder at the end."""
     reference: ReferenceConfig = ReferenceConfig()  # Reference model, for objectives that need one.
     optim: OptimConfig = OptimConfig()  # Optimizer and learning-rate schedule.
     mesh: MeshSpec = MeshSpec()  # Device mesh.
@@ -147,6 +153,11 @@ class Config:
                 f"objective '{name}' needs the task '{task}', but data.task is '{self.data.task.name}'; "
                 f"choose data.task:{task}, or objective:nll, which fits every task"
             )
+
+
+def objective_of(config: Config) -> Any:
+    """What the step minimises: the objective with its regularizers, and with what is kept of each example."""
+    return with_tracking(with_regularizers(config.objective, config.regularizers), config.track_examples)
 
 
 def load(file: str | pathlib.Path, overrides: Sequence[str] = ()) -> Config:

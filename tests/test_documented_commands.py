@@ -17,6 +17,7 @@ from mtjax.merge import MergeConfig
 from mtjax.model.merging import MERGES
 from mtjax.plan import PlanConfig
 from mtjax.registry import REGISTRIES
+from mtjax.select_experts import SelectExpertsConfig
 
 ROOT = pathlib.Path(__file__).parent.parent
 FILES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "Makefile"]
@@ -45,6 +46,8 @@ def settings_of(name, words):
         return [type(config.read_module(ROOT / file).recipe)]
     if name in OVER_CONFIGS:
         return [config.Config, *OVER_CONFIGS[name]]
+    if name == "select_experts":
+        return [EvaluateConfig, SelectExpertsConfig]
     if name == "merge":
         return [EvaluateConfig, MergeConfig, MERGES.get(words[0], MergeConfig)]
     module = importlib.import_module(f"mtjax.{name}")

@@ -11,8 +11,11 @@ from mtjax.data.batches import DataConfig
 from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.data.tasks import CompletionTask, GroupTask, MistakeTask, PairTask
 from mtjax.data.tasks.process_reward import ProcessRewardTask
+from mtjax.data.tasks.step_values import StepValuesTask
+from mtjax.data.tasks.triplet import TripletTask
 from mtjax.errors import ExitCode, InputError
 from mtjax.model.decoder import DecoderConfig
+from mtjax.model.value_head import ValueHead
 from mtjax.objectives import OBJECTIVES
 from mtjax.objectives.dco import Dco
 from mtjax.objectives.rise import Rise
@@ -27,15 +30,19 @@ SOURCE = Arithmetic(count=60, split="train", slip_probability=0.8)
 TASKS = {"any": CompletionTask(polarities="both"), "mistake": MistakeTask(decode_prefix="correct"), "pair": PairTask()}
 TASKS["group"] = GroupTask(size=3)
 GIVEN = {"policy_gradient": {"old": "current"}}  # Generated data have no recorded log-probabilities.
-TASKS["process_reward"] = ProcessRewardTask()
+TASKS |= {"process_reward": ProcessRewardTask(), "step_values": StepValuesTask()}
+TASKS["triplet"] = TripletTask()
 
 
 def config(objective, folder, **settings):
     data = DataConfig(
         source=SOURCE, task=TASKS[objective.task], tokenizer="arithmetic", sequence_length=96, max_segments=3
     )
+    head = ValueHead() if getattr(objective, "needs_value", False) else None
     return Config(
-        model=DecoderConfig(width=16, layers=2, heads=2, kv_heads=2, head_dim=8, mlp_width=16, max_length=96),
+        model=DecoderConfig(
+            width=16, layers=2, heads=2, kv_heads=2, head_dim=8, mlp_width=16, max_length=96, value_head=head
+        ),
         data=data,
         objective=objective,
         optim=OptimConfig(learning_rate=1e-2, schedule="constant"),

@@ -58,6 +58,8 @@ DOORS = {
     "plan",
     "recipe",
     "refine",
+    "select_experts",
+    "score",
     "merge",
     "transitions",
     "list",

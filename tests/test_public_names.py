@@ -22,6 +22,8 @@ DOORS = [
     "list",
     "cache",
     "refine",
+    "select_experts",
+    "score",
     "merge",
 ]
 

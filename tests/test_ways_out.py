@@ -16,6 +16,7 @@ from mtjax.io.words import names_of
 from mtjax.mistakes.mining import MineConfig, MineData
 from mtjax.model.adapters.lora import Lora
 from mtjax.objectives.dpo import Dpo
+from mtjax.objectives.label_smoothing import LabelSmoothing
 
 TINY = pathlib.Path(__file__).parent.parent / "configs" / "tiny.py"
 DPO = "objective:dpo data.task:pair"
@@ -105,6 +106,17 @@ TRAIN = [  # what a user writes | what the message must name, and what then work
     ("--live_filter=None", "live_filter:none"),
     ("--packing=True", "--data.pack=True"),
     ("--tokenizer_name=bytes", "--data.tokenizer=bytes"),
+    ("--data.source.path=x.jsonl", "data.source:jsonl --data.source.path=x.jsonl"),
+    ("--label_smoothing_factor=0.1", "objective:label_smoothing --objective.epsilon=0.1"),
+    ("--rpo_alpha=1", f"{DPO} --objective.nll_weight=1"),
+    ("--reference_free=True", "objective:simpo data.task:pair"),
+    ("--completion_only_loss=True", "--data.task.loss_on=rationale"),
+    ("--chat_template=chatml", "--data.task.template=chat"),
+    ("--dataloader_num_workers=4", "--data.workers=4"),
+    ("--load_in_4bit=True", "model.adapter:lora --model.adapter.rank=8"),
+    ("--deepspeed=ds.json", "--mesh.fsdp=1"),
+    ("--mesh=2,1", "--mesh.data=2"),
+    ("data.source:alpaca", "data.source:jsonl --data.source.path=x.jsonl"),
     ("--early_stopping_patience=3", "--early_stopping.patience=3 early_stopping:early_stopping"),
 ]
 MINE = [
@@ -128,6 +140,7 @@ def test_every_way_out_of_the_table_is_a_setting_of_a_command():
         tiny,
         MineConfig(data=MineData(source=Arithmetic())),
         replace(tiny, objective=Dpo(), data=replace(tiny.data, task=PairTask())),
+        replace(tiny, objective=LabelSmoothing()),
         replace(tiny, model=replace(tiny.model, adapter=Lora())),
     )
     names = {name for made in settings for name, _ in names_of(made)}

@@ -1,6 +1,5 @@
 """Examples: a rendered text as token ids and weights, by character offsets."""
 
-import functools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -9,9 +8,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mtjax.data.closing import closed, closed_prompt
+from mtjax.data.encoding import Encoding, encode_apart
 from mtjax.data.special_tokens import unshield
 from mtjax.data.tasks.base import Rendered, Sampled
-from mtjax.data.tokenizer import Encoding, Tokenizer
+from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 
 Truncation = Literal["drop", "left", "keep"]
@@ -121,47 +121,6 @@ def _with_numbers(example: Example, sampled: Sampled) -> Example:
     return example._replace(per_token={**example.per_token, **made})
 
 
-@functools.lru_cache(maxsize=8)
-def _prompt_tokens(tokenizer: Any, prompt: str, ends: tuple[int, ...]) -> Encoding:
-    """The tokens of a prompt alone; the sequences of one problem share it."""
-    return encode_apart(tokenizer, prompt, ends)
-
-
-def encode_apart(tokenizer: Any, text: str, ends: tuple[int, ...]) -> Encoding:
-    """Tokens of a text whose first are those of `text[:ends[-1]]` alone, as decoding sees them.
-
-    These are the joint tokens, where they begin so. Otherwise the rest is tokenised apart: after a character that
-    merges with nothing, for a tokenizer that puts a space in front of a text. If that does not give the text either,
-    the joint tokens are returned, or where one of them lies across the end, the ones apart. At the earlier `ends`
-    (of the prompts of earlier turns) the text is split only if a joint token lies across them.
-    """
-    joint = tokenizer.encode(text)
-    if not ends:
-        return joint
-    *earlier, end = ends
-    starts = {start for start, _ in joint.offsets}
-    prompt = _prompt_tokens(tokenizer, text[:end], () if starts.issuperset(earlier) else tuple(earlier))
-    rest, size = text[end:], len(prompt.ids)
-    ends_there = not size or joint.offsets[:size][-1][1] <= end  # some tokens swallow the white space behind them
-    if joint.ids[:size] == prompt.ids and ends_there and (size == len(joint.ids) or joint.offsets[size][0] >= end):
-        return joint
-    before = tokenizer.decode(prompt.ids)
-    wanted = (before + unshield(rest, tokenizer.special), tokenizer.decode(joint.ids))
-    other = joint
-    across = any(start < end < stop for start, stop in joint.offsets)
-    for mark in ("", "\n", "\x01"):
-        ids, offsets = tokenizer.encode(mark + rest)
-        first = next((place for place, (_, stop) in enumerate(offsets) if stop > len(mark)), len(ids))
-        if first < len(ids) and offsets[first][0] < len(mark):
-            continue
-        moved = [(start + end - len(mark), stop + end - len(mark)) for start, stop in offsets[first:]]
-        apart = Encoding([*prompt.ids, *ids[first:]], [*prompt.offsets, *moved])
-        if tokenizer.decode(apart.ids) in wanted:
-            return apart
-        other = apart if across else joint
-    return other
-
-
 def _example(rendered: Rendered, id: str, tokenizer: Tokenizer, encoding: Encoding) -> Example:
     """The tokens of a rendering as an example."""
     tokens = np.asarray(encoding.ids, np.int32)
@@ -170,6 +129,7 @@ def _example(rendered: Rendered, id: str, tokenizer: Tokenizer, encoding: Encodi
     unknown = int(np.sum((tokens == tokenizer.unknown_id) & (weights != 0))) if tokenizer.unknown_id is not None else 0
     prompt_tokens, head = (int(np.sum(offsets[:, 1] <= place)) for place in (rendered.prompt_end, rendered.head))
     steps = np.searchsorted(rendered.steps or (), offsets[:, 0], side="right")
+    values = step_values(steps, rendered.values)
     if _needs_bos(tokenizer, encoding.ids):
         tokens, weights, steps = (
             np.insert(tokens, 0, tokenizer.bos_id or 0),
@@ -177,10 +137,12 @@ def _example(rendered: Rendered, id: str, tokenizer: Tokenizer, encoding: Encodi
             np.insert(steps, 0, 0),
         )
         prompt_tokens, head = prompt_tokens + 1, head + 1
+        values = {name: np.insert(each, 0, 0) for name, each in values.items()}
     if rendered.ends:
         tokens, weights = np.append(tokens, tokenizer.end_id), np.append(weights, 1)
         steps = np.append(steps, len(rendered.steps or ()))
-    per_token = {} if rendered.steps is None else {"step_ids": steps}
+        values = {name: np.append(each, np.float32(0)) for name, each in values.items()}
+    per_token = ({} if rendered.steps is None else {"step_ids": steps}) | values
     return Example(
         f"{id}/{rendered.name}",
         tokens.astype(np.int32),
@@ -192,6 +154,23 @@ def _example(rendered: Rendered, id: str, tokenizer: Tokenizer, encoding: Encodi
         unknown,
         misspelt(rendered, tokenizer, encoding),
     )
+
+
+def step_values(
+    steps: Int[np.ndarray, " n"], values: Sequence[float | None] | None
+) -> dict[str, Float[np.ndarray, " n"]]:
+    """What a value head is to say: `value_target` at the last token of each step, where `value_weight` is 1.
+
+    `steps` are the numbers of the steps of tokens, from 1. No arrays where there are no values.
+    """
+    if values is None:
+        return {}
+    target, weight = np.zeros(len(steps), np.float32), np.zeros(len(steps), np.float32)
+    for number, value in enumerate(values, 1):
+        inside = np.flatnonzero(steps == number)
+        if value is not None and len(inside):
+            target[inside[-1]], weight[inside[-1]] = value, 1
+    return {"value_target": target, "value_weight": weight}
 
 
 def misspelt(rendered: Rendered, tokenizer: Any, encoding: Encoding) -> str:

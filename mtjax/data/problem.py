@@ -45,6 +45,7 @@ class Candidate:
     proposal_logprobs: tuple[float, ...] = ()  # The same under the distribution that was drawn from.
     numbers: Mapping[str, float] = dataclasses.field(default_factory=dict, hash=False)
     """What else a record says of it, by name: `extras["segment_NAME"]` of a batch of the task `group`."""
+    values: tuple[float, ...] = ()  # How the text is expected to end after each step, from -1 (wrong) to 1 (right).
 
 
 @dataclasses.dataclass(frozen=True)

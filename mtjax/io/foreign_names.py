@@ -34,9 +34,9 @@ context_length cutoff_len model_max_length sequence_len train_seq_len
 --data.truncation <- truncation truncation_mode truncation_side
 data.source:jsonl --data.source.path=FILE <- dataset dataset_name dataset_path train_dataset train_file \
 train_files data_path data_files dataset_name_or_path train_data data data.path data.file data.files \
-data.dataset | or data.source:hub --data.source.path=OWNER/NAME
+data.dataset data.source.path | or data.source:hub --data.source.path=OWNER/NAME
 held_out:held_out held_out.source:jsonl --held_out.source.path=FILE <- eval_dataset eval_file \
-validation_file val_data eval_data validation_dataset held_out.path held_out.file
+validation_file val_data eval_data validation_dataset held_out.path held_out.file held_out.source.path
 --held_out.every <- eval_steps eval_interval eval_every eval_freq val_check_interval eval_strategy \
 evaluation_strategy
 early_stopping:early_stopping --early_stopping.patience=NUMBER <- patience early_stopping_patience
@@ -50,6 +50,7 @@ run_name save_path log_dir
 --overwrite <- overwrite_output_dir
 --init_from <- model model_name model_name_or_path pretrained pretrained_model_name_or_path base_model model_id \
 model_path load_parameters_path
+--init_from <- checkpoint load_checkpoint init_checkpoint ckpt | to start from; --run_dir goes on with a run
 --log_every <- logging_steps log_interval log_steps logging_interval log_period
 tracker:NAME <- report_to logger log_with | wandb, trackio or mlflow; --tensorboard is on
 --tensorboard <- use_tensorboard
@@ -58,11 +59,17 @@ tracker:NAME <- report_to logger log_with | wandb, trackio or mlflow; --tensorbo
 objective:dpo data.task:pair --objective.beta=VALUE <- beta dpo_beta kl_coef pref_beta
 --objective.label_smoothing <- label_smoothing
 objective:dpo data.task:pair --objective.label_smoothing=SHARE <- label_smoothing
+objective:label_smoothing --objective.epsilon=SHARE <- label_smoothing_factor
 objective:simpo data.task:pair --objective.gamma=VALUE <- simpo_gamma cpo_simpo_gamma
+objective:dpo data.task:pair --objective.nll_weight=VALUE <- rpo_alpha sft_weight
+objective:simpo data.task:pair <- reference_free ref_free | orpo and cpo do without a reference too
 --objective.kind <- loss_type dpo_loss_type
 objective:dpo data.task:pair --objective.kind=KIND <- loss_type dpo_loss_type
 objective:NAME <- objective loss loss_fn trainer method algorithm | `python -m mtjax.list objective`
 data.task:NAME <- task task_type | `python -m mtjax.list task`
+--data.task.loss_on <- completion_only_loss assistant_only_loss response_only train_on_inputs
+--data.task.template <- chat_template | chat takes the tokenizer's own
+--data.workers <- dataloader_num_workers dataset_num_proc preprocessing_num_workers num_proc
 --model.dtype <- dtype torch_dtype bf16 fp16 mixed_precision precision param_dtype compute_dtype
 --model.remat <- gradient_checkpointing remat remat_policy activation_checkpointing use_remat
 --model.attention <- attn_implementation attention use_flash_attention use_flash_attention_2 flash_attention \
@@ -70,9 +77,14 @@ use_flash_attn
 --model.width <- hidden_size d_model n_embd embed_dim emb_dim base_emb_dim dim
 --model.layers <- num_hidden_layers n_layers num_layers n_layer base_num_decoder_layers
 --model.heads <- num_attention_heads n_heads num_heads n_head num_query_heads
+--model.neftune_alpha <- neftune_noise_alpha noise_alpha neftune_alpha
+--reference.refresh_every <- ref_model_sync_steps
+--reference.mix <- ref_model_mixup_alpha
 --model.kv_heads <- num_key_value_heads n_kv_heads num_kv_heads
 --model.mlp_width <- intermediate_size d_ff ffn_dim mlp_dim hidden_dim
 model.adapter:lora --model.adapter.rank=RANK <- lora_r lora_rank lora_dim use_lora use_peft peft_type adapter
+model.adapter:lora --model.adapter.rank=RANK <- load_in_4bit load_in_8bit quantization quantize \
+use_qlora qlora | weights are not quantised; the frozen ones may be bfloat16
 model.adapter:lora --model.adapter.alpha=ALPHA <- lora_alpha
 model.adapter:lora --model.adapter.dropout=SHARE <- lora_dropout
 model.adapter:lora --model.adapter.targets NAMES <- target_modules lora_target_modules lora_target lora_modules
@@ -81,8 +93,10 @@ model.adapter:lora --model.adapter.rslora <- use_rslora
 --model.max_length <- max_position_embeddings n_positions
 --model.tied <- tie_word_embeddings tie_embeddings
 --mesh.tensor <- tensor_parallel tensor_parallel_size tp tp_size tensor_model_parallel_size ici_tensor_parallelism
+--mesh.data <- mesh device_mesh mesh_shape | and fsdp, tensor, context and expert of mesh, one number each
+--mesh.fsdp <- deepspeed zero_stage zero fsdp_config | how many devices share the parameters
 --mesh.fsdp <- fsdp fsdp_size ici_fsdp_parallelism dp_shard
---mesh.data <- data_parallel data_parallel_size dp dp_size ici_data_parallelism num_devices num_gpus nproc_per_node
+--mesh.data <- ddp data_parallel data_parallel_size dp dp_size ici_data_parallelism num_devices num_gpus nproc_per_node
 --mesh.context <- context_parallel context_parallel_size cp sequence_parallel
 --mesh.expert <- expert_parallel expert_parallel_size ep
 --seed <- data_seed random_seed
@@ -106,7 +120,7 @@ _CHOICES = {
     ("task", "completion"): "sft text instruct instruction lm prompt_completion",
     ("task", "pair"): "preference preferences dpo pairs",
     ("task", "chat"): "messages conversation conversational sharegpt",
-    ("source", "jsonl"): "json file jsonlines text",
+    ("source", "jsonl"): "json file jsonlines text alpaca sharegpt ultrafeedback hh_rlhf kto prm preference messages",
     ("source", "files"): "csv tsv parquet arrow folder",
     ("source", "hub"): "huggingface hf datasets",
     ("optimizer", "adamw"): "adam adamw_torch adamw_torch_fused fused_adam adamw_8bit",
@@ -128,16 +142,17 @@ def _table() -> dict[str, list[tuple[str, str]]]:
     return table
 
 
-def our_setting(name: str, known: Callable[[str], bool]) -> str | None:
+def our_setting(name: str, known: Callable[[str], bool], whole: bool = False) -> str | None:
     """The way out for a foreign name of a setting, dashes and part included: `--optim.learning_rate` for `--optim.lr`.
 
-    None where the name is not in the table, or `known` (of a dotted name without dashes) is false for what it means.
+    None where the name is not in the table, with its part in front (`whole`) or without it, or `known` (of a dotted
+    name without dashes) is false for what it means.
 
     >>> our_setting("--warmup_ratio", "optim.warmup_steps".__eq__)
     '--optim.warmup_steps (a number of updates, not a share of them)'
     """
-    whole = name.lstrip("-").replace("-", "_").lower()
-    for ours, remark in _table().get(whole) or _table().get(whole.rpartition(".")[2], []):
+    foreign, table = name.lstrip("-").replace("-", "_").lower(), _table()
+    for ours, remark in table.get(foreign) or table.get("" if whole else foreign.rpartition(".")[2], []):
         first = ours.split(" ")[0].lstrip("-").partition(":")[0]
         if known(first) and ours != name:
             return f"{ours}{f' ({remark})' if remark else ''}"

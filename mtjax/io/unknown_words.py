@@ -70,18 +70,19 @@ def _unknown_word(word: str, choices: Sequence[str], given: Sequence[str], names
     if sum(other.startswith(f"{part}:") for other in given) > 1:
         return f"'{word}': {part} is chosen already; say it once"
     if is_part(part, names):
-        if len(given) > 1:
-            return ""
-        inner = sorted(
-            {other.removeprefix(f"{part}.").split(".")[0] for other in names if other.startswith(f"{part}.")}
-        )
-        near = our_setting(part, names.__contains__) or f"--{part}.{nearest(choice, inner) or inner[0]}"
-        return f"{part} is a group of settings ({', '.join(inner)}); perhaps you meant {near}"
+        return "" if len(given) > 1 else _group(part, choice, names)
     parts = {other[: dot.start()] for other in names for dot in re.finditer(r"\.", other)}
     like = next((other for other in sorted({*parts, *names}) if other.endswith(f".{part}")), nearest(part, parts))
     choice = our_choice(part, choice) or choice
     hint = f"; did you mean {like}:{choice}?" if like else "; --help lists all"
     return f"'{word}': nothing named {part} can be chosen{hint}"
+
+
+def _group(part: str, value: str, names: dict[str, Any]) -> str:
+    """The answer to a value for a part, which has settings of its own."""
+    inner = sorted({other.removeprefix(f"{part}.").split(".")[0] for other in names if other.startswith(f"{part}.")})
+    near = our_setting(part, names.__contains__) or f"--{part}.{nearest(value, inner) or inner[0]}"
+    return f"{part} is a group of settings ({', '.join(inner)}); perhaps you meant {near}"
 
 
 def _right_choice(part: str, value: str, known: Sequence[str]) -> str:
@@ -103,13 +104,18 @@ def _unknown_setting(word: str, near: str, choices: Sequence[str], names: dict[s
         if value.lower() in of_part or not value:
             return f"{name} is chosen by a word without dashes: {part}:{value.lower() or of_part[0]}"
         return f"{name}={value}: {_right_choice(part, value, of_part)}"
+    listed = lambda other: other in names or is_part(other, names)
+    if "." in part and (ours := our_setting(name, listed, whole=True)):
+        return f"unknown setting {name}; here it is {ours}"
     if name in re.split(r"[ ,]+", near)[:2]:  # both forms of a switch
         of = dict.fromkeys(re.findall(r" ((?:[\w.]+:\w+ )+)--help", re.split(r" --(?!help)", near)[0]))
         name = re.sub(r"\bno_(?=\w+$)", "", name)
         others = f"other choices, such as {' or '.join(map(str.strip, of))}" if len(of) > 1 else "another choice"
         others += f", {next(iter(of)).strip()}" if len(of) == 1 else ""
         return f"{name} is a setting of {others}: choose {'one' if len(of) > 1 else 'that'}, or leave it out"
-    if ours := our_setting(name, lambda other: other in names or is_part(other, names)):
+    if any(other.startswith(f"{part}.") for other in names):
+        return _group(part, value, names)
+    if ours := our_setting(name, listed):
         return f"unknown setting {name}; here it is {ours}"
     if near:
         names_alone = re.match(r"--[\w.]+(, --[\w.]+)*", near)  # what follows is the help text

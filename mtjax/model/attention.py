@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from mtjax.distributed.sharding import mesh_in_force, platform_of, spec_of, ways
 from mtjax.errors import InputError
 from mtjax.model import kernels
+from mtjax.model.blocked_attention import block_of, blocked_attend
 from mtjax.model.lm_infinite import Far, far_mask
 
 
@@ -186,6 +187,12 @@ def packed_attention(
                 afar = (far.query, far.key, mask & (own[:, :, None] == segments[:, None, :])[:, None])
             mask = packed_mask(segments, window, own, first)
             return attend(query, key, value, mask, scalar, config.score_cap, far=afar)
+        if choice.name == "blocked":
+            divisor, size = math.sqrt(scalar or query.shape[-1]), block_of(length, context) or 0
+            place = jnp.asarray(first, jnp.int32)
+            return blocked_attend(
+                query, key, value, own, segments, place, jnp.asarray(window), divisor, config.score_cap, size
+            )
         if choice.name == "triton":
             return kernels.triton_attend(query, key, value, segments, choice.interpret, scalar)
         calls = [functools.partial(kernels.splash_attend, kernel, scalar=scalar) for kernel in made]

@@ -11,7 +11,8 @@ from jaxtyping import Array, Float
 from mtjax.objectives import base, sequences, signed
 from mtjax.objectives.base import Key, NonNegative, Outcome
 from mtjax.objectives.numerics import wide
-from mtjax.objectives.signed import Reduction, Sampler
+from mtjax.objectives.reductions import Reduction, reduced
+from mtjax.objectives.signed import Sampler
 from mtjax.types import Batch, Policy
 
 LARGEST = 10.0  # log-ratios are held here
@@ -84,5 +85,7 @@ class Nft(signed.WithSampler):
         of_text = base.segment_sum(jnp.asarray(batch.weights) * logratio, segments, right.shape[-1])
         metrics = sequences.polarity_metrics(ours, of_text, right)
         metrics["mixed_share"] = sequences.share_of(mixed, ours.live)
-        metrics["ratio"] = signed.reduced(jnp.exp(jnp.minimum(logratio, LARGEST)), batch, kept, "token_mean")
-        return signed.reduced(losses, batch, kept, self.reduction, self.length), metrics
+        metrics["ratio"] = reduced(
+            jnp.exp(jnp.minimum(logratio, LARGEST)), signed.kept_texts(batch, kept), "token_mean"
+        )
+        return reduced(losses, signed.kept_texts(batch, kept), self.reduction, self.length), metrics

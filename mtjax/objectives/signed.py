@@ -1,4 +1,4 @@
-"""What objectives of right and wrong texts share: two losses in one mean, the policy that wrote them, reductions."""
+"""What objectives of right and wrong texts share: two losses in one mean, and the policy that wrote them."""
 
 from typing import Literal
 
@@ -12,7 +12,6 @@ from mtjax.objectives.base import Outcome
 from mtjax.types import Batch, Mean, Policy, TokenScores
 
 Sampler = Literal["reference", "recorded"]
-Reduction = Literal["token_mean", "sequence_mean", "sequence_sum", "constant"]
 
 
 def right_and_wrong(
@@ -68,34 +67,7 @@ def log_ratio(
     return jnp.where(live, jnp.where(live, scores.logprob, 0) - jnp.where(live, written, 0), 0)
 
 
-def reduced(
-    losses: Float[Array, "*B T"],
-    batch: Batch,
-    kept: Float[Array, "*B S"],
-    reduction: Reduction,
-    length: base.Number = 1,
-) -> Mean:
-    """One mean of the losses of tokens, over the texts with `kept` 1.
-
-    With losses l, weights w, n the weight of a text's targets and N the number of texts:
-
-    - token_mean: `sum w l / sum w`.
-    - sequence_mean: `(1 / N) sum_s (1 / n_s) sum w l`.
-    - sequence_sum: `(1 / N) sum w l`.
-    - constant: `sum w l / (N length)`.
-
-    Texts without a target count nowhere.
-    """
-    segments, count = jnp.asarray(batch.segments), sequences.segment_count(batch)
-    weights = jnp.asarray(batch.weights, jnp.float32) * base.is_target(segments)
-    weights = weights * base.spread(kept, segments)
-    losses = jnp.where(weights != 0, weights * losses, 0)
-    if reduction == "token_mean":
-        return Mean(jnp.sum(losses), jnp.sum(weights))
-    size = base.segment_sum(jnp.abs(weights), segments, count)
-    live = size != 0
-    total = base.segment_sum(losses, segments, count)
-    if reduction == "sequence_mean":
-        total = total / jnp.where(live, size, 1)
-    mean = sequences.mean_of(total, live)
-    return mean._replace(count=mean.count * length) if reduction == "constant" else mean
+def kept_texts(batch: Batch, kept: Float[Array, "*B S"]) -> Batch:
+    """The batch without the targets of texts that are not kept (0)."""
+    weights = jnp.asarray(batch.weights, jnp.float32)
+    return batch._replace(weights=weights * base.spread(kept, jnp.asarray(batch.segments)))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from mtjax.objectives import base, sequences, signed
 from mtjax.objectives.base import Key, NonNegative, Outcome
+from mtjax.objectives.reductions import reduced
 from mtjax.objectives.signed import Sampler
 from mtjax.types import Batch, Policy
 
@@ -60,5 +61,7 @@ class Topr(signed.WithSampler):
         logprob = jnp.where(weights != 0, scores.logprob, 0)
         losses = -alpha * base.spread(reward, segments) * logprob
         kept = jnp.asarray(reward != 0, jnp.float32)
-        metrics["alpha_wrong"] = signed.reduced(alpha, batch, jnp.asarray(~right, jnp.float32), "token_mean")
-        return signed.reduced(losses, batch, kept, "token_mean"), metrics
+        metrics["alpha_wrong"] = reduced(
+            alpha, signed.kept_texts(batch, jnp.asarray(~right, jnp.float32)), "token_mean"
+        )
+        return reduced(losses, signed.kept_texts(batch, kept), "token_mean"), metrics

@@ -13,7 +13,8 @@ from mtjax.errors import InputError
 from mtjax.objectives import base, sequences, signed
 from mtjax.objectives.base import Key, NonNegative, Outcome
 from mtjax.objectives.numerics import wide
-from mtjax.objectives.signed import Reduction, Sampler
+from mtjax.objectives.reductions import Reduction, reduced
+from mtjax.objectives.signed import Sampler
 from mtjax.types import Batch, Policy
 
 
@@ -67,7 +68,7 @@ class WReinforce(signed.WithSampler):
     clip_low: Annotated[base.Number, Ge(0), Lt(1)] = 0.2  # A wrong token is pushed down to `1 - clip_low` of mu.
     clip_high: NonNegative = 0.2  # A right token is pushed up to `1 + clip_high` of mu.
     dual_clip: Annotated[base.Number, Ge(1), Lt(math.inf)] = 3.0  # Largest ratio that pushes a wrong token down.
-    reduction: Reduction = "token_mean"  # Mean over tokens, or over texts: see `mtjax.objectives.signed.reduced`.
+    reduction: Reduction = "token_mean"  # Mean over tokens, or over texts: see `mtjax.objectives.reductions`.
     length: base.Positive = 1000  # Length of a text with reduction="constant".
 
     def __post_init__(self) -> None:
@@ -86,7 +87,7 @@ class WReinforce(signed.WithSampler):
         kept = jnp.asarray(advantage != 0, jnp.float32)
         of_token = base.spread(advantage, jnp.asarray(batch.segments))
         losses = clipped_surrogate(logratio, of_token, low=self.clip_low, high=self.clip_high, dual=self.dual_clip)
-        mean = lambda values, how, length=1: signed.reduced(values, batch, kept, how, length)
+        mean = lambda values, how, length=1: reduced(values, signed.kept_texts(batch, kept), how, length)
         falls = (logratio <= math.log1p(-self.clip_low)) | (logratio >= math.log(self.dual_clip))
         idle = jnp.where(of_token < 0, falls, logratio >= math.log1p(self.clip_high))
         ours = sequences.sequence_scores(scores, batch)

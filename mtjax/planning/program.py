@@ -26,13 +26,13 @@ from mtjax.model import huggingface
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.model.sizes import SIZES
-from mtjax.objectives import with_regularizers
 from mtjax.objectives.base import needs_pass
 from mtjax.optim import make_optimizer
 from mtjax.planning.flops import dot_flops, model_flops
 from mtjax.runs.loading import fitted_to
 from mtjax.runs.mesh_checks import check_mesh
 from mtjax.training import step as stepping
+from mtjax.training.memory import new_memory, placement
 from mtjax.training.reference import cached_reference, compared_part, frozen_reference, refresh_of
 from mtjax.training.state import changing, init_state, state_shardings
 from mtjax.types import Batch, LanguageModel
@@ -99,10 +99,14 @@ def _train(config: Config, model: LanguageModel, mesh: Mesh) -> Program:
     if refresh is not None:
         state = state._replace(reference=compared_part(model, state.params))
     state = placed(state, state_shardings(model, optimizer, mesh, refresh is not None))
+    objective = settings.objective_of(config)
+    if (memory := placement(objective, mesh)) is not None:  # of at most as many examples as the run can see
+        most = config.batch_size * config.data.segments * config.steps
+        like = jax.eval_shape(lambda: new_memory(objective, most))
+        state = state._replace(memory=placed(like, memory))
     held = model.held(state.params)
     batch = placed(batch_shape(config), split_by_rows(mesh))
     tokens, length = math.prod(batch.tokens.shape), batch.tokens.shape[-1]
-    objective = with_regularizers(config.objective, config.regularizers)
     gathers = needs_pass(objective)
     useful = model_flops(model.config, state.params, tokens, length, 3 + gathers, held)
     compared, other = reference_shape(config, model.config), None
@@ -133,6 +137,7 @@ def _train(config: Config, model: LanguageModel, mesh: Mesh) -> Program:
     state = changing(model, state)
     parts = {"parameters": state.params, "optimizer state": state.opt_state, "reference": other, "batch": batch}
     parts |= {} if state.reference is None else {"reference": state.reference}
+    parts |= {} if state.memory is None else {"memory of examples": state.memory}
     arguments: tuple[Any, ...] = (state, batch, key, other)
     if held:
         parts["frozen base"], arguments = held, (*arguments, held)
@@ -193,7 +198,7 @@ def model_shape(config: Config) -> DecoderConfig:
     if config.init_from is not None:
         own = {
             name: getattr(config.model, name)
-            for name in ("remat", "dtype", "attention", "adapter", "value_head", "lm_infinite")
+            for name in ("remat", "dtype", "attention", "adapter", "value_head", "lm_infinite", "neftune_alpha")
         }
         return dataclasses.replace(shape_of(config.init_from), **own)
     if config.data.tokenizer is None:

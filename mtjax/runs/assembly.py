@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from mtjax.config import Config, flatten
+from mtjax.config import Config, flatten, objective_of
 from mtjax.data.ahead import read_ahead
 from mtjax.data.arrays import Index
 from mtjax.data.batches import Batches, make_batches
@@ -29,16 +29,16 @@ from mtjax.model import huggingface
 from mtjax.model.fingerprint import fingerprint_of
 from mtjax.model.language_model import make_language_model
 from mtjax.model.value_head import VALUE
-from mtjax.objectives import with_regularizers
 from mtjax.optim import make_optimizer
 from mtjax.optim.averages import averages
-from mtjax.runs.adapters import BASE, fitted, kept_base
+from mtjax.runs.adapters import BASE, fitted, kept_base, with_bank
 from mtjax.runs.folder import prepare_folder
 from mtjax.runs.loading import decoding_of, fitted_to, load_any, origin_of
 from mtjax.runs.mesh_checks import check_mesh
 from mtjax.runs.same_run import made_of
 from mtjax.training.checkpoint import abstract_state, folders_of
 from mtjax.training.live_filter import make_chooser
+from mtjax.training.memory import new_memory
 from mtjax.training.monitors import HeldOutCoverage, HeldOutLoss
 from mtjax.training.reference import (
     Reference,
@@ -124,8 +124,11 @@ def assemble(config: Config, start: Params | None = None) -> Run:
             config.data, tokenizer, batch_size=config.batch_size, seed=config.seed, rows=rows, also=reference.also
         )
     )
+    objective = objective_of(config)
+    if (memory := new_memory(objective, len(batches.ids), mesh)) is not None:
+        state = state._replace(memory=memory)
     update = make_train_step(
-        model, with_regularizers(config.objective, config.regularizers), optimizer,
+        model, objective, optimizer,
         micro_batches=config.micro_batches, mesh=mesh, reference=reference.policy, refresh=reference.refresh,
         chunk=config.chunk,
     )  # fmt: skip
@@ -168,11 +171,17 @@ def make_model(config: Config, mesh: Any) -> tuple[LanguageModel, Params | None,
             config.init_from, tokenizer=config.data.tokenizer, mesh=mesh, dtype=config.model.dtype, merge=False,
             storage="float32" if adapter is None else adapter.base_dtype,
         )  # fmt: skip
-        # What a checkpoint does not say, the run does: what the backward pass computes again, kernel and adapter.
-        own = ("remat", "attention", "adapter", "value_head", "lm_infinite")
+        # What a checkpoint does not say, the run does: what the backward pass computes again, kernel, adapter, noise.
+        own = ("remat", "attention", "adapter", "value_head", "lm_infinite", "neftune_alpha")
         said = {name: getattr(config.model, name) for name in own}
         model = make_language_model(dataclasses.replace(loaded.model.config, **said))
-        return model, fitted(model, loaded.model, loaded.params), loaded.tokenizer
+        params = fitted(model, loaded.model, loaded.params)
+        if getattr(adapter, "bank", ()) and "adapter" not in params:
+            with_adapter = lambda name: load_any(name, mesh=mesh, merge=False, storage=adapter.base_dtype)[:2]
+            params = with_bank(model, params, jax.random.key(config.seed), with_adapter)
+        return model, params, loaded.tokenizer
+    if getattr(config.model.adapter, "bank", ()):
+        raise InputError("model.adapter.bank: its LoRA belong to a base model; name it with --init_from")
     if config.data.tokenizer is None:
         raise InputError("data.tokenizer is not set and no init_from to take it from; e.g. --data.tokenizer=bytes")
     tokenizer = load_tokenizer(config.data.tokenizer)

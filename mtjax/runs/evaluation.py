@@ -41,6 +41,7 @@ class Outcome(NamedTuple):
     numbers: dict[str, dict[str, Interval]]  # the metrics of each prompt, with intervals
     shared: dict[str, dict[str, Interval]]  # the numbers of each metric that is computed once for all prompts
     notes: list[str]  # what a reader must know besides
+    scores: Likelihood | None = None  # nats of each of the problems' own solutions, where a metric needed them
 
     @property
     def gap(self) -> Interval | None:
@@ -103,7 +104,7 @@ def evaluate(loaded: Loaded, config: EvaluateConfig, mesh: Any = None) -> Outcom
                 f"{unknown:.1%} of the samples ({name} prompt) could not be decided; they count as not right, so "
                 f"pass@1 lies between {right:.3f} and {right + unknown:.3f}"
             )
-    return Outcome(evaluations, numbers, shared, notes)
+    return Outcome(evaluations, numbers, shared, notes, scores)
 
 
 def _scores(
@@ -116,7 +117,7 @@ def _scores(
     data = unlimited(dataclasses.replace(config.data, source=InMemory(tuple(problems)), cache_dir=None))
     split = ways(mesh, "batch")
     batches = make_batches(data, loaded.tokenizer, batch_size=-(-BATCH // split) * split, seed=0, repeat=False)
-    score = make_scorer(lambda params: make_policy(loaded.model, params))
+    score = make_scorer(lambda params: make_policy(loaded.model, params, targets_only=True))
     steps = (place_batch(batches.batch_at(n), mesh) for n in track(range(batches.steps_per_epoch), "scoring"))
     found = held_out_loss(score, loaded.params, steps)
     lost = {name: number for name, number in batches.report.counts._asdict().items() if number and name != "unknown"}

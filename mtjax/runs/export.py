@@ -16,7 +16,7 @@ from mtjax.io.files import atomic_folder, write_text
 from mtjax.model import catalog, huggingface, peft
 from mtjax.model.export import Origin, Type
 from mtjax.model.fingerprint import fingerprint_of
-from mtjax.model.language_model import without_adapter
+from mtjax.model.language_model import can_merge, without_adapter
 from mtjax.model.value_head import save_value_head
 from mtjax.objectives import OBJECTIVES
 from mtjax.runs.adapters import BASE
@@ -49,6 +49,8 @@ def export_adapter(folder: str, loaded: Loaded, base: str, card: str) -> None:
     Raises InputError for a model without an adapter, or a folder that holds something else.
     """
     place = pathlib.Path(folder)
+    if not can_merge(loaded.model):
+        raise InputError("--what=adapter: PEFT has no files for this kind of adapter; use the run folder itself")
     if loaded.model.config.adapter is None:
         raise InputError("--what=adapter: this model has no adapter; leave the option out to export the model")
     if place.exists() and (not place.is_dir() or (any(place.iterdir()) and not (place / peft.CONFIG).is_file())):

@@ -19,12 +19,13 @@ from mtjax.model import catalog
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.export import Origin
 from mtjax.model.fingerprint import fingerprint_of
-from mtjax.model.language_model import make_language_model, without_adapter
+from mtjax.model.language_model import can_merge, make_language_model, without_adapter
 from mtjax.optim import make_optimizer
 from mtjax.runs.adapters import BASE, check_base, fitted, kept_base
 from mtjax.runs.same_run import check_tokenizer
 from mtjax.sampling.decoding import Decoding
-from mtjax.training.checkpoint import Unreadable, folders_of, read_state, saved_steps
+from mtjax.training.checkpoint import Unreadable, folders_of, read_state, saved_shapes, saved_steps
+from mtjax.training.memory import SEEN, placement
 from mtjax.training.reference import refresh_of, with_moving_reference
 from mtjax.training.state import TrainState, changing, completed, init_state, params_to_use, state_shardings
 from mtjax.types import LanguageModel, Params, short_repr
@@ -106,7 +107,7 @@ def _load(
         its_tokenizer, end_ids = _with_end_ids(tokenizer, catalog.tokenizer_of(name), catalog.end_ids(name))
         shape, its_tokenizer = fitted_to(model.config, its_tokenizer)
         loaded = Loaded(make_language_model(shape), params, its_tokenizer, end_ids)
-    if merge:
+    if merge and can_merge(loaded.model):
         model, params = without_adapter(loaded.model, loaded.params)
         loaded = loaded._replace(model=model, params=params)
     rows = loaded.model.config.vocab_size
@@ -240,6 +241,12 @@ def _read_run(
         asked = "" if step is None else f"; got step={step}"
         raise InputError(f"run folder {folder} has checkpoints of steps {steps}{asked}; expected at least one")
     taken = step if isinstance(step, int) else steps[-1]
+    # The memory of examples is read too and dropped; its size is that of the data.
+    if (memory := placement(settings.objective_of(config), mesh)) is not None:
+        size = saved_shapes(checkpoints)[f"memory/{SEEN}"]
+        like = like._replace(
+            memory={name: jax.ShapeDtypeStruct(size, "float32", sharding=at or one) for name, at in memory.items()}
+        )
     if tokenizer is not None:
         check_tokenizer(checkpoints, taken, tokenizer)
     try:

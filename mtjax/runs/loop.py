@@ -37,6 +37,7 @@ from mtjax.training import step as stepping
 from mtjax.training.alarms import Alarms, read_log
 from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of, read_about, saved_steps
 from mtjax.training.early_stopping import BestSoFar, measured
+from mtjax.training.memory import write_memory
 from mtjax.training.metrics_log import MetricsLog, Progress, StepFlops, Work, cut_back, peak_flops
 from mtjax.training.monitors import HeldOutCoverage, HeldOutLoss
 from mtjax.training.reference import reference_params
@@ -217,6 +218,8 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
                 closing.callback(log.close)
                 closing.callback(shown.close)
                 closing.callback(batches.close)
+    if state.memory is not None:
+        write_memory(folder / "examples.jsonl", state.memory, batches.ids)
     if so_far.ended:
         print(f"early    stop at step {int(state.step)}: {so_far.ended}")
     finished = bool(so_far.ended) or int(state.step) >= config.steps

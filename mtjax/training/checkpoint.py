@@ -173,6 +173,14 @@ def _shapes(tree: Any) -> dict[str, list[int]]:
     return {name: list(leaf.shape) for name, leaf in zip(leaf_names(tree), jax.tree.leaves(tree), strict=True)}
 
 
+def saved_shapes(folder: epath.Path) -> dict[str, list[int]]:
+    """Shape of each leaf of a folder's checkpoints by its path; InputError where the file with them is lost."""
+    try:
+        return dict(json.loads((folder / SHAPES).read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{folder / SHAPES} cannot be read ({error!r:.80}); bring it back") from error
+
+
 def _metadata(folder: epath.Path, step: int) -> dict[str, Any]:
     """What `Checkpoints.save` kept in a checkpoint; empty for one of an earlier version. Unreadable if damaged."""
     file = folder / str(step) / METADATA

@@ -125,7 +125,7 @@ class Progress:
         self.advance(0, "compiling")
 
     def update(self, step: int, loss: float | None, work: Work) -> dict[str, float]:
-        """Show a finished step; returns the `time/` metrics of the run so far."""
+        """Show a finished step; returns the `time/` metrics of the run so far, none at the one that compiled."""
         now = time.perf_counter()
         if self.compiling:  # the first step compiles: the clock starts after it
             self.began, self.start, self.compiling = now, step, False
@@ -150,7 +150,7 @@ class Progress:
             say(self.text + (f"  {_clock(left)} left" if step > self.start else ""))
             self.said = now
         self.last, self.step = now, step
-        return found
+        return found if step > self.start else {}
 
     def close(self) -> None:
         """Leave the terminal as it was."""

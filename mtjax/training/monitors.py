@@ -155,7 +155,7 @@ def _loss_program(model: LanguageModel, objective: Any, reference: Any, chunk: i
     """`(params, batch, reference_params) -> means by name` of a held-out batch, compiled."""
 
     def loss(params: Params, batch: Any, other: Any) -> Any:
-        policy = make_policy(model, params, chunk=chunk)
+        policy = make_policy(model, params, chunk=chunk, targets_only=True)
         against = None if reference is None else reference(other)
         gather = getattr(objective, "statistics", None)
         known = {} if gather is None else {"statistics": gather(policy, batch, reference=against)}

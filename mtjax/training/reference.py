@@ -135,7 +135,7 @@ class CachedReference:
 @shared()
 def frozen_reference(model: LanguageModel, chunk: int = 128) -> Callable[[Params], Policy]:
     """Makes a policy of frozen parameters, for `make_train_step(reference=...)`."""
-    return lambda params: make_policy(model, jax.lax.stop_gradient(params), chunk=chunk)
+    return lambda params: make_policy(model, jax.lax.stop_gradient(params), chunk=chunk, targets_only=True)
 
 
 def cached_reference(_: Any) -> Policy:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Int, PRNGKeyArray
 from mtjax.distributed import sharding
 from mtjax.optim.averages import averaged
 from mtjax.sharing import shared
+from mtjax.training.memory import Memory
 from mtjax.training.reference import compared_part
 from mtjax.types import LanguageModel, Params, short_repr
 
@@ -23,6 +24,7 @@ class TrainState(NamedTuple):
     params: Params | Any  # master parameters, float32; with an adapter, those of the base too, which stay as they are
     opt_state: Any  # the optimizer's state of what is trained, float32, split over the mesh like the parameters
     reference: Params | Any = None  # trained parameters of a reference that moves, placed like those; None without one
+    memory: Memory | Any = None  # what is remembered of each example; None without an objective that does
 
 
 def state_shardings(

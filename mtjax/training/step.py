@@ -14,7 +14,9 @@ from jaxtyping import Array, PRNGKeyArray
 from mtjax.distributed.placement import place_rows, row_shards
 from mtjax.errors import InputError
 from mtjax.model.policy import make_policy
+from mtjax.optim.parameters import with_rest
 from mtjax.sharing import shared
+from mtjax.training.memory import gathered, recalled, renewed, size_of
 from mtjax.training.reference import Refresh
 from mtjax.training.state import TrainState, changing, completed, state_shardings
 from mtjax.training.workers import check_workers, worker_gradients
@@ -77,8 +79,8 @@ def make_step_program(
     """The jitted step of one objective, for batches that are where they belong; also for lowering with shapes alone.
 
     Formula: `gradient = sum_m grad(total_m) / sum_m count_m` over micro-batches m, so any split of a batch gives the
-    same update. A count of 0 gives gradient 0 and the metric `empty` 1. An objective with `statistics` gets them as
-    sums over the entire batch, made before its loss and without gradient; one with `pool` gets what it resolved.
+    same update. A count of 0 gives gradient 0 and the metric `empty` 1. What an objective may ask for beside is in
+    `mtjax.types.Objective`.
 
     Args:
         micro_batches: splits of the batch that run one after another, to save memory; divides the rows.
@@ -114,7 +116,7 @@ def make_step_program(
         whole = {**held, **params} if held else params
         if key is not None and model.with_noise is not None:
             whole = model.with_noise(whole, jax.random.fold_in(key, 1))
-        return make_policy(model, whole, chunk=chunk)
+        return make_policy(model, whole, chunk=chunk, targets_only=True)
 
     def statistics_of(params: Params, batch: Batch, other: Any, held: Params) -> Any:
         return gather(policy_of(jax.lax.stop_gradient(params), held), batch, reference=reference_of(other))
@@ -128,7 +130,7 @@ def make_step_program(
         return jax.lax.stop_gradient(objective.resolve(found, key))  # type: ignore[attr-defined]
 
     def gradient_of(
-        params: Params, batch: Batch, key: PRNGKeyArray, other: Any, held: Params, extra: Any, so_far: Any
+        params: Params, batch: Batch, key: PRNGKeyArray, other: Any, held: Params, extra: Any, size: Any, so_far: Any
     ) -> Any:
         def total_loss(params: Params) -> tuple[Array, Any]:
             against, policy, sums = reference_of(jax.lax.stop_gradient(other)), policy_of(params, held, key), so_far
@@ -138,6 +140,7 @@ def make_step_program(
                 sums = own if so_far is None else add_means(so_far, own)
                 given["buffered"] = sums
             loss, metrics = objective(policy, batch, reference=against, key=key, **given)
+            metrics = gathered(metrics, batch, size)
             return loss.total, ((loss, metrics), sums)
 
         (_, (means, sums)), gradient = jax.value_and_grad(total_loss, has_aux=True)(params)
@@ -160,16 +163,18 @@ def make_step_program(
         held = held or {}
         other = other if refresh is None else state.reference
         other = {**held, **(other or {})} if held else other
-        extra, made = {}, lambda part, _: (statistics_of(state.params, part, other, held), None)
+        batch = batch if state.memory is None else recalled(state.memory, batch)
+        extra, made = dict[str, Any](), lambda part, _: (statistics_of(state.params, part, other, held), None)
         if gather is not None:
             extra = {"statistics": over_micro_batches(made, strided(batch, micro_batches))}
+        extra |= {"step": state.step} if getattr(objective, "by_step", False) else {}
 
         def of_rows(batch: Batch, key: PRNGKeyArray, params: Params, other: Any, held: Params, extra: Any) -> Any:
             parts, keys = strided(batch, micro_batches), jax.random.split(key, micro_batches)
             pooled = None if pool is None else {"pooled": pooled_of(params, parts, other, held, key)}
 
             def one(part: Batch, key: PRNGKeyArray, own: Any, so_far: Any) -> Any:
-                return gradient_of(params, part, key, other, held, extra | (own or {}), so_far)
+                return gradient_of(params, part, key, other, held, extra | (own or {}), size_of(state.memory), so_far)
 
             return over_micro_batches(one, parts, keys, pooled)
 
@@ -181,11 +186,13 @@ def make_step_program(
         live = loss.count != 0  # true of NaN too, which must come to light
         count = jnp.where(live, loss.count, 1) / max(workers, 1)
         gradient = jax.tree.map(lambda g: jnp.where(live, g / count, 0), gradient)
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        mean = lambda params: jax.tree.map(lambda g: g / count, of_rows(batch, key, params, *whole[1:])[0])
+        own = optax.with_extra_args_support(optimizer)
+        more = {"gradient_of": with_rest(mean, state.params)}  # for optimizers that look around, such as sophia
+        updates, opt_state = own.update(gradient, state.opt_state, state.params, **more)
         params, compared = optax.apply_updates(state.params, updates), state.reference
-        if refresh is not None:
-            compared = refresh.after(state.step + 1, compared, params)
-        new = TrainState(state.step + 1, params, opt_state, compared)
+        compared = compared if refresh is None else refresh.after(state.step + 1, compared, params)
+        new = TrainState(state.step + 1, params, opt_state, compared, renewed(state.memory, metrics))
         log = {name: mean.or_nan for name, mean in metrics.items() if isinstance(mean, Mean)}
         log |= {"loss": loss.value, "target_tokens": loss.count}
         if workers:

@@ -19,7 +19,7 @@ from mtjax.objectives.npo import Npo
 from mtjax.objectives.policy_gradient import PolicyGradient
 from mtjax.objectives.rise import Rise
 from mtjax.objectives.topr import Topr
-from mtjax.types import Batch, Mean, add_means
+from mtjax.types import Batch, Mean, Remember, add_means
 from tests.objectives.fakes import BigramPolicy, Forbidding, batch_for, random_table, rows_of
 
 # Each objective by name with the settings it starts with; after them settings that take another way through the code.
@@ -85,7 +85,8 @@ def loss_of(objective, table, batch, reference_table=None, whole=None, forbids=F
         ids, every = (x.extras["segment_id"].reshape(x.tokens.shape[0], -1) for x in (batch, entire))
         rows = jnp.argmax(jnp.all(ids[:, None] == every[None], axis=-1), axis=-1)
         known["pooled"] = jax.tree.map(lambda x: x[rows], pooled)
-    return objective(policy, batch, reference=reference, key=KEY, **known)
+    loss, metrics = objective(policy, batch, reference=reference, key=KEY, **known)
+    return loss, {name: mean for name, mean in metrics.items() if not isinstance(mean, Remember)}
 
 
 class Run(NamedTuple):

@@ -12,7 +12,8 @@ from mtjax.objectives.asymre import Asymre
 from mtjax.objectives.nft import Nft, nft_loss
 from mtjax.objectives.nll import Nll
 from mtjax.objectives.psft import Psft, psft_loss
-from mtjax.objectives.signed import reduced
+from mtjax.objectives.reductions import reduced
+from mtjax.objectives.signed import kept_texts
 from mtjax.objectives.topr import Topr
 from mtjax.objectives.w_reinforce import WReinforce, clipped_surrogate, nsr, psr
 from tests.objectives.fakes import batch_of, outcome
@@ -111,13 +112,13 @@ def test_reductions_on_ragged_texts():
     """Losses 1, 2 (weights 1, 2) and 6: weights of 3 and 1 in two texts, and none in a third."""
     batch, policy = batch_of([1.0, 2.0], [6.0], [9.0])
     weights = batch.weights.at[0, 2].set(2.0).at[2].set(0.0)
-    batch, kept = batch._replace(weights=weights), jnp.ones((4, 1))
-    mean = lambda how: np.asarray(reduced(policy.logprob, batch, kept, how, 10))
+    batch = batch._replace(weights=weights)
+    mean = lambda how: np.asarray(reduced(policy.logprob, batch, how, 10))
     np.testing.assert_allclose(mean("token_mean"), [1 + 4 + 6, 4])
     np.testing.assert_allclose(mean("sequence_mean"), [5 / 3 + 6, 2], rtol=1e-6)
     np.testing.assert_allclose(mean("sequence_sum"), [11, 2])
     np.testing.assert_allclose(mean("constant"), [11, 20])
-    left_out = reduced(policy.logprob, batch, kept.at[0].set(0), "sequence_sum")
+    left_out = reduced(policy.logprob, kept_texts(batch, jnp.ones((4, 1)).at[0].set(0)), "sequence_sum")
     np.testing.assert_allclose(left_out, [6, 1])
 
 

@@ -99,7 +99,7 @@ def test_progress_by_hand(capsys, monkeypatch):
     clock = iter([0.0, 10.0, 12.0, 14.0])  # made; the first step, which compiled; two steps of two seconds
     monkeypatch.setattr("mtjax.training.metrics_log.time.perf_counter", lambda: next(clock))
     progress = Progress(total=63, start=0, peak=1e4)
-    progress.update(1, 2.0, Work(100, 5000))
+    assert progress.update(1, 2.0, Work(100, 5000)) == {}  # a speed of 0 would be no speed
     progress.update(2, 2.0, Work(100, 5000, waited=0.5))
     # 200 tokens in 4 seconds: 50 a second, times 50 FLOPs over 1e4 is a quarter; 60 steps of 2 seconds are left.
     found = progress.update(3, 1.5, Work(100, 5000, waited=0.1))

@@ -92,3 +92,49 @@ class Stepwise(Format):
             if one.labels and not problem.messages
         ]
         return numbered(problem, records)
+
+
+@FORMATS.register("step_values")
+class StepValues(Format):
+    """Steps with a value each, from -1 to 1 (AlphaMath's tree search): the last one, 1 or -1, says what is right."""
+
+    needs: ClassVar = {"question": TEXT, "response": LIST}
+    strict: ClassVar = True
+    example: ClassVar = {
+        "question": "1 + 2 * 3?",
+        "response": [{"step": "2 * 3 = 6.", "Q": 0.5}, {"step": "7", "Q": 1}],
+    }
+
+    def fits(self, record: Mapping[str, Any]) -> bool:
+        return super().fits(record) and all(
+            isinstance(one, Mapping) and {"step", "Q"} <= {*one} for one in record["response"]
+        )
+
+    def read(self, record: dict[str, Any], where: str, id: str) -> Problem:
+        steps, values = [], []
+        for number, one in enumerate(field_of(record, "response", LIST, where)):
+            step: Any = one.get("step") if isinstance(one, Mapping) else None
+            value: Any = one.get("Q") if isinstance(one, Mapping) else None
+            real = isinstance(value, int | float) and not isinstance(value, bool)
+            if not isinstance(step, str) or not real or not -1 <= value <= 1:
+                raise InputError(
+                    f"{where}: response[{number}] is {one!r:.80}; expected a text as 'step' and as 'Q' a number "
+                    "from -1 to 1"
+                )
+            steps.append(step)
+            values.append(float(value))
+        if not steps or abs(values[-1]) != 1:
+            raise InputError(
+                f"{where}: the last 'Q' is {values[-1:]}; expected 1 for a right solution or -1 for a wrong one"
+            )
+        text = "\n".join(steps)
+        problem = make(
+            record, where, id, question=record["question"], **{"right" if values[-1] > 0 else "wrong": [text]}
+        )
+        known = Candidate(text, steps=tuple(steps), values=tuple(values))
+        return dataclasses.replace(problem, candidates=(known,))
+
+    def write(self, problem: Problem, number: int) -> list[dict[str, Any]]:
+        pairs = [list(zip(one.steps, one.values, strict=True)) for one in problem.candidates if one.values]
+        made = [[{"step": step, "Q": value} for step, value in each] for each in pairs]
+        return numbered(problem, [{"question": problem.question, "response": each} for each in made])

@@ -19,6 +19,8 @@ MEANING |= {"label", "labels", "kto_tag", "rewards", "answer", "tools", "text"}
 FOREIGN_KEYS = {
     **dict.fromkeys(("instruction", "query", "problem", "input_text", "user"), "prompt"),
     **dict.fromkeys(("output", "response", "canonical_solution", "solution", "assistant"), "completion"),
+    **dict.fromkeys(("rationale", "explanation", "generation", "cot"), "completion"),
+    "solutions": "right",
     "system_prompt": "system",
     **dict.fromkeys(("task_id", "idx", "uid", "uuid"), "id"),
 }
@@ -74,7 +76,7 @@ def _unknown(record: Mapping[str, Any], where: str) -> InputError:
             return InputError(f"{where}: keys {sorted(record)} are those of the format '{name}', but not its values")
     names = {"question": "prompt", **FOREIGN_KEYS} if "prompt" not in record else FOREIGN_KEYS
     ours = {names.get(key, key): key for key in record if key in own or key in names}
-    if {"prompt", "completion"} <= ours.keys():
+    if {"prompt", "completion"} <= ours.keys() or {"prompt", "right"} <= ours.keys():
         columns = " ".join(theirs if theirs == key else f"{theirs}={key}" for key, theirs in ours.items())
         unknown = next((key for key in record if key not in own), "question")
         return UnknownKeys(f"{where}: unknown key {unknown!r}; say which keys to read: --data.source.columns {columns}")

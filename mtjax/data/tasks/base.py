@@ -82,6 +82,8 @@ class Rendered(NamedTuple):
     altered: bool = False  # whether a template changed or left out a text, such as one that trims white space
     starts: tuple[int, ...] = ()  # where decoding also starts, before `prompt_end`: the earlier turns of a conversation
     remarks: Mapping[str, str] = MappingProxyType({})  # what else to report, by kind, with its place
+    values: tuple[float | None, ...] | None = None
+    """Of each step, what a value head is to say at its last token (-1 to 1), or None; needs `steps`."""
     sampled: Sampled | None = None  # of an answer that was drawn: its tokens, and numbers of each
 
 
