@@ -20,7 +20,7 @@ from mtjax.data.tasks.pair import PairTask
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.distributed.sharding import MeshSpec, make_mesh
 from mtjax.errors import ExitCode, InputError
-from mtjax.inspection import self_check
+from mtjax.inspection import score_checks, self_check
 from mtjax.inspection.batch_view import BatchScores, score_batch, unpack_batch
 from mtjax.model.decoder import DecoderConfig
 from mtjax.objectives.dco import Dco
@@ -265,11 +265,14 @@ def test_how_far_apart_policy_and_reference_may_be(gap, precise, fine):
     policy = TokenScores(*(np.full(shape, -1.0, np.float32) for _ in range(3)))
     reference = np.full(shape, -1.0 - gap, np.float32)
     scores = BatchScores(policy, reference, {"own": Mean(np.float32(1), np.float32(1))}, {})
-    passes = lambda scores: self_check.check_reference(scores, parts, ReferenceConfig(), precise)
+    passes = lambda scores: score_checks.check_reference(scores, parts, ReferenceConfig(), precise)
     passes(scores) if fine else refused(lambda: passes(scores), "should agree")
-    # One token that is far off shows in the largest difference, and hardly in the mean.
+    # One target that is far off shows in the largest difference, and hardly in the mean; other tokens are not looked at.
+    target = parts[0].of(np.arange(np.prod(shape)).reshape(shape))[parts[0].targets][0]
     reference = np.full(shape, -1.0, np.float32)
-    reference[0, 3] += 0.1
+    reference[0, 3] += 0.1  # a token of the prompt
+    passes(scores._replace(reference=reference))
+    reference.flat[target] += 0.03 * sum(int(part.targets.sum()) for part in parts) / 2
     one = scores._replace(reference=reference)
     refused(lambda: passes(one), "should agree") if precise else passes(one)
 
