@@ -21,7 +21,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # as many steps a second for the demo's model on two cores. Elsewhere than on Linux it does nothing.
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
-.PHONY: help setup demo example-data compare-tiny test test-slow contracts planner test-plan plans test-312 lint format
+.PHONY: help setup demo example-data compare-tiny test test-slow contracts plan-setup test-plan plans test-312 lint format
 .PHONY: clean
 
 help:
@@ -31,8 +31,8 @@ help:
 	@echo "make test-slow     the full products and long runs as well"
 	@echo "make contracts     the contract tests; with CONFIG=my.py also for the classes that this config registers"
 	@echo "make example-data  GSM8K for the configs of real models, in data/gsm8k; a generated stand-in without a network"
-	@echo "make planner       compilers for TPUs and GPUs that are not here (900 MB), in an environment of their own"
-	@echo "make test-plan     plans of large runs for those; does make planner first"
+	@echo "make plan-setup    compilers for TPUs and GPUs that are not here (900 MB), in an environment of their own"
+	@echo "make test-plan     plans of large runs for those; does make plan-setup first"
 	@echo "make plans         the reports in docs/plans, made again"
 	@echo "make test-312      a smoke subset on Python 3.12 with the newest jax"
 	@echo "make lint | format | setup | clean"
@@ -68,15 +68,15 @@ contracts: setup
 	$(if $(CONFIG),MTJAX_CONFIG=$(CONFIG)) $(BIN)/python -m pytest -q tests/objectives/test_contract.py tests/data/test_contracts.py tests/optim
 
 # JAX loads what it finds in its environment, and prints the compilers' errors in every command: so they have their own.
-planner:
+plan-setup:
 	$(PYTHON) -m venv .venv-plan
-	.venv-plan/bin/python -m pip install -q -c $(CONSTRAINTS) '.[tpu,plan-gpu]'
+	.venv-plan/bin/python -m pip install -q -c $(CONSTRAINTS) '.[plan]'
 
 # One at a time: each plan compiles on all cores. XLA_FLAGS of tests stay out of the planning process by itself.
-test-plan: setup planner
+test-plan: setup plan-setup
 	$(BIN)/python -m pytest -m 'plan and not slow' tests/planning
 
-# The reports beside the docs, made again; needs what `make planner` installs. Lint that docs/plan.md explains may stay.
+# The reports beside the docs, made again; needs what `make plan-setup` installs. Lint that docs/plan.md explains may stay.
 plan = $(RUN) -m mtjax.plan configs/$(2).py --lint_limit=9 $(3) --markdown docs/plans/$(1).md
 plans: setup
 	$(call plan,llama31_8b_nll_v5p_64,llama31_8b_nll,--topology=v5p-64)

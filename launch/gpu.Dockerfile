@@ -5,9 +5,9 @@
 #           docker run --gpus=all --network=host -v "$PWD/runs:/mtjax/runs" mtjax python -m mtjax.train configs/tiny.py
 # Expect:   devices  8 x NVIDIA H100 80GB HBM3, mesh {...}
 FROM python:3.11-slim
-ARG EXTRA=cuda
+ARG EXTRA=cuda12
 WORKDIR /mtjax
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY mtjax mtjax
 COPY configs configs
 COPY launch launch

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A Slurm job with one process per node, which uses all GPUs of the node.
 #
-# Needs:    a cluster with Slurm; mtjax installed (`pip install '.[cuda]'`) in an environment that every node can access
+# Needs:    a cluster with Slurm; mtjax installed (`pip install '.[cuda12]'`) in an environment that every node can access
 #           and that is active when you submit the job; a run_dir on a file system that all nodes share.
 # Command:  sbatch --nodes=4 --gpus-per-node=8 launch/slurm.sh CONFIG --run_dir=/shared/run ...
 #           Run it in the root folder of the repository. DRY_RUN=1 launch/slurm.sh CONFIG prints the command instead.

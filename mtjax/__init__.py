@@ -8,6 +8,12 @@ import sys
 
 __version__ = "0.1.0"
 
+_HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage/enabled"  # Linux writes here who gets huge pages
+
+REPOSITORY = ""
+"""Address of the project on the web, such as "https://github.com/owner/mtjax": a fork sets it here. The project URLs of
+the package are made from it; MTJAX_REPOSITORY overrides it in a build and in the notebooks."""
+
 
 def _on_exception(kind: type[BaseException], error: BaseException, trace: object) -> None:
     """One line for Ctrl-C while a command is imported, as `errors.entry_point` gives once it runs."""
@@ -29,8 +35,25 @@ def _on_sigterm(*_: object) -> None:
     os._exit(143)  # ExitCode.TERMINATED
 
 
-# `python -m mtjax.X` imports this package before it knows the command's file; other programs keep their hook.
-if sys.argv[:1] == ["-m"] and any(word.removeprefix("-m").startswith("mtjax.") for word in sys.orig_argv):
+def _with_huge_pages() -> None:
+    """Start this process again with huge pages for the C library's memory, where Linux gives them on demand only.
+
+    XLA maps the scratch memory of a step anew each time; with small pages, a third of a small model's step is spent on
+    page faults. The setting is read when a process starts, so it cannot be made later. Nothing happens where
+    `GLIBC_TUNABLES` has the setting already, whatever its value.
+    """
+    wanted, given = "glibc.malloc.hugetlb", os.environ.get("GLIBC_TUNABLES", "")
+    if wanted in given or not sys.executable or not os.path.exists(_HUGE_PAGES):
+        return
+    with open(_HUGE_PAGES) as file:
+        if "[madvise]" not in file.read():
+            return
+    tunables = f"{given}:{wanted}=1" if given else f"{wanted}=1"
+    os.execve(sys.executable, sys.orig_argv, {**os.environ, "GLIBC_TUNABLES": tunables})
+
+
+def _as_command() -> None:
+    """One line for what stops a process while its command is imported."""
     sys.excepthook = _on_exception
     import signal
 
@@ -38,3 +61,22 @@ if sys.argv[:1] == ["-m"] and any(word.removeprefix("-m").startswith("mtjax.") f
         signal.signal(signal.SIGTERM, _on_sigterm)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _on_ctrl_c)  # until the command runs (`errors.entry_point`)
+
+
+def _is_command() -> bool:
+    """Whether this process runs `python -m mtjax`, `python -m mtjax.X` or the console script `mtjax`."""
+    if sys.argv[:1] == ["-m"]:  # so while the package of the module that is to be run is imported
+        name = next((after or word[2:] for word, after in _words_with_next() if word.startswith("-m")), "")
+        return name.partition(".")[0] == "mtjax"
+    return os.path.basename(sys.argv[0]) == "mtjax"
+
+
+def _words_with_next() -> list[tuple[str, str]]:
+    """The words of the command line, each with the next one where it is `-m` alone."""
+    words = sys.orig_argv[1:]
+    return [(word, after if word == "-m" else "") for word, after in zip(words, [*words[1:], ""], strict=True)]
+
+
+if _is_command():  # other programs that import this package keep their hooks and their memory
+    _with_huge_pages()
+    _as_command()

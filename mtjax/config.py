@@ -9,7 +9,6 @@ from annotated_types import Ge, Le
 
 from mtjax.data.batches import DataConfig
 from mtjax.data.sources import AnySource
-from mtjax.data.sources.memory import InConfigOnly
 from mtjax.distributed.sharding import MeshSpec
 from mtjax.errors import InputError
 from mtjax.io.command_line import parse
@@ -17,13 +16,16 @@ from mtjax.io.config_file import SNAPSHOT, as_kept, is_snapshot, module_at, read
 from mtjax.io.hashing import check_seed
 from mtjax.io.plain_snapshot import has_snapshot, read_snapshot, write_snapshot
 from mtjax.model.decoder import DecoderConfig
-from mtjax.objectives import OBJECTIVES
+from mtjax.objectives import OBJECTIVES, with_regularizers
 from mtjax.objectives.mistake_tuning import MistakeTuning
+from mtjax.objectives.regularizers.base import Regularizers
+from mtjax.objectives.tracked import with_tracking
 from mtjax.optim import OptimConfig
 from mtjax.training.early_stopping import EarlyStopping
 from mtjax.training.live_filter import LiveFilter
 from mtjax.training.monitors import CoverageConfig
 from mtjax.training.reference import ReferenceConfig
+from mtjax.training.trackers import AnyTracker
 from mtjax.validation import CHECKPOINT_STORES, Address, PositiveInt, check_types
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "flatten",
     "load",
     "module_at",
+    "objective_of",
     "parse",
     "read_file",
     "read_module",
@@ -87,8 +90,12 @@ class Config:
     """A new model of this shape; `vocab_size` is taken from the tokenizer. Unused with `init_from`."""
     data: DataConfig  # Training data.
     objective: AnyObjective = MistakeTuning()  # Loss to minimise.
-    regularizers: InConfigOnly = ()
-    """Losses to add to the objective's, such as `(ZLoss(weight=1e-4),)`; `python -m mtjax.list regularizer`."""
+    regularizers: Regularizers = ()
+    """Losses to add to the objective's, each a mean per target token in nats (per token for a router) times its weight:
+    `(ZLoss(weight=1e-4),)`, or on the command line z_loss=1e-4; `python -m mtjax.list regularizer` names all."""
+    track_examples: bool = False
+    """Keep of every example its mean probability over the epochs, the spread, and how often it was forgotten: metrics
+    `examples/...`, and `examples.jsonl` in the run folder at the end."""
     reference: ReferenceConfig = ReferenceConfig()  # Reference model, for objectives that need one.
     optim: OptimConfig = OptimConfig()  # Optimizer and learning-rate schedule.
     mesh: MeshSpec = MeshSpec()  # Device mesh.
@@ -120,6 +127,7 @@ class Config:
     """Type of the exported weights; None is the type that they had in `init_from`, or float32 without one."""
     log_every: PositiveInt = 1  # Steps between two lines of metrics.jsonl.
     tensorboard: bool = True  # Write TensorBoard files too.
+    tracker: AnyTracker = None  # Where else the metrics go, such as tracker:wandb, tracker:mlflow or tracker:trackio.
     chunk: PositiveInt = 128  # Positions whose logits exist at a time on a device.
 
     def __post_init__(self) -> None:
@@ -135,14 +143,21 @@ class Config:
         name = OBJECTIVES.name_of(self.objective) or "of your own"
         if task == "any" and self.data.task.sides > 1 and not getattr(self.objective, "by_polarity", False):
             raise InputError(
-                f"objective '{name}' takes single sequences, but data.task is '{self.data.task.name}', whose rejected "
-                "side it would imitate; choose data.task:completion, or an objective of pairs, such as objective:dpo"
+                f"objective '{name}' takes single sequences, but data.task is '{self.data.task.name}', whose "
+                f"{'rejected side' if self.data.task.sides == 2 else 'worse candidates'} it would imitate; choose "
+                "data.task:completion, or an objective of "
+                + ("pairs, such as objective:dpo" if self.data.task.name != "group" else "groups: policy_gradient")
             )
         if task not in ("any", self.data.task.name):
             raise InputError(
                 f"objective '{name}' needs the task '{task}', but data.task is '{self.data.task.name}'; "
                 f"choose data.task:{task}, or objective:nll, which fits every task"
             )
+
+
+def objective_of(config: Config) -> Any:
+    """What the step minimises: the objective with its regularizers, and with what is kept of each example."""
+    return with_tracking(with_regularizers(config.objective, config.regularizers), config.track_examples)
 
 
 def load(file: str | pathlib.Path, overrides: Sequence[str] = ()) -> Config:

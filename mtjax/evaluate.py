@@ -5,14 +5,12 @@ run's own snapshot (its held-out source), or of `--data...` overrides.
 `python -m mtjax.evaluate MODEL --help` lists every setting with its value, `--help-all` explains each.
 """
 
-import dataclasses
 import pathlib
 import sys
 from collections.abc import Sequence
 
 import jax
 
-from mtjax.config import Config
 from mtjax.distributed.hosts import check_one_host
 from mtjax.distributed.sharding import make_mesh
 from mtjax.errors import ExitCode, InputError
@@ -20,22 +18,16 @@ from mtjax.evaluation.config import EvaluateConfig
 from mtjax.io.command_line import command
 from mtjax.reporting.report import format_table
 from mtjax.runs import model_or_server
-from mtjax.runs.evaluation import evaluate, save, settings_as_json, table_of
+from mtjax.runs.evaluation import evaluate, held_out_settings, save, settings_as_json, table_of
 from mtjax.runs.loading import load_any
 from mtjax.sampling.decoding import Decoding
-
-
-def from_config(trained: Config, tokenizer: str | None) -> EvaluateConfig:
-    """The settings for the held-out source of a training run's config."""
-    source = trained.data.source if trained.held_out is None else trained.held_out.source
-    return EvaluateConfig(data=dataclasses.replace(trained.data, source=source))
 
 
 def read_settings(argv: Sequence[str]) -> tuple[str, EvaluateConfig]:
     """The model's name and the settings, from the command line; InputError for a word that is not understood."""
     if model_or_server.is_url(argv[0]):
         raise InputError(f"{argv[0]}: evaluate needs a model, not a server; mine its answers with python -m mtjax.mine")
-    return model_or_server.read_settings(argv, "evaluate", EvaluateConfig, from_config)
+    return model_or_server.read_settings(argv, "evaluate", EvaluateConfig, held_out_settings)
 
 
 @command("MODEL [CONFIG] [overrides]", before=check_one_host)

@@ -27,6 +27,7 @@ from mtjax.inspection.html import to_page
 from mtjax.inspection.terminal import to_text
 from mtjax.io.command_line import command, output_file, split_options
 from mtjax.io.files import write_text
+from mtjax.io.progress import progress
 from mtjax.objectives import OBJECTIVES
 from mtjax.runs.assembly import make_model, make_reference
 from mtjax.runs.loading import load_any
@@ -68,7 +69,8 @@ def explain(config: Config, wanted: ExplainConfig) -> Explanation:
     if model.complete is not None:
         start = jax.jit(model.complete, out_shardings=places)(seed, start)
     # A frozen reference gives the same numbers as a cached one, without building a cache.
-    frozen = dataclasses.replace(config, reference=dataclasses.replace(config.reference, kind="frozen"))
+    fixed = dataclasses.replace(config.reference, kind="frozen", refresh_every=None, mix=1.0)
+    frozen = dataclasses.replace(config, reference=fixed)
     with tempfile.TemporaryDirectory() as folder:
         new = warm is None or "adapter" not in warm
         reference = make_reference(frozen, model, start, tokenizer, mesh, pathlib.Path(folder), new_adapter=new)
@@ -102,7 +104,8 @@ def explain(config: Config, wanted: ExplainConfig) -> Explanation:
     if changed := differences({name: was[name] for name in now}, now):
         facts.append(("changed", f"this is not the batch that the run trained on: {listed(changed)}"))
     if reference.policy is not None:
-        facts.append(("reference", config.reference.model or "the run's start"))
+        moved = "" if config.reference.refresh_every is None else ", where the run's own has moved on with the policy"
+        facts.append(("reference", (config.reference.model or "the run's start") + moved))
     title = f"The batch of step {wanted.step}"
     return explain_batch(config, title, facts, parts, scores, tokenizer, most=wanted.examples)
 
@@ -148,7 +151,8 @@ def main(words: list[str]) -> int:
     own = [f"--run_dir={run}"] if run.is_dir() else []
     config = settings.parse(config, [*own, *overrides], f"python -m mtjax.explain {run}")
     html = output_file("--html", wanted.html)
-    found = explain(config, wanted)
+    with progress("scoring the batch", None):
+        found = explain(config, wanted)
     if html:
         write_text(html, to_page(found))
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")

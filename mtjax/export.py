@@ -14,9 +14,10 @@ from mtjax import config as settings
 from mtjax.distributed.hosts import check_one_host
 from mtjax.errors import ExitCode, InputError
 from mtjax.io.command_line import command, split_options
+from mtjax.io.progress import progress
 from mtjax.model import huggingface
 from mtjax.runs import export as exporting
-from mtjax.runs.loading import is_run, load_any, origin_of
+from mtjax.runs.loading import is_run, load_any, named_step, origin_of
 from mtjax.validation import check_types, refuse_address
 
 
@@ -42,27 +43,13 @@ class ExportConfig:
         check_types(self)
 
 
-Step = int | Literal["best"] | None
-
-
-def which(name: str, step: Step) -> tuple[str, Step]:
-    """The model and the step that the command's first word means: `RUN/checkpoints/500` is step 500 of RUN."""
-    path = pathlib.Path(name).expanduser()
-    inside = path.name.isdigit() and path.parent.name in ("checkpoints", "best") and is_run(str(path.parent.parent))
-    if not inside:
-        return name, step
-    if step is not None:
-        raise InputError(f"{name} names a step already; leave --step={step} out")
-    return str(path.parent.parent), "best" if path.parent.name == "best" else int(path.name)
-
-
 @command("MODEL OUT [options]", options=ExportConfig, before=check_one_host)
 def main(words: list[str]) -> int:
     """The command; returns the exit code."""
     options, places = split_options(ExportConfig, words, "python -m mtjax.export MODEL OUT")
     if len(places) != 2 or any(word.startswith("-") for word in places):
         raise InputError(f"got {places}: expected MODEL and OUT, two names, and options; --help lists them")
-    (name, step), out = which(places[0], options.step), places[1]
+    (name, step), out = named_step(places[0], options.step), places[1]
     refuse_address("export", out)
     if pathlib.Path(out).absolute() == pathlib.Path(name).expanduser().absolute():
         raise InputError(f"OUT is the model itself ({out}); give a new folder")
@@ -87,10 +74,10 @@ def main(words: list[str]) -> int:
         print(f"wrote {out}: read again {exporting.compare_adapter(out, loaded)}, and equal")
     else:
         huggingface.check_place(out, loaded.model)
-        exporting.export_model(
-            out, loaded.model, loaded.params, loaded.decoding, origin_of(name), card, options.dtype, file_bytes
-        )
-        gap = exporting.compare_model(out, loaded.model, loaded.params, options.dtype)
+        written = loaded.model, loaded.params
+        with progress(f"writing {out}", None):
+            exporting.export_model(out, *written, loaded.decoding, origin_of(name), card, options.dtype, file_bytes)
+            gap = exporting.compare_model(out, *written, options.dtype)
         print(f"wrote {out}: read again; the weights differ by at most {gap:.2g}, the rounding of their type")
     exporting.compare_tokenizer(out, loaded.decoding)
     if api is not None:

@@ -16,6 +16,7 @@ from mtjax.distributed.hosts import check_one_host
 from mtjax.errors import ExitCode, InputError, entry_point
 from mtjax.io.command_line import enable_compilation_cache, parse
 from mtjax.io.hashing import check_seed
+from mtjax.io.progress import take_switches
 from mtjax.sampling.config import EmbeddedSampling, SamplingConfig
 from mtjax.validation import PositiveInt
 
@@ -112,7 +113,7 @@ def generate(settings: Generate) -> int:
 @entry_point
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit code."""
-    words = sys.argv[1:] if argv is None else argv
+    words = take_switches(sys.argv[1:] if argv is None else argv)
     kind = tyro.conf.CascadeSubcommandArgs[Generate]
     return generate(parse(tyro.MISSING_NONPROP, words, "python -m mtjax.generate", kind))
 

@@ -19,6 +19,7 @@ from mtjax.errors import ExitCode, InputError, entry_point, suggest
 from mtjax.io.command_line import enable_compilation_cache
 from mtjax.io.journal import settle
 from mtjax.io.lock import locked
+from mtjax.io.progress import take_switches
 from mtjax.io.short_help import HELP, HELP_ALL
 from mtjax.io.words import as_registered
 from mtjax.mistakes.injected_files import (
@@ -131,7 +132,7 @@ def read_settings(argv: Sequence[str]) -> InjectConfig:
 @entry_point
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit code."""
-    return run(read_settings(sys.argv[1:] if argv is None else argv))
+    return run(read_settings(take_switches(sys.argv[1:] if argv is None else argv)))
 
 
 if __name__ == "__main__":

@@ -14,9 +14,12 @@ import mtjax.config  # noqa: F401  every kind registers
 import mtjax.evaluation.metrics  # noqa: F401
 import mtjax.mistakes.injectors  # noqa: F401  with the settings of training, every kind registers
 import mtjax.model.families  # noqa: F401
+import mtjax.model.merging  # noqa: F401
 import mtjax.sampling.aggregation  # noqa: F401
 import mtjax.sampling.search  # noqa: F401
 from mtjax.errors import ExitCode, InputError, entry_point, suggest
+from mtjax.io.progress import take_switches
+from mtjax.objectives.base import needs_pass
 from mtjax.registry import REGISTRIES, paper, summary
 
 
@@ -39,14 +42,15 @@ FAMILIES = {
     "Likelihood": "Each target token has a loss of its own. [Confidence](confidence.md) compares some.",
     "Right and wrong texts": "Texts of both kinds, in pairs or not (the task completion with `polarities=both`).",
     "Pairs": "A chosen and a rejected text of one context (`data.task:pair`).",
+    "Groups": "Candidates of one prompt with rewards (`data.task:group`); [groups](groups.md).",
 }
 """The families of objectives in docs/objectives.md."""
 
 
 def family(objective: type) -> str:
     """The family that an objective belongs to, by what it says of its data."""
-    if getattr(objective, "task", "") == "pair":
-        return "Pairs"
+    if (task := getattr(objective, "task", "")) in ("pair", "group"):
+        return "Pairs" if task == "pair" else "Groups"
     return "Right and wrong texts" if getattr(objective, "by_polarity", False) else "Likelihood"
 
 
@@ -66,9 +70,9 @@ def objectives_page() -> str:
             text = inspect.getdoc(entry) or ""
             part = lambda head, text=text: re.search(rf"^(?:{head})(.*?)(?=\n\n(?![ -])|\Z)", text, re.M | re.S)
             formula, want = part("Formula: "), part("(?=Want it|Use it)")
-            needs = [word for word, has in (("a reference", entry.needs_reference),
-                     ("a pass over the entire batch", hasattr(entry(), "statistics"))) if has]  # fmt: skip
-            needs = [f"the task `{entry.task}`"] * (entry.task not in ("any", "pair")) + needs
+            needs = [word for word, has in (("a reference", entry().needs_reference),
+                     ("a pass over the entire batch", needs_pass(entry()))) if has]  # fmt: skip
+            needs = [f"the task `{entry.task}`"] * (entry.task not in ("any", "pair", "group")) + needs
             cells = [f"`{key}`", formula[1] if formula else "", ", ".join(needs), want[1] if want else "", paper(entry)]
             if family(entry) == name:
                 lines.append(f"| {' | '.join(map(cell, cells))} |")
@@ -78,7 +82,7 @@ def objectives_page() -> str:
 @entry_point
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit code."""
-    words = sys.argv[1:] if argv is None else argv
+    words = take_switches(sys.argv[1:] if argv is None else argv)
     if words and words[0] in ("-h", "--help", "--help-all"):
         print(f"usage: python -m mtjax.list [KIND ...]\n\n{(__doc__ or '').strip()}")
         print(f"\nKIND is one of: objectives (the page), {', '.join(sorted(REGISTRIES))}")

@@ -16,6 +16,7 @@ from mtjax import config as settings
 from mtjax.errors import InputError
 from mtjax.io.command_line import command, output_file, split_options
 from mtjax.io.files import write_text
+from mtjax.io.progress import progress
 from mtjax.planning.process import check_installed, run_worker
 from mtjax.planning.report import from_json, search_page, to_page
 from mtjax.planning.topologies import HARDWARE, find_topology
@@ -56,7 +57,8 @@ def main(words: list[str]) -> int:
     settings.load(words[0], overrides)  # refuses at once what the worker would refuse
     check_installed(find_topology(wanted.topology, wanted.slices))
     request = dataclasses.asdict(wanted) | {"config": words[0], "overrides": overrides}
-    reports = [from_json(record) for record in run_worker(request)["reports"]]
+    with progress(f"compiling for {wanted.topology}", None):
+        reports = [from_json(record) for record in run_worker(request)["reports"]]
     if as_json:
         made = [report.to_json() for report in reports]
         write_text(as_json, json.dumps(made if wanted.search else made[0], indent=1) + "\n")

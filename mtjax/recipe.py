@@ -4,7 +4,7 @@ CONFIG is a Python file with `recipe = Demo(...)`, `Coverage(...)` or `Compariso
 these settings, such as configs/demo.py.
 """
 
-import functools
+import shlex
 import sys
 from typing import Any
 
@@ -18,6 +18,7 @@ from mtjax.experiments.findings import Findings
 from mtjax.experiments.report import SECTIONS, write
 from mtjax.experiments.runner import run
 from mtjax.io.command_line import command
+from mtjax.io.progress import say
 
 
 @command("CONFIG [overrides]", before=check_one_host)
@@ -36,8 +37,9 @@ def main(words: list[str]) -> int:
     for name in experiment.sections:
         if name not in SECTIONS:
             raise InputError(f"there is no section '{name}' of a report; {suggest(name, SECTIONS)}")
-    outcome = run(recipe, experiment, functools.partial(print, flush=True))  # progress lines reach a log file at once
-    print(f"report: {write(Findings(recipe, experiment, outcome))}")
+    called = shlex.join(["python", "-m", "mtjax.recipe", *words])
+    outcome = run(recipe, experiment, say)
+    print(f"report: {write(Findings(recipe, experiment, outcome), called)}")
     return ExitCode.DONE
 
 

@@ -118,8 +118,15 @@ class Mean(NamedTuple):
         return Mean(self.total + other.total, self.count + other.count)
 
 
-Metrics = Mapping[str, Mean]
-"""Named means for the log; never part of the loss."""
+Metrics = Mapping[str, Any]
+"""Named means (`Mean`) for the log, never part of the loss; and `Remember` of an objective with a memory."""
+
+
+class Remember(NamedTuple):
+    """What an objective keeps of each example of a batch, among its metrics under the name of the array in `memory`."""
+
+    values: Float[Array, "*B S"]  # float32, without gradient
+    live: Bool[Array, "*B S"]  # where there is one
 
 
 @short_repr
@@ -164,6 +171,8 @@ class LanguageModel(NamedTuple):
         predicted: `(tokens [B, T], segments [B, T]) -> [B, T]`: which tokens the model predicts, of an encoder-decoder
              those after the prompt; None where it predicts all but the first of a segment.
         routed: as `hidden`, but `(hidden, Routing)` with the axis L in front; None for a model without experts.
+        watched: as `hidden`, but `(hidden, Routing or None, weights)`, with the weights `[L, B, T, E]` by which an
+             adapter mixes its experts, by linear map, such as `layers.mlp.down`; None where no adapter does.
         value: `(params, hidden [..., D]) -> [...]` in (-1, 1), float32; None for a model without a value head.
     """
 
@@ -180,6 +189,7 @@ class LanguageModel(NamedTuple):
     routed: Callable[[Params, Int[Array, "B T"], Int[Array, "B T"]], tuple[Array, Routing]] | None = None
     predicted: Callable[[Int[Array, "B T"], Int[Array, "B T"]], Bool[Array, "B T"]] | None = None
     value: Callable[[Params, Float[Array, "*N D"]], Float[Array, "*N"]] | None = None
+    watched: Callable[[Params, Int[Array, "B T"], Int[Array, "B T"]], tuple[Array, Any, Any]] | None = None
 
     def trained(self, params: Any) -> Any:
         """The part of `params` (or of a tree like it) that training changes."""
@@ -221,6 +231,15 @@ class RoutedPolicy(Policy, Protocol):
 
 
 @runtime_checkable
+class AdapterRouting(Policy, Protocol):
+    """A policy that can say how its adapter mixes experts; `ModelPolicy` is one."""
+
+    def expert_weights(self, batch: Batch) -> Mapping[str, Float[Array, "L *B T E"]]:
+        """The weights by linear map, in the same pass as `scores`; InputError without such an adapter."""
+        ...
+
+
+@runtime_checkable
 class ValuePolicy(Policy, Protocol):
     """A policy that can say how it expects a text to end; `ModelPolicy` is one."""
 
@@ -236,8 +255,16 @@ class Objective(Protocol):
     One that needs an average over the whole batch (KTO's z0) also has
     `statistics(policy, batch, *, reference) -> tree of Mean` and takes the result as `statistics=...` in the call. The
     step adds the means over micro-batches and the mesh first, without gradient, so that any split of a batch gives the
-    same update. One that has a known loss where policy and reference agree (log 2 for DPO) says it as the property
+    same update. One that compares examples all over the batch, such as by rank, has `pool(policy, batch, *, reference)
+    -> tree of arrays`, which the step collects for all micro-batches, and `resolve(tree [M, ...], key) -> tree [M,
+    ...]`; the call gets the part of its micro-batch as `pooled=...`. One that has a known loss where policy and
+    reference agree (log 2 for DPO) says it as the property
     `at_reference`; the check before the first step compares.
+
+    One that remembers examples (`mtjax.training.memory`) names its arrays in `memory`. In a training step the batch
+    then has `extras["segment_NAME"]`, what was kept when the example was last seen (0 before), and `segment_seen`, how
+    often it was; the metrics return what to keep as `Remember` under NAME. One with `by_step = True` takes the updates
+    done so far as `step=...`; without it, as in an evaluation, it is as at the end of a run.
     """
 
     task: ClassVar[str]

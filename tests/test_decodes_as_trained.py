@@ -3,15 +3,18 @@
 One run of one step stands for all; what the model reads is seen where the compiled loop takes its prompts.
 """
 
+import dataclasses
 import json
 import pathlib
 
 import pytest
 
 from mtjax import evaluate, generate, mine, rethink, train
+from mtjax.config import read_run
 from mtjax.data.mistake_record import Mistake, to_lines
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import ExitCode
+from mtjax.runs.export import card_of
 from mtjax.sampling import texts
 from tests.devices import only_one_device
 
@@ -138,10 +141,12 @@ def test_another_task_is_an_explicit_choice_that_is_said(run, asked, tmp_path, c
     assert mine.main(words) == ExitCode.DONE
     assert not any("RATIONALE" in text for text, *_ in asked)
     assert {stop for _, stop in asked} == {("Step 8: ",)}
-    assert "the prompts are those of the task completion as given here" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "warning: the prompts are those of the task completion as given here" in said
+    assert "whose prefix is missing" in said
 
 
-def test_rethink_asks_in_the_runs_format(run, asked, tmp_path):
+def test_rethink_asks_in_the_runs_format(run, asked, tmp_path, capsys):
     shown = Mistake(
         id="a", kind="solution", problem_id="a", question="9 + 9", right_step="1", wrong_step="2", error_type="carry"
     )
@@ -154,4 +159,25 @@ def test_rethink_asks_in_the_runs_format(run, asked, tmp_path):
     asked.clear()
     assert rethink.main([str(run), *words, *FEW[1:], "--k=0", "--raw"]) == ExitCode.BAD_INPUT  # other prompts
     assert rethink.main([str(run), *words, *FEW[1:], "--k=0", "--raw", "--overwrite"]) == ExitCode.DONE
+    assert "warning: --raw leaves out the prefix after which this run learnt to answer" in capsys.readouterr().out
     assert not any("RATIONALE" in text for text, *_ in asked)
+
+
+def test_verbose_shows_what_the_model_reads(run, capsys, tmp_path):
+    read = "Step 1: 1 + 1 =\\n[CORRECT RATIONALE]\\n"
+    assert generate.main([str(run), "1 + 1", "--max_new_tokens=3", "--verbose"]) == ExitCode.DONE
+    assert f"reads    1 of 1: '{read}'" in capsys.readouterr().err
+    words = [str(run), *FEW, f"--output={tmp_path / 'out'}", "--metrics=coverage", "--verbose"]
+    assert evaluate.main(words) == ExitCode.DONE
+    said = capsys.readouterr().err
+    assert "reads    2 of 2: 'Step 1: " in said
+    assert "[INCORRECT RATIONALE]" in said
+    assert generate.main([str(run), "1 + 1", "--max_new_tokens=3"]) == ExitCode.DONE
+    assert "reads    " not in capsys.readouterr().err
+
+
+def test_the_card_of_an_evaluated_run_shows_its_numbers(run):
+    assert evaluate.main([str(run), *FEW, "--metrics=coverage"]) == ExitCode.DONE
+    found = json.loads((run / "evaluation" / "evaluation.json").read_text())["metrics"]["right"]["pass@1"]
+    card = card_of(dataclasses.replace(read_run(run), run_dir=str(run)), 1)
+    assert f"- right, pass@1: {found['mean']:.4g} [{found['low']:.4g}, {found['high']:.4g}]" in card

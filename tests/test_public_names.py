@@ -21,6 +21,10 @@ DOORS = [
     "transitions",
     "list",
     "cache",
+    "refine",
+    "select_experts",
+    "score",
+    "merge",
 ]
 
 NAMES = {
@@ -67,7 +71,7 @@ def test_results_are_shown_in_a_few_words():
     from mtjax.model.language_model import make_language_model
     from mtjax.runs.loading import Loaded
     from mtjax.runs.loop import Result
-    from mtjax.training.step import TrainState
+    from mtjax.training.state import TrainState
     from mtjax.types import Batch
 
     tokenizer = load_tokenizer("bytes")

@@ -99,7 +99,7 @@ TRAIN = [  # what a user writes | what the message must name, and what then work
     ("--save_steps=10", "--checkpoint.every=10"),
     ("--save_total_limit=2", "--checkpoint.keep=2"),
     ("--logging_steps=5", "--log_every=5"),
-    ("--report_to=wandb", "--tensorboard=True"),
+    ("--report_to=wandb", "tracker:wandb --tracker.mode=offline"),
     ("--tensor_parallel_size=2", "--mesh.tensor=2"),
     ("--mesh=fsdp", "--mesh.fsdp=1"),
     ("--ref_model=smollm2", "--reference.model=smollm2"),

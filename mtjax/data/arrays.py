@@ -99,7 +99,8 @@ def target_count(index: Index) -> int:
     if index.targets is not None:
         return index.targets
     counted = np.asarray(index.weights) != 0
-    counted[np.asarray(index.offsets)[:-1]] = False
+    offsets = np.asarray(index.offsets)
+    counted[offsets[:-1][np.diff(offsets) > 0]] = False  # a side of a group may have no token at all
     return int(counted.sum())
 
 

@@ -75,8 +75,8 @@ class Batches(NamedTuple):
     batch_at: Callable[[int], Batch]
     """`step -> Batch` of NumPy arrays: tokens int32, weights float32, segments int32, all [B, T] ([B, 2, T] of pairs),
     and extras `segment_id` int32 [B, S] (number of the example, -1 empty), `segment_polarity` float32 [B, S] (1 right,
-    0 wrong, 1 where neither) and what the task adds. Any order of steps gives the same batches. With `rows`, B is the
-    slice's length."""
+    0 wrong, 1 where neither), of a mixture `segment_source` (number of the source, from 0) and what the task adds. Any
+    order of steps gives the same batches. With `rows`, B is the slice's length."""
     ids_at: Callable[[int], list[str]]  # `step -> names` of the examples in that batch, row by row
     window_at: Callable[[int, int], Batch]
     """`(step, factor) -> Batch` of `factor` batches, one after the other, none of whose rows another step's window has
@@ -168,6 +168,9 @@ def make_batches(
     described = [f"{len(part.ids):,} examples ({content})" for part, content in zip(parts, contents, strict=True)]
     made_of = dict(zip(names, described, strict=True))
     index = join_indices(parts)
+    if len(parts) > 1:  # as the extra `segment_source`
+        numbers = np.repeat(np.arange(len(parts), dtype=np.float32), [len(part.ids) * part.sides for part in parts])
+        index = index._replace(per_sequence={**index.per_sequence, "source": numbers})
     if also is not None:
         index = index._replace(per_token=index.per_token | dict(also(index)))
     length, segments = config.sequence_length, config.segments if config.pack else 1

@@ -16,6 +16,7 @@ from mtjax.errors import InputError, suggest
 from mtjax.io.containers import read_rows
 from mtjax.io.files import atomic_file
 from mtjax.io.jsonl import needs_pyarrow
+from mtjax.io.progress import track
 
 ALIASES = {"trl": "preference", "openai": "messages", "chat": "messages", "prm": "stepwise", "rewards": "group"}
 """Other names of formats to write."""
@@ -60,6 +61,9 @@ def facts(problem: Problem) -> set[tuple[str, Any]]:
         graded = one.reward is not None and problem.right + problem.wrong == ()
         found |= {("rewards", (one.text, one.reward))} if graded else set()
         found |= {("labels of steps", (one.steps, one.labels))} if one.labels else set()
+        drawn = (one.ids, one.logprobs, one.proposal_logprobs)
+        found |= {("tokens and log-probabilities", (one.text, drawn))} if any(drawn) else set()
+        found |= {("further numbers", (one.text, tuple(sorted(one.numbers.items()))))} if one.numbers else set()
     about = {"answer": problem.answer, "success rate": problem.success_rate, "options": problem.options}
     about |= {"difficulty": problem.difficulty}
     about |= {"source": problem.source, "tools": json.dumps(problem.tools, default=str) if problem.tools else ""}
@@ -107,7 +111,7 @@ def convert(problems: Sequence[Problem], out: str, to: str, *, lossy: bool = Fal
 
     def records() -> Iterator[dict[str, Any]]:
         nonlocal count, first
-        for number, problem in enumerate(problems):
+        for number, problem in enumerate(track(problems, "converting")):
             made, missing = write_problem(kind, problem, number)
             lost.update(missing)
             if not first and {*TEXTS} & missing:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from mtjax.data.special_tokens import exchange, is_shielded, literal_backend
+from mtjax.data.special_tokens import exchange, is_shielded, literal_backend, unshield
 from mtjax.errors import InputError
 
 
@@ -134,3 +134,44 @@ def covering(
     before = np.maximum(np.concatenate([[0], np.maximum.accumulate(stop)[:-1]])[: len(stop)], base)
     stop = np.where(stop == start, np.maximum(stop, before), stop)
     return np.stack([np.minimum(start, before) - base, stop - base], axis=1)
+
+
+@functools.lru_cache(maxsize=8)
+def _prompt_tokens(tokenizer: Any, prompt: str, ends: tuple[int, ...]) -> Encoding:
+    """The tokens of a prompt alone; the sequences of one problem share it."""
+    return encode_apart(tokenizer, prompt, ends)
+
+
+def encode_apart(tokenizer: Any, text: str, ends: tuple[int, ...]) -> Encoding:
+    """Tokens of a text whose first are those of `text[:ends[-1]]` alone, as decoding sees them.
+
+    These are the joint tokens, where they begin so. Otherwise the rest is tokenised apart: after a character that
+    merges with nothing, for a tokenizer that puts a space in front of a text. If that does not give the text either,
+    the joint tokens are returned, or where one of them lies across the end, the ones apart. At the earlier `ends`
+    (of the prompts of earlier turns) the text is split only if a joint token lies across them.
+    """
+    joint = tokenizer.encode(text)
+    if not ends:
+        return joint
+    *earlier, end = ends
+    starts = {start for start, _ in joint.offsets}
+    prompt = _prompt_tokens(tokenizer, text[:end], () if starts.issuperset(earlier) else tuple(earlier))
+    rest, size = text[end:], len(prompt.ids)
+    ends_there = not size or joint.offsets[:size][-1][1] <= end  # some tokens swallow the white space behind them
+    if joint.ids[:size] == prompt.ids and ends_there and (size == len(joint.ids) or joint.offsets[size][0] >= end):
+        return joint
+    before = tokenizer.decode(prompt.ids)
+    wanted = (before + unshield(rest, tokenizer.special), tokenizer.decode(joint.ids))
+    other = joint
+    across = any(start < end < stop for start, stop in joint.offsets)
+    for mark in ("", "\n", "\x01"):
+        ids, offsets = tokenizer.encode(mark + rest)
+        first = next((place for place, (_, stop) in enumerate(offsets) if stop > len(mark)), len(ids))
+        if first < len(ids) and offsets[first][0] < len(mark):
+            continue
+        moved = [(start + end - len(mark), stop + end - len(mark)) for start, stop in offsets[first:]]
+        apart = Encoding([*prompt.ids, *ids[first:]], [*prompt.offsets, *moved])
+        if tokenizer.decode(apart.ids) in wanted:
+            return apart
+        other = apart if across else joint
+    return other

@@ -45,9 +45,9 @@ def make_examples(
         return [alone(number) for number in range(len(rendered))]
     prompt = np.array([len(texts) + own[text] if text else -1 for text in prompts], np.int64)
     spread = Spread(rendered, found)
-    simple = np.ones(len(texts), bool)
+    simple = np.array([one.sampled is None and one.values is None for one in rendered])
     if boundary == "split":
-        simple = spread.begins_with(prompt, found)
+        simple &= spread.begins_with(prompt, found)
         for number, one in enumerate(rendered):
             if one.starts and simple[number]:
                 simple[number] = np.isin(one.starts, spread.start[spread.tokens_of(number)]).all()

@@ -1,6 +1,5 @@
 """Examples: a rendered text as token ids and weights, by character offsets."""
 
-import functools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -9,10 +8,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mtjax.data.closing import closed, closed_prompt
-from mtjax.data.encoding import continuation
+from mtjax.data.encoding import Encoding, continuation, encode_apart
 from mtjax.data.special_tokens import unshield
-from mtjax.data.tasks.base import Rendered
-from mtjax.data.tokenizer import Encoding, Tokenizer
+from mtjax.data.step_values import step_values
+from mtjax.data.tasks.base import Rendered, Sampled
+from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 
 Truncation = Literal["drop", "left", "keep"]
@@ -31,7 +31,9 @@ class Example(NamedTuple):
     weights: Float[np.ndarray, " n"]  # of each token as a target; the first is never predicted, its weight not used
     prompt_tokens: int  # how many tokens stand before the answer, begin token included
     extras: Mapping[str, float]  # numbers about the sequence, such as "polarity": 1 right, 0 wrong
-    per_token: Mapping[str, np.ndarray]  # integers per token, such as "step_ids": from 1, or 0 before the first step
+    per_token: Mapping[str, np.ndarray]
+    """Numbers per token, such as "step_ids" (from 1, or 0 before the first step): int32, or float32 of such with
+    fractions."""
     head_tokens: int = 0  # tokens at the start that `shorten` keeps
     unknown: int = 0  # targets that are the unknown token
     misspelt: str = ""  # the first target whose tokens decode to another text, in words; "" if all are exact
@@ -68,6 +70,8 @@ def make_example(rendered: Rendered, id: str, tokenizer: Tokenizer, *, boundary:
     this raises InputError, and with "allow" the token is a target.
     """
     try:
+        if rendered.sampled is not None and rendered.sampled.ids:
+            return sampled_example(rendered, id, tokenizer)
         rendered = closed(rendered, tokenizer)
         places = (*rendered.starts, rendered.prompt_end) if boundary == "split" and rendered.prompt_end else ()
         encoding = encode_apart(tokenizer, rendered.text, places)
@@ -77,48 +81,45 @@ def make_example(rendered: Rendered, id: str, tokenizer: Tokenizer, *, boundary:
     if boundary != "allow" and across:
         token = unshield(rendered.text[slice(*across)], tokenizer.special)
         raise _boundary_error(id, f"the token {token!r} lies across it")
-    return _example(rendered, id, tokenizer, encoding)
+    example = _example(rendered, id, tokenizer, encoding)
+    return example if rendered.sampled is None else _with_numbers(example, rendered.sampled)
 
 
-@functools.lru_cache(maxsize=8)
-def _prompt_tokens(tokenizer: Any, prompt: str, ends: tuple[int, ...]) -> Encoding:
-    """The tokens of a prompt alone; the sequences of one problem share it."""
-    return encode_apart(tokenizer, prompt, ends)
+def sampled_example(rendered: Rendered, id: str, tokenizer: Tokenizer) -> Example:
+    """The tokens of the prompt, and behind them those that were drawn, each of which is a target.
 
-
-def encode_apart(tokenizer: Any, text: str, ends: tuple[int, ...]) -> Encoding:
-    """Tokens of a text whose first are those of `text[:ends[-1]]` alone, as decoding sees them.
-
-    These are the joint tokens, where they begin so. Otherwise the rest is tokenised apart: after a character that
-    merges with nothing, for a tokenizer that puts a space in front of a text. If that does not give the text either,
-    the joint tokens are returned, or where one of them lies across the end, the ones apart. At the earlier `ends`
-    (of the prompts of earlier turns) the text is split only if a joint token lies across them.
+    Tokens of the answer's text may be others, and then recorded log-probabilities would not be theirs. Raises
+    InputError for tokens that do not decode to the text, as those of another tokenizer.
     """
-    joint = tokenizer.encode(text)
-    if not ends:
-        return joint
-    *earlier, end = ends
-    starts = {start for start, _ in joint.offsets}
-    prompt = _prompt_tokens(tokenizer, text[:end], () if starts.issuperset(earlier) else tuple(earlier))
-    rest, size = text[end:], len(prompt.ids)
-    ends_there = not size or joint.offsets[:size][-1][1] <= end  # some tokens swallow the white space behind them
-    if joint.ids[:size] == prompt.ids and ends_there and (size == len(joint.ids) or joint.offsets[size][0] >= end):
-        return joint
-    before = tokenizer.decode(prompt.ids)
-    wanted = (before + unshield(rest, tokenizer.special), tokenizer.decode(joint.ids))
-    other = joint
-    across = any(start < end < stop for start, stop in joint.offsets)
-    for mark in ("", "\n", "\x01"):
-        ids, offsets = tokenizer.encode(mark + rest)
-        first = next((place for place, (_, stop) in enumerate(offsets) if stop > len(mark)), len(ids))
-        if first < len(ids) and offsets[first][0] < len(mark):
-            continue
-        moved = [(start + end - len(mark), stop + end - len(mark)) for start, stop in offsets[first:]]
-        apart = Encoding([*prompt.ids, *ids[first:]], [*prompt.offsets, *moved])
-        if tokenizer.decode(apart.ids) in wanted:
-            return apart
-        other = apart if across else joint
-    return other
+    ids = list(rendered.sampled.ids) if rendered.sampled else []
+    told, prompt = rendered.text[rendered.prompt_end :], encode_prompt(tokenizer, rendered.text[: rendered.prompt_end])
+    told = unshield(told, tokenizer.special).strip()
+    known = all(0 <= each < tokenizer.vocab_size for each in ids)
+    read = tokenizer.decode(ids[:-1] if ids[-1] == tokenizer.end_id else ids).strip() if known else ""
+    if not known or not (told.startswith(read) or read.startswith(told)):
+        what = f"decode to {read!r:.60}" if known else f"are not all below {tokenizer.vocab_size}"
+        raise InputError(
+            f"its recorded tokens {what}, and its text is {told!r:.60}: were they made with another tokenizer than "
+            f"{tokenizer.name!r}? Leave out the tokens and log-probabilities, or set data.tokenizer"
+        )
+    tokens = np.array([*prompt, *ids], np.int32)
+    weights = np.r_[np.zeros(len(prompt)), np.ones(len(ids))].astype(np.float32)
+    example = Example(f"{id}/{rendered.name}", tokens, weights, len(prompt), rendered.extras, {})
+    return _with_numbers(example, rendered.sampled) if rendered.sampled else example
+
+
+def _with_numbers(example: Example, sampled: Sampled) -> Example:
+    """The example with the numbers of its answer's tokens; InputError unless there is one for each."""
+    place, made = np.flatnonzero(example.weights[1:]) + 1, {}
+    for name, values in sampled.per_token.items():
+        if len(values) != len(place):
+            raise InputError(
+                f"example {example.id}: {len(values)} recorded {name} for {len(place)} tokens of the answer, an end "
+                "token included; record the tokens too (`completion_ids`), or leave the log-probabilities out"
+            )
+        made[name] = np.zeros(len(example.tokens), np.float32)
+        made[name][place] = values
+    return example._replace(per_token={**example.per_token, **made})
 
 
 def _example(rendered: Rendered, id: str, tokenizer: Tokenizer, encoding: Encoding) -> Example:
@@ -129,6 +130,7 @@ def _example(rendered: Rendered, id: str, tokenizer: Tokenizer, encoding: Encodi
     unknown = int(np.sum((tokens == tokenizer.unknown_id) & (weights != 0))) if tokenizer.unknown_id is not None else 0
     prompt_tokens, head = (int(np.sum(offsets[:, 1] <= place)) for place in (rendered.prompt_end, rendered.head))
     steps = np.searchsorted(rendered.steps or (), offsets[:, 0], side="right")
+    values = step_values(steps, rendered.values)
     if _needs_bos(tokenizer, encoding.ids):
         tokens, weights, steps = (
             np.insert(tokens, 0, tokenizer.bos_id or 0),
@@ -136,10 +138,12 @@ def _example(rendered: Rendered, id: str, tokenizer: Tokenizer, encoding: Encodi
             np.insert(steps, 0, 0),
         )
         prompt_tokens, head = prompt_tokens + 1, head + 1
+        values = {name: np.insert(each, 0, 0) for name, each in values.items()}
     if rendered.ends:
         tokens, weights = np.append(tokens, tokenizer.end_id), np.append(weights, 1)
         steps = np.append(steps, len(rendered.steps or ()))
-    per_token = {} if rendered.steps is None else {"step_ids": steps}
+        values = {name: np.append(each, np.float32(0)) for name, each in values.items()}
+    per_token = ({} if rendered.steps is None else {"step_ids": steps}) | values
     return Example(
         f"{id}/{rendered.name}",
         tokens.astype(np.int32),

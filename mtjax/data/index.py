@@ -2,7 +2,7 @@
 
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from mtjax.data.arrays import Counts, Index, content_digest, join_indices  # noqa: F401  (names others import from here)
 from mtjax.data.cache import DataCache
 from mtjax.data.found import Found
-from mtjax.data.pieces import Fit, Work, make_piece, pieces_of
+from mtjax.data.pieces import Fit, Piece, Work, make_piece, pieces_of
 from mtjax.data.problem import OnError
 from mtjax.data.sources import Source
 from mtjax.data.stored import Column, Names, Writer
@@ -19,6 +19,7 @@ from mtjax.data.tasks.base import written_settings
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.data.workers import in_order
 from mtjax.errors import InputError
+from mtjax.io.progress import progress
 
 CHECKED = 64  # Examples per source whose prompt is tokenised a second time, alone, to see that it has the same ids.
 FORMAT = 4  # Raised when the same input gives another index than before, so that old files are not read.
@@ -90,7 +91,8 @@ def _build(work: Work, writer: Writer, workers: int) -> dict[str, Any]:
     seen = work.source.stream(work.on_error, ()).seen if problems is None else None
     writer.add("offsets", np.zeros(1, np.int64))
     made_all = lambda: work.fit.boundary != "raise" or total["made"] >= CHECKED  # no prompt is left to check
-    for items, piece in in_order(work, pieces, workers, made_all):
+    count = len(problems.items) if problems is not None and hasattr(problems.items, "__len__") else None
+    for items, piece in _counted(in_order(work, pieces, workers, made_all), count):
         if piece is None or (seen is not None and seen.clashes(piece.seen)):
             # Here all that came before is known, and an error is raised where it belongs.
             piece = make_piece(work, items, max(CHECKED - total["made"], 0), seen)
@@ -112,6 +114,16 @@ def _build(work: Work, writer: Writer, workers: int) -> dict[str, Any]:
     return {"sides": work.task.sides, "counts": counts._asdict(), "notes": notes, "targets": total["targets"]}
 
 
+def _counted(
+    pieces: Iterable[tuple[list[Any], Piece | None]], total: int | None
+) -> Iterator[tuple[list[Any], Piece | None]]:
+    """The pieces, with a bar that counts their records."""
+    with progress("tokenising", total) as advance:
+        for items, piece in pieces:
+            yield items, piece
+            advance(len(items))
+
+
 def _write(writer: Writer, arrays: dict[str, np.ndarray]) -> None:
     """Append the arrays of a piece."""
     writer.add("needed", arrays["needed"])
@@ -122,9 +134,10 @@ def _write(writer: Writer, arrays: dict[str, np.ndarray]) -> None:
     writer.add("offsets", tokens + np.cumsum(arrays["sizes"]))
     for name in ("names", "tokens", "weights"):
         writer.add(name, arrays[name])
-    for group, before, dtype in (("per_sequence", sequences, np.float32), ("per_token", tokens, np.int32)):
+    for group, before in (("per_sequence", sequences), ("per_token", tokens)):
         own = [name for name in arrays if name.startswith(f"{group}.")]
         for name in dict.fromkeys([*(name for name in writer.types if name.startswith(f"{group}.")), *own]):
+            dtype = arrays[name].dtype if name in arrays else writer.types[name]
             writer.fill(name, before, dtype)  # a sequence without a number counts 0
             size = len(arrays["sizes"] if group == "per_sequence" else arrays["tokens"])
             writer.add(name, arrays.get(name, np.zeros(size, dtype)))

@@ -19,7 +19,6 @@ from mtjax.data.problem import OnError, Problem
 from mtjax.data.sources.base import Seen, streams
 from mtjax.data.tasks import Task
 from mtjax.data.tasks.base import Rendered
-from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 
 PIECE = 1024  # Records that are tokenised together; enough for the tokenizer to use all cores.
@@ -98,7 +97,7 @@ def make_piece(work: Work, items: Sequence[Any], check: int = 0, before: Seen | 
         count["unused"] += not examples
         for full in examples:
             needed.append(max(len(side.tokens) for side in full))
-            if (example := _fitted(full, work.fit, work.tokenizer, count)) is not None:
+            if (example := _fitted(full, work, count)) is not None:
                 count["unknown"] += sum(side.unknown for side in example)
                 if differences := [side.misspelt for side in example if side.misspelt]:
                     found.add("misspelt", f"{problem.place}: {differences[0]}")
@@ -107,14 +106,15 @@ def make_piece(work: Work, items: Sequence[Any], check: int = 0, before: Seen | 
     return Piece(arrays, count, len(problems), len(needed), _targets(arrays), found, seen)
 
 
-def _fitted(full: list[Example], fit: Fit, tokenizer: Tokenizer, count: dict[str, int]) -> list[Example] | None:
+def _fitted(full: list[Example], work: Work, count: dict[str, int]) -> list[Example] | None:
     """The sides of an example as they are trained; None, and counted, where it is left out."""
+    fit, tokenizer, enough = work.fit, work.tokenizer, any if work.task.ragged else all
     closing_id = None if tokenizer.closing is None else tokenizer.end_id
     example = shorten(full, fit.sequence_length, fit.truncation, tokenizer.bos_id, closing_id)
     if example is None:
         count["dropped"] += 1
         return None
-    if not all(side.weights[1:].any() for side in example):
+    if not enough(side.weights[1:].any() for side in example):
         count["targetless"] += 1
         return None
     if len(example) > 1 and len({side.tokens.tobytes() for side in example}) == 1:
@@ -143,7 +143,8 @@ def _arrays(examples: list[list[Example]]) -> dict[str, np.ndarray]:
     for name in dict.fromkeys(name for side in sides for name in side.per_token):
         zeros = lambda side: np.zeros(len(side.tokens), np.int32)
         per_token = [side.per_token[name] if name in side.per_token else zeros(side) for side in sides]
-        arrays[f"per_token.{name}"] = np.concatenate(per_token).astype(np.int32)
+        joined = np.concatenate(per_token)
+        arrays[f"per_token.{name}"] = joined.astype(np.float32 if joined.dtype.kind == "f" else np.int32)
     return arrays
 
 

@@ -39,6 +39,13 @@ class Candidate:
     reward: float | None = None  # Its reward; None if there is none.
     steps: tuple[str, ...] = ()  # Its steps, where they are labelled.
     labels: tuple[bool, ...] = ()  # Whether each step is right.
+    finished: bool = True  # Whether it ended by itself; False if it was cut at a longest length.
+    ids: tuple[int, ...] = ()  # Its tokens as they were drawn, an end token included; empty if they are not known.
+    logprobs: tuple[float, ...] = ()  # Of each of its tokens (nats), by the model itself at temperature 1; or empty.
+    proposal_logprobs: tuple[float, ...] = ()  # The same under the distribution that was drawn from.
+    numbers: Mapping[str, float] = dataclasses.field(default_factory=dict, hash=False)
+    """What else a record says of it, by name: `extras["segment_NAME"]` of a batch of the task `group`."""
+    values: tuple[float, ...] = ()  # How the text is expected to end after each step, from -1 (wrong) to 1 (right).
 
 
 @dataclasses.dataclass(frozen=True)

@@ -74,8 +74,9 @@ def make_report(
     sizes = {"tokens, before truncation": needed}
     if tokens <= FEW_TOKENS:  # else all weights would have to be read
         offsets, counted = np.asarray(index.offsets), np.asarray(index.weights) != 0
-        counted[offsets[:-1]] = False
-        per_sequence = np.add.reduceat(counted, offsets[:-1], dtype=np.int64).reshape(-1, index.sides)
+        counted[offsets[:-1][np.diff(offsets) > 0]] = False  # a side of a group may have no token at all
+        until = np.concatenate([[0], np.cumsum(counted)])
+        per_sequence = np.diff(until[offsets]).reshape(-1, index.sides)
         sizes["targets"] = per_sequence.max(axis=1)
     quantiles = {name: tuple(int(np.ceil(q)) for q in np.quantile(size, QUANTILES)) for name, size in sizes.items()}
     share = targets / max(tokens, 1)

@@ -32,6 +32,9 @@ RULES: dict[str, str | tuple[str, ...] | None] = {
 }
 """The one table. A weight's axes are named in `LanguageModel.axes`, an activation's where `constrain` is called."""
 
+WORKERS = "workers"
+"""The field of an optimizer's state whose leaves have one part for each data-parallel worker, in front."""
+
 SPLITS_TORUS_SIDES = ("TPU v5 lite", "TPU v5e")  # as `jax.make_mesh` has it: their sides of 16 rarely fit a mesh
 
 
@@ -131,16 +134,24 @@ def _torus(devices: Sequence[Any], slices: int) -> str:
     return "x".join(str(len(set(side))) for side in zip(*(device.coords for device in devices), strict=True))
 
 
-def spec_of(names: tuple[str | None, ...]) -> PartitionSpec:
-    """The partition of an array whose axes have these names."""
-    return PartitionSpec(*(None if name is None else RULES[name] for name in names))
+def mesh_axes(name: str | None, mesh: Mesh | AbstractMesh | None = None) -> tuple[str, ...]:
+    """The mesh axes that split an axis of this name; inside a `shard_map` of `mesh`, those that are left to split."""
+    axes = () if name is None else RULES[name] or ()
+    axes = (axes,) if isinstance(axes, str) else axes
+    done = mesh.manual_axes if isinstance(mesh, AbstractMesh) else ()
+    return tuple(axis for axis in axes if axis not in done)
+
+
+def spec_of(names: tuple[str | None, ...], mesh: Mesh | AbstractMesh | None = None) -> PartitionSpec:
+    """The partition of an array whose axes have these names; `mesh` as in `mesh_axes`."""
+    if mesh is None:
+        return PartitionSpec(*(None if name is None else RULES[name] for name in names))
+    return PartitionSpec(*(mesh_axes(name, mesh) or None for name in names))
 
 
 def ways(mesh: Mesh | AbstractMesh | None, name: str) -> int:
     """Into how many parts `mesh` splits an axis of this name, such as "batch" or "length"; 1 without a mesh."""
-    axes = RULES[name] or ()
-    axes = (axes,) if isinstance(axes, str) else axes
-    return 1 if mesh is None else math.prod(mesh.shape.get(axis, 1) for axis in axes)
+    return 1 if mesh is None else math.prod(mesh.shape.get(axis, 1) for axis in mesh_axes(name, mesh))
 
 
 def shardings(axes: Any, mesh: Mesh) -> Any:
@@ -153,8 +164,9 @@ def follow(state: Any, params: Any, places: Any, whole: NamedSharding) -> Any:
     """Where each leaf of an optimizer's state lives, by path and shape.
 
     A leaf whose path ends in that of a parameter lives where the parameter lives, whatever holds it. If it has axes in
-    front (a copy for each of several workers), these are not split; if it lacks one (a factored moment), the others are
-    split like the parameter's. Everything else, such as counters, is on every device (`whole`).
+    front, these are not split, but for that of the data-parallel workers, of leaves under a field `workers`; if it
+    lacks one (a factored moment), the others are split like the parameter's. Everything else, such as counters, is on
+    every device (`whole`).
 
     Args:
         state: shapes of the optimizer's state.
@@ -172,6 +184,8 @@ def follow(state: Any, params: Any, places: Any, whole: NamedSharding) -> Any:
         for start in range(len(own)):
             if own[start:] in known:
                 spec = _spec_like(leaf.shape, *known[own[start:]])
+                if spec is not None and WORKERS in own[:start]:
+                    spec = PartitionSpec("data", *spec[1:])
                 return whole if spec is None else NamedSharding(whole.mesh, spec)
         return whole
 
@@ -210,4 +224,4 @@ def constrain(x: jax.Array, *names: str | None) -> jax.Array:
         return x
     pairs = zip(names, x.shape, strict=True)
     kept = tuple(None if name is None or size % ways(mesh, name) else name for name, size in pairs)
-    return jax.lax.with_sharding_constraint(x, spec_of(kept))
+    return jax.lax.with_sharding_constraint(x, spec_of(kept, mesh))

@@ -132,9 +132,6 @@ def file_name(name: str, method: Method) -> str:
 def experiment_of(module: Any, c: Setup) -> Experiment:
     """The experiment that a config file defines for the settings `c`; one of version 0.1 has those of configs/."""
     if not hasattr(module, "experiment"):
-        file = pathlib.Path(__file__).parents[2] / "configs" / FILES[type(c)]
-        if not file.exists():
-            raise InputError(f"{module.__file__} defines no function `experiment`; take that of configs/{file.name}")
-        module = read_module(file)
+        module = read_module(pathlib.Path("configs", FILES[type(c)]))
     experiment: Experiment = module.experiment(c)
     return experiment

@@ -14,6 +14,7 @@ from mtjax.experiments.findings import Arms, Outcome
 from mtjax.experiments.results import Measured, MinedProblems, Record, ResultsFolder
 from mtjax.experiments.stages import Stages
 from mtjax.io.lock import locked
+from mtjax.io.progress import progress
 from mtjax.types import Params
 
 STAGES = {"train the start": r"start-\d+/start", "mine": "mined", "measure the start": r"start(-\d+/test)?"}
@@ -27,11 +28,13 @@ def run(c: Setup, e: Experiment, log: Callable[[str], None] = print) -> Outcome:
         InputError: other settings than the folder's; a start model whose stop rule did not hold within its budget;
             another process is at work in the folder.
     """
-    with locked(c.output):
-        return _run(c, e, log)
+    arms = len(c.seeds) * len(e.methods) + (len(e.small[0]) if e.small else 0)
+    arms += len(e.methods) * len(e.tuning.rates) if e.tuning else 0
+    with locked(c.output), progress("arms of the experiment", arms) as advance:
+        return _run(c, e, log, advance)
 
 
-def _run(c: Setup, e: Experiment, log: Callable[[str], None]) -> Outcome:
+def _run(c: Setup, e: Experiment, log: Callable[[str], None], advance: Callable[[], None]) -> Outcome:
     stages, kept = Stages(c, log), ResultsFolder(c, e.free, e.described)
     test = c.test_source.problems().items
     early_at = None if e.small is None else e.small[1].start_at
@@ -56,7 +59,9 @@ def _run(c: Setup, e: Experiment, log: Callable[[str], None]) -> Outcome:
                 config = dataclasses.replace(config, steps=int(enough))
             return stages.run(config, method, params, on, samples, **options)
 
-        return kept.part(place, Record, make)
+        record: Record = kept.part(place, Record, make)
+        advance()
+        return record
 
     for number, seed in enumerate(c.seeds):
         first = number == 0

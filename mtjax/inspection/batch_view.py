@@ -66,7 +66,7 @@ class CachedPolicy:
 
     def __init__(self, policy: Policy, batch: Batch):
         self.policy, self.batch, self.known = policy, batch, policy.scores(batch)
-        self.hidden = policy.hidden
+        self.hidden, self.values = policy.hidden, getattr(policy, "values", None)
 
     def scores(self, batch: Batch) -> TokenScores:
         """The cached scores for any batch with the same tokens and segments, else those of the policy."""
@@ -115,7 +115,7 @@ def _scores_program(
             gather = getattr(objective, "statistics", None)
             extra = {} if gather is None else {"statistics": gather(policy, batch, reference=fixed)}
             losses[name], also = objective(policy, batch, reference=fixed, key=jax.random.key(0), **extra)
-            metrics = metrics or dict(also)
+            metrics = metrics or {key: mean for key, mean in also.items() if isinstance(mean, Mean)}
         return policy.known, None if fixed is None else fixed.known.logprob, losses, metrics
 
     places = None

@@ -10,7 +10,8 @@ from mtjax.data.examples import make_example
 from mtjax.data.found import Found
 from mtjax.data.problem import Problem
 from mtjax.data.report import QUANTILES
-from mtjax.data.tasks import PLAIN, TASKS, ChatTask, CompletionTask, PairTask
+from mtjax.data.tasks import PLAIN, TASKS, ChatTask, CompletionTask, GroupTask, PairTask
+from mtjax.data.tasks.group import candidates_of
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError, suggest
 from mtjax.inspection.token_texts import token_texts
@@ -60,7 +61,8 @@ def fitting_task(
 ) -> Any:
     """The task called `name`; "auto" takes the one that uses most of what the problems have.
 
-    Pairs make it `pair`, conversations `chat`, everything else `completion`, of wrong solutions too where there are no
+    Candidates make it `group`, where they have recorded log-probabilities or rewards that do not just say which are
+    right, pairs `pair`, conversations `chat`, everything else `completion`, of wrong solutions too where there are no
     pairs. With `talks`, records are written as conversations: then the template is the tokenizer's chat template, if it
     has one, as it is for conversations that need it.
     """
@@ -68,6 +70,10 @@ def fitting_task(
     said = (bool(problem.messages) or any(pair.chosen_messages for pair in problem.pairs) for problem in problems)
     talks = talks or any(said)
     solved = any(problem.right or problem.wrong for problem in problems)
+    rewarded = any(len(candidates_of(problem)) > 1 for problem in problems if problem.candidates)
+    told = any(one.logprobs or one.proposal_logprobs for problem in problems for one in problem.candidates)
+    if name == "auto" and not pairs and rewarded and (told or not solved):
+        name = "group"
     if name == "auto":
         name = "pair" if pairs else "chat" if talks and not solved else "completion"
     if name not in TASKS:
@@ -75,6 +81,9 @@ def fitting_task(
     template = template or ("chat" if talks and tokenizer.chat_template else PLAIN)
     if name == "pair":
         return PairTask(template=template)
+    if name == "group":
+        most = max((len(candidates_of(problem)) for problem in problems), default=2)
+        return GroupTask(template=template, size=max(most, 2))
     if name == "completion":
         wrong = any(problem.wrong for problem in problems)
         return CompletionTask(template=template, polarities="both" if wrong else "right")
@@ -97,11 +106,17 @@ def first_examples(problems: Sequence[Problem], task: Any, tokenizer: Tokenizer,
             texts = []
             for example in made[start : start + task.sides]:
                 right = bool(example.extras.get("polarity", 1.0))
-                label = ("rejected", "chosen")[right] if task.sides == 2 else ("wrong", "right")[right]
+                label = ("rejected", "chosen")[right] if task.name == "pair" else ("wrong", "right")[right]
+                if task.ragged:
+                    label = f"reward {example.extras.get('reward', 0):g}, " + (
+                        f"advantage {example.extras.get('advantage', 0):.3g}"
+                    )
                 ids, weights = example.tokens.tolist(), example.weights
                 targets = (weights != 0) & (np.arange(len(weights)) > 0)
                 columns = (token_texts(tokenizer.decode, ids), weights.tolist(), targets.tolist())
                 tokens = tuple(ShownToken(*values) for values in zip(*columns, strict=True))
+                if task.ragged and not targets.any():
+                    continue
                 texts.append(ShownText(label, tokens))
             shown.append(ShownExample(made[start].id, problem.place, tuple(texts)))
     if all(text.label == "right" for example in shown for text in example.texts):  # nothing to tell apart

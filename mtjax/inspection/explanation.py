@@ -140,11 +140,11 @@ def explain_batch(
 ) -> Explanation:
     """Gather what is to be shown of the first `most` examples of a batch; 0 shows all.
 
-    A pair is compared with itself, and a wrong answer with the right answer to the same problem that shares its longest
-    beginning. The source of `config` is read for the problems that the examples were made from. The first of the losses
-    in `scores` is shown.
+    A pair is compared with itself, the candidates of a group stand side by side, and a wrong answer is compared with
+    the right answer to the same problem that shares its longest beginning. The source of `config` is read for the
+    problems that the examples were made from. The first of the losses in `scores` is shown.
     """
-    sides = 2 if parts and len(parts[0].at) == 2 else 1
+    sides = config.data.task.sides if parts and len(parts[0].at) == 2 else 1
     groups = [parts[start : start + sides] for start in range(0, len(parts), sides)]
     both = len({part.extras.get("polarity", 1.0) for part in parts}) > 1
     problems = problems_of(config, parts)
@@ -153,8 +153,12 @@ def explain_batch(
         first, problem, labels = group[0], problems.get(group[0].name), ["chosen", "rejected"]
         tokens = [part.tokens.tolist() for part in group]
         flags: tuple[np.ndarray, ...]
-        if sides == 2:
+        if config.data.task.name == "pair" and sides == 2:
             flags, at = differences(*tokens), common_prefix(*tokens)
+        elif sides > 1:
+            there = [part for part in group if part.targets.any()]
+            labels = [f"candidate {number}, reward {part.extras['reward']:g}" for number, part in enumerate(there, 1)]
+            group, flags, at = there, tuple(np.zeros(len(part.tokens), bool) for part in there), 1 << 30
         else:
             labels = [("wrong", "right")[int(first.extras.get("polarity", 1.0))] if both else ""]
             flags, at = (np.zeros(len(first.tokens), bool),), len(first.tokens)
@@ -212,13 +216,15 @@ def problems_of(config: Config, parts: Sequence[PackedSequence]) -> dict[str, Pr
 
 
 def notes_of(part: PackedSequence, problem: Problem | None) -> list[str]:
-    """What is known of an example besides its text: kind of pair, error type, and its numbers."""
+    """What is known of an example besides its text: kind of pair, error type, its numbers except that of its source."""
     form = "pair" if len(part.at) == 2 else "solution"
+    if "advantage" in part.extras:
+        return [f"success rate {part.extras.get('success_rate', 0.0):g}"]
     notes = [f"{part.extras['kind'] and 'step' or 'full'} {form}"] if "kind" in part.extras else []
     if problem is not None and len(part.at) == 2:
         kinds = {f"{problem.id}/{name}": pair.error_type for name, pair in choose_pairs(problem, None, None)}
         notes += [f"error type {kinds[part.name]}"] if kinds.get(part.name) else []
-    rest = {name: value for name, value in part.extras.items() if name not in ("kind", "polarity")}
+    rest = {name: value for name, value in part.extras.items() if name not in ("kind", "polarity", "source")}
     return notes + [f"{name} {value:g}" for name, value in rest.items()]
 
 

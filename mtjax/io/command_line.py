@@ -17,6 +17,7 @@ import tyro
 
 from mtjax.errors import ExitCode, InputError, entry_point
 from mtjax.io.files import cache_folder
+from mtjax.io.progress import take_switches
 from mtjax.io.short_help import HELP, HELP_ALL, short_help
 from mtjax.io.unknown_words import answer
 from mtjax.io.words import CHOICE, Part, as_registered, as_switch, is_part, names_of, parts_of
@@ -40,7 +41,7 @@ def command(usage: str, *, options: type | None = None, before: Callable[[], Non
         @entry_point
         @functools.wraps(main)
         def run(argv: Sequence[str] | None = None) -> int:
-            words = list(sys.argv[1:] if argv is None else argv)
+            words = take_switches(sys.argv[1:] if argv is None else argv)
             module = sys.modules[main.__module__]
             name = module.__spec__.name if module.__spec__ else main.__module__
             if not words or words[0] in (*HELP, HELP_ALL):

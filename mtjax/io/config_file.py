@@ -35,13 +35,28 @@ MOVED = {
 """Where the settings classes of version 0.1 are now, so that its snapshots and config files are read until 0.3."""
 
 
+CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+"""The configs that an installed package brings; in a checkout they are beside it."""
+
+
+def shipped(path: pathlib.Path) -> pathlib.Path:
+    """The file of mtjax's own that `configs/NAME.py` means where there is no such file; any other path as it is."""
+    own = _own_configs() / path.name
+    return own if path.parts[:-1] == ("configs",) and not path.exists() and own.is_file() else path
+
+
+def _own_configs() -> pathlib.Path:
+    return CONFIGS if CONFIGS.is_dir() else CONFIGS.parents[1] / "configs"
+
+
 def read_module(file: str | pathlib.Path) -> Any:
     """Run a config file as a module; InputError with the line where it fails."""
-    path = pathlib.Path(file)
+    path = shipped(pathlib.Path(file))
     if path.is_dir():
         raise InputError(f"'{file}' is a folder; expected a config file, such as configs/tiny.py or RUN/config.py")
     if not path.is_file():
-        beside = [p.name for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        folder = _own_configs() if path.parts[:-1] == ("configs",) and not path.parent.is_dir() else path.parent
+        beside = [p.name for p in folder.glob("*.py")] if folder.is_dir() else []
         near = suggest(path.name, beside) if beside else f"there is none in '{path.parent}'"
         raise InputError(f"config file '{file}' does not exist; {near}")
     if path.suffix != ".py":

@@ -52,7 +52,8 @@ run_name save_path log_dir
 model_path load_parameters_path
 --init_from <- checkpoint load_checkpoint init_checkpoint ckpt | to start from; --run_dir goes on with a run
 --log_every <- logging_steps log_interval log_steps logging_interval log_period
---tensorboard <- report_to use_tensorboard logger | True or False; there is no other tracker
+tracker:NAME <- report_to logger log_with | wandb, trackio or mlflow; --tensorboard is on
+--tensorboard <- use_tensorboard
 --reference.model <- ref_model ref_model_name_or_path reference_model model_ref
 --objective.beta <- beta dpo_beta kl_coef pref_beta
 objective:dpo data.task:pair --objective.beta=VALUE <- beta dpo_beta kl_coef pref_beta
@@ -76,6 +77,9 @@ use_flash_attn
 --model.width <- hidden_size d_model n_embd embed_dim emb_dim base_emb_dim dim
 --model.layers <- num_hidden_layers n_layers num_layers n_layer base_num_decoder_layers
 --model.heads <- num_attention_heads n_heads num_heads n_head num_query_heads
+--model.neftune_alpha <- neftune_noise_alpha noise_alpha neftune_alpha
+--reference.refresh_every <- ref_model_sync_steps
+--reference.mix <- ref_model_mixup_alpha
 --model.kv_heads <- num_key_value_heads n_kv_heads num_kv_heads
 --model.mlp_width <- intermediate_size d_ff ffn_dim mlp_dim hidden_dim
 model.adapter:lora --model.adapter.rank=RANK <- lora_r lora_rank lora_dim use_lora use_peft peft_type adapter

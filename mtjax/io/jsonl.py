@@ -100,7 +100,7 @@ def needs_pyarrow(path: str, kind: str) -> None:
     """InputError, with the way out, where the optional package `pyarrow` is missing."""
     if importlib.util.find_spec("pyarrow") is None:
         raise InputError(
-            f"'{path}' is {kind}, which needs the package 'pyarrow': run pip install -e '.[files]' in mtjax's "
+            f"'{path}' is {kind}, which needs the package 'pyarrow': run pip install '.[files]' in mtjax's "
             "folder, or write the records as JSON lines"
         )
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import tyro
 
+from mtjax.io.progress import QUIET, VERBOSE
 from mtjax.io.words import classes_in, fields, is_embedded, registry_of
 from mtjax.registry import snake_case
 
@@ -46,7 +47,9 @@ def short_help(settings: Any, prog: str, chosen: Mapping[str, str] | None = None
     for title, rows in (("arguments", arguments), ("settings", alone)):
         lines += ["", f"{title}:", *(_row(left, _sentence(said), width) for left, said in rows)] if rows else []
     lines += groups
-    return "\n".join([*lines, "", f"{HELP_ALL} explains every setting; a repeated setting counts as last given."])
+    last = f"{HELP_ALL} explains every setting; a repeated setting counts as last given. {QUIET} shows no progress, "
+    last += f"{VERBOSE} the texts that a model reads."
+    return "\n".join([*lines, "", last])
 
 
 def _group(name: str, hint: Any, value: Any, width: int, chosen: Mapping[str, str]) -> Iterator[str]:

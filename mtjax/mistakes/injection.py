@@ -16,6 +16,7 @@ from mtjax.data.problem import OnError, Problem
 from mtjax.data.sources import AnySource
 from mtjax.errors import InputError
 from mtjax.io.hashing import digest
+from mtjax.io.progress import track
 from mtjax.mistakes import filters
 from mtjax.mistakes.injectors.base import ERROR_TYPES, compared, draw, edited, in_order, whole_solution
 from mtjax.mistakes.injectors.solution import Draft, Solution, parse_solution
@@ -194,7 +195,7 @@ def inject(problems: Iterable[Problem], rules: Rules, yields: Yields) -> Iterato
     first n problems give the first of them.
     """
     balance, names = Balance(rules.false_equations), Counter[str]()
-    for problem in problems:
+    for problem in track(problems, "injecting"):
         names[problem.id] += 1
         name = problem.id if names[problem.id] == 1 else f"{problem.id}~{names[problem.id]}"
         yield from _of_problem(dataclasses.replace(problem, id=name), rules, balance, yields)

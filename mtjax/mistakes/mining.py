@@ -17,6 +17,7 @@ from mtjax.data.sources.mined import Mined, MinedProblem, Solution, to_json
 from mtjax.data.tasks import AnyTask, CompletionTask
 from mtjax.distributed.sharding import MeshSpec
 from mtjax.io.journal import SINCE, Journal
+from mtjax.io.progress import progress, shown
 from mtjax.reporting.report import Table
 from mtjax.sampling.config import EmbeddedSampling, SamplingConfig
 from mtjax.sampling.sampler import ProblemSamples, silence
@@ -66,6 +67,9 @@ class MineConfig(PolicyConfig):
     """Which of the solutions that are drawn are kept."""
     limit: PositiveInt | None = None  # Use only this many problems, the first ones; None takes all.
     output: str | None = None  # Folder for the results; None is `mined` in the run folder, for a run only.
+    logprobs: bool = False
+    """Record the tokens of every distinct solution and the log-probabilities of each, the model's own and those of the
+    distribution that it was drawn from, for policy gradients (docs/groups.md); of a local model."""
     mistakes: bool = False  # Also write mistakes.jsonl: wrong solutions and first wrong steps as records.
     rows: PositiveInt = 64  # Solutions that a local policy draws side by side; what a kill can cost.
 
@@ -115,13 +119,17 @@ def mine(
     todo = journal.missing()
     start = last = time.monotonic()
     right = drawn = 0
-    with contextlib.closing(draw(todo, stopped)) as batches:
+    with (
+        contextlib.closing(draw(todo, stopped)) as batches,
+        progress("problems", len(problems), len(journal)) as advance,
+    ):
         for batch in batches:
             records = [checked(problems[one.number], golds[one.number], one) for one in batch]
             journal.append((record.number, to_json(record)) for record in records)
             right += sum(record.samples("right") for record in records)
             drawn += sum(record.drawn for record in records)
-            if (now := time.monotonic()) - last >= every:
+            advance(len(batch), f"{right / max(drawn, 1):.1%} right")
+            if not shown() and (now := time.monotonic()) - last >= every:
                 last = now
                 say(
                     f"{len(journal):,} of {len(problems):,} problems, {right / max(drawn, 1):.1%} right, "

@@ -3,6 +3,9 @@
 On a mesh every device takes its share of the positions and a complete copy of the head, loops over its chunks without
 communication, and the head's gradient is reduced once after the loop (a plain scan reduces it once per chunk). Rows are
 split as usual; time is split over `context`, as the hidden states are, and over `tensor`, whose devices hold copies.
+
+The positions that are asked for stand in front, and chunks without one are left out: padding costs no product with the
+head, and where the scores of targets alone are used, contexts cost none.
 """
 
 import math
@@ -14,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from mtjax.distributed.sharding import RULES, mesh_in_force
+from mtjax.distributed.sharding import mesh_axes, mesh_in_force
 from mtjax.types import LanguageModel, Params
 
 ChunkFn = Callable[..., Any]  # `(logits [C, V] or a tuple of them, tokens [C], extras) -> tree of [C]`
@@ -57,6 +60,7 @@ def map_next_token(
     segments: Int[Array, "B T"],
     extras: dict[str, Array],
     chunk: int,
+    asked: Bool[Array, "B T"] | None = None,
 ) -> Any:
     """Apply `fn` where token t meets the logits made from hidden state t - 1. **The one place with a shift.**
 
@@ -64,26 +68,36 @@ def map_next_token(
         fn: gets a tuple of logits, one per head, each `[C, V]`, the tokens `[C]` and the extras, each `[C]`.
         extras: per-token arrays `[B, T]`, aligned with the token.
         chunk: positions a device handles at a time, C; its scratch memory is a few `[C, V]` arrays.
+        asked: the tokens whose values are used; None is all.
 
-    Returns the tree of `fn` with `[B, T]` leaves, 0 where `is_target` is false. Gradients flow to hidden states and
-    heads, not to extras nor to what `fn` closes over.
+    Returns the tree of `fn` with `[B, T]` leaves, 0 where `is_target` or `asked` is false. Gradients flow to hidden
+    states and heads, not to extras nor to what `fn` closes over.
     """
     ahead = lambda x: jnp.roll(x, -1, axis=1)
-    other = (ahead(tokens), {name: ahead(x) for name, x in extras.items()})
+    live = is_target(segments) if asked is None else is_target(segments) & asked
+    other = (ahead(live), ahead(tokens), {name: ahead(x) for name, x in extras.items()})
     run = partial(_map_positions, fn, tuple(head.logits for head in heads), chunk)
     out = run(tuple(head.leaves for head in heads), hiddens, other)
-    live = is_target(segments)
     back = lambda x: jnp.where(live, jnp.roll(x, 1, axis=1), 0)
     return jax.tree.map(back, out)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def _map_positions(fn: ChunkFn, logits: tuple, chunk: int, leaves: Any, hidden: Any, other: Any) -> Any:
-    """`fn` on every position; leaves of `hidden` and `other` are `[B, T, ...]`."""
+    """`fn` on every position that is asked for; leaves of `hidden` and `other` are `[B, T, ...]`."""
 
     def local(leaves: Any, hidden: Any, other: Any) -> Any:
-        one = lambda _, xs: (None, _on_chunk(fn, logits, leaves, *xs))
-        return _joined(jax.lax.scan(one, None, _chunked((hidden, other), chunk))[1], hidden[0].shape[0])
+        order = _asked_first(other[0])
+        on_chunk = partial(_on_chunk, fn, logits, leaves)
+
+        def one(_: None, xs: Any) -> tuple[None, Any]:
+            hidden, (asked, *other) = xs
+            made = jax.eval_shape(on_chunk, hidden, other)
+            zeros = lambda *_: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), made)
+            return None, jax.lax.cond(jnp.any(asked), on_chunk, zeros, hidden, other)
+
+        out = jax.lax.scan(one, None, _chunked(_taken((hidden, other), order), chunk))[1]
+        return _put_back(_joined(out, len(order)), order)
 
     return _on_every_device(local, reduce=False)(leaves, hidden, other)
 
@@ -97,16 +111,21 @@ def _backward(fn: ChunkFn, logits: tuple, chunk: int, kept: Any, gradient: Any) 
 
     def local(leaves: Any, hidden: Any, other: Any) -> Any:
         other, gradient = other
+        order = _asked_first(other[0])
 
-        def one(total: Any, xs: Any) -> Any:
-            hidden, other, gradient = xs
+        def pulled(total: Any, hidden: Any, other: Any, gradient: Any) -> Any:
             _, pull = jax.vjp(lambda leaves, hidden: _on_chunk(fn, logits, leaves, hidden, other), leaves, hidden)
             of_leaves, of_hidden = pull(gradient)
             return jax.tree.map(jnp.add, total, of_leaves), of_hidden
 
+        def one(total: Any, xs: Any) -> Any:
+            hidden, (asked, *other), gradient = xs
+            nothing = lambda total, hidden, *_: (total, jax.tree.map(jnp.zeros_like, hidden))
+            return jax.lax.cond(jnp.any(asked), pulled, nothing, total, hidden, other, gradient)
+
         zeros = jax.tree.map(jnp.zeros_like, leaves)
-        total, of_hidden = jax.lax.scan(one, zeros, _chunked((hidden, other, gradient), chunk))
-        return total, _joined(of_hidden, hidden[0].shape[0])
+        total, of_hidden = jax.lax.scan(one, zeros, _chunked(_taken((hidden, other, gradient), order), chunk))
+        return total, _put_back(_joined(of_hidden, len(order)), order)
 
     leaves, hidden, other = kept
     of_leaves, of_hidden = _on_every_device(local, reduce=True)(leaves, hidden, (other, gradient))
@@ -118,6 +137,21 @@ _map_positions.defvjp(_forward, _backward)
 
 def _on_chunk(fn: ChunkFn, logits: tuple, leaves: Any, hidden: Any, other: Any) -> Any:
     return fn(tuple(one(own, rows) for one, own, rows in zip(logits, leaves, hidden, strict=True)), *other)
+
+
+def _asked_first(asked: Bool[Array, " N"]) -> Int[Array, " N"]:
+    """An order of the positions in which those that are asked for stand in front, each part as before."""
+    return jnp.argsort(~asked, stable=True)
+
+
+def _taken(tree: Any, order: Int[Array, " N"]) -> Any:
+    return jax.tree.map(lambda x: x[order], tree)
+
+
+def _put_back(tree: Any, order: Int[Array, " N"]) -> Any:
+    """The way back of `_taken`."""
+    places = jnp.zeros_like(order).at[order].set(jnp.arange(len(order)))
+    return _taken(tree, places)
 
 
 def _chunked(tree: Any, chunk: int) -> Any:
@@ -151,11 +185,11 @@ def _on_every_device(local: Callable[..., Any], reduce: bool) -> Callable[..., A
         split = lambda tree: jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), tree)
         if not reduce:
             return split(out)
-        return out[0] if mesh is None else jax.lax.psum(out[0], mesh.axis_names), split(out[1])
+        return out[0] if mesh is None else jax.lax.psum(out[0], mesh.auto_axes), split(out[1])
 
     if mesh is None:
         return share
-    axes: Any = (RULES["batch"], (RULES["length"], "tensor"))
+    axes: Any = (mesh_axes("batch", mesh), (*mesh_axes("length", mesh), "tensor"))
     split, whole = jax.P(*axes), jax.P()
     out_specs = (whole, split) if reduce else split
     mapped = jax.shard_map(share, in_specs=(whole, split, split), out_specs=out_specs, check_vma=False)

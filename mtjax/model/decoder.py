@@ -14,11 +14,14 @@ from mtjax.distributed.sharding import constrain
 from mtjax.errors import InputError
 from mtjax.model import attention, rope
 from mtjax.model.adapters import AnyAdapter
+from mtjax.model.adapters.base import ROUTED
+from mtjax.model.block import Block, Group
 from mtjax.model.encoder import Encoder
 from mtjax.model.kernels import Asked
-from mtjax.model.layers import MLP, Activation, Dense, Norm, RMSNorm
-from mtjax.model.lm_infinite import WHOLE, Far, LmInfinite, near_window, write_first
-from mtjax.model.mixture import Experts, Mixture
+from mtjax.model.layers import Activation, Norm, RMSNorm
+from mtjax.model.lm_infinite import WHOLE, LmInfinite
+from mtjax.model.mixture import Mixture
+from mtjax.model.neftune import embedding_noise
 from mtjax.model.value_head import ValueHead
 from mtjax.types import Routing
 from mtjax.validation import PositiveInt, check_types
@@ -82,6 +85,9 @@ class DecoderConfig:
     adapter: AnyAdapter = None
     """Small matrices that are trained in place of the model's own, which stay as they are; None trains all."""
 
+    neftune_alpha: Positive | None = None
+    """Strength of noise on the embeddings while training (NEFTune): uniform in `+- alpha / sqrt(n D)`, n tokens in the
+    text; 5 is usual, 10 and 15 are tried too. None adds none; nothing but the training loss ever sees it."""
     value_head: ValueHead | None = None  # A head on the hidden states that expects how a text ends (AlphaMath).
 
     def __post_init__(self) -> None:
@@ -157,93 +163,6 @@ class DecoderConfig:
         return tuple(min(self.window, EVERYTHING) if slide and self.window else EVERYTHING for slide in slides)
 
 
-class Attention(nn.Module):
-    """Grouped-query attention with rotary positions, over the row itself or over a cache."""
-
-    config: DecoderConfig
-
-    @nn.compact
-    def __call__(self, x: Any, window: Any, cache: Any, place: dict[str, Any]) -> tuple[Any, Any]:
-        """`[B, T, D] -> [B, T, D]`, and the cache with this call's keys and values in it."""
-        c = self.config
-        dense = lambda name, heads: Dense((c.width,), (heads, c.head_dim), c.init_scale, c.qkv_bias, name=name)(x)
-        query, key, value = dense("query", c.heads), dense("key", c.kv_heads), dense("value", c.kv_heads)
-        if c.qk_norm:
-            norm = lambda name: RMSNorm(c.norm_eps, c.norm, 1 + c.qk_norm_joint, name=name)
-            query, key = norm("query_norm")(query), norm("key_norm")(key)
-        if c.clip_qkv is not None:
-            query, key, value = (jnp.clip(each, -c.clip_qkv, c.clip_qkv) for each in (query, key, value))
-        cos, sin = place["global"]
-        if "local" in place:
-            slides = window < EVERYTHING
-            cos, sin = (jnp.where(slides, *pair) for pair in zip(place["local"], place["global"], strict=True))
-        far = None
-        if c.lm_infinite is not None:
-            window, live = near_window(c.lm_infinite, c.max_length, window)
-            far = Far(rope.rotate(query, *place["far"]), rope.rotate(key, *place["first"]), window, live)
-        query, key = (rope.rotate(each, cos, sin) for each in (query, key))
-        query = constrain(query, "batch", "length", "heads", "head_dim")
-        if cache is None:
-            seen = attention.packed_attention(c, query, key, value, place["segments"], window, far)
-        else:
-            rows, positions = jnp.arange(x.shape[0])[:, None], place["positions"]
-            key = cache["key"].at[rows, positions].set(key.astype(cache["key"].dtype))
-            value = cache["value"].at[rows, positions].set(value.astype(cache["value"].dtype))
-            own = {"key": key, "value": value}
-            if far is not None:
-                own["first"] = write_first(cache["first"], far.key, positions)
-                far = far._replace(key=own["first"].astype(x.dtype))
-            cache = own
-            key, value = key.astype(x.dtype), value.astype(x.dtype)
-            seen = attention.cached_attention(c, query, key, value, positions, window, far)
-        return Dense((c.heads, c.head_dim), (c.width,), c.init_scale, name="out")(seen), cache
-
-
-class Block(nn.Module):
-    """One layer: attention, then MLP or experts, each normed where `norm_places` says and added to the stream."""
-
-    config: DecoderConfig
-    sparse: bool = False
-
-    @nn.compact
-    def __call__(self, x: Any, window: Any, cache: Any, place: dict[str, Any]) -> tuple[Any, Any]:
-        """The stream after this layer; the cache, and how tokens were routed (None without experts)."""
-        c = self.config
-
-        def norm(name: str, x: Any, where: str) -> Any:
-            return RMSNorm(c.norm_eps, c.norm, name=name)(x) if c.norm_places in (where, "both") else x
-
-        seen, cache = Attention(c, name="attention")(norm("attention_norm", x, "before"), window, cache, place)
-        x = constrain(x + norm("attention_post_norm", seen, "after"), "batch", "length", "activation")
-        inner, routing = norm("mlp_norm", x, "before"), None
-        if self.sparse and c.mixture is not None:
-            experts = Experts(c.mixture, c.width, c.activation, c.init_scale, name="experts")
-            out, routing = experts(inner, place["segments"])
-        else:
-            out = MLP(c.width, c.mlp_width, c.activation, c.init_scale, name="mlp")(inner)
-        x = x + norm("mlp_post_norm", out, "after")
-        return constrain(x, "batch", "length", "activation"), (cache, routing)
-
-
-class Group(nn.Module):
-    """Layers of several kinds, one after the other, which the decoder repeats; `block` makes one of them."""
-
-    config: DecoderConfig
-    block: Any
-
-    @nn.compact
-    def __call__(self, x: Any, windows: Any, caches: Any, place: dict[str, Any]) -> tuple[Any, Any]:
-        """As `Block`, with one more axis in front of windows, caches and routing."""
-        out = []
-        for number, sparse in enumerate(self.config.blocks):
-            own = jax.tree.map(lambda leaf, number=number: leaf[number], (windows, caches))
-            x, made = self.block(self.config, sparse, name=f"block_{number}")(x, *own, place)
-            out.append(made)
-        stack = lambda *leaves: jnp.stack(leaves)
-        caches = jax.tree.map(stack, *(cache for cache, _ in out))
-        return x, (caches, jax.tree.map(stack, *(routing for _, routing in out if routing is not None)))
-
-
 class Decoder(nn.Module):
     """Embedding, scanned blocks, final norm; the head is apart (`language_model.py`), since scores chunk it."""
 
@@ -251,15 +170,25 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, tokens: Int[Array, "B T"], positions: Int[Array, "B T"], segments: Int[Array, "B T"] | None, cache: Any
+        self,
+        tokens: Int[Array, "B T"],
+        positions: Int[Array, "B T"],
+        segments: Int[Array, "B T"] | None,
+        cache: Any,
+        noise: Any = None,
     ) -> tuple[Float[Array, "B T D"], Any, Routing | None]:
-        """Final hidden states, the cache after these tokens (then `segments` is None), and the routing of experts."""
+        """Final hidden states, the cache after these tokens (then `segments` is None), and the routing of experts.
+
+        `noise` is the key of the noise on embeddings, or None for none.
+        """
         c = self.config
         dtype = jnp.dtype(c.dtype)
         table = self.param("embedding", nn.initializers.normal(c.init_scale), (c.vocab_size, c.width)).astype(dtype)
         # Gathered before the lookup: else rows and width compete for one mesh axis, and the partitioner replicates.
         table = constrain(table, "vocab", "activation")
         x = constrain(table[tokens], "batch", "length", "activation")
+        if noise is not None and c.neftune_alpha is not None:
+            x = x + embedding_noise(noise, c.neftune_alpha, segments, x)
         if c.embed_scale:
             x = x * jnp.asarray(math.sqrt(c.width), dtype)
         # Through a cache the length of a row is not known: the last position of the call stands for it.
@@ -283,17 +212,17 @@ class Decoder(nn.Module):
         groups = c.layers // len(kinds)
         scanned: Any = nn.scan(
             block if len(kinds) == 1 else Group,
-            variable_axes={"params": 0},
+            variable_axes={"params": 0, ROUTED: 0},
             split_rngs={"params": True},
             in_axes=(0, 0, nn.broadcast),
             length=groups,
             unroll=groups if groups <= UNROLL_LAYERS else 1,
         )
-        by_layer = (jnp.asarray(c.windows, jnp.int32), cache)
+        by_layer = (jnp.asarray(c.windows, jnp.int32), jnp.arange(c.layers))
         if len(kinds) == 1:
-            x, (cache, routing) = scanned(c, kinds[0], name="layers")(x, *by_layer, place)
+            (x, cache), routing = scanned(c, kinds[0], name="layers")((x, cache), *by_layer, place)
         else:
-            by_group = jax.tree.map(lambda leaf: leaf.reshape(groups, len(kinds), *leaf.shape[1:]), by_layer)
-            x, out = scanned(c, block, name="layers")(x, *by_group, place)
-            cache, routing = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), out)
+            by_group = jax.tree.map(lambda leaf: leaf.reshape(groups, len(kinds)), by_layer)
+            (x, cache), routing = scanned(c, block, name="layers")((x, cache), *by_group, place)
+            routing = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), routing)
         return RMSNorm(c.norm_eps, c.norm, name="final_norm")(x), cache, routing

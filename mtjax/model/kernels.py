@@ -1,7 +1,7 @@
 """Attention kernels that keep no `[T, T]` array: the choice of one, and how each is called.
 
-All compute `attention.attend` under `attention.packed_mask`: tests compare them in interpret mode and lower them for
-the accelerator. None has run on one yet.
+All compute `attention.attend` under `attention.packed_mask`: tests compare them, those of accelerators in interpret
+mode, and lower those for it. None of the latter has run on one yet.
 """
 
 import functools
@@ -13,10 +13,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from mtjax.errors import InputError
+from mtjax.model.blocked_attention import SHORTEST, SMALLEST, block_of
 
-Asked = Literal["auto", "plain", "splash", "triton"]  # `splash` is Pallas for TPU, `triton` Pallas for GPU
+Asked = Literal["auto", "plain", "splash", "triton", "blocked"]
+"""`splash` is Pallas for TPU, `triton` Pallas for GPU, `blocked` plain JAX for the CPU (`blocked_attention`)."""
 
-HOME = {"tpu": "splash", "gpu": "triton", "cuda": "triton", "rocm": "triton"}  # the kernel of each platform
+HOME = {"cpu": "blocked", "tpu": "splash", "gpu": "triton", "cuda": "triton", "rocm": "triton"}
+"""The kernel of each platform."""
 LANES = 128  # positions a kernel's block is a multiple of
 BLOCKS = (512, 256, 128)  # the largest that divides the length; 512 is what MaxText and the study's AOT runs use
 
@@ -24,7 +27,7 @@ BLOCKS = (512, 256, 128)  # the largest that divides the length; 512 is what Max
 class Choice(NamedTuple):
     """Which kernel, and why."""
 
-    name: str  # "plain", "splash" or "triton"
+    name: str  # "plain", "splash", "triton" or "blocked"
     why: str  # for the line printed at the start of a run
     interpret: bool = False  # run it in plain JAX, because it is made for another platform; slow, for tests
 
@@ -41,7 +44,12 @@ def choose(
     if name == "plain":
         return Choice("plain", f"no kernel for {platform}" if asked == "auto" else "as model.attention asks")
     cannot = None
-    if length % (LANES * context):
+    if name == "blocked":
+        if block_of(length, context) is None:
+            cannot = (
+                f"it is for rows of {SHORTEST} tokens and more, {SMALLEST * context} or a multiple; this has {length}"
+            )
+    elif length % (LANES * context):
         over = f" over {context} devices" if context > 1 else ""
         cannot = f"{length} tokens{over} are no multiple of {LANES} each"
     elif name == "triton" and context > 1:
@@ -54,6 +62,8 @@ def choose(
         raise InputError(f"model.attention='{asked}' cannot be used: {cannot}; set --model.attention=plain or auto")
     if cannot:
         return Choice("plain", f"{name} cannot be used: {cannot}")
+    if name == "blocked":
+        return Choice(name, f"blocks of {block_of(length, context)} on {platform}")
     interpret = HOME.get(platform) != name
     size = block(length // context) if name == "splash" else LANES  # the triton kernel keeps to its own
     why = f"interpreted on {platform}, slow" if interpret else f"blocks of {size} on {platform}"

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from mtjax.errors import InputError
 from mtjax.model.adapters import adapt, merged
+from mtjax.model.adapters.base import ROUTED
 from mtjax.model.attention import positions_of
 from mtjax.model.decoder import Decoder, DecoderConfig
 from mtjax.model.encoder_decoder import make_encoder_decoder
@@ -79,12 +80,24 @@ def make_language_model(config: DecoderConfig) -> LanguageModel:
         inner = {name: params[name] for name in ("layers", "final_norm")}
         return {"params": {"embedding": params["embed"]["embedding"], **inner}}
 
+    def noise_of(params: Params) -> Any:
+        """The key of the noise on embeddings in a forward pass of training; others bring none."""
+        return jax.random.fold_in(params["noise"], 3) if "noise" in params else None
+
     def hidden(params: Params, tokens: Int[Array, "B T"], segments: Int[Array, "B T"]) -> Float[Array, "B T D"]:
-        return network.apply(body(params), tokens, positions_of(segments), segments, None)[0]
+        return network.apply(body(params), tokens, positions_of(segments), segments, None, noise_of(params))[0]
 
     def routed(params: Params, tokens: Int[Array, "B T"], segments: Int[Array, "B T"]) -> tuple[Array, Routing]:
-        made: Any = network.apply(body(params), tokens, positions_of(segments), segments, None)
+        made: Any = network.apply(body(params), tokens, positions_of(segments), segments, None, noise_of(params))
         return made[0], made[2]
+
+    def watched(params: Params, tokens: Int[Array, "B T"], segments: Int[Array, "B T"]) -> tuple[Array, Any, Any]:
+        positions = positions_of(segments)
+        given = (tokens, positions, segments, None, noise_of(params))
+        made, seen = network.apply(body(params), *given, mutable=[ROUTED])
+        by_path = jax.tree_util.tree_leaves_with_path(seen.get(ROUTED, {}))
+        name = lambda path: ".".join(str(part.key) for part in path[:-2])  # without the adapter's and the call's
+        return made[0], made[2], {name(path): x.reshape(len(x), *tokens.shape, -1) for path, x in by_path}
 
     def logits(params: Params, hidden: Float[Array, "*N D"]) -> Float[Array, "*N V"]:
         kernel = params["embed"]["embedding"].T if config.tied else params["head"]["kernel"]
@@ -107,7 +120,7 @@ def make_language_model(config: DecoderConfig) -> LanguageModel:
         lengths = {"key": length, "value": length}
         if config.lm_infinite is not None:
             lengths["first"] = config.lm_infinite.starting
-        shape = lambda length: (config.layers, batch_size, length, config.kv_heads, config.head_dim)
+        shape = lambda length: (config.layers, batch_size, config.kv_heads, length, config.head_dim)
         return {name: jnp.zeros(shape(length), dtype) for name, length in lengths.items()}
 
     def decode(
@@ -116,12 +129,21 @@ def make_language_model(config: DecoderConfig) -> LanguageModel:
         return network.apply(body(params), tokens, positions, None, cache)[:2]
 
     own = None if config.mixture is None else routed
-    return LanguageModel(config, init, hidden, logits, init_cache, decode, axes_of(config), routed=own)
+    noisy = None if config.neftune_alpha is None else lambda params, key: {**params, "noise": key}
+    parts = (config, init, hidden, logits, init_cache, decode, axes_of(config))
+    return LanguageModel(*parts, routed=own, watched=watched, with_noise=noisy)
+
+
+def can_merge(model: LanguageModel) -> bool:
+    """Whether the model has no adapter, or one that can be merged into its matrices."""
+    return getattr(model.config.adapter, "mergeable", True)
 
 
 def without_adapter(model: LanguageModel, params: Params) -> tuple[LanguageModel, Params]:
     """The model with its adapter merged into its matrices, in float32; a model without one as it is."""
     if model.config.adapter is None:
         return model, params
+    if not can_merge(model):
+        model.config.adapter.merge(None, {}, None)  # says why
     plain = make_language_model(dataclasses.replace(model.config, adapter=None))
     return plain, {**merged(model, plain, params), **{name: params[name] for name in (VALUE,) if name in params}}

@@ -232,13 +232,13 @@ def mix(
 
     if mesh is None:
         return on_device(x, asked, weights, *sides)
-    tokens = spec_of(("batch" if by_rows else None, "length" if by_time else None, None))
+    tokens = spec_of(("batch" if by_rows else None, "length" if by_time else None, None), mesh)
 
     def specs_of(side: Mapping[str, Any], into: str | None, out: str | None) -> dict[str, Any]:
         """How the leaves of one side are split, those of adapters by `split`."""
-        split = lambda name, leaf: spec_of(("experts", *ADAPTERS[name].split(leaf, (into,), (out,))))
+        split = lambda name, leaf: spec_of(("experts", *ADAPTERS[name].split(leaf, (into,), (out,))), mesh)
         own = {name: {leaf: split(name, leaf) for leaf in side[name]} for name in side.keys() - {"kernel"}}
-        return {"kernel": spec_of(("experts", into, out)), **own}
+        return {"kernel": spec_of(("experts", into, out), mesh), **own}
 
     gate, up, down = sides
     specs = (specs_of(gate, None, "mlp"), specs_of(up, None, "mlp"), specs_of(down, "mlp", None))

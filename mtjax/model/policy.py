@@ -40,11 +40,12 @@ class ModelPolicy:
     model: LanguageModel
     params: Params
     chunk: int
+    targets_only: bool = False
     _last: list[Any] = dataclasses.field(default_factory=list, compare=False, repr=False)
 
     def hidden(self, batch: Batch) -> Float[Array, "*B T D"]:
         """Final hidden states; axes before T are rows."""
-        if self.model.routed is not None or self.model.value is not None:
+        if self.model.routed is not None or self.model.value is not None or self._watches:
             return self._one_pass(batch)[0]
         out = self.model.hidden(self.params, _rows(batch.tokens), _rows(batch.segments))
         return out.reshape(*batch.tokens.shape, -1)
@@ -67,19 +68,38 @@ class ModelPolicy:
             )
         return self._one_pass(batch)[1]
 
-    def _one_pass(self, batch: Batch) -> tuple[Array, Any]:
-        """Hidden states and routing. Those of the last batch are kept, so that loss and regularizers share a pass."""
+    def expert_weights(self, batch: Batch) -> Any:
+        """See `mtjax.types.AdapterRouting.expert_weights`."""
+        if not self._watches:
+            raise InputError(
+                "the model has no adapter that mixes experts: set model.adapter:loramoe (of a decoder without an "
+                "encoder), or leave out the regularizers of its router"
+            )
+        return self._one_pass(batch)[2]
+
+    @property
+    def _watches(self) -> bool:
+        return self.model.watched is not None and self.model.config.adapter is not None
+
+    def _one_pass(self, batch: Batch) -> tuple[Array, Any, Any]:
+        """Hidden states, routing and the weights of an adapter's experts.
+
+        Those of the last batch are kept, so that loss and regularizers share a pass.
+        """
         trace = current_jax_trace()  # a value of an inner trace must not be used outside of it
         if self._last and self._last[0] is batch.tokens and self._last[1] is batch.segments and self._last[2] == trace:
             return self._last[3]
         given = self.params, _rows(batch.tokens), _rows(batch.segments)
         routing: Any = None
-        if self.model.routed is None:
+        weights: Any = {}
+        if self._watches:
+            out, routing, weights = self.model.watched(*given)  # type: ignore[misc]
+        elif self.model.routed is None:
             out = self.model.hidden(*given)
         else:
             out, routing = self.model.routed(*given)
         split = lambda x: x.reshape(x.shape[0], *batch.tokens.shape, x.shape[-1])
-        found = out.reshape(*batch.tokens.shape, -1), jax.tree.map(split, routing)
+        found = out.reshape(*batch.tokens.shape, -1), *jax.tree.map(split, (routing, weights))
         self._last[:] = [batch.tokens, batch.segments, trace, found]
         return found
 
@@ -95,7 +115,8 @@ class ModelPolicy:
         }
         call = fn if also else lambda logits, tokens, extras: fn(logits[0], tokens, extras)
         tokens, segments = rows(batch.tokens), rows(batch.segments)
-        out = map_next_token(call, heads, hiddens, tokens, segments, per_token, self.chunk)
+        asked = rows(batch.weights) != 0 if self.targets_only else None
+        out = map_next_token(call, heads, hiddens, tokens, segments, per_token, self.chunk, asked)
         if self.model.predicted is not None:
             live = self.model.predicted(tokens, segments)
             out = jax.tree.map(lambda x: jnp.where(live, x, 0), out)
@@ -106,9 +127,12 @@ class ModelPolicy:
         return self.map_logits(lambda logits, *rest: token_scores((logits,), *rest), batch)
 
 
-def make_policy(model: LanguageModel, params: Params, *, chunk: int = 128) -> Policy:
+def make_policy(model: LanguageModel, params: Params, *, chunk: int = 128, targets_only: bool = False) -> Policy:
     """A policy from a model and its parameters.
 
-    `chunk` positions have logits at a time on a device: scratch memory is a few float32 `[chunk, V]` arrays.
+    Args:
+        chunk: positions that have logits at a time on a device; scratch memory is a few float32 `[chunk, V]` arrays.
+        targets_only: scores are computed for tokens with a weight alone and are 0 elsewhere, so that contexts cost no
+            product with the head. Losses and metrics are the same: objectives read no other score (their contract).
     """
-    return ModelPolicy(model, params, chunk)
+    return ModelPolicy(model, params, chunk, targets_only)

@@ -58,12 +58,13 @@ def with_value_head(model: LanguageModel, config: Any) -> LanguageModel:
         return params if model.with_noise is not None else {name: params[name] for name in params if name != "noise"}
 
     noisy = (lambda params, key: {**params, "noise": key}) if head.dropout or model.with_noise is not None else None
-    routed = model.routed
+    routed, watched = model.routed, model.watched
     return model._replace(
         config=config,
         init=lambda key: complete(key, model.init(key)),
         hidden=lambda params, *rest: model.hidden(inner(params), *rest),
         decode=lambda params, *rest: model.decode(inner(params), *rest),
+        watched=None if watched is None else lambda params, *rest: watched(inner(params), *rest),
         routed=None if routed is None else lambda params, *rest: routed(inner(params), *rest),
         axes={**model.axes, VALUE: {"kernel": ("embed",), "bias": (None,)}},
         complete=complete,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, Lt
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from mtjax.registry import Registry
-from mtjax.types import Batch, Mean, Metrics, TokenScores
+from mtjax.types import Batch, Mean, Metrics, Policy, TokenScores
 from mtjax.validation import check_types
 
 OBJECTIVES = Registry("objective", requires=("task", "needs_reference"))
@@ -40,6 +40,18 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_types(self, "objective")
+
+
+def needs_pass(objective: Any) -> bool:
+    """Whether the step runs the model over the entire batch before the loss: for `statistics`, or for `pool`."""
+    return hasattr(objective, "statistics") or hasattr(objective, "pool")
+
+
+def pooled_alone(objective: Any, policy: Policy, batch: Batch, reference: Policy | None, key: Key) -> Any:
+    """What an objective with `pool` gets where the batch is the entire one (`mtjax.types.Objective`)."""
+    found = jax.lax.stop_gradient(objective.pool(policy, batch, reference=reference))
+    key = jax.random.key(0) if key is None else key
+    return jax.tree.map(lambda x: x[0], objective.resolve(jax.tree.map(lambda x: x[None], found), key))
 
 
 def segment_sum(x: Float[Array, "*B T"], segments: Int[Array, "*B T"], count: int) -> Float[Array, "*B S"]:

@@ -51,6 +51,12 @@ def sequence_scores(scores: TokenScores, batch: Batch) -> Sequences:
     return Sequences(base.segment_sum(logprob, segments, count), length, length != 0)
 
 
+def live_texts(batch: Batch) -> Bool[Array, "*B S"]:
+    """Which examples have a target."""
+    nothing = jnp.zeros(batch.tokens.shape, jnp.float32)
+    return sequence_scores(TokenScores(nothing, nothing, nothing), batch).live
+
+
 def scores_of(reference: Policy | None, batch: Batch, objective: str) -> TokenScores:
     """The tokens' scores under the reference, without gradient. InputError where there is none."""
     if reference is None:

@@ -2,14 +2,13 @@
 
 import dataclasses
 
-import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from mtjax.objectives import base, sequences
+from mtjax.objectives import base, signed
 from mtjax.objectives.base import Key, NonNegative, Outcome
 from mtjax.objectives.numerics import below_certain, log1mexp
-from mtjax.types import Batch, Mean, Policy
+from mtjax.types import Batch, Policy
 
 
 def unlikelihood_loss(logprob: ArrayLike) -> Float[Array, "..."]:
@@ -51,17 +50,7 @@ class Unlikelihood(base.Settings):
     unlikelihood_weight: NonNegative = 1.0  # Weight of a token of a wrong text; one of a right text has 1.
 
     def __call__(self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: Key = None) -> Outcome:
-        polarity = jnp.asarray(sequences.is_right(batch, "unlikelihood"), jnp.float32)
-        right = base.spread(polarity, jnp.asarray(batch.segments))
+        """The loss of the batch, and what to watch."""
         scores = policy.scores(batch)
-        _, metrics = base.weighted_nll(scores, batch, batch.weights)
-        unlikely = scores._replace(logprob=-unlikelihood_loss(scores.logprob))
-        right_loss, _ = base.weighted_nll(scores, batch, batch.weights * right)
-        wrong_nll, _ = base.weighted_nll(scores, batch, batch.weights * (1 - right))
-        wrong_loss, _ = base.weighted_nll(unlikely, batch, batch.weights * (1 - right))
-        weight = self.unlikelihood_weight
-        loss = Mean(right_loss.total + weight * wrong_loss.total, right_loss.count + weight * wrong_loss.count)
-        metrics |= {"nll_right": right_loss, "nll_wrong": wrong_nll, "unlikelihood_wrong": wrong_loss}
-        metrics["wrong_share"] = Mean(wrong_loss.count, wrong_loss.count + right_loss.count)
-        ours = sequences.sequence_scores(scores, batch)
-        return loss, metrics | sequences.confidence(ours.logprob, ours.live & (polarity > 0.5))
+        losses = unlikelihood_loss(scores.logprob)
+        return signed.right_and_wrong(scores, losses, batch, self.unlikelihood_weight, "unlikelihood")

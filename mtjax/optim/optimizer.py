@@ -1,24 +1,40 @@
 """Settings of optimizer and schedule, and the optax chain that is made from them."""
 
 import dataclasses
+import functools
 import math
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from annotated_types import Ge, Gt, Le, Lt
 
 from mtjax.errors import InputError
 from mtjax.optim.averages import AVERAGES, AnyAverage
+from mtjax.optim.compression import COMPRESSIONS, AnyCompression, after_workers
 from mtjax.optim.optimizers import OPTIMIZERS, AdamW, AnyOptimizer
-from mtjax.optim.parameters import NO_DECAY, by_layer, by_pattern, clipped, decays, known_patterns, matched, scaled
+from mtjax.optim.parameters import (
+    NO_DECAY,
+    by_layer,
+    by_pattern,
+    clipped,
+    decayed,
+    decays,
+    known_patterns,
+    matched,
+    scaled,
+)
 from mtjax.optim.schedules import SCHEDULES, AnySchedule, Cosine
 from mtjax.sharing import shared
 from mtjax.validation import check_types
 
 Decay = Annotated[float, Ge(0), Lt(1)]
+BLOCK = 1024  # Updates whose learning rate is computed at a time.
 Positive = Annotated[float, Gt(0), Lt(math.inf)]
+KINDS = {"schedule": SCHEDULES, "optimizer": OPTIMIZERS, "average": AVERAGES, "compression": COMPRESSIONS}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +55,8 @@ class OptimConfig:
     b2: Decay = 0.95  # Decay of the second moment.
     eps: Positive = 1e-8  # Added to the root of the second moment.
     weight_decay: Annotated[float, Ge(0), Lt(math.inf)] = 0.0  # Decoupled weight decay.
+    weight_decay_parts: tuple[tuple[str, float], ...] = ()
+    """Parts with a weight decay of their own, as (pattern, decay); the first that fits counts, before the next."""
     weight_decay_exclude: tuple[str, ...] = NO_DECAY
     """Parameters without weight decay: patterns of paths such as `layers/attention/*`; `*` stands for any text."""
     clip_norm: Annotated[float, Ge(0)] = 1.0  # Largest global gradient norm; 0 does not clip.
@@ -50,21 +68,28 @@ class OptimConfig:
     """Factor of the learning rate from each layer to the one before it; 0.9 is usual for fine-tuning."""
     average: AnyAverage = None
     """An average of the parameters over the run, measured as `average/*` and taken by `--weights=average`."""
+    compression: AnyCompression = None
+    """Compressed gradients of data-parallel workers, before clipping and optimizer; None adds full gradients up."""
     frozen: tuple[str, ...] = ()  # Parameters that stay as they are, by pattern; the optimizer keeps no state for them.
 
     def __post_init__(self) -> None:
-        for name, registry in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS), ("average", AVERAGES)):
+        for name, registry in KINDS.items():
             if isinstance(getattr(self, name), str):
                 object.__setattr__(self, name, registry.find(getattr(self, name))())
         check_types(self, "optim")
-        for name in ("clip_parts", "rates"):
+        for name in ("clip_parts", "rates", "weight_decay_parts"):
             for pattern, value in getattr(self, name):
                 if not 0 <= value < math.inf:
                     raise InputError(f"optim.{name}: {value} for '{pattern}'; expected a finite number of at least 0")
+        if self.weight_decay_parts and not getattr(self.optimizer, "decays_apart", True):
+            raise InputError(
+                f"optim.weight_decay_parts: {OPTIMIZERS.name_of(self.optimizer)} has no weight decay apart from its "
+                "own steps; leave the setting out, or take optim.optimizer:adamw"
+            )
 
     def decays(self, params: Any) -> Any:
-        """Mask of the weight decay: true for what fits no pattern of `weight_decay_exclude`."""
-        return decays(params, self.weight_decay_exclude)
+        """Mask of `weight_decay`: true for what fits no pattern of `weight_decay_exclude` or `weight_decay_parts`."""
+        return decays(params, (*self.weight_decay_exclude, *(pattern for pattern, _ in self.weight_decay_parts)))
 
 
 def make_schedule(config: OptimConfig, steps: int) -> optax.Schedule:
@@ -81,6 +106,17 @@ def make_schedule(config: OptimConfig, steps: int) -> optax.Schedule:
     first = peak / config.warmup_steps
     warmup = optax.linear_schedule(first, peak, max(config.warmup_steps - 1, 1))
     return optax.join_schedules([warmup, after], [config.warmup_steps])
+
+
+def learning_rate_at(config: OptimConfig, steps: int) -> Callable[[int], float]:
+    """The learning rate of an update by its number (from 1), computed for many at a time."""
+    schedule = jax.jit(jax.vmap(make_schedule(config, steps)))
+
+    @functools.lru_cache(maxsize=2)
+    def block(number: int) -> np.ndarray:
+        return np.asarray(schedule(jnp.arange(number * BLOCK, (number + 1) * BLOCK, dtype=jnp.int32)))
+
+    return lambda number: float(block((number - 1) // BLOCK)[(number - 1) % BLOCK])
 
 
 def describe_schedule(config: OptimConfig, steps: int, first: int = 1) -> list[str]:
@@ -132,10 +168,12 @@ def describe_schedule(config: OptimConfig, steps: int, first: int = 1) -> list[s
 def make_optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformation:
     """Clip by global norm, then the optimizer with the schedule of a run of so many steps. Equal settings share it.
 
-    Factors of the learning rate scale the weight decay too. Its `init` raises InputError for a pattern that fits no
-    parameter.
+    Factors of the learning rate scale the weight decay too. With `compression` it is an `OfWorkers`, whose `update`
+    takes the gradients of workers. Its `init` raises InputError for a pattern that fits no parameter.
     """
-    parts = [clipped(config.clip_norm, config.clip_parts), config.optimizer(make_schedule(config, steps), config)]
+    schedule = make_schedule(config, steps)
+    parts = [clipped(config.clip_norm, config.clip_parts), config.optimizer(schedule, config)]
+    parts += [decayed(config.weight_decay_parts, schedule)] if config.weight_decay_parts else []
     parts += [scaled(by_layer(config.layer_decay))] if config.layer_decay != 1 else []
     parts += [scaled(by_pattern(config.rates))] if config.rates else []
     whole = optax.chain(*parts)
@@ -146,7 +184,11 @@ def make_optimizer(config: OptimConfig, steps: int) -> optax.GradientTransformat
         whole = optax.partition({"trained": whole, "frozen": optax.set_to_zero()}, labels)
     own = [pattern for pattern in config.weight_decay_exclude if pattern not in NO_DECAY]
     named = {"weight_decay_exclude": own, "frozen": config.frozen}
-    named |= {name: [pattern for pattern, _ in getattr(config, name)] for name in ("clip_parts", "rates")}
+    named |= {
+        name: [pattern for pattern, _ in getattr(config, name)]
+        for name in ("clip_parts", "rates", "weight_decay_parts")
+    }
     checks = [known_patterns(patterns, f"optim.{name}") for name, patterns in named.items() if patterns]
     last = [] if config.average is None else [config.average()]
-    return optax.chain(*checks, whole, *last) if checks or last else whole
+    whole = optax.chain(*checks, whole, *last) if checks or last else whole
+    return whole if config.compression is None else after_workers(config.compression, whole)

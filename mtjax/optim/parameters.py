@@ -58,6 +58,19 @@ def by_pattern(rates: Sequence[tuple[str, float]]) -> Callable[[Any], Any]:
     return lambda tree: jax.tree_util.tree_map_with_path(lambda path, _: first(path_of(path)), tree)
 
 
+def decayed(parts: Sequence[tuple[str, float]], learning_rate: optax.Schedule) -> optax.GradientTransformation:
+    """Decoupled weight decay by pattern: adds `-learning_rate(step) decay p`, with the first pattern that fits."""
+    of = lambda path: next((value for pattern, value in parts if fnmatchcase(path_of(path), pattern)), 0.0)
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        rate = learning_rate(state.count)
+        one = lambda path, own, p: own - rate * of(path) * p if of(path) else own
+        updates = jax.tree_util.tree_map_with_path(one, updates, params)
+        return updates, optax.ScaleByScheduleState(optax.safe_increment(state.count))
+
+    return optax.GradientTransformation(lambda _: optax.ScaleByScheduleState(jnp.zeros((), jnp.int32)), update)
+
+
 def by_layer(decay: float) -> Callable[[Any], Any]:
     """Factors that fall from the last layer to the first: `decay^(n - 1 - l)` for layer l of n, from 0.
 
@@ -99,3 +112,15 @@ def clipped(largest: float, parts: Sequence[tuple[str, float]]) -> optax.Gradien
     limits = {"": largest} | dict(parts)
     clips = {name: optax.clip_by_global_norm(limit) if limit else optax.identity() for name, limit in limits.items()}
     return optax.partition(clips, labels)
+
+
+def with_rest(gradient: Callable[[Any], Any], params: Any) -> Callable[[Any], Any]:
+    """The gradient as a function of some parameters, with the others, which are masked, as they are in `params`."""
+    gone = lambda leaf: isinstance(leaf, optax.MaskedNode)
+    pick = lambda tree, rest, keep: jax.tree.map(lambda a, b: keep(a, b), tree, rest, is_leaf=gone)
+
+    def of_some(some: Any) -> Any:
+        made = gradient(pick(some, params, lambda own, rest: rest if gone(own) else own))
+        return pick(some, made, lambda own, new: own if gone(own) else new)
+
+    return of_some

@@ -20,8 +20,8 @@ from mtjax.planning.topologies import Topology, find_topology
 ROOT = pathlib.Path(__file__).parents[2]
 PLANNER = "MTJAX_PLANNER"  # environment variable with the folder of the planner's virtual environment
 
-NEEDS = {"tpu": ("libtpu", "tpu"), "cuda": ("jax_plugins.xla_cuda12", "plan-gpu")}
-"""For each platform: the module that must be there, and the extra that brings it."""
+NEEDS = {"tpu": "libtpu", "cuda": "jax_plugins.xla_cuda12"}
+"""For each platform, the module that must be there; the extra `plan` brings all."""
 
 QUIET = {
     "TPU_SKIP_MDS_QUERY": "1",  # do not query a metadata server that is not there
@@ -54,20 +54,21 @@ def interpreter() -> str:
     named = os.environ.get(PLANNER)
     python = (pathlib.Path(named).expanduser() if named else ROOT / ".venv-plan") / "bin" / "python"
     if not python.is_file() and named:
-        raise InputError(f"{PLANNER}={named}: there is no bin/python in it; expected the environment of `make planner`")
+        raise InputError(f"{PLANNER}={named}: there is no bin/python in it; expected that of `make plan-setup`")
     return str(python) if python.is_file() else sys.executable
 
 
 def check_installed(topology: Topology) -> None:
     """InputError where the compiler for this topology is not installed, with the command that installs it."""
-    module, extra = NEEDS[topology.hardware.platform]
+    module = NEEDS[topology.hardware.platform]
     parent = module.partition(".")[0]
     code = f"import importlib.util as u; raise SystemExit(not (u.find_spec({parent!r}) and u.find_spec({module!r})))"
     if subprocess.run([interpreter(), "-c", code], env=environment("fast"), capture_output=True).returncode:
+        here = "`make plan-setup` makes it"
+        if not (ROOT / "pyproject.toml").is_file():  # installed from a wheel
+            here = f"install mtjax[plan] in a new environment and set {PLANNER} to its folder"
         raise InputError(
-            f"planning for {topology.name} needs the compiler of the extra '{extra}', in an environment of its own: "
-            f"`make planner` in the repository, or python -m venv {ROOT}/.venv-plan && {ROOT}/.venv-plan/bin/pip "
-            f"install '{ROOT}[{extra}]' (no accelerator is needed)"
+            f"planning for {topology.name} needs its compiler, but no accelerator, in an environment of its own: {here}"
         )
 
 

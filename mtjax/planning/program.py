@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding
 from mtjax import config as settings
 from mtjax.config import Config
 from mtjax.data.batches import make_batches
-from mtjax.data.problem import Pair, Problem
+from mtjax.data.problem import Candidate, Pair, Problem
 from mtjax.data.sources import InMemory
 from mtjax.data.tasks import CompletionTask
 from mtjax.data.tasks.templated import TemplateTask
@@ -26,13 +26,15 @@ from mtjax.model import huggingface
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.model.sizes import SIZES
-from mtjax.objectives import with_regularizers
+from mtjax.objectives.base import needs_pass
 from mtjax.optim import make_optimizer
 from mtjax.planning.flops import dot_flops, model_flops
 from mtjax.runs.loading import fitted_to
 from mtjax.runs.mesh_checks import check_mesh
 from mtjax.training import step as stepping
-from mtjax.training.reference import cached_reference, frozen_reference
+from mtjax.training.memory import new_memory, placement
+from mtjax.training.reference import cached_reference, compared_part, frozen_reference, refresh_of
+from mtjax.training.state import changing, init_state, state_shardings
 from mtjax.types import Batch, LanguageModel
 
 DECORATION = re.compile(r"^meta-|-(instruct|chat|base|hf|it|v0\.1|v0\.2|v0\.3)\b")
@@ -92,22 +94,32 @@ Program = tuple[Any, tuple[Any, ...], tuple[Any, ...]]
 def _train(config: Config, model: LanguageModel, mesh: Mesh) -> Program:
     optimizer = make_optimizer(config.optim, config.steps)
     key = jax.eval_shape(lambda: jax.random.key(0))
-    state = jax.eval_shape(lambda key: stepping.init_state(model, optimizer, key), key)
-    state = placed(state, stepping.state_shardings(model, optimizer, mesh))
+    state = jax.eval_shape(lambda key: init_state(model, optimizer, key), key)
+    refresh = refresh_of(config.reference, config.objective)
+    if refresh is not None:
+        state = state._replace(reference=compared_part(model, state.params))
+    state = placed(state, state_shardings(model, optimizer, mesh, refresh is not None))
+    objective = settings.objective_of(config)
+    if (memory := placement(objective, mesh)) is not None:  # of at most as many examples as the run can see
+        most = config.batch_size * config.data.segments * config.steps
+        like = jax.eval_shape(lambda: new_memory(objective, most))
+        state = state._replace(memory=placed(like, memory))
     held = model.held(state.params)
     batch = placed(batch_shape(config), split_by_rows(mesh))
     tokens, length = math.prod(batch.tokens.shape), batch.tokens.shape[-1]
-    objective = with_regularizers(config.objective, config.regularizers)
-    gathers = hasattr(objective, "statistics")
+    gathers = needs_pass(objective)
     useful = model_flops(model.config, state.params, tokens, length, 3 + gathers, held)
     compared, other = reference_shape(config, model.config), None
     policy: Any = cached_reference if getattr(config.objective, "needs_reference", False) else None
     if compared is not None:
         reference = make_language_model(dataclasses.replace(compared, adapter=None))
         shared = bool(model.frozen) and config.reference.model in (None, config.init_from)
-        own = held["base"] if shared else _params(reference, mesh)
+        own = held["base"] if shared else state.params if refresh else _params(reference, mesh)
         other, policy = None if shared else own, frozen_reference(reference, config.chunk)
-        if shared:
+        if refresh is not None:  # it has the policy's own shape, and its parameters are part of the state
+            compared = dataclasses.replace(model.config, value_head=None)
+            other, policy = None, frozen_reference(make_language_model(compared), config.chunk)
+        elif shared:
             of_base = policy
             policy = lambda params: of_base(params["base"])
         useful += model_flops(compared, own, tokens, length, 1 + gathers)
@@ -115,14 +127,17 @@ def _train(config: Config, model: LanguageModel, mesh: Mesh) -> Program:
         "micro_batches": config.micro_batches,
         "mesh": mesh,
         "reference": policy,
+        "refresh": refresh,
         "chunk": config.chunk,
     }
     program = stepping.make_step_program(model, objective, optimizer, **options)
     sides = f"{batch.tokens.shape[1]} x " if batch.tokens.ndim == 3 else ""
     micro = f", in {config.micro_batches} micro-batches" if config.micro_batches > 1 else ""
     words = f"{config.batch_size} rows of {sides}{length:,} tokens{micro}"
-    state = stepping.changing(model, state)
+    state = changing(model, state)
     parts = {"parameters": state.params, "optimizer state": state.opt_state, "reference": other, "batch": batch}
+    parts |= {} if state.reference is None else {"reference": state.reference}
+    parts |= {} if state.memory is None else {"memory of examples": state.memory}
     arguments: tuple[Any, ...] = (state, batch, key, other)
     if held:
         parts["frozen base"], arguments = held, (*arguments, held)
@@ -183,7 +198,7 @@ def model_shape(config: Config) -> DecoderConfig:
     if config.init_from is not None:
         own = {
             name: getattr(config.model, name)
-            for name in ("remat", "dtype", "attention", "adapter", "value_head", "lm_infinite")
+            for name in ("remat", "dtype", "attention", "adapter", "value_head", "lm_infinite", "neftune_alpha")
         }
         return dataclasses.replace(shape_of(config.init_from), **own)
     if config.data.tokenizer is None:
@@ -212,10 +227,14 @@ def batch_shape(config: Config) -> Batch:
     task: Any = config.data.task
     if task.is_chat:  # in the template of the bytes tokenizer; its batches hold the same
         task = dataclasses.replace(task, system="") if isinstance(task, TemplateTask) else CompletionTask()
-    if task.sides == 2:
+    if task.name == "pair":
         task = dataclasses.replace(task, full_per_problem=1)
     pair = Pair("", "1", "2", "full")
-    problem = Problem("made up", "q", right=("1",), wrong=("2",), pairs=(pair,), success_rate=0.5)
+    drawn = tuple(
+        Candidate(text, float(text == "1"), ids=(ord(text),), logprobs=(0.0,), proposal_logprobs=(0.0,))
+        for text in "12"
+    )
+    problem = Problem("made up", "q", right=("1",), wrong=("2",), pairs=(pair,), success_rate=0.5, candidates=drawn)
     row: dict[str, Any] = {"sequence_length": LENGTH, "max_segments": config.data.segments, "boundary": "allow"}
     data = dataclasses.replace(config.data, source=InMemory((problem,)), task=task, cache_dir=None, **row)
     made = make_batches(data, load_tokenizer("bytes"), batch_size=1, seed=0).batch_at(0)

@@ -83,6 +83,26 @@ def difference_interval(
     return mean_interval(ours - theirs, level=level, resamples=resamples, seed=seed)
 
 
+def seeds_interval(values: Values, *, level: float = 0.95) -> Interval:
+    """The mean of the results of several training seeds, with the interval of Student's t distribution.
+
+    Formula: `mean +- t s / sqrt(n)`, with s the standard deviation of n values (n - 1 below) and t the quantile of the
+    t distribution with n - 1 degrees of freedom. It assumes that results are normal around their mean; with two or
+    three seeds it is wide, which is what so few seeds tell. Raises InputError for fewer than two values, or values that
+    are not finite.
+
+    Source: Student, "The Probable Error of a Mean", Biometrika 1908.
+    """
+    from scipy import stats
+
+    array = _per_problem(values, "values")
+    if array.size < 2:
+        raise InputError(f"one seed has no interval; got {array.size} values, expected at least 2")
+    half = float(stats.t.ppf((1 + level) / 2, array.size - 1) * array.std(ddof=1) / np.sqrt(array.size))
+    mean = float(array.mean())
+    return Interval(mean, mean - half, mean + half, level)
+
+
 def _per_problem(values: Values, name: str) -> np.ndarray:
     """`[N]` float64, averaged over seeds; checked."""
     array = np.asarray(values, np.float64)

@@ -1,13 +1,16 @@
 """The base of an adapted run: made to fit the run's adapter, identified, and kept where no name leads to it."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
 from etils import epath
 
 from mtjax.errors import InputError, note
-from mtjax.model.adapters.base import chosen_maps
+from mtjax.model.adapters.base import at, chosen_maps, put
+from mtjax.model.adapters.lora import Lora
+from mtjax.model.fingerprint import fingerprint_of
 from mtjax.model.language_model import make_language_model, without_adapter
 from mtjax.model.value_head import VALUE
 from mtjax.training.checkpoint import Checkpoints, read_about, read_state, saved_steps
@@ -55,6 +58,40 @@ def _same(adapter: Any, other: Any, model: LanguageModel) -> bool:
     plain = make_language_model(dataclasses.replace(model.config, adapter=None))
     one, two = (chosen_maps(plain, each)[0] for each in (adapter, other))
     return one == two and all(adapter.axes(of) == other.axes(of) for of in one.values())
+
+
+def with_bank(
+    model: LanguageModel, params: Params, key: Any, load: Callable[[str], tuple[LanguageModel, Params]]
+) -> Params:
+    """Parameters whose experts are the LoRA of `model.adapter.bank`, the routers being new.
+
+    `load` gives model and parameters by name, with their adapter. InputError for one on another base, or of other
+    matrices, ranks or scales.
+    """
+    adapter: Any = model.config.adapter
+    plain = make_language_model(dataclasses.replace(model.config, adapter=None, value_head=None))
+    chosen, own = chosen_maps(plain, adapter)[0], fingerprint_of(params[BASE])
+    experts = []
+    for name in adapter.bank:
+        found, theirs = load(name)
+        lora: Any = found.config.adapter
+        if not isinstance(lora, Lora) or lora.dora or chosen_maps(plain, lora)[0] != chosen:
+            wanted = f"rank {adapter.rank}, alpha {adapter.alpha:g} and targets {' '.join(adapter.targets)}"
+            raise InputError(f"model.adapter.bank: {name} has {lora}; expected a plain LoRA with {wanted}")
+        if fingerprint_of(theirs[BASE]) != own:
+            raise InputError(
+                f"model.adapter.bank: {name} was trained on another base than this run has (fingerprint "
+                f"{fingerprint_of(theirs[BASE])} there, {own} here); set init_from to its base"
+            )
+        experts.append(theirs["adapter"])
+    if model.complete is None:
+        raise InputError("model.adapter.bank: the model has no adapter")
+    made = model.complete(key, params)
+    leaves = {
+        path: adapter.of_bank(of, at(made["adapter"], path), [at(one, path) for one in experts])
+        for path, of in chosen.items()
+    }
+    return {**made, "adapter": put(made["adapter"], leaves)}
 
 
 def keep_base(place: epath.Path, base: Params) -> None:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from mtjax.config import Config, flatten
+from mtjax.config import Config, flatten, objective_of
 from mtjax.data.ahead import read_ahead
 from mtjax.data.arrays import Index
 from mtjax.data.batches import Batches, make_batches
@@ -24,24 +24,34 @@ from mtjax.distributed.sharding import make_mesh
 from mtjax.errors import InputError
 from mtjax.io.files import write_text
 from mtjax.io.hashing import digest
+from mtjax.io.progress import progress
 from mtjax.model import huggingface
 from mtjax.model.fingerprint import fingerprint_of
 from mtjax.model.language_model import make_language_model
 from mtjax.model.value_head import VALUE
-from mtjax.objectives import with_regularizers
 from mtjax.optim import make_optimizer
 from mtjax.optim.averages import averages
-from mtjax.runs.adapters import BASE, fitted, kept_base
+from mtjax.runs.adapters import BASE, fitted, kept_base, with_bank
 from mtjax.runs.folder import prepare_folder
 from mtjax.runs.loading import decoding_of, fitted_to, load_any, origin_of
 from mtjax.runs.mesh_checks import check_mesh
 from mtjax.runs.same_run import made_of
 from mtjax.training.checkpoint import abstract_state, folders_of
 from mtjax.training.live_filter import make_chooser
+from mtjax.training.memory import new_memory
 from mtjax.training.monitors import HeldOutCoverage, HeldOutLoss
-from mtjax.training.reference import Reference, cached_reference, frozen_reference
+from mtjax.training.reference import (
+    Reference,
+    cached_reference,
+    compared_part,
+    frozen_reference,
+    reference_params,
+    refresh_of,
+)
 from mtjax.training.reference_cache import Cache, make_scorer
-from mtjax.training.step import TrainState, check_rows, init_state, make_train_step
+from mtjax.training.state import TrainState, init_state
+from mtjax.training.step import check_rows, make_train_step
+from mtjax.training.workers import check_workers
 from mtjax.types import LanguageModel, Params, short_repr
 
 
@@ -79,10 +89,13 @@ def assemble(config: Config, start: Params | None = None) -> Run:
     mesh = make_mesh(config.mesh)
     hosts.agree(facts_of(config))
     check_rows(config.batch_size, config.micro_batches, mesh)
+    if config.optim.compression is not None:
+        check_workers(config.batch_size, config.micro_batches, config.optim.compression.workers, mesh)
     folder, config = prepare_folder(config)
 
     # Model, optimizer and the state before the first step.
-    model, warm, tokenizer = make_model(config, mesh)
+    with progress("loading the model", None):
+        model, warm, tokenizer = make_model(config, mesh)
     warm = warm if start is None else begin_from(model, start)
     hosts.agree({"tokenizer": tokenizer.fingerprint})
     check_mesh(model, mesh, config.data.sequence_length)
@@ -102,15 +115,22 @@ def assemble(config: Config, start: Params | None = None) -> Run:
     # What the objective compares with, data, monitors, step.
     new = warm is None or "adapter" not in warm
     reference = make_reference(config, model, state.params, tokenizer, mesh, folder, new_adapter=new)
+    if reference.refresh is not None:  # its parameters are part of what training changes
+        moving = compared_part(model, reference.params)
+        state, reference = state._replace(reference=moving), reference._replace(params=None)
     rows = own_rows(mesh, config.batch_size)
     batches = read_ahead(
         make_batches(
             config.data, tokenizer, batch_size=config.batch_size, seed=config.seed, rows=rows, also=reference.also
         )
     )
+    objective = objective_of(config)
+    if (memory := new_memory(objective, len(batches.ids), mesh)) is not None:
+        state = state._replace(memory=memory)
     update = make_train_step(
-        model, with_regularizers(config.objective, config.regularizers), optimizer,
-        micro_batches=config.micro_batches, mesh=mesh, reference=reference.policy, chunk=config.chunk,
+        model, objective, optimizer,
+        micro_batches=config.micro_batches, mesh=mesh, reference=reference.policy, refresh=reference.refresh,
+        chunk=config.chunk,
     )  # fmt: skip
     held_out = coverage = None
     if config.held_out is not None:
@@ -122,7 +142,8 @@ def assemble(config: Config, start: Params | None = None) -> Run:
     if config.coverage is not None:
         coverage = HeldOutCoverage(config.coverage, model, decoding_of(config, tokenizer), mesh, config.data.on_error)
     if config.early_stopping is not None:
-        known = [*(held_out.names(state.params) if held_out else ()), *(coverage.names if coverage else ())]
+        compared = reference_params(model, state, None)
+        known = [*(held_out.names(state.params, compared) if held_out else ()), *(coverage.names if coverage else ())]
         known += [f"average/{name}" for name in known] if averages(state.opt_state) else []
         config.early_stopping.check(known)
     choose = make_chooser(config.live_filter, batches, model, config.objective, mesh, config.chunk)
@@ -150,11 +171,17 @@ def make_model(config: Config, mesh: Any) -> tuple[LanguageModel, Params | None,
             config.init_from, tokenizer=config.data.tokenizer, mesh=mesh, dtype=config.model.dtype, merge=False,
             storage="float32" if adapter is None else adapter.base_dtype,
         )  # fmt: skip
-        # What a checkpoint does not say, the run does: what the backward pass computes again, kernel and adapter.
-        own = ("remat", "attention", "adapter", "value_head", "lm_infinite")
+        # What a checkpoint does not say, the run does: what the backward pass computes again, kernel, adapter, noise.
+        own = ("remat", "attention", "adapter", "value_head", "lm_infinite", "neftune_alpha")
         said = {name: getattr(config.model, name) for name in own}
         model = make_language_model(dataclasses.replace(loaded.model.config, **said))
-        return model, fitted(model, loaded.model, loaded.params), loaded.tokenizer
+        params = fitted(model, loaded.model, loaded.params)
+        if getattr(adapter, "bank", ()) and "adapter" not in params:
+            with_adapter = lambda name: load_any(name, mesh=mesh, merge=False, storage=adapter.base_dtype)[:2]
+            params = with_bank(model, params, jax.random.key(config.seed), with_adapter)
+        return model, params, loaded.tokenizer
+    if getattr(config.model.adapter, "bank", ()):
+        raise InputError("model.adapter.bank: its LoRA belong to a base model; name it with --init_from")
     if config.data.tokenizer is None:
         raise InputError("data.tokenizer is not set and no init_from to take it from; e.g. --data.tokenizer=bytes")
     tokenizer = load_tokenizer(config.data.tokenizer)
@@ -190,6 +217,7 @@ def make_reference(
         start = {name: part for name, part in start.items() if name != VALUE}
         model = make_language_model(dataclasses.replace(model.config, value_head=None))
     params, adapted, adapter = start, bool(model.frozen), cast(Any, config.model.adapter)
+    refresh = refresh_of(config.reference, config.objective)
     if config.reference.model is not None:
         loaded = load_any(
             config.reference.model, tokenizer=config.data.tokenizer, mesh=mesh, dtype=config.model.dtype,
@@ -205,11 +233,17 @@ def make_reference(
             params = params if model.frozen else {BASE: params}
             same = fingerprint_of(params[BASE]) == fingerprint_of(start[BASE])
             params = {**params, BASE: start[BASE]} if same else params
-    elif adapted and new_adapter:
+    elif adapted and new_adapter and refresh is None:
         model = make_language_model(dataclasses.replace(model.config, adapter=None))
         params = {BASE: start[BASE]}
     elif adapted:
         params = {**jax.tree.map(jnp.copy, model.trained(start)), BASE: start[BASE]}
+    if refresh is not None and jax.tree.map(jnp.shape, dict(params)) != jax.tree.map(jnp.shape, dict(start)):
+        raise InputError(
+            f"reference.model={config.reference.model!r} has parameters of other shapes than the policy, by which "
+            "reference.refresh_every would renew it; leave reference.model out, or name a model of the same shape and "
+            "adapter"
+        )
     alone = adapted and not model.frozen
     own = params[BASE] if alone else params
     fingerprint = fingerprint_of(own)
@@ -219,7 +253,9 @@ def make_reference(
         params = jax.tree.map(jnp.copy, params) if params is start else params
         policy = frozen_reference(model, config.chunk)
         of_base = lambda params: policy(params[BASE])
-        return Reference(of_base if alone else policy, params, fingerprint=fingerprint, shape=model.config)
+        return Reference(
+            of_base if alone else policy, params, fingerprint=fingerprint, shape=model.config, refresh=refresh
+        )
     belongs_to = {
         "weights": fingerprint,
         "precision": model.config.dtype,

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from mtjax.config import Config
 from mtjax.data.batches import make_batches, unlimited
 from mtjax.data.examples import encode_prompt
 from mtjax.data.problem import Problem
@@ -19,6 +20,7 @@ from mtjax.evaluation.evaluator import chosen_metrics, evaluate_policy, metrics
 from mtjax.evaluation.metrics import SHARED, Evaluation, Likelihood
 from mtjax.evaluation.metrics.likelihood import held_out_loss, make_scorer
 from mtjax.io.files import write_text
+from mtjax.io.progress import track
 from mtjax.model.policy import make_policy
 from mtjax.reporting.intervals import Interval
 from mtjax.reporting.report import Table
@@ -39,6 +41,7 @@ class Outcome(NamedTuple):
     numbers: dict[str, dict[str, Interval]]  # the metrics of each prompt, with intervals
     shared: dict[str, dict[str, Interval]]  # the numbers of each metric that is computed once for all prompts
     notes: list[str]  # what a reader must know besides
+    scores: Likelihood | None = None  # nats of each of the problems' own solutions, where a metric needed them
 
     @property
     def gap(self) -> Interval | None:
@@ -49,6 +52,12 @@ class Outcome(NamedTuple):
     def likelihood(self) -> dict[str, Interval]:
         """Nats per token and per answer, of right and (as `..._wrong`) of wrong answers; may be empty."""
         return self.shared.get("likelihood", {})
+
+
+def held_out_settings(trained: Config, tokenizer: str | None) -> EvaluateConfig:
+    """The settings for the held-out source of a training run's config."""
+    source = trained.data.source if trained.held_out is None else trained.held_out.source
+    return EvaluateConfig(data=dataclasses.replace(trained.data, source=source))
 
 
 def evaluate(loaded: Loaded, config: EvaluateConfig, mesh: Any = None) -> Outcome:
@@ -95,7 +104,7 @@ def evaluate(loaded: Loaded, config: EvaluateConfig, mesh: Any = None) -> Outcom
                 f"{unknown:.1%} of the samples ({name} prompt) could not be decided; they count as not right, so "
                 f"pass@1 lies between {right:.3f} and {right + unknown:.3f}"
             )
-    return Outcome(evaluations, numbers, shared, notes)
+    return Outcome(evaluations, numbers, shared, notes, scores)
 
 
 def _scores(
@@ -108,8 +117,8 @@ def _scores(
     data = unlimited(dataclasses.replace(config.data, source=InMemory(tuple(problems)), cache_dir=None))
     split = ways(mesh, "batch")
     batches = make_batches(data, loaded.tokenizer, batch_size=-(-BATCH // split) * split, seed=0, repeat=False)
-    score = make_scorer(lambda params: make_policy(loaded.model, params))
-    steps = (place_batch(batches.batch_at(n), mesh) for n in range(batches.steps_per_epoch))
+    score = make_scorer(lambda params: make_policy(loaded.model, params, targets_only=True))
+    steps = (place_batch(batches.batch_at(n), mesh) for n in track(range(batches.steps_per_epoch), "scoring"))
     found = held_out_loss(score, loaded.params, steps)
     lost = {name: number for name, number in batches.report.counts._asdict().items() if number and name != "unknown"}
     if lost:

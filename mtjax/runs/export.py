@@ -16,7 +16,7 @@ from mtjax.io.files import atomic_folder, write_text
 from mtjax.model import catalog, huggingface, peft
 from mtjax.model.export import Origin, Type
 from mtjax.model.fingerprint import fingerprint_of
-from mtjax.model.language_model import without_adapter
+from mtjax.model.language_model import can_merge, without_adapter
 from mtjax.model.value_head import save_value_head
 from mtjax.objectives import OBJECTIVES
 from mtjax.runs.adapters import BASE
@@ -49,6 +49,8 @@ def export_adapter(folder: str, loaded: Loaded, base: str, card: str) -> None:
     Raises InputError for a model without an adapter, or a folder that holds something else.
     """
     place = pathlib.Path(folder)
+    if not can_merge(loaded.model):
+        raise InputError("--what=adapter: PEFT has no files for this kind of adapter; use the run folder itself")
     if loaded.model.config.adapter is None:
         raise InputError("--what=adapter: this model has no adapter; leave the option out to export the model")
     if place.exists() and (not place.is_dir() or (any(place.iterdir()) and not (place / peft.CONFIG).is_file())):
@@ -124,7 +126,7 @@ def _measured(run: pathlib.Path, step: int) -> list[str]:
 
 
 def _interval(one: dict[str, float]) -> str:
-    return f"{one['value']:.4g} [{one['low']:.4g}, {one['high']:.4g}]"
+    return f"{one['mean']:.4g} [{one['low']:.4g}, {one['high']:.4g}]"
 
 
 def compare_model(folder: str, model: LanguageModel, params: Params, dtype: str | None) -> float:
@@ -146,12 +148,12 @@ def compare_model(folder: str, model: LanguageModel, params: Params, dtype: str 
                 "files are damaged, or the disk is full; export again"
             )
         largest = max(largest, float(gap.max(initial=0)))
-    if found_model.config != plain.config and _computes(found_model.config) != _computes(plain.config):
+    if found_model.config != plain.config and computes(found_model.config) != computes(plain.config):
         raise InputError(f"{folder}: its config reads as {found_model.config}; expected {plain.config}")
     return largest
 
 
-def _computes(config: Any) -> dict[str, str]:
+def computes(config: Any) -> dict[str, str]:
     """The settings of a decoder that a checkpoint keeps."""
     own = ("remat", "attention", "dtype", "adapter", "window_layers", "lm_infinite")
     return {name: value for name, value in settings.flatten(config).items() if name.split(".")[0] not in own}

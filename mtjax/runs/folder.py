@@ -22,7 +22,8 @@ from mtjax.runs.adapters import BASE
 from mtjax.training.checkpoint import check_address, folders_of, place_of, read_about, saved_steps
 
 MAY_CHANGE = frozenset(
-    {"steps", "run_dir", "overwrite", "accept_changed_data", "export", "export_dtype", "log_every", "tensorboard"}
+    {"steps", "run_dir", "overwrite", "accept_changed_data", "export", "export_dtype", "log_every"}
+    | {"tensorboard", "tracker"}
     | {"checkpoint", "early_stopping"}
     | {"self_check", "min_target_share", "mesh", "micro_batches", "chunk"}
     | {"data.cache_dir", "data.cache_gb", "data.workers"}

@@ -14,22 +14,26 @@ from mtjax.data.tasks import Task
 from mtjax.data.tokenizer import Tokenizer, load_tokenizer
 from mtjax.errors import InputError
 from mtjax.io.plain_snapshot import has_snapshot
+from mtjax.io.progress import progress
 from mtjax.model import catalog
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.export import Origin
 from mtjax.model.fingerprint import fingerprint_of
-from mtjax.model.language_model import make_language_model, without_adapter
+from mtjax.model.language_model import can_merge, make_language_model, without_adapter
 from mtjax.optim import make_optimizer
 from mtjax.runs.adapters import BASE, check_base, fitted, kept_base
 from mtjax.runs.same_run import check_tokenizer
 from mtjax.sampling.decoding import Decoding
-from mtjax.training.checkpoint import Unreadable, folders_of, read_state, saved_steps
-from mtjax.training.step import TrainState, changing, completed, init_state, params_to_use, state_shardings
+from mtjax.training.checkpoint import Unreadable, folders_of, read_state, saved_shapes, saved_steps
+from mtjax.training.memory import SEEN, placement
+from mtjax.training.reference import refresh_of, with_moving_reference
+from mtjax.training.state import TrainState, changing, completed, init_state, params_to_use, state_shardings
 from mtjax.types import LanguageModel, Params, short_repr
 from mtjax.validation import refuse_address
 
 Storage = Literal["float32", "bfloat16"]  # type of parameters
 Weights = Literal["auto", "raw", "average"]
+Step = int | Literal["best"] | None  # of a run; None is the newest
 
 
 @short_repr
@@ -78,6 +82,14 @@ def load_any(
         InputError: no such model; a run folder without (such a) checkpoint; a tokenizer with more ids than the model.
     """
     refuse_address("model", name)
+    with progress(f"loading {name}", None):
+        return _load(name, tokenizer, mesh, dtype, step, merge, storage, weights)
+
+
+def _load(
+    name: str, tokenizer: str | None, mesh: Mesh | None, dtype: Literal["float32", "bfloat16"] | None,
+    step: int | Literal["best"] | None, merge: bool, storage: Storage, weights: Weights,
+) -> Loaded:  # fmt: skip
     folder = pathlib.Path(name).expanduser()
     if is_run(folder):
         shape, own, end_ids = describe(str(folder))
@@ -95,7 +107,7 @@ def load_any(
         its_tokenizer, end_ids = _with_end_ids(tokenizer, catalog.tokenizer_of(name), catalog.end_ids(name))
         shape, its_tokenizer = fitted_to(model.config, its_tokenizer)
         loaded = Loaded(make_language_model(shape), params, its_tokenizer, end_ids)
-    if merge:
+    if merge and can_merge(loaded.model):
         model, params = without_adapter(loaded.model, loaded.params)
         loaded = loaded._replace(model=model, params=params)
     rows = loaded.model.config.vocab_size
@@ -155,6 +167,17 @@ def is_run(name: str | pathlib.Path) -> bool:
     return has_snapshot(folder) and not (folder / "config.json").is_file()
 
 
+def named_step(name: str, step: Step = None) -> tuple[str, Step]:
+    """The model and the step that a name means: `RUN/checkpoints/500` is step 500 of RUN; InputError for two steps."""
+    path = pathlib.Path(name).expanduser()
+    inside = path.name.isdigit() and path.parent.name in ("checkpoints", "best") and is_run(str(path.parent.parent))
+    if not inside:
+        return name, step
+    if step is not None:
+        raise InputError(f"{name} names a step already; leave --step={step} out")
+    return str(path.parent.parent), "best" if path.parent.name == "best" else int(path.name)
+
+
 def describe(name: str) -> tuple[DecoderConfig, str, tuple[int, ...]]:
     """Shape, tokenizer and end ids of a model by name; a run that started from another model takes them from there.
 
@@ -202,9 +225,11 @@ def _read_run(
     model = make_language_model(shape if dtype is None else dataclasses.replace(shape, dtype=dtype))
     # The optimizer's state is restored too and dropped, because a checkpoint is read as a whole.
     optimizer = make_optimizer(config.optim, config.steps)
-    like = jax.eval_shape(lambda: init_state(model, optimizer, jax.random.key(0)))
+    moving = refresh_of(config.reference, config.objective) is not None
+    begun = lambda: init_state(model, optimizer, jax.random.key(0))
+    like = jax.eval_shape(lambda: with_moving_reference(model, begun()) if moving else begun())
     one = SingleDeviceSharding(jax.local_devices()[0])
-    places = jax.tree.map(lambda _: one, like) if mesh is None else state_shardings(model, optimizer, mesh)
+    places = jax.tree.map(lambda _: one, like) if mesh is None else state_shardings(model, optimizer, mesh, moving)
     like = jax.tree.map(lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), like, places)
     newest, best = folders_of(folder, config.checkpoint.folder)
     checkpoints = best if step == "best" else newest
@@ -216,6 +241,12 @@ def _read_run(
         asked = "" if step is None else f"; got step={step}"
         raise InputError(f"run folder {folder} has checkpoints of steps {steps}{asked}; expected at least one")
     taken = step if isinstance(step, int) else steps[-1]
+    # The memory of examples is read too and dropped; its size is that of the data.
+    if (memory := placement(settings.objective_of(config), mesh)) is not None:
+        size = saved_shapes(checkpoints)[f"memory/{SEEN}"]
+        like = like._replace(
+            memory={name: jax.ShapeDtypeStruct(size, "float32", sharding=at or one) for name, at in memory.items()}
+        )
     if tokenizer is not None:
         check_tokenizer(checkpoints, taken, tokenizer)
     try:

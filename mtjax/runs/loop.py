@@ -22,9 +22,11 @@ from mtjax.distributed.signals import stop_poll
 from mtjax.errors import ExitCode, NonFiniteLoss
 from mtjax.inspection.self_check import self_check
 from mtjax.io.files import write_text
+from mtjax.io.progress import progress, say
 from mtjax.model.adapters import ADAPTERS
 from mtjax.model.attention import choice_for
-from mtjax.optim import describe_schedule
+from mtjax.objectives.base import needs_pass
+from mtjax.optim import describe_schedule, learning_rate_at
 from mtjax.runs.adapters import BASE, keep_base
 from mtjax.runs.assembly import Run, assemble
 from mtjax.runs.export import card_of, export_model
@@ -35,8 +37,13 @@ from mtjax.training import step as stepping
 from mtjax.training.alarms import Alarms, read_log
 from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of, read_about, saved_steps
 from mtjax.training.early_stopping import BestSoFar, measured
+from mtjax.training.memory import write_memory
 from mtjax.training.metrics_log import MetricsLog, Progress, StepFlops, Work, cut_back, peak_flops
 from mtjax.training.monitors import HeldOutCoverage, HeldOutLoss
+from mtjax.training.reference import reference_params
+from mtjax.training.state import TrainState, averaged_params, changing, completed, params_to_use
+from mtjax.training.trackers import Tracked
+from mtjax.training.trackers.tensorboard import TensorBoard
 from mtjax.types import LanguageModel, Params, short_repr
 
 COMPARED = 1_000_000  # Most training examples that are compared with the held-out ones at a start; `inspect` does all.
@@ -48,7 +55,7 @@ MEASURED = ("held_out", "coverage/", "average/")
 class Result(NamedTuple):
     """What a run ended with."""
 
-    state: stepping.TrainState
+    state: TrainState
     model: LanguageModel
     tokenizer: Tokenizer
     exit_code: ExitCode  # `DONE` at the last step or where `watch` ended it; else `STOPPED` or `INTERRUPTED`
@@ -90,7 +97,11 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
         announce(run, 0)
         if config.self_check:
             batch = run.choose(state.params, 0).batch
-            print(self_check(config, model, state.params, run.tokenizer, batches, batch, reference, mesh), flush=True)
+            with progress("checking the first batch", None):
+                begun = reference._replace(params=reference_params(model, state, reference.params))
+                said = self_check(config, model, state.params, run.tokenizer, batches, batch, begun, mesh)
+            del begun  # the first update overwrites the parameters of a reference that moves
+            say(str(said))
         hosts.barrier()  # a host whose rows are refused stops all
         hosts.on_first(lambda: begin(config))
     check_shared(config)
@@ -98,14 +109,14 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
         keep_base(places[0].parent, state.params[BASE])
     checkpoints = Checkpoints(places[0], config.checkpoint.keep, made_by)
     best = Checkpoints(places[1], 1, made_by)
-    kept = lambda state: stepping.changing(model, state)  # without the base of an adapter
+    kept = lambda state: changing(model, state)  # without the base of an adapter
     found = None if anew else checkpoints.restore_latest(abstract_state(kept(state)))
-    first, state = (found[0], stepping.completed(model, found[1], state.params)) if found else (0, state)
+    first, state = (found[0], completed(model, found[1], state.params)) if found else (0, state)
     changes = []
     if found:
         changes = hosts.on_first(lambda: resumed(config, places[0], first, run.made_of))
         announce(run, first)
-    about = {"made_of": run.made_of, "changes": changes, "snapshot": snapshot_of(config)}
+    about: dict[str, Any] = {"made_of": run.made_of, "changes": changes, "snapshot": snapshot_of(config)}
     if hosts.index() == 0:
         elsewhere = snapshot_elsewhere(config)
         for place in (folder, *([] if elsewhere is None else [elsewhere.parent])):
@@ -115,13 +126,16 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
         cut_back(folder / "metrics.jsonl", first if found else -1)
 
     # The loop. A step's numbers are read while the next one runs; none is saved before it is known to be finite.
-    log, logged = MetricsLog(folder, config.tensorboard, first), read_log(folder) if hosts.index() == 0 else []
-    alarms = Alarms(logged)
-    flops, gathers = StepFlops(), bool(config.regularizers) or hasattr(config.objective, "statistics")
+    trackers = [*([TensorBoard()] if config.tensorboard else []), *([config.tracker] if config.tracker else [])]
+    log = MetricsLog(Tracked(folder, settings.flatten(config), first), list(dict.fromkeys(trackers)))
+    logged = read_log(folder) if hosts.index() == 0 else []
+    alarms, rate_at = Alarms(logged), learning_rate_at(config.optim, config.steps)
+    tokens = _tokens_before(places[0], first, logged)
+    flops, gathers = StepFlops(), bool(config.regularizers) or needs_pass(config.objective)
     flops.add(model.config, state.params, 3 + gathers, frozen=model.held(state.params))
     if reference.shape is not None:
-        flops.add(reference.shape, reference.params, 1 + gathers)
-    progress = Progress(config.steps, first, peak_flops(list(mesh.devices.flat)))
+        flops.add(reference.shape, reference_params(model, state, reference.params), 1 + gathers)
+    shown = Progress(config.steps, first, peak_flops(list(mesh.devices.flat)))
     so_far = _best_so_far(config, logged, best, places[1], first)
     waiting: tuple[int, Any, Any, Work] | None = None
 
@@ -150,7 +164,7 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
                 + ": lower optim.learning_rate, or look at these examples"
             )
         values = stepping.present(values)
-        wall = progress.update(number, values.get("loss"), work)
+        wall = shown.update(number, values.get("loss"), work)
         is_measured = any(name.startswith(MEASURED) for name in values)
         if number % config.log_every == 0 or number == config.steps or is_measured:
             note(number, values, wall)
@@ -177,6 +191,9 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
                 if held_out and (due or number == config.steps):
                     values |= measured_by(held_out, model, state)
                 work = flops.work(np.asarray(batch.segments), config.batch_size)._replace(waited=waited)
+                tokens += work.tokens
+                about["tokens"] = tokens
+                values = values | {"learning_rate": rate_at(number), "data/tokens": tokens}
                 waiting = (number, values, batch.extras["segment_id"], work)
                 if so_far.see(number, values):
                     settle()
@@ -199,8 +216,10 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
                     closing.callback(best.close)
                     closing.callback(checkpoints.close)
                 closing.callback(log.close)
-                closing.callback(progress.close)
+                closing.callback(shown.close)
                 closing.callback(batches.close)
+    if state.memory is not None:
+        write_memory(folder / "examples.jsonl", state.memory, batches.ids)
     if so_far.ended:
         print(f"early    stop at step {int(state.step)}: {so_far.ended}")
     finished = bool(so_far.ended) or int(state.step) >= config.steps
@@ -209,8 +228,8 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
         if so_far.ended and so_far.best and so_far.best[0] in saved_steps(places[1]):
             of = f"step {so_far.best[0]}, the best, "
             restored = best.restore(so_far.best[0], abstract_state(kept(state)))
-            last = stepping.completed(model, restored, state.params)
-        params: Any = stepping.params_to_use(model, last, config.optim.optimizer)
+            last = completed(model, restored, state.params)
+        params: Any = params_to_use(model, last, config.optim.optimizer)
         params = params if hosts.count() == 1 else read_whole(params)
         if hosts.index() == 0:
             step = so_far.best[0] if of and so_far.best else int(state.step)
@@ -222,14 +241,21 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
     return Result(state, model, run.tokenizer, exit_code)
 
 
-def measured_by(
-    monitor: HeldOutLoss | HeldOutCoverage, model: LanguageModel, state: stepping.TrainState
-) -> dict[str, float]:
+def measured_by(monitor: HeldOutLoss | HeldOutCoverage, model: LanguageModel, state: TrainState) -> dict[str, float]:
     """What a monitor measures on the parameters and, as `average/NAME`, on the average that the optimizer keeps."""
-    values, average = monitor.measure(state.params), stepping.averaged_params(model, state)
+    compared = () if isinstance(monitor, HeldOutCoverage) else (reference_params(model, state, None),)
+    values, average = monitor.measure(state.params, *compared), averaged_params(model, state)
     if average is not None:
-        values |= {f"average/{name}": value for name, value in monitor.measure(average).items()}
+        values |= {f"average/{name}": value for name, value in monitor.measure(average, *compared).items()}
     return values
+
+
+def _tokens_before(place: epath.Path, first: int, logged: Sequence[Mapping[str, Any]]) -> float:
+    """Tokens that the run was trained on up to the step that it goes on from: of the checkpoint, else of the log."""
+    if not first:
+        return 0.0
+    last = logged[-1].get("data/tokens", 0.0) if logged else 0.0
+    return float(hosts.on_first(lambda: read_about(place, first).get("tokens", last)))
 
 
 def _best_so_far(
@@ -251,23 +277,23 @@ def announce(run: Run, first: int) -> None:
     count = sum(np.prod(x.shape) for x in jax.tree.leaves(jax.eval_shape(model.init, jax.random.key(0))))
     kind = jax.devices()[0].device_kind
     of = f" on {hosts.count()} hosts" if hosts.count() > 1 else ""
-    print(f"devices  {mesh.size} x {kind}{of}, mesh {dict(mesh.shape)}")
+    say(f"devices  {mesh.size} x {kind}{of}, mesh {dict(mesh.shape)}")
     kernel = choice_for(model.config, config.data.sequence_length, mesh)
     trained = sum(np.prod(x.shape) for x in jax.tree.leaves(model.trained(run.state.params)))
     said = f"{int(count):,} parameters"
     if model.frozen:
         said += f", {int(trained):,} of them trained ({ADAPTERS.name_of(model.config.adapter)})"
-    print(f"model    {said}, {model.config.dtype} compute, {kernel.name} attention ({kernel.why})")
+    say(f"model    {said}, {model.config.dtype} compute, {kernel.name} attention ({kernel.why})")
     for name, data in (("data", run.batches), ("held out", run.held_out and run.held_out.batches)):
         if data:
-            print(f"{name:<8} {data.report}", *data.report.notes, sep="\n         ")
+            say("\n         ".join([f"{name:<8} {data.report}", *data.report.notes]))
     if config.held_out is not None and first == 0 and hosts.index() == 0 and len(run.batches.ids) <= COMPARED:
         shared = overlap(select(config.data.source, config.data.selections), config.held_out.source)
         if shared.shared:
-            print(f"note     {shared}; data.selections=(Decontaminate(...),) drops them")
+            say(f"note     {shared}; data.selections=(Decontaminate(...),) drops them")
     if note := getattr(config.objective, "note", ""):
-        print(f"note     {note}")
+        say(f"note     {note}")
     if first < config.steps:
-        print("rate    ", "\n         note: ".join(describe_schedule(config.optim, config.steps, first + 1)))
+        say("rate     " + "\n         note: ".join(describe_schedule(config.optim, config.steps, first + 1)))
     what = f"steps {first + 1} to {config.steps}" if first < config.steps else f"all {first} steps are done"
-    print(f"run      {config.run_dir}, {what}", flush=True)
+    say(f"run      {config.run_dir}, {what}")

@@ -58,6 +58,7 @@ def run(name: str, config: MineConfig, say: Say = print, loaded: Loaded | None =
             policy = from_model(name, config, problems, loaded, stack, say)
         depends = {"problems": len(problems), "content": config.data.source.fingerprint(), "data": plain(config.data)}
         depends |= {"seed": config.seed, **policy.settings}
+        depends |= {"logprobs": True} if config.logprobs else {}
         depends |= {} if config.search == Independent() else {"search": plain(config.search)}
         about = policy.about
         journal = open_results(folder / FILE, "problems", config, depends, about, len(problems), say, stack)
@@ -102,7 +103,7 @@ def from_model(
     sampling = dataclasses.replace(config.sampling, max_new_tokens=prompts.max_new_tokens)
     sampler = LocalSampler(
         model=model, params=params, tokenizer=tokenizer, sampling=sampling, rows=config.rows,
-        length=prompts.length,
+        length=prompts.length, by_token=config.logprobs,
     )  # fmt: skip
     about = {
         "model": name, "step": step, "logprob": "the model's own at temperature 1, end token included",
@@ -113,6 +114,11 @@ def from_model(
 
 def from_server(name: str, config: MineConfig, problems: Sequence[Problem], say: Say) -> Policy:
     """A server."""
+    if config.logprobs:
+        raise InputError(
+            "logprobs=True records the tokens of each sample, which a server does not give; load the model on this "
+            "machine, or leave it out"
+        )
     server, depends, about = connect(name, config, say, chat=config.data.task.is_chat)
     tokenizer = None if config.tokenizer is None else load_tokenizer(config.tokenizer)
 

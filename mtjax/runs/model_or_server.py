@@ -132,8 +132,10 @@ def read_settings(
     marked: Any = tyro.conf.CascadeSubcommandArgs
     found = settings.parse(default, rest, f"python -m mtjax.{command} {name}", marked[kind])
     if own is not None and getattr(found.data, "task", own.data.task) != own.data.task:
+        lost = len(own.data.task.prefixes) > 1 and dict(found.data.task.prefixes) != dict(own.data.task.prefixes)
         print(
-            f"note: the prompts are those of the task {found.data.task.name} as given here, not as {name} was trained"
+            f"{'warning' if lost else 'note'}: the prompts are those of the task {found.data.task.name} as given here, "
+            f"not as {name} was trained" + (", whose prefix is missing" if lost else "")
         )
     return name, found
 

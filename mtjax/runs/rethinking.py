@@ -16,6 +16,7 @@ from mtjax.distributed.signals import signals
 from mtjax.errors import ExitCode, InputError
 from mtjax.io.files import write_text
 from mtjax.io.hashing import digest
+from mtjax.io.progress import track
 from mtjax.mistakes.mining import plain
 from mtjax.mistakes.rethinking_evaluation import RethinkConfig, measure, mistakes_at, think
 from mtjax.mistakes.self_rethinking import Generate, mistake_block
@@ -71,7 +72,8 @@ def run(name: str, config: RethinkConfig, say: Say = print, loaded: Loaded | Non
         journal = open_results(folder / FILE, "questions", config, depends, about, len(problems), say, stack)
         stopped = stack.enter_context(signals())
         try:
-            for group in sorted({number // config.together for number in journal.missing()}):
+            groups = sorted({number // config.together for number in journal.missing()})
+            for group in track(groups, f"groups of {config.together} questions"):
                 numbers = range(len(problems))[group * config.together : (group + 1) * config.together]
                 generate = in_turn(policy, config.seed, group, stopped)
                 journal.append(think(problems, golds, numbers, block, config, generate))
@@ -118,6 +120,8 @@ def from_model(
     decoding, model = loaded.decoding, loaded.model
     if decoding.task is not None and not config.raw:
         say(f"note: {decoding.reads()}, as in its training; --raw takes prompts as they stand")
+    elif decoding.other_prefixes():
+        say("warning: --raw leaves out the prefix after which this run learnt to answer")
     sampler = LocalSampler(
         model=model, params=loaded.params, tokenizer=decoding.tokenizer,
         sampling=config.sampling, rows=config.rows,

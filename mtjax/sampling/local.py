@@ -5,6 +5,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from mtjax.data.examples import encode_prompt
 from mtjax.data.problem import Problem
 from mtjax.data.tokenizer import Tokenizer
@@ -85,6 +87,7 @@ class LocalSampler:
     sampling: SamplingConfig
     rows: int  # answers drawn side by side
     length: int | None = None  # tokens that prompts are padded to; None is a power of two times 128 that fits
+    by_token: bool = False  # whether samples carry their tokens, and the log-probabilities of each
 
     def draw(self, prompts: Sequence[Prompt], seed: int, stopped: Stop, numbers: Numbers = None) -> Batches:
         """The chunks that hold one of `numbers`, in order; ends early after a chunk when `stopped()`."""
@@ -113,13 +116,15 @@ class LocalSampler:
                 rows=self.rows, prompt_ids=filled, prompt_length=length,
             )  # fmt: skip
             drawn = dict(zip(asked, found, strict=False))
-        samples = {number: [as_sample(one, self.tokenizer) for one in found] for number, found in drawn.items()}
+        samples = {
+            number: [as_sample(one, self.tokenizer, self.by_token) for one in found] for number, found in drawn.items()
+        }
         notes = {number: ids.note if isinstance(ids, Unusable) else "" for number, ids in prompts.items()}
         return [ProblemSamples(number, samples.get(number, []), note) for number, note in notes.items()]
 
 
-def as_sample(drawn: TokenSample, tokenizer: Tokenizer) -> Sample:
-    """A sample without its tokens; InputError if its log-probability is not finite."""
+def as_sample(drawn: TokenSample, tokenizer: Tokenizer, by_token: bool = False) -> Sample:
+    """A sample, without its tokens unless `by_token`; InputError if its log-probability is not finite."""
     readable = True
     try:  # as drawn, and as it is trained on: a text that ends in "Answer: " is another without the space
         for text in (drawn.text, drawn.text.strip()):
@@ -131,4 +136,11 @@ def as_sample(drawn: TokenSample, tokenizer: Tokenizer) -> Sample:
             f"the model gives log-probability {drawn.logprob} to its own text: its weights are broken; use another "
             "checkpoint"
         )
-    return Sample(drawn.text, drawn.logprob, len(drawn.tokens), drawn.finished, readable)
+    sample = Sample(drawn.text, drawn.logprob, len(drawn.tokens), drawn.finished, readable)
+    if not by_token:
+        return sample
+    logprobs, proposal = (
+        tuple(float(str(np.float32(x))) for x in values)  # the shortest decimal number that gives back the float32
+        for values in (drawn.token_logprobs, drawn.proposal_logprobs)
+    )
+    return sample._replace(token_ids=drawn.tokens, token_logprobs=logprobs, proposal_logprobs=proposal)

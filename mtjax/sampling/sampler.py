@@ -25,6 +25,9 @@ class Sample(NamedTuple):
     finished: bool = True  # ended by an end token or a stop text, and not by the length limit
     readable: bool = True  # the tokenizer can encode the text again
     withheld: Silence = ""  # what a server says of a reply without an answer
+    token_ids: tuple[int, ...] = ()  # its tokens, an end token included; empty where they are not asked for
+    token_logprobs: tuple[float, ...] = ()  # the parts of `logprob`, likewise
+    proposal_logprobs: tuple[float, ...] = ()  # the same under the distribution that was drawn from
 
 
 class ProblemSamples(NamedTuple):

@@ -1,5 +1,6 @@
 """From prompts as text to answers as text: any number of prompts and samples, in chunks of one fixed shape."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -11,11 +12,13 @@ from mtjax.data.examples import encode_prompt
 from mtjax.distributed.placement import read_whole
 from mtjax.distributed.sharding import ways
 from mtjax.errors import InputError
+from mtjax.io.progress import is_verbose, track
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.loop import make_sampler, row_keys
 from mtjax.sampling.sampler import cut
 from mtjax.types import LanguageModel, Params
 
+SHOWN = 3  # Most texts that `--verbose` prints of those that are read.
 BUCKET = 32  # prompts are padded to a multiple of this many tokens, which limits the number of compiled shapes
 
 
@@ -27,6 +30,8 @@ class TokenSample(NamedTuple):
     logprob: float  # log-probability (nats) of `tokens` given the prompt, by the model itself at temperature 1
     proposal_logprob: float  # the same under the distribution that was drawn from; 0 under greedy decoding
     finished: bool  # ended by an end token or a stop text, not by `max_new_tokens`
+    token_logprobs: tuple[float, ...] = ()  # the parts of `logprob`, one for each token
+    proposal_logprobs: tuple[float, ...] = ()  # the parts of `proposal_logprob`
 
 
 def sample_texts(
@@ -60,6 +65,9 @@ def sample_texts(
     ids = [encode_prompt(tokenizer, prompt) if isinstance(prompt, str) else list(prompt) for prompt in prompts]
     if not ids:
         return []
+    if is_verbose():
+        for number, read in enumerate(ids[:SHOWN], 1):
+            print(f"reads    {number} of {len(ids)}: {tokenizer.decode(read)!r}", file=sys.stderr, flush=True)
     sampler = make_sampler(model, config, end_ids=tokenizer.end_ids, pad_id=tokenizer.pad_id, decode=tokenizer.decode)
     longest = max(map(len, ids))
     length = padded_length(model, longest, config.longest) if prompt_length is None else prompt_length
@@ -76,7 +84,7 @@ def sample_texts(
         count = -(-rows // split) * split
     out: list[list[TokenSample]] = [[] for _ in ids]
     reads = getattr(model.config, "encoder", None) is not None  # the decoder's text begins by itself
-    for begin in range(0, len(work), count):
+    for begin in track(range(0, len(work), count), "sampling"):
         chunk = work[begin : begin + count]
         tokens = np.full((count, length), tokenizer.pad_id, np.int32)
         lengths = np.zeros(count, np.int32)
@@ -101,6 +109,7 @@ def padded_length(model: LanguageModel, longest: int, new: int) -> int:
 
 def _sample(drawn: Any, at: tuple[int, int], tokenizer: Any, prompt: Sequence[int], stop: Sequence[str]) -> TokenSample:
     tokens = drawn.tokens[at][: drawn.lengths[at]].tolist()
+    each = lambda values: tuple(values[at][: len(tokens)].tolist())
     said = tokens[:-1] if tokens and tokens[-1] in tokenizer.end_ids else tokens
     return TokenSample(
         text=cut(continuation(tokenizer.decode, prompt, said), stop),
@@ -108,4 +117,6 @@ def _sample(drawn: Any, at: tuple[int, int], tokenizer: Any, prompt: Sequence[in
         logprob=float(drawn.logprob[at].sum(dtype=np.float64)),
         proposal_logprob=float(drawn.proposal_logprob[at].sum(dtype=np.float64)),
         finished=bool(drawn.finished[at]),
+        token_logprobs=each(drawn.logprob),
+        proposal_logprobs=each(drawn.proposal_logprob),
     )

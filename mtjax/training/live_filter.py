@@ -54,7 +54,9 @@ def _weights_program(model: LanguageModel, objective: Any, mesh: Mesh | None, ch
     """`(params, batch) -> (numbers of the examples, their weights)`, compiled."""
 
     def score(params: Params, batch: Batch) -> Any:
-        return batch.extras["segment_id"], objective.weights(make_policy(model, params, chunk=chunk), batch)
+        return batch.extras["segment_id"], objective.weights(
+            make_policy(model, params, chunk=chunk, targets_only=True), batch
+        )
 
     return jax.jit(score, out_shardings=None if mesh is None else on_all(mesh))
 

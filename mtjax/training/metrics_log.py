@@ -1,13 +1,14 @@
-"""Training metrics: terminal progress, `metrics.jsonl` and TensorBoard, and the FLOPs behind the utilisation."""
+"""Training metrics: terminal progress, `metrics.jsonl` and trackers, and the FLOPs behind the utilisation."""
 
 import contextlib
 import json
 import math
 import os
 import pathlib
+import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +17,9 @@ import numpy as np
 from mtjax.distributed import hosts
 from mtjax.errors import StorageError
 from mtjax.io.files import write_text
+from mtjax.io.progress import progress, say, shown
 from mtjax.reporting.histogram import bins_in_order
+from mtjax.training.trackers import TRACKERS, Sink, Tracked, Tracker
 
 
 def cut_back(file: pathlib.Path, step: int) -> None:
@@ -41,20 +44,20 @@ def cut_back(file: pathlib.Path, step: int) -> None:
 
 
 class MetricsLog:
-    """Writes one JSON object a step to `metrics.jsonl`, in full precision, and the same to `folder/tensorboard`.
+    """Writes one JSON object a step to `metrics.jsonl`, in full precision, and the same to each of the trackers.
 
-    Names under `time/` are of the wall clock; all others are equal, bit for bit, in a run that was killed and resumed.
-    Of many hosts, host 0 writes. The run goes on after step `first`: TensorBoard drops earlier events of later steps.
+    Names under `time/` are of this machine, its clock and memory; all others are equal, bit for bit, in a run that was
+    killed and resumed. Of many hosts, host 0 writes. A tracker that fails is left out from then on, with a note.
+
+    Raises:
+        InputError: the package of a tracker is not installed.
     """
 
-    def __init__(self, folder: pathlib.Path, tensorboard: bool, first: int = 0):
-        self.folder = folder
-        self.file = (folder / "metrics.jsonl").open("a") if hosts.index() == 0 else None
-        self.board: Any = None
-        if tensorboard and self.file is not None:
-            from tensorboardX import SummaryWriter
-
-            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=first + 1)
+    def __init__(self, run: Tracked, trackers: Sequence[Tracker] = ()):
+        self.folder = run.folder
+        writes = hosts.index() == 0
+        self.sinks = {TRACKERS.name_of(tracker): tracker(run) for tracker in trackers} if writes else {}
+        self.file = (run.folder / "metrics.jsonl").open("a") if writes else None
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Add one step's metrics; StorageError if they cannot be written."""
@@ -63,8 +66,8 @@ class MetricsLog:
         with self._writing():
             self.file.write(json.dumps({"step": step, **bins_in_order(values)}) + "\n")
             self.file.flush()
-            for name, value in values.items() if self.board is not None else ():
-                self.board.add_scalar(name, value, step)
+        for name in list(self.sinks):
+            self._try(name, lambda sink: sink.write(step, values))
 
     def sync(self) -> None:
         """Flush the lines to disk, before a checkpoint that follows them; StorageError if that fails."""
@@ -73,11 +76,19 @@ class MetricsLog:
                 os.fsync(self.file.fileno())
 
     def close(self) -> None:
-        """Close the files."""
-        for writer in (self.file, self.board):
-            if writer is not None:
-                with self._writing():
-                    writer.close()
+        """Close the file and the trackers."""
+        if self.file is not None:
+            with self._writing():
+                self.file.close()
+        for name in list(self.sinks):
+            self._try(name, lambda sink: sink.close())
+
+    def _try(self, name: str | None, call: Callable[[Sink], None]) -> None:
+        try:
+            call(self.sinks[name])
+        except Exception as error:
+            del self.sinks[name]
+            print(f"warning  the tracker {name} failed ({error!r:.200}); the run goes on without it", flush=True)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -108,15 +119,10 @@ class Progress:
         self.total, self.peak = total, peak
         self.began, self.start, self.tokens, self.flops = time.perf_counter(), start, 0.0, 0.0
         self.waited = 0.0
-        self.compiling, self.said = True, -math.inf
-        self.bar: Any = None
-        if sys.stdout.isatty():
-            from rich import progress
-
-            text = progress.TextColumn("{task.fields[text]}")
-            self.bar = progress.Progress(progress.BarColumn(None), progress.MofNCompleteColumn(), text)
-            self.task = self.bar.add_task("train", total=total, completed=start, text="compiling")
-            self.bar.start()
+        self.compiling, self.said, self.last, self.step = True, -math.inf, self.began, start
+        self.text, self.stack = "", contextlib.ExitStack()
+        self.advance = self.stack.enter_context(progress("train", total, start))
+        self.advance(0, "compiling")
 
     def update(self, step: int, loss: float | None, work: Work) -> dict[str, float]:
         """Show a finished step; returns the `time/` metrics of the run so far, none at the one that compiled."""
@@ -128,24 +134,40 @@ class Progress:
             self.waited += work.waited
         seconds = max(now - self.began, 1e-9)
         found = {"time/tokens_per_second": self.tokens / seconds, "time/input_wait": self.waited / seconds}
+        found |= {"time/memory_gb": peak_memory() / 1e9}
+        if step > self.start:
+            found["time/step"] = (now - self.last) / max(step - self.step, 1)
         if self.peak is not None:
             found["time/mfu"] = self.flops / seconds / self.peak
         left = (self.total - step) * (now - self.began) / max(step - self.start, 1)
         text = "no targets in this batch" if loss is None else f"loss {loss:.4f}"
         if step > self.start:
             mfu = f"  MFU {found['time/mfu']:.1%}" if self.peak is not None else ""
-            text += f"  {found['time/tokens_per_second']:,.0f} tokens/s{mfu}  {_clock(left)} left"
-        if self.bar is not None:
-            self.bar.update(self.task, completed=step, text=text)
-        elif step == self.total or now - self.said > 10:
-            print(f"step {step}/{self.total}  {text}", flush=True)
+            text += f"  {found['time/tokens_per_second']:,.0f} tokens/s{mfu}"
+        self.advance(step - self.step, text)
+        self.text = f"step {step}/{self.total}  {text}"
+        if not shown() and (step == self.total or now - self.said > 10):
+            say(self.text + (f"  {_clock(left)} left" if step > self.start else ""))
             self.said = now
+        self.last, self.step = now, step
         return found if step > self.start else {}
 
     def close(self) -> None:
         """Leave the terminal as it was."""
-        if self.bar is not None:
-            self.bar.stop()
+        self.stack.close()
+        if shown() and self.text:
+            say(self.text)  # the bar is gone
+
+
+def peak_memory() -> int:
+    """Most bytes that were in use at a time: on the fullest device of this host, or of the process where it has none.
+
+    XLA's CPU devices do not count theirs, so there it is the peak of the process.
+    """
+    stats = [device.memory_stats() or {} for device in jax.local_devices()]
+    used = max((one.get("peak_bytes_in_use", 0) for one in stats), default=0)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return used or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _clock(seconds: float) -> str:

@@ -155,7 +155,7 @@ def _loss_program(model: LanguageModel, objective: Any, reference: Any, chunk: i
     """`(params, batch, reference_params) -> means by name` of a held-out batch, compiled."""
 
     def loss(params: Params, batch: Any, other: Any) -> Any:
-        policy = make_policy(model, params, chunk=chunk)
+        policy = make_policy(model, params, chunk=chunk, targets_only=True)
         against = None if reference is None else reference(other)
         gather = getattr(objective, "statistics", None)
         known = {} if gather is None else {"statistics": gather(policy, batch, reference=against)}
@@ -187,20 +187,22 @@ class HeldOutLoss:
         self.count = min(count, batches.steps_per_epoch)
         self.loss = _loss_program(model, objective, self.reference.policy, chunk)
 
-    def names(self, params: Params) -> list[str]:
+    def names(self, params: Params, compared: Params | None = None) -> list[str]:
         """What `measure` can find, without the histogram; nothing is computed."""
         with jax.set_mesh(self.mesh):
             batch = place_batch(self.batches.batch_at(0), self.mesh)
-            found = jax.eval_shape(self.loss, params, batch, self.reference.params)
+            found = jax.eval_shape(self.loss, params, batch, compared or self.reference.params)
         return sorted(name for name in found if not name.startswith("held_out/confidence/"))
 
-    def measure(self, params: Params) -> dict[str, float]:
+    def measure(self, params: Params, compared: Params | None = None) -> dict[str, float]:
         """`held_out_loss` (nats per unit of weight) and `held_out/NAME` of each metric of the objective.
 
         Each is its sum over the batches, divided once by its count. One of which the batches have nothing is left out.
+        `compared` are the parameters of a reference that moves.
         """
+        other = self.reference.params if compared is None else compared
         with jax.set_mesh(self.mesh):
             placed = (place_batch(self.batches.batch_at(n), self.mesh) for n in range(self.count))
-            parts = jax.device_get([self.loss(params, batch, self.reference.params) for batch in placed])
+            parts = jax.device_get([self.loss(params, batch, other) for batch in placed])
         sums = {name: [sum(float(part[name][i]) for part in parts) for i in (0, 1)] for name in parts[0]}
         return {name: total / count for name, (total, count) in sums.items() if count}

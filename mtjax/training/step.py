@@ -3,103 +3,28 @@
 import contextlib
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh, NamedSharding
-from jaxtyping import Array, Int, PRNGKeyArray
+from jax.sharding import Mesh
+from jaxtyping import Array, PRNGKeyArray
 
-from mtjax.distributed import sharding
 from mtjax.distributed.placement import place_rows, row_shards
 from mtjax.errors import InputError
 from mtjax.model.policy import make_policy
-from mtjax.optim.averages import averaged
+from mtjax.optim.parameters import with_rest
 from mtjax.sharing import shared
-from mtjax.types import Batch, LanguageModel, Mean, Objective, Params, Policy, add_means, short_repr
-
-
-@short_repr
-class TrainState(NamedTuple):
-    """All that training changes; the data position is the step."""
-
-    step: Int[Array, ""] | Any  # updates done, int32
-    params: Params | Any  # master parameters, float32; with an adapter, those of the base too, which stay as they are
-    opt_state: Any  # the optimizer's state of what is trained, float32, split over the mesh like the parameters
-
+from mtjax.training.memory import gathered, recalled, renewed, size_of
+from mtjax.training.reference import Refresh
+from mtjax.training.state import TrainState, changing, completed, state_shardings
+from mtjax.training.workers import check_workers, worker_gradients
+from mtjax.types import Batch, LanguageModel, Mean, Objective, Params, Policy, add_means
 
 Updated = tuple[TrainState, dict[str, Any]]  # the state after an update, and metrics
 StepFn = Callable[..., Updated]
 """`(state, batch, key, reference_params=None) -> (state, metrics)`; the state is donated, the reference is not."""
-
-
-def state_shardings(model: LanguageModel, optimizer: optax.GradientTransformation, mesh: Mesh) -> TrainState:
-    """Where each leaf of the training state lives: moments like their parameters, the rest on every device."""
-    params = model.trained(jax.eval_shape(model.init, jax.random.key(0)))
-    placed, whole = sharding.shardings(model.axes, mesh), NamedSharding(mesh, jax.P())
-    opt_state = sharding.follow(jax.eval_shape(optimizer.init, params), params, model.trained(placed), whole)
-    return TrainState(whole, placed, opt_state)
-
-
-def changing(model: LanguageModel, state: TrainState) -> TrainState:
-    """The state with those parameters alone that training changes: what the step updates and a checkpoint holds."""
-    return state._replace(params=model.trained(state.params))
-
-
-def completed(model: LanguageModel, state: TrainState, params: Params) -> TrainState:
-    """The reverse of `changing`: the state with the frozen parts of `params`."""
-    return state._replace(params={**model.held(params), **state.params}) if model.frozen else state
-
-
-def averaged_params(model: LanguageModel, state: TrainState) -> Params | None:
-    """The average of the parameters that the optimizer keeps (`optim.averages`), complete; None where it keeps none."""
-    found = averaged(state.opt_state, model.trained(state.params))
-    return None if found is None else {**model.held(state.params), **found}
-
-
-def params_to_use(model: LanguageModel, state: TrainState, optimizer: Any, weights: str = "auto") -> Params | None:
-    """The parameters to measure, sample and export: as trained ("raw"), or their average; None where there is none.
-
-    "auto" is the average where `optimizer` (the setting `optim.optimizer`) is schedule-free, else what was trained.
-    """
-    if weights == "average" or (weights == "auto" and getattr(optimizer, "is_average", False)):
-        return averaged_params(model, state)
-    return state.params
-
-
-def init_state(
-    model: LanguageModel,
-    optimizer: optax.GradientTransformation,
-    key: PRNGKeyArray,
-    mesh: Mesh | None = None,
-    params: Params | None = None,
-) -> TrainState:
-    """A fresh state at step 0: from `key`, or around given `params` (a warm start). Made where it lives.
-
-    Frozen parts of `params` are shared and not copied; of other parts, what they lack is made from `key`.
-    """
-    held = {} if params is None or not model.frozen else model.held(params)
-    program = _init_program(model, optimizer, mesh, bool(held))
-    if not held:
-        made: TrainState = program(key, params, held)
-        return made
-    return completed(model, program(key, model.trained(params), held), held)
-
-
-@shared()
-def _init_program(model: LanguageModel, optimizer: optax.GradientTransformation, mesh: Mesh | None, held: bool) -> Any:
-    """The compiled part of `init_state`: `(key, params, held) -> state`; `held` says whether there are frozen parts."""
-
-    def make(key: PRNGKeyArray, params: Params | None, held: Params) -> TrainState:
-        if params is None:
-            params = model.init(key)
-        elif model.complete is not None:
-            params = model.trained(model.complete(key, {**params, **held}))
-        return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(model.trained(params)))
-
-    places = None if mesh is None else state_shardings(model, optimizer, mesh)
-    return jax.jit(make, out_shardings=changing(model, places) if held and places is not None else places)
 
 
 def place_batch(batch: Batch, mesh: Mesh | None) -> Batch:
@@ -148,19 +73,21 @@ def make_step_program(
     micro_batches: int = 1,
     mesh: Mesh | None = None,
     reference: Callable[[Any], Policy] | None = None,
+    refresh: Refresh | None = None,
     chunk: int = 128,
 ) -> Any:
     """The jitted step of one objective, for batches that are where they belong; also for lowering with shapes alone.
 
     Formula: `gradient = sum_m grad(total_m) / sum_m count_m` over micro-batches m, so any split of a batch gives the
-    same update. A count of 0 gives gradient 0 and the metric `empty` 1. An objective with `statistics` gets them as
-    sums over the entire batch, made before its loss and without gradient.
+    same update. A count of 0 gives gradient 0 and the metric `empty` 1. What an objective may ask for beside is in
+    `mtjax.types.Objective`.
 
     Args:
         micro_batches: splits of the batch that run one after another, to save memory; divides the rows.
         mesh: None runs on one device.
         reference: makes the reference policy of the `reference_params` that the step is called with, which are an
             argument so that they are split over the mesh and never part of the program; see `training.reference`.
+        refresh: how the reference moves; its parameters are then `TrainState.reference`, and no argument.
         chunk: positions whose logits exist at a time.
 
     Returns:
@@ -170,20 +97,40 @@ def make_step_program(
         reference is made of its own parameters and of the frozen ones.
     """
     gather: Any = getattr(objective, "statistics", None)
+    pool: Any = getattr(objective, "pool", None)
     buffer: Any = getattr(objective, "buffer", None)
+    of_workers: Any = optimizer
+    workers: int = getattr(optimizer, "workers", 0)
+    if workers and buffer is not None:
+        raise InputError(
+            "optim.compression: a regularizer with form='buffered' counts over all workers; set form='global'"
+        )
+    if workers and pool is not None:
+        raise InputError(
+            f"optim.compression: objective:{getattr(objective, 'name', 'this')} compares all examples of the batch, "
+            "and a worker has its own alone; leave optim.compression out"
+        )
     reference_of = lambda other: None if reference is None else reference(other)
 
     def policy_of(params: Params, held: Params, key: PRNGKeyArray | None = None) -> Policy:
         whole = {**held, **params} if held else params
         if key is not None and model.with_noise is not None:
             whole = model.with_noise(whole, jax.random.fold_in(key, 1))
-        return make_policy(model, whole, chunk=chunk)
+        return make_policy(model, whole, chunk=chunk, targets_only=True)
 
     def statistics_of(params: Params, batch: Batch, other: Any, held: Params) -> Any:
         return gather(policy_of(jax.lax.stop_gradient(params), held), batch, reference=reference_of(other))
 
+    def pooled_of(params: Params, parts: Batch, other: Any, held: Params, key: PRNGKeyArray) -> Any:
+        """What the objective resolved of all micro-batches, an axis of micro-batches in front."""
+        policy = policy_of(jax.lax.stop_gradient(params), held)
+        one = lambda part: pool(policy, part, reference=reference_of(other))
+        first = lambda: jax.tree.map(lambda x: x[None], one(jax.tree.map(lambda x: x[0], parts)))
+        found = first() if micro_batches == 1 else jax.lax.map(one, parts)
+        return jax.lax.stop_gradient(objective.resolve(found, key))  # type: ignore[attr-defined]
+
     def gradient_of(
-        params: Params, batch: Batch, key: PRNGKeyArray, other: Any, held: Params, extra: Any, so_far: Any
+        params: Params, batch: Batch, key: PRNGKeyArray, other: Any, held: Params, extra: Any, size: Any, so_far: Any
     ) -> Any:
         def total_loss(params: Params) -> tuple[Array, Any]:
             against, policy, sums = reference_of(jax.lax.stop_gradient(other)), policy_of(params, held, key), so_far
@@ -193,6 +140,7 @@ def make_step_program(
                 sums = own if so_far is None else add_means(so_far, own)
                 given["buffered"] = sums
             loss, metrics = objective(policy, batch, reference=against, key=key, **given)
+            metrics = gathered(metrics, batch, size)
             return loss.total, ((loss, metrics), sums)
 
         (_, (means, sums)), gradient = jax.value_and_grad(total_loss, has_aux=True)(params)
@@ -213,24 +161,48 @@ def make_step_program(
 
     def step(state: TrainState, batch: Batch, key: PRNGKeyArray, other: Any = None, held: Any = None) -> Updated:
         held = held or {}
+        other = other if refresh is None else state.reference
         other = {**held, **(other or {})} if held else other
-        parts, keys = strided(batch, micro_batches), jax.random.split(key, micro_batches)
-        extra, made = {}, lambda part, _: (statistics_of(state.params, part, other, held), None)
+        batch = batch if state.memory is None else recalled(state.memory, batch)
+        extra, made = dict[str, Any](), lambda part, _: (statistics_of(state.params, part, other, held), None)
         if gather is not None:
-            extra = {"statistics": over_micro_batches(made, parts)}
-        gradient, (loss, metrics) = over_micro_batches(
-            lambda part, key, so_far: gradient_of(state.params, part, key, other, held, extra, so_far), parts, keys
-        )
+            extra = {"statistics": over_micro_batches(made, strided(batch, micro_batches))}
+        extra |= {"step": state.step} if getattr(objective, "by_step", False) else {}
+
+        def of_rows(batch: Batch, key: PRNGKeyArray, params: Params, other: Any, held: Params, extra: Any) -> Any:
+            parts, keys = strided(batch, micro_batches), jax.random.split(key, micro_batches)
+            pooled = None if pool is None else {"pooled": pooled_of(params, parts, other, held, key)}
+
+            def one(part: Batch, key: PRNGKeyArray, own: Any, so_far: Any) -> Any:
+                return gradient_of(params, part, key, other, held, extra | (own or {}), size_of(state.memory), so_far)
+
+            return over_micro_batches(one, parts, keys, pooled)
+
+        whole = (state.params, other, held, extra)
+        if workers:
+            gradient, (loss, metrics) = worker_gradients(of_rows, workers, batch, key, *whole)
+        else:
+            gradient, (loss, metrics) = of_rows(batch, key, *whole)
         live = loss.count != 0  # true of NaN too, which must come to light
-        gradient = jax.tree.map(lambda g: jnp.where(live, g / jnp.where(live, loss.count, 1), 0), gradient)
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        new = TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state)
+        count = jnp.where(live, loss.count, 1) / max(workers, 1)
+        gradient = jax.tree.map(lambda g: jnp.where(live, g / count, 0), gradient)
+        mean = lambda params: jax.tree.map(lambda g: g / count, of_rows(batch, key, params, *whole[1:])[0])
+        own = optax.with_extra_args_support(optimizer)
+        more = {"gradient_of": with_rest(mean, state.params)}  # for optimizers that look around, such as sophia
+        updates, opt_state = own.update(gradient, state.opt_state, state.params, **more)
+        params, compared = optax.apply_updates(state.params, updates), state.reference
+        compared = compared if refresh is None else refresh.after(state.step + 1, compared, params)
+        new = TrainState(state.step + 1, params, opt_state, compared, renewed(state.memory, metrics))
         log = {name: mean.or_nan for name, mean in metrics.items() if isinstance(mean, Mean)}
         log |= {"loss": loss.value, "target_tokens": loss.count}
+        if workers:
+            log |= of_workers.metrics(opt_state)
+            gradient = of_workers.gradient(opt_state)  # that of the batch is on no worker
         log |= {"grad_norm": optax.tree.norm(gradient), "grad_norm_l1": optax.tree.norm(gradient, ord=1)}
         return new, log | {"empty": jnp.asarray(loss.count == 0, jnp.float32)}
 
-    places = None if mesh is None else (changing(model, state_shardings(model, optimizer, mesh)), None)
+    placed = None if mesh is None else state_shardings(model, optimizer, mesh, refresh is not None)
+    places = None if placed is None else (changing(model, placed), None)
     return jax.jit(step, donate_argnums=0, out_shardings=places)
 
 
@@ -252,7 +224,10 @@ def make_train_step(
     own_shards, shards = row_shards(mesh)
 
     def run(state: TrainState, batch: Batch, key: PRNGKeyArray, reference_params: Any = None) -> Updated:
-        check_rows(batch.tokens.shape[0] * shards // own_shards, micro_batches, mesh)
+        rows = batch.tokens.shape[0] * shards // own_shards
+        check_rows(rows, micro_batches, mesh)
+        if workers := getattr(optimizer, "workers", 0):
+            check_workers(rows, micro_batches, workers, mesh)
         with contextlib.nullcontext() if mesh is None else jax.set_mesh(mesh):
             placed = place_batch(batch, mesh)
             if not model.frozen:

@@ -28,7 +28,8 @@ def measure(kind: str) -> dict[str, float]:
     from mtjax.objectives.dpo import Dpo
     from mtjax.optim import OptimConfig, make_optimizer
     from mtjax.training.reference import frozen_reference
-    from mtjax.training.step import changing, init_state, make_step_program, make_train_step
+    from mtjax.training.state import changing, init_state
+    from mtjax.training.step import make_step_program, make_train_step
     from mtjax.types import Batch
 
     base_dtype: Any = "bfloat16" if "bfloat16" in kind else "float32"

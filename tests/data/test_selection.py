@@ -1,7 +1,9 @@
 """The contract of a selection, for every registered one, and selections in a data configuration."""
 
 import dataclasses
+import json
 
+import numpy as np
 import pytest
 
 from mtjax.data.batches import DataConfig, fingerprint_of, make_batches
@@ -9,6 +11,7 @@ from mtjax.data.messages import Message
 from mtjax.data.problem import Problem
 from mtjax.data.selection import SELECTIONS, Decontaminate, Deduplicate, Selection
 from mtjax.data.selection.decontaminate import ngrams
+from mtjax.data.selection.learnable import Learnable, learnability
 from mtjax.data.sources import InMemory
 from mtjax.data.tasks import CompletionTask
 from mtjax.data.tokenizer import load_tokenizer
@@ -19,12 +22,14 @@ PROBLEMS = [Problem(f"p{n}", question, "1", ("1",)) for n, question in enumerate
 TEST_SET = InMemory(
     (Problem("t", " ".join(map(str, range(2, 30))), "1", ("1",)), Problem("u", "how many", "1", ("1",)))
 )
-EXAMPLES = {"deduplicate": Deduplicate(), "decontaminate": Decontaminate(TEST_SET)}
+EXAMPLES = {"learnable": None, "deduplicate": Deduplicate(), "decontaminate": Decontaminate(TEST_SET)}
 
 
 @pytest.mark.parametrize("name", SELECTIONS)
-def test_the_contract(name):
-    selection = EXAMPLES[name]
+def test_the_contract(name, tmp_path):
+    scores = "".join(f'{{"problem": "p{n}", "score": {n % 4}}}\n' for n in range(8))
+    (tmp_path / "scores.jsonl").write_text(scores)
+    selection = EXAMPLES[name] or Learnable(str(tmp_path / "scores.jsonl"))
     assert isinstance(selection, Selection)
     kept, notes = selection(PROBLEMS, 3)
     assert kept == selection(PROBLEMS, 3).items  # the same key gives the same result
@@ -66,6 +71,29 @@ def test_decontaminate_by_hand():
     assert Decontaminate(TEST_SET).fingerprint() != Decontaminate(InMemory((PROBLEMS[0],))).fingerprint()
     with pytest.raises(InputError, match="words=0: expected at least 1"):
         Decontaminate(TEST_SET, words=0)
+
+
+def test_hard_but_learnable_by_hand(tmp_path):
+    # Cross-entropies 1, 4, 2, 6, of which the last is hopeless: the median of 1, 4, 2, 0, or of 1, 4, 2.
+    nll, top = np.array([1.0, 4.0, 2.0, 6.0]), np.array([True, True, True, False])
+    assert learnability(nll, top) == 1.5
+    assert learnability(nll, top, "dropped") == 2.0
+    assert np.isnan(learnability(nll, np.zeros(4, bool)))
+    file = tmp_path / "scores.jsonl"
+    scores = [("p0", 1.0), ("p1", 3.0), ("p1", 2.0), ("p2", None), ("p3", 2.0)]
+    file.write_text("".join(f'{{"problem": "{name}", "score": {json.dumps(score)}}}\n' for name, score in scores))
+    keep = lambda share: [p.id for p in Learnable(str(file), share)(PROBLEMS[:5], 0).items]
+    assert keep(0.5) == ["p1", "p3"]  # of four problems in the file, those of mean 2.5 and 2
+    assert keep(0.25) == ["p1"]
+    assert keep(0.75) == ["p0", "p1", "p3"]
+    assert keep(1.0) == ["p0", "p1", "p2", "p3", "p4"]
+    with pytest.raises(InputError, match="no problem has a score"):
+        Learnable(str(file))(PROBLEMS[5:], 0)
+    with pytest.raises(InputError, match=r"share=0: expected a share"):
+        Learnable(str(file), 0)
+    file.write_text('{"problem": "p0"}\n')
+    with pytest.raises(InputError, match=r"scores.jsonl:1: got .*python -m mtjax.score"):
+        keep(0.5)
 
 
 def test_selections_of_a_data_configuration():

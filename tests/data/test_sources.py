@@ -154,5 +154,5 @@ def test_hub_reads_a_local_folder_lazily(tmp_path, monkeypatch):
 
 def test_hub_without_its_package(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)
-    with pytest.raises(InputError, match=r"pip install -e '.\[hub\]'"):
+    with pytest.raises(InputError, match=r"pip install '.\[hub\]'"):
         Hub("owner/name").problems()

@@ -165,7 +165,7 @@ def test_broken_compression_and_missing_packages(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     (tmp_path / "whole.jsonl.zst").write_bytes(packed)
     for file in (path, str(tmp_path / "whole.jsonl.zst")):
-        with pytest.raises(InputError, match=r"needs the package 'pyarrow': run pip install -e '.\[files\]'"):
+        with pytest.raises(InputError, match=r"needs the package 'pyarrow': run pip install '.\[files\]'"):
             list(read_rows(file))
 
 

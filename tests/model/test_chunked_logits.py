@@ -1,5 +1,8 @@
 """The chunked head: equal to the direct computation, on one device and on eight, in little memory."""
 
+import functools
+import re
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -41,8 +44,8 @@ def direct(params, batch):
     return place(logprob), place(-jnp.sum(jnp.exp(log_p) * log_p, -1)), place(jnp.max(log_p, -1))
 
 
-def loss(params, batch, chunk=16):
-    scores = make_policy(MODEL, params, chunk=chunk).scores(batch)
+def loss(params, batch, chunk=16, **options):
+    scores = make_policy(MODEL, params, chunk=chunk, **options).scores(batch)
     return jnp.sum(scores.logprob * batch.weights)
 
 
@@ -55,6 +58,38 @@ def test_scores_and_gradient_equal_the_direct_computation(chunk):
     ours = jax.grad(loss)(PARAMS, batch, chunk)
     theirs = jax.grad(lambda params: jnp.sum(direct(params, batch)[0] * batch.weights))(PARAMS)
     chex.assert_trees_all_close(ours, theirs, atol=1e-4, rtol=1e-7)
+
+
+def with_contexts(batch):
+    """A batch in which three of four tokens have no weight."""
+    return batch._replace(weights=jnp.where(jnp.arange(batch.tokens.size).reshape(batch.tokens.shape) % 4, 0, 1.5))
+
+
+def test_scores_of_targets_alone_are_the_same():
+    batch = with_contexts(make_batch())
+    whole, ours = (make_policy(MODEL, PARAMS, chunk=7, targets_only=only).scores(batch) for only in (False, True))
+    for one, other in zip(ours, whole, strict=True):
+        np.testing.assert_allclose(one, jnp.where(batch.weights != 0, other, 0), atol=1e-6)
+    gradients = [jax.grad(loss)(PARAMS, batch, targets_only=only) for only in (False, True)]
+    chex.assert_trees_all_close(*gradients, atol=1e-5, rtol=1e-7)
+
+
+@pytest.mark.parametrize(("targets_only", "share"), [(False, 1.0), (True, 0.25)])
+def test_chunks_without_a_token_that_is_asked_for_are_left_out(targets_only, share):
+    """Padding in both cases, and tokens without weight where targets alone are asked for."""
+    rows, length, chunk, ran = 4, 32, 8, []
+    segments = jnp.asarray(np.repeat([1, 0], [20, 12])[None].repeat(rows, 0))
+    batch = with_contexts(make_batch((rows, length)))._replace(segments=segments)
+
+    def watched(logits, tokens, extras):
+        jax.debug.callback(lambda: ran.append(1))
+        return jnp.zeros(len(tokens))
+
+    policy = make_policy(MODEL, PARAMS, chunk=chunk, targets_only=targets_only)
+    jax.block_until_ready(jax.jit(lambda batch: policy.map_logits(watched, batch))(batch))
+    jax.effects_barrier()
+    asked = rows * 19 if not targets_only else int(jnp.sum((batch.weights != 0)[:, 1:20]))
+    assert len(ran) == -(-asked // chunk) < rows * length * share // chunk + 1
 
 
 def test_leading_axes_are_rows():
@@ -91,23 +126,26 @@ def test_map_logits_sees_both_policies_and_carries_gradient():
 
 
 def loops_of(hlo):
-    """The computations that while loops run, by name, with all they call."""
+    """The computations that while loops run and the branches of conditionals, as texts."""
     bodies, name = {}, None
     for line in hlo.splitlines():
         if line and not line[0].isspace() and "{" in line:
             name = line.split()[1 if line.startswith("ENTRY") else 0].lstrip("%")
         bodies.setdefault(name, []).append(line)
     starts = [part.split("body=%")[1].split(",")[0].split()[0] for part in hlo.splitlines() if "body=%" in part]
+    starts += re.findall(r"(?:true|false)_computation=%([\w.-]+)", hlo)
+    starts += re.findall(r"%([\w.-]+)", " ".join(re.findall(r"branch_computations=\{([^}]*)\}", hlo)))
     assert starts, "no loop found: the test looks at nothing"
     return ["\n".join(bodies[start]) for start in starts]
 
 
 @pytest.mark.parametrize("axes", [(8,), (1, 8), (2, 2, 2), (1, 4, 1, 2), (1, 1, 2, 4), (2, 1, 1, 2, 2)])
 def test_eight_devices_equal_one_and_the_loop_is_silent(axes):
-    batch = make_batch()
+    batch = with_contexts(make_batch())
     expected, gradient = jax.value_and_grad(loss)(PARAMS, batch)
+    only = functools.partial(loss, targets_only=True)
     with jax.set_mesh(make_mesh(MeshSpec(*axes))):
-        compiled = jax.jit(jax.value_and_grad(loss)).lower(PARAMS, batch).compile()
+        compiled = jax.jit(jax.value_and_grad(only)).lower(PARAMS, batch).compile()
         ours, ours_gradient = compiled(PARAMS, batch)
     np.testing.assert_allclose(ours, expected, rtol=1e-5)
     chex.assert_trees_all_close(ours_gradient, gradient, atol=1e-4, rtol=1e-7)

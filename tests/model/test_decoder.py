@@ -16,7 +16,8 @@ from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.model.rope import RopeScaling
 from mtjax.objectives.nll import Nll
-from mtjax.training.step import init_state, make_train_step
+from mtjax.training.state import init_state
+from mtjax.training.step import make_train_step
 from mtjax.types import Batch, LanguageModel
 
 SHAPE = {"vocab_size": 31, "width": 16, "layers": 3, "heads": 4, "kv_heads": 2, "head_dim": 8, "mlp_width": 24}
@@ -127,7 +128,7 @@ def test_cached_equals_recomputed_with_ragged_prompts():
 
 def test_a_cache_that_dynamic_scaling_would_make_wrong_is_refused():
     dynamic = dataclasses.replace(CONFIG, rope_scaling=RopeScaling("dynamic", 3.0), max_length=16)
-    assert make_language_model(dynamic).init_cache(1, 16)["key"].shape[2] == 16
+    assert make_language_model(dynamic).init_cache(1, 16)["key"].shape[3] == 16
     with pytest.raises(InputError, match=r"a cache of 17 positions, model.max_length=16"):
         make_language_model(dynamic).init_cache(1, 17)
     make_language_model(dataclasses.replace(dynamic, rope_scaling=RopeScaling("linear", 3.0))).init_cache(1, 17)

@@ -48,6 +48,8 @@ def test_a_decoder_of_the_family_survives_json_and_transformers(name):
     assert family_of(wanted) == name
     written = json.loads(json.dumps(config_to_json(wanted)))
     assert config_from_json(written) == wanted
+    if name not in CONFIG_MAPPING:  # a family of your own
+        return
     theirs = CONFIG_MAPPING[written.pop("model_type")].from_dict(written)
     assert config_from_json(theirs.to_dict()) == wanted
     assert FAMILIES[name].architecture == type(theirs).__name__.replace("TextConfig", "Config").replace(
@@ -59,6 +61,8 @@ def test_a_decoder_of_the_family_survives_json_and_transformers(name):
 def test_what_the_file_leaves_out_is_as_in_transformers(name):
     from transformers import CONFIG_MAPPING
 
+    if name not in CONFIG_MAPPING:
+        pytest.skip("transformers has no such model_type")
     bare = {"model_type": name, "vocab_size": 48, "hidden_size": 512, "intermediate_size": 24}
     bare |= {"num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2}
     theirs = CONFIG_MAPPING[name].from_dict({key: value for key, value in bare.items() if key != "model_type"})

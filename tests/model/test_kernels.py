@@ -159,7 +159,9 @@ WIDE = (2**30,)
         ("gpu", 4096, 1, (1024,), "plain", r"triton cannot be used: it has no sliding window (model.window=1024)"),
         ("gpu", 4096, 1, (8192,), "triton", ""),
         ("gpu", 4096, 2, WIDE, "plain", "it has no offset between queries and keys"),
-        ("cpu", 4096, 1, WIDE, "plain", "no kernel for cpu"),
+        ("cpu", 4096, 1, WIDE, "blocked", "blocks of 64 on cpu"),
+        ("cpu", 40, 1, WIDE, "plain", "blocked cannot be used: it is for rows of 96 tokens and more"),
+        ("other", 4096, 1, WIDE, "plain", "no kernel for other"),
     ],
 )
 def test_the_kernel_is_chosen_with_a_reason(platform, length, context, windows, name, why):

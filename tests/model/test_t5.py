@@ -1,7 +1,6 @@
 """T5: golden numbers on made weights, rows against segments alone, the cache, the two dialects, and what is refused."""
 
 import dataclasses
-import functools
 import json
 
 import jax
@@ -45,8 +44,12 @@ ROWS = jnp.asarray([[5, 6, 1, 7, 1, 9, 1, 3, 1, 1, 2, 0], [4, 5, 8, 7, 2, 1, 5, 
 SEGMENTS = jnp.asarray([[1, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 0], [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]])
 
 
-@pytest.mark.parametrize("name", FIXTURES)
-def test_made_weights_give_the_numbers_of_transformers(name, tmp_path, one_device):
+@pytest.mark.parametrize(
+    ("name", "slope"),
+    [("flan", True), ("v1.0", False), pytest.param("v1.0", True, marks=pytest.mark.slow)],
+    ids=["flan", "v1.0", "v1.0-gradient"],
+)
+def test_made_weights_give_the_numbers_of_transformers(name, slope, tmp_path, one_device):
     config, tensors, count, loss, norm, last, total = FIXTURES[name]
     # The fixture's encoder input ends in token 4, which closes the prompt here.
     model, params = huggingface.load(golden.write(tmp_path, config | {"eos_token_id": READ[-1]}))
@@ -55,17 +58,18 @@ def test_made_weights_give_the_numbers_of_transformers(name, tmp_path, one_devic
     tokens = jnp.asarray([READ + ANSWER], jnp.int32)
     batch = Batch(tokens, (jnp.arange(18) >= 11)[None].astype(jnp.float32), jnp.ones_like(tokens), {})
 
-    @jax.jit
-    @functools.partial(jax.value_and_grad, has_aux=True)
     def run(params):
         hidden = model.hidden(params, tokens, batch.segments)
         policy = make_policy(model._replace(hidden=lambda *_: hidden), params)
         return -jnp.sum(policy.scores(batch).logprob) / 7, model.logits(params, hidden[0, 10:17])
 
-    (found, logits), gradient = run(params)
+    if slope:
+        (found, logits), gradient = jax.jit(jax.value_and_grad(run, has_aux=True))(params)
+        squares = sum(float((np.asarray(leaf) ** 2).sum()) for leaf in jax.tree.leaves(gradient))
+        np.testing.assert_allclose(np.sqrt(squares), norm, rtol=1e-4)
+    else:
+        found, logits = jax.jit(run)(params)
     np.testing.assert_allclose(found, loss, atol=1e-5)
-    squares = sum(float(jnp.sum(leaf**2)) for leaf in jax.tree.leaves(gradient))
-    np.testing.assert_allclose(np.sqrt(squares), norm, rtol=1e-4)
     np.testing.assert_allclose(logits[-1, :5], last, atol=2e-4)
     np.testing.assert_allclose(jnp.sum(jnp.abs(logits)), total, rtol=1e-4)
 
@@ -131,7 +135,7 @@ def test_only_the_answer_has_scores(start, one_device):
     assert ((np.asarray(scores.entropy) != 0) == live).all()
 
 
-@pytest.mark.parametrize("sizes", [(7, 5), (1,) * 12])
+@pytest.mark.parametrize("sizes", [(6, 6), (1,) * 12])
 def test_any_pieces_through_the_cache_equal_the_row(sizes, start, one_device):
     model, params, run, _ = start
     tokens = jnp.stack([ROWS[1], jnp.asarray([5, 6, 7, 3, 1, 8, 9, 2, 1, 3, 3, 3])])  # other prompts, other lengths
@@ -147,8 +151,8 @@ def test_any_pieces_through_the_cache_equal_the_row(sizes, start, one_device):
 def test_ragged_prompts_that_are_filled_up_decode_as_alone(start, one_device):
     """The sampler's use: prompts padded on the right, then a token a row at its own position."""
     model, params, _, hidden = start
-    prompts = jnp.asarray([[4, 5, 8, 7, 2, 1, 0], [5, 6, 1, 0, 0, 0, 0]])
-    positions, decode = jnp.broadcast_to(jnp.arange(7), (2, 7)), jax.jit(model.decode)
+    prompts = jnp.asarray([[4, 5, 8, 7, 2, 1], [5, 6, 1, 0, 0, 0]])
+    positions, decode = jnp.broadcast_to(jnp.arange(6), (2, 6)), jax.jit(model.decode)
     out, cache = decode(params, model.init_cache(2, 15), prompts, positions)
     np.testing.assert_allclose(out[0, 5], hidden[1, 5], atol=1e-5)
     np.testing.assert_allclose(out[1, 2], hidden[0, 2], atol=1e-5)
@@ -328,7 +332,9 @@ def test_an_adapter_of_one_stack_is_written_for_peft_by_its_complete_names(tmp_p
         (("SelfAttention.q", "EncDecAttention.v"), ["SelfAttention.q", "SelfAttention.q", "EncDecAttention.v"]),
     ):
         model = make_language_model(dataclasses.replace(plain.config, adapter=Lora(rank=2, targets=targets)))
-        adapted = jax.jit(model.complete)(jax.random.key(1), {"base": params})
+        shapes = jax.eval_shape(model.complete, jax.random.key(1), {"base": params})
+        draw = lambda x: jnp.asarray(np.random.default_rng(x.size).normal(size=x.shape), jnp.float32)
+        adapted = {"base": params, "adapter": jax.tree.map(draw, shapes["adapter"])}
         folder = tmp_path / str(len(targets))
         folder.mkdir()
         peft.save_adapter(folder, model, adapted, "../base")

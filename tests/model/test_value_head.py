@@ -18,7 +18,7 @@ from mtjax.model.policy import make_policy
 from mtjax.model.value_head import FILE, VALUE, ValueHead, save_value_head
 from mtjax.optim import OptimConfig, make_optimizer
 from mtjax.runs.adapters import fitted
-from mtjax.training.step import init_state
+from mtjax.training.state import init_state
 from mtjax.types import Batch
 
 SMALL = DecoderConfig(vocab_size=16, width=8, layers=1, heads=2, kv_heads=1, head_dim=4, mlp_width=8, init_scale=0.3)
@@ -45,7 +45,7 @@ def test_values_are_tanh_of_a_linear_map_in_the_pass_of_the_scores(params, one_d
 
     (_, values), gradient = jax.jit(jax.value_and_grad(both, has_aux=True))(params)
     assert calls == [1]
-    hidden = np.asarray(make_language_model(SMALL).hidden(params, TOKENS, BATCH.segments))
+    hidden = np.asarray(jax.jit(make_language_model(SMALL).hidden)(params, TOKENS, BATCH.segments))
     w, b = (np.asarray(params[VALUE][name]) for name in ("kernel", "bias"))
     np.testing.assert_allclose(values, np.tanh(hidden @ w + b), atol=1e-5)
     assert values.shape == TOKENS.shape

@@ -41,18 +41,29 @@ class BigramPolicy:
 
     def map_logits(self, fn, batch, also=()):
         flat = [p.table[self._before(batch)].reshape(-1, VOCAB) for p in (self, *also)]  # logits, not log-probabilities
-        out = fn(tuple(flat) if also else flat[0], batch.tokens.reshape(-1), {})
+        shape = batch.tokens.shape
+        own = {name: x.reshape(-1) for name, x in batch.extras.items() if x.shape == shape and "segment_" not in name}
+        out = fn(tuple(flat) if also else flat[0], batch.tokens.reshape(-1), own)
         live = self._live(batch)
         return jax.tree.map(lambda x: jnp.where(live, x.reshape(batch.tokens.shape), 0), out)
 
     def hidden(self, batch):
         return self.table[batch.tokens]
 
+    def values(self, batch):
+        """A value head that looks at the token alone."""
+        return jnp.tanh(self.table[batch.tokens][..., 0])
+
     def routing(self, batch):
         """A router of five experts in two layers, which looks at the token alone."""
         logits = jnp.stack([self.table[batch.tokens][..., start : start + 5] for start in (0, 5)])
         chosen = jax.lax.top_k(logits, 2)[1]
         return Routing(logits, chosen, chosen != 3)
+
+    def expert_weights(self, batch):
+        """Four experts on one map in two layers."""
+        logits = jnp.stack([self.table[batch.tokens][..., start : start + 4] for start in (0, 4)])
+        return {"layers.mlp.down": jax.nn.softmax(logits)}
 
 
 def random_table(seed=0):
@@ -93,8 +104,14 @@ class Forbidding:
     def hidden(self, batch):
         return self.policy.hidden(batch)
 
+    def values(self, batch):
+        return self.policy.values(batch)
+
     def routing(self, batch):
         return self.policy.routing(batch)
+
+    def expert_weights(self, batch):
+        return self.policy.expert_weights(batch)
 
 
 def random_segments(rng, rows, length, max_segments):
@@ -107,26 +124,37 @@ def random_segments(rng, rows, length, max_segments):
     return segments
 
 
-def random_batch(rows=4, length=12, max_segments=3, seed=0, pair=False):
+def random_batch(rows=4, length=12, max_segments=3, seed=0, pair=False, group=False):
     """Rows of three packed segments and some padding, with ragged float weights, and all extras that objectives read.
 
-    The sides of pairs fill up apart, as packing has it.
+    The sides of pairs, and of groups of three, fill up apart, as packing has it; one candidate is missing.
     """
     rng = np.random.default_rng(seed)
     segments = random_segments(rng, rows, length, max_segments)
-    if pair:
-        segments = np.stack([segments, random_segments(rng, rows, length, max_segments)], axis=1)
+    if pair or group:
+        more = [random_segments(rng, rows, length, max_segments) for _ in range(1 + group)]
+        segments = np.stack([segments, *more], axis=1)
+    if group:
+        segments[0, 2][segments[0, 2] == 3] = 0
     weights = rng.choice([0.0, 0.5, 1.0, 2.0], size=segments.shape) * (segments > 0)
     tokens = rng.integers(0, VOCAB, size=segments.shape)
     columns = (*segments.shape[:-1], max_segments)
-    sides = lambda x: np.broadcast_to(x[:, None] if pair else x, columns)  # equal on both sides
+    sides = lambda x: np.broadcast_to(x[:, None] if pair or group else x, columns)  # equal on all sides
     polarity = np.broadcast_to([[1], [0]], columns) if pair else rng.integers(0, 2, size=columns)
     per_example = {
         "segment_polarity": polarity,
         "segment_kind": sides(rng.integers(0, 2, size=(rows, max_segments))),
+        "segment_right_token": np.full(columns, 3.0),
+        "segment_wrong_token": np.full(columns, 7.0),
+        "segment_source": np.asarray(polarity + np.arange(rows).reshape(-1, *[1] * (polarity.ndim - 1)) > 1),
         "segment_success_rate": sides(rng.choice([0.0, 0.02, 0.2, 1.0], size=(rows, max_segments))),
     }
-    ids = sides(np.arange(rows * max_segments).reshape(rows, max_segments))
+    valued = jnp.asarray(rng.integers(0, 2, size=segments.shape) * (segments > 0), jnp.float32)
+    ids, drawn = sides(np.arange(rows * max_segments).reshape(rows, max_segments)), {}
+    if group:
+        per_example |= {"segment_reward": polarity, "segment_finished": rng.integers(0, 2, size=columns)}
+        per_example["segment_advantage"] = rng.normal(size=columns)
+        drawn = {"sampled_logprob": jnp.asarray(rng.normal(-2.4, 0.3, size=segments.shape), jnp.float32)}
     return Batch(
         tokens=jnp.asarray(tokens, jnp.int32),
         weights=jnp.asarray(weights, jnp.float32),
@@ -134,9 +162,18 @@ def random_batch(rows=4, length=12, max_segments=3, seed=0, pair=False):
         extras={
             "segment_id": jnp.asarray(ids, jnp.int32),
             "step_ids": jnp.asarray(np.sort(rng.integers(0, 3, size=segments.shape), -1) * (segments > 0), jnp.int32),
+            "sampled_logprob": jnp.asarray(-rng.exponential(size=segments.shape), jnp.float32),
+            "value_target": valued * jnp.asarray(rng.uniform(-1, 1, size=segments.shape), jnp.float32),
+            "value_weight": valued,
         }
+        | drawn
         | {name: jnp.asarray(x, jnp.float32) for name, x in per_example.items()},
     )
+
+
+def batch_for(objective, **kwargs):
+    """A random batch of the kind that an objective takes."""
+    return random_batch(pair=objective.task == "pair", group=objective.task in ("group", "triplet"), **kwargs)
 
 
 def rows_of(batch, index):

@@ -12,7 +12,8 @@ from mtjax.objectives import with_regularizers
 from mtjax.objectives.nll import Nll
 from mtjax.objectives.regularizers.load_balance import LoadBalance, expert_metrics
 from mtjax.objectives.regularizers.router_z_loss import RouterZLoss
-from mtjax.training.step import init_state, make_train_step
+from mtjax.training.state import init_state
+from mtjax.training.step import make_train_step
 from mtjax.types import Batch, LanguageModel, Routing
 from tests.objectives.fakes import BigramPolicy
 

@@ -1,5 +1,6 @@
 """Regularizers by hand, by equality, and added to objectives; test_contract.py runs each beside an objective too."""
 
+import dataclasses
 import doctest
 import importlib
 import math
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 
 import mtjax.objectives.regularizers
+from mtjax.config import parse, read_file
 from mtjax.errors import InputError
+from mtjax.model.adapters.loramoe import LoraMoe
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.model.mixture import Mixture
@@ -23,7 +26,7 @@ from mtjax.objectives.nll import Nll
 from mtjax.objectives.regularizers.entropy_bonus import EntropyBonus, entropy
 from mtjax.objectives.regularizers.z_loss import ZLoss, squared_log_partition
 from mtjax.types import Mean
-from tests.objectives.fakes import BigramPolicy, random_batch, random_table
+from tests.objectives.fakes import BigramPolicy, batch_for, random_batch, random_table
 
 every_regularizer = pytest.mark.parametrize("name", list(REGULARIZERS))
 
@@ -64,7 +67,7 @@ def test_the_means_over_target_tokens():
 @every_regularizer
 @pytest.mark.parametrize("objective", [Nll(), OBJECTIVES["dpo"](), Kto()])
 def test_the_loss_is_the_sum_of_the_means(name, objective):
-    batch = random_batch(pair=objective.task == "pair")
+    batch = batch_for(objective)
     policy, reference = BigramPolicy(random_table()), BigramPolicy(random_table(1))
     regularizer = REGULARIZERS[name](weight=0.3)
     both, metrics = with_regularizers(objective, [regularizer])(policy, batch, reference=reference)
@@ -103,8 +106,9 @@ def test_what_is_no_regularizer_is_refused():
 @every_regularizer
 def test_a_real_model_gets_a_gradient(name):
     mixture = Mixture(4, 2, 8) if name in ("load_balance", "router_z_loss") else None
-    small = DecoderConfig(vocab_size=11, width=8, layers=1, heads=1, kv_heads=1, head_dim=8, mixture=mixture)
-    model = make_language_model(small)
+    adapter = LoraMoe() if name == "localized_balance" else None
+    shape = {"vocab_size": 11, "width": 8, "layers": 1, "heads": 1, "kv_heads": 1, "head_dim": 8}
+    model = make_language_model(DecoderConfig(**shape, mixture=mixture, adapter=adapter))
     params, batch = model.init(jax.random.key(0)), random_batch()
     loss = lambda params: REGULARIZERS[name]()(make_policy(model, params, chunk=8), batch).value
     gradient = jax.jit(jax.grad(loss))(params)
@@ -122,3 +126,20 @@ def test_it_says_what_it_is(name):
 @pytest.mark.parametrize("name", [m.name for m in pkgutil.iter_modules(mtjax.objectives.regularizers.__path__)])
 def test_the_examples_in_docstrings_run(name):
     assert doctest.testmod(importlib.import_module(f"mtjax.objectives.regularizers.{name}")).failed == 0
+
+
+def test_words_of_the_command_line():
+    """Any objective takes them: a name has its usual weight unless one is given."""
+    tiny = read_file("configs/tiny.py")
+    told = lambda *words: parse(tiny, ["--regularizers", *words], "train").regularizers
+    assert told("z_loss=1e-3", "entropy-bonus") == (ZLoss(weight=1e-3), EntropyBonus())
+    assert told() == ()
+    given = dataclasses.replace(tiny, regularizers=(ZLoss(weight=0.5),))
+    assert parse(given, ["--steps=3"], "train").regularizers == given.regularizers
+    for words, says in (
+        (["z_los"], "unknown regularizer 'z_los': did you mean 'z_loss'"),
+        (["z_loss=much"], "'z_loss=much': expected NAME or NAME=WEIGHT"),
+        (["z_loss=-1"], "weight=-1.0: expected at least 0"),
+    ):
+        with pytest.raises(InputError, match=says):
+            told(*words)

@@ -1,5 +1,9 @@
 """What every registered optimizer must obey; AdamW and Lion by hand."""
 
+import functools
+import json
+import pathlib
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -13,6 +17,7 @@ from mtjax.optim.optimizers.adafactor import Adafactor
 from mtjax.optim.optimizers.adamw import AdamW
 from mtjax.optim.optimizers.lion import Lion
 from mtjax.optim.optimizers.sgd import Sgd
+from mtjax.optim.optimizers.sophia import Sophia
 from mtjax.optim.parameters import decays
 
 every_optimizer = pytest.mark.parametrize("name", list(OPTIMIZERS))
@@ -24,11 +29,16 @@ def constant(name, **more):
     return OptimConfig(optimizer=name, **settings)
 
 
+def update_of(optimizer):
+    """Its update; the gradient at other parameters is that of a quadratic bowl."""
+    return jax.jit(functools.partial(optax.with_extra_args_support(optimizer).update, gradient_of=lambda p: p))
+
+
 def run(config, gradients, params=PARAMS):
     """The parameters after one step for each gradient, and the state."""
     optimizer = make_optimizer(config, len(gradients))
     state = optimizer.init(params)
-    update = jax.jit(optimizer.update)
+    update = update_of(optimizer)
     for gradient in gradients:
         updates, state = update(gradient, state, params)
         params = optax.apply_updates(params, updates)
@@ -40,11 +50,11 @@ def test_it_descends(name):
     """A quadratic bowl: the distance to its bottom falls to a tenth."""
     rate = getattr(OPTIMIZERS[name], "usual_rate", 0.02)
     optimizer = make_optimizer(constant(name, learning_rate=rate), 300)
-    state, params = optimizer.init(PARAMS), PARAMS
+    state, params, update = optimizer.init(PARAMS), PARAMS, update_of(optimizer)
 
     @jax.jit
     def step(params, state):
-        updates, state = optimizer.update(params, state, params)  # the gradient of |p|^2 / 2 is p
+        updates, state = update(params, state, params)  # the gradient of |p|^2 / 2 is p
         return optax.apply_updates(params, updates), state
 
     for _ in range(300):
@@ -77,7 +87,7 @@ def test_the_learning_rate_is_the_schedules(name):
 
     def first(config):
         optimizer = make_optimizer(config, 10)
-        return jax.jit(optimizer.update)(gradient, optimizer.init(PARAMS), PARAMS)[0]["kernel"]
+        return update_of(optimizer)(gradient, optimizer.init(PARAMS), PARAMS)[0]["kernel"]
 
     full = first(constant(name))
     assert (np.asarray(full) < 0).all()
@@ -162,3 +172,34 @@ def test_schedule_free_by_hand():
     after, state = run(config, [gradient, gradient], params)
     z, x = -1.0, (0.0 + -1.0) / 2
     np.testing.assert_allclose(after["kernel"], [0.5 * z + 0.5 * x], rtol=1e-5)
+
+
+def test_sophia_by_hand():
+    """The bowl p^2 / 2 has Hessian 1, whatever the signs. h = 0 in step 1: clipped. Then h = 0.5: m' / (0.5 h).
+
+    Rate 0.1, b1 = 0.5, gamma = 0.5, b2 = 0.5: p = 2 - 0.1 = 1.9; m' = (0.25 * 2 + 0.5 * 1.9) / 0.75 = 1.9333, clipped
+    to 1 by h gamma = 0.25. With gamma = 10 the second update is 1.9333 / 5.
+    """
+    bowl, start = [{"kernel": jnp.array([2.0])}, {"kernel": jnp.array([1.9])}], {"kernel": jnp.array([2.0])}
+    few = {"b1": 0.5, "b2": 0.5}
+    after, state = run(constant(Sophia(gamma=0.5, every=10), **few), bowl, start)
+    np.testing.assert_allclose(after["kernel"], [1.8], rtol=1e-6)
+    after, _ = run(constant(Sophia(gamma=10.0, every=10), **few), bowl, start)
+    np.testing.assert_allclose(after["kernel"], [1.9 - 0.1 * 1.45 / 0.75 / 5], rtol=1e-5)
+    optimizer = make_optimizer(constant("sophia"), 3)
+    with pytest.raises(InputError, match="asks for the gradient at other parameters"):
+        optimizer.update(start, optimizer.init(start), start)
+
+
+def test_adamw_equals_torch_over_five_steps_with_clipping_and_decay():
+    """Golden values of torch 2.13, `tests/oracles/adamw_with_torch.py`; torch adds 1e-6 to the norm that it clips."""
+    golden = json.loads(pathlib.Path(__file__).with_name("adamw_torch.json").read_text())
+    arrays = lambda tree: {name: jnp.asarray(value, jnp.float32) for name, value in tree.items()}
+    config = OptimConfig(weight_decay=0.1, schedule="constant", **golden["settings"])
+    optimizer = make_optimizer(config, 5)
+    params = arrays(golden["start"])
+    state = optimizer.init(params)
+    for gradient, wanted in zip(golden["gradients"], golden["params"], strict=True):
+        updates, state = optimizer.update(arrays(gradient), state, params)
+        params = optax.apply_updates(params, updates)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), params, arrays(wanted))

@@ -3,10 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from mtjax.errors import InputError
-from mtjax.optim import OptimConfig, make_optimizer
+from mtjax.optim import OPTIMIZERS, OptimConfig, make_optimizer
 from mtjax.optim.optimizers.sgd import Sgd
 from mtjax.optim.parameters import by_layer
 
@@ -89,3 +90,32 @@ def test_a_pattern_that_fits_nothing_is_refused_with_the_names_there_are(name):
 def test_negative_rates_are_refused():
     with pytest.raises(InputError, match="optim.rates: -1.0 for 'head/[*]'; expected a finite number of at least 0"):
         OptimConfig(rates=(("head/*", -1.0),))
+
+
+def test_parts_have_weight_decays_of_their_own():
+    """A part's own decay counts in place of `weight_decay` and of the exceptions, and follows rate and schedule."""
+    own = (("head/*", 0.5), ("embed/*", 0.25), ("layers/mlp/*", 0.0))
+    found = moved(weight_decay=0.125, weight_decay_parts=own)
+    assert (found["head"]["kernel"] == 1.5).all()
+    assert (found["embed"]["embedding"] == 1.25).all()
+    assert (found["layers"]["mlp"]["up"]["kernel"] == 1).all()
+    assert (found["layers"]["norm"]["scale"] == 1).all()
+    assert (moved(weight_decay_parts=own, rates=(("head/*", 0.5),))["head"]["kernel"] == 0.75).all()
+    assert (moved(weight_decay_parts=own, warmup_steps=4)["head"]["kernel"] == 0.375).all()
+    with pytest.raises(InputError, match="no parameter fits 'nowhere"):
+        moved(weight_decay_parts=(("nowhere/*", 0.5),))
+    with pytest.raises(InputError, match="prodigy has no weight decay apart from its own steps"):
+        OptimConfig(optimizer="prodigy", weight_decay_parts=own)
+
+
+@pytest.mark.parametrize("name", [name for name, cls in OPTIMIZERS.items() if getattr(cls, "decays_apart", True)])
+def test_a_decay_of_all_parts_is_the_usual_one(name):
+    """For every optimizer: the same update by `weight_decay` and by `weight_decay_parts` for what it decays."""
+
+    def update(**decay):
+        optimizer = make_optimizer(OptimConfig(0.1, schedule="constant", optimizer=name, **decay), 10)
+        more = {"gradient_of": lambda params: params}
+        return optax.with_extra_args_support(optimizer).update(ONES, optimizer.init(PARAMS), PARAMS, **more)[0]
+
+    one, other = update(weight_decay=0.3), update(weight_decay_parts=(("*kernel", 0.3),))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-6, atol=1e-7), other, one)

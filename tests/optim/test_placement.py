@@ -13,8 +13,10 @@ from mtjax.model.language_model import make_language_model
 from mtjax.optim import OPTIMIZERS, OptimConfig, make_optimizer
 from mtjax.optim.averages import AVERAGES
 from mtjax.optim.optimizers.adafactor import Adafactor
+from mtjax.planning.compile import device_bytes
+from mtjax.planning.program import placed
 from mtjax.training.checkpoint import Checkpoints, abstract_state
-from mtjax.training.step import TrainState, init_state, state_shardings
+from mtjax.training.state import TrainState, init_state, state_shardings
 
 CONFIG = DecoderConfig(vocab_size=16, width=16, layers=2, heads=4, kv_heads=2, head_dim=4, mlp_width=24, init_scale=0.2)
 MODEL = make_language_model(CONFIG)
@@ -67,7 +69,8 @@ def run(optimizer, mesh, folder=None):
 
     @functools.partial(jax.jit, out_shardings=places)
     def update(state, gradient):
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        own = optax.with_extra_args_support(optimizer).update
+        updates, opt_state = own(gradient, state.opt_state, state.params, gradient_of=lambda params: params)
         return TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state)
 
     for number, gradient in enumerate(gradients()):
@@ -109,6 +112,18 @@ def test_state_is_split_like_its_parameters(name):
         elif "kernel" in ends(path) and leaf.size > CONFIG.width * CONFIG.layers:
             assert place.shard_shape(leaf.shape) != leaf.shape, ends(path)
     assert same > 3 or name == "sgd"
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_bytes_of_a_plan_are_those_of_the_arrays(name):
+    """What `mtjax.plan` counts for a device, from shapes alone, is what each of eight devices holds."""
+    mesh, optimizer = make_mesh(MeshSpec(**MESH)), MAKERS[name]()
+    shapes = jax.eval_shape(lambda: init_state(MODEL, optimizer, jax.random.key(0))).opt_state
+    planned = device_bytes(placed(shapes, state_shardings(MODEL, optimizer, mesh).opt_state))
+    state = init_state(MODEL, optimizer, jax.random.key(0), mesh, START)
+    for number in range(8):
+        shards = (leaf.addressable_shards[number].data.nbytes for leaf in jax.tree.leaves(state.opt_state))
+        assert sum(shards) == planned
 
 
 def test_factored_rows_and_columns_lose_their_axis():

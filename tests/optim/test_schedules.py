@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mtjax.errors import InputError
-from mtjax.optim import OptimConfig, describe_schedule, make_schedule
+from mtjax.optim import OptimConfig, describe_schedule, learning_rate_at, make_schedule
 from mtjax.optim.schedules import SCHEDULES, Constant, Cosine, Linear
 from mtjax.optim.schedules.infinite import Infinite
 from mtjax.optim.schedules.inverse_sqrt import InverseSqrt
@@ -151,3 +151,10 @@ def test_a_schedule_that_does_not_fit_the_run_is_said(steps, settings, says):
 
 def test_a_config_file_may_give_a_name():
     assert OptimConfig(schedule="linear").schedule == Linear()
+
+
+def test_the_learning_rate_of_an_update_is_that_of_the_schedule():
+    config = OptimConfig(learning_rate=1e-2, warmup_steps=10, schedule="cosine")
+    schedule, at = make_schedule(config, 3000), learning_rate_at(config, 3000)
+    for number in (1, 10, 11, 1024, 1025, 3000):
+        assert at(number) == pytest.approx(float(schedule(number - 1)), rel=1e-6)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtjax import export
+from mtjax import export, merge
 from mtjax.model import catalog, huggingface, peft
 from mtjax.model.adapters.base import at, chosen_maps, put
 from mtjax.model.adapters.lora import Lora
@@ -111,4 +111,25 @@ def test_an_adapter_and_its_merge_have_these_logits_in_peft(
     for folder in (merged, adapter, tmp_path / "again"):
         apart = np.abs(torch_logits(folder) - ours).max()
         print(f"{name} {kind} {folder.name}: {apart:.1e}")
+        assert apart < 1e-3
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2", "qwen3_moe"])
+def test_a_merged_export_has_these_logits_in_transformers(name, made, torch_logits, tmp_path, one_device):  # noqa: F811
+    """The mean of two models, and a point between them; their logits are those that the mixed parameters have here."""
+    source, oracle = made / f"{name}_0", np.load(made / f"{name}_0.npz")
+    tokens = jnp.asarray(oracle["tokens"], jnp.int32)
+    model, params = huggingface.load(source)
+    noise = np.random.default_rng(3)
+    other = jax.tree.map(lambda x: x + 0.1 * noise.standard_normal(x.shape).astype(np.float32), params)
+    huggingface.save(tmp_path / "other", model, other)
+    for method, share, words in (("soup", 0.5, []), ("wise_ft", 0.25, ["--fraction=0.25"])):
+        out = tmp_path / method
+        words = [method, source, tmp_path / "other", f"--output={out}", "--tokenizer=arithmetic", *words]
+        assert merge.main(list(map(str, words))) == 0
+        without_padding_id(out)
+        ours = logits_of(model, jax.tree.map(lambda a, b, s=share: (1 - s) * a + s * b, params, other), tokens)
+        assert np.abs(ours - oracle["logits"]).max() > 1e-2
+        apart = np.abs(torch_logits(out) - ours).max()
+        print(f"{name} {method}: {apart:.1e}")
         assert apart < 1e-3

@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.skipif(
         interpreter() == sys.executable
         and (importlib.util.find_spec("libtpu") is None or importlib.util.find_spec("jax_cuda12_plugin") is None),
-        reason="the compilers are not installed: `make planner` does it",
+        reason="the compilers are not installed: `make plan-setup` does it",
     ),
 ]
 

@@ -13,8 +13,9 @@ from mtjax.model.language_model import make_language_model
 from mtjax.objectives.dpo import Dpo
 from mtjax.objectives.nll import Nll
 from mtjax.training.reference import frozen_reference
-from mtjax.training.step import init_state, make_train_step, not_shared, state_shardings
-from tests.objectives.fakes import random_batch
+from mtjax.training.state import init_state, state_shardings
+from mtjax.training.step import make_train_step, not_shared
+from tests.objectives.fakes import batch_for
 from tests.training.test_step import CONFIG, MIXED, MODEL, START, close
 
 PLAIN = optax.sgd(1.0, momentum=0.9)  # its state has one array for each that is trained
@@ -31,7 +32,7 @@ def run(objective, *, mesh=None, micro_batches=1, dropout=0.0):
     step = make_train_step(model, objective, PLAIN, chunk=16, **options)
     state = init_state(model, PLAIN, jax.random.key(0), mesh, {"base": base})
     assert state.params["base"] is base  # shared, not copied
-    batch = random_batch(rows=8, length=16, pair=objective.task == "pair")
+    batch = batch_for(objective, rows=8, length=16)
     new, metrics = step(state, batch, jax.random.key(1), {"base": base})
     assert new.params["base"] is base
     return new, jax.device_get(metrics)

@@ -12,6 +12,8 @@ from tensorboardX.proto import event_pb2
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.training.metrics_log import MetricsLog, Progress, StepFlops, Work, cut_back, flops_per_token, peak_flops
+from mtjax.training.trackers import Tracked
+from mtjax.training.trackers.tensorboard import TensorBoard
 
 
 class Device(NamedTuple):
@@ -29,7 +31,7 @@ def test_cut_back_keeps_whole_lines_up_to_the_step(tmp_path):
 
 
 def test_lines_hold_every_bit(tmp_path):
-    log = MetricsLog(tmp_path, tensorboard=False)
+    log = MetricsLog(Tracked(tmp_path, {}))
     log.write(1, {"loss": 1 / 3})
     log.close()
     assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {"step": 1, "loss": 1 / 3}
@@ -46,7 +48,7 @@ def events(folder):
 
 
 def test_tensorboard_forgets_what_a_killed_process_logged_of_later_steps(tmp_path):
-    log = MetricsLog(tmp_path, tensorboard=True, first=7)
+    log = MetricsLog(Tracked(tmp_path, {}, first=7), [TensorBoard()])
     log.write(8, {"loss": 0.5})
     log.close()
     found = list(events(tmp_path / "tensorboard"))
@@ -101,6 +103,8 @@ def test_progress_by_hand(capsys, monkeypatch):
     progress.update(2, 2.0, Work(100, 5000, waited=0.5))
     # 200 tokens in 4 seconds: 50 a second, times 50 FLOPs over 1e4 is a quarter; 60 steps of 2 seconds are left.
     found = progress.update(3, 1.5, Work(100, 5000, waited=0.1))
+    assert 0.01 < found.pop("time/memory_gb") < 1000
+    assert found.pop("time/step") == 2.0
     assert found == {"time/tokens_per_second": 50.0, "time/mfu": 0.25, "time/input_wait": pytest.approx(0.15)}
     progress.said = -100.0
     monkeypatch.setattr("mtjax.training.metrics_log.time.perf_counter", lambda: 14.0)

@@ -25,11 +25,13 @@ from mtjax.errors import InputError
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.fingerprint import fingerprint_of
 from mtjax.model.language_model import make_language_model
+from mtjax.model.policy import make_policy
 from mtjax.objectives.dpo import Dpo
 from mtjax.runs.assembly import make_reference
 from mtjax.training.reference import ReferenceConfig, cached_reference, frozen_reference
 from mtjax.training.reference_cache import PART, Cache, make_scorer
-from mtjax.training.step import init_state, make_train_step, state_shardings
+from mtjax.training.state import init_state, state_shardings
+from mtjax.training.step import make_train_step
 from mtjax.types import Mean
 
 BYTES, ARITHMETIC = load_tokenizer("bytes"), load_tokenizer("arithmetic")
@@ -88,8 +90,10 @@ def test_each_token_has_its_own_log_prob_whatever_the_order_and_packing(tmp_path
     for settings in ({}, {"pack": False}, {"sequence_length": 100}):
         batches = make_batches(data(**settings), BYTES, batch_size=3, seed=len(settings), also=also)
         batch = batches.batch_at(2)
-        direct = frozen_reference(MODEL)(OTHER).scores(jax.tree.map(jnp.asarray, batch)).logprob
+        direct = make_policy(MODEL, OTHER).scores(jax.tree.map(jnp.asarray, batch)).logprob
         np.testing.assert_allclose(batch.extras["reference_logprob"], direct, atol=1e-5)
+        frozen = frozen_reference(MODEL)(OTHER).scores(jax.tree.map(jnp.asarray, batch)).logprob
+        np.testing.assert_allclose(frozen, np.where(batch.weights != 0, direct, 0), atol=1e-5)
     assert len(list(tmp_path.glob("part-*"))) == 1  # made once
 
 

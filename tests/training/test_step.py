@@ -1,5 +1,6 @@
 """The step: any split, any mesh, the same numbers; nothing as large as the logits."""
 
+import dataclasses
 import functools
 import itertools
 import os
@@ -17,12 +18,17 @@ from mtjax.distributed.sharding import MeshSpec, make_mesh
 from mtjax.errors import InputError
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
+from mtjax.model.policy import make_policy
+from mtjax.model.value_head import ValueHead
 from mtjax.objectives import OBJECTIVES
 from mtjax.objectives.nll import Nll
+from mtjax.objectives.policy_gradient import PolicyGradient
 from mtjax.optim import OptimConfig, make_optimizer, make_schedule
+from mtjax.optim.optimizers.sophia import Sophia
 from mtjax.training.reference import frozen_reference
-from mtjax.training.step import init_state, make_train_step, present, state_shardings, strided
-from tests.objectives.fakes import random_batch
+from mtjax.training.state import init_state, state_shardings
+from mtjax.training.step import make_train_step, present, strided
+from tests.objectives.fakes import batch_for, random_batch
 
 # Every size that a mesh axis splits is a multiple of eight, so that each axis may have all eight devices.
 CONFIG = DecoderConfig(
@@ -47,13 +53,20 @@ def against(objective, model, mesh=None):
     return frozen_reference(model, 16), jax.device_put(OTHER, places)
 
 
+def with_head(objective, config):
+    """The model of a shape, with a value head (without dropout, which differs by micro-batch) where one is needed."""
+    head = ValueHead(dropout=0.0) if getattr(objective, "needs_value", False) else None
+    return make_language_model(dataclasses.replace(config, value_head=head))
+
+
 def run(objective, *, micro_batches=1, mesh=None, optimizer=PLAIN, batch=None):
-    batch = random_batch(rows=8, length=16, pair=objective.task == "pair") if batch is None else batch
+    batch = batch_for(objective, rows=8, length=16) if batch is None else batch
     reference, other = against(objective, MODEL, mesh)
+    model = with_head(objective, CONFIG)
     step = make_train_step(
-        MODEL, objective, optimizer, micro_batches=micro_batches, mesh=mesh, reference=reference, chunk=16
+        model, objective, optimizer, micro_batches=micro_batches, mesh=mesh, reference=reference, chunk=16
     )
-    state = init_state(MODEL, optimizer, jax.random.key(0), mesh)
+    state = init_state(model, optimizer, jax.random.key(0), mesh)
     state, metrics = step(state, batch, jax.random.key(1), other)
     return jax.device_get(state.params), jax.device_get(metrics)
 
@@ -155,16 +168,32 @@ def test_an_empty_batch_changes_nothing_and_says_so():
     assert present(metrics).keys() == {"empty", "grad_norm", "grad_norm_l1", "target_tokens"}
 
 
-@pytest.mark.parametrize("name", sorted(OBJECTIVES))
+# Those that read rows of logits or hidden states in a way of their own, besides one of each shape.
+ROWS = (
+    "aldr",
+    "alphamath",
+    "aot",
+    "cringe",
+    "gem",
+    "self_reflection",
+    "sequence_match",
+    "policy_gradient with entropy",
+)
+AT_ONCE = [*sorted(OBJECTIVES), "policy_gradient with entropy"]
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in SHAPES + ROWS else pytest.param(n, marks=pytest.mark.slow) for n in AT_ONCE]
+)
 def test_the_whole_step_holds_nothing_as_large_as_the_logits(name):
     """Rows, length and vocabulary are chosen so that no other array has B * T * V elements or more."""
     config = DecoderConfig(vocab_size=3_000, width=16, layers=2, heads=2, kv_heads=1, head_dim=8, mlp_width=24)
-    model = make_language_model(config)
-    objective = OBJECTIVES[name]()
+    objective = OBJECTIVES[name]() if name in OBJECTIVES else PolicyGradient(entropy_weight=0.1)
+    model = with_head(objective, config)
     reference = frozen_reference(model, 16) if objective.needs_reference else None
     step = make_train_step(model, objective, PLAIN, reference=reference, chunk=16)
     state = jax.eval_shape(lambda: init_state(model, PLAIN, jax.random.key(0)))
-    batch = random_batch(rows=8, length=64, pair=objective.task == "pair")
+    batch = batch_for(objective, rows=8, length=64)
     text = jax.jit(step).lower(state, batch, jax.random.key(0), state.params).compile().as_text()
     sizes = [
         int(np.prod([int(n) for n in part.split("]")[0].split(",") if n]))
@@ -202,3 +231,32 @@ def test_rise_sized_learning_rates_move_float32_parameters():
     params, _ = run(Nll(), optimizer=make_optimizer(OptimConfig(learning_rate=5e-7), 1))
     moved = jax.tree.map(lambda a, b: np.mean(a != b), params, START)
     assert moved["head"]["kernel"] > 0.9
+
+
+def test_sophia_gets_the_hessian_of_the_loss():
+    """With frozen parts, micro-batches and a mesh: its estimate is that of the whole loss along the same signs."""
+    settings = {"optimizer": Sophia(every=1), "frozen": ("embed/*",), "b2": 0.5, "clip_norm": 0.0}
+    config = OptimConfig(0.1, schedule="constant", **settings)
+    tx = make_optimizer(config, 3)
+    batch = random_batch(rows=8, length=16)
+
+    def state_after(micro_batches, mesh):
+        step = make_train_step(MODEL, Nll(), tx, micro_batches=micro_batches, mesh=mesh, chunk=16)
+        state = init_state(MODEL, tx, jax.random.key(0), mesh, START)
+        return jax.device_get(step(state, batch, jax.random.key(1))[0].opt_state)
+
+    nu_of = lambda state: next(node for node in jax.tree.leaves(state, is_leaf=is_sophia) if is_sophia(node)).nu
+    is_sophia = lambda node: isinstance(node, optax.contrib.SophiaState)
+    found = nu_of(state_after(2, make_mesh(MeshSpec(data=2, fsdp=2, tensor=2))))
+
+    def loss(some):
+        mean = Nll()(make_policy(MODEL, {**START, **some}, chunk=16), batch, reference=None, key=None)[0]
+        return mean.total / mean.count
+
+    some = {name: part for name, part in START.items() if name != "embed"}
+    key = jax.random.split(jax.random.PRNGKey(0))[1]
+    signs = optax.tree.random_like(key, {**some, "embed": {"embedding": optax.MaskedNode()}}, jax.random.rademacher)
+    signs = {name: signs[name] for name in some}
+    product = jax.jit(lambda p: jax.jvp(jax.grad(loss), (p,), (signs,))[1])(some)
+    wanted = jax.tree.map(lambda v, h: 0.5 * v * h, signs, product)
+    close({name: found[name] for name in some}, wanted)

@@ -155,6 +155,7 @@ def numbered(problem: Problem, records: Iterable[dict[str, Any]]) -> list[dict[s
 STRUCTURED = (
     *("messages", "conversations", "conversation", "tools", "completions", "labels", "rewards", "right", "wrong"),
     *("options", "label", "success_rate", "score_chosen", "score_rejected", "history", "idx", "step", "last_step"),
+    *("completion_ids", "logprobs", "proposal_logprobs", "finished", "numbers"),
 )
 """Keys whose values are not texts."""
 

@@ -1,4 +1,4 @@
-"""Solutions that somebody judged: our own records of right and wrong ones, labels of steps, and rewards of a group."""
+"""Solutions that somebody judged: our own records of right and wrong ones, and labels of steps."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -94,41 +94,47 @@ class Stepwise(Format):
         return numbered(problem, records)
 
 
-@FORMATS.register("group")
-class Group(Format):
-    """Several completions of one prompt, each with a reward.
+@FORMATS.register("step_values")
+class StepValues(Format):
+    """Steps with a value each, from -1 to 1 (AlphaMath's tree search): the last one, 1 or -1, says what is right."""
 
-    If all rewards are 0 or 1 (or -1 or 1), they say which completions are wrong and right.
-    """
+    needs: ClassVar = {"question": TEXT, "response": LIST}
+    strict: ClassVar = True
+    example: ClassVar = {
+        "question": "1 + 2 * 3?",
+        "response": [{"step": "2 * 3 = 6.", "Q": 0.5}, {"step": "7", "Q": 1}],
+    }
 
-    needs: ClassVar = {"prompt": TALK, "completions": LIST, "rewards": LIST}
-    example: ClassVar = {"prompt": "1 + 1 =", "completions": ["2", "3"], "rewards": [1.0, 0.0]}
+    def fits(self, record: Mapping[str, Any]) -> bool:
+        return super().fits(record) and all(
+            isinstance(one, Mapping) and {"step", "Q"} <= {*one} for one in record["response"]
+        )
 
     def read(self, record: dict[str, Any], where: str, id: str) -> Problem:
-        texts, given = texts_of(record, "completions", where), field_of(record, "rewards", LIST, where)
-        for number, reward in enumerate(given):
-            if not isinstance(reward, bool | int | float) or reward != reward:
-                raise InputError(f"{where}: rewards[{number}] is {reward!r:.80}; expected a number")
-        if len(texts) != len(given) or not texts:
-            raise InputError(f"{where}: {len(texts)} completions and {len(given)} rewards; expected one for each")
-        graded = {*given} <= {0, 1} or {*given} <= {-1, 1}
-        if not graded:
-            self.found["{} groups have rewards other than 0 and 1, so that no completion counts as right or wrong"] += 1
-        sides = (
-            {"right": [], "wrong": []}
-            if not graded
-            else {
-                name: [text for text, reward in zip(texts, given, strict=True) if (reward == 1) is wanted]
-                for name, wanted in (("right", True), ("wrong", False))
-            }
+        steps, values = [], []
+        for number, one in enumerate(field_of(record, "response", LIST, where)):
+            step: Any = one.get("step") if isinstance(one, Mapping) else None
+            value: Any = one.get("Q") if isinstance(one, Mapping) else None
+            real = isinstance(value, int | float) and not isinstance(value, bool)
+            if not isinstance(step, str) or not real or not -1 <= value <= 1:
+                raise InputError(
+                    f"{where}: response[{number}] is {one!r:.80}; expected a text as 'step' and as 'Q' a number "
+                    "from -1 to 1"
+                )
+            steps.append(step)
+            values.append(float(value))
+        if not steps or abs(values[-1]) != 1:
+            raise InputError(
+                f"{where}: the last 'Q' is {values[-1:]}; expected 1 for a right solution or -1 for a wrong one"
+            )
+        text = "\n".join(steps)
+        problem = make(
+            record, where, id, question=record["question"], **{"right" if values[-1] > 0 else "wrong": [text]}
         )
-        problem = make(record, where, id, question=_asked(record, where), **sides)
-        members = tuple(Candidate(text, float(reward)) for text, reward in zip(texts, given, strict=True))
-        return dataclasses.replace(problem, candidates=members)
+        known = Candidate(text, steps=tuple(steps), values=tuple(values))
+        return dataclasses.replace(problem, candidates=(known,))
 
     def write(self, problem: Problem, number: int) -> list[dict[str, Any]]:
-        members = [(one.text, one.reward) for one in problem.candidates if one.reward is not None]
-        members = members or [(text, 1.0) for text in problem.right] + [(text, 0.0) for text in problem.wrong]
-        texts, rewards = [text for text, _ in members], [reward for _, reward in members]
-        record = {"prompt": problem.question, "completions": texts, "rewards": rewards}
-        return numbered(problem, [record] if members and not problem.messages else [])
+        pairs = [list(zip(one.steps, one.values, strict=True)) for one in problem.candidates if one.values]
+        made = [[{"step": step, "Q": value} for step, value in each] for each in pairs]
+        return numbered(problem, [{"question": problem.question, "response": each} for each in made])

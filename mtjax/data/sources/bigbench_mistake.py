@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
 
-from mtjax.data.problem import Problem
+from mtjax.data.problem import Candidate, Problem
 from mtjax.data.sources.base import SOURCES, FileSource, field_of
 from mtjax.errors import InputError
 from mtjax.io.jsonl import json_of
@@ -29,7 +29,16 @@ def _trace(record: Any, where: str, id: str) -> Trace:
         raise InputError(f"{where}: 'mistake_index' is {mistake}; expected null or 0..{len(steps) - 1}")
     text, good = ("\n".join(steps),), mistake is None and answer.strip() == target.strip()
     right, wrong = (text, ()) if good else ((), text)
-    problem = Problem(id, field_of(record, "input", str, where), target, right, wrong, source="bigbench_mistake")
+    # All that is known of the steps behind the first wrong one is that they do not count.
+    labels = (
+        tuple(mistake is None or number < mistake for number in range(len(steps)))
+        if good or mistake is not None
+        else ()
+    )
+    known = (Candidate(text[0], steps=tuple(steps), labels=labels),) if labels else ()
+    problem = Problem(
+        id, field_of(record, "input", str, where), target, right, wrong, source="bigbench_mistake", candidates=known
+    )
     return Trace(problem, tuple(steps), answer, mistake)
 
 

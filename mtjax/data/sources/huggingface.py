@@ -46,7 +46,7 @@ class Hub(Source):
             import datasets
         except ImportError as error:
             raise InputError(
-                f"Hub({self.path!r}) needs the package 'datasets': run pip install -e '.[hub]' in mtjax's folder, or "
+                f"Hub({self.path!r}) needs the package 'datasets': run pip install '.[hub]' in mtjax's folder, or "
                 "use JSONL"
             ) from error
         try:

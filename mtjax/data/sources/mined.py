@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
 from mtjax.data.messages import Message, Tool, message_record, read_messages, read_tools
-from mtjax.data.problem import OnError, Problem, Problems, Split
+from mtjax.data.problem import Candidate, OnError, Problem, Problems, Split
 from mtjax.data.sources.base import SOURCES, FileSource
 from mtjax.errors import InputError
 from mtjax.io.jsonl import decode, json_of
 
 SCHEMA = 1  # Version of the lines; raised when a field changes its meaning.
 FILE = "solutions.jsonl"  # What the file is called in its folder; it is there once all problems are done.
+NEW = ("withheld", "token_ids", "token_logprobs", "proposal_logprobs")  # Keys of solutions that are often empty.
 Verdict = Literal["right", "wrong", "unknown"]  # Of the final answer; unknown is neither right nor wrong.
 
 
@@ -38,6 +39,9 @@ class Solution:
     first_wrong: int | None = None  # First step (from 0) that the arithmetic checker refuses; None if it accepts all.
     error: str = ""  # The `mtjax.data.arithmetic_checker.StepErrorKind` of that step; "" if all are accepted.
     untrue: bool = False  # An equation is false or the answer is not the last value: more than another form or order.
+    token_ids: tuple[int, ...] = ()  # Tokens of the first of those samples, where mining recorded them (`logprobs`).
+    token_logprobs: tuple[float, ...] = ()  # Of each of these tokens, by the model itself at temperature 1.
+    proposal_logprobs: tuple[float, ...] = ()  # The same under the distribution that was drawn from.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,10 +71,9 @@ def to_json(problem: MinedProblem) -> dict[str, Any]:
     talk = {"messages": [message_record(message) for message in problem.messages], "tools": list(problem.tools)}
     record |= {key: values for key, values in talk.items() if values}
     for solution in record["solutions"]:
-        if not solution[
-            "withheld"
-        ]:  # the lines of samples that say something are as they were before there was this key
-            del solution["withheld"]
+        for key in NEW:  # lines without them are as they were before there were these keys
+            if not solution[key]:
+                del solution[key]
     return record
 
 
@@ -114,7 +117,7 @@ class Mined(FileSource):
 
     A solution whose verdict is unknown is neither right nor wrong, and one that the policy's tokenizer cannot write
     again cannot be trained on: both are left out. `success_rate` is the share of right samples among those that could
-    be judged, duplicates counted.
+    be judged, duplicates counted. For the task `group` every sample is a candidate with reward 1 or 0.
     """
 
     marks: ClassVar[tuple[str, ...]] = ("schema", "solutions")
@@ -166,7 +169,16 @@ class Mined(FileSource):
             sides = {"right": [], "wrong": []}
         texts = (tuple(sides["right"]), tuple(sides["wrong"]))
         talk: dict[str, Any] = {"messages": mined.messages, "tools": mined.tools}
+        if any(sides.values()):
+            talk["candidates"] = tuple(self._candidate(one) for one in mined.solutions for _ in range(one.count))
         return Problem(mined.id, mined.question, mined.answer, *texts, success_rate=rate, source=mined.source, **talk)
+
+    def _candidate(self, solution: Solution) -> Candidate:
+        """A solution as one of a group; its reward is not known where it is neither right nor wrong."""
+        reward = {"right": 1.0, "wrong": 0.0}.get(self.side_of(solution))
+        text = solution.text.strip() if self.strip else solution.text
+        drawn = (solution.token_ids, solution.token_logprobs, solution.proposal_logprobs)
+        return Candidate(text, reward, (), (), solution.finished, *drawn)
 
     def side_of(self, solution: Solution) -> str:
         """What a solution counts as: "right", "wrong", or "unknown" or "drop" for neither."""

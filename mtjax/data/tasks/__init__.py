@@ -4,6 +4,7 @@
 from mtjax.data.tasks.base import CHATML, PLAIN, QUESTION_ANSWER, TASKS, Rendered, Span, Task, choose_solutions
 from mtjax.data.tasks.chat import ChatTask
 from mtjax.data.tasks.completion import CompletionTask, step_starts
+from mtjax.data.tasks.group import GroupTask
 from mtjax.data.tasks.mistake import MistakeTask
 from mtjax.data.tasks.pair import PairTask
 from mtjax.registry import import_modules

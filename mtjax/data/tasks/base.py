@@ -61,6 +61,13 @@ class Span(NamedTuple):
     weight: float
 
 
+class Sampled(NamedTuple):
+    """What is known of an answer that a model drew, token by token."""
+
+    ids: tuple[int, ...] = ()  # its tokens, an end token included, which are then trained; empty: those of the text
+    per_token: Mapping[str, tuple[float, ...]] = MappingProxyType({})  # numbers of each token, by name
+
+
 class Rendered(NamedTuple):
     """One sequence to train on, as text."""
 
@@ -75,6 +82,9 @@ class Rendered(NamedTuple):
     altered: bool = False  # whether a template changed or left out a text, such as one that trims white space
     starts: tuple[int, ...] = ()  # where decoding also starts, before `prompt_end`: the earlier turns of a conversation
     remarks: Mapping[str, str] = MappingProxyType({})  # what else to report, by kind, with its place
+    values: tuple[float | None, ...] | None = None
+    """Of each step, what a value head is to say at its last token (-1 to 1), or None; needs `steps`."""
+    sampled: Sampled | None = None  # of an answer that was drawn: its tokens, and numbers of each
 
 
 class Task:
@@ -84,7 +94,8 @@ class Task:
     """
 
     name: ClassVar[str]  # its registered name; an objective names the task that it needs
-    sides: ClassVar[int] = 1  # sequences of one example: 1, or 2 for chosen and rejected
+    sides: ClassVar[int] = 1  # sequences of one example: 1, 2 for chosen and rejected, or as many as a group has
+    ragged: ClassVar[bool] = False  # whether some sides of an example, but not all, may have no target
     needs: ClassVar[str]  # what a problem must have, as a noun phrase for error messages, such as "right solutions"
     prefixes: ClassVar[Mapping[str, bool | None]] = {"plain": None}
     """Prompts to evaluate, as `{name in reports: polarity passed to prompt}`."""

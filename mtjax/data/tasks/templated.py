@@ -238,7 +238,7 @@ class TemplateTask(Task):
         messages = problem.messages
         if not messages:
             return (Message("user", problem.question),), ()
-        if problem.right or problem.wrong or problem.pairs or problem.answer:
+        if problem.right or problem.wrong or problem.pairs or problem.answer or problem.candidates:
             return messages, ()
         turns = [turn for turn, message in enumerate(messages) if message.role == "assistant"]
         return (messages[: turns[-1]], messages[turns[-1] : turns[-1] + 1]) if turns else (messages, ())

@@ -74,6 +74,8 @@ class Adapter(Protocol):
     """
 
     base_dtype: Literal["float32", "bfloat16"]  # type of the parameters of the model below
+    # One whose part depends on the token, and so has no merged matrix, says `mergeable = False`. One that mixes experts
+    # has `route(leaves, x) -> [*N, E]`: their weights, which regularizers see (`AdapterRouting`).
     # An adapter that may be put on the experts of a mixture has, too, `split(leaf, into, out)`: the axis names of a
     # leaf of one expert, from those of its inputs and outputs.
 
@@ -105,6 +107,8 @@ class Adapter(Protocol):
         ...
 
 
+ROUTED = "routed"  # the collection of a Flax module that holds how adapters mixed their experts
+
 _FOUND: contextvars.ContextVar[dict[tuple[str, ...], tuple[int, int]] | None] = contextvars.ContextVar(
     "found", default=None
 )
@@ -118,6 +122,8 @@ def linear(module: Any, x: Float[Array, "*N I"], kernel: Float[Array, "I O"]) ->
     if (found := _FOUND.get()) is not None:
         found[tuple(module.path)] = len(module.inputs), len(module.outputs)
     own = module.variables.get("params", {})
+    for name in (name for name in ADAPTERS if name in own and hasattr(ADAPTERS[name], "route")):
+        module.sow(ROUTED, name, ADAPTERS[name].route(own[name], x))
     return product(x, {"kernel": kernel, **{name: own[name] for name in ADAPTERS if name in own}})
 
 
@@ -215,7 +221,8 @@ def adapt(model: LanguageModel, adapter: Any, config: Any) -> LanguageModel:
         for number, (path, of, leaves) in enumerate(walk(params["adapter"], chosen)):
             key = None if noise is None else jax.random.fold_in(noise, number)
             ready[maps[path].beside(str(name))] = adapter.ready(of, leaves, key)
-        return put(params["base"], ready)
+        whole = put(params["base"], ready)
+        return whole if noise is None or model.with_noise is None else model.with_noise(whole, noise)
 
     def hidden(params: Params, tokens: Int[Array, "B T"], segments: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         return model.hidden(together(params), tokens, segments)
@@ -229,12 +236,17 @@ def adapt(model: LanguageModel, adapter: Any, config: Any) -> LanguageModel:
     def routed(params: Params, tokens: Int[Array, "B T"], segments: Int[Array, "B T"]) -> tuple[Array, Routing]:
         return model.routed(together(params), tokens, segments)  # type: ignore[misc]
 
+    def watched(params: Params, tokens: Int[Array, "B T"], segments: Int[Array, "B T"]) -> Any:
+        return model.watched(together(params), tokens, segments)  # type: ignore[misc]
+
+    sees = hasattr(adapter, "route") and model.watched is not None
     axes = {"base": model.axes, "adapter": put({}, {path: adapter.axes(of) for path, of in chosen.items()})}
-    noisy = (lambda params, key: {**params, "noise": key}) if getattr(adapter, "dropout", 0) else None
+    drops = getattr(adapter, "dropout", 0) or model.with_noise is not None
+    noisy = (lambda params, key: {**params, "noise": key}) if drops else None
     own = None if model.routed is None else routed
     return model._replace(
         config=config, init=init, hidden=hidden, logits=logits, decode=decode, axes=axes, frozen=("base",),
-        complete=complete, with_noise=noisy, routed=own,
+        complete=complete, with_noise=noisy, routed=own, watched=watched if sees else None,
     )  # fmt: skip
 
 

@@ -43,7 +43,7 @@ OTHERS = {
     "gpt_oss": "Its attention sinks and MXFP4 weights cannot be held exactly here",
 }
 """What is known of types that are not supported."""
-NOT_STORED = ("adapter", "value_head", "lm_infinite", "remat", "attention", "dtype")
+NOT_STORED = ("adapter", "value_head", "lm_infinite", "neftune_alpha", "remat", "attention", "dtype")
 
 
 class Key(NamedTuple):

@@ -3,12 +3,13 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import jax.numpy as jnp
+import tyro
 from jaxtyping import Array, Float
 
-from mtjax.errors import InputError
+from mtjax.errors import InputError, suggest
 from mtjax.objectives import base
 from mtjax.objectives.base import Key, Outcome, Sums
 from mtjax.registry import Registry
@@ -48,6 +49,38 @@ def token_mean(values: Float[Array, "*B T"], batch: Batch) -> Mean:
     """Mean over the target tokens: those that are predicted and have a weight other than 0. Each counts once."""
     target = (base.is_target(jnp.asarray(batch.segments)) > 0) & (jnp.asarray(batch.weights) != 0)
     return Mean(jnp.sum(jnp.where(target, values, 0)), jnp.sum(target, dtype=jnp.float32))
+
+
+def read_words(words: Sequence[str]) -> tuple[Any, ...]:
+    """Regularizers by their words on the command line: each `NAME` or `NAME=WEIGHT`.
+
+    Raises ValueError, which the command line tells, for an unknown name and a weight that is no number.
+    """
+    found = []
+    for word in words:
+        name, told, weight = word.partition("=")
+        name = REGULARIZERS.resolve(name) or name
+        if name not in REGULARIZERS:
+            raise ValueError(f"unknown regularizer '{name}': {suggest(name, REGULARIZERS)}")
+        try:
+            found.append(REGULARIZERS[name](**({"weight": float(weight)} if told else {})))
+        except InputError as error:
+            raise ValueError(str(error)) from error
+        except ValueError as error:
+            raise ValueError(f"'{word}': expected NAME or NAME=WEIGHT, such as {name}=1e-4") from error
+    return tuple(found)
+
+
+_WORDS: Any = tyro.constructors.PrimitiveConstructorSpec(
+    nargs="*",
+    metavar="NAME[=WEIGHT] ...",
+    instance_from_str=read_words,
+    is_instance=lambda value: isinstance(value, tuple | list),
+    str_from_instance=lambda value: [f"{REGULARIZERS.name_of(one)}={one.weight}" for one in value],
+)
+Regularizers = Annotated[tuple[Any, ...], _WORDS]
+"""The type of a setting with regularizers. On the command line: `--regularizers z_loss=1e-4 entropy_bonus`; other
+settings than the weight are for a config file."""
 
 
 def with_regularizers(objective: Any, regularizers: Sequence[Any]) -> Any:
@@ -119,12 +152,15 @@ class Regularized:
         key: Key = None,
         statistics: Sums = None,
         buffered: Sums = None,
+        pooled: Any = None,
+        step: Any = None,
     ) -> Outcome:
         """The loss of the batch; without `statistics` the batch counts as the entire one, without `buffered` as all."""
         if statistics is None:
             statistics = self.statistics(policy, batch, reference=reference)
         sums = dict(statistics) | dict(buffered or self._sums(True, policy, batch))
-        extra = {"statistics": statistics} if hasattr(self.objective, "statistics") else {}
+        extra: dict[str, Any] = {"statistics": statistics} if hasattr(self.objective, "statistics") else {}
+        extra |= {name: value for name, value in (("pooled", pooled), ("step", step)) if value is not None}
         loss, metrics = self.objective(policy, batch, reference=reference, key=key, **extra)
         total, added, measured = loss.total, {}, dict(metrics)
         for name, each in self._named().items():

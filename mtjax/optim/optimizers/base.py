@@ -18,7 +18,8 @@ class Optimizer(Protocol):
     """A frozen dataclass; its fields are the settings that only this optimizer has.
 
     `make_optimizer` clips the gradient first. Parameters and gradients are float32. One for which `optim.learning_rate`
-    means something else than a step of about that size in each coordinate says as `usual_rate` where to start.
+    means something else than a step of about that size in each coordinate says as `usual_rate` where to start; one
+    whose updates are not those of the parameters themselves says `decays_apart = False`.
     """
 
     def __call__(self, learning_rate: optax.Schedule, shared: Any) -> optax.GradientTransformation:

@@ -26,6 +26,7 @@ class Prodigy:
     """
 
     usual_rate: ClassVar[float] = 1.0
+    decays_apart: ClassVar[bool] = False  # what it would add to its updates is no weight decay
 
     first: Annotated[float, Gt(0)] = (
         1e-6  # `d` before the first step; too small costs a few steps, too large may diverge.

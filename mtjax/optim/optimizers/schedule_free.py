@@ -25,6 +25,7 @@ class ScheduleFree:
     """
 
     usual_rate: ClassVar[float] = 0.02
+    decays_apart: ClassVar[bool] = False  # what it would add to its updates is no weight decay
     is_average: ClassVar[bool] = True  # the parameters to use are an average, as `--weights=auto` takes them
 
     def __call__(self, learning_rate: optax.Schedule, shared: Any) -> optax.GradientTransformation:
