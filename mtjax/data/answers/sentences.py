@@ -124,6 +124,8 @@ def number_in_sentence(text: str) -> Number | None:
         while start and words[start - 1].split("-")[0] in number_words.NUMBER_WORDS | {"a", "an", "minus", "negative"}:
             start -= 1
         before, rest = words[:start], " ".join(text.split()[start:])
+        if re.search(r"\bone (?:in|out of)\b", " ".join(before)):
+            return None  # a share
         past = any(word.endswith("ed") and len(word) > 4 for word in before)
         if not (past or (_VERBS | _WHO) & set(before)) or not _VERBS & set(before) and _PART & set(before):
             return None
