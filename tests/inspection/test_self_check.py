@@ -267,11 +267,13 @@ def test_how_far_apart_policy_and_reference_may_be(gap, precise, fine):
     scores = BatchScores(policy, reference, {"own": Mean(np.float32(1), np.float32(1))}, {})
     passes = lambda scores: self_check.check_reference(scores, parts, ReferenceConfig(), precise)
     passes(scores) if fine else refused(lambda: passes(scores), "should agree")
-    # One token that is far off shows in the largest difference, and hardly in the mean.
-    reference = np.full(shape, -1.0, np.float32)
-    reference[0, 3] += 0.1
-    one = scores._replace(reference=reference)
-    refused(lambda: passes(one), "should agree") if precise else passes(one)
+    # One target that is far off shows in the largest difference, and hardly in the mean; other tokens are not scored.
+    places = parts[0].of(np.arange(np.prod(shape)).reshape(shape))
+    for place, matters in ((places[parts[0].targets][0], True), (places[~parts[0].targets][1], False)):
+        reference = np.full(shape, -1.0, np.float32)
+        reference.reshape(-1)[place] += 0.1
+        one = scores._replace(reference=reference)
+        refused(lambda one=one: passes(one), "should agree") if precise and matters else passes(one)
 
 
 @dataclasses.dataclass(frozen=True)
