@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mtjax.data.closing import closed, closed_prompt
-from mtjax.data.encoding import Encoding, encode_apart
+from mtjax.data.encoding import Encoding, continuation, encode_apart
 from mtjax.data.special_tokens import unshield
 from mtjax.data.step_values import step_values
 from mtjax.data.tasks.base import Rendered, Sampled
@@ -172,10 +172,7 @@ def misspelt(rendered: Rendered, tokenizer: Any, encoding: Encoding) -> str:
         if span.weight == 0 or span.start == span.end:
             continue
         first, last = (int(inside[0]), int(inside[-1]) + 1) if len(inside) else (0, 0)
-        before, joint = tokenizer.decode(ids[:first]), tokenizer.decode(ids[:last])
-        found, expected = joint.removeprefix(before), text[span.start : span.end]
-        if not joint.startswith(before):
-            found = tokenizer.decode(ids[first:last])
+        found, expected = continuation(tokenizer.decode, ids[:first], ids[first:last]), text[span.start : span.end]
         if found != expected:
             place = len(os.path.commonprefix([found, expected]))
             part = slice(max(place - 10, 0), place + 20)

@@ -218,11 +218,11 @@ class Decoder(nn.Module):
             length=groups,
             unroll=groups if groups <= UNROLL_LAYERS else 1,
         )
-        by_layer = (jnp.asarray(c.windows, jnp.int32), cache)
+        by_layer = (jnp.asarray(c.windows, jnp.int32), jnp.arange(c.layers))
         if len(kinds) == 1:
-            x, (cache, routing) = scanned(c, kinds[0], name="layers")(x, *by_layer, place)
+            (x, cache), routing = scanned(c, kinds[0], name="layers")((x, cache), *by_layer, place)
         else:
-            by_group = jax.tree.map(lambda leaf: leaf.reshape(groups, len(kinds), *leaf.shape[1:]), by_layer)
-            x, out = scanned(c, block, name="layers")(x, *by_group, place)
-            cache, routing = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), out)
+            by_group = jax.tree.map(lambda leaf: leaf.reshape(groups, len(kinds)), by_layer)
+            (x, cache), routing = scanned(c, block, name="layers")((x, cache), *by_group, place)
+            routing = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), routing)
         return RMSNorm(c.norm_eps, c.norm, name="final_norm")(x), cache, routing
