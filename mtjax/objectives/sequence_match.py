@@ -87,7 +87,9 @@ class SequenceMatch(base.Settings):
         known = self.statistics(policy, batch) if statistics is None else statistics
         of_data, of_model = known["data"].total, known["model"].total
         data, model = self._weights(batch)
-        logit, value = policy.map_logits(action_values, batch)
+        # The state after a target may be one in which no target is chosen: values are asked of all tokens.
+        every = batch._replace(weights=jnp.asarray(jnp.asarray(batch.segments) > 0, jnp.float32))
+        logit, value = policy.map_logits(action_values, every)
         live = (data + model) != 0
         after = self.gamma * next_values(value, batch)
         gone = jnp.where(live, value - after, 0)

@@ -9,6 +9,9 @@ from mtjax.data.problem import Problem
 from mtjax.data.tasks.backspace import BackspaceTask
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import InputError
+from mtjax.model.decoder import DecoderConfig
+from mtjax.model.language_model import make_language_model
+from mtjax.model.policy import make_policy
 from mtjax.objectives.nll import Nll
 from mtjax.objectives.sequence_match import SequenceMatch, next_values
 from tests.objectives.fakes import VOCAB, BigramPolicy, batch_of, outcome, random_batch, random_table
@@ -111,3 +114,17 @@ def test_far_logits_are_finite():
     batch = random_batch()
     found = outcome(SequenceMatch(), BigramPolicy(table), batch)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves((found.loss, found.gradient.table)))
+
+
+def test_values_of_states_without_a_target_are_read():
+    """A policy that scores targets alone, as in training, gives the same loss: a backspace reads the state before."""
+    batch = random_batch()
+    backs = jnp.ones_like(batch.extras["segment_polarity"])
+    batch = batch._replace(extras=batch.extras | {"segment_backspace": backs})
+    shape = DecoderConfig(vocab_size=VOCAB, width=8, layers=1, heads=1, kv_heads=1, head_dim=8, mlp_width=8)
+    model = make_language_model(shape)
+    params = model.init(jax.random.key(0))
+    one, other = (
+        SequenceMatch()(make_policy(model, params, chunk=16, targets_only=only), batch)[0] for only in (False, True)
+    )
+    np.testing.assert_allclose(one, other, rtol=1e-6)
