@@ -251,8 +251,9 @@ def check_finite(scores: BatchScores, parts: Parts) -> str:
 
 def check_reference(scores: BatchScores, parts: Parts, settings: ReferenceConfig, precise: bool) -> str:
     """Policy and reference give the same log-probabilities, because the run starts from the reference."""
-    gaps = [np.abs(part.of(scores.policy.logprob) - part.of(scores.reference)) for part in parts]
-    worst = int(np.argmax([gap.max(initial=0) for gap in gaps]))
+    gap = np.abs(scores.policy.logprob - scores.reference)
+    gaps = [part.of(gap)[part.targets] for part in parts]  # a reference may have scored targets alone
+    worst = int(np.argmax([own.max(initial=0) for own in gaps]))
     largest, mean = gaps[worst].max(initial=0), np.concatenate(gaps).mean()
     found, tolerance = (largest, TOLERANCE["float32"]) if precise else (mean, TOLERANCE["bfloat16"])
     if found <= tolerance:

@@ -1,5 +1,6 @@
 """Orbax checkpoints: written in the background and atomically, restored to the shardings of the mesh."""
 
+import collections
 import contextlib
 import hashlib
 import json
@@ -72,7 +73,7 @@ class Checkpoints:
                     write_text(self.folder / name, json.dumps(what, indent=1))
             kept: dict[str, Any] = {"step": step, "checksums": checksums(state), "about": dict(about or {})}
             kept["digest"] = _digest_of(kept)
-            self.manager.save(step, args=ocp.args.StandardSave(state), custom_metadata=kept)
+            self.manager.save(step, args=ocp.args.StandardSave(_present(state)), custom_metadata=kept)
 
     def restore_latest(self, like: Any) -> tuple[int, Any] | None:
         """The newest readable checkpoint as `(step, state)`; None when there is none.
@@ -199,6 +200,19 @@ def _digest_of(kept: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
+def _present(state: Any) -> Any:
+    """A named tuple without the fields that are None, as the others are on disk: earlier versions had fewer fields."""
+    if not (isinstance(state, tuple) and hasattr(state, "_fields")):
+        return state
+    names = [name for name in state._fields if getattr(state, name) is not None]
+    return collections.namedtuple(type(state).__name__, names)(*(getattr(state, name) for name in names))
+
+
+def _completed(found: Any, like: Any) -> Any:
+    """The reverse of `_present`, for a state like this one."""
+    return like._replace(**found._asdict()) if hasattr(like, "_fields") else found
+
+
 def read_about(folder: epath.Path, step: int) -> dict[str, Any]:
     """The `about` of a checkpoint; empty for one of an earlier version, or where it cannot be read."""
     with contextlib.suppress(Unreadable, OSError):
@@ -224,7 +238,7 @@ def read_state(folder: epath.Path, step: int, like: Any, made_by: Mapping[str, s
         store = ts.KvStore.open({"driver": "ocdbt", "base": address if "://" in address else local}).result()
         store.list().result()
         with ocp.StandardCheckpointer() as checkpointer:
-            state = checkpointer.restore(place, like)
+            state = _completed(checkpointer.restore(place, _present(like)), like)
     except Exception as error:  # Orbax raises ValueError, KeyError, OSError and bare Exception
         raise Unreadable(first_line(error)) from error
     if saved := _metadata(folder, step).get("checksums"):
