@@ -4,6 +4,7 @@ CONFIG is a Python file with `recipe = Demo(...)`, `Coverage(...)` or `Compariso
 these settings, such as configs/demo.py.
 """
 
+import shlex
 import sys
 from typing import Any
 
@@ -36,8 +37,9 @@ def main(words: list[str]) -> int:
     for name in experiment.sections:
         if name not in SECTIONS:
             raise InputError(f"there is no section '{name}' of a report; {suggest(name, SECTIONS)}")
+    called = shlex.join(["python", "-m", "mtjax.recipe", *words])
     outcome = run(recipe, experiment, say)
-    print(f"report: {write(Findings(recipe, experiment, outcome))}")
+    print(f"report: {write(Findings(recipe, experiment, outcome), called)}")
     return ExitCode.DONE
 
 

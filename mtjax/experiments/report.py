@@ -10,6 +10,7 @@ import numpy as np
 
 from mtjax.evaluation.metrics.calibration import calibration_error, reliability
 from mtjax.evaluation.transitions import RIGHT, transitions
+from mtjax.experiments.about import made_by, one_mistake, terms
 from mtjax.experiments.experiment import START
 from mtjax.experiments.findings import Arms, Findings, coverage_verdict, prefix_text
 from mtjax.experiments.results import Measured
@@ -31,12 +32,19 @@ OVER_STEPS: dict[str, Any] = {"x_label": "step", "y_label": "share of problems",
 CAPTION = "Mean over seeds and problems, with 95 % bootstrap intervals over problems."
 
 
-def write(f: Findings) -> pathlib.Path:
-    """Print the main tables; write the page, its pictures, `report.md` and `results.json`; return the page's path."""
+def write(f: Findings, command: str = "") -> pathlib.Path:
+    """Print the main tables; write the page, its pictures, `report.md` and `results.json`; return the page's path.
+
+    The page says that `command` made it, where that is given.
+    """
     found = {name: SECTIONS[name](f) for name in f.e.sections}
     printed = [found[name][0] for name in ON_TERMINAL if name in found]
     print("", *(format_table(table) for part in printed for table in part.tables), f.verdict, sep="\n\n")
-    folder, report = pathlib.Path(f.c.output), Report(f.e.title, [part for part, _ in found.values()], f.verdict)
+    mistake = one_mistake(f.outcome.mined.problems) if f.outcome.mined else None
+    sections = [part for part, _ in found.values()]
+    sections = [sections[0], terms(), *([mistake] if mistake else []), *sections[1:]]
+    sections += [made_by(command)] if command else []
+    folder, report = pathlib.Path(f.c.output), Report(f.e.title, sections, f.verdict)
     page = write_report(report, folder)
     write_text(folder / "report.md", markdown_of(report, f.e.pictures))
     begins, arms = f.outcome.begins, f.outcome.arms

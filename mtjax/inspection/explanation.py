@@ -216,7 +216,7 @@ def problems_of(config: Config, parts: Sequence[PackedSequence]) -> dict[str, Pr
 
 
 def notes_of(part: PackedSequence, problem: Problem | None) -> list[str]:
-    """What is known of an example besides its text: kind of pair, error type, and its numbers but that of its source."""
+    """What is known of an example besides its text: kind of pair, error type, its numbers except that of its source."""
     form = "pair" if len(part.at) == 2 else "solution"
     if "advantage" in part.extras:
         return [f"success rate {part.extras.get('success_rate', 0.0):g}"]

@@ -1,7 +1,7 @@
 """Plots of a report: arms with intervals, curves, coverage over k, and the gap between two prefixes.
 
-Each function draws its picture twice, for light and dark pages, and returns a `report.Figure`. The styles are in
-`templates/`; arms differ by colour and by marker. Equal input gives equal bytes.
+Each function draws its picture for light and dark pages, wide and narrow, and returns a `report.Figure`. The styles are
+in `templates/`; arms differ by colour and by marker. Equal input gives equal bytes.
 """
 
 import importlib.resources
@@ -14,6 +14,9 @@ from mtjax.reporting.intervals import Interval
 from mtjax.reporting.report import Figure
 
 MARKERS = "osD^vPX*"
+
+WIDTHS = (9.0, 4.2)
+"""Inches of a picture for a screen, and of one for a phone."""
 
 
 class Arm(NamedTuple):
@@ -113,7 +116,7 @@ def panels_plot(
                 panel.minorticks_off()
             panel.set(title=title, xlabel=x_label)
         axes[0].set_ylabel(y_label)
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=4)
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=_columns(figure))
 
     return _figure(name, caption, 4.3, draw, len(panels))
 
@@ -169,6 +172,11 @@ def gap_plot(name: str, gaps: Sequence[Gap], *, caption: str = "", axis: str = "
     return _figure(name, caption, 1.5 + 0.55 * len(gaps), draw)
 
 
+def _columns(figure: Any) -> int:
+    """Columns of a legend that fit above a figure."""
+    return 4 if figure.get_figwidth() > WIDTHS[-1] or len(WIDTHS) == 1 else 1
+
+
 def _rows(axes: Any, rows: Sequence[Arm | Gap]) -> None:
     """Name the rows, from the top down."""
     axes.set_yticks(range(len(rows)), [row.label for row in rows])
@@ -183,20 +191,24 @@ def _interval(axes: Any, interval: Interval, y: float | int, arm: int, marker: s
 
 
 def _figure(name: str, caption: str, height: float, draw: Callable[..., None], panels: int = 1) -> Figure:
-    """Call `draw(figure, axes of the panels, colour of lines that are no arm)` for both kinds of page.
+    """Call `draw(figure, axes of the panels, colour of lines that are no arm)` for both kinds of page, and for both
+    widths: side by side for a screen, one below the other for a phone.
 
-    The figure is 9 inches wide; the file has no date and no version, and the user's matplotlibrc is ignored.
+    The file has no date and no version, and the user's matplotlibrc is ignored.
     """
     from matplotlib import rcParams, style
     from matplotlib.figure import Figure as Canvas
 
     styles = importlib.resources.files("mtjax.reporting") / "templates"
     pictures = []
-    for page in ("light", "dark"):
-        file = io.BytesIO()
-        with style.context([str(styles / f"{part}.mplstyle") for part in ("plot", page)], after_reset=True):
-            canvas = Canvas(figsize=(9, height), dpi=150, layout="constrained")
-            draw(canvas, canvas.subplots(1, panels, sharey=True, squeeze=False)[0], rcParams["axes.edgecolor"])
-            canvas.savefig(file, format="png", metadata={"Software": None})
-        pictures.append(file.getvalue())
-    return Figure(name, pictures[0], pictures[1], caption)
+    for width, (rows, columns) in zip(WIDTHS, ((1, panels), (panels, 1)), strict=False):
+        for page in ("light", "dark"):
+            file = io.BytesIO()
+            with style.context([str(styles / f"{part}.mplstyle") for part in ("plot", page)], after_reset=True):
+                tall = height if rows == 1 else (height - 0.8) * rows + 0.8
+                canvas = Canvas(figsize=(width, tall), dpi=150, layout="constrained")
+                axes = canvas.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+                draw(canvas, axes, rcParams["axes.edgecolor"])
+                canvas.savefig(file, format="png", metadata={"Software": None})
+            pictures.append(file.getvalue())
+    return Figure(name, pictures[0], pictures[1], caption, *pictures[2:])

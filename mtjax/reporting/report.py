@@ -35,6 +35,8 @@ class Figure(NamedTuple):
     light: bytes  # a PNG
     dark: bytes | None = None  # a PNG; None shows the light picture on dark pages too
     caption: str = ""  # what the picture shows, in Markdown; also its alternative text
+    narrow: bytes | None = None  # a PNG for narrow pages; None shows the others on them too
+    narrow_dark: bytes | None = None  # a PNG for narrow dark pages
 
 
 class Section(NamedTuple):

@@ -9,3 +9,9 @@ from tests.devices import only_one_device
 def _one_device():
     with only_one_device():
         yield
+
+
+@pytest.fixture(autouse=True)
+def _wide_pictures_alone(monkeypatch):
+    """Narrow ones are tested with the plots; here they would double the time that pictures take."""
+    monkeypatch.setattr("mtjax.reporting.plots.WIDTHS", (9.0,))

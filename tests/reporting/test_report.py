@@ -3,6 +3,7 @@
 import importlib.resources
 import pathlib
 import re
+import struct
 import tomllib
 from html.parser import HTMLParser
 
@@ -14,7 +15,7 @@ from mtjax.evaluation.coverage import coverage_table
 from mtjax.reporting.intervals import Interval
 from mtjax.reporting.markdown import code_block, escape, markdown_of
 from mtjax.reporting.page import to_html
-from mtjax.reporting.plots import Arm, Curve, Gap, arms_plot, coverage_plot, curves_plot, gap_plot
+from mtjax.reporting.plots import Arm, Curve, Gap, arms_plot, coverage_plot, curves_plot, gap_plot, panels_plot
 from mtjax.reporting.report import Figure, Report, Section, Table, format_table, section, show, to_text, write_report
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -58,8 +59,8 @@ def test_page_is_well_formed_and_asks_for_nothing(tmp_path):
     assert not re.search(r"url\(|@import|<script|http", page)
     assert "Title &amp; &lt;tag&gt;" in page
     assert "start &lt;1&gt;" in page
-    assert re.search(r'<td style="text-align:right">0.500 \[0.400, 0.600\]</td>', page)
-    assert "<td>`nll`</td>" in page  # a cell is data
+    assert re.search(r'<td data-label="[^"]+" style="text-align:right">0.500 \[0.400, 0.600\]</td>', page)
+    assert ">`nll`</td>" in page  # a cell is data
     assert "<p>Two\nlines <strong>bold</strong>.</p>" in page
     assert "<li>a</li>\n<li>b &lt;i&gt;</li>" in page
     assert 'alt="A &#34;plot&#34; of arms."' in page
@@ -120,7 +121,7 @@ def test_data_is_never_read_as_markup(text):
 def test_code_blocks_hold_any_fence_and_cells_any_line_break():
     page = to_html(Report("t", [section("s", code_block("a\n```\n<b>\n"), Table(("a",), (("x\n\n| y",),)))]))
     assert "<pre><code>a\n```\n&lt;b&gt;\n\n</code></pre>" in page
-    assert "<td>x↵↵| y</td>" in page
+    assert '<td data-label="a">x↵↵| y</td>' in page
 
 
 def test_templates_are_installed_with_the_package():
@@ -202,3 +203,19 @@ def test_every_plot_is_a_picture_for_light_and_dark_pages():
 def test_plots_refuse(draw, said):
     with pytest.raises(InputError, match=said):
         draw()
+
+
+def test_a_picture_for_phones_has_its_panels_below_each_other():
+    width_and_height = lambda png: struct.unpack(">II", png[16:24])
+    curves = {"a": Curve([0, 1], [0.0, 1.0]), "b": Curve([0, 1], [1.0, 0.0])}
+    figure = panels_plot("x", {"one": curves, "two": curves, "three": curves}, x_label="x", y_label="y")
+    wide, narrow = map(width_and_height, (figure.light, figure.narrow))
+    assert wide[0] == 9 * 150
+    assert narrow[0] == 630
+    assert narrow[1] > 2 * wide[1]
+    page = to_html(Report("t", [section("s", "", TABLE, figure)]))
+    sources = re.findall(r'<source media="([^"]+)"', page)
+    assert sources == [
+        "(max-width: 40rem) and (prefers-color-scheme: dark)", "(max-width: 40rem)", "(prefers-color-scheme: dark)"
+    ]  # fmt: skip
+    assert re.findall(r'<td data-label="([^"]+)"', page)[: len(TABLE.columns)] == list(TABLE.columns)
