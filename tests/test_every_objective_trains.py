@@ -10,14 +10,18 @@ from mtjax.config import CheckpointConfig, Config, HeldOut
 from mtjax.data.batches import DataConfig
 from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.data.tasks import CompletionTask, GroupTask, MistakeTask, PairTask
+from mtjax.data.tasks.backspace import BackspaceTask
 from mtjax.data.tasks.process_reward import ProcessRewardTask
 from mtjax.data.tasks.step_values import StepValuesTask
 from mtjax.data.tasks.triplet import TripletTask
+from mtjax.data.tasks.until_error import UntilErrorTask
 from mtjax.errors import ExitCode, InputError
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.value_head import ValueHead
 from mtjax.objectives import OBJECTIVES
 from mtjax.objectives.dco import Dco
+from mtjax.objectives.regularizers.entropy_bonus import EntropyBonus
+from mtjax.objectives.regularizers.z_loss import ZLoss
 from mtjax.objectives.rise import Rise
 from mtjax.optim import OptimConfig
 from mtjax.runs.loading import load_any
@@ -32,11 +36,16 @@ TASKS["group"] = GroupTask(size=3)
 GIVEN = {"policy_gradient": {"old": "current"}}  # Generated data have no recorded log-probabilities.
 TASKS |= {"process_reward": ProcessRewardTask(), "step_values": StepValuesTask()}
 TASKS["triplet"] = TripletTask()
+OWN_TASK = {"nft": GroupTask(size=2)}  # The generated data know a success rate only as that of a group.
 
 
 def config(objective, folder, **settings):
     data = DataConfig(
-        source=SOURCE, task=TASKS[objective.task], tokenizer="arithmetic", sequence_length=96, max_segments=3
+        source=SOURCE,
+        task=OWN_TASK.get(OBJECTIVES.name_of(objective), TASKS[objective.task]),
+        tokenizer="arithmetic",
+        sequence_length=96,
+        max_segments=3,
     )
     head = ValueHead() if getattr(objective, "needs_value", False) else None
     return Config(
@@ -89,6 +98,40 @@ def trains_resumes_and_is_measured(objective, folder, **settings):
     if hasattr(objective, "at_reference") and objective.at_reference is not None:
         np.testing.assert_allclose(lines(through)[0]["loss"], objective.at_reference, atol=1e-4)
     assert load_any(str(broken / "run")).step == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [
+        (UntilErrorTask(), "nll"),
+        (UntilErrorTask(error="apart"), "cringe"),
+        (BackspaceTask(rate=0.02), "sequence_match"),
+        (GroupTask(size=2), "mml"),
+        (GroupTask(size=2), "topr"),
+    ],
+    ids=lambda case: case if isinstance(case, str) else case.name,
+)
+def test_a_task_beside_an_objective_of_its_own(task, name, tmp_path):
+    """Settings that the loop over objectives does not have: other tasks, with a tokenizer that has a backspace."""
+    wanted = config(OBJECTIVES[name](), tmp_path)
+    data = dataclasses.replace(wanted.data, task=task, tokenizer="bytes", sequence_length=192)
+    model = dataclasses.replace(wanted.model, max_length=192)
+    assert train(dataclasses.replace(wanted, data=data, model=model)).exit_code == ExitCode.DONE
+    assert all(np.isfinite(value) for line in lines(tmp_path) for value in line.values())
+    assert load_any(str(tmp_path / "run")).step == 2
+
+
+@pytest.mark.slow
+def test_noise_on_embeddings_and_a_regularizer_resume(tmp_path):
+    """NEFTune's noise follows the step, so that a resumed run is the one that ran through."""
+    model = dataclasses.replace(config(OBJECTIVES["nll"](), tmp_path).model, neftune_alpha=5.0)
+    settings = {"model": model, "regularizers": (ZLoss(), EntropyBonus())}
+    through, broken = tmp_path / "through", tmp_path / "broken"
+    for folder, steps in ((through, 3), (broken, 2), (broken, 3)):
+        train(dataclasses.replace(config(OBJECTIVES["nll"](), folder, steps=steps), **settings))
+    assert lines(through)[2]["loss"] == lines(broken)[2]["loss"]
+    assert "regularizer/z_loss" in lines(through)[0]
 
 
 def test_every_gate_of_rise_is_closed_at_the_start_of_a_compiled_run(tmp_path, capsys):

@@ -102,6 +102,7 @@ def test_what_a_run_of_groups_lacks_is_said_before_it_starts(tmp_path, capsys):
     assert "whose worse candidates it would imitate" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_mining_records_is_what_training_computes(tmp_path):
     """Samples of a model, as mining keeps them, to a batch: the ratio of the model to itself is 1 at every token."""
     tokenizer = load_tokenizer("bytes")

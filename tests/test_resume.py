@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from mtjax import config as settings
 from mtjax import train
+from mtjax.data import kept
 from mtjax.errors import ExitCode
 from mtjax.runs import assembly
 from tests.devices import ONE_DEVICE
@@ -125,6 +127,21 @@ def test_steps_may_be_raised_and_other_settings_are_refused(tmp_path, capsys):
     assert "optim.learning_rate was 0.005, is 0.1" in said
     assert "seed was 0, is 3" in said
     assert "--overwrite" in said
+
+
+def test_a_run_whose_rows_are_packed_otherwise_now_is_refused(tmp_path, capsys, monkeypatch):
+    """As after a version that packs otherwise: the settings and the examples are the same, the rows are not."""
+    folder, before = tmp_path / "run", kept.pack
+    assert run_here(folder, "--steps=2") == 0
+    capsys.readouterr()
+    monkeypatch.setattr(kept, "pack", lambda lengths, **how: before(lengths, **how | {"key": (7, *how["key"])}))
+    assert run_here(folder, "--steps=4") == ExitCode.BAD_INPUT
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert re.search(r"was trained to step 2 on something else: data, packing was \d+ rows \(\w+\), is \d+ rows", said)
+    assert "examples" not in said
+    assert run_here(folder, "--steps=4", "--accept_changed_data") == 0
+    assert json.loads((folder / "changes.json").read_text())[0]["after_step"] == 2
 
 
 def test_the_snapshot_reruns_the_run(tmp_path):

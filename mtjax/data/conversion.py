@@ -61,6 +61,9 @@ def facts(problem: Problem) -> set[tuple[str, Any]]:
         graded = one.reward is not None and problem.right + problem.wrong == ()
         found |= {("rewards", (one.text, one.reward))} if graded else set()
         found |= {("labels of steps", (one.steps, one.labels))} if one.labels else set()
+        drawn = (one.ids, one.logprobs, one.proposal_logprobs)
+        found |= {("tokens and log-probabilities", (one.text, drawn))} if any(drawn) else set()
+        found |= {("further numbers", (one.text, tuple(sorted(one.numbers.items()))))} if one.numbers else set()
     about = {"answer": problem.answer, "success rate": problem.success_rate, "options": problem.options}
     about |= {"difficulty": problem.difficulty}
     about |= {"source": problem.source, "tools": json.dumps(problem.tools, default=str) if problem.tools else ""}

@@ -3,7 +3,7 @@
 import functools
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,6 +104,17 @@ class Decoder:
     def batch(self, ids: list[list[int]]) -> list[str]:
         """The texts of many lists of ids."""
         return self.backend.decode_batch(ids, skip_special_tokens=False)  # type: ignore[no-any-return]
+
+
+def continuation(decode: Callable[[Sequence[int]], str], before: Sequence[int], ids: Sequence[int]) -> str:
+    """The text of `ids` where they follow `before`: decoded alone, many tokenizers drop a space at its start.
+
+    >>> words = lambda ids: "".join(f" {i}" for i in ids)[1:]
+    >>> continuation(words, [1, 2], [3, 4]), words([3, 4])
+    (' 3 4', '3 4')
+    """
+    start, joint = decode(before), decode([*before, *ids])
+    return joint[len(start) :] if joint.startswith(start) else decode(ids)
 
 
 def covering(

@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mtjax.data.closing import closed, closed_prompt
-from mtjax.data.encoding import Encoding, encode_apart
+from mtjax.data.encoding import Encoding, continuation, encode_apart
 from mtjax.data.special_tokens import unshield
+from mtjax.data.step_values import step_values
 from mtjax.data.tasks.base import Rendered, Sampled
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
@@ -156,23 +157,6 @@ def _example(rendered: Rendered, id: str, tokenizer: Tokenizer, encoding: Encodi
     )
 
 
-def step_values(
-    steps: Int[np.ndarray, " n"], values: Sequence[float | None] | None
-) -> dict[str, Float[np.ndarray, " n"]]:
-    """What a value head is to say: `value_target` at the last token of each step, where `value_weight` is 1.
-
-    `steps` are the numbers of the steps of tokens, from 1. No arrays where there are no values.
-    """
-    if values is None:
-        return {}
-    target, weight = np.zeros(len(steps), np.float32), np.zeros(len(steps), np.float32)
-    for number, value in enumerate(values, 1):
-        inside = np.flatnonzero(steps == number)
-        if value is not None and len(inside):
-            target[inside[-1]], weight[inside[-1]] = value, 1
-    return {"value_target": target, "value_weight": weight}
-
-
 def misspelt(rendered: Rendered, tokenizer: Any, encoding: Encoding) -> str:
     """The first target whose tokens do not decode to its text, as "'a' became 'b'"; "" if they all do.
 
@@ -188,10 +172,7 @@ def misspelt(rendered: Rendered, tokenizer: Any, encoding: Encoding) -> str:
         if span.weight == 0 or span.start == span.end:
             continue
         first, last = (int(inside[0]), int(inside[-1]) + 1) if len(inside) else (0, 0)
-        before, joint = tokenizer.decode(ids[:first]), tokenizer.decode(ids[:last])
-        found, expected = joint.removeprefix(before), text[span.start : span.end]
-        if not joint.startswith(before):
-            found = tokenizer.decode(ids[first:last])
+        found, expected = continuation(tokenizer.decode, ids[:first], ids[first:last]), text[span.start : span.end]
         if found != expected:
             place = len(os.path.commonprefix([found, expected]))
             part = slice(max(place - 10, 0), place + 20)

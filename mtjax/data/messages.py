@@ -157,6 +157,15 @@ def message_record(message: Message) -> dict[str, Any]:
     return kept | ({"content": None} if message.tool_calls and not message.content else {})
 
 
+def context_text(question: str, messages: Sequence[Message]) -> str:
+    """The text that an answer follows: the question, or what the messages of a conversation say, a line between them.
+
+    >>> context_text("2 + 3?", (Message("user", "2 + 3?"), Message("assistant", "5"), Message("user", "And 4?")))
+    '2 + 3?\\n5\\nAnd 4?'
+    """
+    return "\n".join(one.content for one in messages if one.content) if len(messages) > 1 else question
+
+
 def part(
     chosen: Sequence[Message], rejected: Sequence[Message], where: str
 ) -> tuple[tuple[Message, ...], tuple[Message, ...], tuple[Message, ...]]:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
+from mtjax.data.messages import Message, Tool, message_record, read_messages, read_tools
 from mtjax.errors import InputError
 from mtjax.io.jsonl import decode, json_of, read_lines
 
@@ -24,7 +25,7 @@ class Mistake:
     id: str  # Names the record; unique in its file.
     kind: Literal["step", "solution"]  # One step after a right prefix, or two whole solutions (`prefix`, rests empty).
     problem_id: str  # The problem it belongs to; records of one problem share it.
-    question: str  # The text of the problem.
+    question: str  # The text of the problem; of a conversation, what all its messages say.
     answer: str = ""  # The final answer that is right.
     prefix: str = ""  # The right steps so far, up to and with the header of the step in question.
     right_step: str = ""  # What would have been right there.
@@ -43,6 +44,8 @@ class Mistake:
     model: str = ""  # Fingerprint of the model that wrote the wrong side, or its name.
     decode: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # Settings it was decoded with.
     seed: int | None = None  # Seed it was made with.
+    messages: tuple[Message, ...] = ()  # The conversation that both sides answer; empty where it is the question alone.
+    tools: tuple[Tool, ...] = ()  # What the assistant could call.
 
     @property
     def right_solution(self) -> str:
@@ -60,8 +63,11 @@ _NEEDED = ("id", "kind", "problem_id", "question")  # every record has them
 
 def to_json(mistake: Mistake) -> dict[str, Any]:
     """The record as a JSON object `{"schema": 1, ...}`: keys in the order of the fields, most empty ones left out."""
-    values = ((field.name, getattr(mistake, field.name)) for field in dataclasses.fields(mistake))
-    return {"schema": SCHEMA} | {name: v for name, v in values if name in _NEEDED or v not in ("", None, {})}
+    values = {field.name: getattr(mistake, field.name) for field in dataclasses.fields(mistake)}
+    values |= {"messages": list(map(message_record, mistake.messages)), "tools": list(mistake.tools)}
+    return {"schema": SCHEMA} | {
+        name: v for name, v in values.items() if name in _NEEDED or v not in ("", None, {}, [])
+    }
 
 
 def from_json(record: Any, where: str) -> Mistake:
@@ -75,7 +81,10 @@ def from_json(record: Any, where: str) -> Mistake:
             f"{where}: schema {record.get('schema')!r}; expected {SCHEMA}: write the file again with this version's "
             "`python -m mtjax.inject` or `mtjax.mine`"
         )
-    mistake = decode({name: value for name, value in record.items() if name != "schema"}, Mistake, where)
+    values = {name: value for name, value in record.items() if name != "schema"}
+    readers: dict[str, Any] = {"messages": read_messages, "tools": read_tools}
+    talk = {key: read(values.pop(key), where) for key, read in readers.items() if key in values}
+    mistake = dataclasses.replace(decode(values, Mistake, where), **talk)
     start, end = mistake.span or (0, 0)
     if not 0 <= start <= end <= len(mistake.wrong_step):
         raise InputError(f"{where}: span {start}..{end} is not inside the characters of wrong_step; fix the record")

@@ -216,7 +216,7 @@ def problems_of(config: Config, parts: Sequence[PackedSequence]) -> dict[str, Pr
 
 
 def notes_of(part: PackedSequence, problem: Problem | None) -> list[str]:
-    """What is known of an example besides its text: kind of pair, error type, and its numbers."""
+    """What is known of an example besides its text: kind of pair, error type, its numbers except that of its source."""
     form = "pair" if len(part.at) == 2 else "solution"
     if "advantage" in part.extras:
         return [f"success rate {part.extras.get('success_rate', 0.0):g}"]
@@ -224,7 +224,7 @@ def notes_of(part: PackedSequence, problem: Problem | None) -> list[str]:
     if problem is not None and len(part.at) == 2:
         kinds = {f"{problem.id}/{name}": pair.error_type for name, pair in choose_pairs(problem, None, None)}
         notes += [f"error type {kinds[part.name]}"] if kinds.get(part.name) else []
-    rest = {name: value for name, value in part.extras.items() if name not in ("kind", "polarity")}
+    rest = {name: value for name, value in part.extras.items() if name not in ("kind", "polarity", "source")}
     return notes + [f"{name} {value:g}" for name, value in rest.items()]
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from mtjax.data.answers import Verdict, check_answer, extract_answer, options_in, stated_answer
 from mtjax.data.arithmetic_checker import first_wrong_step
+from mtjax.data.messages import context_text, message_record
 from mtjax.data.mistake_record import Mistake
 from mtjax.data.sources.base import field_of
 from mtjax.data.sources.bigbench_mistake import Trace
@@ -40,12 +41,9 @@ def mined_mistakes(
     """
     about = _about(path)
     for mined in read_mined(path):
-        if len(mined.messages) > 1 or mined.tools:
-            raise InputError(
-                f"problem {mined.id!r} answers {len(mined.messages)} messages, and a record of a mistake holds a "
-                "question alone; train on the mined solutions themselves (data.source:mined), without --mistakes"
-            )
-        known = {"problem_id": mined.id, "question": mined.question, "answer": mined.answer, **about}
+        text = context_text(mined.question, mined.messages)
+        talk = {"messages": mined.messages, "tools": mined.tools} if len(mined.messages) > 1 or mined.tools else {}
+        known = {"problem_id": mined.id, "question": text, "answer": mined.answer, **about, **talk}
         if "solution" in kinds:
             yield from _pairs(mined, known, pairs_per_problem, seed)
         if "step" in kinds:
@@ -180,13 +178,19 @@ def from_trl(record: Any, where: str) -> Mistake:
     )  # fmt: skip
 
 
-def to_trl(mistake: Mistake) -> dict[str, str]:
+def to_trl(mistake: Mistake) -> dict[str, Any]:
     """The pair in TRL's convention: `prompt` (the question, and the right steps so far), `chosen`, `rejected`.
 
-    The question is unchanged, and steps follow it on a line of their own. InputError for a record without a right side.
+    The question is unchanged, and steps follow it on a line of their own. Of a conversation all three are messages, in
+    which the right steps so far begin both sides. InputError for a record without a right side.
     """
     if not mistake.right_step:
         raise InputError(f"mistake {mistake.id!r} has no right side, and a pair needs one; leave it out")
+    if mistake.messages:
+        sides = {"chosen": mistake.prefix + mistake.right_step, "rejected": mistake.prefix + mistake.wrong_step}
+        record: dict[str, Any] = {"prompt": list(map(message_record, mistake.messages))}
+        record |= {side: [{"role": "assistant", "content": text}] for side, text in sides.items()}
+        return record | ({"tools": list(mistake.tools)} if mistake.tools else {})
     if mistake.kind == "solution":
         return {"prompt": mistake.question, "chosen": mistake.right_solution, "rejected": mistake.wrong_solution}
     gap = "" if mistake.question.endswith("\n") else "\n"

@@ -10,6 +10,7 @@ import tyro
 from annotated_types import Ge, Le
 
 from mtjax.data.answers import extract_answer, parse_number, stated_answer
+from mtjax.data.messages import context_text
 from mtjax.data.mistake_record import Mistake
 from mtjax.data.problem import OnError, Problem
 from mtjax.data.sources import AnySource
@@ -130,20 +131,21 @@ def usable_solutions(problem: Problem) -> list[tuple[str, str]]:
     state another number than the problem's answer, admit errors, or have a false equation. The answer is the problem's,
     or else the number that the solution states as its answer (`#### 18`): the last number of a text is none.
     """
-    if len(problem.messages) > 1 or problem.tools:
-        raise InputError(
-            f"{problem.place}: the context has {len(problem.messages)} messages, and a record of a mistake holds a "
-            "question alone; leave such problems out of the source"
-        )
     texts = [*problem.right, *(pair.chosen for pair in problem.pairs if pair.kind == "full" and not pair.context)]
-    out = []
+    out, question = [], context_text(problem.question, problem.messages)
     for text in dict.fromkeys(texts):
         stated = stated_answer(text) or ""
         answer = problem.answer or (stated if parse_number(stated) else "")
-        agrees = same_answer(extract_answer(text), problem.answer, problem.question) is not False
-        if agrees and holds(text) and not filters.tell_tale(problem.question, text):
+        agrees = same_answer(extract_answer(text), problem.answer, question) is not False
+        if agrees and holds(text) and not filters.tell_tale(question, text):
             out.append((text, answer))
     return out
+
+
+def conversation(problem: Problem) -> dict[str, Any]:
+    """The fields of a record that hold a context of several messages, or tools; {} for a question alone."""
+    talks = len(problem.messages) > 1 or problem.tools
+    return {"messages": problem.messages, "tools": problem.tools} if talks else {}
 
 
 def solvable(problems: Sequence[Problem]) -> list[str]:
@@ -205,12 +207,13 @@ def _of_problem(problem: Problem, rules: Rules, balance: Balance, yields: Yields
     taken: set[tuple[str, str]] = set()
     for number in range(rules.per_problem if solutions else 0):
         text, answer = rng.choice(solutions)
-        solution, found = parse_solution(problem.question, text, answer), None
+        solution, found = parse_solution(context_text(problem.question, problem.messages), text, answer), None
         name = f"{problem.id}/step/{number}"
         for change, draft in _proposals(solution, rules, balance, rng):
             if (text[: draft.start], draft.wrong) in taken:
                 continue
             record = edited(solution, draft, id=name, problem_id=problem.id, answer=answer, seed=rules.seed)
+            record = dataclasses.replace(record, **conversation(problem))
             counts = yields.setdefault(draft.type, Counter())
             found = judged(record, rules, counts)
             if found is not None:

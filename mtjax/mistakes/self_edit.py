@@ -14,11 +14,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from mtjax.data.messages import context_text
 from mtjax.data.mistake_record import Mistake
 from mtjax.data.problem import Problem
 from mtjax.io.hashing import digest
 from mtjax.io.journal import Journal
-from mtjax.mistakes.injection import InjectConfig, Rules, Yields, judged, usable_solutions
+from mtjax.mistakes.injection import InjectConfig, Rules, Yields, conversation, judged, usable_solutions
 from mtjax.mistakes.injectors.base import edited
 from mtjax.mistakes.injectors.solution import Draft, Solution, follow_edit, parse_solution
 
@@ -108,7 +109,7 @@ def requests_of(problem: Problem, seed: int, steps: int | None = None) -> list[E
     if not solutions:
         return []
     text, answer = rng.choice(solutions)
-    solution = parse_solution(problem.question, text, answer)
+    solution = parse_solution(context_text(problem.question, problem.messages), text, answer)
     numbers = [k for k, step in enumerate(solution.steps) if not step.answer and step.end > step.start]
     if steps is not None and steps < len(numbers):
         numbers = sorted(rng.sample(numbers, steps))
@@ -204,7 +205,7 @@ def mistakes_of(
             solution, draft, id=f"{problem.id}/step/{k}", problem_id=problem.id, answer=request.answer,
             generator="self_edit", seed=rules.seed,
         )  # fmt: skip
-        found = judged(dataclasses.replace(record, **known), rules, counts)
+        found = judged(dataclasses.replace(record, **known, **conversation(problem)), rules, counts)
         passed += [found] if found else []
     rng = random.Random(int(digest("keep", rules.seed, problem.id, problem.question), 16))
     for number in sorted(rng.sample(range(len(passed)), min(rules.per_problem, len(passed)))):

@@ -76,20 +76,35 @@ def attend(
     divisor = math.sqrt(scalar or query.shape[-1])
     if far is None and cap is None and platform_of(jax.sharding.get_abstract_mesh()) != "cpu":
         return jax.nn.dot_product_attention(query, key, value, bias=bias, mask=mask, scale=1 / divisor)
+    heads_first = far if far is None else (far[0], far[1].swapaxes(1, 2), far[2])
+    return attend_by_head(query, key.swapaxes(1, 2), value.swapaxes(1, 2), mask, divisor, cap, bias, heads_first)
+
+
+def attend_by_head(
+    query: Float[Array, "B N H K"],
+    key: Float[Array, "B G M K"],
+    value: Float[Array, "B G M K"],
+    mask: Bool[Array, "B 1 N M"],
+    divisor: float,
+    cap: float | None = None,
+    bias: Float[Array, "#B H N M"] | None = None,
+    far: tuple[Any, Any, Any] | None = None,
+) -> Float[Array, "B N H K"]:
+    """`attend`, written out, with heads before time in keys and values (those of `far` too), as a cache holds them."""
     rows, length, heads, width = query.shape
-    kv_heads, together = key.shape[2], heads // key.shape[2]
+    kv_heads, together = key.shape[1], heads // key.shape[1]
     # Without the preset, bfloat16 would meet float32 in the backward products (jax issue 24047).
     precision = jax.lax.DotAlgorithmPreset.BF16_BF16_F32 if query.dtype == jnp.bfloat16 else None
 
     def scores_of(query: Any, key: Any) -> Array:
         query = query.reshape(rows, length, kv_heads, together, width).transpose(0, 2, 3, 1, 4)
-        query, key = query.reshape(rows, kv_heads, -1, width), key.swapaxes(1, 2)
+        query = query.reshape(rows, kv_heads, -1, width)
         scores = jnp.einsum("bgnk,bgmk->bgnm", query, key, precision=precision, preferred_element_type=jnp.float32)
         return scores.reshape(rows, heads, length, -1) / divisor
 
-    scores, value = scores_of(query, key), value.swapaxes(1, 2)
+    scores = scores_of(query, key)
     if far is not None:
-        rest = scores.shape[-1] - far[1].shape[1]
+        rest = scores.shape[-1] - far[1].shape[2]
         afar = jnp.pad(scores_of(*far[:2]), [(0, 0)] * 3 + [(0, rest)])
         seen_afar = jnp.pad(far[2], [(0, 0)] * 3 + [(0, rest)])
         scores, mask = jnp.where(seen_afar, afar, scores), mask | seen_afar
@@ -129,8 +144,8 @@ def choice_for(config: Any, length: int, mesh: Any = None) -> kernels.Choice:
 def cached_attention(
     config: Any,
     query: Float[Array, "B N H K"],
-    key: Float[Array, "B M G K"],
-    value: Float[Array, "B M G K"],
+    key: Float[Array, "B G M K"],
+    value: Float[Array, "B G M K"],
     positions: Int[Array, "B N"],
     window: Int[Array, ""],
     far: Far | None,
@@ -138,13 +153,13 @@ def cached_attention(
     """Attention over a cache, in which the slot is the position."""
     afar = None
     if far is not None:
-        slots = jnp.arange(min(config.lm_infinite.starting, key.shape[1]))
+        slots = jnp.arange(min(config.lm_infinite.starting, key.shape[2]))
         distance = positions[:, :, None] - slots
         places = jnp.broadcast_to(slots, (len(positions), len(slots)))
         mask = far_mask(config.lm_infinite.starting, far, places, distance)
-        afar = (far.query, far.key[:, : len(slots)], mask)
-    mask = cached_mask(positions, key.shape[1], window)
-    return attend(query, key, value, mask, config.query_scalar, config.score_cap, far=afar)
+        afar = (far.query, far.key.swapaxes(1, 2)[:, :, : len(slots)], mask)
+    mask, divisor = cached_mask(positions, key.shape[2], window), math.sqrt(config.query_scalar or query.shape[-1])
+    return attend_by_head(query, key, value, mask, divisor, config.score_cap, far=afar)
 
 
 def packed_attention(

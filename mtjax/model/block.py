@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from mtjax.distributed.sharding import constrain
 from mtjax.model import attention, rope
 from mtjax.model.layers import MLP, Dense, RMSNorm
-from mtjax.model.lm_infinite import WHOLE, Far, near_window, write_first
+from mtjax.model.lm_infinite import WHOLE, Far, near_window
 from mtjax.model.mixture import Experts
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ class Attention(nn.Module):
     config: "DecoderConfig"
 
     @nn.compact
-    def __call__(self, x: Any, window: Any, cache: Any, place: dict[str, Any]) -> tuple[Any, Any]:
-        """`[B, T, D] -> [B, T, D]`, and the cache with this call's keys and values in it."""
+    def __call__(self, x: Any, window: Any, layer: Any, cache: Any, place: dict[str, Any]) -> tuple[Any, Any]:
+        """`[B, T, D] -> [B, T, D]`, and the cache of all layers with this call's keys and values in it."""
         c = self.config
         dense = lambda name, heads: Dense((c.width,), (heads, c.head_dim), c.init_scale, c.qkv_bias, name=name)(x)
         query, key, value = dense("query", c.heads), dense("key", c.kv_heads), dense("value", c.kv_heads)
@@ -45,17 +46,19 @@ class Attention(nn.Module):
         if cache is None:
             seen = attention.packed_attention(c, query, key, value, place["segments"], window, far)
         else:
-            rows, positions = jnp.arange(x.shape[0])[:, None], place["positions"]
-            key = cache["key"].at[rows, positions].set(key.astype(cache["key"].dtype))
-            value = cache["value"].at[rows, positions].set(value.astype(cache["value"].dtype))
-            own = {"key": key, "value": value}
-            if far is not None:
-                own["first"] = write_first(cache["first"], far.key, positions)
-                far = far._replace(key=own["first"].astype(x.dtype))
-            cache = own
-            key, value = key.astype(x.dtype), value.astype(x.dtype)
-            seen = attention.cached_attention(c, query, key, value, positions, window, far)
+            made = {"key": key, "value": value} | ({} if far is None else {"first": far.key})
+            cache = {name: written(cache[name], layer, each, place["positions"]) for name, each in made.items()}
+            key, value = (cache[name][layer].astype(x.dtype) for name in ("key", "value"))
+            far = None if far is None else far._replace(key=cache["first"][layer].swapaxes(1, 2).astype(x.dtype))
+            seen = attention.cached_attention(c, query, key, value, place["positions"], window, far)
         return Dense((c.heads, c.head_dim), (c.width,), c.init_scale, name="out")(seen), cache
+
+
+def written(cache: Any, layer: Any, made: Any, positions: Any) -> Array:
+    """A cache `[L, B, G, M, K]` with what a layer made, `[B, N, G, K]`, at its positions; later ones are dropped."""
+    rows = jnp.arange(made.shape[0])[:, None]
+    at: Array = cache.at[layer, rows, :, positions].set(made.astype(cache.dtype), mode="drop")
+    return at
 
 
 class Block(nn.Module):
@@ -65,14 +68,18 @@ class Block(nn.Module):
     sparse: bool = False
 
     @nn.compact
-    def __call__(self, x: Any, window: Any, cache: Any, place: dict[str, Any]) -> tuple[Any, Any]:
-        """The stream after this layer; the cache, and how tokens were routed (None without experts)."""
-        c = self.config
+    def __call__(self, carry: Any, window: Any, layer: Any, place: dict[str, Any]) -> tuple[Any, Any]:
+        """The stream and the cache of all layers after this one; how tokens were routed (None without experts).
+
+        The cache goes through the loop over layers with the stream and is written in place: as one of the arrays that
+        are split by layer, it would be copied at every token.
+        """
+        c, (x, cache) = self.config, carry
 
         def norm(name: str, x: Any, where: str) -> Any:
             return RMSNorm(c.norm_eps, c.norm, name=name)(x) if c.norm_places in (where, "both") else x
 
-        seen, cache = Attention(c, name="attention")(norm("attention_norm", x, "before"), window, cache, place)
+        seen, cache = Attention(c, name="attention")(norm("attention_norm", x, "before"), window, layer, cache, place)
         x = constrain(x + norm("attention_post_norm", seen, "after"), "batch", "length", "activation")
         inner, routing = norm("mlp_norm", x, "before"), None
         if self.sparse and c.mixture is not None:
@@ -81,7 +88,7 @@ class Block(nn.Module):
         else:
             out = MLP(c.width, c.mlp_width, c.activation, c.init_scale, name="mlp")(inner)
         x = x + norm("mlp_post_norm", out, "after")
-        return constrain(x, "batch", "length", "activation"), (cache, routing)
+        return (constrain(x, "batch", "length", "activation"), cache), routing
 
 
 class Group(nn.Module):
@@ -91,13 +98,11 @@ class Group(nn.Module):
     block: Any
 
     @nn.compact
-    def __call__(self, x: Any, windows: Any, caches: Any, place: dict[str, Any]) -> tuple[Any, Any]:
-        """As `Block`, with one more axis in front of windows, caches and routing."""
+    def __call__(self, carry: Any, windows: Any, layers: Any, place: dict[str, Any]) -> tuple[Any, Any]:
+        """As `Block`, with one more axis in front of windows, layers and routing."""
         out = []
         for number, sparse in enumerate(self.config.blocks):
-            own = jax.tree.map(lambda leaf, number=number: leaf[number], (windows, caches))
-            x, made = self.block(self.config, sparse, name=f"block_{number}")(x, *own, place)
-            out.append(made)
-        stack = lambda *leaves: jnp.stack(leaves)
-        caches = jax.tree.map(stack, *(cache for cache, _ in out))
-        return x, (caches, jax.tree.map(stack, *(routing for _, routing in out if routing is not None)))
+            made = self.block(self.config, sparse, name=f"block_{number}")
+            carry, routing = made(carry, windows[number], layers[number], place)
+            out += [] if routing is None else [routing]
+        return carry, jax.tree.map(lambda *leaves: jnp.stack(leaves), *out)

@@ -21,6 +21,7 @@ from mtjax.model.kernels import Asked
 from mtjax.model.layers import Activation, Norm, RMSNorm
 from mtjax.model.lm_infinite import WHOLE, LmInfinite
 from mtjax.model.mixture import Mixture
+from mtjax.model.neftune import embedding_noise
 from mtjax.model.value_head import ValueHead
 from mtjax.types import Routing
 from mtjax.validation import PositiveInt, check_types
@@ -162,17 +163,6 @@ class DecoderConfig:
         return tuple(min(self.window, EVERYTHING) if slide and self.window else EVERYTHING for slide in slides)
 
 
-def embedding_noise(key: Any, alpha: float, segments: Any, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-    """Uniform noise in `+- alpha / sqrt(n D)`, n being the length of each token's own segment, so that packing does not
-    change it; 0 at padding.
-
-    Source: Jain et al., "NEFTune: Noisy Embeddings Improve Instruction Finetuning", ICLR 2024 (arXiv 2310.05914).
-    """
-    size = alpha / jnp.sqrt(jnp.maximum(attention.lengths_of(segments), 1) * x.shape[-1])
-    size = jnp.where(segments > 0, size, 0).astype(jnp.float32)
-    return (size[..., None] * jax.random.uniform(key, x.shape, minval=-1.0)).astype(x.dtype)
-
-
 class Decoder(nn.Module):
     """Embedding, scanned blocks, final norm; the head is apart (`language_model.py`), since scores chunk it."""
 
@@ -228,11 +218,11 @@ class Decoder(nn.Module):
             length=groups,
             unroll=groups if groups <= UNROLL_LAYERS else 1,
         )
-        by_layer = (jnp.asarray(c.windows, jnp.int32), cache)
+        by_layer = (jnp.asarray(c.windows, jnp.int32), jnp.arange(c.layers))
         if len(kinds) == 1:
-            x, (cache, routing) = scanned(c, kinds[0], name="layers")(x, *by_layer, place)
+            (x, cache), routing = scanned(c, kinds[0], name="layers")((x, cache), *by_layer, place)
         else:
-            by_group = jax.tree.map(lambda leaf: leaf.reshape(groups, len(kinds), *leaf.shape[1:]), by_layer)
-            x, out = scanned(c, block, name="layers")(x, *by_group, place)
-            cache, routing = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), out)
+            by_group = jax.tree.map(lambda leaf: leaf.reshape(groups, len(kinds)), by_layer)
+            (x, cache), routing = scanned(c, block, name="layers")((x, cache), *by_group, place)
+            routing = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), routing)
         return RMSNorm(c.norm_eps, c.norm, name="final_norm")(x), cache, routing

@@ -120,7 +120,7 @@ def make_language_model(config: DecoderConfig) -> LanguageModel:
         lengths = {"key": length, "value": length}
         if config.lm_infinite is not None:
             lengths["first"] = config.lm_infinite.starting
-        shape = lambda length: (config.layers, batch_size, length, config.kv_heads, config.head_dim)
+        shape = lambda length: (config.layers, batch_size, config.kv_heads, length, config.head_dim)
         return {name: jnp.zeros(shape(length), dtype) for name, length in lengths.items()}
 
     def decode(

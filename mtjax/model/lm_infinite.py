@@ -1,7 +1,7 @@
 """LM-Infinite: attention at any length, by a mask in the shape of a Lambda and a bounded distance."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -61,10 +61,3 @@ def far_mask(
     """Which starting tokens are seen from afar; `places` are positions within their texts, `distance` is `i - j`."""
     found = (places < starting)[:, None, :] & (distance >= far.local) & far.live
     return found[:, None]
-
-
-def write_first(cache: Any, key: Float[Array, "B N G K"], positions: Int[Array, "B N"]) -> Array:
-    """The keys of the first tokens in a cache, with those of this call at position 0's angle."""
-    rows = jnp.arange(key.shape[0])[:, None]
-    written: Array = cache.at[rows, positions].set(key.astype(cache.dtype), mode="drop")  # later positions are dropped
-    return written

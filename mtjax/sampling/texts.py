@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from mtjax.data.encoding import continuation
 from mtjax.data.examples import encode_prompt
 from mtjax.distributed.placement import read_whole
 from mtjax.distributed.sharding import ways
@@ -82,6 +83,7 @@ def sample_texts(
         split = ways(mesh, "batch")
         count = -(-rows // split) * split
     out: list[list[TokenSample]] = [[] for _ in ids]
+    reads = getattr(model.config, "encoder", None) is not None  # the decoder's text begins by itself
     for begin in track(range(0, len(work), count), "sampling"):
         chunk = work[begin : begin + count]
         tokens = np.full((count, length), tokenizer.pad_id, np.int32)
@@ -94,7 +96,7 @@ def sample_texts(
         drawn = read_whole(sampler(params, tokens, lengths, keys))
         for row, (prompt, first) in enumerate(chunk):
             for column in range(min(together, config.samples - first)):
-                out[prompt].append(_sample(drawn, (row, column), tokenizer, config.stop))
+                out[prompt].append(_sample(drawn, (row, column), tokenizer, [] if reads else ids[prompt], config.stop))
     return out
 
 
@@ -105,11 +107,12 @@ def padded_length(model: LanguageModel, longest: int, new: int) -> int:
     return rounded if limit is None else max(longest, min(rounded, limit - new))
 
 
-def _sample(drawn: Any, at: tuple[int, int], tokenizer: Any, stop: Sequence[str]) -> TokenSample:
+def _sample(drawn: Any, at: tuple[int, int], tokenizer: Any, prompt: Sequence[int], stop: Sequence[str]) -> TokenSample:
     tokens = drawn.tokens[at][: drawn.lengths[at]].tolist()
     each = lambda values: tuple(values[at][: len(tokens)].tolist())
+    said = tokens[:-1] if tokens and tokens[-1] in tokenizer.end_ids else tokens
     return TokenSample(
-        text=cut(tokenizer.decode(tokens[:-1] if tokens and tokens[-1] in tokenizer.end_ids else tokens), stop),
+        text=cut(continuation(tokenizer.decode, prompt, said), stop),
         tokens=tuple(tokens),
         logprob=float(drawn.logprob[at].sum(dtype=np.float64)),
         proposal_logprob=float(drawn.proposal_logprob[at].sum(dtype=np.float64)),

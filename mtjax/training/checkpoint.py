@@ -1,5 +1,6 @@
 """Orbax checkpoints: written in the background and atomically, restored to the shardings of the mesh."""
 
+import collections
 import contextlib
 import hashlib
 import json
@@ -72,7 +73,7 @@ class Checkpoints:
                     write_text(self.folder / name, json.dumps(what, indent=1))
             kept: dict[str, Any] = {"step": step, "checksums": checksums(state), "about": dict(about or {})}
             kept["digest"] = _digest_of(kept)
-            self.manager.save(step, args=ocp.args.StandardSave(state), custom_metadata=kept)
+            self.manager.save(step, args=ocp.args.StandardSave(present(state)), custom_metadata=kept)
 
     def restore_latest(self, like: Any) -> tuple[int, Any] | None:
         """The newest readable checkpoint as `(step, state)`; None when there is none.
@@ -173,6 +174,14 @@ def _shapes(tree: Any) -> dict[str, list[int]]:
     return {name: list(leaf.shape) for name, leaf in zip(leaf_names(tree), jax.tree.leaves(tree), strict=True)}
 
 
+def present(state: Any) -> Any:
+    """A named tuple without its fields that are None, so that checkpoints do not change when a state gets a new one."""
+    if not hasattr(state, "_fields"):
+        return state
+    fields = {name: value for name, value in state._asdict().items() if value is not None}
+    return collections.namedtuple(type(state).__name__, fields)(**fields)  # noqa: PYI024 - made of what is there
+
+
 def saved_shapes(folder: epath.Path) -> dict[str, list[int]]:
     """Shape of each leaf of a folder's checkpoints by its path; InputError where the file with them is lost."""
     try:
@@ -224,7 +233,7 @@ def read_state(folder: epath.Path, step: int, like: Any, made_by: Mapping[str, s
         store = ts.KvStore.open({"driver": "ocdbt", "base": address if "://" in address else local}).result()
         store.list().result()
         with ocp.StandardCheckpointer() as checkpointer:
-            state = checkpointer.restore(place, like)
+            state = checkpointer.restore(place, present(like))
     except Exception as error:  # Orbax raises ValueError, KeyError, OSError and bare Exception
         raise Unreadable(first_line(error)) from error
     if saved := _metadata(folder, step).get("checksums"):
@@ -232,7 +241,7 @@ def read_state(folder: epath.Path, step: int, like: Any, made_by: Mapping[str, s
         damaged = sorted(name for name in saved.keys() | found.keys() if saved.get(name) != found.get(name))
         if damaged:
             raise Unreadable(f"the numbers of {len(damaged)} of its arrays are damaged, such as {damaged[0]}")
-    return state
+    return type(like)(**state._asdict()) if hasattr(like, "_fields") else state
 
 
 def first_line(error: BaseException) -> str:

@@ -9,12 +9,17 @@ from hypothesis import strategies as st
 
 from mtjax.data import tokenizer as tk
 from mtjax.data.batches import DataConfig, make_batches
+from mtjax.data.encoding import continuation
 from mtjax.data.examples import encode_prompt, make_example
 from mtjax.data.problem import Message, Pair, Problem
 from mtjax.data.sources import InMemory
 from mtjax.data.special_tokens import shield, unshield
 from mtjax.data.tasks import CHATML, PLAIN, QUESTION_ANSWER, ChatTask, CompletionTask, MistakeTask, PairTask
 from mtjax.errors import InputError
+from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.loop import Samples
+from mtjax.sampling.texts import sample_texts
+from tests.evaluation.scripted import bigram_model
 
 CHAT = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -109,8 +114,7 @@ def target_of(batch, tokenizer, side=None):
     places = np.flatnonzero(weights)
     first, last = places[0], places[-1] + (tokens[places[-1]] != tokenizer.end_id)
     start = int(tokens[0] == tokenizer.bos_id)
-    before, joint = tokenizer.decode(tokens[start:first]), tokenizer.decode(tokens[start:last])
-    return joint[len(before) :] if joint.startswith(before) else tokenizer.decode(tokens[first:last])
+    return continuation(tokenizer.decode, tokens[start:first], tokens[first:last])
 
 
 ALPHABET = st.one_of(
@@ -156,6 +160,22 @@ def test_decoding_starts_from_the_tokens_that_training_saw(kind, question, answe
     (rendered,) = task.render(problem, tokenizer)
     ids = encode_prompt(tokenizer, prompt)
     assert make_example(rendered, "p", tokenizer).tokens[: len(ids)].tolist() == ids
+
+
+@pytest.mark.parametrize("kind", sorted(EXACT))
+def test_a_sampled_answer_is_the_text_that_was_trained(kind, monkeypatch):
+    """A model that says what it was trained on: decoded alone, a Llama 2 kind of tokenizer would lose a space."""
+    tokenizer, answer = tokenizer_of(kind), "    ab\n  a"
+    problem = Problem("p", "ab:\n", right=(answer,))
+    batch = batches_of(problem, CompletionTask(template=PLAIN), tokenizer).batch_at(0)
+    (said,) = np.asarray(batch.tokens)[np.asarray(batch.weights) > 0][None]
+    none = np.zeros((1, 1, len(said)), np.float32)
+    drawn = Samples(said[None, None], np.array([[len(said)]]), none, none, np.array([[True]]))
+    monkeypatch.setattr("mtjax.sampling.texts.make_sampler", lambda *args, **more: lambda *given: drawn)
+    model = bigram_model(tokenizer.vocab_size)
+    prompt = CompletionTask(template=PLAIN).prompt(problem, None, tokenizer)
+    ((sample,),) = sample_texts(model, {}, tokenizer, [prompt], SamplingConfig(max_new_tokens=16), 0)
+    assert sample.text == answer
 
 
 @settings(max_examples=60, deadline=None)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mtjax.data.batches import DataConfig, fingerprint_of, make_batches
+from mtjax.data.messages import Message
 from mtjax.data.problem import Problem
 from mtjax.data.selection import SELECTIONS, Decontaminate, Deduplicate, Selection
 from mtjax.data.selection.decontaminate import ngrams
@@ -41,6 +42,25 @@ def test_the_contract(name, tmp_path):
 
 def test_deduplicate_by_hand():
     assert [p.id for p in Deduplicate()(PROBLEMS, 0).items] == ["p0", "p1", "p2", "p4", "p5", "p6", "p8"]
+
+
+def talk(*texts):
+    return tuple(Message(role, text) for role, text in zip(("user", "assistant") * 3, texts, strict=False))
+
+
+def test_conversations_count_whole_and_records_without_a_question_by_their_text():
+    """Many conversations begin alike, and a plain text has no question."""
+    problems = [
+        Problem("a", "Hello", messages=talk("Hello", "Hi", "2 + 3?", "5")),
+        Problem("b", "Hello", messages=talk("Hello", "Hi", "6 + 1?", "7")),
+        Problem("c", "Hello", "5", ("five",), messages=talk("hello", "Hi", "2 + 3?")),  # the context of a
+        Problem("d", "", right=("A text.",)),
+        Problem("e", "", right=("Another text.",)),
+        Problem("f", "", right=("a text",)),
+    ]
+    assert [p.id for p in Deduplicate()(problems, 0).items] == ["a", "b", "d", "e"]
+    test_set = InMemory((problems[2], problems[4]))
+    assert [p.id for p in Decontaminate(test_set)(problems, 0).items] == ["b", "d", "f"]
 
 
 def test_decontaminate_by_hand():

@@ -113,6 +113,21 @@ def test_wrong_words_are_one_line(words, says, tmp_path, capsys):
     assert error.count("\n") == 1
 
 
+ASKED = {"role": "user", "content": "What is 2+3?"}
+SAID = {"role": "assistant", "content": "5"}
+FORMS = (
+    {"prompt": "What is 2+3?", "completion": "5"},
+    {"question": "what  is 2+3?", "answer": "5"},
+    {"messages": [ASKED, SAID]},
+    {"messages": [{"role": "system", "content": "Be brief."}, ASKED, SAID]},
+    {"prompt": [ASKED], "chosen": [SAID], "rejected": [{"role": "assistant", "content": "6"}]},
+    {"prompt": "What is 2+3?", "chosen": "5", "rejected": "6"},
+    {"instruction": "What is 2+3?", "input": "", "output": "5"},
+    {"conversations": [{"from": "human", "value": "What is 2+3?"}, {"from": "gpt", "value": "5"}]},
+    {"prompt": "What is 2+3?", "completion": "5", "label": True},
+)
+
+
 def test_overlap_counts_conversations_as_a_whole():
     longer = [*TALK, {"role": "user", "content": "more"}, TALK[1]]
     train = InMemory(({"messages": TALK}, {"text": "a b"}, {"prompt": "q", "completion": "r"}))
@@ -120,3 +135,9 @@ def test_overlap_counts_conversations_as_a_whole():
         ({"messages": longer}, {"messages": TALK}, {"text": "A  b"}, {"prompt": "q", "completion": "other"})
     )
     assert overlap(train, held)[:2] == (3, 4)
+
+
+@pytest.mark.parametrize("train", FORMS, ids=lambda form: "-".join(form))
+@pytest.mark.parametrize("held", FORMS, ids=lambda form: "-".join(form))
+def test_overlap_is_found_whatever_the_formats(train, held):
+    assert overlap(InMemory((train, {"text": "else"})), InMemory((held, {"text": "no"})))[:2] == (1, 2)

@@ -14,9 +14,11 @@ from fractions import Fraction
 import pytest
 
 from mtjax.data.arithmetic_checker import check_steps
-from mtjax.data.mistake_record import read_mistakes, to_lines
+from mtjax.data.messages import Message
+from mtjax.data.mistake_record import from_json, read_mistakes, to_json, to_lines
 from mtjax.data.problem import Pair, Problem
 from mtjax.data.sources.arithmetic import Arithmetic
+from mtjax.data.sources.mistakes import pairs_of
 from mtjax.errors import InputError
 from mtjax.mistakes.injected_files import yield_rows
 from mtjax.mistakes.injection import OUTCOMES, InjectConfig, Rules, Shares, inject, usable_solutions
@@ -265,3 +267,20 @@ def test_the_large_products(source, options, request, tmp_path):
             assert Fraction(final.replace(",", "").rstrip(".")) != Fraction(m.answer), m.wrong_solution
             seen["final answer"] += 1
     assert min(seen.values()) > 2000
+
+
+def test_a_conversation_is_injected_with_its_context():
+    """The numbers of every turn are the problem's, and the record is trained as the conversation it answers."""
+    talk = (
+        Message("system", "Be brief."), Message("user", "Ann has 5 bags of 6 nuts. How many nuts?"),
+        Message("assistant", "5 * 6 = 30\n#### 30"), Message("user", "She eats 4. How many are left?"),
+    )  # fmt: skip
+    problem = Problem("p", talk[1].content, "26", right=("30 - 4 = 26\n#### 26",), messages=talk)
+    records = list(inject([problem], Rules(per_problem=3), {}))
+    assert len(records) > 0
+    for record in records:
+        assert (record.messages, record.verdict) == (talk, "proved")
+        assert record.question == "\n".join(one.content for one in talk)
+        assert from_json(json.loads(json.dumps(to_json(record))), "file:1") == record
+    (back,) = pairs_of(records)
+    assert (back.question, back.messages, len(back.pairs)) == (talk[1].content, talk, len(records))

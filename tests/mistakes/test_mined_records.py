@@ -13,9 +13,9 @@ from mtjax.data.mistake_record import from_json as mistake_from_json
 from mtjax.data.mistake_record import to_json as mistake_to_json
 from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.data.sources.mined import FILE, Mined, MinedProblem, Solution, from_json, read_mined, to_json
+from mtjax.data.sources.mistakes import pairs_of
 from mtjax.errors import InputError
-from mtjax.mistakes.formats import mined_mistakes
-from mtjax.mistakes.injection import usable_solutions
+from mtjax.mistakes.formats import mined_mistakes, to_trl
 from mtjax.mistakes.mining import checked
 from mtjax.sampling.sampler import ProblemSamples, Sample
 
@@ -213,6 +213,11 @@ def test_which_pairs_is_drawn_by_the_seed(tmp_path):
     assert list(mined_mistakes(place, kinds=["step"])) == []
 
 
+def again(record):
+    """A record, written and read."""
+    return mistake_from_json(json.loads(json.dumps(mistake_to_json(record))), "file:1")
+
+
 def test_a_mined_conversation_keeps_its_messages(tmp_path):
     """The context that was answered is trained on, too; lines without one are as they were."""
     talk = (Message("system", "s"), Message("user", "q"), Message("assistant", "a"), Message("user", "1 + 1 ="))
@@ -220,9 +225,15 @@ def test_a_mined_conversation_keeps_its_messages(tmp_path):
     (problem,) = Mined(write(tmp_path / "m", mined)).problems().items
     assert (problem.messages, problem.tools, problem.right) == (talk, ({"name": "f"},), (RIGHT,))
     assert not {"messages", "tools"} & to_json(MINED).keys()
-    with pytest.raises(InputError, match="answers 4 messages, and a record of a mistake holds a question alone"):
-        list(mined_mistakes(str(tmp_path / "m")))
-    with pytest.raises(InputError, match="the context has 4 messages"):
-        usable_solutions(problem)
+    records = list(mined_mistakes(str(tmp_path / "m")))
+    assert len(records) > 0
+    assert [again(one) for one in records] == records
+    assert all(one.question == "s\nq\na\n1 + 1 =" and one.messages == talk for one in records)
+    (back,) = pairs_of(records)
+    assert (back.question, back.messages, back.tools) == ("q", talk, problem.tools)
+    assert len(back.pairs) == len(records)
+    side = to_trl(records[0])
+    assert [one["role"] for one in side["prompt"]] == ["system", "user", "assistant", "user"]
+    assert side["chosen"][0]["content"] != side["rejected"][0]["content"]
     attempt = checked(problem, "14", ProblemSamples(0, [Sample("14")]))
     assert (attempt.messages, attempt.tools) == (talk, problem.tools)

@@ -17,7 +17,8 @@ from mtjax.objectives.nll import Nll
 from mtjax.objectives.regularizers.base import with_regularizers
 from mtjax.objectives.regularizers.localized_balance import LocalizedBalance, agreement, spread_loss
 from mtjax.optim import OptimConfig, make_optimizer
-from mtjax.training.step import init_state, make_train_step
+from mtjax.training.state import init_state
+from mtjax.training.step import make_train_step
 from tests.objectives.fakes import random_batch
 
 PLAIN = DecoderConfig(vocab_size=16, width=8, layers=2, heads=2, kv_heads=1, head_dim=4, mlp_width=12, init_scale=0.3)

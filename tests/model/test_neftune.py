@@ -9,8 +9,9 @@ import pytest
 
 from mtjax.errors import InputError
 from mtjax.model.adapters.lora import Lora
-from mtjax.model.decoder import DecoderConfig, embedding_noise
+from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
+from mtjax.model.neftune import embedding_noise
 from mtjax.model.value_head import ValueHead
 
 SHAPE = DecoderConfig(vocab_size=16, width=16, layers=1, heads=2, kv_heads=2, head_dim=8, mlp_width=16)
@@ -41,6 +42,7 @@ def test_noise_is_in_training_alone_and_follows_the_key():
     assert np.abs(one - quiet)[:, :10].max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [{"adapter": Lora(rank=2)}, {"value_head": ValueHead(dropout=0.0)}])
 def test_it_reaches_the_base_of_an_adapter_and_passes_a_value_head(more):
     model = make_language_model(dataclasses.replace(NOISY, **more))

@@ -88,3 +88,12 @@ def test_pairs_are_drawn_by_their_weight():
     draw = lambda noise: chosen_pairs(margin, live, noise, keep=0.5, center=0.0, deviation=2.0)
     share = np.asarray(jax.jit(jax.vmap(draw))(noise))[:, 0].mean()
     np.testing.assert_allclose(share, 1 / (1 + math.exp(-0.5)), atol=0.03)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", [Aot(), Aot(form="unpaired"), BetaDpo(), BetaDpo(draw="top", keep=0.5)], ids=repr)
+def test_pairs_far_apart_are_finite(objective):
+    batch, policy = batch_of(([-1e4], [-1.0]), ([-1.0], [-1e4]), ([-1.0], [-1.0]))
+    _, reference = batch_of(([-1.0], [-1e4]), ([-1e4], [-1.0]), ([-1.0], [-1.0]))
+    found = outcome(objective, policy, batch, reference)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((found.loss, found.gradient.logprob)))

@@ -172,3 +172,12 @@ def test_every_ratio_is_finite_in_value_and_slope():
     ]
     found = jax.jit(lambda x: [slopes(loss, x) for loss in losses])(FAR)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(found))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", [Topr(), Topr(form="token"), Nft(), WReinforce(), Asymre(), Psft()], ids=repr)
+def test_texts_far_from_their_sampler_are_finite(objective):
+    batch, policy = batch_of([-1e4], [-1e4], [-1e-9], [-1e-9], polarity=[1, 0, 1, 0], success_rate=[0.5] * 4)
+    _, sampler = batch_of([-1e-9], [-1e-9], [-1e4], [-1e4])
+    found = outcome(objective, policy, batch, sampler)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((found.loss, found.gradient.logprob)))

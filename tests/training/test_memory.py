@@ -103,6 +103,7 @@ def test_three_epochs_equal_a_dict_by_example_id():
     assert not memory["last_loss"][len(batches.ids) :].any()
 
 
+@pytest.mark.slow
 def test_packed_equals_unpacked_and_any_number_of_micro_batches():
     """One batch that holds every example, seen three times: how examples share rows does not matter."""
     packed, single = data(batch_size=8), data(pack=False, batch_size=len(data(batch_size=8).ids))

@@ -57,6 +57,7 @@ def steps(objective, refresh, *, count=3, mesh=None, model=MODEL, start=None):
     return out
 
 
+@pytest.mark.slow
 def test_the_reference_follows_and_the_loss_is_against_it():
     """The second loss is log 2 again where the reference has become the policy, and the first renewal mixes."""
     refreshed = steps(Dpo(), Refresh(1, 1.0))

@@ -168,7 +168,23 @@ def test_an_empty_batch_changes_nothing_and_says_so():
     assert present(metrics).keys() == {"empty", "grad_norm", "grad_norm_l1", "target_tokens"}
 
 
-@pytest.mark.parametrize("name", [*sorted(OBJECTIVES), "policy_gradient with entropy"])
+# Those that read rows of logits or hidden states in a way of their own, besides one of each shape.
+ROWS = (
+    "aldr",
+    "alphamath",
+    "aot",
+    "cringe",
+    "gem",
+    "self_reflection",
+    "sequence_match",
+    "policy_gradient with entropy",
+)
+AT_ONCE = [*sorted(OBJECTIVES), "policy_gradient with entropy"]
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in SHAPES + ROWS else pytest.param(n, marks=pytest.mark.slow) for n in AT_ONCE]
+)
 def test_the_whole_step_holds_nothing_as_large_as_the_logits(name):
     """Rows, length and vocabulary are chosen so that no other array has B * T * V elements or more."""
     config = DecoderConfig(vocab_size=3_000, width=16, layers=2, heads=2, kv_heads=1, head_dim=8, mlp_width=24)

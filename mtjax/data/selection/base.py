@@ -4,13 +4,25 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from mtjax.data.messages import context_text
 from mtjax.data.problem import OnError, Problem, Problems
 from mtjax.data.sources import Source, weighted_sources
 from mtjax.errors import InputError
 from mtjax.io.hashing import digest
 from mtjax.registry import Registry
 
+ASKED = "turns"  # How `asked` reads a problem: selected data of an earlier reading are made again.
 KEY = 0  # The key of selections in training data: the same for every seed, so that runs share the tokenised data.
+
+
+def asked(problem: Problem) -> str:
+    """What a problem asks, as text: its question, the turns of a conversation before its last answer, or its own text.
+
+    >>> asked(Problem("p", "", right=("a plain text",)))
+    'a plain text'
+    """
+    turns = problem.messages[:-1] if problem.messages and problem.messages[-1].role == "assistant" else problem.messages
+    return context_text(problem.question, turns) or "\n".join(problem.right)
 
 
 class Selected(NamedTuple):
@@ -29,7 +41,7 @@ class Selection:
 
     def fingerprint(self) -> str:
         """A digest (hex) of all that the result depends on, apart from the problems and the key."""
-        return digest(type(self).__name__, self)
+        return digest(type(self).__name__, self, ASKED)
 
     def keep(self, items: list[Problem], problems: Sequence[Problem], why: str) -> Selected:
         """The result that keeps `items` of `problems`, with a note that says why others are dropped, if any are."""

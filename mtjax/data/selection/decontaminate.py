@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 from mtjax.data.problem import Problem
-from mtjax.data.selection.base import SELECTIONS, Selected, Selection
+from mtjax.data.selection.base import ASKED, SELECTIONS, Selected, Selection, asked
 from mtjax.data.selection.deduplicate import normalized
 from mtjax.data.sources import AnySource
 from mtjax.errors import InputError
@@ -27,7 +27,8 @@ def ngrams(text: str, words: int) -> Iterator[tuple[str, ...]]:
 class Decontaminate(Selection):
     """Drop problems whose question shares an n-gram of words with a question of another source.
 
-    A question with fewer words than an n-gram must be equal to the other one.
+    A question with fewer words than an n-gram must be equal to the other one. Of a conversation all turns before the
+    last answer count, and of a record without a question its text.
 
     Source: Brown et al., "Language Models are Few-Shot Learners", 2020 (arXiv 2005.14165), appendix C (13-grams).
     """
@@ -40,9 +41,9 @@ class Decontaminate(Selection):
             raise InputError(f"words={self.words}: expected at least 1")
 
     def __call__(self, problems: Sequence[Problem], key: int) -> Selected:
-        seen = {gram for other in self.against.problems().items for gram in ngrams(other.question, self.words)}
-        kept = [problem for problem in problems if seen.isdisjoint(ngrams(problem.question, self.words))]
+        seen = {gram for other in self.against.problems().items for gram in ngrams(asked(other), self.words)}
+        kept = [problem for problem in problems if seen.isdisjoint(ngrams(asked(problem), self.words))]
         return self.keep(kept, problems, f"{self.words}-gram overlap")
 
     def fingerprint(self) -> str:
-        return digest(type(self).__name__, self.words, self.against.fingerprint())
+        return digest(type(self).__name__, self.words, self.against.fingerprint(), ASKED)

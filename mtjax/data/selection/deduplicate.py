@@ -5,7 +5,8 @@ import re
 from collections.abc import Sequence
 
 from mtjax.data.problem import Problem
-from mtjax.data.selection.base import SELECTIONS, Selected, Selection
+from mtjax.data.selection.base import SELECTIONS, Selected, Selection, asked
+from mtjax.io.hashing import digest
 
 
 def normalized(text: str) -> str:
@@ -22,10 +23,14 @@ def normalized(text: str) -> str:
 @SELECTIONS.register("deduplicate")
 @dataclasses.dataclass(frozen=True)
 class Deduplicate(Selection):
-    """Keep the first problem of each question; case, punctuation and white space do not count."""
+    """Keep the first problem of each question; case, punctuation and white space do not count.
+
+    Of a conversation all turns before the last answer count, and of a record without a question its text.
+    """
 
     def __call__(self, problems: Sequence[Problem], key: int) -> Selected:
         first: dict[str, Problem] = {}
         for problem in problems:
-            first.setdefault(normalized(problem.question) or problem.question, problem)
+            text = asked(problem)
+            first.setdefault(digest(normalized(text) or text), problem)
         return self.keep(list(first.values()), problems, "same question")

@@ -43,7 +43,9 @@ def pairs_of(mistakes: Iterable[Mistake], whole: bool = False) -> list[Problem]:
     for mistake in mistakes:
         if pair := pair_of(mistake, whole):
             key, source = (mistake.problem_id, mistake.question), mistake.generator or "mistakes"
-            problem = problems.get(key) or Problem(*key, mistake.answer, source=source)
+            first = next((one.content for one in mistake.messages if one.role == "user"), mistake.question)
+            talk: dict[str, Any] = {"messages": mistake.messages, "tools": mistake.tools}
+            problem = problems.get(key) or Problem(key[0], first, mistake.answer, source=source, **talk)
             if not (whole and pair in problem.pairs):  # the step and the solution of one mistake
                 problems[key] = dataclasses.replace(problem, pairs=(*problem.pairs, pair))
     return list(problems.values())
