@@ -23,7 +23,7 @@ def commands() -> dict[str, str]:
         tree = ast.parse(file.read_text(encoding="utf-8"))
         if any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body):
             first = (ast.get_docstring(tree) or "").partition("\n\n")[0]
-            found[file.stem] = re.split(r"\.\s|: `|\.$", " ".join(first.split()))[0]
+            found[file.stem] = re.split(r"\.\s|: `|\.$", " ".join(first.split()))[0].replace("`", "")
     return found
 
 
