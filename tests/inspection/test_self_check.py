@@ -267,7 +267,7 @@ def test_how_far_apart_policy_and_reference_may_be(gap, precise, fine):
     scores = BatchScores(policy, reference, {"own": Mean(np.float32(1), np.float32(1))}, {})
     passes = lambda scores: score_checks.check_reference(scores, parts, ReferenceConfig(), precise)
     passes(scores) if fine else refused(lambda: passes(scores), "should agree")
-    # One target that is far off shows in the largest difference, and hardly in the mean; other tokens are not looked at.
+    # One target that is far off shows in the largest difference, and hardly in the mean; others are not looked at.
     target = parts[0].of(np.arange(np.prod(shape)).reshape(shape))[parts[0].targets][0]
     reference = np.full(shape, -1.0, np.float32)
     reference[0, 3] += 0.1  # a token of the prompt
