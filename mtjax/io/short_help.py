@@ -47,8 +47,8 @@ def short_help(settings: Any, prog: str, chosen: Mapping[str, str] | None = None
     for title, rows in (("arguments", arguments), ("settings", alone)):
         lines += ["", f"{title}:", *(_row(left, _sentence(said), width) for left, said in rows)] if rows else []
     lines += groups
-    last = f"{HELP_ALL} explains every setting; a repeated setting counts as last given. {QUIET} shows no progress, "
-    last += f"{VERBOSE} the texts that a model reads."
+    last = f"{HELP_ALL} explains every setting; a repeated setting counts as last given. {QUIET} shows no progress,"
+    last += f"\n{VERBOSE} the texts that a model reads."
     return "\n".join([*lines, "", last])
 
 

@@ -94,6 +94,13 @@ def _right_choice(part: str, value: str, known: Sequence[str]) -> str:
     return suggest("" if value.lower() in NOT_OFFERED else value, known)
 
 
+def _alike(part: str, names: Sequence[str]) -> str | None:
+    """The nearest name, if its last word is like that of `part` too: all settings of one group begin alike."""
+    found = nearest(part, names, 0.7)
+    last = found and nearest(part.rpartition(".")[2], [found.rpartition(".")[2]], 0.7)
+    return found if last else None
+
+
 def _unknown_setting(word: str, near: str, choices: Sequence[str], names: dict[str, Any]) -> str:
     """The answer to a word with dashes that tyro does not know; `near` is its own suggestion."""
     name, _, value = word.partition("=")
@@ -117,10 +124,10 @@ def _unknown_setting(word: str, near: str, choices: Sequence[str], names: dict[s
         return _group(part, value, names)
     if ours := our_setting(name, listed):
         return f"unknown setting {name}; here it is {ours}"
-    if near:
-        names_alone = re.match(r"--[\w.]+(, --[\w.]+)*", near)  # what follows is the help text
-        return f"unknown setting {name}. Perhaps you meant: {names_alone[0] if names_alone else near}"
+    offered = re.match(r"--[\w.]+(, --[\w.]+)*", near)  # what follows is the help text
+    if offered and _alike(part, re.findall(r"--([\w.]+)", offered[0])):
+        return f"unknown setting {name}. Perhaps you meant: {offered[0]}"
     settings = [other for other, value in names.items() if value is not Part]
     last_words = {other.rpartition(".")[2]: other for other in sorted(settings, reverse=True)}
-    like = nearest(part, settings, 0.7) or last_words.get(nearest(part.rpartition(".")[2], last_words, 0.8) or "")
+    like = _alike(part, settings) or last_words.get(nearest(part.rpartition(".")[2], last_words, 0.8) or "")
     return f"unknown setting {name}; {f'did you mean --{like}?' if like else '--help lists all'}"
