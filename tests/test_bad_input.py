@@ -63,7 +63,7 @@ OVERRIDES = {
     "a stray word": (["sdfg"], "'sdfg' is not a setting"),
     "a word for a switch": (["--data.pack=maybe"], "--data.pack=maybe: a switch takes True or False"),
     "misspelt objective": (["objective:nlll"], "did you mean 'nll'"),
-    "unknown objective": (["objective:ppo"], "known: asft, bco, cpo, dco"),
+    "unknown objective": (["objective:ppo"], "known: aldr, alphamath, aot, asft"),
     "a word for a number": (["--optim.learning_rate=fast"], "'fast' is not a number; it is 0.005 without"),
     "a fraction for a count": (["--steps=1.5"], "'1.5' is not a whole number; it is 60 without"),
     "no whole number and not None": (["--optim.schedule_steps=never"], "'never' is not {None}|INT"),
@@ -118,8 +118,14 @@ TYPES = {
     ),
     "settings as a dict": ("config = replace(tiny, optim={'b1': 0.5})", "optim={'b1': 0.5}: expected OptimConfig(...)"),
     "other settings": ("config = replace(tiny, mesh=tiny.optim)", "expected MeshSpec(...)"),
-    "objective by name": ("config = replace(tiny, objective='nll')", "objective='nll': expected Asft(...) or Bco(...)"),
-    "objective not made": ("config = replace(tiny, objective=type(tiny.objective))", "expected Asft(...) or Bco(...)"),
+    "objective by name": (
+        "config = replace(tiny, objective='nll')",
+        "objective='nll': expected Aldr(...) or AlphaMath(...)",
+    ),
+    "objective not made": (
+        "config = replace(tiny, objective=type(tiny.objective))",
+        "expected Aldr(...) or AlphaMath(...)",
+    ),
     "misspelt split": (
         "config = replace(tiny, data=replace(tiny.data, source=replace(tiny.data.source, split='trian')))",
         "data.source.split='trian': expected one of 'all', 'train', 'validation', 'test'; did you mean 'train'?",

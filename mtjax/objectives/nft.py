@@ -29,7 +29,7 @@ def nft_loss(logratio: ArrayLike, rate: ArrayLike, right: ArrayLike, *, omega: s
 
     omega is `1 - r` (fails), `sqrt((1 - r) / r)` (odds) or 1 (one).
 
-    >>> [round(float(nft_loss(x, 0.25, 0, omega="fails")), 6) for x in (-0.6931472, 0.0)]
+    >>> [0.0 + round(float(nft_loss(x, 0.25, 0, omega="fails")), 6) for x in (-0.6931472, 0.0)]
     [-0.115613, 0.0]
     """
     logratio = jnp.minimum(wide(logratio), LARGEST)

@@ -130,7 +130,7 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
     log = MetricsLog(Tracked(folder, settings.flatten(config), first), list(dict.fromkeys(trackers)))
     logged = read_log(folder) if hosts.index() == 0 else []
     alarms, rate_at = Alarms(logged), learning_rate_at(config.optim, config.steps)
-    tokens = _tokens_before(places[0], first, logged)
+    about["tokens"] = _tokens_before(places[0], first, logged)
     flops, gathers = StepFlops(), bool(config.regularizers) or needs_pass(config.objective)
     flops.add(model.config, state.params, 3 + gathers, frozen=model.held(state.params))
     if reference.shape is not None:
@@ -163,7 +163,8 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
                 + (f"keeps the checkpoint of step {saved[-1]}" if saved else "has no checkpoint yet")
                 + ": lower optim.learning_rate, or look at these examples"
             )
-        values = stepping.present(values)
+        about["tokens"] += values.pop("tokens")
+        values = stepping.present(values) | {"data/tokens": about["tokens"]}
         wall = shown.update(number, values.get("loss"), work)
         is_measured = any(name.startswith(MEASURED) for name in values)
         if number % config.log_every == 0 or number == config.steps or is_measured:
@@ -191,9 +192,7 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
                 if held_out and (due or number == config.steps):
                     values |= measured_by(held_out, model, state)
                 work = flops.work(np.asarray(batch.segments), config.batch_size)._replace(waited=waited)
-                tokens += work.tokens
-                about["tokens"] = tokens
-                values = values | {"learning_rate": rate_at(number), "data/tokens": tokens}
+                values = values | {"learning_rate": rate_at(number)}
                 waiting = (number, values, batch.extras["segment_id"], work)
                 if so_far.see(number, values):
                     settle()

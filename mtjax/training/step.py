@@ -92,9 +92,9 @@ def make_step_program(
 
     Returns:
         a jitted function of state (`changing`), batch, key, reference parameters and frozen parameters; metrics hold
-        `loss`, `grad_norm` and `grad_norm_l1` (before clipping), `empty`, `target_tokens`, and the objective's means
-        divided, all float32 scalars. A metric of which the batch has nothing (a count of 0) is NaN; see `present`. The
-        reference is made of its own parameters and of the frozen ones.
+        `loss`, `grad_norm` and `grad_norm_l1` (before clipping), `empty`, `target_tokens`, `tokens` and the objective's
+        means divided, all float32 scalars. A metric of which the batch has nothing (a count of 0) is NaN; see
+        `present`. The reference is made of its own parameters and of the frozen ones.
     """
     gather: Any = getattr(objective, "statistics", None)
     pool: Any = getattr(objective, "pool", None)
@@ -194,7 +194,11 @@ def make_step_program(
         compared = compared if refresh is None else refresh.after(state.step + 1, compared, params)
         new = TrainState(state.step + 1, params, opt_state, compared, renewed(state.memory, metrics))
         log = {name: mean.or_nan for name, mean in metrics.items() if isinstance(mean, Mean)}
-        log |= {"loss": loss.value, "target_tokens": loss.count}
+        log |= {
+            "loss": loss.value,
+            "target_tokens": loss.count,
+            "tokens": jnp.sum(batch.segments > 0, dtype=jnp.float32),
+        }
         if workers:
             log |= of_workers.metrics(opt_state)
             gradient = of_workers.gradient(opt_state)  # that of the batch is on no worker

@@ -11,7 +11,9 @@ def _one_device():
         yield
 
 
-@pytest.fixture(autouse=True)
-def _wide_pictures_alone(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def _wide_pictures_alone():
     """Narrow ones are tested with the plots; here they would double the time that pictures take."""
-    monkeypatch.setattr("mtjax.reporting.plots.WIDTHS", (9.0,))
+    with pytest.MonkeyPatch.context() as patched:  # a module's shared experiments are drawn so as well
+        patched.setattr("mtjax.reporting.plots.WIDTHS", (9.0,))
+        yield

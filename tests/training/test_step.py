@@ -165,7 +165,7 @@ def test_an_empty_batch_changes_nothing_and_says_so():
     assert metrics["empty"] == 1
     assert metrics["loss"] == 0
     assert np.isnan(metrics["entropy"])  # not 0, which would say that the model was certain
-    assert present(metrics).keys() == {"empty", "grad_norm", "grad_norm_l1", "target_tokens"}
+    assert present(metrics).keys() == {"empty", "grad_norm", "grad_norm_l1", "target_tokens", "tokens"}
 
 
 # Those that read rows of logits or hidden states in a way of their own, besides one of each shape.
