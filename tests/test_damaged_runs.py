@@ -176,6 +176,8 @@ def test_the_same_run_or_one_line(name, trained, run, capsys):
         assert {str(file): file.read_bytes() for file in (run / "run").rglob("*") if file.is_file()} == before
 
 
+# Where one array cannot be read, Orbax drops the coroutines of the others, which raise when they are collected.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("place", [step / 17 for step in range(17)])
 def test_a_bit_of_a_checkpoint_never_passes(place, trained, run):
     """The numbers that are read are those that were saved, or the checkpoint is refused."""

@@ -134,7 +134,7 @@ def test_end_to_end_on_a_folder(folder, tmp_path, capsys):
         (["smolm2"], "did you mean 'smollm2'"),
         (["http://localhost:8000/v1"], "evaluate needs a model, not a server"),
         (["FOLDER"], "give a config file, or data.source:KIND"),
-        (["FOLDER", "data.source:arithmetic"], "a choice is missing: expected one of data.task:chat"),
+        (["FOLDER", "data.source:arithmetic"], "a choice is missing: expected one of data.task:"),
         (["FOLDER", *PROBLEMS, "--smaples=3"], "Perhaps you meant: --samples"),
         (["FOLDER", *PROBLEMS, "--samples=2", "--k", "1", "4"], "k=4: expected 1 to samples=2"),
         (["FOLDER", *PROBLEMS, "--limit=0"], "limit=0"),
