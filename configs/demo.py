@@ -3,7 +3,7 @@
 Command:  make demo
           After the set-up this is the same as python -m mtjax.recipe configs/demo.py
 Machine:  2 CPU cores, about 4 minutes after set-up. Nothing is downloaded.
-Expect:   a start model that is right about half of the time; its own mistakes, mined and verified; and a table of pass@1,
+Expect:   a start model right about half of the time; its own mistakes, mined and verified; and a table of pass@1,
           pass@8 and maj@8 with intervals over three seeds. Runs, mined solutions and the report are in runs/demo.
           A killed run resumes; delete the folder to start again.
 
