@@ -7,7 +7,7 @@
 FROM python:3.11-slim
 ARG EXTRA=cuda12
 WORKDIR /mtjax
-COPY pyproject.toml setup.py README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE ./
 COPY mtjax mtjax
 COPY configs configs
 COPY launch launch

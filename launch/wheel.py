@@ -1,0 +1,53 @@
+"""What pyproject.toml cannot say of a wheel: the configs in it, and project URLs from the one variable that a fork sets.
+
+Setuptools runs these commands (`tool.setuptools.cmdclass`) when mtjax is installed or built.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+
+from setuptools.command.build_py import build_py
+from setuptools.command.egg_info import egg_info
+from setuptools.command.sdist import sdist
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+def project_urls() -> dict[str, str]:
+    """URLs of the project: of `MTJAX_REPOSITORY`, else of `REPOSITORY` in mtjax/__init__.py; none if that is empty."""
+    own = re.search(r'^REPOSITORY = "(.*)"', (ROOT / "mtjax" / "__init__.py").read_text(), re.MULTILINE)
+    repository = os.environ.get("MTJAX_REPOSITORY") or (own[1] if own else "")
+    pages = {"Repository": "", "Documentation": "/blob/main/docs/index.md", "Issues": "/issues"}
+    return {name: repository + page for name, page in pages.items()} if repository else {}
+
+
+class WithUrls(egg_info):
+    """Puts the project's URLs into the metadata."""
+
+    def run(self) -> None:
+        self.distribution.metadata.project_urls = project_urls()
+        super().run()
+
+
+class WithConfigs(build_py):
+    """Adds configs/ as mtjax/configs/, where `mtjax.io.config_file.shipped` finds them outside of a checkout."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            target = pathlib.Path(self.build_lib) / "mtjax" / "configs"
+            shutil.copytree(
+                ROOT / "configs", target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
+            )
+
+
+class WithSources(sdist):
+    """Adds to a source archive what a wheel is made from."""
+
+    def add_defaults(self) -> None:
+        super().add_defaults()
+        self.filelist.graft("configs")
+        self.filelist.append("launch/wheel.py")
+        self.filelist.global_exclude("*.pyc")
