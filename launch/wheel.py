@@ -10,7 +10,6 @@ import shutil
 
 from setuptools.command.build_py import build_py
 from setuptools.command.egg_info import egg_info
-from setuptools.command.sdist import sdist
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -24,11 +23,17 @@ def project_urls() -> dict[str, str]:
 
 
 class WithUrls(egg_info):
-    """Puts the project's URLs into the metadata."""
+    """Puts the project's URLs into the metadata, and what a wheel is made from into a source archive."""
 
     def run(self) -> None:
         self.distribution.metadata.project_urls = project_urls()
         super().run()
+
+    def find_sources(self) -> None:
+        super().find_sources()
+        self.filelist.graft("configs")
+        self.filelist.append("launch/wheel.py")
+        self.filelist.global_exclude("*.pyc")
 
 
 class WithConfigs(build_py):
@@ -38,16 +43,4 @@ class WithConfigs(build_py):
         super().run()
         if not self.editable_mode:
             target = pathlib.Path(self.build_lib) / "mtjax" / "configs"
-            shutil.copytree(
-                ROOT / "configs", target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
-            )
-
-
-class WithSources(sdist):
-    """Adds to a source archive what a wheel is made from."""
-
-    def add_defaults(self) -> None:
-        super().add_defaults()
-        self.filelist.graft("configs")
-        self.filelist.append("launch/wheel.py")
-        self.filelist.global_exclude("*.pyc")
+            shutil.copytree(ROOT / "configs", target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
