@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say of a wheel: the configs in it, and project URLs from the one variable that a fork sets.
+"""What pyproject.toml cannot say of a wheel: its configs, and project URLs from the one variable that a fork sets.
 
 Setuptools runs these commands (`tool.setuptools.cmdclass`) when mtjax is installed or built.
 """
