@@ -15,6 +15,7 @@ from mtjax.errors import InputError, note
 from mtjax.model import huggingface
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.families import FAMILIES, config_from_json, config_to_json, family_of
+from mtjax.model.families.base import Family
 from mtjax.model.language_model import make_language_model
 from mtjax.model.mixture import Mixture
 from mtjax.model.rope import RopeScaling
@@ -283,3 +284,19 @@ def test_qwen3_equals_numpy_with_and_without_a_cache(tied, tmp_path):
         hidden, cache = decode(params, cache, tokens[:, t : t + 1], jnp.array([[t]]))
         parts.append(hidden)
     np.testing.assert_allclose(model.logits(params, jnp.concatenate(parts, 1))[0], expected, atol=2e-5)
+
+
+def test_a_constant_of_a_family_may_stand_in_the_file_with_its_value():
+    class Constant(Family):
+        architecture, max_length, constants = "ConstantForCausalLM", 64, {"branch_norm_eps": 1e-5}
+
+    given = {
+        "hidden_size": 8,
+        "num_attention_heads": 2,
+        "num_hidden_layers": 1,
+        "vocab_size": 16,
+        "intermediate_size": 8,
+    }
+    assert Constant.from_json("constant", given | {"branch_norm_eps": 1e-5}).width == 8
+    with pytest.raises(InputError, match="branch_norm_eps is 0.001"):
+        Constant.from_json("constant", given | {"branch_norm_eps": 1e-3})

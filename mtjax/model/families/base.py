@@ -69,7 +69,7 @@ class Family:
     settings: ClassVar[Mapping[str, Key]] = {}  # further settings of the decoder and their keys
     mixture: ClassVar[Mapping[str, Key]] = {}  # the settings of its experts (`Mixture`) and their keys; {}: no experts
     reads: ClassVar[tuple[str, ...]] = ()  # further keys of `config.json` that it reads or that change nothing
-    constants: ClassVar[Mapping[str, Any]] = {}  # keys of `config.json` that always have the same value
+    constants: ClassVar[Mapping[str, Any]] = {}  # keys of `config.json` that always have this value; others are refused
     tensors: ClassVar[tuple[Entry, ...]] = LLAMA_TENSORS  # parameters and their names on the hub
     sizes: ClassVar[Mapping[str, DecoderConfig]] = {}  # published models by name
     embedding: ClassVar[str] = EMBEDDING  # name of the embedding on the hub
@@ -107,7 +107,8 @@ class Family:
             )
         check_architecture(config, cls.architecture)
         keys = [each.name for each in (*cls.settings.values(), *cls.mixture.values())]
-        own = (key, cls.rotary.local_key, *cls.reads, *keys)
+        same = [each for each, value in cls.constants.items() if config.get(each) == value]
+        own = (key, cls.rotary.local_key, *cls.reads, *keys, *same)
         check_keys(config, name, READ | {each for each in own if each})
         width, heads = number(config, "hidden_size"), number(config, "num_attention_heads")
         if not (config.get("head_dim") or cls.head_dim) and width % heads:
