@@ -39,6 +39,21 @@ class Sink(Protocol):
         ...
 
 
+class OfRun:
+    """The sink of packages whose run has `log(values, step)` and `finish()`."""
+
+    def __init__(self, run: Any):
+        self.run = run
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Log one line."""
+        self.run.log(dict(values), step=step)
+
+    def close(self) -> None:
+        """Send what is left, and end."""
+        self.run.finish()
+
+
 @runtime_checkable
 class Tracker(Protocol):
     """A frozen dataclass; its fields are its settings. The run goes on, with a note, where a tracker fails."""

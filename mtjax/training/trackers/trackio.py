@@ -2,10 +2,9 @@
 
 import dataclasses
 import uuid
-from collections.abc import Mapping
 from typing import Any
 
-from mtjax.training.trackers.base import TRACKERS, Tracked, kept_id, needs
+from mtjax.training.trackers.base import TRACKERS, OfRun, Tracked, kept_id, needs
 
 
 @TRACKERS.register("trackio")
@@ -26,15 +25,4 @@ class Trackio:
         own = trackio.init(
             project=self.project, name=name, space_id=self.space_id, config=dict(run.settings), resume="allow"
         )
-        return _Writer(own)
-
-
-class _Writer:
-    def __init__(self, run: Any):
-        self.run = run
-
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        self.run.log(dict(values), step=step)
-
-    def close(self) -> None:
-        self.run.finish()
+        return OfRun(own)

@@ -2,10 +2,9 @@
 
 import dataclasses
 import uuid
-from collections.abc import Mapping
 from typing import Any, Literal
 
-from mtjax.training.trackers.base import TRACKERS, Tracked, kept_id, needs
+from mtjax.training.trackers.base import TRACKERS, OfRun, Tracked, kept_id, needs
 
 
 @TRACKERS.register("wandb")
@@ -28,15 +27,4 @@ class Wandb:
             project=self.project, entity=self.entity, mode=self.mode, name=run.name, dir=str(run.folder),
             id=kept_id(run, "wandb", uuid.uuid4().hex[:12]), resume="allow", config=dict(run.settings),
         )  # fmt: skip
-        return _Writer(own)
-
-
-class _Writer:
-    def __init__(self, run: Any):
-        self.run = run
-
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        self.run.log(dict(values), step=step)
-
-    def close(self) -> None:
-        self.run.finish()
+        return OfRun(own)
