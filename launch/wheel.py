@@ -1,7 +1,12 @@
-"""What pyproject.toml cannot say of a wheel: its configs, and project URLs from the one variable that a fork sets.
+# What pyproject.toml cannot say of a wheel: its configs, and project URLs from the one variable that a fork sets.
+#
+# Needs:    setuptools 77 or newer, which pip installs for the build.
+# Command:  pip install .      or, for a wheel under dist/:  pip wheel --no-deps --wheel-dir dist .
+#           Setuptools finds the two classes by `tool.setuptools.cmdclass` in pyproject.toml; nobody runs this file.
+#           MTJAX_REPOSITORY=https://... puts the URLs of a fork into the metadata.
+# Expect:   Successfully installed mtjax-...; the wheel holds configs/ as mtjax/configs/.
 
-Setuptools runs these commands (`tool.setuptools.cmdclass`) when mtjax is installed or built.
-"""
+"""The build commands of the wheel: `project_urls`, `WithUrls`, `WithConfigs`."""
 
 import os
 import pathlib
