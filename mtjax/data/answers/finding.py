@@ -143,12 +143,8 @@ def _ending(text: str) -> Found | None:
         first = read(sentences[0])
         if first.values.keys() & {"truth", "word"}:
             return Found(sentences[0], first, True, " ".join(sentences[1:]), True)
-    if (
-        len(lines) == len(sentences) == 1
-        and re.match(r"(?:yes|no)\b", last, re.IGNORECASE)
-        and "truth" in (whole := read(last)).values
-    ):
-        return Found(last, whole, True, "", False)
+    if len(lines) == len(sentences) == 1 and re.match(r"(?:yes|no)\b", last, re.I) and "truth" in read(last).values:
+        return Found(last, read(last), True, "", False)
     last_sentence = last if len(sentences) < 2 else sentences[-1]
     if instead := INSTEAD.match(last_sentence):
         last_sentence = instead["answer"]
