@@ -20,7 +20,6 @@ import msgspec
 
 from mtjax.errors import InputError, suggest
 
-
 _MADE_BY = (
     ("data/gsm8k/", "`make example-data` makes it, in the folder of mtjax"),
     ("runs/", "the head of a config names the commands that make what it reads"),
