@@ -48,7 +48,7 @@ def test_a_file_by_hand(tmp_path, capsys):
 
 
 def test_examples_are_shown_as_they_are_trained(tmp_path, capsys):
-    """A prompt of 22 bytes with begin token and line break, the answer and the end token: 26, cut by 10 at the front."""
+    """A prompt of 22 bytes with begin token and line break, the answer and the end token: 26, of which 10 are cut."""
     path = written(tmp_path, {"prompt": "abcdefghijklmnopqrstuv", "completion": "x"})
     assert main([path, "--model=bytes", "--sequence_length=16", "--truncation=left"]) == 0
     assert (
