@@ -19,7 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceShardin
 
 from mtjax.distributed.sharding import shardings
 from mtjax.errors import InputError
-from mtjax.model.families.tables import HEAD, Entry
+from mtjax.model.families.tables import HEAD, Entry, check_table
 from mtjax.types import LanguageModel, Params
 
 FLOATS = ("F64", "F32", "F16", "BF16")
@@ -102,20 +102,6 @@ def equal_tensors(one: Any, other: Any) -> bool:
     cuts = [slice(start, min(start + ROWS, rows)) for start in range(0, rows, ROWS)]
     pairs = ((one[cut], other[cut]) for cut in cuts)
     return all(np.array_equal(np.asarray(a, np.float32), np.asarray(b, np.float32)) for a, b in pairs)
-
-
-def check_table(params: Params, table: Sequence[Entry], beside: Sequence[str] = ()) -> None:
-    """Raise InputError unless a family's table has exactly the parameters of a model, `beside` left out."""
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    own = {tuple(part.key for part in path) for path, _ in leaves if path[0].key not in beside}
-    named = {entry.path for entry in table}
-    for faults, what in ((own - named, "lacks the parameter"), (named - own, "has the unknown parameter")):
-        if faults:
-            path = min(".".join(path) for path in faults)
-            raise InputError(
-                f"the table of the model's family {what} '{path}' ({len(faults)} in all): mend `tensors` in the "
-                "family's file (docs/models.md, 'Add a family')"
-            )
 
 
 def check_tensors(
