@@ -242,7 +242,8 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
 
 def measured_by(monitor: HeldOutLoss | HeldOutCoverage, model: LanguageModel, state: TrainState) -> dict[str, float]:
     """What a monitor measures on the parameters and, as `average/NAME`, on the average that the optimizer keeps."""
-    compared = () if isinstance(monitor, HeldOutCoverage) else (reference_params(model, state, None),)
+    own = (reference_params(model, state, None), state.memory)
+    compared = () if isinstance(monitor, HeldOutCoverage) else own
     values, average = monitor.measure(state.params, *compared), averaged_params(model, state)
     if average is not None:
         values |= {f"average/{name}": value for name, value in monitor.measure(average, *compared).items()}
