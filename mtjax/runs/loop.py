@@ -32,7 +32,7 @@ from mtjax.runs.assembly import Run, assemble
 from mtjax.runs.export import card_of, export_model
 from mtjax.runs.folder import begin, check_shared, locked_run, snapshot_elsewhere
 from mtjax.runs.loading import decoding_of
-from mtjax.runs.same_run import resumed, snapshot_of, started
+from mtjax.runs.same_run import check_memory, resumed, snapshot_of, started
 from mtjax.training import step as stepping
 from mtjax.training.alarms import Alarms, read_log
 from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of, read_about, saved_steps
@@ -110,6 +110,8 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
     checkpoints = Checkpoints(places[0], config.checkpoint.keep, made_by)
     best = Checkpoints(places[1], 1, made_by)
     kept = lambda state: changing(model, state)  # without the base of an adapter
+    if not anew:
+        hosts.on_first(lambda: check_memory(config, places[0], run.made_of))
     found = None if anew else checkpoints.restore_latest(abstract_state(kept(state)))
     first, state = (found[0], completed(model, found[1], state.params)) if found else (0, state)
     changes = []
