@@ -28,7 +28,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are made, and the pictures of notebooks."""
     files.remove(files.get_file_from_path("index.md"))  # the list of pages; README.md is the home page
-    made: dict[str, str | bytes] = {**links.project_pages(), **links.folder_pages(), **reference.pages()}
+    made: dict[str, str | bytes] = {**links.project_pages(), **links.folder_pages(), **links.example_pages()}
+    made |= reference.pages()
     for notebook in sorted((links.DOCS / "notebooks").glob("*.ipynb")):
         made |= notebooks.page(notebook)
     for path, content in made.items():

@@ -42,7 +42,8 @@ def sections() -> list[dict]:
             if address.endswith("/"):
                 entries.append({title: [f"{address}index.md", *in_folder(address)]})
             else:
-                entries.append({title[0].upper() + title[1:]: address.replace(".ipynb", ".md")})
+                title = title_of(DOCS / address) if title[0].islower() else title
+                entries.append({title: address.replace(".ipynb", ".md")})
         made.append({name: entries})
     return made
 
@@ -82,6 +83,12 @@ def folder_pages() -> dict[str, str]:
     return made
 
 
+def example_pages() -> dict[str, str]:
+    """A page for each program in docs/examples."""
+    files = sorted((DOCS / "examples").glob("*.py"))
+    return {f"examples/{file.stem}.md": f"# {file.name}\n\n```python\n{file.read_text()}```\n" for file in files}
+
+
 def title_of(page: pathlib.Path) -> str:
     """The first heading of a page."""
     found = re.search(r"^# (.*)$", page.read_text(), re.MULTILINE)
@@ -110,7 +117,7 @@ def _address(file: str, page: str) -> str:
     if file in top:
         there = top[file]
     elif file.startswith("docs/"):
-        there = file.removeprefix("docs/").replace(".ipynb", ".md")
+        there = re.sub(r"\.(ipynb|py)$", ".md", file.removeprefix("docs/"))
         there += "/index.md" if (ROOT / file).is_dir() else ""
     elif module in reference.public_names():
         there = reference.page_of(module)

@@ -9,24 +9,14 @@ ROOT = pathlib.Path(__file__).parent.parent.parent
 LARGE = 100
 """A package with more public names has a page for each of its modules."""
 
-ROOMS = {
-    "mtjax": "Commands and what every room uses: types, errors, registries, settings.",
-    "mtjax.data": "Records, tasks, tokens, packing, batches.",
-    "mtjax.distributed": "Meshes, placement of arrays, hosts.",
-    "mtjax.evaluation": "Grading, pass@k and other metrics.",
-    "mtjax.experiments": "Comparisons, sweeps and their reports.",
-    "mtjax.inspection": "Checks before the first step, and what `explain` shows.",
-    "mtjax.io": "Files, the command line, progress.",
-    "mtjax.mistakes": "Mining, injection, rethinking.",
-    "mtjax.model": "Decoders, encoders, adapters, policies, checkpoints of other libraries.",
-    "mtjax.objectives": "Losses and their arithmetic.",
-    "mtjax.optim": "Optimizers, schedules, averages.",
-    "mtjax.planning": "Memory and speed of runs on hardware that is not here.",
-    "mtjax.reporting": "Tables, plots, pages.",
-    "mtjax.runs": "Run folders, and training from start to end.",
-    "mtjax.sampling": "Decoding and searches.",
-    "mtjax.training": "The training step and what is around it.",
-}
+ABOUT = """# API reference
+
+Every public name of mtjax, from its docstring: what it is, its formula, shapes, ranges, errors and source. A name of a
+module without a leading underscore is public. Names that users import are listed in `tests/test_public_names.py`, and
+stay where they are or move with a note in the changelog. `python -m mtjax.list` prints the methods that a config
+chooses by name.
+
+"""
 
 
 class Module(NamedTuple):
@@ -101,16 +91,10 @@ def _entry(module: Module, level: int = 2) -> str:
 
 def _index(packages: dict[str, list[Module]]) -> str:
     rows = []
-    for package in sorted(packages):
-        room = ".".join(package.split(".")[:2])
-        text = ROOMS[room] if package == room else packages[package][0].summary
-        rows.append(f"| [`{package}`][{package}] | {text} | {sum(len(module.names) for module in packages[package])} |")
-    return (
-        "# API reference\n\nEvery public name of mtjax, from its docstring: what it is, its formula, shapes, ranges, errors "
-        "and source. A name of a module without a leading underscore is public; names that stay where they are between "
-        "versions are listed in `tests/test_public_names.py`. Methods that a config chooses by name are also printed by "
-        "`python -m mtjax.list`.\n\n| package | what it holds | public names |\n| --- | --- | --- |\n" + "\n".join(rows)
-    )
+    for package, inside in sorted(packages.items()):
+        count = sum(len(module.names) for module in inside)
+        rows.append(f"| [`{package}`][{package}] | {inside[0].summary} | {count} |")
+    return f"{ABOUT}| package | what it holds | public names |\n| --- | --- | --- |\n" + "\n".join(rows)
 
 
 def page_of(name: str) -> str:
