@@ -20,6 +20,9 @@ from mtjax.training.checkpoint import folders_of
 LINES = "rounds.jsonl"
 """One line for each round, the start being round 0; equal, byte by byte, in a run that was killed and resumed."""
 
+SUMMARY = "rounds.json"
+"""Why the run ended, and its last round; there once it has ended."""
+
 TIMES = "times.jsonl"
 """Seconds of each round by phase, as they were: of this machine, and not repeated by another run."""
 
@@ -31,7 +34,7 @@ MAY_CHANGE = (
 )
 """Settings that a resumed run may have otherwise; of sources the content is compared."""
 
-WRITTEN = (LINES, TIMES, "metrics.jsonl", MANIFEST, "config.py", "report.html", "report.md", "rounds.json")
+WRITTEN = (LINES, TIMES, "metrics.jsonl", MANIFEST, "config.py", "report.html", "report.md", SUMMARY)
 
 
 def depends_on(config: Rounds) -> dict[str, str]:

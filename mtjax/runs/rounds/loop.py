@@ -15,6 +15,7 @@ from mtjax import config as settings
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.distributed.signals import signals
 from mtjax.errors import ExitCode, InputError
+from mtjax.io.files import write_text
 from mtjax.io.lock import locked
 from mtjax.io.progress import progress, say
 from mtjax.mistakes.curation import Attempted, Curated, Helpers
@@ -31,7 +32,7 @@ from mtjax.runs.rounds.attempts import (
     seed_of,
 )
 from mtjax.runs.rounds.config import Rounds
-from mtjax.runs.rounds.folder import TIMES, open_folder, read_lines, with_schedule, write_lines, write_settings
+from mtjax.runs.rounds.folder import SUMMARY, TIMES, open_folder, read_lines, with_schedule, write_lines, write_settings
 from mtjax.runs.rounds.measuring import HeldOut
 from mtjax.runs.rounds.stopping import alarm, best_round, reason_to_stop
 from mtjax.runs.rounds.trainer import Halted, Trained, Trainer
@@ -124,6 +125,7 @@ class _Run:
                 trainer.restore(found[1], int(read_about(places[0], first)["updates"]))
                 self.restore_reference(first)
             write_settings(config)
+            (folder / SUMMARY).unlink(missing_ok=True)  # of a run with fewer rounds
             lines = read_lines(folder, first)
             if first and (not lines or lines[-1]["round"] != first):
                 raise InputError(f"{folder / 'rounds.jsonl'} lacks round {first}, which is saved; bring the file back")
@@ -142,6 +144,8 @@ class _Run:
                 self.say(f"stopped  after round {saved[-1] if saved else 0}; the same command goes on from there")
                 code = ExitCode.INTERRUPTED if stopped() == signal.SIGINT else ExitCode.STOPPED
                 return Outcome(lines, trainer.model, trainer.params, trainer.tokenizer, code)
+        summary = {"round": lines[-1]["round"], "why": why, "best": best_round(lines)}
+        write_text(folder / SUMMARY, json.dumps(summary) + "\n")
         return Outcome(lines, trainer.model, trainer.params, trainer.tokenizer, ExitCode.DONE, why)
 
     def rounds(

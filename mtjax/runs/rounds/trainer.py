@@ -42,10 +42,11 @@ class Trained(NamedTuple):
     tokens: float  # tokens of their batches, padding not counted
     examples: int  # examples that the round's problems gave
     epochs: float  # passes over them
+    left_out: int  # problems that cannot be tokenised, and examples that are too long
     means: dict[str, float]  # each metric, averaged over the updates that have it
 
 
-NONE = Trained(0, 0.0, 0, 0.0, {})
+NONE = Trained(0, 0.0, 0, 0.0, 0, {})
 
 
 class Halted(Exception):
@@ -134,9 +135,11 @@ class Trainer:
     def batches_of(self, problems: Sequence[Problem], number: int) -> Batches | None:
         """The training data of a round; None where the task finds nothing in them."""
         c = self.config.train
+        # What the policy wrote may hold text that the tokenizer cannot write again: it is left out and counted.
         data = dataclasses.replace(
-            c.data, source=InMemory(tuple(problems)), selections=(), cache_dir=None, max_repeats=1 << 30, workers=1
-        )
+            c.data, source=InMemory(tuple(problems)), selections=(), cache_dir=None, max_repeats=1 << 30, workers=1,
+            on_error="skip",
+        )  # fmt: skip
         rows = own_rows(self.mesh, c.batch_size)
         seed = (c.seed * 1_000_003 + number) % 2**31
         repeat = self.config.updates is not None
@@ -195,7 +198,9 @@ class Trainer:
         batches.close()
         tokens = sum(found.pop("tokens", []))
         means = {name: float(np.mean(values)) for name, values in found.items()}
-        return Trained(updates, tokens, len(batches.ids), updates / each, means)
+        counts = batches.report.counts
+        left_out = counts.skipped + counts.dropped
+        return Trained(updates, tokens, len(batches.ids), updates / each, left_out, means)
 
     def _check_on_policy(self, updates: int) -> None:
         objective: Any = self.config.train.objective
