@@ -116,14 +116,14 @@ def test_memory_of_a_device_is_a_share_of_the_host():
 
 
 def test_a_run_prints_keeps_and_goes_on_with_its_choice(tmp_path, monkeypatch, capsys):
-    overrides = [f"--run_dir={tmp_path / 'run'}", "--batch_size=32", "--model.layers=1", "--no-tensorboard"]
+    overrides = [f"--run_dir={tmp_path / 'run'}", "--batch_size=32", "--no-tensorboard"]
     of = lambda steps: load("configs/tiny.py", [*overrides, f"--steps={steps}", "held_out:none"])
     limit = step_settings.memory_limit
     monkeypatch.setattr(step_settings, "memory_limit", lambda memory, platform: 1)
     train(of(2))
     assert "whole blocks computed again (remat=full)" in capsys.readouterr().out
     kept = read_run(tmp_path / "run")
-    assert (kept.model.remat, kept.micro_batches, kept.chunk) == ("full", 4, 256)
+    assert (kept.model.remat, kept.micro_batches, kept.chunk) == ("full", 4, 512)
     monkeypatch.setattr(step_settings, "memory_limit", limit)  # another machine: the run stays what it was
     train(of(3))
     assert "4 micro-batches" in capsys.readouterr().out
