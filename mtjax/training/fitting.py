@@ -63,7 +63,7 @@ def _text(file: pathlib.Path) -> str:
         return ""
 
 
-def memory_limit(memory: float, platform: str) -> int:
+def memory_limit(memory: float | int, platform: str) -> int:
     """Bytes of a device that a step may take by the estimate."""
     return int(memory * SHARE.get(platform, 0.9))
 
