@@ -49,7 +49,7 @@ def test_eight_devices_draw_the_same_and_lose_the_same(tmp_path):
     with only_one_device():
         one = run(settings(tmp_path / "one"), say=lambda text: None)
     texts = lambda name: [
-        (tmp_path / name / "attempts" / f"{number:04}.jsonl").read_text().count(f'"text"') for number in range(1, 6)
+        (tmp_path / name / "attempts" / f"{number:04}.jsonl").read_text().count('"text"') for number in range(1, 6)
     ]
     assert texts("one") == texts("eight")
     for a, b in zip(one.lines[1:], eight.lines[1:], strict=True):

@@ -113,7 +113,9 @@ class Rounds:
                 "an objective without a memory"
             )
         if train.reference.kind == "cached":
-            raise InputError("train.reference.kind='cached': each round has other texts; set --train.reference.kind=frozen")
+            raise InputError(
+                "train.reference.kind='cached': each round has other texts; set --train.reference.kind=frozen"
+            )
         if self.renew_reference and train.reference.refresh_every:
             raise InputError(
                 "renew_reference and train.reference.refresh_every both renew the reference, by rounds and by "

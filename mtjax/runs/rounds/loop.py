@@ -25,7 +25,6 @@ from mtjax.runs.rounds.attempts import (
     Drawn,
     asker_of,
     draw,
-
     problems_of,
     replayed,
     sampler_of,
@@ -184,9 +183,7 @@ class _Run:
                     return why
         return reason_to_stop(config, lines) if lines[-1]["round"] < config.rounds else ""
 
-    def round(
-        self, number: int, before: dict[str, Any], log: MetricsLog, stopped: Callable[[], Any]
-    ) -> dict[str, Any]:
+    def round(self, number: int, before: dict[str, Any], log: MetricsLog, stopped: Callable[[], Any]) -> dict[str, Any]:
         """One round; returns its line."""
         config, trainer = self.config, self.trainer
         drawn = self.attempts(number, stopped)
@@ -282,5 +279,3 @@ class _Run:
         self.say("  ".join(said))
         if "measured" in line and (warning := alarm(self.config, lines)):
             self.say(f"warning  {warning}")
-
-

@@ -122,7 +122,15 @@ def report_of(run: Run) -> Report:
             found = [mean_interval(run.passes(number, k)) for number in x]
             curve = Curve(x, [i.mean for i in found], [i.low for i in found], [i.high for i in found])
             panels[f"pass@{k}"] = {run.name: curve}
-        figures = (panels_plot("rounds", panels, x_label="round", y_label="share of problems", caption="Held-out pass@k, with 95 % intervals."),)
+        figures = (
+            panels_plot(
+                "rounds",
+                panels,
+                x_label="round",
+                y_label="share of problems",
+                caption="Held-out pass@k, with 95 % intervals.",
+            ),
+        )
     sections = [Section("Rounds", tables=(rounds_table(run),), figures=figures)]
     if len(run.measured) > 1:
         numbers = sorted(run.measured)
