@@ -293,6 +293,7 @@ def announce(run: Run, first: int) -> None:
         shared = overlap(select(config.data.source, config.data.selections), config.held_out.source)
         if shared.shared:
             say(f"note     {shared}; data.selections=(Decontaminate(...),) drops them")
+    say(f"step     logits of {config.chunk_size:,} positions at a time, {run.fit}")
     if note := getattr(config.objective, "note", ""):
         say(f"note     {note}")
     if first < config.steps:
