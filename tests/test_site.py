@@ -183,9 +183,11 @@ def test_names_in_code_spans_are_found_where_they_are_documented():
 
 
 def test_a_comment_behind_a_setting_documents_it(pages):
-    assert module("comments").comment_in("width: int = 64  # Width D; even.  # noqa: E501") == "Width D; even."
-    assert module("comments").comment_in('sign: str = "#"') == ""
-    assert module("comments").comment_in(")  # End of a call.") == "End of a call."
+    assert module("docstrings").comment_in("width: int = 64  # Width D; even.  # noqa: E501") == "Width D; even."
+    assert module("docstrings").comment_in('sign: str = "#"') == ""
+    assert module("docstrings").comment_in(")  # End of a call.") == "End of a call."
+    shown = module("docstrings").with_blocks("What.\n\n>>> f(1)\n2\n\nMore.")
+    assert shown == "What.\n\n```pycon\n>>> f(1)\n2\n```\n\nMore."
     assert "Width of the residual stream, D." in pages["api/mtjax.model.decoder.html"]
 
 
