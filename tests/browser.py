@@ -14,14 +14,16 @@ NEEDS_BROWSER = [
 ]
 
 LOOK = """<script>addEventListener("load", () => {
-  const parts = c => { const v = c.match(/[\\d.]+/g).map(Number); return [...v.slice(0, 3), v[3] ?? 1] };
+  const parts = c => { const v = c.match(/[\\d.]+/g).map(Number), full = c.startsWith("color(") ? 255 : 1;
+    return [...v.slice(0, 3).map(x => x * full), v[3] ?? 1] };
   const over = (a, b) => [0, 1, 2].map(n => a[n] * a[3] + b[n] * (1 - a[3]));  // one colour laid over another
   const light = v => { v = v.map(x => { x /= 255; return x <= .03928 ? x / 12.92 : ((x + .055) / 1.055) ** 2.4 });
     return .2126 * v[0] + .7152 * v[1] + .0722 * v[2] };
   const behind = e => e ? over(parts(getComputedStyle(e).backgroundColor), behind(e.parentElement)) : [255, 255, 255];
   const fade = e => e ? getComputedStyle(e).opacity * fade(e.parentElement) : 1;
+  const silent = "[aria-hidden=true], script, style, .text i";  // marks of white space in texts are faint on purpose
   const says = e => [...e.childNodes].some(n => n.nodeType == 3 && n.data.trim()) && e.getClientRects().length
-    && getComputedStyle(e).visibility == "visible" && fade(e) > 0 && !e.closest("[aria-hidden=true], script, style");
+    && getComputedStyle(e).visibility == "visible" && fade(e) > 0 && !e.closest(silent);
   const contrast = e => { const ground = behind(e), c = parts(getComputedStyle(e).color);
     const [a, b] = [light(over([...c.slice(0, 3), c[3] * fade(e)], ground)), light(ground)];
     return (Math.max(a, b) + .05) / (Math.min(a, b) + .05) };
