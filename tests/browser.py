@@ -1,5 +1,6 @@
 """What Chromium finds in a page at some width, light or dark: does it fit, can it be read, have pictures a text."""
 
+import functools
 import json
 import re
 import shutil
@@ -42,20 +43,22 @@ FRAME = """<body><iframe src="{name}" style="width: {width}px; height: 900px; bo
 """A window has at least 500 pixels; a frame in it has any width."""
 
 
+def needs_browser(test):
+    """Decorator of a test that needs Chromium."""
+    return functools.reduce(lambda test, mark: mark(test), NEEDS_BROWSER, test)
+
+
+def dom(address, *options):
+    """The page at an address as the browser has made it."""
+    words = [BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--dump-dom", *options]
+    return subprocess.run([*words, address], capture_output=True, text=True, timeout=120).stdout
+
+
 def look(page, width, dark):
     """What the browser finds in a page."""
     copy, frame = page.with_name("looked.html"), page.with_name("frame.html")
     copy.write_text(page.read_text().replace("</body>", f"{LOOK}</body>"))
     frame.write_text(FRAME.format(name=copy.name, width=width))
-    words = [
-        BROWSER,
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--hide-scrollbars",
-        "--window-size=1500,1000",
-        "--dump-dom",
-    ]
-    words += ["--virtual-time-budget=5000", f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
-    done = subprocess.run([*words, f"file://{frame}"], capture_output=True, text=True, timeout=120)
-    return json.loads(re.search(r"FOUND(\{.*?\})END", done.stdout, re.DOTALL)[1])
+    scheme = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
+    made = dom(f"file://{frame}", "--window-size=1500,1000", "--virtual-time-budget=5000", scheme)
+    return json.loads(re.search(r"FOUND(\{.*?\})END", made, re.DOTALL)[1])
