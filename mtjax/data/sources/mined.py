@@ -177,7 +177,9 @@ class Mined(FileSource):
 
     def _candidate(self, solution: Solution) -> Candidate:
         """A solution as one of a group; its reward is not known where it is neither right nor wrong."""
-        reward = {"right": 1.0, "wrong": 0.0}.get(self.side_of(solution)) if solution.reward is None else solution.reward
+        reward = (
+            {"right": 1.0, "wrong": 0.0}.get(self.side_of(solution)) if solution.reward is None else solution.reward
+        )
         text = solution.text.strip() if self.strip else solution.text
         drawn = (solution.token_ids, solution.token_logprobs, solution.proposal_logprobs)
         return Candidate(text, reward, (), (), solution.finished, *drawn)

@@ -106,5 +106,3 @@ def read_lines(folder: pathlib.Path, last: int) -> list[dict[str, Any]]:
 def write_lines(folder: pathlib.Path, lines: list[dict[str, Any]]) -> None:
     """Write the lines of all rounds so far, atomically."""
     write_text(folder / LINES, "".join(json.dumps(line) + "\n" for line in lines))
-
-

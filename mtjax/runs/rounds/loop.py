@@ -25,7 +25,6 @@ from mtjax.runs.rounds.attempts import (
     Drawn,
     asker_of,
     draw,
-
     problems_of,
     replayed,
     sampler_of,
@@ -184,9 +183,7 @@ class _Run:
                     return why
         return reason_to_stop(config, lines) if lines[-1]["round"] < config.rounds else ""
 
-    def round(
-        self, number: int, before: dict[str, Any], log: MetricsLog, stopped: Callable[[], Any]
-    ) -> dict[str, Any]:
+    def round(self, number: int, before: dict[str, Any], log: MetricsLog, stopped: Callable[[], Any]) -> dict[str, Any]:
         """One round; returns its line."""
         config, trainer = self.config, self.trainer
         drawn = self.attempts(number, stopped)
@@ -242,7 +239,8 @@ class _Run:
 
     def curate(self, attempts: Sequence[Attempted], kept: Any, number: int) -> Curated:
         """The training data of a round."""
-        helpers = Helpers(seed_of(self.config, number, "curation"), asker_of(self.config, self.trainer))
+        seed, rewarded = seed_of(self.config, number, "curation"), self.config.reward is not None
+        helpers = Helpers(seed, asker_of(self.config, self.trainer), rewarded)
         return self.config.curation(attempts, kept, helpers)  # type: ignore[no-any-return]
 
     def timed(self, phase: str, call: Callable[..., Any], *args: Any) -> Any:
@@ -282,5 +280,3 @@ class _Run:
         self.say("  ".join(said))
         if "measured" in line and (warning := alarm(self.config, lines)):
             self.say(f"warning  {warning}")
-
-

@@ -97,7 +97,12 @@ class HeldOut:
             ).sampled  # fmt: skip
         rows = zip(self.problems, graded.texts, graded.verdicts, strict=True)
         return [
-            {"id": problem.id, "question": problem.question, "texts": texts, "verdicts": [one.value for one in verdicts]}
+            {
+                "id": problem.id,
+                "question": problem.question,
+                "texts": texts,
+                "verdicts": [one.value for one in verdicts],
+            }
             for problem, texts, verdicts in rows
         ]
 

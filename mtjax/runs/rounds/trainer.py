@@ -83,7 +83,8 @@ class Trainer:
         reference = make_reference(c, self.model, state.params, self.tokenizer, self.mesh, folder, new_adapter=new)
         if reference.refresh is not None:
             state = state._replace(reference=compared_part(self.model, reference.params))
-        self.reference, self.compared = reference, None if reference.refresh else reference.params
+        self.reference = reference
+        self.compared: Any = None if reference.refresh else reference.params
         self.base = None
         if config.begin == "base":
             self.base = jax.tree.map(jnp.copy, self.model.trained(state.params))
@@ -144,9 +145,7 @@ class Trainer:
         seed = (c.seed * 1_000_003 + number) % 2**31
         repeat = self.config.updates is not None
         try:
-            return make_batches(
-                data, self.tokenizer, batch_size=c.batch_size, seed=seed, rows=rows, repeat=repeat
-            )
+            return make_batches(data, self.tokenizer, batch_size=c.batch_size, seed=seed, rows=rows, repeat=repeat)
         except NothingLeft:
             return None
 
