@@ -10,7 +10,7 @@ Expect:   unknown, because this config has not been run. For Tülu 3 8B the pape
 | setting | paper or its code | this config |
 | --- | --- | --- |
 | start | Llama-3.1-Tulu-3-8B-DPO | the same |
-| algorithm | PPO (Tülu 3); GRPO, 16 samples a prompt, KL 0.01 with k3, 2 updates a batch (Tülu 3.1) | that of Tülu 3.1 |
+| algorithm | PPO (3); GRPO, 16 samples a prompt, KL 0.01 with k3, 2 updates a batch (3.1) | that of Tülu 3.1 |
 | learning rate | 3e-7 linear (3); 5e-7 constant (3.1) | 5e-7 constant |
 | problems | GSM8K, MATH and IFEval, 29,946 prompts | GSM8K train |
 | reward | 10 if right, else 0 | the same |
