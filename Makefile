@@ -21,12 +21,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # as many steps a second for the demo's model on two cores. Elsewhere than on Linux it does nothing.
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
-.PHONY: help setup demo example-data compare-tiny test test-slow contracts plan-setup test-plan plans test-312 lint format
-.PHONY: clean
+.PHONY: help setup demo docs notebooks example-data compare-tiny test test-slow contracts plan-setup test-plan plans
+.PHONY: test-312 lint format clean
 
 help:
 	@echo "make demo          train, mine mistakes, train on them four ways, measure; writes runs/demo/report.html"
 	@echo "make compare-tiny  seven methods at equal cost on a small grid, about 10 minutes"
+	@echo "make docs          the documentation as a site with search and a reference of every public name; says where"
+	@echo "make notebooks     the outputs of docs/notebooks, made again, about 15 minutes"
 	@echo "make test          lint, types and all default tests"
 	@echo "make test-slow     the full products and long runs as well"
 	@echo "make contracts     the contract tests; with CONFIG=my.py also for the classes that this config registers"
@@ -56,6 +58,17 @@ example-data: setup
 
 compare-tiny: setup
 	$(RUN) -m mtjax.recipe configs/compare_tiny.py
+
+# A broken link, cross-reference or name of mtjax fails it. Material's notice of its successor is not of interest here.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q -f docs/site/mkdocs.yml
+	@echo "open $(CURDIR)/build/site/index.html in a browser"
+
+# In an environment of its own: Jupyter's packages are many.
+notebooks: setup
+	$(PYTHON) -m venv .venv-notebooks
+	.venv-notebooks/bin/python -m pip install -q -c $(CONSTRAINTS) '.[notebook]'
+	.venv-notebooks/bin/python docs/site/notebooks.py
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -106,4 +119,4 @@ format: setup
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-312 .cache .mypy_cache .ruff_cache .pytest_cache runs
+	rm -rf .venv .venv-312 .venv-notebooks .cache .mypy_cache .ruff_cache .pytest_cache build runs

@@ -11,7 +11,7 @@ from mtjax.data.arrays import Counts, Index, content_digest, join_indices  # noq
 from mtjax.data.cache import DataCache
 from mtjax.data.found import Found
 from mtjax.data.pieces import Fit, Piece, Work, make_piece, pieces_of
-from mtjax.data.problem import OnError
+from mtjax.data.problem import OnError, Problem
 from mtjax.data.sources import Source
 from mtjax.data.stored import Column, Names, Writer
 from mtjax.data.tasks import Task
@@ -114,7 +114,8 @@ def _build(work: Work, writer: Writer, workers: int) -> dict[str, Any]:
     counts = Counts(**{name: total[name] for name in Counts._fields})
     notes = [*notes, *found.notes()]
     if "tokens" not in writer.sizes:
-        raise NothingLeft(_nothing_left(total["number"], counts, work.task, work.fit, notes))
+        first = next(iter(work.source.problems(work.on_error).items), None) if counts.unused else None
+        raise NothingLeft(_nothing_left(total["number"], counts, work.task, work.fit, notes, first))
     return {"sides": work.task.sides, "counts": counts._asdict(), "notes": notes, "targets": total["targets"]}
 
 
@@ -154,7 +155,9 @@ def _own_code(task: Task) -> bytes:
     return pathlib.Path(file).read_bytes() if file and not type(task).__module__.startswith("mtjax.") else b""
 
 
-def _nothing_left(problems: int, counts: Counts, task: Task, fit: Fit, notes: Sequence[str]) -> str:
+def _nothing_left(
+    problems: int, counts: Counts, task: Task, fit: Fit, notes: Sequence[str], first: Problem | None
+) -> str:
     reasons = (
         (counts.skipped and not counts.made, "; ".join(notes)),
         (counts.dropped, f"longer than data.sequence_length={fit.sequence_length}: raise it, or set data.truncation"),
@@ -164,6 +167,9 @@ def _nothing_left(problems: int, counts: Counts, task: Task, fit: Fit, notes: Se
         (True, "the source is empty; check its path and split"),
     )
     way_out = next(text for count, text in reasons if count)
+    if first is not None and len((first.answer or "").split()) > 8:
+        way_out += "; whole solutions that are called 'answer' are read with --data.source.columns question=prompt "
+        way_out += "answer=completion, or with data.source:gsm8k"
     return (
         f"0 of {problems} problems gave an example to train on ({counts.skipped} unreadable, {counts.unused} unused, "
         f"{counts.dropped} too long, {counts.targetless} without target): {way_out}"

@@ -242,7 +242,8 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
 
 def measured_by(monitor: HeldOutLoss | HeldOutCoverage, model: LanguageModel, state: TrainState) -> dict[str, float]:
     """What a monitor measures on the parameters and, as `average/NAME`, on the average that the optimizer keeps."""
-    compared = () if isinstance(monitor, HeldOutCoverage) else (reference_params(model, state, None),)
+    own = (reference_params(model, state, None), state.memory)
+    compared = () if isinstance(monitor, HeldOutCoverage) else own
     values, average = monitor.measure(state.params, *compared), averaged_params(model, state)
     if average is not None:
         values |= {f"average/{name}": value for name, value in monitor.measure(average, *compared).items()}
@@ -290,6 +291,7 @@ def announce(run: Run, first: int) -> None:
         shared = overlap(select(config.data.source, config.data.selections), config.held_out.source)
         if shared.shared:
             say(f"note     {shared}; data.selections=(Decontaminate(...),) drops them")
+    say(f"step     logits of {config.chunk_size:,} positions at a time, {run.fit}")
     if note := getattr(config.objective, "note", ""):
         say(f"note     {note}")
     if first < config.steps:

@@ -21,7 +21,7 @@ class Samples(NamedTuple):
     """Drawn tokens and log-probabilities; M is `max_new_tokens`, N the rows (or `N S`: prompts, samples of each)."""
 
     tokens: Int[Array, "*N M"]  # ids, EOS token included; the pad id from each row's length on
-    lengths: Int[Array, "*N"]  # tokens drawn, 0 to M
+    lengths: Int[Array, "*N"]  # tokens drawn and not taken back, 0 to M
     logprob: Float[Array, "*N M"]
     """The model's own log-probability (nats) of each token at temperature 1, equal to `Policy.scores`; 0 after the
     end."""
@@ -37,6 +37,7 @@ class State(NamedTuple):
     hidden: Float[Array, "N D"]
     decoder: Any
     drawn: Samples
+    asked: Int[Array, " N"]  # the last token of each prompt
 
 
 def row_keys(seed: int, problems: Sequence[int] | np.ndarray, samples: Sequence[int] | np.ndarray) -> Key[Array, " N"]:
@@ -59,7 +60,9 @@ def _compiled(functions: tuple[Callable, ...], config: SamplingConfig, end_ids: 
         count, longest = prompts.shape
         positions = jnp.broadcast_to(jnp.arange(longest), prompts.shape)
         hidden, cache = decode(params, init_cache(count, longest + most), prompts, positions)
-        hidden = jnp.take_along_axis(hidden, jnp.maximum(lengths - 1, 0)[:, None, None], axis=1)[:, 0]
+        last = jnp.maximum(lengths - 1, 0)[:, None]
+        hidden = jnp.take_along_axis(hidden, last[..., None], axis=1)[:, 0]
+        asked = jnp.repeat(jnp.take_along_axis(prompts, last, axis=1)[:, 0], samples)
         axes = _row_axes(init_cache, longest + most)
         cache = jax.tree.map(lambda x, axis: jnp.repeat(x, samples, axis), cache, axes)
         empty = lambda fill, dtype: jnp.full((count * samples, most), fill, dtype)
@@ -69,7 +72,7 @@ def _compiled(functions: tuple[Callable, ...], config: SamplingConfig, end_ids: 
         drawn = Samples(empty(pad_id, jnp.int32), rows, empty(0, jnp.float32), empty(0, jnp.float32), done)
         vocabulary = jax.eval_shape(logits_of, params, hidden).shape[-1]
         state = decoder.init(count * samples, vocabulary)
-        return State(jnp.int32(0), cache, jnp.repeat(hidden, samples, 0), state, drawn)
+        return State(jnp.int32(0), cache, jnp.repeat(hidden, samples, 0), state, drawn, asked)
 
     @functools.partial(jax.jit, donate_argnums=4)
     def advance(params: Params, lengths: Array, keys: Key[Array, " N"], until: Array, state: State) -> State:
@@ -86,22 +89,40 @@ def _compiled(functions: tuple[Callable, ...], config: SamplingConfig, end_ids: 
                 token = jax.vmap(jax.random.categorical)(at_step, log_probs).astype(jnp.int32)
             drawn_from = jnp.take_along_axis(log_probs, token[:, None], axis=1)[:, 0]
             own = jnp.take_along_axis(jax.nn.log_softmax(logits, axis=-1), token[:, None], axis=1)[:, 0]
-            live = ~drawn.finished
-            put = lambda array, value, fill: array.at[:, step].set(jnp.where(live, value, fill))
+            live, back = ~drawn.finished, None if decoder.erases is None else decoder.erases(token)
+            if back is None:
+                put = lambda array, value, fill: array.at[:, step].set(jnp.where(live, value, fill))
+                size = drawn.lengths + live
+            else:  # an answer is a stack; the token on its top, or of the prompt, is decoded again where it was
+                put, size = _stack(drawn.lengths, live, back, most)
             drawn = Samples(
                 put(drawn.tokens, token, pad_id),
-                drawn.lengths + live,
+                size,
                 put(drawn.logprob, own, 0.0),
                 put(drawn.proposal_logprob, drawn_from, 0.0),
                 drawn.finished | jnp.isin(token, ends),
             )
-            positions = (lengths + step)[:, None]
-            hidden, cache = decode(params, state.cache, token[:, None], positions)
-            return State(step + 1, cache, hidden[:, 0], decoder.observe(token, decoding), drawn)
+            taken, positions = token, lengths + step
+            if back is not None:
+                top = jnp.take_along_axis(drawn.tokens, jnp.maximum(size - 1, 0)[:, None], axis=1)[:, 0]
+                taken, positions = jnp.where(size > 0, top, state.asked), jnp.maximum(lengths + size - 1, 0)
+            hidden, cache = decode(params, state.cache, taken[:, None], positions[:, None])
+            return State(step + 1, cache, hidden[:, 0], decoder.observe(token, decoding), drawn, state.asked)
 
         return jax.lax.while_loop(lambda s: (s.step < until) & ~jnp.all(s.drawn.finished), body, state)
 
     return start, advance
+
+
+def _stack(size: Array, live: Array, back: Array, most: int) -> tuple[Callable[..., Array], Array]:
+    """How an array by place of the answer changes where a token is put on top of `size` others or takes one back.
+
+    Returns `(array, value, fill) -> array` and the new sizes.
+    """
+    place = jnp.where(live & (size >= back), size - back, most)  # nothing is written behind the last place
+    rows = jnp.arange(size.shape[0])
+    put = lambda array, value, fill: array.at[rows, place].set(jnp.where(back, fill, value), mode="drop")
+    return put, jnp.where(live, jnp.maximum(jnp.where(back, size - 1, size + 1), 0), size)
 
 
 def _row_axes(init_cache: Callable, length: int) -> Any:
@@ -131,6 +152,10 @@ def make_sampler(
     """
     if config.stop and decode is None:
         raise InputError(f"stop={config.stop}: stop texts need `decode`; pass the function from ids to text")
+    if config.stop and config.decoder(config.temperature, config.top_k, config.top_p).erases is not None:
+        raise InputError(
+            f"stop={config.stop}: with a decoder that takes tokens back, a stop text may not stay; leave it out"
+        )
     start, advance = _compiled(
         (model.logits, model.init_cache, model.decode),
         dataclasses.replace(config, samples=1, stop=()),

@@ -25,6 +25,7 @@ from mtjax.runs.assembly import begin_from, make_model, make_reference
 from mtjax.runs.loading import decoding_of
 from mtjax.runs.mesh_checks import check_mesh
 from mtjax.runs.rounds.config import Rounds
+from mtjax.runs.step_settings import settle, with_chunk
 from mtjax.training.checkpoint import abstract_state, folders_of
 from mtjax.training.reference import compared_part
 from mtjax.training.state import TrainState, changing, completed, init_state, params_to_use
@@ -62,12 +63,13 @@ class Trainer:
     def __init__(self, config: Rounds, start: Params | None = None):
         c = config.train
         self.config, self.mesh = config, make_mesh(c.mesh)
-        check_rows(c.batch_size, c.micro_batches, self.mesh)
+        check_rows(c.batch_size, c.micro_batch_count, self.mesh)
         if c.optim.compression is not None:
             raise InputError("train.optim.compression is for many workers, which rounds do not have; leave it out")
         self.model, warm, self.tokenizer = make_model(c, self.mesh)
         warm = warm if start is None else begin_from(self.model, start)
         check_mesh(self.model, self.mesh, c.data.sequence_length)
+        c = with_chunk(c, self.model.config, self.mesh)
         self.decoding = decoding_of(c, self.tokenizer)
         steps = config.total_updates or c.optim.schedule_steps or 1
         self.optimizer = make_optimizer(c.optim, steps)
@@ -91,9 +93,10 @@ class Trainer:
         self.state, self.updates = state, 0
         self.facts = {"tokenizer": self.tokenizer.identity[:16]}
         self.facts |= {BASE: fingerprint_of(state.params[BASE])} if self.model.frozen else {}
+        c, self.model, self.fit = settle(c, self.model, self.mesh, state.params, state, reference.params)
         self.update = make_train_step(
-            self.model, objective_of(c), self.optimizer, micro_batches=c.micro_batches, mesh=self.mesh,
-            reference=reference.policy, refresh=reference.refresh, chunk=c.chunk,
+            self.model, objective_of(c), self.optimizer, micro_batches=c.micro_batch_count, mesh=self.mesh,
+            reference=reference.policy, refresh=reference.refresh, chunk=c.chunk_size,
         )  # fmt: skip
 
     @property
