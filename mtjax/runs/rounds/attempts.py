@@ -116,7 +116,7 @@ def judge_of(config: Rounds) -> Callable[[Problem, Sample | TokenSample], tuple[
 
     def judge(problem: Problem, sample: Sample | TokenSample) -> tuple[str, float | None]:
         verdict: Verdict = Verdict.UNKNOWN if silence(sample) else config.grader(problem, sample)
-        return verdict.value, None
+        return verdict.value, None if config.reward is None else config.reward(problem, sample, verdict)
 
     return judge
 

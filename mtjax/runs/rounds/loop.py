@@ -239,7 +239,8 @@ class _Run:
 
     def curate(self, attempts: Sequence[Attempted], kept: Any, number: int) -> Curated:
         """The training data of a round."""
-        helpers = Helpers(seed_of(self.config, number, "curation"), asker_of(self.config, self.trainer))
+        seed, rewarded = seed_of(self.config, number, "curation"), self.config.reward is not None
+        helpers = Helpers(seed, asker_of(self.config, self.trainer), rewarded)
         return self.config.curation(attempts, kept, helpers)  # type: ignore[no-any-return]
 
     def timed(self, phase: str, call: Callable[..., Any], *args: Any) -> Any:
