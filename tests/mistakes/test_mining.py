@@ -1,5 +1,6 @@
 """Mining in one process: verdicts by hand, log-probs against the scores, and every way to interrupt it."""
 
+import dataclasses
 import json
 
 import jax
@@ -165,8 +166,8 @@ def test_the_yield_by_hand():
 
 
 def test_logprob_is_the_models_own_at_temperature_one_end_token_included(model):
-    plain = policy(model, temperature=0.7, samples=4)
-    draw = dataclasses.replace(plain, sampler=dataclasses.replace(plain.sampler, by_token=True))
+    draw = policy(model, temperature=0.7, samples=4)
+    draw.sampler = dataclasses.replace(draw.sampler, by_token=True)
     attempts = [attempt for batch in draw(range(len(PROBLEMS)), lambda: False) for attempt in batch]
     made, params = model
     rows, starts, expected, ends = [], [], [], 0
