@@ -17,7 +17,7 @@ from mtjax.model.families.tensors import hub_tensors, whole_to_hub
 from mtjax.model.policy import make_policy
 from mtjax.model.relative import bucket_of
 from mtjax.sampling.config import SamplingConfig
-from mtjax.sampling.loop import make_sampler, row_keys
+from mtjax.sampling.engine import Request, make_engine
 from mtjax.types import Batch
 from tests.oracles.test_round_trips import adapted
 from tests.oracles.test_transformers import SEEDS, pytestmark, torch_does  # noqa: F401
@@ -76,13 +76,10 @@ def test_packed_scores_gradients_decoding_and_export_equal_transformers(seed, ma
     assert apart < 1e-3
     print(f"t5 {seed}: logits {np.max(np.abs(logits - oracle['logits'])):.1e}, gradients {apart:.1e} of the largest")
 
-    sampler = make_sampler(model, SamplingConfig(temperature=0.0, max_new_tokens=8), end_ids=(1,), pad_id=0)
-    rows = np.zeros((len(prompts), 48), np.int32)
-    for row, prompt in zip(rows, prompts, strict=True):
-        row[: len(prompt)] = prompt
-    lengths = np.array([len(prompt) for prompt in prompts])
-    drawn = sampler(params, rows, lengths, row_keys(0, range(len(prompts)), [0] * len(prompts)))
-    np.testing.assert_array_equal(drawn.tokens, oracle["greedy"])
+    engine = make_engine(model, SamplingConfig(temperature=0.0, max_new_tokens=8), slots=len(prompts), end_ids=(1,))
+    drawn = sorted(engine(params, [Request(prompt, number) for number, prompt in enumerate(prompts)], 0))
+    padded = [[*answer.tokens, *[0] * (8 - len(answer.tokens))] for answer in drawn]
+    np.testing.assert_array_equal(padded, oracle["greedy"])
 
     out = huggingface.save(tmp_path / "out", model, params, origin=huggingface.read_origin(folder))
     plain = huggingface.save(tmp_path / "plain", model, params)
