@@ -90,7 +90,9 @@ def _programs(
         drawn = Drawn(empty(pad_id, jnp.int32), numbers, empty(0, jnp.float32), empty(0, jnp.float32), none)
         begun, fresh = (decoder.init(rows, vocabulary) for rows in (count, 1))
         hidden = jnp.zeros((count, hidden.shape[-1]), hidden.dtype)
-        return Slots(init_cache(count, length), hidden, numbers, none, *[numbers] * 4, begun, fresh, drawn)
+        asked = draws = problem = sample = numbers
+        cache = init_cache(count, length)
+        return Slots(cache, hidden, numbers, none, asked, draws, problem, sample, begun, fresh, drawn)
 
     @functools.partial(jax.jit, donate_argnums=0)
     def insert(slots: Slots, cache: Any, hidden: Array, orders: Array, count: Array) -> Slots:
