@@ -31,7 +31,7 @@ formulas, links, reference = map(module, ("formulas", "links", "reference"))
 
 
 def build(root, output):
-    words = [sys.executable, "-m", "mkdocs", "build", "-q", "-f", root / "docs/site/mkdocs.yml", "-d", output]
+    words = [sys.executable, "-m", "mkdocs", "build", "-f", root / "docs/site/mkdocs.yml", "-d", output]
     environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
     return subprocess.run(words, capture_output=True, text=True, env=environment)
 

@@ -84,7 +84,8 @@ def _entry(module: Module, level: int = 2) -> str:
     """What makes mkdocstrings write about a module: its docstring and its public names."""
     is_package = module.file.name == "__init__.py"
     members = f"      members: [{', '.join(module.names)}]\n" * is_package
-    names = [f"[`{name.rpartition('.')[2]}`][{name}]" for name in module.imported] * is_package
+    shown = [name for name in module.imported if name in public_names() or name.rpartition(".")[2].isupper()]
+    names = [f"[`{name.rpartition('.')[2]}`][{name}]" for name in shown] * is_package
     more = f"\nAlso imported from here: {', '.join(names)}.\n" if names else ""
     return f"::: {module.name}\n    options:\n      heading_level: {level}\n{members}{more}\n"
 
