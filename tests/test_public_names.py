@@ -25,6 +25,7 @@ DOORS = [
     "select_experts",
     "score",
     "merge",
+    "harness",
 ]
 
 NAMES = {
