@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from mtjax.data.messages import Message
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.model.policy import make_policy
@@ -168,8 +169,7 @@ def harness_model(
 
         def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
             """A conversation as text, by the tokenizer's chat template."""
-            from mtjax.data.messages import Message
-
-            return tokenizer.render_chat([Message(**one) for one in chat_history], add_generation_prompt)
+            turns = [Message(role=one["role"], content=one["content"]) for one in chat_history]
+            return tokenizer.render_chat(turns, add_generation_prompt)
 
     return Harness()
