@@ -16,7 +16,10 @@ the package are made from it; MTJAX_REPOSITORY overrides it in a build and in th
 
 
 def _on_exception(kind: type[BaseException], error: BaseException, trace: object) -> None:
-    """One line for Ctrl-C while a command is imported, as `errors.entry_point` gives once it runs."""
+    """One line for Ctrl-C or bad input while a command is imported, as `errors.entry_point` gives once it runs."""
+    if kind.__module__ == "mtjax.errors" and kind.__name__ == "InputError":  # a method's file that cannot be imported
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        os._exit(2)  # ExitCode.BAD_INPUT
     if kind is not KeyboardInterrupt:
         sys.__excepthook__(kind, error, trace)  # type: ignore[arg-type]
         return

@@ -14,9 +14,11 @@ import contextlib
 import dataclasses
 import importlib
 import inspect
+import os
 import pkgutil
 import re
 import sys
+import traceback
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, TypeVar, Union
@@ -189,10 +191,31 @@ def _classes(hint: Any) -> Iterator[type]:
 
 
 def import_modules(package: str) -> None:
-    """Import every module in the folder of `package`, so that their methods register; called by its `__init__`."""
+    """Import every module in the folder of `package`, so that their methods register; called by its `__init__`.
+
+    Raises:
+        InputError: a file cannot be imported; the message names it and the line.
+    """
     folder = sys.modules[package].__path__
     for module in pkgutil.iter_modules(folder):
-        importlib.import_module(f"{package}.{module.name}")
+        try:
+            importlib.import_module(f"{package}.{module.name}")
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(_not_imported(error, folder[0], module.name)) from error
+
+
+def _not_imported(error: Exception, folder: str, name: str) -> str:
+    """What is wrong with the file of a method that Python cannot import, and where: in that file, if it has a part."""
+    own = os.path.join(folder, f"{name}.py")
+    calls = [(call.filename, call.lineno) for call in traceback.extract_tb(error.__traceback__)]
+    file, line = next((call for call in reversed(calls) if call[0] == own), (own, None))
+    said = str(error)
+    if isinstance(error, SyntaxError):
+        file, line, said = error.filename or own, error.lineno, error.msg
+    where = f"{file}, line {line}" if line else file
+    return f"{where}: {type(error).__name__}: {said}; fix the file, or take it out of its folder"
 
 
 def summary(entry: Any) -> str:

@@ -6,7 +6,14 @@ import sys
 
 import pytest
 
+from mtjax.data.index import build_index
+from mtjax.data.pieces import Fit
 from mtjax.data.sources.gsm8k import Gsm8k, Gsm8kSolutions
+from mtjax.data.sources.jsonl import Files, Jsonl
+from mtjax.data.sources.mistakes import Mistakes
+from mtjax.data.tasks.completion import CompletionTask
+from mtjax.data.tokenizer import load_tokenizer
+from mtjax.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +56,22 @@ def test_the_config_of_a_real_model_reads_it(folder, monkeypatch):
     assert source.path == "data/gsm8k/example_model_solutions.jsonl"
     (folder.parent.parent / "data").exists() or (folder.parent.parent / "data").symlink_to(folder.parent)
     assert len(source.problems().items) > 100
+
+
+def test_a_file_that_is_missing_is_answered_with_how_to_make_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="no file 'data/gsm8k/train.jsonl'.*`make example-data` makes it"):
+        Gsm8k("data/gsm8k/train.jsonl").problems()
+    with pytest.raises(InputError, match="the head of a config names the commands that make what it reads"):
+        Mistakes("runs/errors/mistakes.jsonl").problems()
+    with pytest.raises(InputError, match="no file 'my/train.jsonl'[^;]*$"):
+        Jsonl("my/train.jsonl").problems()
+
+
+def test_solutions_that_are_called_answer_are_answered_with_the_columns(folder):
+    path = str(folder / "test.jsonl")
+    work = ("raise", CompletionTask(), load_tokenizer("bytes"), Fit(1024, "drop", "split"), None)
+    with pytest.raises(InputError, match="--data.source.columns question=prompt answer=completion") as caught:
+        build_index(Files(path), *work)
+    columns = re.search(r"columns (\S+) (\S+),", str(caught.value)).groups()
+    assert len(build_index(Files(path, columns=columns), *work).ids) == 500

@@ -62,6 +62,7 @@ DOORS = {
     "score",
     "merge",
     "transitions",
+    "rounds",
     "list",
     "cache",
     "plot",

@@ -1,5 +1,7 @@
 """The command `mtjax` lists and runs the commands; an installed package brings what a checkout has beside it."""
 
+import importlib
+import os
 import pathlib
 import re
 import shutil
@@ -10,8 +12,9 @@ import zipfile
 
 import pytest
 
+import mtjax
 from mtjax import __main__, config
-from mtjax.errors import ExitCode
+from mtjax.errors import ExitCode, InputError
 from mtjax.io import config_file
 from tests.test_house import DOORS
 
@@ -74,3 +77,30 @@ def test_a_wheel_holds_the_configs_and_templates_and_the_urls_of_the_variable(tm
     templates = ROOT / "mtjax" / "reporting" / "templates"
     assert {f"mtjax/reporting/templates/{file.name}" for file in templates.iterdir()} <= names
     assert "Project-URL: Issues, https://example.org/fork/issues" in about
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import json\n\nclass Broken(:\n", r"line 3: SyntaxError: invalid syntax"),
+        ("from json import nothing\n", r"line 1: ImportError: cannot import name 'nothing'"),
+        ("import json\njson.loads('{')\n", r"line 2: JSONDecodeError: Expecting property name"),
+    ],
+)
+def test_a_method_whose_file_cannot_be_imported_is_one_line_that_names_it(text, said, tmp_path, monkeypatch, capsys):
+    """A folder of methods of our own, as the kinds of mtjax have; a command ends with the line and exit code 2."""
+    (tmp_path / "my_methods").mkdir()
+    (tmp_path / "my_methods" / "broken.py").write_text(text)
+    (tmp_path / "my_methods" / "__init__.py").write_text(
+        "from mtjax.registry import import_modules\n\nimport_modules(__name__)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        InputError, match=rf"^\S+my_methods/broken.py, {said}.*; fix the file, or take it out"
+    ) as caught:
+        importlib.import_module("my_methods")
+    ended = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    mtjax._on_exception(InputError, caught.value, None)
+    assert ended[:1] == [2]
+    assert capsys.readouterr().err.startswith(f"error: {caught.value}\n")

@@ -19,6 +19,7 @@ DOORS = [
     "plan",
     "recipe",
     "transitions",
+    "rounds",
     "list",
     "cache",
     "refine",

@@ -200,6 +200,24 @@ def test_a_value_behind_a_space_is_answered_like_one_behind_an_equals_sign(words
     assert len(str(caught.value)) < 200
 
 
+OF_CHOICES = [  # a setting of a choice that is not made | the choice that has it, with this value | what then works
+    ("--objective.kind ipo", "objective:dpo", f"{DPO} --objective.kind=ipo"),
+    ("--objective.kindd=ipo", "objective:dpo", f"{DPO} --objective.kind=ipo"),
+    ("--dpo.beta=0.3", "objective:dpo --objective.beta=0.3", f"{DPO} --objective.beta=0.3"),
+    ("--optim.momentum=0.5", "optim.optimizer:adafactor --optim.optimizer.momentum=0.5", None),
+    ("--average.decay=0.9", "optim.average:ema --optim.average.decay=0.9", None),
+    ("--lora.rank=8", "model.adapter:lora --model.adapter.rank=8", None),
+]
+
+
+@pytest.mark.parametrize(("words", "named", "works"), OF_CHOICES)
+def test_a_setting_of_a_choice_that_is_not_made_names_the_choice_that_has_it(words, named, works):
+    with pytest.raises(InputError) as caught:
+        config.load(TINY, words.split())
+    assert named in str(caught.value)
+    config.load(TINY, (works or named).split())
+
+
 def test_words_of_every_command_work_in_training():
     config.load(TINY, ["task:pair", "objective:dpo"])
 

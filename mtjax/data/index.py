@@ -11,7 +11,7 @@ from mtjax.data.arrays import Counts, Index, content_digest, join_indices  # noq
 from mtjax.data.cache import DataCache
 from mtjax.data.found import Found
 from mtjax.data.pieces import Fit, Piece, Work, make_piece, pieces_of
-from mtjax.data.problem import OnError
+from mtjax.data.problem import OnError, Problem
 from mtjax.data.sources import Source
 from mtjax.data.stored import Column, Names, Writer
 from mtjax.data.tasks import Task
@@ -23,6 +23,10 @@ from mtjax.io.progress import progress
 
 CHECKED = 64  # Examples per source whose prompt is tokenised a second time, alone, to see that it has the same ids.
 FORMAT = 4  # Raised when the same input gives another index than before, so that old files are not read.
+
+
+class NothingLeft(InputError):
+    """A source gives no example to train on."""
 
 
 class Verbatim(str):
@@ -50,7 +54,7 @@ def build_index(
 
     Without a cache they are in memory. With one, records are read and tokenised piece by piece and written to files, so
     memory does not grow with them; see `mtjax.data.cache` for several runs and kills, and `mtjax.data.workers` for
-    `workers`, processes of this run. Raises InputError if nothing
+    `workers`, processes of this run. Raises NothingLeft if nothing
     is left to train on (the message says what became of the problems), or if the folder cannot be written.
     """
     build = lambda writer: _build(Work(source, on_error, task, tokenizer, fit), writer, workers)
@@ -110,7 +114,8 @@ def _build(work: Work, writer: Writer, workers: int) -> dict[str, Any]:
     counts = Counts(**{name: total[name] for name in Counts._fields})
     notes = [*notes, *found.notes()]
     if "tokens" not in writer.sizes:
-        raise InputError(_nothing_left(total["number"], counts, work.task, work.fit, notes))
+        first = next(iter(work.source.problems(work.on_error).items), None) if counts.unused else None
+        raise NothingLeft(_nothing_left(total["number"], counts, work.task, work.fit, notes, first))
     return {"sides": work.task.sides, "counts": counts._asdict(), "notes": notes, "targets": total["targets"]}
 
 
@@ -150,7 +155,9 @@ def _own_code(task: Task) -> bytes:
     return pathlib.Path(file).read_bytes() if file and not type(task).__module__.startswith("mtjax.") else b""
 
 
-def _nothing_left(problems: int, counts: Counts, task: Task, fit: Fit, notes: Sequence[str]) -> str:
+def _nothing_left(
+    problems: int, counts: Counts, task: Task, fit: Fit, notes: Sequence[str], first: Problem | None
+) -> str:
     reasons = (
         (counts.skipped and not counts.made, "; ".join(notes)),
         (counts.dropped, f"longer than data.sequence_length={fit.sequence_length}: raise it, or set data.truncation"),
@@ -160,6 +167,9 @@ def _nothing_left(problems: int, counts: Counts, task: Task, fit: Fit, notes: Se
         (True, "the source is empty; check its path and split"),
     )
     way_out = next(text for count, text in reasons if count)
+    if first is not None and len((first.answer or "").split()) > 8:
+        way_out += "; whole solutions that are called 'answer' are read with --data.source.columns question=prompt "
+        way_out += "answer=completion, or with data.source:gsm8k"
     return (
         f"0 of {problems} problems gave an example to train on ({counts.skipped} unreadable, {counts.unused} unused, "
         f"{counts.dropped} too long, {counts.targetless} without target): {way_out}"

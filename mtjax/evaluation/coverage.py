@@ -159,7 +159,7 @@ def coverage_table(
     for k in ks:
         passes = np.asarray(pass_at_k(right.shape[1], right.sum(axis=1), k))
         given = zip(answers, right, log_probs, drawn, strict=True)
-        votes = [vote_at_k(aggregation, voted, good, logs, k, samples=own) for voted, good, logs, own in given]
+        votes = [vote_at_k(aggregation, own, good, scores, k, samples=all_of) for own, good, scores, all_of in given]
         interval = [mean_interval(values, level=level, seed=seed) for values in (passes, np.array(votes))]
         rows.append(CoverageRow(int(k), *interval))
     return rows

@@ -154,7 +154,7 @@ def _call_tyro(kind: Any, given: Sequence[str], names: dict[str, Any], **options
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-    message = answer(said.getvalue(), given, names)
+    message = answer(said.getvalue(), given, names, kind)
     chosen = [word for word in given if CHOICE.fullmatch(word)]
     if not message and chosen and chosen != given:
         _call_tyro(kind, chosen, names, **options)  # a misspelt choice is answered best without the other settings

@@ -82,7 +82,7 @@ use_flash_attn
 --reference.mix <- ref_model_mixup_alpha
 --model.kv_heads <- num_key_value_heads n_kv_heads num_kv_heads
 --model.mlp_width <- intermediate_size d_ff ffn_dim mlp_dim hidden_dim
-model.adapter:lora --model.adapter.rank=RANK <- lora_r lora_rank lora_dim use_lora use_peft peft_type adapter
+model.adapter:lora --model.adapter.rank=RANK <- lora_r lora_rank rank lora_dim use_lora use_peft peft_type adapter
 model.adapter:lora --model.adapter.rank=RANK <- load_in_4bit load_in_8bit quantization quantize \
 use_qlora qlora | weights are not quantised; the frozen ones may be bfloat16
 model.adapter:lora --model.adapter.alpha=ALPHA <- lora_alpha

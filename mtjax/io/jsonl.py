@@ -20,6 +20,11 @@ import msgspec
 
 from mtjax.errors import InputError, suggest
 
+_MADE_BY = (
+    ("data/gsm8k/", "`make example-data` makes it, in the folder of mtjax"),
+    ("runs/", "the head of a config names the commands that make what it reads"),
+)
+
 
 def existing_file(path: str) -> pathlib.Path:
     """`path` as a path; InputError, with the nearest name in its folder, when there is no such file."""
@@ -29,6 +34,8 @@ def existing_file(path: str) -> pathlib.Path:
     if not file.is_file():
         beside = [p.name for p in file.parent.iterdir() if p.is_file()] if file.parent.is_dir() else []
         hint = suggest(file.name, beside[:20]) if beside else f"the folder '{file.parent}' has no files"
+        made_by = next((how for folder, how in _MADE_BY if path.startswith(folder)), "")
+        hint += f"; {made_by}" if made_by else ""
         raise InputError(f"no file '{path}' (seen from '{pathlib.Path.cwd()}'): {hint}")
     if not os.access(file, os.R_OK):
         raise InputError(f"file '{path}' cannot be read; change its permissions")

@@ -7,7 +7,7 @@ from typing import Any
 
 from mtjax.errors import nearest, suggest
 from mtjax.io.foreign_names import NOT_OFFERED, our_choice, our_setting
-from mtjax.io.words import Part, is_part
+from mtjax.io.words import Part, accepts, classes_in, is_part, settings_of_choices
 
 PLAIN = (
     (r"^(Value error |Invalid choice |Missing argument )?(Error parsing [A-Za-z][\w.]*: )?", ""),
@@ -21,8 +21,10 @@ PLAIN = (
 """What tyro says, and what it becomes."""
 
 
-def answer(said: str, given: Sequence[str], names: dict[str, Any]) -> str:
-    """One plain sentence from what tyro prints in boxes; `names` are the settings, and the parts with the value `Part`.
+def answer(said: str, given: Sequence[str], names: dict[str, Any], kind: Any) -> str:
+    """One plain sentence from what tyro prints in boxes.
+
+    `names` are the settings of the settings class `kind`, and the parts with the value `Part`.
 
     Empty where the choices among the words are better answered without the others.
     """
@@ -38,7 +40,9 @@ def answer(said: str, given: Sequence[str], names: dict[str, Any]) -> str:
         )
         word, choices = unknown[1].split(", ")[0], listed[1].split(", ") if listed else []
         if word.startswith("-"):
-            return _unknown_setting(word, near[1] if near else "", choices, names)
+            if "=" not in word and word in given[:-1] and not given[given.index(word) + 1].startswith("-"):
+                word += f"={given[given.index(word) + 1]}"
+            return _unknown_setting(word, near[1] if near else "", choices, names, kind)
         return _unknown_word(word, choices, given, names)
     for pattern, plain in PLAIN:
         text = re.sub(pattern, plain, text)
@@ -101,7 +105,28 @@ def _alike(part: str, names: Sequence[str]) -> str | None:
     return found if last else None
 
 
-def _unknown_setting(word: str, near: str, choices: Sequence[str], names: dict[str, Any]) -> str:
+def _of_choices(name: str, value: str, kind: Any) -> str | None:
+    """The answer to a setting that only choices have which are not chosen; None where no choice has it."""
+    part = name.lstrip("-").replace("-", "_")
+    first, _, last = part.rpartition(".")
+    found = [one for cls in classes_in(kind) for one in settings_of_choices(cls)]
+    exact = [one for one in found if one[0] == re.sub(r"\bno_(?=\w+$)", "", part)]
+    if not exact and first:  # with less in front, or the choice in front: `adapter.rank`, `lora.rank`
+        near = [one for one in found if one[0].endswith(f".{part}")]
+        near += [one for one in found if one[0].endswith(f".{last}") and re.search(rf"[.:]{re.escape(first)}$", one[1])]
+        near += [one for one in found if one[0].startswith(f"{first}.") and one[0].endswith(f".{last}")]
+        return f"unknown setting {name}; here it is {near[0][1]} --{near[0][0]}{value and '='}{value}" if near else None
+    of = list(dict.fromkeys(word for _, word, hint in exact if accepts(hint, value)))
+    of = of or list(dict.fromkeys(word for _, word, _ in exact))
+    if not of:
+        return None
+    if len(of) == 1:
+        return f"{name} is a setting of another choice, {of[0]}: choose that, or leave it out"
+    listed = f"{'such as ' if len(of) > 4 else ''}{', '.join(of[:4][:-1])} or {of[:4][-1]}"
+    return f"{name} is a setting of other choices, {listed}: choose one, or leave it out"
+
+
+def _unknown_setting(word: str, near: str, choices: Sequence[str], names: dict[str, Any], kind: Any) -> str:
     """The answer to a word with dashes that tyro does not know; `near` is its own suggestion."""
     name, _, value = word.partition("=")
     part = name.lstrip("-").replace("-", "_")
@@ -114,19 +139,16 @@ def _unknown_setting(word: str, near: str, choices: Sequence[str], names: dict[s
     listed = lambda other: other in names or is_part(other, names)
     if "." in part and (ours := our_setting(name, listed, whole=True)):
         return f"unknown setting {name}; here it is {ours}"
-    if name in re.split(r"[ ,]+", near)[:2]:  # both forms of a switch
-        of = dict.fromkeys(re.findall(r" ((?:[\w.]+:\w+ )+)--help", re.split(r" --(?!help)", near)[0]))
-        name = re.sub(r"\bno_(?=\w+$)", "", name)
-        others = f"other choices, such as {' or '.join(map(str.strip, of))}" if len(of) > 1 else "another choice"
-        others += f", {next(iter(of)).strip()}" if len(of) == 1 else ""
-        return f"{name} is a setting of {others}: choose {'one' if len(of) > 1 else 'that'}, or leave it out"
+    if of_choices := _of_choices(name, value, kind):
+        return of_choices
     if any(other.startswith(f"{part}.") for other in names):
         return _group(part, value, names)
     if ours := our_setting(name, listed):
         return f"unknown setting {name}; here it is {ours}"
     offered = re.match(r"--[\w.]+(, --[\w.]+)*", near)  # what follows is the help text
     if offered and _alike(part, re.findall(r"--([\w.]+)", offered[0])):
-        return f"unknown setting {name}. Perhaps you meant: {offered[0]}"
+        of = _of_choices(offered[0].split(",")[0], value, kind) if offered[0].split(",")[0][2:] not in names else None
+        return f"unknown setting {name}. {of or f'Perhaps you meant: {offered[0]}'}"
     settings = [other for other, value in names.items() if value is not Part]
     last_words = {other.rpartition(".")[2]: other for other in sorted(settings, reverse=True)}
     like = _alike(part, settings) or last_words.get(nearest(part.rpartition(".")[2], last_words, 0.8) or "")

@@ -9,7 +9,7 @@ from typing import Any
 import tyro
 
 from mtjax.errors import InputError
-from mtjax.registry import Registry, resolve
+from mtjax.registry import Registry, resolve, snake_case
 
 CHOICE = re.compile(r"([a-z][\w.]*):([\w-]*)")  # A word such as `objective:nll`.
 
@@ -55,6 +55,32 @@ def parts_of(cls: Any, before: str = "") -> dict[str, Registry | None]:
         if registry is None and inner is not None:
             found |= parts_of(inner, f"{before}{name}.")
     return found
+
+
+def settings_of_choices(cls: Any, before: str = "") -> Iterator[tuple[str, str, Any]]:
+    """Every setting that only a choice has: its dotted name, the word for the choice, and its annotation.
+
+    >>> ("objective.kind", "objective:dpo") in [found[:2] for found in settings_of_choices(Config)]  # doctest: +SKIP
+    True
+    """
+    for name, hint in fields(cls).items():
+        registry, inner = registry_of(hint), next(classes_in(hint), None)
+        if registry is not None and registry.settings:
+            for choice, entry in registry.items():
+                yield from (
+                    (f"{before}{name}.{own}", f"{before}{name}:{choice}", of) for own, of in fields(entry).items()
+                )
+        elif inner is not None and type(None) in typing.get_args(hint):
+            word = f"{before}{name}:{snake_case(inner.__name__)}"
+            yield from ((f"{before}{name}.{own}", word, of) for own, of in fields(inner).items())
+        elif inner is not None:
+            yield from settings_of_choices(inner, f"{before}{name}.")
+
+
+def accepts(hint: Any, value: str) -> bool:
+    """Whether a setting may have a value, as far as its annotation lists its values; True where it lists none."""
+    listed = [one for one in (hint, *typing.get_args(hint)) if typing.get_origin(one) is typing.Literal]
+    return not value or not listed or any(value in map(str, typing.get_args(one)) for one in listed)
 
 
 def in_full(word: str, cls: Any) -> str:

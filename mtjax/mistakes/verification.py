@@ -136,6 +136,9 @@ def _other_answer(mistake: Mistake) -> bool:
     same = [same_answer(answer, mistake.answer, mistake.question) for answer in (right, wrong)]
     if same != [True, False]:
         return False
+    last = [number_of(token) for token in numbers_in(mistake.right_solution)][-1:]
+    if last and last == [number_of(token) for token in numbers_in(wrong or "")]:
+        return False  # the right solution ends in this number too, as in `= 0.30 dollars, that is 30 cents`
     # A model's edit may say the same in another unit; with rules, what changed is known.
     if mistake.generator != "rules" and not _same_words(mistake):
         return False

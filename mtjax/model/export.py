@@ -20,9 +20,9 @@ from mtjax.io.files import atomic_folder
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.families import FAMILIES, config_to_json
 from mtjax.model.families.tables import Entry
-from mtjax.model.families.tensors import hub_tensors, whole_to_hub
+from mtjax.model.families.tensors import check_table, hub_tensors, whole_to_hub
 from mtjax.model.language_model import without_adapter
-from mtjax.model.value_head import save_value_head
+from mtjax.model.value_head import VALUE, save_value_head
 from mtjax.model.weights import INDEX, SINGLE, open_tensors, read_json
 from mtjax.types import LanguageModel, Params
 
@@ -100,6 +100,7 @@ def save(
     writer: Any = atomic_folder(folder) if jax.process_index() == 0 else contextlib.nullcontext()
     with writer as temporary:
         table = FAMILIES[config["model_type"]].table(model.config)
+        check_table(params, table, beside=(VALUE,))
         _write_tensors(temporary, table, params, lambda name: types.get(name, usual), file_bytes or SHARD_BYTES)
         save_value_head(temporary, model, params)
         if temporary is not None:

@@ -86,6 +86,10 @@ def make_engine(
     """
     if config.stop and decode is None:
         raise InputError(f"stop={config.stop}: stop texts need `decode`; pass the function from ids to text")
+    if config.stop and config.decoder(config.temperature, config.top_k, config.top_p).erases is not None:
+        raise InputError(
+            f"stop={config.stop}: with a decoder that takes tokens back, a stop text may not stay; leave it out"
+        )
     ran = programs(model, config, end_ids, pad_id)
 
     def draw(params: Params, requests: Sequence[Request], seed: int) -> Iterator[Answer]:
@@ -200,13 +204,13 @@ def _insert(
     owners: dict[int, tuple[int, int, int]], killed: np.ndarray,
 ) -> Slots:  # fmt: skip
     """Begin as many of the waiting samples as there are free slots."""
-    orders = np.zeros((len(state.live), 5), np.int32)
+    orders = np.zeros((len(state.live), 6), np.int32)
     count = min(len(free), len(waiting.pending))
     for number in range(count):
         (row, request, place), slot = waiting.pending[number], free.pop()
         asked = waiting.requests[request]
         names = np.array([asked.problem, asked.samples[place]], np.uint32).view(np.int32)
-        orders[number] = slot, row, len(asked.ids), *names
+        orders[number] = slot, row, len(asked.ids), asked.ids[-1], *names
         owners[slot], killed[slot] = (request, place, 0), False
     del waiting.pending[:count]
     return insert(state, cache, hidden, orders, np.int32(count))  # type: ignore[no-any-return]

@@ -18,7 +18,7 @@ class Drawn(NamedTuple):
     """What slots have drawn so far; M is `max_new_tokens`, S the slots."""
 
     tokens: Int[Array, "S M"]  # ids, EOS token included; the pad id from each row's length on
-    lengths: Int[Array, " S"]  # tokens drawn, 0 to M
+    lengths: Int[Array, " S"]  # tokens drawn and not taken back, 0 to M
     logprob: Float[Array, "S M"]
     """The model's own log-probability (nats) of each token at temperature 1, equal to `Policy.scores`; 0 after the
     end."""
@@ -33,6 +33,8 @@ class Slots(NamedTuple):
     hidden: Float[Array, "S D"]  # the state that predicts the next token
     position: Int[Array, " S"]  # of the next token
     live: Bool[Array, " S"]
+    asked: Int[Array, " S"]  # the last token of the prompt
+    draws: Int[Array, " S"]  # tokens drawn, those that took one back included; at most M
     problem: Int[Array, " S"]  # with `sample` what the key of a slot is folded from
     sample: Int[Array, " S"]
     decoder: Any
@@ -88,17 +90,19 @@ def _programs(
         drawn = Drawn(empty(pad_id, jnp.int32), numbers, empty(0, jnp.float32), empty(0, jnp.float32), none)
         begun, fresh = (decoder.init(rows, vocabulary) for rows in (count, 1))
         hidden = jnp.zeros((count, hidden.shape[-1]), hidden.dtype)
-        return Slots(init_cache(count, length), hidden, numbers, none, numbers, numbers, begun, fresh, drawn)
+        asked = draws = problem = sample = numbers
+        cache = init_cache(count, length)
+        return Slots(cache, hidden, numbers, none, asked, draws, problem, sample, begun, fresh, drawn)
 
     @functools.partial(jax.jit, donate_argnums=0)
     def insert(slots: Slots, cache: Any, hidden: Array, orders: Array, count: Array) -> Slots:
-        """Put prompts into slots; an order is (slot, row of the prompt, its length, problem, sample)."""
+        """Put prompts into slots; an order is (slot, row of the prompt, its length, last token, problem, sample)."""
         cut = lambda x, like, axis: x[
             tuple(slice(None) if one == axis else slice(size) for one, size in enumerate(like.shape))
         ]
 
         def put(number: Array, slots: Slots) -> Slots:
-            slot, row, length, problem, sample = orders[number]
+            slot, row, length, asked, problem, sample = orders[number]
             copied = jax.tree.map(
                 lambda mine, theirs, axis: jax.lax.dynamic_update_slice_in_dim(
                     mine, jax.lax.dynamic_slice_in_dim(cut(theirs, mine, axis), row, 1, axis), slot, axis
@@ -112,7 +116,8 @@ def _programs(
             )  # fmt: skip
             return Slots(
                 copied, slots.hidden.at[slot].set(hidden[row]), slots.position.at[slot].set(length),
-                slots.live.at[slot].set(True), slots.problem.at[slot].set(problem), slots.sample.at[slot].set(sample),
+                slots.live.at[slot].set(True), slots.asked.at[slot].set(asked), slots.draws.at[slot].set(0),
+                slots.problem.at[slot].set(problem), slots.sample.at[slot].set(sample),
                 jax.tree.map(lambda every, one: every.at[slot].set(one[0]), slots.decoder, slots.fresh), slots.fresh,
                 cleared,
             )  # fmt: skip
@@ -141,23 +146,27 @@ def _programs(
             if config.temperature == 0:
                 token = first_of_largest(log_probs)
             else:
-                token = draw_token(jax.vmap(jax.random.fold_in)(keys, drawn.lengths), log_probs)
+                token = draw_token(jax.vmap(jax.random.fold_in)(keys, slots.draws), log_probs)
             at = lambda values: jnp.take_along_axis(values, token[:, None], axis=1)[:, 0]
             own = at(logits) - jax.nn.logsumexp(logits, axis=-1)
-            rows, place = jnp.arange(len(live)), jnp.where(live, drawn.lengths, most)
-            put = lambda array, value: array.at[rows, place].set(value, mode="drop")
+            back = None if decoder.erases is None else decoder.erases(token)
+            put, size = _stack(drawn.lengths, live, back, most)
             ended = jnp.isin(token, ends)
             drawn = Drawn(
-                put(drawn.tokens, token), drawn.lengths + live, put(drawn.logprob, own),
-                put(drawn.proposal_logprob, at(log_probs)), drawn.finished | (live & ended),
+                put(drawn.tokens, token, pad_id), size, put(drawn.logprob, own, 0.0),
+                put(drawn.proposal_logprob, at(log_probs), 0.0), drawn.finished | (live & ended),
             )  # fmt: skip
             # A row that has ended writes to its first position, which nothing reads.
-            position = jnp.where(live, slots.position, 0)
-            hidden, cache = decode(params, slots.cache, token[:, None], position[:, None])
-            live = live & ~ended & (drawn.lengths < most)
+            read, position, draws = token, jnp.where(live, slots.position, 0), slots.draws + live
+            if back is not None:  # an answer is a stack; the token on its top, or of the prompt, is read again
+                top = jnp.take_along_axis(drawn.tokens, jnp.maximum(size - 1, 0)[:, None], axis=1)[:, 0]
+                read = jnp.where(back, jnp.where(size > 0, top, slots.asked), token)
+                position = jnp.where(live & back, slots.position - 1 - (slots.drawn.lengths > 0), position)
+            hidden, cache = decode(params, slots.cache, read[:, None], position[:, None])
+            live = live & ~ended & (draws < most)
             return done + 1, Slots(
-                cache, hidden[:, 0], position + 1, live, slots.problem, slots.sample, decoder.observe(token, decoding),
-                slots.fresh, drawn,
+                cache, hidden[:, 0], position + 1, live, slots.asked, draws, slots.problem, slots.sample,
+                decoder.observe(token, decoding), slots.fresh, drawn,
             )  # fmt: skip
 
         def more(carry: tuple[Array, Slots]) -> Array:
@@ -169,6 +178,17 @@ def _programs(
 
     scratch = jax.jit(init_cache, static_argnums=(0, 1))
     return Programs(scratch, prefill, start, insert, grow, advance)
+
+
+def _stack(size: Array, live: Array, back: Array | None, most: int) -> tuple[Callable[..., Array], Array]:
+    """How an array by place of the answer changes where a token is put on top of `size` others or takes one back.
+
+    Returns `(array, value, fill) -> array` and the new sizes; without `back`, no token takes one back.
+    """
+    rows, back = jnp.arange(size.shape[0]), jnp.zeros_like(live) if back is None else back
+    place = jnp.where(live & (size >= back), size - back, most)  # nothing is written behind the last place
+    put = lambda array, value, fill: array.at[rows, place].set(jnp.where(back, fill, value), mode="drop")
+    return put, jnp.where(live, jnp.maximum(jnp.where(back, size - 1, size + 1), 0), size)
 
 
 def draw_token(keys: Key[Array, " S"], log_probs: Float[Array, "S V"]) -> Int[Array, " S"]:

@@ -34,6 +34,11 @@ def test_no_case_is_judged_wrongly_and_nearly_all_are_decided(file):
     assert all(undecided[kind] <= max(1, count // 4) for kind, count in by_kind.items())
 
 
+def test_no_trap_is_taken():
+    traps = cases(FOLDER / "answer_traps.jsonl")
+    assert [case for case in traps if verdict(case) == case["never"]] == []
+
+
 def test_the_cases_are_many_and_of_all_verdicts():
     found = [case for file in FILES for case in cases(file)]
     assert len(found) >= 580

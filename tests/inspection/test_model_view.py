@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import shutil
 
 import numpy as np
@@ -9,14 +10,19 @@ import pytest
 from safetensors.numpy import save_file
 
 from mtjax import inspect
+from mtjax.errors import InputError
 from mtjax.inspection.model_view import memory_table, parameter_table, view_model
+from mtjax.model import huggingface
 from mtjax.model.adapters.lora import Lora
 from mtjax.model.decoder import DecoderConfig
+from mtjax.model.families import FAMILIES
+from mtjax.model.families.tables import LLAMA_TENSORS
 from mtjax.model.mixture import Mixture
 from mtjax.model.sizes import SIZES
 from tests.model import golden
 
 PEFT = pathlib.Path(__file__).parents[1] / "fixtures" / "peft"
+NORM = next(each for each in LLAMA_TENSORS if each.path == ("layers", "mlp_norm", "scale"))
 QWEN2 = golden.COMMON | {"model_type": "qwen2", "tie_word_embeddings": True}
 
 
@@ -121,3 +127,26 @@ def test_a_run_shows_its_model_and_its_data(tmp_path, capsys):
     assert inspect.main([str(run), "--what=data"]) == 0
     assert capsys.readouterr().out in both
     assert Lora(rank=3) == settings.read_run(run).model.adapter
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda table: [each for each in table if each != NORM],
+            "lacks the parameter 'layers.mlp_norm.scale' (1 in all)",
+        ),
+        (lambda table: [*table, NORM._replace(path=("layers", "extra"))], "has the unknown parameter 'layers.extra'"),
+    ],
+)
+def test_a_family_whose_table_is_not_the_parameters_neither_loads_nor_is_exported(change, said, monkeypatch, tmp_path):
+    family = FAMILIES["llama"]
+    model, params = huggingface.load(PEFT / "base")
+    monkeypatch.setattr(family, "tensors", change(family.tensors))
+    view = view_model(str(PEFT / "base"))
+    assert dict(view.facts)["loads"] == "no, see below"
+    assert said in view.problems[0]
+    for fails in (lambda: huggingface.load(PEFT / "base"), lambda: huggingface.save(tmp_path / "out", model, params)):
+        with pytest.raises(InputError, match=re.escape(said)):
+            fails()
+    assert not (tmp_path / "out").exists()

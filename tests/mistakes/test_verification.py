@@ -77,6 +77,16 @@ def test_the_final_answer_is_proof_when_the_rest_follows():
     assert verify(step("May: 48/2 = 24", "May: 48*2 = 96", answer="75", **fields)).verdict == "unproved"
 
 
+def test_a_number_in_which_the_right_solution_ends_too_is_no_other_answer():
+    """An egg of twelve for $3.60: 0.30 dollars, or 30 cents; the edit changes the division, not the end."""
+    question = "What does one egg cost, in dollars, if 12 eggs cost $3.60?"
+    right = "One egg costs 3.60 / 12 = 0.30 dollars, that is 30 cents."
+    wrong = "One egg costs 3.60 / 3.60 = 1.00 dollars, that is 30 cents."
+    assert said(step(right, wrong, question=question, answer="0.30")) != ("proved", "final answer")
+    alone, other = right.split(",")[0], "One egg costs 3.60 / 10 = 0.36 dollars"
+    assert said(step(alone, other, question=question, answer="0.30")) == ("proved", "final answer")
+
+
 def test_a_models_edit_may_say_the_same_in_another_unit():
     fields = {"right_rest": " in all\n#### 6", "wrong_rest": " in all\n#### 600", "answer": "6"}
     question = "What do 3 pens at $2 cost?"

@@ -9,12 +9,11 @@ import pytest
 from mtjax.config import read_file
 from mtjax.data.sources import InMemory
 from mtjax.data.tasks import PairTask
-from mtjax.distributed.sharding import MeshSpec, make_mesh
+from mtjax.distributed.sharding import MeshSpec, device_bytes, make_mesh
 from mtjax.errors import InputError
 from mtjax.model.adapters.lora import Lora
 from mtjax.objectives.rise import rise_paper
 from mtjax.planning.collectives import find_collectives, table
-from mtjax.planning.compile import device_bytes
 from mtjax.planning.hlo import read_program
 from mtjax.planning.lint import lint
 from mtjax.planning.program import plan_program

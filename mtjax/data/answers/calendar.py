@@ -11,7 +11,8 @@ _CLOCK = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(
-    r"(?:[A-Za-z][a-z']* ){0,8}?(?:[Aa]t|is|was|be) (?=[0-9]|noon|midnight|half past|(?:a )?quarter)"
+    r"(?:[A-Za-z][a-z']* ){0,8}?(?:[Aa]t|is|was|be|[Ii]t's) (?=[0-9]|noon|midnight|half past|(?:a )?quarter|"
+    r"(?:five|ten|twenty|twenty-five)(?: minutes)? (?:past|to) )"
 )
 _HOURS = dict(zip(listed("one two three four five six seven eight nine ten eleven twelve"), range(1, 13), strict=True))
 _SPOKEN = re.compile(
@@ -89,6 +90,13 @@ _WRITTEN = [
     re.compile(rf"{_WEEKDAY}{_DAY} (?:of )?{_NAME}(?:,? (?P<year>[0-9]{{4}}))?", re.IGNORECASE),
     re.compile(r"(?P<year>[0-9]{4})[-/.](?P<number>[0-9]{1,2})[-/.](?P<day>[0-9]{1,2})"),
 ]
+_DATED = re.compile(
+    rf"(?:[A-Za-z][A-Za-z']* ){{1,8}}?(?:is|was|be|on) (?:on )?(?=[0-9]|{_WEEKDAY}{_NAME} )", re.IGNORECASE
+)
+_OTHER_DAY = re.compile(
+    r"\b(?:today|yesterday|tomorrow|if|suppose|assume|whether|unless|not|never|before|after|until|since|than|or)\b",
+    re.I,
+)
 _NUMERIC = re.compile(r"([0-9]{1,2})[-/.]([0-9]{1,2})[-/.]([0-9]{4})")
 
 
@@ -100,6 +108,8 @@ class Date(NamedTuple):
 
 def read_date(text: str) -> Date | None:
     """The date that a text is: `March 5, 2020`, `5 March`, `2020-03-05`, `03/05/2020`; else None."""
+    said = _DATED.match(text)
+    text = text[said.end() :] if said and not _OTHER_DAY.search(said[0]) else text
     if found := _NUMERIC.fullmatch(text):
         first, second, year = map(int, found.groups())
         pairs = {(first, second), (second, first)}

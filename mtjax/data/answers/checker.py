@@ -6,6 +6,7 @@ import re
 from collections.abc import Hashable, Sequence
 from fractions import Fraction
 
+from mtjax.data.answers import words
 from mtjax.data.answers.choices import CONFLICT, choose, option_texts
 from mtjax.data.answers.finding import Found, cut, find, tidy
 from mtjax.data.answers.normal import plain
@@ -176,7 +177,17 @@ def _same_in_words(found: Found, truth: str) -> bool | None:
     """True if a beginning of the answer is the gold answer word for word."""
     bare = lambda text: read(text)._replace(values={})
     same = any(compare(bare(truth), bare(part)) for part, _ in beginnings(found.text))
-    return True if found.stated and same else None
+    return True if found.stated and (same or _named(plain(found.text), plain(truth))) else None
+
+
+_CALLS = re.compile(r"(?:[^\W\d_][^\W\d_'-]*,? ){1,12}(?:is|are|was|were|called|named) (?:an? |the )?", re.IGNORECASE)
+
+
+def _named(text: str, truth: str) -> bool:
+    """Whether a sentence ends in the gold words as what something is: `The capital of France is Paris`."""
+    before = text[: -len(truth)].rstrip("\"'")
+    called = text.casefold().endswith(truth.casefold()) and _CALLS.fullmatch(before) and not re.search(r"\d", truth)
+    return bool(called) and not words.DOUBTED.search(before.casefold())
 
 
 def _by_library(found: Found, truth: str, seconds: float) -> bool | None:
@@ -194,7 +205,7 @@ def _also_said(found: Found, candidate: str, truth: str, options: Sequence[str])
             return True
     if found.closed or found.earlier or statements(cleaned(candidate), bool(options)):
         return False
-    if re.match(r"\W*one\b", cleaned(candidate), re.IGNORECASE):
+    if re.match(r"\W*one\b(?! (?:hundred|thousand|million|billion|half|third|and)\b)", cleaned(candidate), re.I):
         return True  # "One sentence" need not count anything
     number = read(truth).values.get("number")
     numbers = (read(one.strip()).values.get("number") for one in NUMBER_IN_TEXT.findall(cleaned(candidate)))

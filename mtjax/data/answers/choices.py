@@ -12,6 +12,9 @@ _LABELLED = re.compile(r"\s*(?:\(([A-Za-z])\)|([A-Za-z])\s*[).:])\s*(.*)", re.DO
 _LISTED = re.compile(r"(?:^|\s)\(?([A-J])\)\s*([^\n]*?)(?=\s+\(?[A-J]\)\s|\n|$)|(?:^|\n)\s*([A-J])[.:]\s+([^\n]+)")
 
 
+_LETTER_AND_TEXT = re.compile(r"\(?([A-Z])(?:\)|,|:|\.| -)+ *(\S.*)")
+
+
 @functools.lru_cache(maxsize=1024)
 def option_texts(options: tuple[str, ...]) -> tuple[str, ...]:
     """The options without their letters; they keep them unless all have the letter of their place.
@@ -62,6 +65,11 @@ def choose(answer: str, options: tuple[str, ...]) -> int | None:
     (1, 1, -1)
     """
     reading = read(answer)
+    both = _LETTER_AND_TEXT.fullmatch(reading.text)
+    if both and both[1] in LETTERS[: len(options)]:
+        place = LETTERS.index(both[1])
+        if _bare(both[2]) == _bare(read(options[place]).text):
+            return place
     letter = reading.values.get("letter")
     if letter is not None and letter.letter in LETTERS[: len(options)]:
         place = LETTERS.index(letter.letter)

@@ -23,13 +23,14 @@ class Found(NamedTuple):
 
 _CONCLUDES = re.compile(
     r"\b(?:so|thus|therefore|hence|totals?|altogether|finally|overall|in all|sum|result|gives|get|equals|final|left|"
-    r"consequently|answer|solution)\b|=",
+    r"consequently|answer|solution)\b|=|[→⇒⟹➜]|it(?:'s| is) [-$]?\d[\d.,]*\W*$",
     re.IGNORECASE,
 )
 
 
 _SAID_AGAIN = re.compile(
-    r",? (?:which|that) (?:is|equals|makes|gives|means|leaves|comes (?:out )?to)(?: equal to)? ([^.\n]*\d[^.\n]*)"
+    r",? (?:which|that) (?:is|equals|simplifies to|reduces to|"
+    r"makes|gives|means|leaves|comes (?:out )?to)(?: equal to)? ([^.\n]*\d[^.\n]*)"
 )
 
 
@@ -88,10 +89,21 @@ _GIVES = re.compile(
     r"\b(?:plus|minus|times|by)\b[^=,]*\b(?:gives|leaves|makes|equals|yields|is|results in|comes to)"
     r"(?: (?:us|him|her|them|you|it))?(?: a total of)?\s+(?=[$\d])"
     r"|.*,? (?:for|making|giving)(?: (?:us|him|her|them|you))? a (?:grand )?total of\s+"
-    r"|[^=]*\bi\.e\.,?\s+|[^=]*\bthat is,\s+",
+    r"|[-\d.,/]+ ?(?:%|percent) of [^\s=]+(?: [a-z]+)? (?:is|are|equals|was)\s+(?=[$\d])"
+    r"|[^=]*\bi\.e\.,?\s+|[^=]*\bthat is,\s+"
+    r"|[^:=]*[^\W\d_]{2}[^:=]*:\s+(?:[^=]*,\s+(?:and|so)\s+)?(?=[^:]*=)",
     re.IGNORECASE,
 )
 """What stands before the value of a sentence that reasons: `Since 20 - 6 = 14,`."""
+
+
+_ARROW = re.compile(
+    r"(?<![\s_({][A-Za-z])(?<!^[A-Za-z])(?<!\)) (?:→|⇒|⟹|➜|[-=]>|\\Rightarrow|\\implies|\\rightarrow) "
+)  # not in x → 0
+_SUPPOSED = re.compile(
+    r"\W*(?:if|had|were|suppose|supposing|unless|assuming)\b.*\b(?:would|might|could)\b", re.IGNORECASE
+)
+"""What a sentence says that is not so: `If each had 9, then it would be 18`."""
 
 
 def _concluded(sentence: str) -> str:
@@ -100,6 +112,11 @@ def _concluded(sentence: str) -> str:
     >>> _concluded("3 * 25 = 75, so there are 75 pieces.")
     'there are 75 pieces.'
     """
+    if _SUPPOSED.match(sentence):
+        return ""
+    behind_arrow = _ARROW.split(sentence)[-1]
+    if behind_arrow != sentence and cut(behind_arrow)[1].values:
+        return behind_arrow
     ends = [found.end() for found in _THEREFORE.finditer(sentence)]
     if ends and cut(sentence[ends[-1] :])[1].values:
         return sentence[ends[-1] :]
@@ -107,7 +124,11 @@ def _concluded(sentence: str) -> str:
     return sentence[gives.end() :] if gives and cut(sentence[gives.end() :])[1].values else sentence
 
 
-_REMARK = re.compile(r",? (?:because|since|not|and not|rather than|instead of)\b|, (?:the|an?)\b|,? \(", re.IGNORECASE)
+_REMARK = re.compile(
+    r",? (?:because|since|not|and not|rather than|instead of|assuming|provided)\b|, (?:the|an?)\b|,? \(|"
+    r", which (?:is|equals|simplifies to|reduces to|means)\b",
+    re.IGNORECASE,
+)
 _EMPTY = re.compile(r"\s*(?:\$\$|\\[\[\]]|[*#_=-]*)\s*")
 
 
@@ -116,12 +137,15 @@ def _ending(text: str) -> Found | None:
     lines = [line.strip() for line in text.splitlines() if not _EMPTY.fullmatch(line)]
     if not lines:
         return None
-    last = re.sub(r"^(?:[-*•]\s+(?=[^\W\d_])|#{1,6}\s+)", "", lines[-1])
+    last = re.sub(r"^\\\[\s*|\s*\\\]$", "", lines[-1])
+    last = re.sub(r"^(?:[-*•]\s+(?=[^\W\d_])|#{1,6}\s+)", "", last)
     sentences = split_sentences(last)
     if len(lines) == 1 and len(sentences) > 1:
         first = read(sentences[0])
         if first.values.keys() & {"truth", "word"}:
             return Found(sentences[0], first, True, " ".join(sentences[1:]), True)
+    if len(lines) == len(sentences) == 1 and re.match(r"(?:yes|no)\b", last, re.I) and "truth" in read(last).values:
+        return Found(last, read(last), True, "", False)
     last_sentence = last if len(sentences) < 2 else sentences[-1]
     if instead := INSTEAD.match(last_sentence):
         last_sentence = instead["answer"]

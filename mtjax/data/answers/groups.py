@@ -33,6 +33,7 @@ class Intervals(NamedTuple):
     """A union of intervals, from left to right."""
 
     parts: tuple[Interval, ...]
+    letter: str = ""  # the letter of an inequality
 
 
 class Ratio(NamedTuple):
@@ -108,7 +109,7 @@ def read_several(text: str) -> Several | None:
         return Several(
             (f"{before} + {after}".removeprefix(" + "), f"{before} - {after}".strip().replace("- ", "-", not before))
         )
-    if _THOUSANDS.fullmatch(inside):
+    if _THOUSANDS.fullmatch(inside) or re.search(r"=[^=,]*\d,\d{3}$", inside):
         return None
     parts = split(inside, r"(?:,|;)(?: and\b| or\b)?|\b(?:and|or)\b|&")
     if len(parts) < 2 and not braces:
@@ -117,7 +118,7 @@ def read_several(text: str) -> Several | None:
         return None  # a sentence with commas
     if not braces and any(map(_ARTICLE.match, parts[1:])) and not _ARTICLE.match(parts[0]):
         return None  # a remark, as in "It is Paris, the capital"
-    names = [found[1] for part in parts if (found := _NAMED.match(part))]
+    names = [found[1][0] for part in parts if (found := _NAMED.match(part))]
     if len(set(names)) > 1 or re.search(r"[a-z]{2} .*=", parts[0]) and names:
         return None
     parts = [_NAMED.sub("", part, count=1) for part in parts]
@@ -157,11 +158,23 @@ _TURNED = str.maketrans("<>", "><")
 
 def read_intervals(text: str) -> Intervals | None:
     r"""The intervals that a text is: `(1, 5]`, `1 < x \le 5`, `x > 5`, a union of them; else None."""
+    text = re.sub(
+        r"^(?:(?:for )?all )?(?:real )?(?:numbers? |values? )?(?:of )?(?=[A-Za-z] ?(?:[<>]|\\[lg]e))",
+        "",
+        text,
+        flags=re.I,
+    )
     text = re.sub(r"^[A-Za-z] ?\\in ?", "", text)
-    parts = [_interval(part.strip()) for part in re.split(r"\\cup ?|\bU\b", text)]
-    if any(part is None for part in parts):
+    sides, letters = re.split(r"\\cup ?|\bU\b", text), set[str]()
+    if len(sides) == 1 and re.search(r"[<>]|\\[lg]e\b", text):
+        sides = re.split(r",? or ", text)
+        letters |= {letter for side in sides for letter in re.findall(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])", side)}
+        if len(letters) > 1:
+            return None
+    parts = [part for side in sides if (part := _interval(side.strip())) is not None]
+    if len(parts) < len(sides):
         return None
-    return Intervals(tuple(part for part in parts if part is not None))
+    return Intervals(tuple(sorted(parts, key=lambda part: part.low is not None)), "".join(letters))
 
 
 def _interval(text: str) -> Interval | None:
@@ -227,9 +240,13 @@ def same_tuple(a: Tuple, b: Tuple, same: Same) -> bool | None:
 
 
 def same_intervals(a: Intervals, b: Intervals, same: Same) -> bool | None:
-    """Whether two unions of intervals are equal, part by part."""
-    if len(a.parts) != len(b.parts):
+    """Whether two unions of intervals are equal, part by part; of other letters they may be either."""
+    if a.letter and b.letter and a.letter != b.letter:
         return None
+    if len(a.parts) != len(b.parts):
+        ends = [[(part.low is None, part.high is None) for part in one.parts] for one in (a, b)]
+        open_low, open_high = (len({any(end[side] for end in one) for one in ends}) > 1 for side in (0, 1))
+        return False if (open_low or open_high) and all(same(end, end) for end in (*parts(a), *parts(b))) else None
     found: list[bool | None] = []
     for x, y in zip(a.parts, b.parts, strict=True):
         for end, other in ((x.low, y.low), (x.high, y.high)):

@@ -13,10 +13,10 @@ _SIGNS = {
     **dict.fromkeys("‐‑‒–—−－﹣", "-"), **dict.fromkeys("＋﹢", "+"), **dict.fromkeys("×·∙⋅✕", r"\times "),
     **dict.fromkeys("＄﹩", "$"), **dict.fromkeys("％﹪", "%"), **dict.fromkeys("“”„«»＂", '"'),
     **dict.fromkeys("‘’′＇", "'"),
-    **dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff\u00ad", ""), **dict.fromkeys("≤⩽", r"\le "), "″": '"',
+    **dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff\u00ad\ufe0f", ""), **dict.fromkeys("≤⩽", r"\le "), "″": '"',
     **dict.fromkeys("≥⩾", r"\ge "), "≠": r"\ne ", "÷": "/", "⁄": "/", "∕": "/", "／": "/", "√": r"\sqrt ",
-    "π": r"\pi ", "∞": r"\infty ",
-    "∪": r"\cup ", "∅": r"\emptyset ", "±": r"\pm ", "≈": r"\approx ", "∈": r"\in ",
+    "∩": r"\cap ", "π": r"\pi ", "∞": r"\infty ",
+    "∪": r"\cup ", "∅": r"\emptyset ", "±": r"\pm ", "≈": r"\approx ", "∈": r"\in ", "∠": r"\angle ",
     "，": ", ", "：": ":", "（": "(", "）": ")",
     "＝": "=", "．": ".", "。": ". ", "º": "°", "…": "...", 
     "｛": "{", "｝": "}", "［": "[", "］": "]", "⟨": "(", "⟩": ")",
@@ -34,6 +34,8 @@ def ascii_signs(text: str) -> str:
     """
     if text.isascii():
         return text
+    if "√" in text:
+        text = re.sub(r"√ ?(\d\d+)", r"√{\1}", text)
     out: list[str] = []
     for sign in text.translate(_TABLE):
         if sign < "\x80":
@@ -88,6 +90,12 @@ def without_markup(text: str) -> str:
         text = _STRUCK.sub("", text)
     if "<" in text or "`" in text or "~~" in text or "\\begin" in text:
         text = _MARKS.sub("", text)
+    if "&=" in text:
+        text = text.replace("&=", "=")
+    if "\\color" in text:
+        text = re.sub(r"\\color *\{\w+\} *(?:\{([^{}]*)\})?", r"\1", text)
+    if text[:1] == "_" or "\n_" in text:
+        text = re.sub(r"(?m)^_([A-Za-z][^_\n]*)_$", r"\1", text)
     if "==" in text:
         text = re.sub(r"(?<!\S)==(?=[^\s=])([^=\n]*[^\s=])==(?!\S)", r"\1", text)
     if "**" in text or "__" in text:
@@ -95,7 +103,7 @@ def without_markup(text: str) -> str:
     return text
 
 
-_MATHS = re.compile(r"\$\$(.+?)\$\$|(?<![\\$])\$(?=[^\s$])([^$\n]*?[^\s\\$])\$(?![\d$])", re.DOTALL)
+_MATHS = re.compile(r"\$\$(.+?)\$\$|(?<![\\$])\$(?=[^\s$])((?:[^$\\\n]|\\.)*?(?:[^\s\\$]|\\\}))\$(?![\d$])", re.DOTALL)
 _FRACTION = re.compile(
     r"\\frac *(?:\{ *([-+]?[\d.,]+) *\} *\{ *(\d+) *\}|(\d) *(?:(\d)|\{ *(\d+) *\})|\{ *(\d+) *\} *(\d))"
 )
@@ -111,6 +119,9 @@ _NAMES = (
 )  # fmt: skip
 
 
+_ARROW = re.compile(r"^ *(?:→|⇒|⟹|∴|=>|\\Rightarrow\b|\\implies\b|\\therefore\b)\s*")
+
+
 def plain(answer: str) -> str:
     r"""An answer in one spelling on one line: `ascii_signs`, without `$...$`, gaps and sizes of LaTeX.
 
@@ -119,7 +130,7 @@ def plain(answer: str) -> str:
     >>> plain(r"$1\tfrac{1}{2}\,\text{m}$.")
     '1 1/2 m'
     """
-    text = without_markup(ascii_signs(answer))
+    text = re.sub(r"\bUS\$", "$", without_markup(ascii_signs(answer)))
     if "\\" in text:
         text = re.sub(r"(?<!\\)\\[()\[\]](?!\{)", " ", _DROPPED.sub("", text))
         for pattern, name in _NAMES:
@@ -130,6 +141,9 @@ def plain(answer: str) -> str:
         text = _MATHS.sub(lambda found: f" {found[1] or found[2]} ", text).replace("\\$", "$")
     text = " ".join(text.replace("{,}", ",").split())
     text = re.sub(r"^[\"'`*]+|[\"'`*]+$", "", text) if text[:1] in "\"'`*" or text[-1:] in "\"'`*" else text
+    text = _ARROW.sub("", text)
+    while text[:1] > "\u2000" and unicodedata.category(text[0]) == "So":
+        text = text[1:].lstrip(" *\"'`")
     while text[-1:] and (text[-1] in ".,;:" or unicodedata.category(text[-1]) == "So") and not text.endswith(".."):
         if re.search(r"\b[ap]\.m\.$", text):
             break

@@ -39,15 +39,16 @@ _TAIL_WORD = re.compile(
 _EITHER_SIDE = """or nor but not no never neither either than least most between except until unless if minus plus times
     divided multiplied squared cubed factorial mod modulo base maybe perhaps possibly might may could cannot can't
     isn't aren't wasn't don't doesn't didn't won't wouldn't couldn't unknown undefined infinite infinitely wrong
-    incorrect false maximum minimum pi"""
+    incorrect false maximum minimum pi doubt doubtful unlikely"""
 BEFORE = frozenset(
     f"""{_EITHER_SIDE} over under above below up from through twice double triple half root sqrt log step steps see
     equation line question problem part example figure option choice instead rather initially originally initial
     started starts start suppose assume assuming first other another what how why without excluding besides
-    when""".split()
+    when probably likely presumably""".split()
 )  # words that change what a number behind them says
 BEHIND = frozenset(f"{_EITHER_SIDE} and remainder rem r x power".split())
 """Words that change what a number before them says."""
+_NAMES_OF_TWO = re.compile(r"\b([A-Z][a-z]+) and (?=[A-Z][a-z])")  # in April and May
 _TIMES = re.compile(r"times(?: (?:as|more|larger|bigger|faster|longer|older|heavier|taller)\b.*)?$")
 
 
@@ -123,11 +124,13 @@ def _with_tail(value: Fraction, tail: str, money: str, places: int | None, bare:
     tail = tail[percent.end() :] if percent else tail
     if not money and (behind := _AFTER_MONEY.match(tail)):
         money, tail = behind[1], tail[behind.end() :]
-    tail = tail.strip()
+    attached, tail = tail[:1].isalpha(), tail.strip()
     added = number_words.and_part(number_words.tokens(tail), 0) if tail.startswith("and ") else None
     if added:
         value, tail = value + (added[0] if value >= 0 else -added[0]), " ".join(tail.split()[added[1] :])
     unit = read_unit(money.strip(".")) if money else None
+    if attached and re.fullmatch(r"[a-z]{2}", tail) and not read_unit(tail):
+        return None  # a product of letters, as in 5ab
     if tail:
         if not (tail[0].isalpha() or tail[0] in "°¢-/(") or not _harmless(tail):
             return None
@@ -137,6 +140,7 @@ def _with_tail(value: Fraction, tail: str, money: str, places: int | None, bare:
 
 def _harmless(tail: str) -> bool:
     """Whether the words behind a number are a unit and say nothing else."""
+    tail = _NAMES_OF_TWO.sub(r"\1", re.sub(r"\bleft until\b", "left before", tail))
     words = re.sub(r"/(?=[a-z])", " / ", _TIMES.sub("", tail.lower())).split()
     if len(words) > 14 or not all(map(_TAIL_WORD.fullmatch, words)):
         return False
@@ -157,7 +161,17 @@ def _repeating(text: str) -> Number | None:
     return Number(-value if sign == "-" else value)
 
 
+_AND_A_PART = re.compile(
+    r"^(an|a|one|two|three|four|five|six|[0-9]+) (hours?|minutes?|days?|weeks?|months?|years?|miles?) "
+    r"and (a half|a quarter)$",
+    re.IGNORECASE,
+)
+
+
 def _in_words(text: str) -> Number | None:
+    text = _AND_A_PART.sub(
+        lambda said: f"{'one' if said[1].lower() in ('a', 'an') else said[1]} and {said[3]} {said[2]}", text
+    )
     words = number_words.tokens(text)
     sign = -1 if words[0] in ("minus", "negative") else 1
     words = words[1:] if words[0] in ("minus", "negative", "plus") else words
@@ -206,6 +220,8 @@ def same_number(a: Number, b: Number) -> bool | None:
     """
     if a.value == -b.value and (a.direction or b.direction):
         return None  # "a loss of 12" may be -12
+    if _pounds(a, b) or _pounds(b, a):
+        return a.value == b.value
     if a.unit and b.unit and a.unit.measures == b.unit.measures:
         equal = a.value * a.unit.factor == b.value * b.unit.factor
         return equal or (None if _open(a, b, a.value * a.unit.factor / b.unit.factor) else False)
@@ -230,6 +246,11 @@ def same_number(a: Number, b: Number) -> bool | None:
     ratio = a.value / b.value if a.value and b.value else Fraction(0)
     hidden = None if a.unit and b.unit else a.unit or b.unit
     return None if _open(a, b, a.value) or (ratio and may_be_other_unit(ratio, hidden)) else False
+
+
+def _pounds(a: Number, b: Number) -> bool:
+    """Whether one is in pounds sterling and the other in "pounds", which may be money or a weight."""
+    return a.unit == UNITS["£"] and b.unit == UNITS["pound"] and "lb" not in b.words
 
 
 def _made_of(a: Number, b: Number) -> bool:

@@ -84,7 +84,9 @@ KINDS: dict[str, _Kind] = {
 
 _SAID = ("tuple", "intervals", "ratio", "several", "formula")
 _PREDICATE = re.compile(
-    r"(?P<lead>(?:[A-Za-z][A-Za-z'-]*,? ){1,8}?(?:is|are|was|were|be|at))(?: at)? (?P<value>(?:[^A-Za-z ]|[a-z] ?=).*)"
+    r"(?P<lead>(?:(?:[A-Za-z][A-Za-z'-]*|(?P<given>[0-9]+)),? ){1,8}?(?:is|are|was|were|be|at|gives|yields|becomes)|"
+    r"(?:[A-Za-z][A-Za-z'-]* ){0,4}[A-Za-z'-]{2,}:)(?: at)?(?: the point)? "
+    r"(?P<value>(?:[^A-Za-z ]|[a-z] ?=|[A-Za-z](?:[\^(]| ?[-+*/])|\\?(?:sin|cos|tan|ln|log|sqrt)\b).*)"
 )
 """A sentence that says what something is, such as `The point is (3, 4)`."""
 _NUMERAL = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?")
@@ -108,6 +110,10 @@ def read(answer: str) -> Reading:
         if "formula" in inner.values:
             return inner._replace(text=text, unit=measured["unit"])
     values = {kind: value for kind, (reader, _) in KINDS.items() if text and (value := reader(text)) is not None}
+    if "date" in values:
+        values.pop("several", None)
+    elif "several" in values and (same := _said_twice(values["several"])):
+        values = {"number": same}
     for kind in ("several", "tuple", "intervals"):
         if kind in values and not all(_element(read(part)) for part in groups.parts(values[kind])):
             del values[kind]  # a sentence with commas
@@ -121,10 +127,13 @@ def read(answer: str) -> Reading:
     if (
         not values.keys() - {"sequence"}
         and (said := _PREDICATE.fullmatch(text))
-        and not (numbers.BEFORE - {"equation", "line"}) & set(re.findall(r"[a-z']+", said["lead"].lower()))
+        and not (numbers.BEFORE - {"equation", "line", *(["below", "under", "first"] if said["given"] else [])})
+        & set(re.findall(r"[a-z']+", said["lead"].lower()))
     ):
         inner = read(said["value"])
         found = {kind: value for kind, value in inner.values.items() if kind in _SAID}
+        if said["given"]:
+            found = {kind: value for kind, value in found.items() if kind == "several"}
         if re.search(r"\b(?:of|between)\b", said["lead"]):
             found.pop("ratio", None)  # it may be the ratio the other way round
         if found:
@@ -138,11 +147,24 @@ def read(answer: str) -> Reading:
 
 
 _MEASURED = re.compile(
-    r"(?P<formula>[^A-Za-z]*\\(?:sqrt|pi|frac)(?:.*[\d}i])?) ?"
+    r"(?P<formula>[^A-Za-z]*\\(?:sqrt|pi|frac)(?:.*(?:[\d}]|\\pi))?) ?"
     r"(?P<unit>(?:(?:square|cubic) )?[A-Za-z]{2,}(?:\^\{?[23]\}?)?)"
     r"(?: (?:long|wide|tall|high|deep))?"
 )
 """A formula with a unit of two or more letters behind it, such as `5\\sqrt{3} cm`; one letter may be a variable."""
+
+
+def _said_twice(several: groups.Several) -> numbers.Number | None:
+    """The number that both of two elements are, as in `1/8, or 12.5%`; None if they differ."""
+    if not several.ordered or len(several.elements) != 2:
+        return None
+    first, second = map(numbers.read_number, several.elements)
+    if first is None or second is None:
+        return None
+    if first.unit and second.unit and not first.percent | second.percent:
+        return first if numbers.same_number(first, second) else None
+    values = (one.value / 100 if one.percent else one.value for one in (first, second))
+    return first if len(set(values)) == 1 else None
 
 
 def _element(reading: Reading) -> bool:
@@ -152,8 +174,12 @@ def _element(reading: Reading) -> bool:
 
 
 _EQUALS = re.compile(r"(?<![<>!=:])=(?!=)|\\approx")
-_NAME = re.compile(r"[A-Za-z](?:_\{?\w+\}?|'|\([A-Za-z0-9, ]+\))?")
+_NAME = re.compile(
+    r"(?:m ?)?\\angle ?[A-Z]{1,3}|[A-Z](?: ?\\(?:cap|cup) ?[A-Z])+|"
+    r"[A-Za-z](?:_\{?\w+\}?)?'{0,2}(?:\([A-Za-z0-9, |']+\))?"
+)
 _LABEL = re.compile(rf"[A-Za-z][A-Za-z'-]+(?:[ :,]+[A-Za-z][A-Za-z'-]+)*[ :]*(?: (?P<name>{_NAME.pattern}))?")
+_SUM = re.compile(r"[A-Za-z](?: ?[-+] ?[A-Za-z])+")  # m + n, which may be asked for, or given
 _TIMES = re.compile(r"\\[A-Za-z]+|(?<=[0-9])\s*[xX]\s*(?=[0-9])")
 _VARIABLE = re.compile(r"(?<![A-Za-z\\])[0-9]*[A-Za-z](?![A-Za-z.'])")
 
@@ -170,10 +196,19 @@ def _equation(text: str) -> Reading:
     name = left if _NAME.fullmatch(left) else label["name"] or "" if label else ""
     free = [bool(_VARIABLE.search(_TIMES.sub(" ", side))) for side in (left, *middle)]
     spoilt = numbers.BEFORE & {word.strip(",:.") for word in left.lower().split()} - {"from", "other", "first", "total"}
+    if name:
+        spoilt = spoilt - {"equation", "line"} if label and left != name else frozenset()
+    if any(free) and not name and len({free[0], *free}) == 1 and all(map(formulas.read_formula, sides)):
+        first, *others = map(formulas.read_formula, sides)
+        if first and all(other and formulas.same_formula(first, other) for other in others):
+            return read(right)
     found = read(right)
     number = found.values.get("number")
-    if spoilt or not found.values or (any(free) and not (name or label or not left)):
+    total = len(sides) == 2 and number is not None and bool(_SUM.fullmatch(left))
+    if spoilt or not found.values or (any(free) and not (name or label or total or not left)):
         return Reading(text, {})
+    if total and number is not None:
+        return Reading(text, {"number": number._replace(approximate=True)})
     values = dict(found.values)
     if "\\approx" in text and number is not None:
         values["number"] = number._replace(approximate=True)

@@ -17,7 +17,7 @@ _VERBS = frozenset(
 )
 _CLEAR_WORDS = number_words.NUMBER_WORDS - {"one", "couple", "third", "quarter", "score", "gross", "fourth", "fifth"}
 _WHO = frozenset(
-    listed("she he they we with the hence therefore thus there")
+    listed("only exactly she he they we with the hence therefore thus there")
 )  # words that a sentence has and a list of words has not
 _PART = number_words.NUMBER_WORDS | {"and", "point"}  # words before which a number word may continue a number
 _CLAUSE_BEHIND = re.compile(
@@ -27,6 +27,7 @@ _CLAUSE_BEHIND = re.compile(
 _TASK = re.compile(r"\bto (?:find|determine|calculate|compute|figure|solve|know)\b", re.IGNORECASE)
 APPROXIMATELY = frozenset(listed(r"about approximately approx approx. around roughly nearly almost ~ \approx ≈ circa"))
 _NUMERAL = r"[-+]?[$€£¥₹]?[0-9][0-9,]*(?:\.[0-9]+)?(?:/[0-9]+)?%?(?![\w:/^.]?[0-9]|[A-Za-z^])"
+_BARE = r"[0-9]+(?:\.[0-9]+)?(?:/[0-9]+)?%?"
 _IN_PASSING = tuple(
     re.compile(form, re.IGNORECASE)
     for form in (
@@ -37,12 +38,18 @@ _IN_PASSING = tuple(
         rf"^(?P<cut>(?:after|in|for|over|during|within|with|from|of) (?P<n>{_NUMERAL})(?: [^\W\d_]+){{1,2}} )"
         r"(?=(?:s?he|they|we|it|you|i|there|the|an?|his|her|their|its|each|(?-i:[A-Z]\w+))\b)",
         # the total for 5 nights is 250
-        rf"(?<=[^\W\d_])(?P<cut> (?:for|of|in|with|after) (?P<n>{_NUMERAL})(?: [^\W\d_]+){{1,2}})"
+        rf"(?<=[^\W\d_])(?P<cut> (?:for|of|in|with|after) (?:an? )?(?P<n>{_NUMERAL})(?: [^\W\d_]+){{1,2}})"
         r"(?= (?:is|are|was|were|will|comes|costs|equals|has|have|makes|gives)\b)",
         # each of the 4 friends
         r"\b(?:the|his|her|their|its|these|those|my|our|your|all|both) "
-        r"(?:(?:other|first|last|next|remaining|same|previous|past|original|whole) )?"
-        rf"(?P<cut>(?P<n>{_NUMERAL}) )(?=[^\W\d_])",
+        r"(?P<cut>(?:(?:other|first|last|next|remaining|same|previous|past|original|whole) )?"
+        rf"(?P<n>{_NUMERAL}) )(?=[^\W\d_])",
+        # the GCD of 12 and 8 is 4
+        rf"(?<=[^\W\d_])(?P<cut> (?:of|between|from) (?:{_BARE},? (?:and )?)+(?P<n>{_BARE}))"
+        r"(?= (?:is|equals|was|comes)\b)",
+        # 8 candies, with 2 left over
+        rf"(?<=[\w%])(?P<cut>,? (?:and|with|leaving) (?:a remainder of )?(?P<n>{_NUMERAL})(?: [^\W\d_]+){{0,3}}?"
+        r" (?:left over|left|remaining|to spare|over))$",
         rf"(?<=[\w%])(?P<cut> (?:out )?of (?P<n>{_NUMERAL}))(?= [^\W\d_]|$)",  # 12 of 20 pencils
         rf"(?P<cut>,? not (?P<n>{_NUMERAL}),)(?= )",  # 15, not 12, apples
         # 460 dollars for 45 hours
@@ -70,12 +77,15 @@ def _without_given(text: str) -> tuple[str, tuple[Fraction, ...]]:
             number = read_number(found["n"].replace(",", ""))
             if number is None:
                 return whole, ()
-            given.append(number.value)
+            given += [one.value for one in map(read_number, re.findall(_BARE, found["cut"])) if one]
             text = text[: found.start("cut")] + text[found.end("cut") :]
     return (text, tuple(given)) if len(re.findall(_NUMERAL, text)) == 1 else (whole, ())
 
 
-_LEAD = re.compile(r"((?:[^\W\d_](?:[^\W\d_]|['-])*[,:]? +|[~≈] ?|\\approx ?){1,20})(?=[-+]?[$€£¥₹]?[-+]?\.?[0-9])")
+_LEAD = re.compile(
+    r"((?:(?:[^\W\d_](?:[^\W\d_]|['-])*|[0-9]+(?:st|nd|rd|th))[,:]? +|[~≈] ?|\\approx ?){1,20})"
+    r"(?=[-+]?[$€£¥₹]?[-+]?\.?[0-9])"
+)
 
 
 _WENT = {"up": "increased by", "down": "decreased by"}
@@ -93,6 +103,14 @@ _PART_OF = re.compile(
 )
 
 
+_EXTREME = re.compile(
+    r"\b(?:minimum|maximum)(?! of\b) [A-Za-z]|(?<!at )\bthe (?:least|most) [A-Za-z]+ [A-Za-z]", re.IGNORECASE
+)  # the minimum number, the least common multiple: no bound
+_NOTHING_LEFT = re.compile(
+    r"(?:[A-Za-z]+ ){1,3}(?:is|are|was|were|has|have|had|be) no(?: [a-z]+){1,3} "
+    r"(?:left|remaining|over)",
+    re.IGNORECASE,
+)
 _MORE_THAN = re.compile(r"(\S+(?: [a-z]+)?) (?:more|fewer|less|[a-z]+er)((?: [a-z]+){0,2}) than [^\d,]+")
 """`13 more marbles than Ann`, which says 13 only where a difference is asked for."""
 
@@ -111,6 +129,10 @@ def number_in_sentence(text: str) -> Number | None:
         return value if value and value.value.denominator > 1 else None
     if len(_COUNTED.findall(text)) > 1 and not re.search(r"\d|\bone\b", text):
         text = number_words.in_digits(text)
+    elif re.search(r"\d", text) and len(_COUNTED.findall(text)) == 1:
+        text = _COUNTED.sub(lambda word: number_words.in_digits(word[0]), text)
+    if _NOTHING_LEFT.fullmatch(text):
+        return Number(Fraction(0), approximate=True)
     text, given = _without_given(text)
     if given and (number := read_number(text)) is not None:
         return number._replace(beside=given)
@@ -127,6 +149,7 @@ def number_in_sentence(text: str) -> Number | None:
         if re.search(r"\bone (?:in|out of)\b", " ".join(before)):
             return None  # a share
         past = any(word.endswith("ed") and len(word) > 4 for word in before)
+        past = past or (len(before) > 1 and before[-1].endswith("s") and text[0].isupper())  # Mark reads
         if not (past or (_VERBS | _WHO) & set(before)) or not _VERBS & set(before) and _PART & set(before):
             return None
     else:
@@ -136,6 +159,8 @@ def number_in_sentence(text: str) -> Number | None:
         before = before[:-1]
     approximate = bool(before) and before[-1] in APPROXIMATELY
     stems = {word.strip(",:.") for word in before}
+    if _EXTREME.search(text):
+        stems -= {"minimum", "maximum", "least", "most"}
     if stems & BEFORE or len(before) > 20 or re.fullmatch(r"[b-z]", before[-1] if before else ""):
         return None
     behind = _CLAUSE_BEHIND.search(rest)

@@ -128,7 +128,11 @@ _LINK = (
 _GAP = r"(?:\s|(?<=\n)>(?=\s+[^\s\[\](){}<>])|\$\$|\\\[|(?<=\n)[-*•·+]\s|(?<=\n)\d+[.)]\s(?=\S)|\*(?=\s))*"
 _FORMS = (
     ("####", re.compile(r"####[ \t]*(?P<answer>[^\n]+)")),
-    ("<answer>", re.compile(r"<answer>\s*(?P<answer>.+?)\s*(?P<closed></answer>|$)", re.IGNORECASE | re.DOTALL)),
+    (">", re.compile(
+        r"<(?P<tag>(?:final[_-]?)?(?:answer|result))>\s*(?P<answer>.+?)\s*(?P<closed></(?P=tag)>|$)",
+        re.IGNORECASE | re.DOTALL,
+    )),
+    ("answer]", re.compile(r"(?:^|\n)\W*(?P<key>\[(?:final )?answer\])[ \t]*:?\s*(?P<answer>[^\n]+)", re.IGNORECASE)),
     (":", re.compile(r"(?:^|\n)[ \t*>]*a[ \t*]*:[ \t*]*(?P<answer>[^\n]+)", re.IGNORECASE)),
     ("ans", re.compile(rf"(?<![\w\\])(?P<key>{_KEY}){_LINK}{_GAP}(?=(?P<answer>[^\n]+))", re.IGNORECASE)),
     ("ans", re.compile(
@@ -136,7 +140,7 @@ _FORMS = (
         r"[ \t]+(?=\(?[A-J]\)?\W*(?:\n|$)|[-+$]?\d))(?P<answer>[^\n]+)", re.IGNORECASE,
     )),
     (" ", re.compile(
-        r"(?P<key>\b(?:correct|right|best|remaining|matching)\s+(?:option|choice|alternative|letter|one))\s*(?:is|:|=)+\s*:?\s*(?P<answer>[^\n]+)",
+        r"(?P<key>\b(?:correct|right|best|remaining|matching|my|final)\s+(?:option|choice|alternative|letter|one|pick))\s*(?:is|:|=)+\s*:?\s*(?P<answer>[^\n]+)",
         re.IGNORECASE,
     )),
 )  # fmt: skip
@@ -149,6 +153,9 @@ _CHOSEN = (
                r"choose|select|pick|chose|go|with|by|and|imo|oa|my|choice|option|alternative)\b[\s,:=-]*)+(?P<answer>\([A-J]\)|(?-i:[A-J])\b)\)?\s*[.!]?\s*(?=\n|$)",
                re.IGNORECASE),
     re.compile(r"(?:^|\n)[^\w\n]*(?P<answer>\([A-J]\)|(?-i:[A-J]))\)?\W*$", re.IGNORECASE),
+    re.compile(r"\b(?:which is|that is|i\.e\.|corresponding to|corresponds to|matches|matching),? (?:the )?(?:answer )?"
+               r"(?:option|choice|alternative) (?P<answer>\( ?[A-J] ?\)|[A-J]\b)\W*$", re.IGNORECASE),
+    re.compile(r"(?:→|⇒|⟹|➜|[-=]>) *(?:option |choice )?(?P<answer>\( ?[A-J] ?\)|[A-J])\)?\W*$", re.IGNORECASE),
     re.compile(r"(?<=\s)(?<!or )(?<!and )(?<!nor )(?<!not )(?<!, )(?P<answer>\([A-J]\))\s*\.?\s*$"),
     re.compile(r"\b(?:leaves|leaving|left with|(?P<only>only))(?: us)?(?: with)?(?: only| just)? "
                r"(?:(?:option|choice|answer) )?(?P<answer>\([A-J]\)|(?-i:[A-J])\b)"
@@ -176,7 +183,8 @@ _ROW = re.compile(r"^[ \t]*\|([^|\n]*\banswer[ \t]*)\|(?:\s*\|)?([^|\n]+)\|[ \t]
 
 def cleaned(reply: str) -> str:
     """A reply without thoughts and mark-up, as statements are searched in it."""
-    text = without_markup(ascii_signs(without_thoughts(reply))).replace(" isn't ", " is not ")
+    reply = re.sub(r"(?m)^>\s+(?=\*\*)", "", without_thoughts(reply))
+    text = without_markup(ascii_signs(reply)).replace(" isn't ", " is not ")
     if _RULE.search(text):
         text = _ROW.sub(r"\1: \2", _RULE.sub("", text))
     return text
@@ -217,7 +225,7 @@ def statements(text: str, choice: bool = False) -> list[Statement]:
                 answer = re.sub(r"^\"((?:[^\"\\]|\\.)*)\".*|^([^,}\]]*).*", r"\1\2", answer)
             if answer[-1:] in ")]}" and re.search(r"\w", answer) and _closers(answer) > 0:
                 answer = answer[:-1].rstrip()
-            if sign == "<answer>":
+            if sign == ">":
                 answer = answer.splitlines()[-1] if answer else ""
                 found.append(Statement(answer, start, match.end(), bool(match["closed"])))
             elif answer and not (sign == ":" and len(_OPTION.findall(text)) > 1):

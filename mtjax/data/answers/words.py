@@ -57,9 +57,13 @@ _SETS = (
     frozenset(["prime", "composite"]), frozenset(["even", "odd"]), frozenset(["positive", "negative"]),
     frozenset(["valid", "invalid"]), frozenset(["possible", "impossible"]), frozenset(["plausible", "implausible"]),
 )  # fmt: skip
-_SAID = "|".join((*DAYS, *MONTHS, *_SETS[4], *(name for pair in _SETS[8:] for name in sorted(pair))))
-_NAMED = re.compile(rf"(?:[a-z']+,? ){{0,8}}(?:is|was|are|were|be|on|in) (?:on |in )?(?:an? )?({_SAID})")
-_DOUBTED = re.compile(
+_SAID = "|".join((*DAYS, *MONTHS, *_SETS[2], *_SETS[4], *(name for pair in _SETS[8:] for name in sorted(pair))))
+_NAMED = re.compile(
+    rf"(?:[a-z0-9']+,? ){{0,8}}(?:is|was|are|were|be|on|in|facing) (?:now )?"
+    rf"(?:on |in |facing |pointing )?(?:an? )?({_SAID})"
+    r"(?: (?:that|this|next|last) (?:year|month|week))?"
+)
+DOUBTED = re.compile(
     r"\b(?:not|never|no|doubt|unlikely|if|whether|unless|maybe|perhaps|possibly|might|may (?!is|was)|could|or|nor|than|"
     r"false|wrong|today|yesterday|tomorrow|before|after|until|since)\b|n't\b"
 )
@@ -78,7 +82,7 @@ def bare_words(text: str) -> str:
 def read_word(text: str) -> str | None:
     """The single word that a text is; None for several, and for one that says nothing, such as "unknown"."""
     word = bare_words(text)
-    if " " in word and (named := _NAMED.fullmatch(word)) and not _DOUBTED.search(word[: named.start(1)]):
+    if " " in word and (named := _NAMED.fullmatch(word)) and not DOUBTED.search(word[: named.start(1)]):
         return named[1]
     return word if re.fullmatch(r"[^\W\d_]{2,}(?:[-'][^\W\d_]+)*", word) and word not in _NOTHING else None
 

@@ -104,6 +104,20 @@ def equal_tensors(one: Any, other: Any) -> bool:
     return all(np.array_equal(np.asarray(a, np.float32), np.asarray(b, np.float32)) for a, b in pairs)
 
 
+def check_table(params: Params, table: Sequence[Entry], beside: Sequence[str] = ()) -> None:
+    """Raise InputError unless a family's table has exactly the parameters of a model, `beside` left out."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    own = {tuple(part.key for part in path) for path, _ in leaves if path[0].key not in beside}
+    named = {entry.path for entry in table}
+    for faults, what in ((own - named, "lacks the parameter"), (named - own, "has the unknown parameter")):
+        if faults:
+            path = min(".".join(path) for path in faults)
+            raise InputError(
+                f"the table of the model's family {what} '{path}' ({len(faults)} in all): mend `tensors` in the "
+                "family's file (docs/models.md, 'Add a family')"
+            )
+
+
 def check_tensors(
     model: LanguageModel, table: Sequence[Entry], tensors: Mapping[str, Any], where: str
 ) -> tuple[Params, list[dict[tuple[int, ...], str]]]:
@@ -112,6 +126,7 @@ def check_tensors(
     Raises InputError for a missing, unknown or misshapen tensor, and for one that is not a float.
     """
     shapes = jax.eval_shape(model.init, jax.random.key(0))
+    check_table(shapes, table)
     by_entry = [entry.names(_at(shapes, entry.path).shape) for entry in table]
     check_names(set(tensors), {name for names in by_entry for name in names.values()}, model.config.layers, where)
     wanted: dict[str, list[int]] = {}  # shape of each tensor: the rows of all entries that are parts of it
