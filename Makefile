@@ -33,6 +33,7 @@ help:
 	@echo "make test-slow     the full products and long runs as well"
 	@echo "make contracts     the contract tests; with CONFIG=my.py also for the classes that this config registers"
 	@echo "make example-data  GSM8K for the configs of real models, in data/gsm8k; a generated stand-in without a network"
+	@echo "make bench         beside TRL and PyTorch; PEERS=PYTHON has torch, transformers, trl and datasets"
 	@echo "make plan-setup    compilers for TPUs and GPUs that are not here (900 MB), in an environment of their own"
 	@echo "make test-plan     plans of large runs for those; does make plan-setup first"
 	@echo "make plans         the reports in docs/plans, made again"
@@ -55,6 +56,11 @@ demo: setup
 
 example-data: setup
 	$(BIN)/python launch/example_data.py
+
+# On the same work as TRL and PyTorch, in an environment of their own.
+PEERS ?= python
+bench: setup example-data
+	$(RUN) tests/benchmarks/peers/run.py --peers=$(PEERS)
 
 compare-tiny: setup
 	$(RUN) -m mtjax.recipe configs/compare_tiny.py

@@ -13,7 +13,7 @@ import urllib.parse
 import pytest
 
 from mtjax.objectives import OBJECTIVES
-from tests.browser import NEEDS_BROWSER, look
+from tests.browser import dom, look, needs_browser
 from tests.test_public_names import DOORS, NAMES
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -183,22 +183,23 @@ def test_names_in_code_spans_are_found_where_they_are_documented():
 
 
 def test_a_comment_behind_a_setting_documents_it(pages):
-    assert module("comments").comment_in("width: int = 64  # Width D; even.  # noqa: E501") == "Width D; even."
-    assert module("comments").comment_in('sign: str = "#"') == ""
-    assert module("comments").comment_in(")  # End of a call.") == "End of a call."
+    assert module("docstrings").comment_in("width: int = 64  # Width D; even.  # noqa: E501") == "Width D; even."
+    assert module("docstrings").comment_in('sign: str = "#"') == ""
+    assert module("docstrings").comment_in(")  # End of a call.") == "End of a call."
+    shown = module("docstrings").with_blocks("What.\n\n>>> f(1)\n2\n\nMore.")
+    assert shown == "What.\n\n```pycon\n>>> f(1)\n2\n```\n\nMore."
     assert "Width of the residual stream, D." in pages["api/mtjax.model.decoder.html"]
 
 
-LOOKED_AT = ["index", "tour", "objectives", "all_pages", "first_tune", "your_data", "sharding", "launch", "plan"]
-LOOKED_AT += ["notebooks/learn_from_mistakes", "recipes/comparison", "decisions/index", "api/index"]
-LOOKED_AT += ["api/mtjax.objectives.dpo", "api/mtjax.optim", "api/mtjax.objectives/index"]
+LOOKED_AT = ["index", "tour", "objectives", "sharding", "notebooks/learn_from_mistakes", "decisions/index", "api/index"]
+LOOKED_AT += ["api/mtjax.objectives.dpo", "api/mtjax.optim"]
 
 
-@pytest.mark.parametrize("mark", [pytest.param("", marks=NEEDS_BROWSER)])
+@needs_browser
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [1400, 390])
 @pytest.mark.parametrize("name", LOOKED_AT)
-def test_a_page_fits_and_can_be_read(name, width, dark, mark, site):
+def test_a_page_fits_and_can_be_read(name, width, dark, site):
     found = look(site / f"{name}.html", width, dark)
     assert (found["width"], found["dark"]) == (width, dark)
     assert found["texts"] > 20
@@ -206,3 +207,9 @@ def test_a_page_fits_and_can_be_read(name, width, dark, mark, site):
     assert found["over"] == []
     assert found["contrast"] >= 4.5, found["worst"]
     assert found["silent"] == 0
+
+
+@needs_browser
+def test_the_search_works_in_files_that_no_server_serves(site):
+    found = dom(f"file://{site}/index.html?q=coverage", "--virtual-time-budget=15000")
+    assert int(re.search(r"(\d+) matching documents", found)[1]) > 10

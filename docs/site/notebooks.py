@@ -38,8 +38,9 @@ def page(file: pathlib.Path) -> dict[str, str | bytes]:
                 parts.append(_fenced("".join(output.get("text", data.get("text/plain", ""))), "text"))
     title, _, rest = "\n\n".join(parts).partition("\n")
     colab = BADGE.search(rest)
-    doors = [f"[Open in Colab]({colab[1]}){{ .md-button }}"] if colab else []
-    doors.append(f"[Download]({file.name}){{ .md-button }}")
+    door = '<a class="md-button" href="{}">{}</a>'
+    doors = [door.format(colab[1], "Open in Colab")] if colab else []
+    doors.append(door.format(file.name, "Download"))
     return {f"notebooks/{file.stem}.md": f"{title}\n\n{' '.join(doors)}\n{BADGE.sub('', rest)}", **beside}
 
 

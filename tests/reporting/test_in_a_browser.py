@@ -3,8 +3,11 @@
 Needs Chromium (`apt-get install chromium`); the pages come from the templates that every command uses.
 """
 
+import pathlib
+
 import pytest
 
+from mtjax import explain
 from mtjax.reporting.intervals import Interval
 from mtjax.reporting.markdown import code_block
 from mtjax.reporting.plots import Curve, panels_plot
@@ -29,6 +32,25 @@ def page(tmp_path_factory):
     return write_report(Report("A title", [*parts, section("3")], "The lead."), tmp_path_factory.mktemp("page"))
 
 
+@pytest.fixture(scope="module")
+def explained(tmp_path_factory):
+    """The page of `mtjax.explain`: tokens in the colour of their loss; marks of white space are faint on purpose."""
+    folder = tmp_path_factory.mktemp("explained")
+    config = pathlib.Path(__file__).parents[2] / "configs" / "tiny.py"
+    words = [str(config), "--examples=2", f"--html={folder / 'page.html'}", f"--run_dir={folder / 'none'}"]
+    assert explain.main(words) == 0
+    return folder / "page.html"
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [1400, 390])
+def test_a_page_of_explain_fits_and_can_be_read(explained, width, dark):
+    found = look(explained, width, dark)
+    assert (found["width"], found["dark"], found["scroll"]) == (width, dark, width)
+    assert not found["over"]
+    assert found["contrast"] >= 4.5, found["worst"]
+
+
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [1400, 390])
 def test_a_report_fits_and_can_be_read(page, width, dark):
@@ -37,6 +59,6 @@ def test_a_report_fits_and_can_be_read(page, width, dark):
     assert found["dark"] == dark
     assert found["scroll"] == width
     assert not found["over"]
-    assert found["contrast"] >= 4.5
+    assert found["contrast"] >= 4.5, found["worst"]
     assert found["silent"] == 0
     assert found["picture"] == (630 if width == 390 else 1350)
