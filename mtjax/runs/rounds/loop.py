@@ -278,5 +278,9 @@ class _Run:
             said.append(f"loss {loss:.4f}")
         said += [f"{name} {value:.3f}" for name, value in line.get("measured", {}).items()]
         self.say("  ".join(said))
+        if not judged:
+            self.say(
+                f"warning  none of {line['samples']:,} attempts could be judged; look at the grader and at attempts/"
+            )
         if "measured" in line and (warning := alarm(self.config, lines)):
             self.say(f"warning  {warning}")
