@@ -21,16 +21,19 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # as many steps a second for the demo's model on two cores. Elsewhere than on Linux it does nothing.
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
-.PHONY: help setup demo example-data compare-tiny test test-slow contracts plan-setup test-plan plans test-312 lint format
-.PHONY: clean
+.PHONY: help setup demo docs notebooks example-data compare-tiny test test-slow contracts plan-setup test-plan plans
+.PHONY: test-312 lint format clean
 
 help:
 	@echo "make demo          train, mine mistakes, train on them four ways, measure; writes runs/demo/report.html"
 	@echo "make compare-tiny  seven methods at equal cost on a small grid, about 10 minutes"
+	@echo "make docs          the documentation as a site with search and a reference of every public name; says where"
+	@echo "make notebooks     the outputs of docs/notebooks, made again, about 15 minutes"
 	@echo "make test          lint, types and all default tests"
 	@echo "make test-slow     the full products and long runs as well"
 	@echo "make contracts     the contract tests; with CONFIG=my.py also for the classes that this config registers"
 	@echo "make example-data  GSM8K for the configs of real models, in data/gsm8k; a generated stand-in without a network"
+	@echo "make bench         beside TRL and PyTorch; PEERS=PYTHON has torch, transformers, trl and datasets"
 	@echo "make plan-setup    compilers for TPUs and GPUs that are not here (900 MB), in an environment of their own"
 	@echo "make test-plan     plans of large runs for those; does make plan-setup first"
 	@echo "make plans         the reports in docs/plans, made again"
@@ -54,8 +57,24 @@ demo: setup
 example-data: setup
 	$(BIN)/python launch/example_data.py
 
+# On the same work as TRL and PyTorch, in an environment of their own.
+PEERS ?= python
+bench: setup example-data
+	$(RUN) tests/benchmarks/peers/run.py --peers=$(PEERS)
+
 compare-tiny: setup
 	$(RUN) -m mtjax.recipe configs/compare_tiny.py
+
+# A broken link, cross-reference or name of mtjax fails it. Material's notice of its successor is not of interest here.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -f docs/site/mkdocs.yml
+	@echo "open $(CURDIR)/build/site/index.html in a browser"
+
+# In an environment of its own: Jupyter's packages are many.
+notebooks: setup
+	$(PYTHON) -m venv .venv-notebooks
+	.venv-notebooks/bin/python -m pip install -q -c $(CONSTRAINTS) '.[notebook]'
+	.venv-notebooks/bin/python docs/site/notebooks.py
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -87,6 +106,7 @@ plans: setup
 	$(call plan,llama31_8b_rise_v5p_64,llama31_8b_rise,--topology=v5p-64)
 	$(call plan,llama31_8b_rise_v5e_256,llama31_8b_rise,--topology=v5e-256 --batch_size=256)
 	$(call plan,qwen25_7b_rise_h100_8,qwen25_7b_rise,--topology=h100-8)
+	$(call plan,tulu3_8b_rlvr_v5p_16,tulu3_8b_rlvr,--topology=v5p-16 --init_from=meta-llama/Llama-3.1-8B)
 	$(call plan,llama31_70b_nll_512_chips,llama31_8b_nll,--topology=v5p:8x8x8 \
 	  --init_from=meta-llama/Llama-3.1-70B --mesh.data=8 --mesh.fsdp=64 --batch_size=512)
 
@@ -105,4 +125,4 @@ format: setup
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-312 .cache .mypy_cache .ruff_cache .pytest_cache runs
+	rm -rf .venv .venv-312 .venv-notebooks .cache .mypy_cache .ruff_cache .pytest_cache build runs

@@ -22,6 +22,7 @@ from mtjax.objectives.regularizers.base import Regularizers
 from mtjax.objectives.tracked import with_tracking
 from mtjax.optim import OptimConfig
 from mtjax.training.early_stopping import EarlyStopping
+from mtjax.training.fitting import AUTO
 from mtjax.training.live_filter import LiveFilter
 from mtjax.training.monitors import CoverageConfig
 from mtjax.training.reference import ReferenceConfig
@@ -113,7 +114,8 @@ class Config:
     """Smallest share of target tokens in the first batch that the self-check accepts."""
     steps: PositiveInt = 1000  # Number of updates; may be raised later.
     batch_size: PositiveInt = 32  # Rows per update, over all devices and micro-batches.
-    micro_batches: PositiveInt = 1  # Parts of a batch that are computed one after another, to save memory.
+    micro_batches: PositiveInt | Literal["auto"] = AUTO
+    """Parts of a batch that are computed one after another, to save memory; `auto` chooses with `model.remat`."""
     seed: int = 0  # Random seed for parameters, data order and everything else.
     stop: tuple[str, ...] = ()  # Texts that end an answer whenever this run decodes, besides its end tokens.
     run_dir: str = "runs/run"  # Run folder: checkpoints, metrics, snapshot; an existing run is resumed.
@@ -128,7 +130,8 @@ class Config:
     log_every: PositiveInt = 1  # Steps between two lines of metrics.jsonl.
     tensorboard: bool = True  # Write TensorBoard files too.
     tracker: AnyTracker = None  # Where else the metrics go, such as tracker:wandb, tracker:mlflow or tracker:trackio.
-    chunk: PositiveInt = 128  # Positions whose logits exist at a time on a device.
+    chunk: PositiveInt | Literal["auto"] = AUTO
+    """Positions whose logits exist at a time on a device; `auto` chooses by the size of the vocabulary."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -153,6 +156,16 @@ class Config:
                 f"objective '{name}' needs the task '{task}', but data.task is '{self.data.task.name}'; "
                 f"choose data.task:{task}, or objective:nll, which fits every task"
             )
+
+    @property
+    def micro_batch_count(self) -> int:
+        """`micro_batches` as a number: that of a settled config, and 1 where it is still auto."""
+        return 1 if self.micro_batches == AUTO else self.micro_batches
+
+    @property
+    def chunk_size(self) -> int:
+        """`chunk` as a number: that of a settled config, and 128 where it is still auto."""
+        return 128 if self.chunk == AUTO else self.chunk
 
 
 def objective_of(config: Config) -> Any:

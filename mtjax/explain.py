@@ -33,6 +33,7 @@ from mtjax.runs.assembly import make_model, make_reference
 from mtjax.runs.loading import load_any
 from mtjax.runs.mesh_checks import check_mesh
 from mtjax.runs.same_run import differences, listed, made_of
+from mtjax.runs.step_settings import with_chunk
 from mtjax.training.checkpoint import folders_of, read_about, saved_steps
 from mtjax.training.live_filter import make_chooser
 from mtjax.validation import PositiveInt, check_types
@@ -61,6 +62,7 @@ def explain(config: Config, wanted: ExplainConfig) -> Explanation:
     mesh = make_mesh(config.mesh)
     model, warm, tokenizer = make_model(config, mesh)
     check_mesh(model, mesh, config.data.sequence_length)
+    config = with_chunk(config, model.config, mesh)
     rows = ways(mesh, "batch")
     if config.batch_size % rows:
         raise InputError(f"batch_size={config.batch_size} must be a multiple of the {rows} devices that split rows")
@@ -82,10 +84,10 @@ def explain(config: Config, wanted: ExplainConfig) -> Explanation:
         start if taken is None else load_any(config.run_dir, mesh=mesh, step=named, merge=False, weights="raw").params
     )
     batches = make_batches(unlimited(config.data), tokenizer, batch_size=config.batch_size, seed=config.seed)
-    choose = make_chooser(config.live_filter, batches, model, config.objective, mesh, config.chunk)
+    choose = make_chooser(config.live_filter, batches, model, config.objective, mesh, config.chunk_size)
     batch = choose(params, wanted.step - 1).batch
     objectives = {"own": config.objective}
-    scores = score_batch(model, params, batch, objectives, mesh=mesh, chunk=config.chunk, reference=reference)
+    scores = score_batch(model, params, batch, objectives, mesh=mesh, chunk=config.chunk_size, reference=reference)
     parts = unpack_batch(batch, batches.ids)
     shape = " x ".join(map(str, batch.tokens.shape))
     objective = OBJECTIVES.name_of(config.objective) or type(config.objective).__name__

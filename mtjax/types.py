@@ -263,8 +263,12 @@ class Objective(Protocol):
 
     One that remembers examples (`mtjax.training.memory`) names its arrays in `memory`. In a training step the batch
     then has `extras["segment_NAME"]`, what was kept when the example was last seen (0 before), and `segment_seen`, how
-    often it was; the metrics return what to keep as `Remember` under NAME. One with `by_step = True` takes the updates
-    done so far as `step=...`; without it, as in an evaluation, it is as at the end of a run.
+    often it was; the metrics return what to keep as `Remember` under NAME. One with running statistics of the whole
+    training names float32 scalars in `running`, 0 before the first step, and has `advance(running, found) -> running`,
+    `found` being its statistics, or what was pooled; the call, and `resolve`, get the scalars of this step, the batch
+    included, as `running=...`. An evaluation gives those of the last step, and none where there is no training. One
+    with `by_step = True` takes the updates done so far as `step=...`; without it, as in an evaluation, it is as at the
+    end of a run.
     """
 
     task: ClassVar[str]

@@ -36,7 +36,8 @@ TASKS["group"] = GroupTask(size=3)
 GIVEN = {"policy_gradient": {"old": "current"}}  # Generated data have no recorded log-probabilities.
 TASKS |= {"process_reward": ProcessRewardTask(), "step_values": StepValuesTask()}
 TASKS["triplet"] = TripletTask()
-OWN_TASK = {"nft": GroupTask(size=2)}  # The generated data know a success rate only as that of a group.
+# The generated data know a success rate only as that of a group; XPO compares two.
+OWN_TASK = {"nft": GroupTask(size=2), "xpo": GroupTask(size=2)}
 
 
 def config(objective, folder, **settings):

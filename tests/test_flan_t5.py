@@ -10,6 +10,7 @@ import pytest
 
 from mtjax.config import Config, read_file
 from mtjax.data.tasks import MistakeTask
+from mtjax.data.tasks.triplet import TripletTask
 from mtjax.distributed.sharding import MeshSpec
 from mtjax.errors import ExitCode
 from mtjax.model.adapters.lora import Lora
@@ -26,6 +27,7 @@ from tests.devices import only_one_device
 
 TINY = read_file(pathlib.Path(__file__).parents[1] / "configs" / "tiny_flan_t5.py")
 TASKS = {**by_task.TASKS, "mistake": MistakeTask(decode_prefix="correct", loss_on="rationale")}
+TASKS["triplet"] = TripletTask(prompt_weight=0.0)  # the encoder reads the prompt, and predicts nothing
 # A decoder with an encoder has no value head.
 TRAINED = [name for name, cls in sorted(OBJECTIVES.items()) if not getattr(cls, "needs_value", False)]
 

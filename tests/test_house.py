@@ -62,10 +62,12 @@ DOORS = {
     "score",
     "merge",
     "transitions",
+    "rounds",
     "list",
     "cache",
     "plot",
     "sweep",
+    "harness",
     "new",
 }
 """`python -m mtjax.DOOR`; a door imports any room and no other door."""

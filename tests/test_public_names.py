@@ -19,12 +19,14 @@ DOORS = [
     "plan",
     "recipe",
     "transitions",
+    "rounds",
     "list",
     "cache",
     "refine",
     "select_experts",
     "score",
     "merge",
+    "harness",
 ]
 
 NAMES = {

@@ -133,8 +133,9 @@ def closed(rendered: Rendered, tokenizer: Tokenizer) -> Rendered:
         where = rendered.text[slice(*early[0][:2])]
         raise InputError(
             f"{where!r:.60} of {rendered.name!r} is a target, but the encoder reads it and predicts nothing: with an "
-            "encoder, set data.task.loss_on=rationale (mistake) or data.task.targets=last (conversations); or write "
-            f"{closing!r} into the template, where the decoder's part begins"
+            "encoder, set data.task.loss_on=rationale (mistake), data.task.targets=last (conversations) or "
+            f"data.task.prompt_weight=0 (triplet); or write {closing!r} into the template, where the decoder's part "
+            "begins"
         )
     # With the token at the end of the prompt, what begins there comes after it.
     shift = lambda place: place + moved if place >= end else place

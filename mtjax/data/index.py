@@ -25,6 +25,10 @@ CHECKED = 64  # Examples per source whose prompt is tokenised a second time, alo
 FORMAT = 4  # Raised when the same input gives another index than before, so that old files are not read.
 
 
+class NothingLeft(InputError):
+    """A source gives no example to train on."""
+
+
 class Verbatim(str):
     """A text that is its own `repr`, for digests."""
 
@@ -50,7 +54,7 @@ def build_index(
 
     Without a cache they are in memory. With one, records are read and tokenised piece by piece and written to files, so
     memory does not grow with them; see `mtjax.data.cache` for several runs and kills, and `mtjax.data.workers` for
-    `workers`, processes of this run. Raises InputError if nothing
+    `workers`, processes of this run. Raises NothingLeft if nothing
     is left to train on (the message says what became of the problems), or if the folder cannot be written.
     """
     build = lambda writer: _build(Work(source, on_error, task, tokenizer, fit), writer, workers)
@@ -111,7 +115,7 @@ def _build(work: Work, writer: Writer, workers: int) -> dict[str, Any]:
     notes = [*notes, *found.notes()]
     if "tokens" not in writer.sizes:
         first = next(iter(work.source.problems(work.on_error).items), None) if counts.unused else None
-        raise InputError(_nothing_left(total["number"], counts, work.task, work.fit, notes, first))
+        raise NothingLeft(_nothing_left(total["number"], counts, work.task, work.fit, notes, first))
     return {"sides": work.task.sides, "counts": counts._asdict(), "notes": notes, "targets": total["targets"]}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
@@ -225,3 +226,9 @@ def constrain(x: jax.Array, *names: str | None) -> jax.Array:
     pairs = zip(names, x.shape, strict=True)
     kept = tuple(None if name is None or size % ways(mesh, name) else name for name, size in pairs)
     return jax.lax.with_sharding_constraint(x, spec_of(kept, mesh))
+
+
+def device_bytes(tree: Any) -> int:
+    """Bytes of a tree of placed arrays, which may be abstract, on one device: the largest shard of each."""
+    shard = lambda leaf: math.prod(leaf.sharding.shard_shape(leaf.shape)) * jnp.dtype(leaf.dtype).itemsize
+    return sum(map(shard, jax.tree.leaves(tree)))

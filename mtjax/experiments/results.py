@@ -22,6 +22,7 @@ from mtjax.io.files import write_text
 from mtjax.io.journal import flat
 from mtjax.registry import plain_settings
 from mtjax.training.checkpoint import Checkpoints, Unreadable, abstract_state, place_of, read_state
+from mtjax.training.fitting import AUTO
 from mtjax.types import LanguageModel
 
 
@@ -141,7 +142,8 @@ class ResultsFolder:
         # A setting that an older version did not store had its default then.
         now, known = flat(settings), flat(defaults)
         before = {name: known.get(name) for name in now} | flat(stored)
-        other = sorted(name for name in before if before[name] != now.get(name))
+        # Where it says auto now, the results keep what was chosen or set then.
+        other = sorted(name for name in before if before[name] != now.get(name) != AUTO)
         other += [f"method {name!r}" for name, text in methods.items() if trained.get(name, text) != text]
         if other:
             raise InputError(

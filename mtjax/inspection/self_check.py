@@ -58,8 +58,8 @@ def self_check(
         "begin token": partial(check_begins, parts, tokenizer),
     }
     found = _run(checks | ({"pairs": partial(check_pairs, parts)} if task.name == "pair" else {}))
-    if batch.tokens.shape[0] % (config.micro_batches * row_shards(mesh)[0]) == 0:  # if not, the step says so
-        some = jax.tree.map(lambda x: np.asarray(x)[:: config.micro_batches], batch)  # the first micro-batch
+    if batch.tokens.shape[0] % (config.micro_batch_count * row_shards(mesh)[0]) == 0:  # if not, the step says so
+        some = jax.tree.map(lambda x: np.asarray(x)[:: config.micro_batch_count], batch)  # the first micro-batch
         own = unpack_batch(some, batches.ids)
         found |= _run(_checks_of_scores(config, model, params, some, own, reference, mesh))
     shown = {name: message for name, message in found.items() if message}
@@ -90,7 +90,7 @@ def _checks_of_scores(
     objectives, objective = {"own": config.objective}, config.objective
     if isinstance(objective, Dco):
         objectives["n = 1"] = partial(_at_one, objective)
-    scores = score_batch(model, params, batch, objectives, mesh=mesh, chunk=config.chunk, reference=reference)
+    scores = score_batch(model, params, batch, objectives, mesh=mesh, chunk=config.chunk_size, reference=reference)
     precise = model.config.dtype == "float32" and jax.default_backend() == "cpu"
     checks: dict[str, Callable[[], str]] = {}
     if parts:  # else all rows of this host are empty

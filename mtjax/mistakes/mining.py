@@ -20,7 +20,7 @@ from mtjax.io.journal import SINCE, Journal
 from mtjax.io.progress import progress, shown
 from mtjax.reporting.report import Table
 from mtjax.sampling.config import EmbeddedSampling, SamplingConfig
-from mtjax.sampling.sampler import ProblemSamples, silence
+from mtjax.sampling.sampler import ProblemSamples, Sample, silence
 from mtjax.sampling.search import AnySearch, Independent
 from mtjax.sampling.transport import ServerConfig
 from mtjax.validation import PositiveInt, check_types
@@ -74,11 +74,15 @@ class MineConfig(PolicyConfig):
     rows: PositiveInt = 64  # Solutions that a local policy draws side by side; what a kill can cost.
 
 
-def checked(problem: Problem, gold: str, attempt: ProblemSamples) -> MinedProblem:
+Judge = Callable[[Problem, Sample], tuple[str, float | None]]
+"""`judge(problem, sample)`: the verdict ("right", "wrong" or "unknown") and the reward, if any, of a sample."""
+
+
+def checked(problem: Problem, gold: str, attempt: ProblemSamples, judge: Judge | None = None) -> MinedProblem:
     """The samples of a problem as distinct solutions, each with its verdict.
 
     Samples that differ only in the white space around them are one, unless one of them was cut or filtered. Those that
-    say nothing (`mtjax.sampling.sampler.silence`) are not graded.
+    say nothing (`mtjax.sampling.sampler.silence`) are not graded. `judge` None compares final answers with `gold`.
     """
     found: dict[tuple[str, bool, str], Solution] = {}
     options = problem.options or options_in(problem.question)
@@ -88,8 +92,11 @@ def checked(problem: Problem, gold: str, attempt: ProblemSamples) -> MinedProble
         if key in found:
             found[key] = dataclasses.replace(found[key], count=found[key].count + 1)
             continue
-        verdict = "unknown"
-        if not why:
+        verdict, reward = "unknown", None
+        if judge is not None:
+            verdict, reward = judge(problem, sample)
+            verdict = "unknown" if why else verdict
+        elif not why:
             verdict = check_answer(sample.text, gold, options=options, finished=sample.finished).value
         steps: dict[str, Any] = {}
         if parse_question(problem.question) is not None:
@@ -99,7 +106,7 @@ def checked(problem: Problem, gold: str, attempt: ProblemSamples) -> MinedProble
             steps = {"first_wrong": report.first_wrong, "error": kinds[0] if kinds else "", "untrue": untrue}
         answer = extract_answer(sample.text, choice=bool(options))
         about: dict[str, Any] = {"verdict": verdict, "answer": answer} | steps | sample._asdict()
-        found[key] = Solution(**(about | {"withheld": why}))
+        found[key] = Solution(**(about | {"withheld": why, "reward": reward}))
     return MinedProblem(
         number=attempt.number, id=problem.id, question=problem.question, answer=gold, source=problem.source,
         drawn=len(attempt.samples), solutions=tuple(found.values()), note=attempt.note, messages=problem.messages,

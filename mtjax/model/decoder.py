@@ -75,8 +75,9 @@ class DecoderConfig:
     window_layers: tuple[bool, ...] | None = None  # Which layers slide; None means all, when `window` is set.
     lm_infinite: LmInfinite | None = None  # Attention for texts of any length, in layers that do not slide.
     max_length: PositiveInt = 2048  # Longest sequence it was made for, in tokens.
-    remat: Literal["none", "full", "dots"] = "none"
-    """What the backward pass computes again: nothing, whole blocks, or all but matrix products."""
+    remat: Literal["auto", "none", "full", "dots"] = "auto"
+    """What the backward pass computes again: nothing, whole blocks, or all but matrix products. `auto` is what a run
+    chooses by its shapes and the memory of a device (`mtjax.training.fitting`), and nothing outside of a run."""
     attention: Asked = "auto"
     """Kernel of training and scoring: the platform's own (splash on TPU, triton on GPU) where it can, or by name."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -205,7 +206,7 @@ class Decoder(nn.Module):
         if c.local_theta is not None:
             place["local"] = angles(c.local_theta, None)
         block = Block
-        if c.remat != "none":
+        if c.remat in ("dots", "full"):
             policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable if c.remat == "dots" else None
             block = nn.remat(Block, policy=policy, prevent_cse=False)
         kinds = c.blocks

@@ -159,7 +159,7 @@ class Stack(nn.Module):
         bias = position_bias(table, bucket_of(seen.distance, e.buckets, e.max_distance, not self.decodes))
         bias = constrain(bias, None if bias.shape[0] == 1 else "batch", "heads", "length", None)
         block = Block
-        if c.remat != "none":
+        if c.remat in ("dots", "full"):
             policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable if c.remat == "dots" else None
             block = nn.remat(Block, policy=policy, prevent_cse=False)
         layers = c.layers if self.decodes else e.layers

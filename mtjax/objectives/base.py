@@ -18,6 +18,7 @@ OBJECTIVES = Registry("objective", requires=("task", "needs_reference"))
 
 Key = PRNGKeyArray | None
 Sums = Mapping[str, Mean] | None  # batch statistics (`mtjax.types.Objective`)
+Running = Mapping[str, Any] | None  # running statistics, float32 scalars by name (`mtjax.types.Objective`)
 Outcome = tuple[Mean, Metrics]  # what an objective returns: the loss of the batch, and metrics
 Number = int | float  # The checks at run time take the word `float` literally and would refuse `beta=5`.
 Positive = Annotated[Number, Gt(0), Lt(math.inf)]
@@ -47,11 +48,14 @@ def needs_pass(objective: Any) -> bool:
     return hasattr(objective, "statistics") or hasattr(objective, "pool")
 
 
-def pooled_alone(objective: Any, policy: Policy, batch: Batch, reference: Policy | None, key: Key) -> Any:
+def pooled_alone(
+    objective: Any, policy: Policy, batch: Batch, reference: Policy | None, key: Key, running: Running = None
+) -> Any:
     """What an objective with `pool` gets where the batch is the entire one (`mtjax.types.Objective`)."""
     found = jax.lax.stop_gradient(objective.pool(policy, batch, reference=reference))
     key = jax.random.key(0) if key is None else key
-    return jax.tree.map(lambda x: x[0], objective.resolve(jax.tree.map(lambda x: x[None], found), key))
+    given = {} if running is None else {"running": running}
+    return jax.tree.map(lambda x: x[0], objective.resolve(jax.tree.map(lambda x: x[None], found), key, **given))
 
 
 def segment_sum(x: Float[Array, "*B T"], segments: Int[Array, "*B T"], count: int) -> Float[Array, "*B S"]:

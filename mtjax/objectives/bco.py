@@ -2,8 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from mtjax.objectives import base, sequences
-from mtjax.objectives.base import Key, NonNegative, Outcome, Positive, Sums
+from mtjax.objectives.base import Key, NonNegative, Outcome, Positive, Running, Sums
 from mtjax.objectives.numerics import wide
 from mtjax.types import Batch, Mean, Policy
 
@@ -40,11 +40,12 @@ def bco_loss(
 class Bco(base.Settings):
     """Binary classifier optimisation: the reward of a text is the logit of its being right.
 
-    Formula: the mean over texts of `bco_loss`; with `shift="batch"` the shift is the mean reward of the batch, right
-    and wrong texts alike, which keeps the classifier from spending itself on a constant.
+    Formula: the mean over texts of `bco_loss`. The shift is the mean reward of all texts that the run was trained on so
+    far, right and wrong alike and the batch included, as in TRL (`shift="running"`), or that of the batch ("batch"): it
+    keeps the classifier from spending itself on a constant.
 
-    Want it when right and wrong texts do not come in pairs. TRL's shift is a running mean over all rewards of the
-    training, with which the first step here agrees. `kind="apo_zero"` is the cheap KTO: no statistics, no shift.
+    Want it when right and wrong texts do not come in pairs. The running mean is part of the training state: a resumed
+    run goes on with it, and held-out losses have it. `kind="apo_zero"` is the cheap KTO: no statistics, no shift.
 
     Needs `extras["segment_polarity"]` `[*B, S]`: see `mtjax.objectives.kto.Kto`, whose metrics it has, and `shift`.
 
@@ -57,17 +58,38 @@ class Bco(base.Settings):
 
     beta: Positive = 0.1  # Scale of the reward; 0.01 in the paper.
     kind: Literal["bco", "apo_zero"] = "bco"  # Cross-entropy of the classifier, or APO's zero form for single texts.
-    shift: Literal["batch", "none"] = "batch"  # bco: what is subtracted from rewards: their mean in the batch, or 0.
+    shift: Literal["running", "batch", "none"] = "running"
+    """bco: what is subtracted from rewards: their mean over the training so far, or in the batch, or nothing."""
     right_weight: NonNegative = 1.0  # How much a right text counts.
     wrong_weight: NonNegative = 1.0  # How much a wrong text counts.
 
     @property
     def note(self) -> str:
         """How the shift differs from TRL's."""
-        shifted = self.kind == "bco" and self.shift == "batch"
+        shifted = self._shifts and self.shift == "batch"
         return (
-            "bco with the batch's mean reward as shift; TRL keeps a running mean over the training" if shifted else ""
+            "bco with the batch's mean reward as shift; TRL keeps a running mean over the training, "
+            "--objective.shift=running"
+            if shifted
+            else ""
         )
+
+    @property
+    def _shifts(self) -> bool:
+        return self.kind == "bco" and self.shift != "none"
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """The mean log-ratio of the training so far, and the number of its texts, where the shift is that."""
+        return ("logratio_mean", "logratio_count") if self._shifts and self.shift == "running" else ()
+
+    @staticmethod
+    def advance(running: Mapping[str, Any], found: Mapping[str, Mean]) -> dict[str, Any]:
+        """The running mean with another batch, every text of the training counting alike."""
+        batch, mean = found["logratio"], running["logratio_mean"]
+        count = running["logratio_count"] + batch.count
+        mean = mean + (batch.total - batch.count * mean) / jnp.maximum(count, 1)
+        return {"logratio_mean": mean, "logratio_count": count}
 
     @property
     def at_reference(self) -> float | None:
@@ -79,7 +101,7 @@ class Bco(base.Settings):
     @property
     def statistics(self) -> Callable[..., dict[str, Mean]]:
         """The batch's log-ratios as one `Mean`, where their mean is the shift."""
-        if self.kind != "bco" or self.shift != "batch":
+        if not self._shifts:
             raise AttributeError("statistics")
         return self._logratios
 
@@ -89,11 +111,14 @@ class Bco(base.Settings):
         return {"logratio": sequences.mean_of(ours.logprob - theirs.logprob, ours.live)}
 
     def __call__(
-        self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: Key = None, statistics: Sums = None
-    ) -> Outcome:
-        """The loss of the batch, and what to watch; without `statistics` the shift is that of this batch alone."""
+        self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: Key = None,
+        statistics: Sums = None, running: Running = None,
+    ) -> Outcome:  # fmt: skip
+        """The loss of the batch, and what to watch; without `running` and `statistics` the shift is this batch's."""
         shift = jnp.float32(0)
-        if self.kind == "bco" and self.shift == "batch":
+        if running is not None:
+            shift = self.beta * running["logratio_mean"]
+        elif self._shifts:
             known = self._logratios(policy, batch, reference=reference) if statistics is None else statistics
             shift = jax.lax.stop_gradient(self.beta * known["logratio"].value)
         right = sequences.is_right(batch, "bco")

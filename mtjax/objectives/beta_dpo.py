@@ -1,16 +1,17 @@
-"""beta-DPO: beta follows the margins of the batch, and pairs with an unusual margin are left out."""
+"""beta-DPO: beta follows the margins, and pairs with an unusual one are left out."""
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from annotated_types import Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 from jaxtyping import Array, Bool, Float, Int
 
 from mtjax.objectives import base, sequences
-from mtjax.objectives.base import Key, NonNegative, Outcome, Positive
+from mtjax.objectives.base import Key, NonNegative, Outcome, Positive, Running
 from mtjax.objectives.dpo import dpo_loss
 from mtjax.types import Batch, Mean, Policy
 
@@ -30,6 +31,13 @@ class Choice(NamedTuple):
 
     kept: Float[Array, "*N"]  # live pairs over kept ones where a pair is kept, and 0 where it is left out
     beta: Float[Array, "*N"]  # the same number for all
+
+
+def moments(pairs: Margins) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Mean and standard deviation (of the population) of the margins of the live pairs; 0 where there is none."""
+    number = jnp.maximum(jnp.sum(pairs.live), 1)
+    mean = jnp.sum(jnp.where(pairs.live, pairs.margin, 0)) / number
+    return mean, jnp.sqrt(jnp.sum(jnp.where(pairs.live, (pairs.margin - mean) ** 2, 0)) / number)
 
 
 def chosen_pairs(
@@ -53,17 +61,17 @@ def chosen_pairs(
 @base.OBJECTIVES.register("beta_dpo")
 @dataclasses.dataclass(frozen=True)
 class BetaDpo(base.Settings):
-    """DPO whose beta follows the batch: pairs that lie close together get a small beta, easy ones a large one.
+    """DPO whose beta follows the margins: pairs that lie close together get a small beta, easy ones a large one.
 
     Formula: the mean over the kept pairs of `-log sigmoid(b m)`, with the margins m of log-ratios and the constant
     `b = max(beta (1 + scale (mean of kept m - M)), 1e-3)`. A share `keep` of the pairs is kept, drawn without
-    replacement by the weight `exp(-((m - M) / S)^2 / 2)`. S is the standard deviation of the margins in the batch and M
-    their mean, or `center`.
+    replacement by the weight `exp(-((m - M) / S)^2 / 2)`. M and S are moving means over the steps, this one included,
+    of the batch's mean margin and of its standard deviation: `M <- decay M + (1 - decay) mean`, both starting at 0, as
+    in the released code. With `over="batch"` they are those of the batch.
 
-    Want it when pairs differ much in how far apart their texts are, and some are outliers. The released code has
-    running means of M and S (decay 0.9) in place of the batch's, so that beta rises and falls with the batch; for that,
-    set `center` to the margin that a log of this run shows as usual. Without it, beta moves only with what the filter
-    leaves out.
+    Want it when pairs differ much in how far apart their texts are, and some are outliers. The moving means are part of
+    the training state: a resumed run goes on with them, and held-out losses have them. They lag behind while margins
+    grow, so that beta is above its setting then; over the batch, beta moves only with what the filter leaves out.
 
     Shapes and metrics: as `mtjax.objectives.dpo.Dpo`, with `beta` and `kept_share`. Means and choice are of the entire
     batch, all devices and micro-batches.
@@ -78,7 +86,9 @@ class BetaDpo(base.Settings):
     beta: Positive = 0.1  # beta of a batch with usual margins.
     scale: NonNegative = 0.6  # How strongly beta follows the margins; 0.6 in the released command, 0.01 in its config.
     keep: Annotated[base.Number, Gt(0), Le(1)] = 0.8  # Share of pairs that are kept.
-    center: base.Number | None = None  # M, the usual margin in nats; None: the mean of the batch.
+    over: Literal["running", "batch"] = "running"  # Whose mean and deviation: moving means of the training, or here.
+    decay: Annotated[base.Number, Ge(0), Lt(1)] = 0.9  # Share of the moving means that stays at each step.
+    center: base.Number | None = None  # M, the usual margin in nats, in place of what is measured.
     draw: Literal["sample", "top"] = "sample"  # Draw pairs by their weight, or keep those of the largest weight.
 
     @property
@@ -99,12 +109,24 @@ class BetaDpo(base.Settings):
         """The margins; see `mtjax.types.Objective`."""
         return self._margins(policy, batch, reference)[0]
 
-    def resolve(self, pooled: Margins, key: Any) -> Choice:
-        """Which pairs are kept, and beta."""
+    @property
+    def running(self) -> tuple[str, ...]:
+        """The moving means of margin and deviation, where they are asked for."""
+        return ("margin_mean", "margin_deviation") if self.over == "running" else ()
+
+    def advance(self, running: Mapping[str, Any], found: Margins) -> dict[str, Any]:
+        """The moving means after another batch; one without pairs changes nothing."""
+        own = dict(zip(("margin_mean", "margin_deviation"), moments(found), strict=True))
+        kept = jnp.where(jnp.any(found.live), self.decay, 1.0)
+        return {name: kept * running[name] + (1 - kept) * value for name, value in own.items()}
+
+    def resolve(self, pooled: Margins, key: Any, running: Running = None) -> Choice:
+        """Which pairs are kept, and beta; without `running` by mean and deviation of the batch."""
         margin, live, ids = (x.ravel() for x in pooled)
         number = jnp.maximum(jnp.sum(live), 1)
-        mean = jnp.sum(jnp.where(live, margin, 0)) / number
-        deviation = jnp.sqrt(jnp.sum(jnp.where(live, (margin - mean) ** 2, 0)) / number)
+        mean, deviation = moments(pooled)
+        if running is not None:
+            mean, deviation = running["margin_mean"], running["margin_deviation"]
         center = mean if self.center is None else jnp.float32(self.center)
         # By the pair's own number, so that the draw does not depend on how the batch is split.
         own = jax.vmap(lambda one: jax.random.gumbel(jax.random.fold_in(key, one)))
@@ -117,14 +139,20 @@ class BetaDpo(base.Settings):
         return Choice(factor.reshape(pooled.margin.shape), every.reshape(pooled.margin.shape))
 
     def __call__(
-        self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: Key = None, pooled: Any = None
-    ) -> Outcome:
+        self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: Key = None, pooled: Any = None,
+        running: Running = None,
+    ) -> Outcome:  # fmt: skip
         """The loss of the batch, and what to watch; without `pooled` the batch counts as the entire one."""
-        choice = base.pooled_alone(self, policy, batch, reference, key) if pooled is None else Choice(*pooled)
+        alone = lambda: base.pooled_alone(self, policy, batch, reference, key, running)
+        choice = alone() if pooled is None else Choice(*pooled)
         margins, ours, ratios = self._margins(policy, batch, reference)
         loss = choice.kept * dpo_loss(margins.margin, 0.0, beta=choice.beta)
         metrics = sequences.pair_metrics(ours, *(choice.beta * ratio for ratio in ratios))
         metrics |= {"beta": sequences.mean_of(choice.beta, ours.live)}
         metrics |= {"kept_share": sequences.share_of(choice.kept > 0, ours.live)}
+        if running:
+            metrics |= {
+                name: sequences.mean_of(jnp.broadcast_to(x, loss.shape), ours.live) for name, x in running.items()
+            }
         total: Mean = sequences.mean_of(loss, ours.live)
         return total, metrics

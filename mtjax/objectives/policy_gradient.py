@@ -12,7 +12,7 @@ from mtjax.errors import InputError
 from mtjax.objectives import base, sequences
 from mtjax.objectives.base import Key, NonNegative, Outcome, Positive, Sums
 from mtjax.objectives.policy_losses import CLIPS, Bounds, Estimator, Surrogate, kl_estimate, surrogate_losses
-from mtjax.objectives.reductions import Reduction, reduced
+from mtjax.objectives.reductions import Reduction, over_texts, reduced
 from mtjax.objectives.regularizers.entropy_bonus import entropy
 from mtjax.types import Batch, Mean, Policy
 
@@ -32,6 +32,8 @@ class PolicyGradient(base.Settings):
     `centered` with the reduction `constant`; RLOO the advantage `rloo` with `sequence_sum`; GSPO the surrogate gspo
     with `sequence_mean`.
 
+    `objective:topr` is the surrogate topr on single right and wrong texts, without groups.
+
     The ratio of most surrogates is against the policy that drew the texts: its log-probabilities of the batch
     (`old="recorded"`, the task's `logprobs`), or the policy itself ("current", right for one update per rollout, where
     all surrogates have the gradient of reinforce), or the reference ("reference": the run starts from the model that
@@ -44,11 +46,12 @@ class PolicyGradient(base.Settings):
     `entropy`, `finished`; of texts whose reward is above 0, and of the others, `length_right`, `length_wrong` and the
     nats `logprob_right`, `logprob_wrong`.
 
-    Source: Williams, "Simple Statistical Gradient-Following Algorithms", 1992 (reinforce); Schulman et al., "Proximal
-    Policy Optimization Algorithms", 2017 (arXiv 1707.06347); Ye et al., 2019 (arXiv 1912.09729, dual clip); Shao et
-    al., 2024 (arXiv 2402.03300, GRPO); Yu et al., 2025 (arXiv 2503.14476, DAPO); Liu et al., 2025 (arXiv 2503.20783,
-    Dr. GRPO); Zheng et al., 2025 (arXiv 2507.18071, GSPO); MiniMax, 2025 (arXiv 2506.13585, CISPO); Zhao et al., 2025
-    (arXiv 2507.20673, GMPO); arXiv 2511.20347 (SAPO); Le Roux et al., 2025 (arXiv 2503.14286, TOPR).
+    Source: Williams, "Simple Statistical Gradient-Following Algorithms", 1992 (reinforce); Schulman et al.,
+    "Proximal Policy Optimization Algorithms", 2017 (arXiv 1707.06347); Ye et al., 2019 (arXiv 1912.09729, dual
+    clip); Shao et al., 2024 (arXiv 2402.03300, GRPO); Yu et al., 2025 (arXiv 2503.14476, DAPO); Liu et al., 2025
+    (arXiv 2503.20783, Dr. GRPO); Zheng et al., 2025 (arXiv 2507.18071, GSPO); MiniMax, 2025 (arXiv 2506.13585,
+    CISPO); Zhao et al., 2025 (arXiv 2507.20673, GMPO); arXiv 2511.20347 (SAPO); arXiv 2602.10693 (VESPO, as in
+    TRL); Le Roux et al., 2025 (arXiv 2503.14286, TOPR).
     """
 
     task = "group"
@@ -71,9 +74,10 @@ class PolicyGradient(base.Settings):
     kl: Estimator = "k2"  # Its estimate; k1 has no gradient on average, and k3 that of the other direction.
     entropy_weight: NonNegative = 0.0  # Weight of the entropy bonus.
     mismatch_cap: Positive | None = None  # Largest weight for another engine's texts (TIS: 2), with old="reference".
-    whiten: Literal["none", "texts", "tokens"] = "none"
+    whiten: Literal["none", "texts", "tokens", "advantages"] = "none"
     """Divide the advantages by a deviation over the batch: that of the texts' rewards (with `centered` Lite PPO, TRL's
-    scale_rewards=batch), or after subtracting the mean that of the advantages of all tokens (REINFORCE++)."""
+    scale_rewards=batch), or after subtracting the mean that of the advantages of all tokens (REINFORCE++) or of all
+    texts ("advantages": GDPO)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,7 +105,7 @@ class PolicyGradient(base.Settings):
 
     def _moments(self, batch: Batch) -> dict[str, Mean]:
         how: Reduction = "token_mean" if self.whiten == "tokens" else "sequence_mean"
-        column = _column(batch, "advantage" if self.whiten == "tokens" else "reward")
+        column = _column(batch, "reward" if self.whiten == "texts" else "advantage")
         values = base.spread(column, jnp.asarray(batch.segments))
         return {"first_moment": reduced(values, batch, how), "second_moment": reduced(values**2, batch, how)}
 
@@ -113,7 +117,7 @@ class PolicyGradient(base.Settings):
         sums = self._moments(batch) if statistics is None else statistics
         mean = sums["first_moment"].value
         deviation = jnp.sqrt(jnp.maximum(sums["second_moment"].value - mean**2, 0)) + 1e-6
-        return stop_gradient((advantage - mean if self.whiten == "tokens" else advantage) / deviation)
+        return stop_gradient((advantage if self.whiten == "texts" else advantage - mean) / deviation)
 
     def _bounds(self) -> Bounds:
         low, high = CLIPS.get(self.surrogate, CLIPS["ppo"])
@@ -149,12 +153,7 @@ class PolicyGradient(base.Settings):
         old = self._old(logprob, recorded, theirs)
         advantage = base.spread(own, segments)
 
-        count, weights = sequences.segment_count(batch), jnp.abs(at_targets(jnp.asarray(batch.weights, jnp.float32)))
-        sums = lambda x: base.segment_sum(weights * x, segments, count)
-        size = base.segment_sum(weights, segments, count)
-        over_text = {"mean": lambda x: base.spread(sums(x) / jnp.where(size != 0, size, 1), segments)}
-        over_text["total"] = lambda x: base.spread(sums(x), segments)
-        losses = surrogate_losses(self.surrogate, logprob, old, advantage, bounds=self._bounds(), **over_text)
+        losses = surrogate_losses(self.surrogate, logprob, old, advantage, bounds=self._bounds(), **over_texts(batch))
         if self.mismatch_cap is not None:
             if recorded is None:
                 raise InputError("objective.mismatch_cap needs what was recorded; set data.task.logprobs=own")

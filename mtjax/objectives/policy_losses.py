@@ -1,6 +1,5 @@
 """Losses of policy gradients as pure functions of log-probabilities: every surrogate, and estimates of the KL."""
 
-from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax
@@ -10,17 +9,18 @@ from jaxtyping import Array, Float
 
 from mtjax.objectives import base
 from mtjax.objectives.numerics import wide
+from mtjax.objectives.reductions import OverText
 
 Surrogate = Literal[
-    "reinforce", "ppo", "gspo", "cispo", "cispo_band", "gmpo", "sapo", "topr", "topr_token",
+    "reinforce", "ppo", "gspo", "cispo", "cispo_band", "gmpo", "sapo", "vespo", "topr", "topr_token",
 ]  # fmt: skip
 Estimator = Literal["k1", "k2", "k3", "k3_plus"]
 CLIPS: dict[str, tuple[float, float]] = {"ppo": (0.2, 0.28), "gspo": (3e-4, 4e-4), "gmpo": (0.4, 0.4)}
 """How far a surrogate lets a ratio fall and rise (`gmpo`: its logarithm) where the settings do not say."""
 LARGEST = 20.0  # Log-ratios are held within +-20, as in TRL, verl and Tunix.
 Tokens = Float[Array, "*B T"]
-OverText = Callable[[Tokens], Tokens]
-"""Gives every token a number of its text: the sum or the mean over its targets."""
+VESPO = ((2.0, 3.0), (3.0, 2.0))
+"""k and lambda of vespo where the advantage is at least 0, and where it is below, as in TRL."""
 
 
 class Bounds(NamedTuple):
@@ -67,10 +67,12 @@ def surrogate_losses(
     - cispo: `-sg[min(ratio, cap)] A log pi`; cispo_band: `-sg[clip(ratio, 1 - low, 1 + high)] A log pi`.
     - gmpo: `-A exp(mean of c)` with `c = min(d, high)` where A > 0 and `max(d, -low)` elsewhere.
     - sapo: `-A sigmoid(tau (ratio - 1)) 4 / tau`.
+    - vespo: `-sg[phi] A log pi`, `phi = w^k exp(lambda (1 - w))` with the text's ratio `w = exp(sum d)`, which is
+      largest at `k / lambda` and falls to 0 on both sides.
     - topr: `-A log pi` where A > 0, else `-sg[min(exp(sum d), 1)] A log pi`; topr_token: with each token's own ratio.
 
-    Where pi = pi_old, all have the slope -A on log pi. `old` has no gradient. Log-ratios are held within +-20, beyond
-    which slopes are 0. For gspo and gmpo the reduction `sequence_mean` gives the papers' loss of texts.
+    Where pi = pi_old, all have the slope -A on log pi. `old` has no gradient. But for topr, log-ratios are held within
+    +-20, beyond which slopes are 0. For gspo and gmpo the reduction `sequence_mean` gives the papers' loss of texts.
 
     Args:
         logprob: of each token under the policy, 0 where it is no target.
@@ -93,13 +95,18 @@ def surrogate_losses(
     if kind == "sapo":
         tau = jnp.where(advantage > 0, bounds.tau_right, bounds.tau_wrong)
         return -advantage * jax.nn.sigmoid(tau * (jnp.exp(_held(d)) - 1)) * 4 / tau
-    ratio = stop_gradient(jnp.exp(_held(total(d) if kind == "topr" else d)))
+    if kind == "vespo":
+        w, raised = _held(total(_held(d))), advantage >= 0
+        k, scale = (jnp.where(raised, right, wrong) for right, wrong in zip(*VESPO, strict=True))
+        return -stop_gradient(jnp.exp(k * w - scale * jnp.expm1(w))) * advantage * logprob
+    if kind in ("topr", "topr_token"):
+        tapered = jnp.exp(jnp.minimum(total(d) if kind == "topr" else d, 0.0))
+        return -stop_gradient(jnp.where(advantage > 0, 1.0, tapered)) * advantage * logprob
+    ratio = stop_gradient(jnp.exp(_held(d)))
     if kind == "cispo":
         weight = jnp.minimum(ratio, 5.0 if bounds.cap is None else bounds.cap)
-    elif kind == "cispo_band":
-        weight = jnp.clip(ratio, 1 - bounds.low, 1 + bounds.high)
     else:
-        weight = jnp.where(advantage > 0, 1.0, jnp.minimum(ratio, 1.0))
+        weight = jnp.clip(ratio, 1 - bounds.low, 1 + bounds.high)
     return -weight * advantage * logprob
 
 

@@ -11,6 +11,23 @@ from mtjax.objectives.base import Key, NonNegative, Outcome
 from mtjax.types import Batch, Mean, Policy
 
 
+def log_odds_of_steps(policy: Policy, batch: Batch) -> Float[Array, "*B T"]:
+    """`z_right - z_wrong` where each token is predicted: the log-odds that the step before a mark is right."""
+    segments = jnp.asarray(batch.segments)
+
+    def of_tokens(name: str) -> Array:
+        found = sequences.segment_extra(batch, name, "process_reward", "set data.task:process_reward")
+        return base.spread(jnp.asarray(found, jnp.int32), segments)
+
+    def log_odds(logits: Float[Array, "C V"], _: Array, extras: dict[str, Array]) -> Float[Array, " C"]:
+        one = lambda name: jnp.take_along_axis(logits, extras[name][:, None], axis=-1)[:, 0]
+        return (one("right_token") - one("wrong_token")).astype(jnp.float32)
+
+    marked = {name: of_tokens(name) for name in ("right_token", "wrong_token")}
+    found: Array = policy.map_logits(log_odds, batch._replace(extras={**batch.extras, **marked}))
+    return found
+
+
 @base.OBJECTIVES.register("process_reward")
 @dataclasses.dataclass(frozen=True)
 class ProcessReward(base.Settings):
@@ -21,7 +38,7 @@ class ProcessReward(base.Settings):
     one. `sigmoid(x)` is the probability that the step is right.
 
     Want it to rank samples by their steps (the least of the probabilities, or their product) or to find the first
-    error. The model stays a language model, and is exported as one.
+    error: `python -m mtjax.score VERIFIER CONFIG --by=least`. The model stays a language model, and is exported as one.
 
     Needs the task `process_reward`: the sign of a weight is the label, and `extras["segment_right_token"]`,
     `extras["segment_wrong_token"]` `[*B, S]` are the two tokens.
@@ -38,19 +55,8 @@ class ProcessReward(base.Settings):
 
     def __call__(self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: Key = None) -> Outcome:
         """The loss of the batch, and what to watch."""
-        segments = jnp.asarray(batch.segments)
-
-        def of_tokens(name: str) -> Array:
-            found = sequences.segment_extra(batch, name, "process_reward", "set data.task:process_reward")
-            return base.spread(jnp.asarray(found, jnp.int32), segments)
-
-        def log_odds(logits: Float[Array, "C V"], _: Array, extras: dict[str, Array]) -> Float[Array, " C"]:
-            one = lambda name: jnp.take_along_axis(logits, extras[name][:, None], axis=-1)[:, 0]
-            return (one("right_token") - one("wrong_token")).astype(jnp.float32)
-
-        marked = {name: of_tokens(name) for name in ("right_token", "wrong_token")}
-        found = policy.map_logits(log_odds, batch._replace(extras={**batch.extras, **marked}))
-        signed = jnp.asarray(batch.weights, jnp.float32) * base.is_target(segments)
+        found = log_odds_of_steps(policy, batch)
+        signed = jnp.asarray(batch.weights, jnp.float32) * base.is_target(jnp.asarray(batch.segments))
         weights = jnp.where(signed < 0, -self.wrong_weight * signed, signed)
         found = jnp.where(weights != 0, found, 0)
         losses = jax.nn.softplus(jnp.where(signed < 0, found, -found))

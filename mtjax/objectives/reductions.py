@@ -13,6 +13,7 @@ Only token_mean and constant give the tokens of long and of short texts the same
 in neither sum.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 import jax.numpy as jnp
@@ -21,6 +22,8 @@ from jaxtyping import Array, Float
 from mtjax.objectives import base, sequences
 from mtjax.types import Batch, Mean
 
+OverText = Callable[[Float[Array, "*B T"]], Float[Array, "*B T"]]
+"""Gives every token a number of its text: the sum or the mean over its targets."""
 Reduction = Literal["token_mean", "sequence_mean", "sequence_sum", "constant"]
 
 
@@ -42,3 +45,15 @@ def reduced(losses: Float[Array, "*B T"], batch: Batch, reduction: Reduction, le
         texts = texts / jnp.where(size != 0, size, 1)
     mean = sequences.mean_of(texts, size != 0)
     return Mean(mean.total, mean.count * length) if reduction == "constant" else mean
+
+
+def over_texts(batch: Batch) -> dict[str, OverText]:
+    """`mean` and `total` over the targets of each text by the absolute weights, given back to all of its tokens."""
+    segments, count = jnp.asarray(batch.segments), sequences.segment_count(batch)
+    weights = jnp.abs(jnp.asarray(batch.weights, jnp.float32)) * base.is_target(segments)
+    sums = lambda x: base.segment_sum(jnp.where(weights != 0, weights * x, 0), segments, count)
+    size = base.segment_sum(weights, segments, count)
+    return {
+        "mean": lambda x: base.spread(sums(x) / jnp.where(size != 0, size, 1), segments),
+        "total": lambda x: base.spread(sums(x), segments),
+    }

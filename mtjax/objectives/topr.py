@@ -8,7 +8,8 @@ import jax.numpy as jnp
 
 from mtjax.objectives import base, sequences, signed
 from mtjax.objectives.base import Key, NonNegative, Outcome
-from mtjax.objectives.reductions import reduced
+from mtjax.objectives.policy_losses import Surrogate, surrogate_losses
+from mtjax.objectives.reductions import Reduction, over_texts, reduced
 from mtjax.objectives.signed import Sampler
 from mtjax.types import Batch, Policy
 
@@ -24,6 +25,9 @@ class Topr(signed.WithSampler):
 
     - form `sequence`, the paper's: alpha of the whole text, the mean over texts of sums.
     - form `token`, as in Trinity-RFT: alpha of each token, the mean over tokens.
+
+    The losses of tokens are those of `policy_gradient` with the surrogate topr, which is for groups, any advantage and
+    a KL; this is for single texts that are right or wrong.
 
     Want it for the model's own right and wrong samples over many updates: right ones learn at full speed, and wrong
     ones fade as with `npo`. At `wrong_weight=0` form token is `nll` on the right texts. mu is the reference, or
@@ -44,24 +48,20 @@ class Topr(signed.WithSampler):
     def __call__(self, policy: Policy, batch: Batch, *, reference: Policy | None = None, key: Key = None) -> Outcome:
         """The loss of the batch, and what to watch."""
         scores, right = policy.scores(batch), sequences.is_right(batch, "topr")
-        segments = jnp.asarray(batch.segments)
-        logratio = jax.lax.stop_gradient(signed.log_ratio(scores, batch, reference, self.sampler, "topr"))
-        ours, count = sequences.sequence_scores(scores, batch), right.shape[-1]
-        weights = jnp.asarray(batch.weights, jnp.float32) * base.is_target(segments)
-        of_text = base.segment_sum(weights * logratio, segments, count)
+        segments, texts = jnp.asarray(batch.segments), over_texts(batch)
+        logratio = signed.log_ratio(scores, batch, reference, self.sampler, "topr")
+        target = (jnp.asarray(batch.weights) != 0) & (base.is_target(segments) > 0)
+        logprob = jnp.where(target, scores.logprob, 0)
         reward = jnp.where(right, jnp.float32(1), jnp.float32(-self.wrong_weight))
-        metrics = sequences.polarity_metrics(ours, of_text, right)
+        surrogate: Surrogate = "topr" if self.form == "sequence" else "topr_token"
+        old, advantage = jax.lax.stop_gradient(logprob - logratio), base.spread(reward, segments)
+        losses = surrogate_losses(surrogate, logprob, old, advantage, mean=texts["mean"], total=texts["total"])
+        kept = lambda which: signed.kept_texts(batch, jnp.asarray(which, jnp.float32))
+        of_text = base.segment_sum(jnp.where(target, batch.weights * logratio, 0), segments, right.shape[-1])
+        metrics = sequences.polarity_metrics(sequences.sequence_scores(scores, batch), of_text, right)
+        alpha = jnp.exp(jnp.minimum(texts["total"](logratio) if self.form == "sequence" else logratio, 0))
+        how: Reduction = "sequence_mean" if self.form == "sequence" else "token_mean"
+        metrics["alpha_wrong"] = reduced(jax.lax.stop_gradient(alpha), kept(~right), how)
         if self.form == "sequence":
-            alpha = jnp.where(right, 1.0, jnp.exp(jnp.minimum(of_text, 0)))
-            metrics["alpha_wrong"] = sequences.mean_of(alpha, ours.live & ~right)
-            return sequences.mean_of(-alpha * reward * ours.logprob, ours.live), metrics
-        alpha = jnp.where(
-            base.spread(jnp.asarray(right, jnp.int32), segments) > 0, 1.0, jnp.exp(jnp.minimum(logratio, 0))
-        )
-        logprob = jnp.where(weights != 0, scores.logprob, 0)
-        losses = -alpha * base.spread(reward, segments) * logprob
-        kept = jnp.asarray(reward != 0, jnp.float32)
-        metrics["alpha_wrong"] = reduced(
-            alpha, signed.kept_texts(batch, jnp.asarray(~right, jnp.float32)), "token_mean"
-        )
-        return reduced(losses, signed.kept_texts(batch, kept), "token_mean"), metrics
+            return reduced(losses, batch, "sequence_sum"), metrics
+        return reduced(losses, kept(reward != 0), "token_mean"), metrics

@@ -15,18 +15,17 @@ from importlib import metadata
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mtjax.config import Config
-from mtjax.distributed.sharding import make_mesh
+from mtjax.distributed.sharding import device_bytes, make_mesh
 from mtjax.io.files import cache_folder, write_text
 from mtjax.model.attention import choice_for
 from mtjax.planning.bounds import compiler_seconds, roofline
 from mtjax.planning.collectives import find_collectives, table
 from mtjax.planning.hlo import read_program
 from mtjax.planning.lint import lint
-from mtjax.planning.program import Planned, plan_program
+from mtjax.planning.program import Planned, chosen, plan_program
 from mtjax.planning.report import Memory, Report, from_json
 from mtjax.planning.topologies import Topology, describe, places, sides
 
@@ -45,6 +44,7 @@ def plan(config: Config, topology: Topology, said: str, *, level: str, phase: st
     devices, hardware = describe(topology), topology.hardware
     mesh = make_mesh(config.mesh, devices)
     where = places(topology, mesh.devices.ravel().tolist())
+    config = chosen(config, mesh, hardware) if phase == "train" else config
     planned = plan_program(config, mesh, phase)
     package = "libtpu" if hardware.platform == "tpu" else "jax-cuda12-plugin"
     versions = f"jax {jax.__version__}, {package} {metadata.version(package)}"
@@ -131,12 +131,6 @@ def _memory(planned: Planned, topology: Topology, compiled: Any, refusal: str, s
     folder = pathlib.Path(scratch) / "dump"
     _compile(planned, DUMP | {"xla_dump_to": str(folder)})
     return Memory(parts, peak, limit, aliased, read_largest(folder))
-
-
-def device_bytes(tree: Any) -> int:
-    """Bytes of a tree of placed abstract arrays on one device: the largest shard of each."""
-    shard = lambda leaf: math.prod(leaf.sharding.shard_shape(leaf.shape)) * jnp.dtype(leaf.dtype).itemsize
-    return sum(map(shard, jax.tree.leaves(tree)))
 
 
 def read_refusal(message: str) -> tuple[int, int] | None:

@@ -20,6 +20,7 @@ from mtjax.data.tasks.templated import TemplateTask
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.distributed import sharding
 from mtjax.distributed.placement import split_by_rows
+from mtjax.distributed.sharding import device_bytes
 from mtjax.errors import InputError, suggest
 from mtjax.io.plain_snapshot import has_snapshot
 from mtjax.model import huggingface
@@ -29,9 +30,12 @@ from mtjax.model.sizes import SIZES
 from mtjax.objectives.base import needs_pass
 from mtjax.optim import make_optimizer
 from mtjax.planning.flops import dot_flops, model_flops
+from mtjax.planning.topologies import Hardware
 from mtjax.runs.loading import fitted_to
 from mtjax.runs.mesh_checks import check_mesh
+from mtjax.runs.step_settings import check_batch, fit_of, settled, with_chunk
 from mtjax.training import step as stepping
+from mtjax.training.fitting import AUTO, memory_limit
 from mtjax.training.memory import new_memory, placement
 from mtjax.training.reference import cached_reference, compared_part, frozen_reference, refresh_of
 from mtjax.training.state import changing, init_state, state_shardings
@@ -74,7 +78,7 @@ def plan_program(config: Config, mesh: Mesh, phase: str) -> Planned:
     shape = model_shape(config)
     model = make_language_model(shape)
     check_mesh(model, mesh, config.data.sequence_length)
-    stepping.check_rows(config.batch_size, config.micro_batches, mesh)
+    check_batch(config, mesh)
     made = _train(config, model, mesh) if phase == "train" else _serve(config, model, mesh, phase)
     program, arguments, (parts, *rest) = made
     with jax.set_mesh(mesh):  # which has no devices, so nothing else may run in it
@@ -85,6 +89,19 @@ def plan_program(config: Config, mesh: Mesh, phase: str) -> Planned:
     all_of_them = [parts["parameters"], parts.get("frozen base")]
     parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(all_of_them))
     return Planned(lowered, shape, parameters, flops, parts, *rest)
+
+
+def chosen(config: Config, mesh: Mesh, hardware: Hardware) -> Config:
+    """The config with what a run of it would choose on such devices where it says auto."""
+    shape = model_shape(config)
+    model, config = make_language_model(shape), with_chunk(config, shape, mesh)
+    if AUTO not in (shape.remat, config.micro_batches):
+        return config
+    draft = dataclasses.replace(config, micro_batches=1) if config.micro_batches == AUTO else config
+    parts = _train(draft, model, mesh)[2][0]
+    held, gradient = device_bytes(parts), device_bytes(parts["parameters"])
+    limit = memory_limit(hardware.memory, hardware.platform)
+    return settled(config, model, fit_of(config, shape, mesh, held, gradient, limit))[0]
 
 
 Program = tuple[Any, tuple[Any, ...], tuple[Any, ...]]
@@ -115,24 +132,24 @@ def _train(config: Config, model: LanguageModel, mesh: Mesh) -> Program:
         reference = make_language_model(dataclasses.replace(compared, adapter=None))
         shared = bool(model.frozen) and config.reference.model in (None, config.init_from)
         own = held["base"] if shared else state.params if refresh else _params(reference, mesh)
-        other, policy = None if shared else own, frozen_reference(reference, config.chunk)
+        other, policy = None if shared else own, frozen_reference(reference, config.chunk_size)
         if refresh is not None:  # it has the policy's own shape, and its parameters are part of the state
             compared = dataclasses.replace(model.config, value_head=None)
-            other, policy = None, frozen_reference(make_language_model(compared), config.chunk)
+            other, policy = None, frozen_reference(make_language_model(compared), config.chunk_size)
         elif shared:
             of_base = policy
             policy = lambda params: of_base(params["base"])
         useful += model_flops(compared, own, tokens, length, 1 + gathers)
     options: dict[str, Any] = {
-        "micro_batches": config.micro_batches,
+        "micro_batches": config.micro_batch_count,
         "mesh": mesh,
         "reference": policy,
         "refresh": refresh,
-        "chunk": config.chunk,
+        "chunk": config.chunk_size,
     }
     program = stepping.make_step_program(model, objective, optimizer, **options)
     sides = f"{batch.tokens.shape[1]} x " if batch.tokens.ndim == 3 else ""
-    micro = f", in {config.micro_batches} micro-batches" if config.micro_batches > 1 else ""
+    micro = f", in {config.micro_batch_count} micro-batches" if config.micro_batch_count > 1 else ""
     words = f"{config.batch_size} rows of {sides}{length:,} tokens{micro}"
     state = changing(model, state)
     parts = {"parameters": state.params, "optimizer state": state.opt_state, "reference": other, "batch": batch}
@@ -150,10 +167,12 @@ def _serve(config: Config, model: LanguageModel, mesh: Mesh, phase: str) -> Prog
     shape, rows, length = model.config, config.batch_size, config.data.sequence_length
     read = length // 2 if phase == "prefill" else 1
     params = _params(model, mesh)
-    cache = jax.eval_shape(lambda: model.init_cache(rows, length))
-    names = ("layers", "batch", None, "kv_heads", "head_dim")
-    place = lambda x: NamedSharding(mesh, sharding.spec_of(names if x.ndim == len(names) else ("batch", None)))
-    cache = placed(cache, jax.tree.map(place, cache))  # keys and values, and the tokens of a prompt for an encoder
+    with jax.set_mesh(mesh):  # its platform decides about pages
+        cache = jax.eval_shape(lambda: model.init_cache(rows, length))
+    # Keys and values of a decoder, in pages; those of an encoder-decoder; the tokens of a prompt for an encoder.
+    names = {6: ("layers", None, "batch", "kv_heads", None, None), 5: ("layers", "batch", None, "kv_heads", None)}
+    place = lambda x: NamedSharding(mesh, sharding.spec_of(names.get(x.ndim, ("batch", None))))
+    cache = placed(cache, jax.tree.map(place, cache))
     tokens = placed(jax.ShapeDtypeStruct((rows, read), jnp.int32), split_by_rows(mesh))
 
     def run(params: Any, cache: Any, tokens: Any, positions: Any) -> Any:

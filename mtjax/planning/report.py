@@ -13,6 +13,7 @@ from mtjax.planning.lint import EXPECTED, MEANING, Finding
 from mtjax.reporting.markdown import escape, markdown_of
 from mtjax.reporting.report import Report as Page
 from mtjax.reporting.report import Section, Table, section
+from mtjax.reporting.sizes import size_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,16 +90,6 @@ CANNOT = (
     "Bounds are not predictions: nominal figures, perfect overlap, nothing lost. Not known without the hardware: real "
     "step time, achieved bandwidth, kernels picked by measurement."
 )
-
-
-def size_of(count: float | int) -> str:
-    """Bytes for people.
-
-    >>> size_of(1.5 * 2**30)
-    '1.50 GiB'
-    """
-    power = min(max(int(count).bit_length() - 1, 0) // 10, 3)
-    return f"{count / 1024**power:,.2f} {' KMG'[power]}iB" if power else f"{count:,.0f} B"
 
 
 def _time(seconds: float) -> str:

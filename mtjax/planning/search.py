@@ -36,7 +36,7 @@ def _milder(config: Config, topology: Topology) -> Iterator[tuple[str, Config, T
         remat, config = "--model.remat=full ", change(config, model=change(config.model, remat="full"))
         yield remat.strip(), config, topology
     for times in (2, 4, 8):
-        count = config.micro_batches * times
+        count = config.micro_batch_count * times
         yield f"{remat}--micro_batches={count}", change(config, micro_batches=count), topology
     if getattr(config.objective, "needs_reference", False) and config.reference.kind == "frozen":
         cached = change(config, reference=change(config.reference, kind="cached"))
@@ -48,7 +48,7 @@ def _milder(config: Config, topology: Topology) -> Iterator[tuple[str, Config, T
             yield words, change(config, mesh=mesh), topology
     mesh = change(config.mesh, data=1, fsdp=-1)
     for larger in larger_ones(topology):
-        rows = max(config.batch_size, larger.size * config.micro_batches // mesh.tensor)
+        rows = max(config.batch_size, larger.size * config.micro_batch_count // mesh.tensor)
         words = f"{remat}--topology={larger.name} --mesh.data=1 --mesh.fsdp=-1 --batch_size={rows}"
         yield words, change(config, mesh=mesh, batch_size=rows), larger
 

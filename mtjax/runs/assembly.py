@@ -36,7 +36,9 @@ from mtjax.runs.folder import prepare_folder
 from mtjax.runs.loading import decoding_of, fitted_to, load_any, origin_of
 from mtjax.runs.mesh_checks import check_mesh
 from mtjax.runs.same_run import made_of
+from mtjax.runs.step_settings import check_batch, settle, with_chunk
 from mtjax.training.checkpoint import abstract_state, folders_of
+from mtjax.training.fitting import Fit
 from mtjax.training.live_filter import make_chooser
 from mtjax.training.memory import new_memory
 from mtjax.training.monitors import HeldOutCoverage, HeldOutLoss
@@ -50,8 +52,7 @@ from mtjax.training.reference import (
 )
 from mtjax.training.reference_cache import Cache, make_scorer
 from mtjax.training.state import TrainState, init_state
-from mtjax.training.step import check_rows, make_train_step
-from mtjax.training.workers import check_workers
+from mtjax.training.step import make_train_step
 from mtjax.types import LanguageModel, Params, short_repr
 
 
@@ -59,7 +60,8 @@ from mtjax.types import LanguageModel, Params, short_repr
 class Run(NamedTuple):
     """A training run, assembled and not started."""
 
-    config: Config  # its settings, with the end of the schedule
+    config: Config  # its settings, with the end of the schedule and what it has chosen
+    fit: Fit  # how a step fits into the memory of a device
     folder: pathlib.Path  # its run folder
     mesh: Mesh  # the devices
     model: LanguageModel
@@ -88,9 +90,7 @@ def assemble(config: Config, start: Params | None = None) -> Run:
     # Devices and folder. All hosts must agree on them before anything compiles.
     mesh = make_mesh(config.mesh)
     hosts.agree(facts_of(config))
-    check_rows(config.batch_size, config.micro_batches, mesh)
-    if config.optim.compression is not None:
-        check_workers(config.batch_size, config.micro_batches, config.optim.compression.workers, mesh)
+    check_batch(config, mesh)
     folder, config = prepare_folder(config)
 
     # Model, optimizer and the state before the first step.
@@ -99,6 +99,7 @@ def assemble(config: Config, start: Params | None = None) -> Run:
     warm = warm if start is None else begin_from(model, start)
     hosts.agree({"tokenizer": tokenizer.fingerprint})
     check_mesh(model, mesh, config.data.sequence_length)
+    config = with_chunk(config, model.config, mesh)
     origin = None
     if config.export:
         huggingface.check_place(config.export, model)
@@ -127,10 +128,11 @@ def assemble(config: Config, start: Params | None = None) -> Run:
     objective = objective_of(config)
     if (memory := new_memory(objective, len(batches.ids), mesh)) is not None:
         state = state._replace(memory=memory)
+    config, model, fit = settle(config, model, mesh, state.params, state, reference.params)
     update = make_train_step(
         model, objective, optimizer,
-        micro_batches=config.micro_batches, mesh=mesh, reference=reference.policy, refresh=reference.refresh,
-        chunk=config.chunk,
+        micro_batches=config.micro_batch_count, mesh=mesh, reference=reference.policy, refresh=reference.refresh,
+        chunk=config.chunk_size,
     )  # fmt: skip
     held_out = coverage = None
     if config.held_out is not None:
@@ -138,7 +140,9 @@ def assemble(config: Config, start: Params | None = None) -> Run:
         unseen = make_batches(
             data, tokenizer, batch_size=config.batch_size, seed=0, rows=rows, repeat=False, also=reference.also_held_out
         )
-        held_out = HeldOutLoss(model, config.objective, unseen, config.held_out.batches, mesh, config.chunk, reference)
+        held_out = HeldOutLoss(
+            model, config.objective, unseen, config.held_out.batches, mesh, config.chunk_size, reference
+        )
     if config.coverage is not None:
         coverage = HeldOutCoverage(config.coverage, model, decoding_of(config, tokenizer), mesh, config.data.on_error)
     if config.early_stopping is not None:
@@ -146,11 +150,11 @@ def assemble(config: Config, start: Params | None = None) -> Run:
         known = [*(held_out.names(state.params, compared) if held_out else ()), *(coverage.names if coverage else ())]
         known += [f"average/{name}" for name in known] if averages(state.opt_state) else []
         config.early_stopping.check(known)
-    choose = make_chooser(config.live_filter, batches, model, config.objective, mesh, config.chunk)
+    choose = make_chooser(config.live_filter, batches, model, config.objective, mesh, config.chunk_size)
     unseen_of = None if held_out is None else held_out.batches.made_of
     facts = made_of(tokenizer, batches.made_of, unseen_of, coverage, reference.fingerprint)
     facts |= {BASE: fingerprint_of(state.params[BASE])} if model.frozen else {}
-    parts = (config, folder, mesh, model, tokenizer, state, seed, reference, batches, choose)
+    parts = (config, fit, folder, mesh, model, tokenizer, state, seed, reference, batches, choose)
     return Run(*parts, update, held_out, coverage, origin, facts, keeps_base)
 
 
@@ -251,7 +255,7 @@ def make_reference(
     if config.reference.kind == "frozen":
         # A copy, because the step reuses the buffers of the state.
         params = jax.tree.map(jnp.copy, params) if params is start else params
-        policy = frozen_reference(model, config.chunk)
+        policy = frozen_reference(model, config.chunk_size)
         of_base = lambda params: policy(params[BASE])
         return Reference(
             of_base if alone else policy, params, fingerprint=fingerprint, shape=model.config, refresh=refresh
@@ -264,7 +268,7 @@ def make_reference(
         # One by one, so that a refusal names the one that differs, such as task.template.
         **{f"task.{name}": repr(value) for name, value in written_settings(config.data.task).items()},
     }
-    score = make_scorer(model, own, mesh, config.chunk)
+    score = make_scorer(model, own, mesh, config.chunk_size)
 
     def logprobs(kind: str, index: Index) -> dict[str, Any]:
         cache = Cache(pathlib.Path(config.reference.cache_dir) / kind, belongs_to)

@@ -20,6 +20,7 @@ from mtjax.io.files import write_text
 from mtjax.io.lock import LOCK, locked
 from mtjax.runs.adapters import BASE
 from mtjax.training.checkpoint import check_address, folders_of, place_of, read_about, saved_steps
+from mtjax.training.fitting import AUTO
 
 MAY_CHANGE = frozenset(
     {"steps", "run_dir", "overwrite", "accept_changed_data", "export", "export_dtype", "log_every"}
@@ -100,6 +101,13 @@ def kept_settings(before: Config, now: Config) -> dict[str, Any]:
     return kept
 
 
+def chosen_before(before: Config, now: Config) -> dict[str, Any]:
+    """What the first start of a run chose, by dotted name, for the settings that are `auto` now."""
+    names = ("model.remat", "micro_batches", "chunk")
+    was, is_now = ({name: functools.reduce(getattr, name.split("."), one) for name in names} for one in (before, now))
+    return {name: was[name] for name in names if is_now[name] == AUTO != was[name]}
+
+
 def _check_folder(config: Config) -> dict[str, Any]:
     """The settings that a run in the folder has settled, such as the end of the schedule, if it can be this run's."""
     _check_place(config)
@@ -150,7 +158,7 @@ def _settled_by(file: pathlib.Path, config: Config, checkpoints: epath.Path, don
     def read(folder: pathlib.Path) -> tuple[dict[str, Any], dict[str, tuple[Any, Any]]]:
         before = read_run(folder)
         end = config.optim.schedule_steps or before.optim.schedule_steps or before.steps
-        settled = {"optim.schedule_steps": end} | kept_settings(before, config)
+        settled = {"optim.schedule_steps": end} | kept_settings(before, config) | chosen_before(before, config)
         differing = changed(as_kept(before), as_kept(_settled(config, settled)))
         names = [name for name in differing if not (config.accept_changed_data and name.startswith(DATA))]
         return settled, {name: differing[name] for name in names}

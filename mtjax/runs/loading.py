@@ -25,7 +25,7 @@ from mtjax.runs.adapters import BASE, check_base, fitted, kept_base
 from mtjax.runs.same_run import check_tokenizer
 from mtjax.sampling.decoding import Decoding
 from mtjax.training.checkpoint import Unreadable, folders_of, read_state, saved_shapes, saved_steps
-from mtjax.training.memory import SEEN, placement
+from mtjax.training.memory import placement
 from mtjax.training.reference import refresh_of, with_moving_reference
 from mtjax.training.state import TrainState, changing, completed, init_state, params_to_use, state_shardings
 from mtjax.types import LanguageModel, Params, short_repr
@@ -241,11 +241,16 @@ def _read_run(
         asked = "" if step is None else f"; got step={step}"
         raise InputError(f"run folder {folder} has checkpoints of steps {steps}{asked}; expected at least one")
     taken = step if isinstance(step, int) else steps[-1]
-    # The memory of examples is read too and dropped; its size is that of the data.
-    if (memory := placement(settings.objective_of(config), mesh)) is not None:
-        size = saved_shapes(checkpoints)[f"memory/{SEEN}"]
+    # What the objective keeps is read too and dropped; the size of a memory of examples is that of the data.
+    # A run of a version whose objective kept nothing has none.
+    memory = placement(settings.objective_of(config), mesh)
+    saved = {} if memory is None else saved_shapes(checkpoints)
+    if memory is not None and all(f"memory/{name}" in saved for name in memory):
         like = like._replace(
-            memory={name: jax.ShapeDtypeStruct(size, "float32", sharding=at or one) for name, at in memory.items()}
+            memory={
+                name: jax.ShapeDtypeStruct(saved[f"memory/{name}"], "float32", sharding=at or one)
+                for name, at in memory.items()
+            }
         )
     if tokenizer is not None:
         check_tokenizer(checkpoints, taken, tokenizer)

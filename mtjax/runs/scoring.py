@@ -12,9 +12,11 @@ from jaxtyping import Array, Float, Int
 from mtjax.config import Config
 from mtjax.data.batches import make_batches, unlimited
 from mtjax.data.selection.learnable import learnability
+from mtjax.distributed.sharding import MeshSpec, make_mesh
 from mtjax.inspection.batch_view import unpack_batch
 from mtjax.model.policy import make_policy
 from mtjax.runs.loading import load_any
+from mtjax.runs.step_settings import with_chunk
 from mtjax.sharing import shared
 from mtjax.types import Batch, LanguageModel, Params
 
@@ -54,7 +56,8 @@ def score_examples(
     loaded = load_any(name)
     data = unlimited(dataclasses.replace(config.data, tokenizer=None, selections=()))
     batches = make_batches(data, loaded.tokenizer, batch_size=config.batch_size, seed=0, repeat=False)
-    program, out = _program(loaded.model, config.chunk), list[Scored]()
+    settled = with_chunk(config, loaded.model.config, make_mesh(MeshSpec(), jax.devices()[:1]))
+    program, out = _program(loaded.model, settled.chunk_size), list[Scored]()
     ids = {problem.id for problem in config.data.source.problems(config.data.on_error).items}
     for step in range(batches.steps_per_epoch):
         batch = batches.batch_at(step)

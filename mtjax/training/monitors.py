@@ -26,6 +26,7 @@ from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.decoding import Decoding
 from mtjax.sampling.texts import sample_texts
 from mtjax.sharing import shared
+from mtjax.training.memory import Memory, running_names
 from mtjax.training.reference import Reference
 from mtjax.training.step import place_batch
 from mtjax.types import LanguageModel, Mean, Objective, Params
@@ -152,13 +153,14 @@ def sampling_error(right: Int[np.ndarray, " N"] | Sequence[int], n: int, k: int)
 
 @shared()
 def _loss_program(model: LanguageModel, objective: Any, reference: Any, chunk: int) -> Any:
-    """`(params, batch, reference_params) -> means by name` of a held-out batch, compiled."""
+    """`(params, batch, reference_params, running) -> means by name` of a held-out batch, compiled."""
 
-    def loss(params: Params, batch: Any, other: Any) -> Any:
+    def loss(params: Params, batch: Any, other: Any, running: Any) -> Any:
         policy = make_policy(model, params, chunk=chunk, targets_only=True)
         against = None if reference is None else reference(other)
         gather = getattr(objective, "statistics", None)
         known = {} if gather is None else {"statistics": gather(policy, batch, reference=against)}
+        known |= {"running": running} if running else {}
         loss, metrics = objective(policy, batch, reference=against, key=jax.random.key(0), **known)
         means = {f"held_out/{name}": mean for name, mean in metrics.items() if isinstance(mean, Mean)}
         return {"held_out_loss": loss} | means
@@ -170,7 +172,7 @@ class HeldOutLoss:
     """Measures the objective's loss and metrics over the first `count` batches of a held-out source, at most one pass.
 
     `batches` are this host's rows, made with `repeat=False`: every example once, in a fixed order. An objective's batch
-    statistics are those of each held-out batch.
+    statistics are those of each held-out batch; running ones are those of the training.
     """
 
     def __init__(
@@ -186,23 +188,25 @@ class HeldOutLoss:
         self.batches, self.mesh, self.reference = batches, mesh, reference or Reference()
         self.count = min(count, batches.steps_per_epoch)
         self.loss = _loss_program(model, objective, self.reference.policy, chunk)
+        self.running = running_names(objective)
 
     def names(self, params: Params, compared: Params | None = None) -> list[str]:
         """What `measure` can find, without the histogram; nothing is computed."""
         with jax.set_mesh(self.mesh):
             batch = place_batch(self.batches.batch_at(0), self.mesh)
-            found = jax.eval_shape(self.loss, params, batch, compared or self.reference.params)
+            found = jax.eval_shape(self.loss, params, batch, compared or self.reference.params, {})
         return sorted(name for name in found if not name.startswith("held_out/confidence/"))
 
-    def measure(self, params: Params, compared: Params | None = None) -> dict[str, float]:
+    def measure(self, params: Params, compared: Params | None = None, memory: Memory | None = None) -> dict[str, float]:
         """`held_out_loss` (nats per unit of weight) and `held_out/NAME` of each metric of the objective.
 
         Each is its sum over the batches, divided once by its count. One of which the batches have nothing is left out.
-        `compared` are the parameters of a reference that moves.
+        `compared` are the parameters of a reference that moves, and `memory` is that of the training state.
         """
+        running = {name: memory[name] for name in self.running} if memory else {}
         other = self.reference.params if compared is None else compared
         with jax.set_mesh(self.mesh):
             placed = (place_batch(self.batches.batch_at(n), self.mesh) for n in range(self.count))
-            parts = jax.device_get([self.loss(params, batch, other) for batch in placed])
+            parts = jax.device_get([self.loss(params, batch, other, running) for batch in placed])
         sums = {name: [sum(float(part[name][i]) for part in parts) for i in (0, 1)] for name in parts[0]}
         return {name: total / count for name, (total, count) in sums.items() if count}

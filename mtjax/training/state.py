@@ -24,7 +24,7 @@ class TrainState(NamedTuple):
     params: Params | Any  # master parameters, float32; with an adapter, those of the base too, which stay as they are
     opt_state: Any  # the optimizer's state of what is trained, float32, split over the mesh like the parameters
     reference: Params | Any = None  # trained parameters of a reference that moves, placed like those; None without one
-    memory: Memory | Any = None  # what is remembered of each example; None without an objective that does
+    memory: Memory | Any = None  # what an objective keeps of examples and as running statistics; None without one
 
 
 def state_shardings(

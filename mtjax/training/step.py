@@ -16,12 +16,13 @@ from mtjax.errors import InputError
 from mtjax.model.policy import make_policy
 from mtjax.optim.parameters import with_rest
 from mtjax.sharing import shared
-from mtjax.training.memory import gathered, recalled, renewed, size_of
+from mtjax.training.memory import gathered, recalled, renewed, running_of, size_of
 from mtjax.training.reference import Refresh
 from mtjax.training.state import TrainState, changing, completed, state_shardings
 from mtjax.training.workers import check_workers, worker_gradients
 from mtjax.types import Batch, LanguageModel, Mean, Objective, Params, Policy, add_means
 
+RUNNING = "running"  # the running statistics of an objective with `pool`, among its metrics
 Updated = tuple[TrainState, dict[str, Any]]  # the state after an update, and metrics
 StepFn = Callable[..., Updated]
 """`(state, batch, key, reference_params=None) -> (state, metrics)`; the state is donated, the reference is not."""
@@ -99,6 +100,7 @@ def make_step_program(
     gather: Any = getattr(objective, "statistics", None)
     pool: Any = getattr(objective, "pool", None)
     buffer: Any = getattr(objective, "buffer", None)
+    advance: Any = getattr(objective, "advance", None)
     of_workers: Any = optimizer
     workers: int = getattr(optimizer, "workers", 0)
     if workers and buffer is not None:
@@ -121,13 +123,17 @@ def make_step_program(
     def statistics_of(params: Params, batch: Batch, other: Any, held: Params) -> Any:
         return gather(policy_of(jax.lax.stop_gradient(params), held), batch, reference=reference_of(other))
 
-    def pooled_of(params: Params, parts: Batch, other: Any, held: Params, key: PRNGKeyArray) -> Any:
-        """What the objective resolved of all micro-batches, an axis of micro-batches in front."""
+    def pooled_of(
+        params: Params, parts: Batch, other: Any, held: Params, key: PRNGKeyArray, running: Any
+    ) -> tuple[Any, Any]:
+        """What the objective resolved of all micro-batches, an axis of them in front; its running statistics."""
         policy = policy_of(jax.lax.stop_gradient(params), held)
         one = lambda part: pool(policy, part, reference=reference_of(other))
         first = lambda: jax.tree.map(lambda x: x[None], one(jax.tree.map(lambda x: x[0], parts)))
         found = first() if micro_batches == 1 else jax.lax.map(one, parts)
-        return jax.lax.stop_gradient(objective.resolve(found, key))  # type: ignore[attr-defined]
+        running = advance(running, found) if running else {}
+        given = {"running": running} if running else {}
+        return jax.lax.stop_gradient((objective.resolve(found, key, **given), running))  # type: ignore[attr-defined]
 
     def gradient_of(
         params: Params, batch: Batch, key: PRNGKeyArray, other: Any, held: Params, extra: Any, size: Any, so_far: Any
@@ -168,15 +174,23 @@ def make_step_program(
         if gather is not None:
             extra = {"statistics": over_micro_batches(made, strided(batch, micro_batches))}
         extra |= {"step": state.step} if getattr(objective, "by_step", False) else {}
+        running = running_of(state.memory)
+        if running and pool is None:
+            running = jax.lax.stop_gradient(advance(running, extra["statistics"]))
+        extra |= {"running": running} if running else {}
 
         def of_rows(batch: Batch, key: PRNGKeyArray, params: Params, other: Any, held: Params, extra: Any) -> Any:
             parts, keys = strided(batch, micro_batches), jax.random.split(key, micro_batches)
-            pooled = None if pool is None else {"pooled": pooled_of(params, parts, other, held, key)}
+            pooled, running = None, extra.get("running", {})
+            if pool is not None:
+                found, running = pooled_of(params, parts, other, held, key, running)
+                pooled, extra = {"pooled": found}, extra | ({"running": running} if running else {})
 
             def one(part: Batch, key: PRNGKeyArray, own: Any, so_far: Any) -> Any:
                 return gradient_of(params, part, key, other, held, extra | (own or {}), size_of(state.memory), so_far)
 
-            return over_micro_batches(one, parts, keys, pooled)
+            gradient, (loss, metrics) = over_micro_batches(one, parts, keys, pooled)
+            return gradient, (loss, metrics if pool is None else {**metrics, RUNNING: running})
 
         whole = (state.params, other, held, extra)
         if workers:
@@ -190,9 +204,10 @@ def make_step_program(
         own = optax.with_extra_args_support(optimizer)
         more = {"gradient_of": with_rest(mean, state.params)}  # for optimizers that look around, such as sophia
         updates, opt_state = own.update(gradient, state.opt_state, state.params, **more)
+        running = running if pool is None else metrics.pop(RUNNING)
         params, compared = optax.apply_updates(state.params, updates), state.reference
         compared = compared if refresh is None else refresh.after(state.step + 1, compared, params)
-        new = TrainState(state.step + 1, params, opt_state, compared, renewed(state.memory, metrics))
+        new = TrainState(state.step + 1, params, opt_state, compared, renewed(state.memory, metrics, running))
         log = {name: mean.or_nan for name, mean in metrics.items() if isinstance(mean, Mean)}
         log |= {
             "loss": loss.value,

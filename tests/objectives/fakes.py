@@ -124,18 +124,18 @@ def random_segments(rng, rows, length, max_segments):
     return segments
 
 
-def random_batch(rows=4, length=12, max_segments=3, seed=0, pair=False, group=False):
+def random_batch(rows=4, length=12, max_segments=3, seed=0, pair=False, group=0):
     """Rows of three packed segments and some padding, with ragged float weights, and all extras that objectives read.
 
-    The sides of pairs, and of groups of three, fill up apart, as packing has it; one candidate is missing.
+    The sides of pairs, and of groups of `group`, fill up apart, as packing has it; one candidate is missing.
     """
     rng = np.random.default_rng(seed)
     segments = random_segments(rng, rows, length, max_segments)
     if pair or group:
-        more = [random_segments(rng, rows, length, max_segments) for _ in range(1 + group)]
+        more = [random_segments(rng, rows, length, max_segments) for _ in range(1 if pair else group - 1)]
         segments = np.stack([segments, *more], axis=1)
     if group:
-        segments[0, 2][segments[0, 2] == 3] = 0
+        segments[0, -1][segments[0, -1] == 3] = 0
     weights = rng.choice([0.0, 0.5, 1.0, 2.0], size=segments.shape) * (segments > 0)
     tokens = rng.integers(0, VOCAB, size=segments.shape)
     columns = (*segments.shape[:-1], max_segments)
@@ -173,7 +173,8 @@ def random_batch(rows=4, length=12, max_segments=3, seed=0, pair=False, group=Fa
 
 def batch_for(objective, **kwargs):
     """A random batch of the kind that an objective takes."""
-    return random_batch(pair=objective.task == "pair", group=objective.task in ("group", "triplet"), **kwargs)
+    sides = getattr(objective, "sides", 3) if objective.task in ("group", "triplet") else 0
+    return random_batch(pair=objective.task == "pair", group=sides, **kwargs)
 
 
 def rows_of(batch, index):

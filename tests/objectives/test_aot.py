@@ -68,13 +68,28 @@ def test_beta_dpo_of_a_batch():
     pairs = [([m - 9.0], [-9.0]) for m in (1.0, 2.0, 3.0, 30.0)]
     batch, policy = batch_of(*pairs)
     _, reference = batch_of(*[([-9.0], [-9.0])] * 4)
-    found = outcome(BetaDpo(keep=0.75, draw="top", center=2.5), policy, batch, reference)
+    found = outcome(BetaDpo(keep=0.75, draw="top", center=2.5, over="batch"), policy, batch, reference)
     beta = 0.1 * (1 + 0.6 * (2 - 2.5))
     expected = np.mean([math.log1p(math.exp(-beta * m)) for m in (1, 2, 3)])
     np.testing.assert_allclose(found.loss.value, expected, rtol=1e-6)
     np.testing.assert_allclose(found.metrics["beta"].value, beta, rtol=1e-6)
     assert found.metrics["kept_share"].value == 0.75
     assert not found.gradient.logprob[3].any()
+    # With moving means: M = 0.9 * 3 + 0.1 * 9 = 3.6, S = 0.9 * 2 + 0.1 sqrt(147.5); three are kept, of mean 2.
+    objective = BetaDpo(keep=0.75, draw="top")
+    known = {"margin_mean": jnp.float32(3), "margin_deviation": jnp.float32(2)}
+    known = objective.advance(known, objective.pool(policy, batch, reference=reference))
+    assert jax.tree.map(float, known) == {
+        "margin_mean": pytest.approx(3.6),
+        "margin_deviation": pytest.approx(1.8 + 0.1 * 147.5**0.5),
+    }
+    loss, metrics = objective(policy, batch, reference=reference, running=known)
+    beta = 0.1 * (1 + 0.6 * (2 - 3.6))
+    np.testing.assert_allclose(loss.value, np.mean([math.log1p(math.exp(-beta * m)) for m in (1, 2, 3)]), rtol=1e-6)
+    np.testing.assert_allclose(metrics["margin_mean"].value, 3.6, rtol=1e-6)
+    empty = batch._replace(weights=0 * batch.weights)
+    after = objective.advance(known, objective.pool(policy, empty, reference=reference))
+    assert jax.tree.map(float, after) == jax.tree.map(float, known)
     # No filter and no scale: DPO.
     plain, dpo = (outcome(o, policy, batch, reference) for o in (BetaDpo(keep=1.0, scale=0.0), Dpo()))
     np.testing.assert_allclose(plain.loss, dpo.loss, rtol=1e-6)

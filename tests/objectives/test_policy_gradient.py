@@ -9,11 +9,12 @@ from mtjax.errors import InputError
 from mtjax.objectives.policy_gradient import PolicyGradient
 from mtjax.objectives.policy_losses import kl_estimate, surrogate_losses
 from mtjax.objectives.reductions import reduced
+from mtjax.objectives.sequences import live_texts
 from mtjax.types import Batch
 from tests.objectives.fakes import BigramPolicy, FixedPolicy, outcome, random_batch, random_table
 
 NEW, OLD, ADVANTAGE = [[-0.9, -1.2, -0.1], [-2.0, -0.3]], [[-1.0, -1.0, -0.5], [-1.5, -1.6]], [1.0, -1.0]
-KINDS = ("reinforce", "ppo", "gspo", "cispo", "cispo_band", "gmpo", "sapo", "topr", "topr_token")
+KINDS = ("reinforce", "ppo", "gspo", "cispo", "cispo_band", "gmpo", "sapo", "vespo", "topr", "topr_token")
 REDUCTIONS = ("token_mean", "sequence_mean", "sequence_sum", "constant")
 
 
@@ -96,6 +97,8 @@ def test_slopes_against_a_float64_oracle():
     s, tau = np.exp(mean), np.where(a > 0, 1.0, 1.05)
     gate = 1 / (1 + np.exp(-tau * (ratio - 1)))
     whole = np.concatenate([np.full(len(d[s]), np.exp(min(d[s].sum(), 0))) for s in text])
+    sum_of = np.concatenate([np.full(len(d[s]), np.exp(d[s].sum())) for s in text])
+    k, scale = np.where(a > 0, 2, 3), np.where(a > 0, 3, 2)
     expected = {
         "reinforce": -a,
         "ppo": -a * ratio * np.where(a > 0, ratio < 1.28, ratio > 0.8),
@@ -104,6 +107,7 @@ def test_slopes_against_a_float64_oracle():
         "cispo_band": -a * np.clip(ratio, 0.8, 1.28),
         "gmpo": -a * geometric * inside,
         "sapo": -a * 4 * gate * (1 - gate) * ratio,
+        "vespo": -a * sum_of**k * np.exp(scale * (1 - sum_of)),
         "topr": -a * np.where(a > 0, 1, whole),
         "topr_token": -a * np.where(a > 0, 1, np.minimum(ratio, 1)),
     }
@@ -209,7 +213,7 @@ def test_which_estimate_has_the_gradient_of_the_kl_by_enumeration():
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_repeating_a_batch_changes_no_reduction(reduction):
-    batch = random_batch(group=True)
+    batch = random_batch(group=3)
     losses = jnp.asarray(np.random.default_rng(1).normal(size=batch.tokens.shape), jnp.float32)
     twice = jax.tree.map(lambda x: jnp.concatenate([x, x]), batch)
     once = reduced(losses, batch, reduction, 7).value
@@ -217,7 +221,7 @@ def test_repeating_a_batch_changes_no_reduction(reduction):
 
 
 def test_entropy_bonus_kl_and_whitening_are_what_they_say():
-    batch, policy, reference = random_batch(group=True), BigramPolicy(random_table()), BigramPolicy(random_table(1))
+    batch, policy, reference = random_batch(group=3), BigramPolicy(random_table()), BigramPolicy(random_table(1))
     plain = outcome(PolicyGradient(surrogate="reinforce"), policy, batch)
     bonus = outcome(PolicyGradient(surrogate="reinforce", entropy_weight=0.5), policy, batch)
     np.testing.assert_allclose(bonus.loss.value, plain.loss.value - 0.5 * plain.metrics["entropy"].value, rtol=1e-5)
@@ -234,6 +238,18 @@ def test_entropy_bonus_kl_and_whitening_are_what_they_say():
     )
     np.testing.assert_allclose(
         tokens.loss.value, outcome(PolicyGradient(surrogate="reinforce"), policy, scaled).loss.value, rtol=1e-4
+    )
+    # Over texts: mean and deviation of the advantages of those that have a target.
+    own = np.asarray(batch.extras["segment_advantage"])[np.asarray(live_texts(batch))]
+    moments = PolicyGradient(whiten="advantages").statistics(policy, batch)
+    np.testing.assert_allclose(moments["first_moment"].value, own.mean(), rtol=1e-5)
+    np.testing.assert_allclose(moments["second_moment"].value, (own**2).mean(), rtol=1e-5)
+    scaled = batch._replace(
+        extras=batch.extras | {"segment_advantage": (batch.extras["segment_advantage"] - own.mean()) / own.std()}
+    )
+    texts = outcome(PolicyGradient(surrogate="reinforce", whiten="advantages"), policy, batch)
+    np.testing.assert_allclose(
+        texts.loss.value, outcome(PolicyGradient(surrogate="reinforce"), policy, scaled).loss.value, rtol=1e-4
     )
 
 

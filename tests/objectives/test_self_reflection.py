@@ -46,7 +46,7 @@ STATES = jnp.stack([A, at(0.9), at(0.6), jnp.array([jnp.nan, 0.0])])
 
 def triplet(missing=False):
     """One triplet: the last tokens of its texts are 0, 1 and 2; a row of it may have no positive."""
-    batch = jax.tree.map(lambda x: 0 * x[:1], random_batch(rows=1, length=4, max_segments=1, group=True))
+    batch = jax.tree.map(lambda x: 0 * x[:1], random_batch(rows=1, length=4, max_segments=1, group=3))
     tokens = jnp.asarray([[[3, 3, 0, 0], [3, 3, 1, 0], [3, 3, 2, 0]]])
     segments = (
         jnp.asarray([[[1, 1, 1, 0]] * 3]) * (jnp.asarray([1, 0, 1]) if missing else jnp.ones(3, jnp.int32))[:, None]

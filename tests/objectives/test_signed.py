@@ -11,12 +11,13 @@ from mtjax.errors import InputError
 from mtjax.objectives.asymre import Asymre
 from mtjax.objectives.nft import Nft, nft_loss
 from mtjax.objectives.nll import Nll
+from mtjax.objectives.policy_gradient import PolicyGradient
 from mtjax.objectives.psft import Psft, psft_loss
 from mtjax.objectives.reductions import reduced
 from mtjax.objectives.signed import kept_texts
 from mtjax.objectives.topr import Topr
 from mtjax.objectives.w_reinforce import WReinforce, clipped_surrogate, nsr, psr
-from tests.objectives.fakes import batch_of, outcome
+from tests.objectives.fakes import BigramPolicy, batch_of, outcome, random_batch, random_table
 
 FAR = jnp.asarray([-1e4, -300.0, -100.0, 0.0, 100.0, 300.0, 1e4], jnp.float32)
 
@@ -181,3 +182,15 @@ def test_texts_far_from_their_sampler_are_finite(objective):
     _, sampler = batch_of([-1e-9], [-1e-9], [-1e4], [-1e4])
     found = outcome(objective, policy, batch, sampler)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves((found.loss, found.gradient.logprob)))
+
+
+def test_topr_is_the_surrogate_of_groups_on_rewards_of_one_and_minus_one():
+    """On any batch of groups: one arithmetic, with the text's ratio and with that of each token."""
+    batch, policy, reference = random_batch(group=3), BigramPolicy(random_table()), BigramPolicy(random_table(1))
+    signs = batch.extras | {"segment_advantage": 2 * batch.extras["segment_polarity"] - 1}
+    for form, kind, how in (("sequence", "topr", "sequence_sum"), ("token", "topr_token", "token_mean")):
+        ours = outcome(Topr(form=form), policy, batch, reference)
+        group = PolicyGradient(surrogate=kind, reduction=how, old="reference")
+        theirs = outcome(group, policy, batch._replace(extras=signs), reference)
+        np.testing.assert_allclose(ours.loss, theirs.loss, rtol=1e-6)
+        np.testing.assert_allclose(ours.gradient.table, theirs.gradient.table, rtol=1e-5, atol=1e-7)

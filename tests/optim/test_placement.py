@@ -7,13 +7,12 @@ import numpy as np
 import optax
 import pytest
 
-from mtjax.distributed.sharding import MeshSpec, make_mesh
+from mtjax.distributed.sharding import MeshSpec, device_bytes, make_mesh
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.optim import OPTIMIZERS, OptimConfig, make_optimizer
 from mtjax.optim.averages import AVERAGES
 from mtjax.optim.optimizers.adafactor import Adafactor
-from mtjax.planning.compile import device_bytes
 from mtjax.planning.program import placed
 from mtjax.training.checkpoint import Checkpoints, abstract_state
 from mtjax.training.state import TrainState, init_state, state_shardings

@@ -81,8 +81,8 @@ def special(draw, family, shape):
     raise ValueError(family)
 
 
-def tokens():
-    return torch.tensor(np.random.default_rng(7).integers(0, 53, (2, 24)))
+def tokens(length=24):
+    return torch.tensor(np.random.default_rng(7).integers(0, 53, (2, length)))
 
 
 def by_hub_name(name, gradient):
@@ -126,6 +126,12 @@ def make(folder, family, seed):
         name = name.replace(".mlp.gate.", ".block_sparse_moe.gate.") if family == "mixtral" else name
         gradients |= by_hub_name(name, parameter.grad.numpy())
     out = {"tokens": tokens().numpy(), "logits": logits.detach().numpy()}
+    with torch.no_grad():
+        for length in (37, 61):  # more than a block of attention, and no multiple of one
+            out |= {
+                f"tokens {length}": tokens(length).numpy(),
+                f"logits {length}": model(tokens(length)).logits.numpy(),
+            }
     np.savez(f"{folder}.npz", **out, **{f"gradient {n}": g for n, g in gradients.items()})
 
 

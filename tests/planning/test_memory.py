@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding
 
-from mtjax.planning.compile import device_bytes, read_largest, read_refusal
+from mtjax.distributed.sharding import device_bytes
+from mtjax.planning.compile import read_largest, read_refusal
 from mtjax.planning.report import Memory
 
 

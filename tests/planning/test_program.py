@@ -9,12 +9,11 @@ import pytest
 from mtjax.config import read_file
 from mtjax.data.sources import InMemory
 from mtjax.data.tasks import PairTask
-from mtjax.distributed.sharding import MeshSpec, make_mesh
+from mtjax.distributed.sharding import MeshSpec, device_bytes, make_mesh
 from mtjax.errors import InputError
 from mtjax.model.adapters.lora import Lora
 from mtjax.objectives.rise import rise_paper
 from mtjax.planning.collectives import find_collectives, table
-from mtjax.planning.compile import device_bytes
 from mtjax.planning.hlo import read_program
 from mtjax.planning.lint import lint
 from mtjax.planning.program import plan_program
@@ -96,8 +95,8 @@ def test_compiled_on_simulated_devices(planned):
 @pytest.mark.parametrize("phase", ["prefill", "decode"])
 def test_serving(phase):
     planned = plan_program(TINY, make_mesh(MeshSpec(data=8)), phase)
-    # 16 rows over 8 devices, 96 places, keys and values of 2 layers, one head of 16, float32.
-    assert device_bytes(planned.parts["cache"]) == 2 * 2 * 2 * 96 * 16 * 4
+    # 16 rows over 8 devices, 96 places in two pages of 64, keys and values of 2 layers, one head of 16, float32.
+    assert device_bytes(planned.parts["cache"]) == 2 * 2 * 2 * 128 * 16 * 4
     assert planned.tokens == 16 * (48 if phase == "prefill" else 1)
     assert planned.flops > 0
 

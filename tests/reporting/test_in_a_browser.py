@@ -3,63 +3,18 @@
 Needs Chromium (`apt-get install chromium`); the pages come from the templates that every command uses.
 """
 
-import json
-import re
-import shutil
-import subprocess
+import pathlib
 
 import pytest
 
+from mtjax import explain
 from mtjax.reporting.intervals import Interval
 from mtjax.reporting.markdown import code_block
 from mtjax.reporting.plots import Curve, panels_plot
 from mtjax.reporting.report import Report, Table, section, write_report
+from tests.browser import NEEDS_BROWSER, look
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason="there is no Chromium on this machine"),
-]
-
-LOOK = """<script>addEventListener("load", () => {
-  const light = c => { const v = c.match(/[\\d.]+/g).slice(0, 3).map(x => { x /= 255;
-    return x <= .03928 ? x / 12.92 : ((x + .055) / 1.055) ** 2.4 });
-    return .2126 * v[0] + .7152 * v[1] + .0722 * v[2] };
-  const behind = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor;
-    if (!/, 0\\)|transparent/.test(c)) return c } return "rgb(255, 255, 255)" };
-  const texts = [...document.querySelectorAll("p, td, th, li, a, h1, h2, code, figcaption")]
-    .filter(e => e.innerText && e.innerText.trim() && e.getClientRects().length);
-  const contrast = e => { const [a, b] = [light(getComputedStyle(e).color), light(behind(e))];
-    return (Math.max(a, b) + .05) / (Math.min(a, b) + .05) };
-  const over = [...document.querySelectorAll("*")].filter(e => e.getBoundingClientRect().right > innerWidth + 1);
-  const found = { width: innerWidth, scroll: document.documentElement.scrollWidth,
-    contrast: Math.min(...texts.map(contrast)), silent: [...document.images].filter(i => !i.alt).length,
-    dark: matchMedia("(prefers-color-scheme: dark)").matches, picture: document.images[0].naturalWidth,
-    over: over.filter(e => !e.closest("pre")).map(e => e.tagName) };
-  parent.postMessage(JSON.stringify(found), "*") })</script>"""
-
-FRAME = """<body><iframe src="{name}" style="width: {width}px; height: 900px; border: 0"></iframe>
-<script>addEventListener("message", e => document.body.innerText = "FOUND" + e.data + "END")</script></body>"""
-"""A window has at least 500 pixels; a frame in it has any width."""
-
-
-def look(page, width, dark):
-    """What the browser finds in a page."""
-    copy, frame = page.with_name("looked.html"), page.with_name("frame.html")
-    copy.write_text(page.read_text().replace("</body>", f"{LOOK}</body>"))
-    frame.write_text(FRAME.format(name=copy.name, width=width))
-    words = [
-        BROWSER,
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--hide-scrollbars",
-        "--window-size=1500,1000",
-        "--dump-dom",
-    ]
-    words += ["--virtual-time-budget=5000", f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
-    done = subprocess.run([*words, f"file://{frame}"], capture_output=True, text=True, timeout=120)
-    return json.loads(re.search(r"FOUND(\{.*?\})END", done.stdout, re.DOTALL)[1])
+pytestmark = NEEDS_BROWSER
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +32,25 @@ def page(tmp_path_factory):
     return write_report(Report("A title", [*parts, section("3")], "The lead."), tmp_path_factory.mktemp("page"))
 
 
+@pytest.fixture(scope="module")
+def explained(tmp_path_factory):
+    """The page of `mtjax.explain`: tokens in the colour of their loss; marks of white space are faint on purpose."""
+    folder = tmp_path_factory.mktemp("explained")
+    config = pathlib.Path(__file__).parents[2] / "configs" / "tiny.py"
+    words = [str(config), "--examples=2", f"--html={folder / 'page.html'}", f"--run_dir={folder / 'none'}"]
+    assert explain.main(words) == 0
+    return folder / "page.html"
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [1400, 390])
+def test_a_page_of_explain_fits_and_can_be_read(explained, width, dark):
+    found = look(explained, width, dark)
+    assert (found["width"], found["dark"], found["scroll"]) == (width, dark, width)
+    assert not found["over"]
+    assert found["contrast"] >= 4.5, found["worst"]
+
+
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [1400, 390])
 def test_a_report_fits_and_can_be_read(page, width, dark):
@@ -85,6 +59,6 @@ def test_a_report_fits_and_can_be_read(page, width, dark):
     assert found["dark"] == dark
     assert found["scroll"] == width
     assert not found["over"]
-    assert found["contrast"] >= 4.5
+    assert found["contrast"] >= 4.5, found["worst"]
     assert found["silent"] == 0
     assert found["picture"] == (630 if width == 390 else 1350)

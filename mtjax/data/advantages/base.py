@@ -1,5 +1,8 @@
 """The contract of an advantage and its registry."""
 
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple
+
 import numpy as np
 from jaxtyping import Float
 
@@ -10,12 +13,21 @@ ADVANTAGES = Registry("advantage", requires=("__call__",))
 """Every advantage by name."""
 
 
+class About(NamedTuple):
+    """What is known of the n candidates of a group besides their rewards."""
+
+    lengths: Float[np.ndarray, " n"]  # tokens of each, an end token included
+    numbers: Mapping[str, Float[np.ndarray, " n"]]  # what records say of all of them, by name
+
+
 class Advantage:
     """Base class of advantages: frozen dataclasses that are called with the rewards of one group.
 
     A reward that is not known is left out before, since it is not a 0. Numbers are float64: an advantage is computed
-    once per candidate on the host.
+    once per candidate on the host. One with `needs_about = True` takes an `About` as second argument.
     """
+
+    needs_about: ClassVar[bool] = False
 
     def __call__(self, rewards: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """The advantage of each of n candidates, n at least 2; the order of the candidates does not matter."""

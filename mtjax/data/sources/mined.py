@@ -17,7 +17,8 @@ from mtjax.io.jsonl import decode, json_of
 
 SCHEMA = 1  # Version of the lines; raised when a field changes its meaning.
 FILE = "solutions.jsonl"  # What the file is called in its folder; it is there once all problems are done.
-NEW = ("withheld", "token_ids", "token_logprobs", "proposal_logprobs")  # Keys of solutions that are often empty.
+NEW = ("withheld", "token_ids", "token_logprobs", "proposal_logprobs", "reward")
+"""Keys of solutions that are often empty, and left out then; of a reward that is None, since 0 is one."""
 Verdict = Literal["right", "wrong", "unknown"]  # Of the final answer; unknown is neither right nor wrong.
 
 
@@ -42,6 +43,7 @@ class Solution:
     token_ids: tuple[int, ...] = ()  # Tokens of the first of those samples, where mining recorded them (`logprobs`).
     token_logprobs: tuple[float, ...] = ()  # Of each of these tokens, by the model itself at temperature 1.
     proposal_logprobs: tuple[float, ...] = ()  # The same under the distribution that was drawn from.
+    reward: float | None = None  # What a reward function gave it (`mtjax.rounds`); None where none did.
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,7 +74,7 @@ def to_json(problem: MinedProblem) -> dict[str, Any]:
     record |= {key: values for key, values in talk.items() if values}
     for solution in record["solutions"]:
         for key in NEW:  # lines without them are as they were before there were these keys
-            if not solution[key]:
+            if solution[key] is None or (key != "reward" and not solution[key]):
                 del solution[key]
     return record
 
@@ -175,7 +177,9 @@ class Mined(FileSource):
 
     def _candidate(self, solution: Solution) -> Candidate:
         """A solution as one of a group; its reward is not known where it is neither right nor wrong."""
-        reward = {"right": 1.0, "wrong": 0.0}.get(self.side_of(solution))
+        reward = (
+            {"right": 1.0, "wrong": 0.0}.get(self.side_of(solution)) if solution.reward is None else solution.reward
+        )
         text = solution.text.strip() if self.strip else solution.text
         drawn = (solution.token_ids, solution.token_logprobs, solution.proposal_logprobs)
         return Candidate(text, reward, (), (), solution.finished, *drawn)

@@ -33,7 +33,7 @@ class BackspaceTask(TemplateTask):
     objective that looks at the model's own texts; leave them out of the data for the others. With `objective:nll` this
     is likelihood training with a backspace; `objective:sequence_match` gives the backspace its value.
 
-    No decoder here obeys the backspace yet: sampling writes `mark` into its text.
+    `decoder:backspace` obeys the mark when sampling; other decoders write it into their text.
 
     Source: the action is that of Cundy and Ermon, "SequenceMatch", ICLR 2024 (arXiv 2306.05426). The noise and the
     branches, in place of their masks in one pass, are ours.

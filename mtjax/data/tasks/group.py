@@ -1,13 +1,14 @@
 """Groups as a task: several candidates of one prompt, with rewards and advantages."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge
 
 from mtjax.data.advantages import AnyAdvantage
+from mtjax.data.advantages.base import About
 from mtjax.data.advantages.baselines import Grpo
 from mtjax.data.problem import Candidate, Problem
 from mtjax.data.tasks.base import PLAIN, TASKS, Rendered, Sampled, SpecialTokens
@@ -72,7 +73,8 @@ class GroupTask(TemplateTask):
         if self.equal == "drop" and rewards.max() == rewards.min():
             return []
         try:
-            advantages = self.advantage(rewards)  # type: ignore[operator]
+            about = (self._about(members, tokenizer),) if getattr(self.advantage, "needs_about", False) else ()
+            advantages = self.advantage(rewards, *about)  # type: ignore[operator]
         except InputError as error:
             raise InputError(f"{problem.place}: {error}") from error
         rate = float(np.mean(rewards > 0))
@@ -89,6 +91,14 @@ class GroupTask(TemplateTask):
             sides = [absent if one is None else one._replace(name=name) for one in some]
             rendered += [*sides, *[absent] * (self.size - len(sides))] if any(some) else []
         return rendered
+
+    def _about(self, members: Sequence[Candidate], tokenizer: Tokenizer | None) -> About:
+        """Lengths of the candidates, of recorded tokens where there are some, and the numbers that all of them have."""
+        count = lambda text: len(text) if tokenizer is None else len(tokenizer.encode(text).ids)
+        lengths = [len(one.ids) or count(self.text(one.text, tokenizer)) + one.finished for one in members]
+        common = set.intersection(*(set(one.numbers) for one in members))
+        numbers = {name: np.array([one.numbers[name] for one in members], np.float64) for name in common}
+        return About(np.array(lengths, np.float64), numbers)
 
     def _candidate(
         self, problem: Problem, one: Candidate, extras: Mapping[str, Any], tokenizer: Tokenizer | None

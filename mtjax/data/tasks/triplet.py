@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge
 
@@ -17,12 +17,13 @@ from mtjax.validation import PositiveInt, check_types
 @TASKS.register("triplet")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TripletTask(TemplateTask):
-    """Each right solution beside another right one and a wrong one, for `objective:self_reflection`.
+    """Each right solution beside another right one and a wrong one, for `self_reflection` and `tpo`.
 
     Formula: batches `(B, 3, T)`: the anchor, a *different* right solution of the problem, and a wrong one, drawn by the
     problem's id from the first `pool_right` and `pool_wrong`. All read `template(question) + solution`. Of the anchor
     the prompt has weight `prompt_weight` and the solution 1. Where there is no other right solution, or no wrong one,
-    that side is empty: the anchor's likelihood is trained, and nothing is compared.
+    that side is empty: the anchor's likelihood is trained, and nothing is compared. With `anchors="first"` only the
+    first right solution is an anchor, such as the gold text of a record with `reference`, `chosen` and `rejected`.
 
     Source: Wang et al., "Democratizing Reasoning Ability: Tailored Learning from Large Language Model", EMNLP 2023
     (arXiv 2310.13332), and its code. There the first token of the solution has the weight of the prompt as well, since
@@ -37,6 +38,7 @@ class TripletTask(TemplateTask):
 
     template: str = PLAIN  # Text around the question, with `{question}` once, or `chat` for the chat template.
     prompt_weight: Annotated[float, Ge(0)] = 0.1  # Weight of the prompt's tokens of an anchor; 0 trains none.
+    anchors: Literal["each", "first"] = "each"  # Right solutions that are anchors: each, or the first of a problem.
     pool_right: PositiveInt = 10  # Right solutions of a problem that are drawn from.
     pool_wrong: PositiveInt = 4  # Wrong solutions of a problem that are drawn from.
     special_tokens: SpecialTokens = "text"  # What special tokens in questions and solutions are: text, or control.
@@ -55,7 +57,7 @@ class TripletTask(TemplateTask):
         right = list(dict.fromkeys(problem.right))[: self.pool_right]
         wrong = list(dict.fromkeys(problem.wrong))[: self.pool_wrong]
         rendered = []
-        for number, anchor in enumerate(right):
+        for number, anchor in enumerate(right if self.anchors == "each" else right[:1]):
             name = f"right/{number}"
             draw = lambda pool, what, name=name: (
                 pool[int(unit(f"{problem.id}/{name}", what) * len(pool))] if pool else None

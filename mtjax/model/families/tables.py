@@ -1,13 +1,8 @@
 """Names of tensors in Hugging Face checkpoints, and the parts of which a family puts its table together."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
 import numpy as np
-
-from mtjax.errors import InputError
-from mtjax.types import Params
 
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
@@ -78,17 +73,3 @@ END = (
     Entry(("head", "kernel"), HEAD, 1),  # absent in a tied model
 )
 LLAMA_TENSORS = (*EMBED, *NORM_BEFORE_ATTENTION, *ATTENTION, *NORM_BEFORE_MLP, *MLP, *END)
-
-
-def check_table(params: Params, table: Sequence[Entry], beside: Sequence[str] = ()) -> None:
-    """Raise InputError unless a family's table has exactly the parameters of a model, `beside` left out."""
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    own = {tuple(part.key for part in path) for path, _ in leaves if path[0].key not in beside}
-    named = {entry.path for entry in table}
-    for faults, what in ((own - named, "lacks the parameter"), (named - own, "has the unknown parameter")):
-        if faults:
-            path = min(".".join(path) for path in faults)
-            raise InputError(
-                f"the table of the model's family {what} '{path}' ({len(faults)} in all): mend `tensors` in the "
-                "family's file (docs/models.md, 'Add a family')"
-            )

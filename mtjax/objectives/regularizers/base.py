@@ -152,20 +152,18 @@ class Regularized:
         key: Key = None,
         statistics: Sums = None,
         buffered: Sums = None,
-        pooled: Any = None,
-        step: Any = None,
+        **given: Any,
     ) -> Outcome:
         """The loss of the batch; without `statistics` the batch counts as the entire one, without `buffered` as all."""
         if statistics is None:
             statistics = self.statistics(policy, batch, reference=reference)
         sums = dict(statistics) | dict(buffered or self._sums(True, policy, batch))
         extra: dict[str, Any] = {"statistics": statistics} if hasattr(self.objective, "statistics") else {}
-        extra |= {name: value for name, value in (("pooled", pooled), ("step", step)) if value is not None}
-        loss, metrics = self.objective(policy, batch, reference=reference, key=key, **extra)
+        loss, metrics = self.objective(policy, batch, reference=reference, key=key, **extra, **given)
         total, added, measured = loss.total, {}, dict(metrics)
         for name, each in self._named().items():
-            given = {key.removeprefix(f"{name}/"): sums[key].total for key in sums if key.startswith(f"{name}/")}
-            added[name] = each(policy, batch, **given)
+            own = {key.removeprefix(f"{name}/"): sums[key].total for key in sums if key.startswith(f"{name}/")}
+            added[name] = each(policy, batch, **own)
             total = total + jnp.float32(each.weight) * statistics[name].value * added[name].total
             measured |= each.metrics(policy, batch) if hasattr(each, "metrics") else {}
         return Mean(total, loss.count), measured | {"objective_loss": loss} | added

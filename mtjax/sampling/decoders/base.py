@@ -18,6 +18,8 @@ class DecoderFunctions(NamedTuple):
     """(logits [N V], state) -> (log-probabilities [N V], state): the normalised distribution that the next token of
     each row is drawn from; a token with log-probability -inf is never drawn."""
     observe: Callable[[Array, Any], Any]  # (token [N], state) -> state, called with the token that was drawn
+    erases: Callable[[Array], Array] | None = None
+    """token [N] -> bool [N]: which tokens are no part of the answer but take its last token back; None for none"""
 
 
 class Decoder(Protocol):

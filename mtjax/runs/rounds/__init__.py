@@ -1,0 +1,1 @@
+"""Rounds: sample, grade, curate, train, measure, and again, with one policy in memory."""

@@ -1,0 +1,189 @@
+"""The attempts of a round: drawn with the policy in memory, judged, and kept in a journal of the round."""
+
+import dataclasses
+import json
+import pathlib
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from mtjax.data.answers import Verdict
+from mtjax.data.problem import Problem
+from mtjax.data.sources.mined import MinedProblem, from_json, to_json
+from mtjax.errors import InputError
+from mtjax.evaluation.graders import gold_answer
+from mtjax.io.hashing import digest, random_order
+from mtjax.io.journal import Journal
+from mtjax.mistakes.curation import Attempted, Curation
+from mtjax.mistakes.mining import checked
+from mtjax.runs.rounds.config import Rounds
+from mtjax.runs.rounds.trainer import Halted, Trainer
+from mtjax.sampling.local import LocalSampler, Prompts, fit_prompts
+from mtjax.sampling.sampler import Sample, Sampler, silence
+from mtjax.sampling.texts import TokenSample, sample_texts
+
+FOLDER = "attempts"
+"""Folder of the attempts in the run folder, one file of mined solutions for each round."""
+
+
+class Asked(NamedTuple):
+    """The problems of a run, with their prompts."""
+
+    problems: list[Problem]
+    golds: list[str | None]
+    prompts: Prompts
+
+
+def problems_of(config: Rounds, trainer: Trainer) -> Asked:
+    """The problems of the run and their prompts; InputError for one without the answer that the grader needs."""
+    data = config.train.data
+    found = data.source.problems(data.on_error)
+    problems = unique(found.items)
+    golds = [gold_answer(problem) for problem in problems]
+    if config.grader.needs_gold and None in golds:
+        raise InputError(
+            f"problem {problems[golds.index(None)].id} has no answer to compare with ({golds.count(None)} of "
+            f"{len(golds)} have none): give it an 'answer', or choose a grader that needs none"
+        )
+    prompts = fit_prompts(
+        trainer.model, trainer.tokenizer, problems, lambda problem: data.task.prompt(problem, None, trainer.tokenizer),
+        config.sampling.max_new_tokens, skip=data.on_error == "skip",
+    )  # fmt: skip
+    return Asked(problems, golds, prompts)
+
+
+def unique(problems: Sequence[Problem]) -> list[Problem]:
+    """The problems with ids of their own: the second `a` is called `a~2`."""
+    names, out = Counter[str](), []
+    for problem in problems:
+        names[problem.id] += 1
+        count = names[problem.id]
+        out.append(problem if count == 1 else dataclasses.replace(problem, id=f"{problem.id}~{count}"))
+    return out
+
+
+def seed_of(config: Rounds, number: int, what: str = "attempts") -> int:
+    """The seed of a round: it depends on the run's seed and the round alone."""
+    return int(digest("rounds", what, config.train.seed, number)[:15], 16)
+
+
+def chosen(config: Rounds, count: int, number: int) -> list[int]:
+    """Which of `count` problems round `number` (from 1) asks, in order.
+
+    They are the next ones of a stream of random orders of all problems; without `problems` all, in the order of the
+    source.
+    """
+    size = min(config.problems or count, count)
+    if size == count:
+        return list(range(count))
+    places = range((number - 1) * size, number * size)
+    orders = {epoch: random_order(count, config.train.seed, epoch) for epoch in {place // count for place in places}}
+    # A round that crosses the end of an order might ask a problem twice: it takes the next one then.
+    out = dict.fromkeys(int(orders[place // count][place % count]) for place in places)
+    spare = iter(orders[places[-1] // count].tolist())
+    while len(out) < size:
+        out.setdefault(next(spare))
+    return list(out)
+
+
+def sampler_of(config: Rounds, trainer: Trainer, prompts: Prompts) -> LocalSampler:
+    """The policy as it is now, as a sampler; it shares the parameters of the training."""
+    wanted = dataclasses.replace(config.sampling, max_new_tokens=prompts.max_new_tokens)
+    return LocalSampler(
+        model=trainer.model, params=trainer.params, tokenizer=trainer.tokenizer,
+        sampling=trainer.decoding.sampling(wanted), rows=config.rows, by_token=True,
+    )  # fmt: skip
+
+
+def asker_of(config: Rounds, trainer: Trainer) -> Callable[[Sequence[str]], list[str]]:
+    """Greedy continuations by the policy as it is now, for curations that ask it."""
+    greedy = dataclasses.replace(config.sampling, temperature=0.0, top_k=0, top_p=1.0, samples=1)
+    greedy = dataclasses.replace(greedy, max_new_tokens=config.sampling.longest)
+
+    def ask(texts: Sequence[str]) -> list[str]:
+        with trainer.on_mesh():
+            drawn = sample_texts(
+                trainer.model, trainer.params, trainer.tokenizer, list(texts), greedy, 0, rows=config.rows
+            )
+        return [row[0].text for row in drawn]
+
+    return ask
+
+
+def judge_of(config: Rounds) -> Callable[[Problem, Sample | TokenSample], tuple[str, float | None]]:
+    """Verdict and reward of a sample; one that says nothing is not judged."""
+
+    def judge(problem: Problem, sample: Sample | TokenSample) -> tuple[str, float | None]:
+        verdict: Verdict = Verdict.UNKNOWN if silence(sample) else config.grader(problem, sample)
+        return verdict.value, None if config.reward is None else config.reward(problem, sample, verdict)
+
+    return judge
+
+
+class Drawn(NamedTuple):
+    """The attempts of a round."""
+
+    attempts: list[Attempted]
+    samples: int  # how many were drawn
+    tokens: int  # their tokens, end tokens included
+    seconds: tuple[float, float]  # spent on sampling, and on grading and writing
+
+
+def draw(
+    config: Rounds, asked: Asked, sampler: Sampler, number: int, journal_settings: dict[str, Any],
+    stopped: Callable[[], Any],
+) -> Drawn:  # fmt: skip
+    """The attempts of round `number`: those that the journal holds, and the others drawn now; Halted when `stopped()`.
+
+    A problem's samples depend on the seed, the round, its place in the round and the policy alone.
+    """
+    numbers = chosen(config, len(asked.problems), number)
+    prompts = [asked.prompts.ids[n] for n in numbers]
+    folder, judge, seconds = pathlib.Path(config.train.run_dir) / FOLDER, judge_of(config), [0.0, 0.0]
+    file = f"{number:04}.jsonl"
+    if not (folder / file).is_file():
+        journal = Journal(folder, file, len(numbers), journal_settings, {})
+        try:
+            since = time.perf_counter()
+            for batch in config.search(sampler, prompts, seed_of(config, number), stopped, journal.missing()):
+                drawn = time.perf_counter()
+                records = []
+                for one in batch:
+                    problem, gold = asked.problems[numbers[one.number]], asked.golds[numbers[one.number]]
+                    records.append((one.number, to_json(checked(problem, gold or "", one, judge))))
+                journal.append(records)
+                seconds[0] += drawn - since
+                since = time.perf_counter()
+                seconds[1] += since - drawn
+            if journal.missing():
+                raise Halted
+            journal.finish()
+            seconds[1] += time.perf_counter() - since
+        finally:
+            journal.close()
+    since = time.perf_counter()
+    mined = read(folder / file)
+    attempts = [Attempted(asked.problems[n], one) for n, one in zip(numbers, mined, strict=True)]
+    tokens = sum((solution.tokens or 0) * solution.count for one in mined for solution in one.solutions)
+    seconds[1] += time.perf_counter() - since
+    return Drawn(attempts, sum(one.drawn for one in mined), tokens, (seconds[0], seconds[1]))
+
+
+def read(file: pathlib.Path) -> list[MinedProblem]:
+    """The attempts of a finished round."""
+    with file.open(encoding="utf-8") as lines:
+        return [from_json(json.loads(line), f"{file}:{place}") for place, line in enumerate(lines, 1)]
+
+
+def replayed(config: Rounds, asked: Asked, curation: Curation, rounds: int, curate: Callable[..., Any]) -> Any:
+    """What a curation has kept after so many rounds: read from their attempts."""
+    kept = None
+    if not curation.stateful:
+        return kept
+    for number in range(1, rounds + 1):
+        mined = read(pathlib.Path(config.train.run_dir) / FOLDER / f"{number:04}.jsonl")
+        numbers = chosen(config, len(asked.problems), number)
+        attempts = [Attempted(asked.problems[n], one) for n, one in zip(numbers, mined, strict=True)]
+        kept = curate(attempts, kept, number).kept
+    return kept

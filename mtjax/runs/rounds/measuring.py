@@ -1,0 +1,114 @@
+"""Measurements of a run of rounds on held-out problems: one file of answers for each measured round."""
+
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mtjax.data.examples import encode_prompt
+from mtjax.data.problem import Problem
+from mtjax.errors import InputError
+from mtjax.evaluation.coverage import pass_at_k
+from mtjax.evaluation.evaluator import evaluate_policy
+from mtjax.evaluation.grading import check_gold
+from mtjax.evaluation.transitions import Labels, label_answer
+from mtjax.io.files import write_text
+from mtjax.reporting.intervals import Interval, mean_interval
+from mtjax.runs.rounds.attempts import unique
+from mtjax.runs.rounds.config import Measure, Rounds
+from mtjax.runs.rounds.trainer import Trainer
+from mtjax.sampling.config import MAX_NEW_TOKENS, SamplingConfig
+
+FOLDER = "measured"
+"""Folder of the measurements in the run folder, one file of answers for each measured round."""
+
+
+class Answers(NamedTuple):
+    """The held-out answers of one round."""
+
+    ids: list[str]
+    questions: list[str]
+    texts: list[list[str]]
+    verdicts: list[list[str]]
+
+    @property
+    def right(self) -> np.ndarray:
+        """`[N, n]` bool: which answers are right."""
+        return np.array([[verdict == "right" for verdict in row] for row in self.verdicts], bool)
+
+    @property
+    def labels(self) -> Labels:
+        """What each answer is, by its problem: `right`, or a kind of error (`evaluation.transitions`)."""
+        rows = zip(self.ids, self.questions, self.texts, self.verdicts, strict=True)
+        return {
+            name: [label_answer(question, *one) for one in zip(texts, verdicts, strict=True)]
+            for name, question, texts, verdicts in rows
+        }
+
+    def pass_at(self, k: int) -> Interval:
+        """pass@k with an interval over problems."""
+        return mean_interval(np.asarray(pass_at_k(self.right.shape[1], self.right.sum(axis=1), k)))
+
+
+class HeldOut:
+    """Measures a trainer's policy; the numbers depend on its parameters alone."""
+
+    def __init__(self, config: Rounds, settings: Measure, trainer: Trainer):
+        task, data = config.train.data.task, config.train.data
+        self.config, self.settings, self.trainer, self.task = config, settings, trainer, task
+        found: Sequence[Problem] = settings.source.problems(data.on_error).items[: settings.limit]
+        self.problems = unique(found)
+        if not self.problems:
+            raise InputError("measure.source has no problems; check its split")
+        if config.grader.needs_gold:
+            check_gold(self.problems)
+        prompts = [task.prompt(problem, None, trainer.tokenizer) for problem in self.problems]
+        longest = max(len(encode_prompt(trainer.tokenizer, prompt)) for prompt in prompts)
+        room = trainer.model.config.max_length - longest
+        wanted = config.sampling.max_new_tokens or min(MAX_NEW_TOKENS, room)
+        if room < max(wanted, 1):
+            raise InputError(
+                f"a prompt of measure.source has {longest} tokens and the model room for "
+                f"{trainer.model.config.max_length}: that leaves no place for an answer of {max(wanted, 1)}; lower "
+                "sampling.max_new_tokens"
+            )
+        sampling = SamplingConfig(settings.temperature, max_new_tokens=wanted, samples=settings.samples)
+        self.sampling = trainer.decoding.sampling(sampling)
+        self.folder = pathlib.Path(config.train.run_dir) / FOLDER
+
+    def measure(self, number: int) -> dict[str, float]:
+        """pass@k of the policy as it is now; its answers are kept as those of round `number`, and read if they are."""
+        file = self.folder / f"{number:04}.jsonl"
+        if not file.is_file():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_text(file, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in self._answers()))
+        right = read(file).right
+        samples, counts = right.shape[1], right.sum(axis=1)
+        return {f"pass@{k}": float(np.mean(pass_at_k(samples, counts, k))) for k in self.settings.all_ks}
+
+    def _answers(self) -> list[dict[str, Any]]:
+        with self.trainer.on_mesh():
+            graded = evaluate_policy(
+                self.trainer.model, self.trainer.params, self.trainer.tokenizer, self.problems, self.task,
+                self.sampling, needs=("samples",), grader=self.config.grader, seed=self.settings.seed,
+                rows=self.config.rows,
+            ).sampled  # fmt: skip
+        rows = zip(self.problems, graded.texts, graded.verdicts, strict=True)
+        return [
+            {
+                "id": problem.id,
+                "question": problem.question,
+                "texts": texts,
+                "verdicts": [one.value for one in verdicts],
+            }
+            for problem, texts, verdicts in rows
+        ]
+
+
+def read(file: pathlib.Path) -> Answers:
+    """The answers of a measured round."""
+    with file.open(encoding="utf-8") as lines:
+        found = [json.loads(line) for line in lines]
+    return Answers(*([one[key] for one in found] for key in ("id", "question", "texts", "verdicts")))

@@ -1,0 +1,212 @@
+"""Curations: what becomes of graded attempts, worked by hand, and what must hold for every registered one."""
+
+import dataclasses
+
+import pytest
+
+from mtjax.data.problem import Pair, Problem
+from mtjax.data.sources.mined import MinedProblem, Solution
+from mtjax.data.tasks import TASKS
+from mtjax.errors import InputError
+from mtjax.mistakes.curation import CURATIONS, Attempted, Helpers
+from mtjax.mistakes.curation.both import Both
+from mtjax.mistakes.curation.confidence import StatedConfidence, confidence_of
+from mtjax.mistakes.curation.distinct import Distinct
+from mtjax.mistakes.curation.groups import Groups
+from mtjax.mistakes.curation.injected import Injected
+from mtjax.mistakes.curation.pairs import Pairs, partner
+from mtjax.mistakes.curation.right_only import RightOnly, cap_of, distinct_by_equations
+from mtjax.mistakes.curation.sureness import REFUSALS, Sureness, answer_entropy
+from mtjax.registry import summary
+
+SUM = Problem("sum", "2 + 3 + 4 =", "9", right=("Step 1: 2 + 3 = 5\nStep 2: 5 + 4 = 9\nAnswer: 9",))
+RIGHT = "Step 1: 2 + 3 = 5\nStep 2: 5 + 4 = 9\nAnswer: 9"
+OTHER = "Step 1: 3 + 4 = 7\nStep 2: 2 + 7 = 9\nAnswer: 9"
+NEAR = "Step 1: 2 + 3 = 5\nStep 2: 5 + 4 = 8\nAnswer: 8"
+FAR = "Step 1: 2 + 3 = 6\nStep 2: 6 + 4 = 11\nAnswer: 11"
+
+
+def one(text, verdict, **more):
+    return Solution(text=text, verdict=verdict, **more)
+
+
+def attempted(problem, *solutions):
+    drawn = sum(solution.count for solution in solutions)
+    about = {"id": problem.id, "question": problem.question, "answer": problem.answer}
+    return Attempted(problem, MinedProblem(number=0, drawn=drawn, solutions=solutions, **about))
+
+
+MIXED = attempted(SUM, one(RIGHT, "right", count=2), one(FAR, "wrong"), one(OTHER, "right"), one(NEAR, "wrong"))
+SOLVED = attempted(dataclasses.replace(SUM, id="solved"), one(RIGHT, "right", count=4))
+FAILED = attempted(dataclasses.replace(SUM, id="failed"), one(FAR, "wrong", count=3), one("?", "unknown"))
+CUT = attempted(dataclasses.replace(SUM, id="cut"), one("Step 1: 2 +", "wrong", finished=False), one(RIGHT, "right"))
+ALL = [MIXED, SOLVED, FAILED, CUT]
+HELP = Helpers(seed=3, ask=lambda texts: ["```"] * len(texts))
+every_curation = pytest.mark.parametrize("name", sorted(CURATIONS))
+
+
+@every_curation
+def test_a_curation_says_what_it_is_repeats_itself_and_takes_an_empty_round(name):
+    curation = CURATIONS[name]()
+    assert summary(CURATIONS[name])
+    assert all(task in TASKS for task in curation.tasks)
+    first, again = (curation(ALL, None, HELP) for _ in range(2))
+    assert first == again
+    assert len({problem.id for problem in first.problems}) == len(first.problems)
+    assert all(isinstance(count, int) for count in first.counts.values())
+    empty = curation([], first.kept, HELP)
+    assert curation.stateful == (first.kept is not None)
+    assert curation.stateful or empty.problems == []
+
+
+@pytest.mark.parametrize("name", sorted(set(CURATIONS) - {"sureness"}))
+def test_no_curation_trains_on_the_solutions_of_the_source(name):
+    """A source's own solution would be a target that the policy did not find; `distinct` and `sureness` ask for it."""
+    curation = CURATIONS[name](**({"with_source": False} if name == "distinct" else {}))
+    made = curation([FAILED], None, HELP).problems
+    assert not any(problem.right for problem in made)
+
+
+def test_right_only_caps_by_problem_and_by_difficulty():
+    made = RightOnly(per_problem=None)(ALL, None, HELP)
+    assert [(problem.id, len(problem.right)) for problem in made.problems] == [("sum", 2), ("solved", 1), ("cut", 1)]
+    assert made.counts == {"right texts": 4}
+    assert made.problems[0].success_rate == pytest.approx(3 / 5)
+    assert len(RightOnly(per_problem=1)([MIXED], None, HELP).problems[0].right) == 1
+    assert [cap_of(4, True, rate) for rate in (0.0, 0.25, 0.5, 0.75, 1.0)] == [4, 3, 2, 1, 1]
+    below = RightOnly(solved_below=0.9)(ALL, None, HELP)
+    assert [problem.id for problem in below.problems] == ["sum", "cut"]
+
+
+def test_the_cap_draws_by_the_rounds_seed():
+    texts = [RIGHT + " " * n for n in range(6)]
+    many = attempted(SUM, *(one(f"{text}.", "right") for text in texts))
+    taken = {RightOnly(per_problem=2)([many], None, Helpers(seed, HELP.ask)).problems[0].right for seed in range(8)}
+    assert len(taken) > 1
+    assert all(len(right) == 2 for right in taken)
+
+
+def test_equal_equations_are_one_solution_and_another_order_is_another():
+    again = RIGHT.replace("Step 1: ", "Firstly ").replace("Step 2: ", "then ")
+    assert [s.text for s in distinct_by_equations([one(RIGHT, "right"), one(again, "right"), one(OTHER, "right")])] == [
+        RIGHT,
+        OTHER,
+    ]
+
+
+def test_both_sides_and_mixed_problems_only():
+    made = Both()(ALL, None, HELP)
+    assert [(p.id, len(p.right), len(p.wrong)) for p in made.problems] == [
+        ("sum", 2, 2), ("solved", 1, 0), ("failed", 0, 1), ("cut", 1, 0),
+    ]  # fmt: skip
+    assert [p.id for p in Both(mixed_only=True)(ALL, None, HELP).problems] == ["sum"]
+    assert [len(p.wrong) for p in Both(cut="wrong")([CUT], None, HELP).problems] == [1]
+
+
+def test_every_right_solution_is_paired_with_the_nearest_wrong_one():
+    made = Pairs()(ALL, None, HELP)
+    assert [problem.id for problem in made.problems] == ["sum"]
+    assert made.problems[0].pairs == (Pair("", RIGHT, NEAR), Pair("", OTHER, NEAR))  # FAR is farther from both
+    assert made.counts == {"pairs": 2}
+    wrong = [one("a", "wrong", logprob=-9.0, tokens=3), one("b", "wrong", logprob=-9.0, tokens=9), one("c", "wrong")]
+    assert partner(one("x", "right"), wrong, "likeliest").text == "b"  # -1 a token against -3
+
+
+def test_groups_hold_every_sample_with_its_tokens_and_reward():
+    drawn = {"token_ids": (5, 6), "token_logprobs": (-0.5, -0.1), "proposal_logprobs": (-0.4, -0.1)}
+    group = attempted(
+        SUM, one("9", "right", count=2, **drawn), one("8", "wrong", reward=0.3), one("?", "unknown"),
+        one("long", "wrong", finished=False),
+    )  # fmt: skip
+    (problem,) = Groups()([group], None, HELP).problems
+    assert [c.reward for c in problem.candidates] == [1.0, 1.0, 0.3, None, 0.0]
+    assert problem.candidates[0].ids == (5, 6)
+    assert problem.candidates[0].logprobs == (-0.5, -0.1)
+    assert [c.finished for c in problem.candidates] == [True] * 4 + [False]
+    assert Groups(cut_reward=None)([group], None, HELP).problems[0].candidates[-1].reward is None
+    assert Groups()([SOLVED], None, HELP).counts == {"groups": 1, "equal groups": 1}
+    assert Groups(mixed_only=True)([SOLVED], None, HELP).problems == []
+
+
+def test_the_buffer_grows_over_rounds_and_refuses_detours():
+    first = Distinct()([attempted(SUM, one(OTHER, "right"))], None, HELP)
+    assert first.problems[0].right == (RIGHT, OTHER)  # that of the source, and the one that was found
+    assert first.counts == {"added": 1, "kept": 2}
+    again = Distinct()([attempted(SUM, one(OTHER + " ", "right"), one(RIGHT, "right"))], first.kept, HELP)
+    assert again.counts == {"added": 0, "kept": 2}
+    elsewhere = attempted(dataclasses.replace(SUM, id="b", right=()), one(RIGHT, "right"))
+    both = Distinct()([elsewhere], first.kept, HELP)
+    assert [problem.id for problem in both.problems] == ["sum", "b"]
+    assert [problem.id for problem in Distinct(of_all=False)([elsewhere], first.kept, HELP).problems] == ["b"]
+    detour = one(f"Let me see.\n{RIGHT}", "right")
+    assert Distinct(longer=0)([attempted(SUM, detour)], None, HELP).counts["added"] == 0
+    assert Distinct(longer=1)([attempted(SUM, detour)], None, HELP).counts["added"] == 1
+
+
+def test_planted_errors_are_proved_and_stand_beside_full_pairs():
+    made = Injected()(ALL, None, HELP)
+    (problem,) = made.problems
+    step, *full = problem.pairs
+    assert step.kind == "step"
+    assert step.error_type
+    assert full == list(Pairs()([MIXED], None, HELP).problems[0].pairs)
+    assert Injected(full=False)(ALL, None, HELP).counts == {"step pairs": 1, "pairs": 0}
+    assert len(Injected(mixed_only=False, full=False)(ALL, None, HELP).problems) == 3
+
+
+def test_the_policy_edits_its_own_steps():
+    asked = []
+
+    def ask(texts):
+        asked.extend(texts)
+        return ["Step 9: 5 + 4 = 7\n```"] * len(texts)
+
+    made = Injected(editor="self_edit", full=False)([MIXED], None, Helpers(3, ask))
+    assert len(asked) == 2  # the two steps of one solution
+    assert all("Edited step:\n```" in text for text in asked)
+    assert all(pair.kind == "step" for problem in made.problems for pair in problem.pairs)
+
+
+def test_settings_are_checked():
+    with pytest.raises(InputError, match="per_problem=0"):
+        RightOnly(per_problem=0)
+    with pytest.raises(InputError, match="solved_below"):
+        RightOnly(solved_below=1.5)
+
+
+def test_r_tuning_keeps_the_right_answer_and_only_the_last_word_differs():
+    assert answer_entropy([6, 3, 1]) == pytest.approx(0.8979457249, abs=1e-10)
+    made = Sureness(question="Sure?")([MIXED, FAILED], None, HELP)
+    assert [problem.right for problem in made.problems] == [("9. Sure? I am sure.",), ("9. Sure? I am unsure.",)]
+    assert made.counts == {"sure": 1, "unsure": 1}
+    refused = Sureness(variant="refuse")([MIXED, FAILED], None, HELP).problems
+    assert refused[0].right == ("9",)
+    assert refused[1].right[0] in REFUSALS
+    whole = Sureness(target="solution", question="")([SOLVED], None, HELP).problems[0].right[0]
+    assert whole == f"{RIGHT}. I am sure."
+    with pytest.raises(InputError, match="problem sum has no solution to teach"):
+        Sureness(target="solution")([MIXED._replace(problem=dataclasses.replace(SUM, right=()))], None, HELP)
+
+
+def test_r_tuning_without_verdicts_splits_by_the_entropy_of_answers():
+    agree = attempted(SUM, one("9", "unknown", answer="9", count=10))
+    differ = attempted(dataclasses.replace(SUM, id="d"), *(one(str(n), "unknown", answer=str(n)) for n in range(5)))
+    some = attempted(dataclasses.replace(SUM, id="s"), one("9", "unknown", answer="9", count=3), one("?", "unknown"))
+    split = lambda share: Sureness(split="entropy", unsure_share=share).sure([differ, agree, some], 0)
+    assert split(1 / 3) == [False, True, True]
+    assert split(2 / 3) == [False, True, False]
+    assert split(0.0) == [True] * 3
+
+
+def test_stated_confidence_is_the_share_of_right_samples():
+    assert [confidence_of(n, 100) for n in (80, 5, 4, 95, 100)] == [8, 1, 0, 10, 10]
+    made = StatedConfidence()(ALL, None, HELP)
+    assert [problem.id for problem in made.problems] == ["sum", "solved", "cut"]
+    assert [problem.right[0].splitlines()[-1] for problem in made.problems] == [
+        "Confidence: 6", "Confidence: 10", "Confidence: 5",  # 3 of 5, 4 of 4 and 1 of 2
+    ]  # fmt: skip
+    asked = []
+    ask = lambda texts: asked.extend(texts) or ["I do not know\nhow to carry."] * len(texts)
+    reflected = StatedConfidence(reflect=True)([SOLVED], None, Helpers(3, ask)).problems[0].right[0]
+    assert reflected == f"{RIGHT}\nSelf-reflection: I do not know how to carry.\nConfidence: 10"
+    assert SUM.question in asked[0]
