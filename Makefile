@@ -33,6 +33,7 @@ help:
 	@echo "make test-slow     the full products and long runs as well"
 	@echo "make contracts     the contract tests; with CONFIG=my.py also for the classes that this config registers"
 	@echo "make example-data  GSM8K for the configs of real models, in data/gsm8k; a generated stand-in without a network"
+	@echo "make bench         beside TRL and PyTorch; PEERS=PYTHON has torch, transformers, trl and datasets"
 	@echo "make plan-setup    compilers for TPUs and GPUs that are not here (900 MB), in an environment of their own"
 	@echo "make test-plan     plans of large runs for those; does make plan-setup first"
 	@echo "make plans         the reports in docs/plans, made again"
@@ -55,6 +56,11 @@ demo: setup
 
 example-data: setup
 	$(BIN)/python launch/example_data.py
+
+# On the same work as TRL and PyTorch, in an environment of their own.
+PEERS ?= python
+bench: setup example-data
+	$(RUN) tests/benchmarks/peers/run.py --peers=$(PEERS)
 
 compare-tiny: setup
 	$(RUN) -m mtjax.recipe configs/compare_tiny.py
@@ -100,6 +106,7 @@ plans: setup
 	$(call plan,llama31_8b_rise_v5p_64,llama31_8b_rise,--topology=v5p-64)
 	$(call plan,llama31_8b_rise_v5e_256,llama31_8b_rise,--topology=v5e-256 --batch_size=256)
 	$(call plan,qwen25_7b_rise_h100_8,qwen25_7b_rise,--topology=h100-8)
+	$(call plan,tulu3_8b_rlvr_v5p_16,tulu3_8b_rlvr,--topology=v5p-16 --init_from=meta-llama/Llama-3.1-8B)
 	$(call plan,llama31_70b_nll_512_chips,llama31_8b_nll,--topology=v5p:8x8x8 \
 	  --init_from=meta-llama/Llama-3.1-70B --mesh.data=8 --mesh.fsdp=64 --batch_size=512)
 

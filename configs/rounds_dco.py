@@ -16,10 +16,14 @@ from mtjax.config import module_at
 from mtjax.objectives.dco import Dco
 
 parent = module_at(pathlib.Path(__file__).with_name("rounds_rejection.py"))
+train = parent.rounds.train
 
 rounds = dataclasses.replace(
     parent.rounds,
     train=dataclasses.replace(
-        parent.rounds.train, objective=Dco(n=16, granularity="external"), run_dir="runs/rounds_dco"
+        train,
+        data=dataclasses.replace(train.data, task=dataclasses.replace(train.data.task, success_rate=True)),
+        objective=Dco(n=16, granularity="external"),
+        run_dir="runs/rounds_dco",
     ),
 )

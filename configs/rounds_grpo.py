@@ -33,7 +33,7 @@ rounds = dataclasses.replace(
             pack=False,  # one group in a row, so that 32 rows hold every round
         ),
         objective=PolicyGradient(old="current", reduction="token_mean"),
-        optim=dataclasses.replace(train.optim, warmup_steps=4),
+        optim=dataclasses.replace(train.optim, learning_rate=3e-4, warmup_steps=4),
         batch_size=32,
         checkpoint=CheckpointConfig(every=12),
         run_dir="runs/rounds_grpo",

@@ -5,9 +5,8 @@ Command:  python -m mtjax.train configs/rounds_start.py
 Machine:  2 CPU cores, about a minute after the start model.
 Expect:   REPLACE
 
-The other configs/rounds_*.py change the curation and the objective and keep what is sampled, 12,288 solutions of 1,536
-problems, and what is trained, about half a million tokens. docs/recipes/rounds.md compares them. One round with the same
-tokens:
+The other configs/rounds_*.py change the curation and the objective, and keep what is sampled: 12,288 solutions of 1,536
+problems. docs/recipes/rounds.md compares them. One round with the same tokens:
     python -m mtjax.rounds configs/rounds_rejection.py --rounds=1 --problems=1536 --updates=102 \
         --train.run_dir=runs/rounds_one
 """

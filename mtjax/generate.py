@@ -20,6 +20,8 @@ from mtjax.io.progress import take_switches
 from mtjax.sampling.config import EmbeddedSampling, SamplingConfig
 from mtjax.validation import PositiveInt
 
+FEW, MANY = 4, 16  # answers drawn side by side by default
+
 
 @dataclasses.dataclass(frozen=True)
 class Generate:
@@ -43,7 +45,8 @@ class Generate:
     lm_infinite: PositiveInt | None = None
     """Go on beyond the model's length: see so many nearest tokens, and the first ten (docs/models.md, LM-Infinite)."""
     seed: int = 0  # Random seed for sampling.
-    rows: int = 16  # Answers drawn side by side.
+    rows: int | None = None
+    """Answers drawn side by side; they belong to what determines an answer to the bit. None: 4, or 16 for over four."""
     step: int | Literal["best"] | None = None
     """Checkpoint of a run folder: its step, or "best" by held-out loss; default the newest."""
     weights: Literal["auto", "raw", "average"] = "auto"
@@ -70,7 +73,10 @@ def generate(settings: Generate) -> int:
         prompts = tuple(line.rstrip("\n") for line in sys.stdin if line.strip())
     if not prompts:
         raise InputError('no prompt was given; ask something: python -m mtjax.generate smollm2 "What is 2+3?"')
-    if settings.rows < 1:
+    rows = settings.rows
+    if rows is None:
+        rows = FEW if len(prompts) * settings.sampling.samples <= FEW else MANY
+    if rows < 1:
         raise InputError(f"rows={settings.rows}: expected at least 1")
     check_seed(settings.seed)
 
@@ -96,7 +102,7 @@ def generate(settings: Generate) -> int:
         say(f"warning: {warning}")
     drawn = sample_texts(
         model, loaded.params, decoding.tokenizer, texts, decoding.sampling(settings.sampling), settings.seed,
-        rows=settings.rows,
+        rows=rows,
     )  # fmt: skip
     special = decoding.tokenizer.special
     for prompt, read, samples in zip(prompts, texts, drawn, strict=True):

@@ -22,7 +22,7 @@ from mtjax.evaluation.graders.base import GRADERS
 from mtjax.io.journal import Journal
 from mtjax.mistakes.curation.groups import Groups
 from mtjax.objectives.policy_gradient import PolicyGradient
-from mtjax.runs.rounds import loop, measuring
+from mtjax.runs.rounds import loop, measuring, report
 from mtjax.runs.rounds.config import Measure
 from mtjax.runs.rounds.loop import run
 from mtjax.runs.rounds.trainer import Trainer
@@ -90,3 +90,4 @@ if __name__ == "__main__":
     if rest:
         die_at(rest[0], int(rest[1]), rest[2])
     run(settings(pathlib.Path(folder)))
+    report.write(folder)

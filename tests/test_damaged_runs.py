@@ -148,6 +148,8 @@ DAMAGES = {
     ),
     "config: a digit": (lambda f: replace(f / "run" / "config.py", "batch_size=4", "batch_size=5"), None),
     "shapes: empty": (lambda f: (f / "run" / "checkpoints" / "shapes.json").write_bytes(b""), None),
+    "shapes: a bit": (lambda f: flip(f / "run" / "checkpoints" / "shapes.json", 0.5, 0), None),
+    "made by: a bit": (lambda f: flip(f / "run" / "checkpoints" / "made_by.json", 0.5, 0), None),
     "left over: temporary files": (lambda f: (f / "run" / ".config.py.0123abcd.tmp").write_text("x"), None),
     "left over: a lock": (lambda f: (f / "run" / LOCK).write_text('{"pid": 1, "host": "gone"}'), None),
 }

@@ -53,17 +53,19 @@ def alone():
 
 def watch(patch):
     """What is decoded from now on: (text that the model reads, stop texts) for each prompt."""
-    asked, tokenizer, before = [], load_tokenizer("arithmetic"), texts.sample_texts
+    asked, tokenizer = [], load_tokenizer("arithmetic")
 
-    def sample_texts(model, params, tokenizer_, prompts, config, seed, **options):
-        read = [one if isinstance(one, str) else tokenizer.decode(one) for one in prompts]
-        asked.extend((text, config.stop) for text in read)
-        return before(model, params, tokenizer_, prompts, config, seed, **options)
+    def watched(before):
+        def call(model, params, tokenizer_, prompts, config, seed, **options):
+            read = [one if isinstance(one, str) else tokenizer.decode(one) for one in prompts]
+            asked.extend((text, config.stop) for text in read)
+            return before(model, params, tokenizer_, prompts, config, seed, **options)
 
-    for place in ("texts", "local"):
-        patch.setattr(f"mtjax.sampling.{place}.sample_texts", sample_texts)
-    for place in ("evaluation.evaluator", "training.monitors"):
-        patch.setattr(f"mtjax.{place}.sample_texts", sample_texts)
+        return call
+
+    patch.setattr("mtjax.sampling.local.stream_texts", watched(texts.stream_texts))
+    for place in ("sampling.texts", "evaluation.evaluator", "training.monitors"):
+        patch.setattr(f"mtjax.{place}.sample_texts", watched(texts.sample_texts))
     return asked
 
 

@@ -17,6 +17,7 @@ from mtjax.merge import MergeConfig
 from mtjax.model.merging import MERGES
 from mtjax.plan import PlanConfig
 from mtjax.registry import REGISTRIES
+from mtjax.runs.rounds.config import Rounds
 from mtjax.select_experts import SelectExpertsConfig
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -46,6 +47,8 @@ def settings_of(name, words):
         return [type(config.read_module(ROOT / file).recipe)]
     if name in OVER_CONFIGS:
         return [config.Config, *OVER_CONFIGS[name]]
+    if name == "rounds":
+        return [Rounds]
     if name == "select_experts":
         return [EvaluateConfig, SelectExpertsConfig]
     if name == "merge":
@@ -90,6 +93,7 @@ def faults(name, text):
         return found
     kinds = settings_of(name, words)
     known = {option for cls in kinds for option in options(cls)} | {"help", "help-all", "help_all", "quiet"}
+    known |= {"watch", "compare"} if name == "rounds" else set()
     full = as_registered(words, kinds[0])
     names = [word[2:].split("=")[0].rstrip(".,:;") for word in full if word.startswith("--")]
     names = [re.sub(r"(^|\.)no_(?=\w+$)", r"\1", option) for option in names]

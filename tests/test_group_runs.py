@@ -110,9 +110,7 @@ def test_what_mining_records_is_what_training_computes(tmp_path):
     model = make_language_model(dataclasses.replace(shape, vocab_size=tokenizer.vocab_size))
     params = model.init(jax.random.key(0))
     sampling = SamplingConfig(temperature=0.7, samples=4, max_new_tokens=12)
-    sampler = LocalSampler(
-        model=model, params=params, tokenizer=tokenizer, sampling=sampling, rows=4, length=16, by_token=True
-    )
+    sampler = LocalSampler(model=model, params=params, tokenizer=tokenizer, sampling=sampling, rows=4, by_token=True)
     ((drawn,),) = [list(batch) for batch in sampler.draw(["1 + 1 =\n"], 0, lambda: False)]
     kept = [
         Solution(**(one._asdict() | {"readable": True}), verdict=verdict)

@@ -7,10 +7,12 @@ import jax
 import numpy as np
 import pytest
 
+from mtjax.config import HeldOut
 from mtjax.data.sources import Arithmetic
 from mtjax.data.tasks import GroupTask, PairTask
 from mtjax.errors import ExitCode, InputError
 from mtjax.io.journal import Journal
+from mtjax.mistakes.curation import Helpers
 from mtjax.mistakes.curation.distinct import Distinct
 from mtjax.mistakes.curation.groups import Groups
 from mtjax.mistakes.curation.pairs import Pairs
@@ -207,7 +209,7 @@ def test_one_update_on_fresh_groups_is_reinforce_whatever_the_surrogate(tmp_path
         )
         for one in drawn.attempts
     ]
-    problems = Groups(cut_reward=None)(attempts, None, None).problems
+    problems = Groups(cut_reward=None)(attempts, None, Helpers(0, lambda texts: [])).problems
     for problem in problems:  # random texts do not end by themselves, and count here as they were judged
         candidates = tuple(dataclasses.replace(c, reward=float(n)) for n, c in enumerate(problem.candidates))
         problems[problems.index(problem)] = dataclasses.replace(problem, candidates=candidates)
@@ -279,8 +281,6 @@ def test_what_rounds_cannot_do_is_refused_with_the_way_out(tmp_path):
     ):
         config(tmp_path, curation=Pairs())
     with pytest.raises(InputError, match="train.held_out has no use in rounds.*set `measure`"):
-        from mtjax.config import HeldOut
-
         config(tmp_path, train_held_out=HeldOut(source=HELD_OUT.source))
     with pytest.raises(InputError, match="the schedule has no end"):
         config(tmp_path, updates=None, train_optim=dataclasses.replace(config(tmp_path).train.optim, schedule="cosine"))

@@ -1,5 +1,6 @@
 """Rounds in processes of their own: kills of the system in every phase; and one device or eight."""
 
+import json
 import os
 import random
 import signal
@@ -48,8 +49,11 @@ def test_eight_devices_draw_the_same_and_lose_the_same(tmp_path):
     eight = run(settings(tmp_path / "eight", devices=8), say=lambda text: None)
     with only_one_device():
         one = run(settings(tmp_path / "one"), say=lambda text: None)
+    files = [f"{number:04}.jsonl" for number in range(1, 6)]
     texts = lambda name: [
-        (tmp_path / name / "attempts" / f"{number:04}.jsonl").read_text().count('"text"') for number in range(1, 6)
+        [(one["text"], one["verdict"], one["count"]) for one in json.loads(line)["solutions"]]
+        for file in files
+        for line in (tmp_path / name / "attempts" / file).read_text().splitlines()
     ]
     assert texts("one") == texts("eight")
     for a, b in zip(one.lines[1:], eight.lines[1:], strict=True):

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from fractions import Fraction
 from math import comb
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -105,6 +105,7 @@ def vote_at_k(
     log_probs: Sequence[float | None],
     k: int,
     most: int = 1000,
+    samples: Sequence[Any] | None = None,
 ) -> float:
     """As `maj_at_k`, but k samples choose the answer with the highest weight under a registered aggregation.
 
@@ -118,7 +119,8 @@ def vote_at_k(
     rng, few = np.random.default_rng(0), comb(n, k) <= most
     won = []
     for subset in itertools.combinations(range(n), k) if few else (rng.permutation(n)[:k] for _ in range(most)):
-        weights = weigh([names[i] for i in subset], [log_probs[i] for i in subset])
+        drawn = None if samples is None else [samples[i] for i in subset]
+        weights = weigh([names[i] for i in subset], [log_probs[i] for i in subset], drawn)
         first = [name for name, weight in weights.items() if weight == max(weights.values())]
         won.append(("right" in first) / max(len(first), 1))
     return float(np.mean(won))
@@ -141,20 +143,23 @@ def coverage_table(
     *,
     level: float = 0.95,
     seed: int = 0,
+    samples: Sequence[Sequence[Any]] | None = None,
 ) -> list[CoverageRow]:
     """pass@k and maj@k (by any registered aggregation) for every k, with intervals over the problems.
 
-    Shapes: `right` is bool `[N, n]`, n samples of each of N problems; `answers` and `log_probs` are the N lists of n.
+    Shapes: `right` is bool `[N, n]`, n samples of each of N problems; the others are N lists of n.
     Ranges: every k from 1 to n. Raises InputError otherwise.
     """
     right = np.asarray(right, bool)
     fits = right.ndim == 2 and right.shape[0] == len(answers)
     _check(fits, f"right of shape {right.shape} for {len(answers)} problems")
     log_probs = [[None] * len(row) for row in answers] if log_probs is None else log_probs
+    drawn: Sequence[Any] = [None] * len(answers) if samples is None else samples
     rows = []
     for k in ks:
         passes = np.asarray(pass_at_k(right.shape[1], right.sum(axis=1), k))
-        votes = [vote_at_k(aggregation, *row, k) for row in zip(answers, right, log_probs, strict=True)]
+        given = zip(answers, right, log_probs, drawn, strict=True)
+        votes = [vote_at_k(aggregation, own, good, scores, k, samples=all_of) for own, good, scores, all_of in given]
         interval = [mean_interval(values, level=level, seed=seed) for values in (passes, np.array(votes))]
         rows.append(CoverageRow(int(k), *interval))
     return rows

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mtjax.data.batches import Batches, DataConfig
-from mtjax.data.examples import make_example
+from mtjax.data.examples import make_example, shorten
 from mtjax.data.found import Found
 from mtjax.data.problem import Problem
 from mtjax.data.report import QUANTILES
@@ -31,11 +31,14 @@ class ShownText(NamedTuple):
 
     label: str  # "chosen", "rejected", "right", "wrong", or ""
     tokens: tuple[ShownToken, ...]
+    whole: int | None = None  # tokens before it was cut to the row; 0: it does not fit and is left out
 
     @property
     def summary(self) -> str:
         """How many tokens it has, and how many of them are targets."""
-        return f"{sum(token.target for token in self.tokens):,} of {len(self.tokens):,} tokens are targets"
+        said = f"{sum(token.target for token in self.tokens):,} of {len(self.tokens):,} tokens are targets"
+        cut = f", cut from {self.whole:,}" if self.whole else ", longer than a row: left out"
+        return said + ("" if self.whole is None else cut)
 
 
 class ShownExample(NamedTuple):
@@ -90,8 +93,14 @@ def fitting_task(
     return ChatTask() if name == "chat" else TASKS[name](**({"decode_prefix": "correct"} if name == "mistake" else {}))
 
 
-def first_examples(problems: Sequence[Problem], task: Any, tokenizer: Tokenizer, most: int) -> list[ShownExample]:
-    """The first `most` examples that the task makes of problems; records that cannot be rendered are passed over."""
+def first_examples(
+    problems: Sequence[Problem], task: Any, tokenizer: Tokenizer, most: int, config: DataConfig
+) -> list[ShownExample]:
+    """The first `most` examples that the task makes of problems, cut as they are trained.
+
+    Records that cannot be rendered are passed over.
+    """
+    closing_id = None if tokenizer.closing is None else tokenizer.end_id
     shown: list[ShownExample] = []
     found = Found(task, tokenizer)
     for problem in problems:
@@ -103,8 +112,9 @@ def first_examples(problems: Sequence[Problem], task: Any, tokenizer: Tokenizer,
         except InputError:
             continue
         for start in range(0, len(made), task.sides):
-            texts = []
-            for example in made[start : start + task.sides]:
+            texts, whole = [], made[start : start + task.sides]
+            cut = shorten(whole, config.sequence_length, config.truncation, tokenizer.bos_id, closing_id)
+            for full, example in zip(whole, cut or whole, strict=True):
                 right = bool(example.extras.get("polarity", 1.0))
                 label = ("rejected", "chosen")[right] if task.name == "pair" else ("wrong", "right")[right]
                 if task.ragged:
@@ -117,7 +127,8 @@ def first_examples(problems: Sequence[Problem], task: Any, tokenizer: Tokenizer,
                 tokens = tuple(ShownToken(*values) for values in zip(*columns, strict=True))
                 if task.ragged and not targets.any():
                     continue
-                texts.append(ShownText(label, tokens))
+                size = None if cut and len(tokens) == len(full.tokens) else len(full.tokens) if cut else 0
+                texts.append(ShownText(label, tokens, size))
             shown.append(ShownExample(made[start].id, problem.place, tuple(texts)))
     if all(text.label == "right" for example in shown for text in example.texts):  # nothing to tell apart
         shown = [one._replace(texts=tuple(text._replace(label="") for text in one.texts)) for one in shown]
@@ -154,4 +165,6 @@ def view_data(
     heads = ["", *("shortest" if q == 0 else "longest" if q == 1 else f"{q:.0%}" for q in QUANTILES)]
     table = Table(heads, [[name, *values] for name, values in report.lengths.items()], "quantiles over all examples")
     said = tuple(dict.fromkeys((*notes, *report.notes)))
-    return DataView(title, tuple(shown.items()), table, said, tuple(first_examples(problems, task, tokenizer, most)))
+    return DataView(
+        title, tuple(shown.items()), table, said, tuple(first_examples(problems, task, tokenizer, most, config))
+    )

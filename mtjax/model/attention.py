@@ -45,12 +45,6 @@ def packed_mask(
     return (near & (own[:, :, None] == segments[:, None, :]))[:, None]
 
 
-def cached_mask(positions: Int[Array, "B N"], length: int, window: Int[Array, ""]) -> Bool[Array, "B 1 N M"]:
-    """Which of `length` cache slots each query sees: slot s iff `position - window < s <= position`."""
-    distance = positions[:, :, None] - jnp.arange(length)
-    return ((distance >= 0) & (distance < window))[:, None]
-
-
 def attend(
     query: Float[Array, "B N H K"],
     key: Float[Array, "B M G K"],
@@ -139,27 +133,6 @@ def choice_for(config: Any, length: int, mesh: Any = None) -> kernels.Choice:
             )
         return kernels.Choice("plain", "no kernel has model.lm_infinite")
     return kernels.choose(config.attention, platform_of(mesh), length, context, config.windows, config.score_cap)
-
-
-def cached_attention(
-    config: Any,
-    query: Float[Array, "B N H K"],
-    key: Float[Array, "B G M K"],
-    value: Float[Array, "B G M K"],
-    positions: Int[Array, "B N"],
-    window: Int[Array, ""],
-    far: Far | None,
-) -> Float[Array, "B N H K"]:
-    """Attention over a cache, in which the slot is the position."""
-    afar = None
-    if far is not None:
-        slots = jnp.arange(min(config.lm_infinite.starting, key.shape[2]))
-        distance = positions[:, :, None] - slots
-        places = jnp.broadcast_to(slots, (len(positions), len(slots)))
-        mask = far_mask(config.lm_infinite.starting, far, places, distance)
-        afar = (far.query, far.key.swapaxes(1, 2)[:, :, : len(slots)], mask)
-    mask, divisor = cached_mask(positions, key.shape[2], window), math.sqrt(config.query_scalar or query.shape[-1])
-    return attend_by_head(query, key, value, mask, divisor, config.score_cap, far=afar)
 
 
 def packed_attention(

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
 
 from mtjax.distributed.sharding import constrain
 from mtjax.model import attention, rope
+from mtjax.model.cached_attention import cached_attention, written
 from mtjax.model.layers import MLP, Dense, RMSNorm
 from mtjax.model.lm_infinite import WHOLE, Far, near_window
 from mtjax.model.mixture import Experts
@@ -47,18 +47,9 @@ class Attention(nn.Module):
             seen = attention.packed_attention(c, query, key, value, place["segments"], window, far)
         else:
             made = {"key": key, "value": value} | ({} if far is None else {"first": far.key})
-            cache = {name: written(cache[name], layer, each, place["positions"]) for name, each in made.items()}
-            key, value = (cache[name][layer].astype(x.dtype) for name in ("key", "value"))
-            far = None if far is None else far._replace(key=cache["first"][layer].swapaxes(1, 2).astype(x.dtype))
-            seen = attention.cached_attention(c, query, key, value, place["positions"], window, far)
+            cache = {name: written(cache, name, layer, each, place["positions"]) for name, each in made.items()}
+            seen = cached_attention(c, query, cache, layer, place["positions"], window, far)
         return Dense((c.heads, c.head_dim), (c.width,), c.init_scale, name="out")(seen), cache
-
-
-def written(cache: Any, layer: Any, made: Any, positions: Any) -> Array:
-    """A cache `[L, B, G, M, K]` with what a layer made, `[B, N, G, K]`, at its positions; later ones are dropped."""
-    rows = jnp.arange(made.shape[0])[:, None]
-    at: Array = cache.at[layer, rows, :, positions].set(made.astype(cache.dtype), mode="drop")
-    return at
 
 
 class Block(nn.Module):

@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from mtjax.distributed.sharding import constrain
 from mtjax.errors import InputError
 from mtjax.model.adapters import adapt, merged
 from mtjax.model.adapters.base import ROUTED
 from mtjax.model.attention import positions_of
+from mtjax.model.cached_attention import pages_for
 from mtjax.model.decoder import Decoder, DecoderConfig
 from mtjax.model.encoder_decoder import make_encoder_decoder
 from mtjax.model.value_head import VALUE, with_value_head
@@ -117,11 +119,14 @@ def make_language_model(config: DecoderConfig) -> LanguageModel:
                 "longrope turns all keys by other factors, cached ones too; let prompt and answer together stay "
                 "within it, or recompute"
             )
-        lengths = {"key": length, "value": length}
+        pages, size = pages_for(config, length)
+        names = ("layers", None, "batch", "kv_heads", None, None)
+        lead = (config.layers, pages, batch_size, config.kv_heads)
+        empty = lambda *shape: constrain(jnp.zeros((*lead, *shape), dtype), *names)
+        cache = {"key": empty(config.head_dim, size), "value": empty(size, config.head_dim)}
         if config.lm_infinite is not None:
-            lengths["first"] = config.lm_infinite.starting
-        shape = lambda length: (config.layers, batch_size, config.kv_heads, length, config.head_dim)
-        return {name: jnp.zeros(shape(length), dtype) for name, length in lengths.items()}
+            cache["first"] = jnp.zeros((*lead[:1], *lead[2:], config.lm_infinite.starting, config.head_dim), dtype)
+        return cache
 
     def decode(
         params: Params, cache: Any, tokens: Int[Array, "B N"], positions: Int[Array, "B N"]

@@ -167,10 +167,12 @@ def _serve(config: Config, model: LanguageModel, mesh: Mesh, phase: str) -> Prog
     shape, rows, length = model.config, config.batch_size, config.data.sequence_length
     read = length // 2 if phase == "prefill" else 1
     params = _params(model, mesh)
-    cache = jax.eval_shape(lambda: model.init_cache(rows, length))
-    names = ("layers", "batch", None, "kv_heads", "head_dim")
-    place = lambda x: NamedSharding(mesh, sharding.spec_of(names if x.ndim == len(names) else ("batch", None)))
-    cache = placed(cache, jax.tree.map(place, cache))  # keys and values, and the tokens of a prompt for an encoder
+    with jax.set_mesh(mesh):  # its platform decides about pages
+        cache = jax.eval_shape(lambda: model.init_cache(rows, length))
+    # Keys and values of a decoder, in pages; those of an encoder-decoder; the tokens of a prompt for an encoder.
+    names = {6: ("layers", None, "batch", "kv_heads", None, None), 5: ("layers", "batch", None, "kv_heads", None)}
+    place = lambda x: NamedSharding(mesh, sharding.spec_of(names.get(x.ndim, ("batch", None))))
+    cache = placed(cache, jax.tree.map(place, cache))
     tokens = placed(jax.ShapeDtypeStruct((rows, read), jnp.int32), split_by_rows(mesh))
 
     def run(params: Any, cache: Any, tokens: Any, positions: Any) -> Any:

@@ -242,8 +242,10 @@ def _read_run(
         raise InputError(f"run folder {folder} has checkpoints of steps {steps}{asked}; expected at least one")
     taken = step if isinstance(step, int) else steps[-1]
     # What the objective keeps is read too and dropped; the size of a memory of examples is that of the data.
-    if (memory := placement(settings.objective_of(config), mesh)) is not None:
-        saved = saved_shapes(checkpoints)
+    # A run of a version whose objective kept nothing has none.
+    memory = placement(settings.objective_of(config), mesh)
+    saved = {} if memory is None else saved_shapes(checkpoints)
+    if memory is not None and all(f"memory/{name}" in saved for name in memory):
         like = like._replace(
             memory={
                 name: jax.ShapeDtypeStruct(saved[f"memory/{name}"], "float32", sharding=at or one)

@@ -32,7 +32,7 @@ from mtjax.runs.assembly import Run, assemble
 from mtjax.runs.export import card_of, export_model
 from mtjax.runs.folder import begin, check_shared, locked_run, snapshot_elsewhere
 from mtjax.runs.loading import decoding_of
-from mtjax.runs.same_run import resumed, snapshot_of, started
+from mtjax.runs.same_run import check_memory, resumed, snapshot_of, started
 from mtjax.training import step as stepping
 from mtjax.training.alarms import Alarms, read_log
 from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of, read_about, saved_steps
@@ -110,6 +110,7 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
     checkpoints = Checkpoints(places[0], config.checkpoint.keep, made_by)
     best = Checkpoints(places[1], 1, made_by)
     kept = lambda state: changing(model, state)  # without the base of an adapter
+    hosts.on_first(lambda: None if anew else check_memory(config, places[0], run.made_of))
     found = None if anew else checkpoints.restore_latest(abstract_state(kept(state)))
     first, state = (found[0], completed(model, found[1], state.params)) if found else (0, state)
     changes = []
@@ -242,8 +243,7 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
 
 def measured_by(monitor: HeldOutLoss | HeldOutCoverage, model: LanguageModel, state: TrainState) -> dict[str, float]:
     """What a monitor measures on the parameters and, as `average/NAME`, on the average that the optimizer keeps."""
-    own = (reference_params(model, state, None), state.memory)
-    compared = () if isinstance(monitor, HeldOutCoverage) else own
+    compared = () if isinstance(monitor, HeldOutCoverage) else (reference_params(model, state, None), state.memory)
     values, average = monitor.measure(state.params, *compared), averaged_params(model, state)
     if average is not None:
         values |= {f"average/{name}": value for name, value in monitor.measure(average, *compared).items()}

@@ -102,8 +102,7 @@ def from_model(
     )  # fmt: skip
     sampling = dataclasses.replace(config.sampling, max_new_tokens=prompts.max_new_tokens)
     sampler = LocalSampler(
-        model=model, params=params, tokenizer=tokenizer, sampling=sampling, rows=config.rows,
-        length=prompts.length, by_token=config.logprobs,
+        model=model, params=params, tokenizer=tokenizer, sampling=sampling, rows=config.rows, by_token=config.logprobs,
     )  # fmt: skip
     about = {
         "model": name, "step": step, "logprob": "the model's own at temperature 1, end token included",

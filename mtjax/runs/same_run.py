@@ -6,11 +6,13 @@ from typing import Any
 from etils import epath
 
 from mtjax import config as settings
-from mtjax.config import Config
+from mtjax.config import Config, objective_of
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.io.hashing import digest
-from mtjax.training.checkpoint import read_about
+from mtjax.objectives import OBJECTIVES
+from mtjax.training.checkpoint import read_about, saved_steps
+from mtjax.training.memory import memory_names
 from mtjax.training.monitors import HeldOutCoverage
 
 Facts = dict[str, str]
@@ -43,6 +45,26 @@ def differences(was: Facts, now: Facts) -> dict[str, tuple[str, str]]:
 def listed(differing: dict[str, tuple[str, str]]) -> str:
     """The differences as text."""
     return "; ".join(f"{name} was {was}, is {now}" for name, (was, now) in differing.items())
+
+
+def check_memory(config: Config, folder: epath.Path, now: Facts) -> None:
+    """InputError where the objective remembers examples by number, and others have these numbers now.
+
+    `accept_changed_data` changes nothing: what is remembered would be said of other examples.
+    """
+    steps = saved_steps(folder) if memory_names(objective_of(config)) else []
+    was = read_about(folder, steps[-1]).get("made_of") if steps else None
+    if was is None:
+        return
+    examples = {name: value for name, value in was.items() if f"{name}, ".startswith("data, ")}
+    same = {name: value for name, value in now.items() if f"{name}, ".startswith("data, ")}
+    differing = {name: pair for name, pair in differences(examples, same).items() if "packing" not in name}
+    if differing:
+        what = "track_examples" if config.track_examples else f"objective:{OBJECTIVES.name_of(config.objective)}"
+        raise InputError(
+            f"{config.run_dir} remembers its examples by number ({what}), and they have changed: {listed(differing)}. "
+            f"Restore them, or start another run from its weights: --init_from={config.run_dir} with another --run_dir"
+        )
 
 
 def resumed(config: Config, folder: epath.Path, step: int, now: Facts) -> list[dict[str, Any]]:

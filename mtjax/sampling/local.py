@@ -1,4 +1,4 @@
-"""A local model as a sampler: chunks of one fixed shape, so that a resumed job draws the same bits."""
+"""A local model as a sampler: what a prompt gets does not depend on the others, so that a job can be resumed."""
 
 import dataclasses
 import math
@@ -13,7 +13,7 @@ from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.sampling.config import MAX_NEW_TOKENS, SamplingConfig
 from mtjax.sampling.sampler import Batches, Numbers, ProblemSamples, Prompt, Sample, Stop, Unusable
-from mtjax.sampling.texts import TokenSample, padded_length, sample_texts
+from mtjax.sampling.texts import TokenSample, stream_texts
 from mtjax.types import LanguageModel, Params
 
 
@@ -21,7 +21,6 @@ class Prompts(NamedTuple):
     """Prompts as tokens, with room for an answer after each."""
 
     ids: list[list[int] | Unusable]  # token ids, BOS token included, or why the prompt is unusable
-    length: int  # tokens that every prompt is padded to
     max_new_tokens: int  # longest answer
 
 
@@ -60,7 +59,7 @@ def fit_prompts(
         first = next((one.note for one in ids if isinstance(one, Unusable)), "there are none")
         raise InputError(f"no problem can be asked; the first: {first}")
     new = max_new_tokens or min(MAX_NEW_TOKENS, model.config.max_length - longest)
-    return Prompts(ids, padded_length(model, longest, new), new)
+    return Prompts(ids, new)
 
 
 def check_room(model: LanguageModel, tokens: int, new: int, what: str, remedy: str) -> None:
@@ -77,8 +76,8 @@ def check_room(model: LanguageModel, tokens: int, new: int, what: str, remedy: s
 class LocalSampler:
     """Draws from a model on this machine; a `mtjax.sampling.sampler.Sampler`.
 
-    Prompts are taken `max(rows // samples, 1)` at a time, always the same ones together; the last chunk is filled up
-    with its last prompt. So the samples of a prompt do not depend on where an earlier job was killed.
+    Answers are drawn `rows` at a time, over all prompts. The samples of a prompt depend on its number and its text, and
+    not on where an earlier job was killed.
     """
 
     model: LanguageModel
@@ -86,41 +85,34 @@ class LocalSampler:
     tokenizer: Tokenizer
     sampling: SamplingConfig
     rows: int  # answers drawn side by side
-    length: int | None = None  # tokens that prompts are padded to; None is a power of two times 128 that fits
     by_token: bool = False  # whether samples carry their tokens, and the log-probabilities of each
 
     def draw(self, prompts: Sequence[Prompt], seed: int, stopped: Stop, numbers: Numbers = None) -> Batches:
-        """The chunks that hold one of `numbers`, in order; ends early after a chunk when `stopped()`."""
-        if not prompts:
-            return
-        size = min(max(self.rows // self.sampling.samples, 1), len(prompts))
-        ids = [encode_prompt(self.tokenizer, one) if isinstance(one, str) else one for one in prompts]
-        length = self.length
-        if length is None:  # a few different ones, though every call has other prompts
-            longest = max((len(one) for one in ids if not isinstance(one, Unusable)), default=1)
-            room = self.model.config.max_length - self.sampling.longest
-            length = max(longest, min(room, 128 << ((longest - 1) // 128).bit_length()))
-        for chunk in sorted({number // size for number in (range(len(ids)) if numbers is None else numbers)}):
-            yield self._chunk(dict(enumerate(ids[chunk * size : (chunk + 1) * size], chunk * size)), seed, size, length)
+        """Each prompt when its samples are complete; ends early after one when `stopped()`."""
+        asked = list(range(len(prompts)) if numbers is None else numbers)
+        ids = {number: self._ids(prompts[number]) for number in asked}
+        unusable = [ProblemSamples(number, [], one.note) for number, one in ids.items() if isinstance(one, Unusable)]
+        if unusable:
+            yield unusable
             if stopped():
                 return
+        usable = {number: one for number, one in ids.items() if not isinstance(one, Unusable)}
+        names, found = list(usable), {number: dict[int, Sample]() for number in usable}
+        drawn = stream_texts(
+            self.model, self.params, self.tokenizer, list(usable.values()), self.sampling, seed, rows=self.rows,
+            prompt_ids=names,
+        )  # fmt: skip
+        for place, sample, answer in drawn:
+            number = names[place]
+            found[number][sample] = as_sample(answer, self.tokenizer, self.by_token)
+            if len(found[number]) == self.sampling.samples:
+                samples = found.pop(number)
+                yield [ProblemSamples(number, [samples[sample] for sample in sorted(samples)])]
+                if stopped():
+                    return
 
-    def _chunk(self, prompts: dict[int, Any], seed: int, size: int, length: int) -> list[ProblemSamples]:
-        """Samples of a few prompts, by number."""
-        asked = [number for number, ids in prompts.items() if not isinstance(ids, Unusable)]
-        drawn: dict[int, list[TokenSample]] = {}
-        if asked:
-            filled = asked + [asked[-1]] * (size - len(asked))
-            found = sample_texts(
-                self.model, self.params, self.tokenizer, [prompts[number] for number in filled], self.sampling, seed,
-                rows=self.rows, prompt_ids=filled, prompt_length=length,
-            )  # fmt: skip
-            drawn = dict(zip(asked, found, strict=False))
-        samples = {
-            number: [as_sample(one, self.tokenizer, self.by_token) for one in found] for number, found in drawn.items()
-        }
-        notes = {number: ids.note if isinstance(ids, Unusable) else "" for number, ids in prompts.items()}
-        return [ProblemSamples(number, samples.get(number, []), note) for number, note in notes.items()]
+    def _ids(self, prompt: Any) -> Any:
+        return encode_prompt(self.tokenizer, prompt) if isinstance(prompt, str) else prompt
 
 
 def as_sample(drawn: TokenSample, tokenizer: Tokenizer, by_token: bool = False) -> Sample:

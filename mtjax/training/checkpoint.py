@@ -69,8 +69,8 @@ class Checkpoints:
             return
         with self._writing(f"saved at step {step}, or before it,"):
             for name, what in ((SHAPES, _shapes(state)), (MADE_BY, self.made_by)):
-                if what and hosts.index() == 0 and not (self.folder / name).exists():
-                    write_text(self.folder / name, json.dumps(what, indent=1))
+                if what and hosts.index() == 0 and _beside(self.folder / name) is None:
+                    write_text(self.folder / name, json.dumps({**what, "digest": _digest_of(what)}, indent=1))
             kept: dict[str, Any] = {"step": step, "checksums": checksums(state), "about": dict(about or {})}
             kept["digest"] = _digest_of(kept)
             self.manager.save(step, args=ocp.args.StandardSave(present(state)), custom_metadata=kept)
@@ -184,10 +184,18 @@ def present(state: Any) -> Any:
 
 def saved_shapes(folder: epath.Path) -> dict[str, list[int]]:
     """Shape of each leaf of a folder's checkpoints by its path; InputError where the file with them is lost."""
+    if (kept := _beside(folder / SHAPES)) is None:
+        raise InputError(f"{folder / SHAPES} is missing or damaged; bring it back")
+    return kept
+
+
+def _beside(file: epath.Path) -> dict[str, Any] | None:
+    """The entries of a file beside the checkpoints; None if it is missing or damaged. Old runs have no digest in it."""
     try:
-        return dict(json.loads((folder / SHAPES).read_text()))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{folder / SHAPES} cannot be read ({error!r:.80}); bring it back") from error
+        kept = dict(json.loads(file.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    return kept if kept.pop("digest", None) in (None, _digest_of(kept)) else None
 
 
 def _metadata(folder: epath.Path, step: int) -> dict[str, Any]:
@@ -251,13 +259,9 @@ def first_line(error: BaseException) -> str:
 
 def _refuse_other(folder: epath.Path, step: int, name: str, what: str, want: Mapping[str, Any]) -> None:
     """InputError naming the first entry of a file beside the checkpoints that differs from `want`."""
-    kept = folder / name
-    if not want or not kept.exists():
-        return
-    try:
-        have = dict(json.loads(kept.read_text()))
-    except (ValueError, TypeError):
-        return  # corrupted; Orbax compares too, in its own words
+    have = _beside(folder / name) if want else None
+    if have is None:
+        return  # Orbax compares too, in its own words
     for path in sorted(have.keys() | want.keys()):
         if have.get(path) != want.get(path):
             raise InputError(

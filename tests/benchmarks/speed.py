@@ -71,14 +71,15 @@ def sample(rows: str, prompt: str, new: str) -> None:
     from mtjax.model.decoder import DecoderConfig
     from mtjax.model.language_model import make_language_model
     from mtjax.sampling.config import SamplingConfig
-    from mtjax.sampling.loop import make_sampler, row_keys
+    from mtjax.sampling.engine import Request, make_engine
 
     model, count = make_language_model(DecoderConfig(**SMOLLM2)), int(rows)
     params = model.init(jax.random.key(0))
-    draw = make_sampler(model, SamplingConfig(max_new_tokens=int(new), temperature=1.0), end_ids=())
+    draw = make_engine(model, SamplingConfig(max_new_tokens=int(new), temperature=1.0), slots=count, end_ids=())
     prompts = np.random.default_rng(0).integers(1, SMOLLM2["vocab_size"], (count, int(prompt)))
-    keys = row_keys(0, np.arange(count), np.zeros(count))
-    measure(lambda: draw(params, prompts, np.full(count, int(prompt)), keys))
+    measure(
+        lambda: [one.tokens for one in draw(params, [Request(ids.tolist(), n) for n, ids in enumerate(prompts)], 0)]
+    )
 
 
 if __name__ == "__main__":

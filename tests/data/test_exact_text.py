@@ -17,7 +17,7 @@ from mtjax.data.special_tokens import shield, unshield
 from mtjax.data.tasks import CHATML, PLAIN, QUESTION_ANSWER, ChatTask, CompletionTask, MistakeTask, PairTask
 from mtjax.errors import InputError
 from mtjax.sampling.config import SamplingConfig
-from mtjax.sampling.loop import Samples
+from mtjax.sampling.engine import Answer
 from mtjax.sampling.texts import sample_texts
 from tests.evaluation.scripted import bigram_model
 
@@ -169,9 +169,9 @@ def test_a_sampled_answer_is_the_text_that_was_trained(kind, monkeypatch):
     problem = Problem("p", "ab:\n", right=(answer,))
     batch = batches_of(problem, CompletionTask(template=PLAIN), tokenizer).batch_at(0)
     (said,) = np.asarray(batch.tokens)[np.asarray(batch.weights) > 0][None]
-    none = np.zeros((1, 1, len(said)), np.float32)
-    drawn = Samples(said[None, None], np.array([[len(said)]]), none, none, np.array([[True]]))
-    monkeypatch.setattr("mtjax.sampling.texts.make_sampler", lambda *args, **more: lambda *given: drawn)
+    nothing = (0.0,) * len(said)
+    drawn = [Answer(0, 0, tuple(said.tolist()), nothing, nothing, True)]
+    monkeypatch.setattr("mtjax.sampling.texts.make_engine", lambda *args, **more: lambda *given: drawn)
     model = bigram_model(tokenizer.vocab_size)
     prompt = CompletionTask(template=PLAIN).prompt(problem, None, tokenizer)
     ((sample,),) = sample_texts(model, {}, tokenizer, [prompt], SamplingConfig(max_new_tokens=16), 0)

@@ -267,3 +267,52 @@ def test_the_supervisor_passes_a_signal_on_and_ends(tmp_path, sent, code):
     process.send_signal(sent)
     assert process.wait(20) == code
     assert len(count.read_text().split()) == 1
+
+
+OUTCOMES = {  # what a process ends with, and what must become of the job
+    **dict.fromkeys((75, 143), "again"),
+    **dict.fromkeys((2, 3, 4, 5, 7, 126, 127, 130), "failed"),
+    0: "complete",
+}
+
+
+def stand_in(tmp_path, code):
+    """A folder with a `python` that notes its words and environment and ends with a code; the PATH that finds it."""
+    (tmp_path / "python").write_text(
+        f'#!/usr/bin/env bash\necho "$MTJAX_HOSTS $MTJAX_HOST $MTJAX_COORDINATOR: $*"\nexit {code}\n'
+    )
+    (tmp_path / "python").chmod(0o755)
+    return f"{tmp_path}:{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize(("code", "becomes"), OUTCOMES.items())
+def test_gke_restarts_what_was_stopped_and_fails_what_a_restart_cannot_change(tmp_path, code, becomes):
+    """The pod's own command with a stand-in for Python, and the rules of JobSet and Job on the code it ends with."""
+    spec = yaml.safe_load((LAUNCH / "gke.yaml").read_text())["spec"]
+    job = spec["replicatedJobs"][0]["template"]["spec"]
+    pod = job["template"]["spec"]["containers"][0]
+    said = run(*pod["command"], *pod["args"], PATH=stand_in(tmp_path, code), MTJAX_HOST="3", MTJAX_HOSTS="8")
+    assert said.stdout.endswith(f"-m mtjax.train {' '.join(pod['args'])}\n")
+    (rule,) = (each["onExitCodes"] for each in job["podFailurePolicy"]["rules"] if each["action"] == "FailJob")
+    assert rule["containerName"] == pod["name"]
+    fails_job = said.returncode in rule["values"]
+    # A Job that fails by this policy fails the JobSet; one that fails otherwise restarts it.
+    (at_once,) = (
+        each["onJobFailureReasons"] for each in spec["failurePolicy"]["rules"] if each["action"] == "FailJobSet"
+    )
+    assert (job["backoffLimit"], at_once) == (0, ["PodFailurePolicy"])
+    assert spec["failurePolicy"]["maxRestarts"] > 0
+    found = "complete" if said.returncode == 0 else "failed" if fails_job else "again"
+    assert found == becomes
+
+
+@pytest.mark.parametrize(("code", "becomes"), OUTCOMES.items())
+def test_skypilot_recovers_what_was_stopped(tmp_path, code, becomes):
+    """The task's own script with a stand-in for Python, and the rule of managed jobs on the code it ends with."""
+    task = yaml.safe_load((LAUNCH / "skypilot.yaml").read_text())
+    settings = {"SKYPILOT_NUM_NODES": "2", "SKYPILOT_NODE_RANK": "1", "SKYPILOT_NODE_IPS": "10.0.0.1\n10.0.0.2"}
+    settings |= task["envs"] | {"MORE": "--checkpoint.folder=s3://b/r"}
+    said = run("bash", "-c", task["run"], PATH=stand_in(tmp_path, code), **settings)
+    assert said.stdout == "2 1 10.0.0.1:23456: -m mtjax.train configs/tiny.py --checkpoint.folder=s3://b/r\n"
+    again = said.returncode in task["resources"]["job_recovery"]["recover_on_exit_codes"]
+    assert ("complete" if said.returncode == 0 else "again" if again else "failed") == becomes

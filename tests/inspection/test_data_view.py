@@ -47,6 +47,18 @@ def test_a_file_by_hand(tmp_path, capsys):
     assert "http" not in page
 
 
+def test_examples_are_shown_as_they_are_trained(tmp_path, capsys):
+    """A prompt of 22 bytes with begin token and line break, the answer and the end token: 26, of which 10 are cut."""
+    path = written(tmp_path, {"prompt": "abcdefghijklmnopqrstuv", "completion": "x"})
+    assert main([path, "--model=bytes", "--sequence_length=16", "--truncation=left"]) == 0
+    assert (
+        "2 of 16 tokens are targets, cut from 26\n  <|bos|>klmnopqrstuv↵\n  [[x<|end|>]]\n" in capsys.readouterr().out
+    )
+    assert main([written(tmp_path, {"prompt": "a" * 30, "completion": "x"}, {"prompt": "b", "completion": "y"}),
+                 "--model=bytes", "--sequence_length=16"]) == 0  # fmt: skip
+    assert "2 of 34 tokens are targets, longer than a row: left out\n" in capsys.readouterr().out
+
+
 def test_pairs_of_conversations_take_the_chat_template_and_a_text_none(tmp_path, capsys):
     rows = [
         {"chosen": TALK, "rejected": [TALK[0], TALK[1] | {"content": "no"}], "score_chosen": 2, "score_rejected": 2}

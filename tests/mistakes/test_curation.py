@@ -10,11 +10,13 @@ from mtjax.data.tasks import TASKS
 from mtjax.errors import InputError
 from mtjax.mistakes.curation import CURATIONS, Attempted, Helpers
 from mtjax.mistakes.curation.both import Both
+from mtjax.mistakes.curation.confidence import StatedConfidence, confidence_of
 from mtjax.mistakes.curation.distinct import Distinct
 from mtjax.mistakes.curation.groups import Groups
 from mtjax.mistakes.curation.injected import Injected
 from mtjax.mistakes.curation.pairs import Pairs, partner
 from mtjax.mistakes.curation.right_only import RightOnly, cap_of, distinct_by_equations
+from mtjax.mistakes.curation.sureness import REFUSALS, Sureness, answer_entropy
 from mtjax.registry import summary
 
 SUM = Problem("sum", "2 + 3 + 4 =", "9", right=("Step 1: 2 + 3 = 5\nStep 2: 5 + 4 = 9\nAnswer: 9",))
@@ -57,9 +59,9 @@ def test_a_curation_says_what_it_is_repeats_itself_and_takes_an_empty_round(name
     assert curation.stateful or empty.problems == []
 
 
-@every_curation
+@pytest.mark.parametrize("name", sorted(set(CURATIONS) - {"sureness"}))
 def test_no_curation_trains_on_the_solutions_of_the_source(name):
-    """A source's own solution would be a target that the policy did not find; `distinct` asks for it."""
+    """A source's own solution would be a target that the policy did not find; `distinct` and `sureness` ask for it."""
     curation = CURATIONS[name](**({"with_source": False} if name == "distinct" else {}))
     made = curation([FAILED], None, HELP).problems
     assert not any(problem.right for problem in made)
@@ -170,3 +172,41 @@ def test_settings_are_checked():
         RightOnly(per_problem=0)
     with pytest.raises(InputError, match="solved_below"):
         RightOnly(solved_below=1.5)
+
+
+def test_r_tuning_keeps_the_right_answer_and_only_the_last_word_differs():
+    assert answer_entropy([6, 3, 1]) == pytest.approx(0.8979457249, abs=1e-10)
+    made = Sureness(question="Sure?")([MIXED, FAILED], None, HELP)
+    assert [problem.right for problem in made.problems] == [("9. Sure? I am sure.",), ("9. Sure? I am unsure.",)]
+    assert made.counts == {"sure": 1, "unsure": 1}
+    refused = Sureness(variant="refuse")([MIXED, FAILED], None, HELP).problems
+    assert refused[0].right == ("9",)
+    assert refused[1].right[0] in REFUSALS
+    whole = Sureness(target="solution", question="")([SOLVED], None, HELP).problems[0].right[0]
+    assert whole == f"{RIGHT}. I am sure."
+    with pytest.raises(InputError, match="problem sum has no solution to teach"):
+        Sureness(target="solution")([MIXED._replace(problem=dataclasses.replace(SUM, right=()))], None, HELP)
+
+
+def test_r_tuning_without_verdicts_splits_by_the_entropy_of_answers():
+    agree = attempted(SUM, one("9", "unknown", answer="9", count=10))
+    differ = attempted(dataclasses.replace(SUM, id="d"), *(one(str(n), "unknown", answer=str(n)) for n in range(5)))
+    some = attempted(dataclasses.replace(SUM, id="s"), one("9", "unknown", answer="9", count=3), one("?", "unknown"))
+    split = lambda share: Sureness(split="entropy", unsure_share=share).sure([differ, agree, some], 0)
+    assert split(1 / 3) == [False, True, True]
+    assert split(2 / 3) == [False, True, False]
+    assert split(0.0) == [True] * 3
+
+
+def test_stated_confidence_is_the_share_of_right_samples():
+    assert [confidence_of(n, 100) for n in (80, 5, 4, 95, 100)] == [8, 1, 0, 10, 10]
+    made = StatedConfidence()(ALL, None, HELP)
+    assert [problem.id for problem in made.problems] == ["sum", "solved", "cut"]
+    assert [problem.right[0].splitlines()[-1] for problem in made.problems] == [
+        "Confidence: 6", "Confidence: 10", "Confidence: 5",  # 3 of 5, 4 of 4 and 1 of 2
+    ]  # fmt: skip
+    asked = []
+    ask = lambda texts: asked.extend(texts) or ["I do not know\nhow to carry."] * len(texts)
+    reflected = StatedConfidence(reflect=True)([SOLVED], None, Helpers(3, ask)).problems[0].right[0]
+    assert reflected == f"{RIGHT}\nSelf-reflection: I do not know how to carry.\nConfidence: 10"
+    assert SUM.question in asked[0]

@@ -1,5 +1,6 @@
 """Mining in one process: verdicts by hand, log-probs against the scores, and every way to interrupt it."""
 
+import dataclasses
 import json
 
 import jax
@@ -66,7 +67,6 @@ def policy(model, *, seed=0, samples=3, rows=6, temperature=1.0, stop=(), proble
         tokenizer=TOKENIZER,
         sampling=SamplingConfig(temperature=temperature, max_new_tokens=max_new_tokens, samples=samples, stop=stop),
         rows=rows,
-        length=prompts.length,
     )
     return Policy(sampler, prompts, seed)
 
@@ -167,21 +167,20 @@ def test_the_yield_by_hand():
 
 def test_logprob_is_the_models_own_at_temperature_one_end_token_included(model):
     draw = policy(model, temperature=0.7, samples=4)
+    draw.sampler = dataclasses.replace(draw.sampler, by_token=True)
     attempts = [attempt for batch in draw(range(len(PROBLEMS)), lambda: False) for attempt in batch]
     made, params = model
     rows, starts, expected, ends = [], [], [], 0
     for attempt in attempts:
         prompt = draw.prompts.ids[attempt.number]
         for sample in attempt.samples:
-            ids = TOKENIZER.encode(sample.text).ids if sample.readable else []
-            ids = [*ids, TOKENIZER.end_id] if sample.finished else ids
-            if len(ids) != sample.tokens:
-                continue  # it wrote a text in other tokens than the tokenizer would
-            rows.append([*prompt, *ids])
+            assert len(sample.token_ids) == sample.tokens
+            assert (sample.token_ids[-1] == TOKENIZER.end_id) == sample.finished
+            rows.append([*prompt, *sample.token_ids])
             starts.append(len(prompt))
             expected.append(sample.logprob)
             ends += sample.finished
-    assert ends > 5
+    assert ends > 3
     tokens = np.array([row + [0] * (64 - len(row)) for row in rows], np.int32)
     segments = np.array([[1] * len(row) + [0] * (64 - len(row)) for row in rows], np.int32)
     batch = Batch(jnp.asarray(tokens), jnp.ones(tokens.shape), jnp.asarray(segments), {})
@@ -203,12 +202,13 @@ def test_the_seed_decides(model, tmp_path):
     assert files[0] == files[1] != files[2]
 
 
-def test_problems_do_not_depend_on_each_other_but_for_the_chunk_s_shape(model):
-    """The last chunk is filled up, so a problem in it is drawn as in any other."""
-    some = [a for batch in policy(model)(range(11), lambda: False) for a in batch]
-    fewer = [a for batch in policy(model, problems=PROBLEMS[:9])(range(9), lambda: False) for a in batch]
-    assert [a.number for a in some] == list(range(11))
-    assert fewer == some[:9]
+def test_problems_do_not_depend_on_each_other(model):
+    """To the bit: all of them, without the last two, and some in another order."""
+    drawn = lambda draw, numbers: {a.number: a for batch in draw(numbers, lambda: False) for a in batch}
+    some = drawn(policy(model), range(11))
+    assert sorted(some) == list(range(11))
+    assert drawn(policy(model, problems=PROBLEMS[:9]), range(9)) == {number: some[number] for number in range(9)}
+    assert drawn(policy(model), [7, 2, 10]) == {number: some[number] for number in (7, 2, 10)}
 
 
 def test_more_samples_than_rows(model):
@@ -224,7 +224,7 @@ def test_stopped_anywhere_and_begun_again_gives_the_same_bytes(model, tmp_path, 
     assert sorted(through) == ["manifest.json", FILE]
     assert [mined.number for mined in read_mined(str(tmp_path / "through"))] == list(range(11))
     folder = tmp_path / "stopped"
-    for _ in range(5):  # after one chunk of two problems each
+    for _ in range(5):  # after one problem each
         done, files = run(folder, draw, stopped=lambda: True)
         assert not done
         assert FILE not in files
@@ -241,7 +241,8 @@ def test_a_record_torn_at_any_byte_is_drawn_again(model, tmp_path):
     draw = policy(model)
     through = run(tmp_path / "through", draw)[1]
     folder = tmp_path / "torn"
-    run(folder, draw, stopped=lambda: True)
+    for _ in range(2):  # one problem each
+        run(folder, draw, stopped=lambda: True)
     part = folder / f"{FILE}.part"
     whole = part.read_bytes()
     lines = whole.splitlines(keepends=True)
@@ -306,9 +307,10 @@ def test_prompts_that_do_not_fit_are_named_or_noted(model):
         fit_prompts(model[0], TOKENIZER, [strange], TASK.prompt, 6, skip=True)
     prompts = fit_prompts(model[0], TOKENIZER, problems, TASK.prompt, None, skip=True)
     assert [isinstance(ids, Unusable) for ids in prompts.ids] == [False, True, True]
-    assert prompts.length + prompts.max_new_tokens <= 64
+    assert len(prompts.ids[0]) + prompts.max_new_tokens <= 64
     draw = policy(model, problems=problems, skip=True)
     attempts = [attempt for batch in draw([0, 1, 2], lambda: False) for attempt in batch]
+    attempts.sort(key=lambda attempt: attempt.number)
     assert [len(attempt.samples) for attempt in attempts] == [3, 0, 0]
     assert "tokens" in attempts[1].note
 

@@ -32,6 +32,32 @@ def test_gguf_names():
     assert smollm2.hub_name("rope_freqs.weight") == "rope_freqs.weight"
 
 
+def test_converted_weights_are_kept_and_made_again_where_damaged(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    file, made, weight = (
+        tmp_path / "model.gguf",
+        [],
+        {"a": np.arange(6.0, dtype=np.float32), "b": np.ones((2, 3), "f4")},
+    )
+    file.write_bytes(b"first")
+    monkeypatch.setattr(smollm2, "from_gguf", lambda file: made.append(file) or dict(weight))
+    for _ in range(2):
+        np.testing.assert_equal(smollm2.converted(file), weight)
+    assert len(made) == 1
+    [kept] = (tmp_path / "mtjax" / "smollm2").glob("*.safetensors")
+    damaged = bytearray(kept.read_bytes())
+    damaged[-3] ^= 1
+    kept.write_bytes(damaged)
+    np.testing.assert_equal(smollm2.converted(file), weight)
+    kept.write_bytes(b"not a file of tensors")
+    np.testing.assert_equal(smollm2.converted(file), weight)
+    assert len(made) == 3
+    file.write_bytes(b"second")
+    smollm2.converted(file)
+    assert len(made) == 4
+    assert len(list((tmp_path / "mtjax" / "smollm2").iterdir())) == 2
+
+
 def question(tokenizer, text):
     return tokenizer.render_chat((Message(role="user", content=text),), True)
 

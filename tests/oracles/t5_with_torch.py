@@ -1,7 +1,7 @@
 """Run by another interpreter, with torch and transformers but without jax; see `test_t5.py`.
 
 `make FOLDER SEEDS` writes random checkpoints of T5, and what torch computes of prompts and answers; `logits FOLDER...`
-computes it of checkpoints that somebody else saved, and `buckets FILE` the buckets of distances.
+computes it of checkpoints and adapters that somebody else saved, and `buckets FILE` the buckets of distances.
 """
 
 import json
@@ -33,7 +33,8 @@ def computed(model):
         logits.append(out.logits[0])
         total, count = total + out.loss * len(answer), count + len(answer)
         # Its cache of 5.24 has as many layers as the encoder.
-        made = model.generate(torch.tensor([prompt]), max_new_tokens=8, do_sample=False, use_cache=False)[0, 1:]
+        ids = torch.tensor([prompt])
+        made = model.generate(input_ids=ids, max_new_tokens=8, do_sample=False, use_cache=False)[0, 1:]
         greedy.append(made.tolist() + [0] * (8 - len(made)))
     return torch.cat(logits), total / count, np.array(greedy)
 
@@ -88,5 +89,11 @@ if __name__ == "__main__":
         np.savez(rest[0], **found)
     else:
         for folder in rest:
-            model = T5ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+            adapter = pathlib.Path(folder, "adapter_config.json")
+            base = json.loads(adapter.read_text())["base_model_name_or_path"] if adapter.is_file() else folder
+            model = T5ForConditionalGeneration.from_pretrained(base, dtype=torch.float32).eval()
+            if adapter.is_file():
+                from peft import PeftModel
+
+                model = PeftModel.from_pretrained(model, folder).eval()
             np.savez(f"{folder}.npz", logits=computed(model)[0].detach().numpy())

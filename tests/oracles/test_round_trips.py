@@ -18,9 +18,8 @@ from mtjax import export, merge
 from mtjax.model import catalog, huggingface, peft
 from mtjax.model.adapters.base import at, chosen_maps, put
 from mtjax.model.adapters.lora import Lora
-from mtjax.model.families import FAMILIES
 from mtjax.model.language_model import make_language_model
-from tests.oracles.test_transformers import TORCH, made  # noqa: F401 - a fixture
+from tests.oracles.test_transformers import DECODERS, TORCH, made  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.skipif(TORCH is None, reason="MTJAX_TORCH names no interpreter with torch")
 MIXTURES = ("mixtral", "qwen2_moe", "qwen3_moe", "olmoe")
@@ -29,7 +28,7 @@ RSLORA = Lora(rank=2, alpha=3.0, targets=ATTENTION, rslora=True, layers=(0, 2))
 EXPERTS = Lora(rank=2, alpha=3.0, targets=(*ATTENTION, r"experts\.(gate|up|down)"))
 # The other matrices of Phi-3 are joined; peft 0.21 takes the MLP of dense layers in Qwen3-MoE for experts.
 SOME = {"phi3": ("attention.out", "mlp.down"), "qwen3_moe": ("attention.*",)}
-CASES = [(name, "plain", Lora(rank=3, alpha=6.0, targets=SOME.get(name, ()))) for name in FAMILIES]
+CASES = [(name, "plain", Lora(rank=3, alpha=6.0, targets=SOME.get(name, ()))) for name in DECODERS]
 CASES += [(name, "experts", EXPERTS) for name in MIXTURES if name != "qwen2_moe"]  # which peft 0.21 does not load
 CASES += [("qwen3", "rslora", RSLORA), ("gemma3_text", "dora", Lora(rank=2, alpha=4.0, dora=True))]
 CASES += [("olmoe", "down", Lora(rank=2, targets=(r"experts\.down",), layers=(1,)))]
@@ -77,7 +76,7 @@ def adapted(folder, adapter, seed):
     return model, {**params, "adapter": put({}, own)}
 
 
-@pytest.mark.parametrize("name", list(FAMILIES))
+@pytest.mark.parametrize("name", DECODERS)
 def test_an_exported_model_has_the_logits_of_transformers(name, made, torch_logits, tmp_path, one_device, capsys):  # noqa: F811
     source = made / f"{name}_0"
     oracle = np.load(f"{source}.npz")

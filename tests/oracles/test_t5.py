@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from mtjax.model import huggingface
+from mtjax import export
+from mtjax.model import huggingface, peft
+from mtjax.model.adapters.lora import Lora
 from mtjax.model.families import FAMILIES
 from mtjax.model.families.tensors import hub_tensors, whole_to_hub
 from mtjax.model.policy import make_policy
 from mtjax.model.relative import bucket_of
 from mtjax.sampling.config import SamplingConfig
-from mtjax.sampling.loop import make_sampler, row_keys
+from mtjax.sampling.engine import Request, make_engine
 from mtjax.types import Batch
+from tests.oracles.test_round_trips import adapted
 from tests.oracles.test_transformers import SEEDS, pytestmark, torch_does  # noqa: F401
 
 SIZES = [(9, 7), (23, 3), (0, 12), (40, 1)]  # of prompt and answer, without their end tokens
@@ -73,13 +76,10 @@ def test_packed_scores_gradients_decoding_and_export_equal_transformers(seed, ma
     assert apart < 1e-3
     print(f"t5 {seed}: logits {np.max(np.abs(logits - oracle['logits'])):.1e}, gradients {apart:.1e} of the largest")
 
-    sampler = make_sampler(model, SamplingConfig(temperature=0.0, max_new_tokens=8), end_ids=(1,), pad_id=0)
-    rows = np.zeros((len(prompts), 48), np.int32)
-    for row, prompt in zip(rows, prompts, strict=True):
-        row[: len(prompt)] = prompt
-    lengths = np.array([len(prompt) for prompt in prompts])
-    drawn = sampler(params, rows, lengths, row_keys(0, range(len(prompts)), [0] * len(prompts)))
-    np.testing.assert_array_equal(drawn.tokens, oracle["greedy"])
+    engine = make_engine(model, SamplingConfig(temperature=0.0, max_new_tokens=8), slots=len(prompts), end_ids=(1,))
+    drawn = sorted(engine(params, [Request(prompt, number) for number, prompt in enumerate(prompts)], 0))
+    padded = [[*answer.tokens, *[0] * (8 - len(answer.tokens))] for answer in drawn]
+    np.testing.assert_array_equal(padded, oracle["greedy"])
 
     out = huggingface.save(tmp_path / "out", model, params, origin=huggingface.read_origin(folder))
     plain = huggingface.save(tmp_path / "plain", model, params)
@@ -90,6 +90,26 @@ def test_packed_scores_gradients_decoding_and_export_equal_transformers(seed, ma
     for exported in (out, plain):
         np.testing.assert_allclose(np.load(f"{exported}.npz")["logits"], oracle["logits"], atol=1e-3)
         assert json.loads((exported / "config.json").read_text())["decoder_start_token_id"] in (0, 2)
+
+
+@pytest.mark.parametrize(
+    "adapter", [Lora(rank=3, alpha=6.0), Lora(rank=2, targets=("EncDecAttention.*", "wo"))], ids=repr
+)
+@pytest.mark.parametrize("seed", range(2))
+def test_an_adapter_and_its_merge_have_these_logits_in_peft(seed, adapter, made, tmp_path, one_device, capsys):
+    source, (tokens, segments, targets, _) = made / f"t5_{seed}", packed()
+    model, params = adapted(source, adapter, 5)
+    ours = model.logits(params, model.hidden(params, tokens, segments)[0, targets - 1])
+    assert np.abs(ours - np.load(f"{source}.npz")["logits"]).max() > 1e-2
+    own, merged = tmp_path / "adapter", tmp_path / "merged"
+    own.mkdir()
+    peft.save_adapter(own, model, params, str(source))
+    assert export.main([str(own), str(merged), "--tokenizer=arithmetic", "--dtype=float32"]) == 0
+    torch_t5("logits", own, merged)
+    for folder in (own, merged):
+        apart = np.abs(np.load(f"{folder}.npz")["logits"] - ours).max()
+        print(f"t5 {seed} {folder.name}: {apart:.1e}")
+        assert apart < 1e-3
 
 
 def test_buckets_of_every_distance_equal_transformers(tmp_path):

@@ -11,7 +11,8 @@ from mtjax.model.language_model import make_language_model
 from mtjax.model.policy import make_policy
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.decoders.backspace import Backspace
-from mtjax.sampling.loop import make_sampler, row_keys
+from mtjax.sampling.engine import Request, make_engine
+from mtjax.sampling.loop import draw_token
 from mtjax.types import Batch
 
 MARK, END, MOST = 3, 5, 14
@@ -21,8 +22,7 @@ MODEL = make_language_model(
         max_length=32,
     )
 )  # fmt: skip
-PROMPTS = jnp.array([[1, 2, 7, 0], [6, 4, 2, 1], [8, 0, 0, 0]])
-LENGTHS = jnp.array([3, 4, 1])
+PROMPTS = [[1, 2, 7], [6, 4, 2, 1], [8]]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,8 @@ def by_hand(params, prompt, key, temperature=1.0):
         row = np.zeros((1, 32), np.int32)
         row[0, : len(prompt) + len(stack)] = [*prompt, *stack]
         logits = logits_of(params, jnp.asarray(row), len(prompt) + len(stack))
-        token = int(jax.random.categorical(jax.random.fold_in(key, step), jax.nn.log_softmax(logits / temperature)))
+        log_probs = jax.nn.log_softmax(logits / temperature)[None]
+        token = int(draw_token(jax.random.fold_in(key, step)[None], log_probs)[0])
         if token == MARK:
             stack, backs = stack[:-1], backs + 1
             continue
@@ -55,42 +56,50 @@ def by_hand(params, prompt, key, temperature=1.0):
     return stack, backs
 
 
-def test_it_is_the_stack_of_a_loop_without_cache(params):
+def draw(params, config, slots):
+    """Six answers of each prompt, by prompt and number."""
+    requests = [Request(prompt, number, range(6)) for number, prompt in enumerate(PROMPTS)]
+    engine = make_engine(MODEL, config, slots=slots, end_ids=[END], pad_id=0)
+    return sorted(engine(params, requests, 0), key=lambda answer: answer[:2])
+
+
+@pytest.mark.parametrize("slots", [5, 18])
+def test_it_is_the_stack_of_a_loop_without_cache(params, slots):
     config = SamplingConfig(max_new_tokens=MOST, decoder=Backspace(mark_id=MARK), temperature=1.3)
-    sample = make_sampler(MODEL, config, end_ids=[END], pad_id=0)
-    keys = jnp.stack([row_keys(0, [row] * 6, range(6)) for row in range(3)])
-    drawn = sample(params, PROMPTS, LENGTHS, keys)
-    total = 0
-    for row, number in np.ndindex(3, 6):
-        stack, backs = by_hand(params, PROMPTS[row, : LENGTHS[row]].tolist(), keys[row, number], 1.3)
+    drawn, total = draw(params, config, slots), 0
+    for answer in drawn:
+        prompt = PROMPTS[answer.request]
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(0), answer.request), answer.sample)
+        stack, backs = by_hand(params, prompt, key, 1.3)
         total += backs
-        assert drawn.lengths[row, number] == len(stack)
-        assert drawn.tokens[row, number].tolist() == stack + [0] * (MOST - len(stack))
-        assert bool(drawn.finished[row, number]) == (stack[-1:] == [END])
-        assert not drawn.logprob[row, number, len(stack) :].any()
+        assert list(answer.tokens) == stack
+        assert answer.finished == (stack[-1:] == [END])
+        # The log-probabilities are those of the policy on the answer that stayed.
+        text = [*prompt, *stack]
+        tokens = jnp.zeros((1, 32), jnp.int32).at[0, : len(text)].set(jnp.asarray(text))
+        segments = (jnp.arange(32) < len(text)).astype(jnp.int32)[None]
+        scores = score(params, Batch(tokens, jnp.ones((1, 32)), segments, {}))[0]
+        np.testing.assert_allclose(answer.logprobs, scores[len(prompt) : len(text)], atol=2e-5)
     assert total > 8
-    assert len({tuple(row) for row in drawn.tokens.reshape(-1, MOST).tolist()}) > 8
-    # The log-probabilities are those of the policy on the answers that stayed.
-    row, number = np.unravel_index(np.argmax(drawn.lengths), drawn.lengths.shape)
-    text = [*PROMPTS[row, : LENGTHS[row]].tolist(), *drawn.tokens[row, number, : drawn.lengths[row, number]].tolist()]
-    tokens = jnp.zeros((1, 32), jnp.int32).at[0, : len(text)].set(jnp.asarray(text))
-    segments = (jnp.arange(32) < len(text)).astype(jnp.int32)[None]
-    scores = make_policy(MODEL, params).scores(Batch(tokens, 0.0 * tokens, segments, {})).logprob[0]
-    own = drawn.logprob[row, number, : drawn.lengths[row, number]]
-    np.testing.assert_allclose(own, scores[LENGTHS[row] : len(text)], atol=1e-5)
+    assert len({answer.tokens for answer in drawn}) > 8
+
+
+@jax.jit
+def score(params, batch):
+    return make_policy(MODEL, params).scores(batch).logprob
 
 
 def test_without_a_mark_in_reach_it_is_the_plain_decoder(params):
-    keys = row_keys(0, [0, 1, 2], [0, 0, 0])
     plain, erasing = (
-        make_sampler(MODEL, SamplingConfig(max_new_tokens=MOST, **decoder), end_ids=[END], pad_id=0)
+        draw(params, SamplingConfig(max_new_tokens=MOST, **decoder), 4)
         for decoder in ({}, {"decoder": Backspace(mark_id=1000)})
     )
-    for a, b in zip(plain(params, PROMPTS, LENGTHS, keys), erasing(params, PROMPTS, LENGTHS, keys), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-6)
+    assert [answer.tokens for answer in plain] == [answer.tokens for answer in erasing]
+    for a, b in zip(plain, erasing, strict=True):
+        np.testing.assert_allclose(a.logprobs, b.logprobs, atol=1e-6)
 
 
 def test_stop_texts_are_refused():
     config = SamplingConfig(max_new_tokens=4, decoder=Backspace(mark_id=MARK), stop=("x",))
     with pytest.raises(InputError, match="a stop text may not stay"):
-        make_sampler(MODEL, config, end_ids=[END], decode=str)
+        make_engine(MODEL, config, slots=2, end_ids=[END], decode=str)

@@ -16,7 +16,7 @@ from mtjax.sampling.decoders import DECODERS
 from mtjax.sampling.decoders.base import stateless
 from mtjax.sampling.decoders.min_p import MinP
 from mtjax.sampling.decoders.repetition_penalty import RepetitionPenalty
-from mtjax.sampling.loop import make_sampler, row_keys
+from mtjax.sampling.engine import Request, make_engine
 
 LOGITS = 2 * jax.random.normal(jax.random.key(0), (3, 17))
 SETTINGS = [(1.0, 0, 1.0), (0.7, 5, 0.9), (2.0, 0, 0.5)]
@@ -134,23 +134,26 @@ def small():
 
 def draw(small, **settings):
     model, params = small
-    sampler = make_sampler(model, SamplingConfig(max_new_tokens=20, **settings), end_ids=(99,))
-    prompts = np.array([[1, 2], [3, 4]], np.int32)
-    return jax.tree.map(np.asarray, sampler(params, prompts, np.array([2, 2]), row_keys(0, [0, 1], [0, 0])))
+    engine = make_engine(model, SamplingConfig(max_new_tokens=20, **settings), slots=2, end_ids=(99,))
+    return sorted(engine(params, [Request([1, 2], 0), Request([3, 4], 1), Request([1, 2], 2)], 0))
 
 
 def test_the_loop_draws_from_the_decoder(small):
     free = draw(small)
-    token = int(free.tokens[0, 0])
-    assert token not in draw(small, decoder=Forbid(token)).tokens[0]
+    token = free[0].tokens[0]
+    assert token not in draw(small, decoder=Forbid(token))[0].tokens
 
 
 def test_the_loop_carries_the_state(small):
-    """A greedy answer repeats tokens; with a penalty on what was drawn it has more different ones."""
+    """A greedy answer repeats tokens; with a penalty on what was drawn it has more different ones.
+
+    The third prompt is the first again, in a slot that another answer has left: it begins with a state of its own.
+    """
     plain, out = draw(small, temperature=0.0), draw(small, temperature=0.0, decoder=RepetitionPenalty(1e6))
-    assert plain.tokens[0, 0] == out.tokens[0, 0]
-    assert len(set(plain.tokens[0])) < len(set(out.tokens[0]))
-    assert not out.proposal_logprob.any()
+    assert plain[0].tokens[0] == out[0].tokens[0]
+    assert len(set(plain[0].tokens)) < len(set(out[0].tokens))
+    assert out[2][2:] == out[0][2:]
+    assert not any(out[0].proposal_logprobs)
 
 
 @every_decoder

@@ -1,5 +1,6 @@
 """Sampling: golden continuation, log-probs equal to the policy's, cuts of the distribution, ends, stop texts."""
 
+import dataclasses
 import types
 
 import jax
@@ -16,10 +17,10 @@ from mtjax.model import huggingface
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.model.policy import make_policy
-from mtjax.sampling import loop
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.decoders import proposal
-from mtjax.sampling.loop import cut_at_stop, make_sampler, row_keys
+from mtjax.sampling.engine import Request, cut_at_stop, make_engine
+from mtjax.sampling.loop import draw_token, programs
 from mtjax.sampling.texts import sample_texts
 from mtjax.types import Batch
 from tests.model import golden
@@ -45,40 +46,36 @@ def small():
     return model, model.init(jax.random.key(1))
 
 
-def draw(small, config, prompts, *, end_ids=(29,), keys=None, width=6, **more):
+def draw(small, config, prompts, *, end_ids=(29,), requests=None, seed=0, slots=3, **more):
+    """The answers of each prompt, or of each request, in order."""
     model, params = small
-    tokens = np.full((len(prompts), width), 28, np.int32)
-    for row, prompt in enumerate(prompts):
-        tokens[row, : len(prompt)] = prompt
-    lengths = np.array([len(prompt) for prompt in prompts], np.int32)
-    keys = row_keys(0, range(len(prompts)), [0] * len(prompts)) if keys is None else keys
-    sampler = make_sampler(model, config, end_ids=end_ids, pad_id=28, **more)
-    return jax.tree.map(np.asarray, sampler(params, tokens, lengths, keys))
+    requests = [Request(prompt, number) for number, prompt in enumerate(prompts)] if requests is None else requests
+    engine = make_engine(model, config, slots=slots, end_ids=end_ids, pad_id=28, **more)
+    found = list(engine(params, requests, seed))
+    assert len(found) == sum(len(request.samples) for request in requests)
+    return sorted(found, key=lambda answer: answer[:2])
 
 
 def test_greedy_continuation_is_the_golden_one(tmp_path):
-    """Section 1.11 of the specs: 6, then eleven times 19; here with the prompt padded from 12 to 16 tokens."""
+    """Section 1.11 of the specs: 6, then eleven times 19; here with a prompt of 12 tokens in a chunk of 32."""
     config = golden.COMMON | {"model_type": "llama", "tie_word_embeddings": False, "rope_theta": 5e5}
     model = huggingface.load(golden.write(tmp_path, config))
-    out = draw(model, SamplingConfig(temperature=0.0, max_new_tokens=12), [golden.TOKENS], end_ids=(47,), width=16)
-    assert out.tokens[0].tolist() == [6] + 11 * [19]
-    assert out.lengths[0] == 12
-    assert not out.finished[0]
-    assert not out.proposal_logprob.any()
+    (out,) = draw(model, SamplingConfig(temperature=0.0, max_new_tokens=12), [golden.TOKENS], end_ids=(47,))
+    assert out.tokens == (6, *11 * [19])
+    assert not out.finished
+    assert not any(out.proposal_logprobs)
 
 
 @pytest.mark.parametrize("config", [SamplingConfig(0.7, 5, 0.9, 8), SamplingConfig(0.0, max_new_tokens=8)])
 def test_log_probs_are_those_of_the_policy(small, config):
     """The whole row, prompt and answer, scored at once gives what the cache gave token by token: 1e-4."""
-    prompts = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 10]]
-    out = draw(small, config, prompts)
-    for row, prompt in enumerate(prompts):
-        tokens = np.concatenate([prompt, out.tokens[row, : out.lengths[row]]]).astype(np.int32)[None]
+    prompts = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 10], list(range(28)) + list(range(12))]
+    for prompt, answer in zip(prompts, draw(small, config, prompts), strict=True):
+        tokens = np.concatenate([prompt, answer.tokens]).astype(np.int32)[None]
         ones = np.ones_like(tokens)
         batch = Batch(jnp.asarray(tokens), jnp.asarray(ones, jnp.float32), jnp.asarray(ones), {})
         expected = make_policy(*small).scores(batch).logprob[0, len(prompt) :]
-        np.testing.assert_allclose(out.logprob[row, : out.lengths[row]], expected, atol=1e-4)
-        assert not out.logprob[row, out.lengths[row] :].any()
+        np.testing.assert_allclose(answer.logprobs, expected, atol=1e-4)
 
 
 def test_the_proposal_by_hand():
@@ -108,47 +105,88 @@ def test_frequencies_follow_the_proposal(small):
     """4,000 draws of one token: each frequency within five standard errors of its tempered probability."""
     config = SamplingConfig(temperature=1.3, top_k=6, max_new_tokens=1)
     n = 4000
-    out = draw(small, config, [[3, 4]], keys=row_keys(3, [0] * n, np.arange(n))[None], width=2)
+    out = draw(small, config, [], requests=[Request([3, 4], 0, range(n))], seed=3, slots=500)
     model, params = small
     hidden = model.hidden(params, jnp.array([[3, 4]]), jnp.ones((1, 2), jnp.int32))[:, -1]
     expected = np.exp(np.asarray(proposal(model.logits(params, hidden), temperature=1.3, top_k=6)))[0]
-    found = np.bincount(out.tokens.ravel(), minlength=V) / n
+    tokens = np.array([answer.tokens[0] for answer in out])
+    found = np.bincount(tokens, minlength=V) / n
     assert (np.abs(found - expected) <= 5 * np.sqrt(expected * (1 - expected) / n)).all()
-    np.testing.assert_allclose(np.exp(out.proposal_logprob).ravel(), expected[out.tokens.ravel()], rtol=1e-4)
+    drawn_from = [answer.proposal_logprobs[0] for answer in out]
+    np.testing.assert_allclose(np.exp(drawn_from), expected[tokens], rtol=1e-4)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 300])
+def test_a_token_is_drawn_by_its_probability(size):
+    """Frequencies of 20,000 draws by chi-squared, and never a token of probability 0."""
+    scores = jax.random.normal(jax.random.key(size), (size,)).at[size // 2].set(-jnp.inf if size > 1 else 0)
+    log_probs, n = jax.nn.log_softmax(scores), 20_000
+    keys = jax.random.split(jax.random.key(7), n)
+    found = np.bincount(draw_token(keys, jnp.broadcast_to(log_probs, (n, size))), minlength=size)
+    expected = n * np.exp(np.asarray(log_probs, np.float64))
+    assert found.shape == (size,)
+    assert not found[expected == 0].any()
+    live = expected > 0
+    squares = np.sum((found[live] - expected[live]) ** 2 / expected[live])
+    assert squares <= live.sum() + 5 * np.sqrt(2 * live.sum())
 
 
 def test_a_row_ends_at_its_end_token_and_the_others_go_on(small):
     free = draw(small, SamplingConfig(max_new_tokens=10), [[1, 2], [3], [4, 5]], end_ids=(99,))
-    end = int(free.tokens[0, 3])
+    end = free[0].tokens[3]
     out = draw(small, SamplingConfig(max_new_tokens=10), [[1, 2], [3], [4, 5]], end_ids=(end, 98))
-    for row in range(3):
-        places = np.flatnonzero(free.tokens[row] == end)
-        length = places[0] + 1 if len(places) else 10
-        assert out.lengths[row] == length
-        assert out.finished[row] == bool(len(places))
-        np.testing.assert_array_equal(out.tokens[row, :length], free.tokens[row, :length])
-        assert (out.tokens[row, length:] == 28).all()
+    assert out[0].finished
+    for whole, cut in zip(free, out, strict=True):
+        length = whole.tokens.index(end) + 1 if end in whole.tokens else 10
+        assert cut.tokens == whole.tokens[:length]
+        assert cut.logprobs == whole.logprobs[:length]
+        assert cut.finished == (end in whole.tokens)
 
 
-def test_a_row_does_not_depend_on_its_neighbours_nor_on_its_place(small):
-    """Same shape, same key, same prompt: the same answer and log-probs to the bit, wherever it stands."""
-    keys = row_keys(7, [5, 6, 7], [0, 0, 0])
-    config = SamplingConfig(max_new_tokens=8)
-    first = draw(small, config, [[1, 2], [3], [4, 5]], keys=keys)
-    second = draw(small, config, [[4, 5], [1, 2], [9, 9, 9]], keys=keys[jnp.array([2, 0, 1])])
-    np.testing.assert_array_equal(first.tokens[2], second.tokens[0])
-    np.testing.assert_array_equal(first.tokens[0], second.tokens[1])
-    np.testing.assert_array_equal(first.logprob[0], second.logprob[1])
+REQUESTS = [Request([number % 7, *range(number % 28), number % 5], 10 + number, (0, 3)) for number in range(0, 44, 4)]
 
 
-def test_samples_that_share_a_prefill_are_those_drawn_alone(small):
-    keys = row_keys(1, [0] * 4 + [1] * 4, list(range(4)) * 2)
-    config = SamplingConfig(max_new_tokens=8)
-    shared = draw(small, config, [[1, 2], [3]], keys=keys.reshape(2, 4))
-    alone = draw(small, config, [[1, 2]] * 4 + [[3]] * 4, keys=keys)
-    assert shared.tokens.shape == (2, 4, 8)
-    np.testing.assert_array_equal(shared.tokens.reshape(8, 8), alone.tokens)
-    np.testing.assert_allclose(shared.logprob.reshape(8, 8), alone.logprob, atol=1e-5)
+def test_an_answer_does_not_depend_on_others_nor_on_order_nor_on_refills(small):
+    """To the bit: each request alone, all together in both orders, more than twice as many as there are slots."""
+    config = SamplingConfig(max_new_tokens=9)
+    together = draw(small, config, [], requests=REQUESTS, end_ids=(3, 4, 5, 29))
+    assert len({len(answer.tokens) for answer in together}) > 3
+    turned = draw(small, config, [], requests=REQUESTS[::-1], end_ids=(3, 4, 5, 29))
+    for number, request in enumerate(REQUESTS):
+        alone = draw(small, config, [], requests=[request], end_ids=(3, 4, 5, 29))
+        for place in range(2):
+            expected = alone[place][2:]
+            assert together[2 * number + place][2:] == expected
+            assert turned[2 * (len(REQUESTS) - 1 - number) + place][2:] == expected
+
+
+def test_an_answer_does_not_depend_on_the_length_of_the_cache(small):
+    """To the bit: beside a prompt of 500 tokens the cache begins with 256 positions and grows to 512."""
+    long = make_language_model(dataclasses.replace(CONFIG, max_length=1024))
+    rng = np.random.default_rng(0)
+    requests = [Request(rng.integers(0, 28, size).tolist(), size) for size in (3, 40, 70, 130, 500)]
+    config = SamplingConfig(max_new_tokens=12)
+    together = draw((long, small[1]), config, [], requests=requests)
+    for number, request in enumerate(requests):
+        (alone,) = draw((long, small[1]), config, [], requests=[request])
+        assert alone[2:] == together[number][2:]
+
+
+def test_prompts_with_a_common_beginning_read_it_once(small):
+    """Three chunks are shared: of 4 x 4 chunks 7 are read, and nothing else changes, to the bit."""
+    model = make_language_model(dataclasses.replace(CONFIG, max_length=256))
+    shared = np.random.default_rng(1).integers(0, 28, 96).tolist()
+    requests = [Request([*shared, *range(number, number + 4)], number) for number in range(4)]
+    config, read = SamplingConfig(max_new_tokens=4), []
+    plain = programs(model, config, (29,), 28)
+    counted = plain._replace(prefill=lambda *given: (read.append(1), plain.prefill(*given))[1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mtjax.sampling.engine.programs", lambda *given: counted)
+        together = draw((model, small[1]), config, [], requests=requests)
+    assert len(read) == 7
+    for number, request in enumerate(requests):
+        (alone,) = draw((model, small[1]), config, [], requests=[request])
+        assert alone[2:] == together[number][2:]
 
 
 def test_stop_texts_cut_the_text_and_end_the_row(small):
@@ -156,7 +194,7 @@ def test_stop_texts_cut_the_text_and_end_the_row(small):
     model, params = small
     free = sample_texts(model, params, TOKENIZER, ["bc", "d"], SamplingConfig(max_new_tokens=24), 0)
     text = free[0][0].text
-    stop = text[9:11]
+    stop = text[4:6]
     cut = sample_texts(model, params, TOKENIZER, ["bc", "d"], SamplingConfig(max_new_tokens=24, stop=("zzz", stop)), 0)
     place = text.find(stop)
     assert cut[0][0].text == text[:place]
@@ -175,27 +213,36 @@ def test_cut_at_stop_finds_the_first_end_of_the_stop_text(text, stop):
     assert cut_at_stop(ids, [stop], lambda ids: "".join(map(chr, ids))) == expected
 
 
-def test_chunks_of_one_shape_give_the_same_as_one_by_one(small):
-    """5 prompts x 3 samples in chunks of 4 and 16 rows; keys go by prompt id and sample."""
+def test_samples_go_by_prompt_id_and_number(small):
     model, params = small
     prompts = ["a", "bcd", "ef", "g", "hij"]
     config = SamplingConfig(max_new_tokens=6, samples=3)
-    wide = sample_texts(model, params, TOKENIZER, prompts, config, 5, rows=16)
-    assert [len(row) for row in wide] == [3] * 5
-    narrow = sample_texts(model, params, TOKENIZER, prompts[2:], config, 5, rows=2, prompt_ids=[2, 3, 4])
-    assert [[s.tokens for s in row] for row in narrow] == [[s.tokens for s in row] for row in wide[2:]]
-    assert len({sample.tokens for row in wide for sample in row}) > 10
+    all_ = sample_texts(model, params, TOKENIZER, prompts, config, 5, rows=4)
+    assert [len(row) for row in all_] == [3] * 5
+    some = sample_texts(model, params, TOKENIZER, prompts[2:], config, 5, rows=4, prompt_ids=[2, 3, 4])
+    assert some == all_[2:]
+    assert len({sample.tokens for row in all_ for sample in row}) > 10
+    wide = sample_texts(model, params, TOKENIZER, prompts, config, 5, rows=16)  # other products round otherwise
+    assert [[s.tokens for s in row] for row in wide] == [[s.tokens for s in row] for row in all_]
 
 
-def test_one_compilation_serves_all_chunks_and_later_calls(small):
-    model, params = small
-    config = SamplingConfig(max_new_tokens=5, top_k=7)
-    sample_texts(model, params, TOKENIZER, ["a"] * 9, config, 0, rows=4)
-    key = ((model.logits, model.init_cache, model.decode), config, (29,), 28)
-    start, advance = loop._compiled(*key)
-    assert (start._cache_size(), advance._cache_size()) == (1, 1)
-    sample_texts(model, params, TOKENIZER, ["bcd"] * 7, config, 1, rows=4)
-    assert (start._cache_size(), advance._cache_size()) == (1, 1)
+def test_a_mixed_workload_compiles_at_most_eight_programs(small):
+    """200 prompts of 5 to 900 tokens; a second workload of other lengths compiles nothing."""
+    model = make_language_model(dataclasses.replace(CONFIG, max_length=1024, width=8, heads=1, kv_heads=1, layers=1))
+    params = jax.jit(model.init)(jax.random.key(0))
+    rng, compiled = np.random.default_rng(0), []
+    watch = lambda event, *given, **more: compiled.append(event) if event.endswith("backend_compile_duration") else 0
+    jax.monitoring.register_event_duration_secs_listener(watch)
+    try:
+        for count in (200, 20):
+            sizes = [*rng.integers(5, 900, count - 2), 5, 900]
+            requests = [Request(rng.integers(0, 28, size).tolist(), number) for number, size in enumerate(sizes)]
+            before = len(compiled)
+            draw((model, params), SamplingConfig(max_new_tokens=3), [], requests=requests, slots=16)
+            assert len(compiled) - before <= (8 if count == 200 else 0)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(watch)
+    assert compiled
 
 
 def test_eight_devices_draw_what_one_does(small):
@@ -238,8 +285,6 @@ def test_impossible_prompts_are_refused(small):
     ]:
         with pytest.raises(InputError, match=message):
             sample_texts(model, params, TOKENIZER, prompts, config, 0)
-    with pytest.raises(InputError, match="prompt_length is 2"):
-        sample_texts(model, params, TOKENIZER, ["abc"], SamplingConfig(max_new_tokens=4), 0, prompt_length=2)
     with pytest.raises(InputError, match="stop texts need `decode`"):
-        make_sampler(model, SamplingConfig(stop=("x",)), end_ids=(1,))
+        make_engine(model, SamplingConfig(stop=("x",)), slots=1, end_ids=(1,))
     assert sample_texts(model, params, TOKENIZER, [], SamplingConfig(), 0) == []

@@ -1,14 +1,25 @@
 """The contract of every registered search, and best of n by hand."""
 
+import jax
+import numpy as np
 import pytest
 
+from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import InputError
+from mtjax.model.decoder import DecoderConfig
+from mtjax.model.language_model import make_language_model
+from mtjax.model.policy import make_policy
+from mtjax.model.value_head import ValueHead
 from mtjax.registry import summary
+from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.local import LocalSampler
 from mtjax.sampling.sampler import ProblemSamples, Sample, Unusable
 from mtjax.sampling.search import SEARCHES
 from mtjax.sampling.search.best_of_n import BestOfN, most_likely
+from mtjax.types import Batch
 
-every_search = pytest.mark.parametrize("name", SEARCHES)
+every_search = pytest.mark.parametrize("name", [n for n, c in SEARCHES.items() if not getattr(c, "needs_value", False)])
+guided = pytest.mark.parametrize("name", [n for n, c in SEARCHES.items() if getattr(c, "needs_value", False)])
 PROMPTS = ["a", Unusable("too long"), "c", "d"]
 
 
@@ -62,3 +73,46 @@ def test_best_of_n_by_hand():
     assert [one.text for one in most_likely(samples, 9)] == ["b", "a", "c", "d", "e"]
     with pytest.raises(InputError, match="keep=0"):
         BestOfN(0)
+
+
+@guided
+def test_a_search_that_a_value_head_guides_refuses_other_samplers(name):
+    assert summary(SEARCHES[name]).endswith(".")
+    with pytest.raises(InputError, match="needs a local model with a value head"):
+        found(name)
+
+
+@pytest.mark.usefixtures("one_device")
+@guided
+def test_a_guided_search_gives_the_models_own_tokens_and_repeats_itself(name):
+    tokenizer = load_tokenizer("arithmetic")
+    shape = DecoderConfig(
+        vocab_size=tokenizer.vocab_size, width=16, layers=1, heads=2, kv_heads=1, head_dim=8, mlp_width=16,
+        max_length=96, value_head=ValueHead(),
+    )  # fmt: skip
+    model = make_language_model(shape)
+    params = model.init(jax.random.key(0))
+    sampler = LocalSampler(
+        model=model, params=params, tokenizer=tokenizer, sampling=SamplingConfig(max_new_tokens=40), rows=8, length=16,
+        by_token=True,
+    )  # fmt: skip
+    search = SEARCHES[name](proposals=3, depth=3, step_tokens=8, **({"simulations": 4} if name == "puct" else {}))
+    prompts = ["2 + 3 =\n", "4 + 4 =\n"]
+    runs = [[one for batch in search(sampler, prompts, 7, lambda: False) for one in batch] for _ in range(2)]
+    assert runs[0] == runs[1]
+    assert [one.number for one in runs[0]] == [0, 1]
+    (alone,) = [one for batch in search(sampler, prompts, 7, lambda: False, [1]) for one in batch]
+    assert alone == runs[0][1]  # whatever is searched beside it
+    scores_of = jax.jit(lambda batch: make_policy(model, params, chunk=96).scores(batch).logprob)
+    for prompt, one in zip(prompts, runs[0], strict=True):
+        assert one.samples
+        for sample in one.samples:
+            ids = [*tokenizer.encode(prompt).ids, *sample.token_ids]
+            tokens = np.zeros((1, 96), np.int32)
+            tokens[0, : len(ids)] = ids
+            segments = (np.arange(96) < len(ids)).astype(np.int32)[None]
+            batch = Batch(tokens, np.zeros((1, 96), np.float32), segments, {})
+            scores = np.asarray(scores_of(jax.tree.map(jax.numpy.asarray, batch)))[0]
+            own = scores[len(ids) - len(sample.token_ids) : len(ids)]
+            np.testing.assert_allclose(own, sample.token_logprobs, atol=1e-4)
+            assert sample.logprob == pytest.approx(own.sum(), abs=1e-3)

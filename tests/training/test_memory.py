@@ -1,6 +1,7 @@
 """The memory of examples: as a Python dict by example id, on any mesh and packing, saved and resumed."""
 
 import dataclasses
+import json
 
 import jax
 import jax.numpy as jnp
@@ -9,15 +10,17 @@ import optax
 import pytest
 
 from mtjax.data.batches import DataConfig, make_batches
-from mtjax.data.sources import Arithmetic
+from mtjax.data.sources import Arithmetic, Files
 from mtjax.data.tasks import CompletionTask
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.distributed.sharding import MeshSpec, make_mesh
-from mtjax.errors import ExitCode
+from mtjax.errors import ExitCode, InputError
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.model.policy import make_policy
+from mtjax.objectives import OBJECTIVES
 from mtjax.objectives.glow import Glow, glow_weight
+from mtjax.objectives.tracked import with_tracking
 from mtjax.runs.loading import load_any
 from mtjax.runs.loop import train
 from mtjax.training.memory import PADDED, Remember, gathered, new_memory, recalled, renewed
@@ -34,6 +37,7 @@ MODEL = make_language_model(
     )
 )  # fmt: skip
 GLOW = Glow(alpha=3.0, beta=10.0)
+BOTH = with_tracking(GLOW, True)  # as with --track_examples: its data maps are in the same memory
 OPTIMIZER = optax.sgd(0.5)
 
 
@@ -47,10 +51,10 @@ def data(pack=True, **settings):
 
 
 def trained(batches, steps, *, mesh=None, micro_batches=1, state=None, first=0):
-    step = make_train_step(MODEL, GLOW, OPTIMIZER, mesh=mesh, micro_batches=micro_batches, chunk=32)
+    step = make_train_step(MODEL, BOTH, OPTIMIZER, mesh=mesh, micro_batches=micro_batches, chunk=32)
     if state is None:
         state = init_state(MODEL, OPTIMIZER, jax.random.key(0), mesh)
-        state = state._replace(memory=new_memory(GLOW, len(batches.ids), mesh))
+        state = state._replace(memory=new_memory(BOTH, len(batches.ids), mesh))
     log = []
     for number in range(first, steps):
         state, values = step(state, batches.batch_at(number), jax.random.key(number))
@@ -59,33 +63,33 @@ def trained(batches, steps, *, mesh=None, micro_batches=1, state=None, first=0):
 
 
 def losses_of(params, batch):
-    """Mean cross-entropy of each example of a batch, by name, in NumPy float64."""
-    logprob = np.asarray(SCORES(params, batch), np.float64)
+    """Mean cross-entropy of each example of a batch in NumPy float64, and whether all its targets are most likely."""
+    scores = SCORES(params, batch)
+    logprob, top = np.asarray(scores.logprob, np.float64), np.asarray(scores.top_logprob)
     live = (batch.weights != 0) & (batch.segments > 0)
-    found = {}
+    found, right = {}, {}
     for row, columns in enumerate(batch.extras["segment_id"]):
         for column, number in enumerate(columns):
             if number >= 0:
                 own = live[row] & (batch.segments[row] == column + 1)
                 found[int(number)] = -np.mean(logprob[row][own])
-    return found
+                right[int(number)] = bool((np.asarray(scores.logprob)[row][own] >= top[row][own]).all())
+    return found, right
 
 
-SCORES = jax.jit(
-    lambda params, batch: make_policy(MODEL, params, chunk=32).scores(jax.tree.map(jnp.asarray, batch)).logprob
-)
+SCORES = jax.jit(lambda params, batch: make_policy(MODEL, params, chunk=32).scores(jax.tree.map(jnp.asarray, batch)))
 
 
 def test_three_epochs_equal_a_dict_by_example_id():
     batches = data(batch_size=4)
     steps = 3 * batches.steps_per_epoch
-    step = make_train_step(MODEL, GLOW, OPTIMIZER, chunk=32)
+    step = make_train_step(MODEL, BOTH, OPTIMIZER, chunk=32)
     state = init_state(MODEL, OPTIMIZER, jax.random.key(0))
-    state = state._replace(memory=new_memory(GLOW, len(batches.ids)))
-    known, times, weights = {}, {}, []
+    state = state._replace(memory=new_memory(BOTH, len(batches.ids)))
+    known, times, weights, chances, was, forgotten = {}, {}, [], {}, {}, {}
     for number in range(steps):
         batch = batches.batch_at(number)
-        now, ids = losses_of(state.params, batch), batch.extras["segment_id"]
+        (now, right), ids = losses_of(state.params, batch), batch.extras["segment_id"]
         here = ids[ids >= 0].tolist()  # at the end of an epoch one example may stand in a batch twice
         weight = {one: float(glow_weight(known[one] - loss, alpha=3.0, beta=10.0)) if one in known else 1.0
                   for one, loss in now.items()}  # fmt: skip
@@ -93,6 +97,10 @@ def test_three_epochs_equal_a_dict_by_example_id():
         state, values = step(state, batch, jax.random.key(number))
         np.testing.assert_allclose(values["loss"], np.mean([weight[one] * now[one] for one in here]), rtol=1e-4)
         known |= now
+        for one, loss in now.items():
+            chances.setdefault(one, []).append(np.exp(-loss))
+            forgotten[one] = forgotten.get(one, 0) + (was.get(one, False) and not right[one])
+        was |= right
         times |= {one: times.get(one, 0) + 1 for one in now}
     assert len(known) == len(batches.ids)
     assert max(weights) > 1.05 * min(weights)  # they differ
@@ -101,6 +109,13 @@ def test_three_epochs_equal_a_dict_by_example_id():
     np.testing.assert_allclose(memory["last_loss"][list(known)], list(known.values()), rtol=1e-5)
     assert memory["seen"][list(times)].tolist() == list(times.values())
     assert not memory["last_loss"][len(batches.ids) :].any()
+    # The data map: mean and squared deviations of each probability, what is right, how often it was forgotten.
+    order = list(known)
+    means, squares = ([of(chances[one]) for one in order] for of in (np.mean, lambda x: np.var(x) * len(x)))
+    np.testing.assert_allclose(memory["probability"][order], means, rtol=1e-4)
+    np.testing.assert_allclose(memory["squares"][order], squares, rtol=1e-2, atol=1e-7)
+    assert memory["right"][order].tolist() == [was[one] for one in order]
+    assert memory["forgotten"][order].tolist() == [forgotten[one] for one in order]
 
 
 @pytest.mark.slow
@@ -119,7 +134,11 @@ def test_packed_equals_unpacked_and_any_number_of_micro_batches():
         results.append(trained(fixed, 3, micro_batches=micro))
     for state, log in results[1:]:
         np.testing.assert_allclose(state.memory["last_loss"], results[0][0].memory["last_loss"], rtol=1e-4, atol=1e-6)
-        np.testing.assert_array_equal(state.memory["seen"], results[0][0].memory["seen"])
+        for name in ("seen", "right", "forgotten"):
+            np.testing.assert_array_equal(state.memory[name], results[0][0].memory[name])
+        np.testing.assert_allclose(
+            state.memory["probability"], results[0][0].memory["probability"], rtol=1e-4, atol=1e-7
+        )
         np.testing.assert_allclose([line["loss"] for line in log], [line["loss"] for line in results[0][1]], rtol=1e-4)
 
 
@@ -144,7 +163,10 @@ def test_eight_devices_equal_one(axes):
     many, other = trained(batches, steps, mesh=make_mesh(MeshSpec(**({"data": 1} | axes))))
     assert not many.memory["last_loss"].is_fully_replicated
     np.testing.assert_allclose(many.memory["last_loss"], one.memory["last_loss"], rtol=1e-4)
-    np.testing.assert_array_equal(many.memory["seen"], one.memory["seen"])
+    for name in ("seen", "right", "forgotten"):
+        np.testing.assert_array_equal(many.memory[name], one.memory[name])
+    np.testing.assert_allclose(many.memory["probability"], one.memory["probability"], rtol=1e-4)
+    np.testing.assert_allclose(many.memory["squares"], one.memory["squares"], rtol=1e-2, atol=1e-7)
     np.testing.assert_allclose([x["loss"] for x in other], [x["loss"] for x in log], rtol=1e-4)
     assert log[-1]["seen"] > 0
 
@@ -176,3 +198,31 @@ def test_a_resumed_run_remembers(tmp_path):
     own = lambda folder: [{k: v for k, v in line.items() if "held_out" not in k} for line in lines(folder)]
     assert own(through) == own(broken)
     assert load_any(str(broken / "run")).step == 8
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_device")
+@pytest.mark.parametrize("objective", [GLOW, OBJECTIVES["nll"]()], ids=["glow", "track_examples"])
+def test_examples_that_changed_are_refused_though_others_may_change(objective, tmp_path):
+    """The numbers would be those of other examples; another run starts from the weights. Packing may change."""
+    problems = Arithmetic(count=20, split="train", slip_probability=0.8).problems("raise").items
+    rows = [{"id": p.id, "question": p.question, "right": list(p.right), "wrong": list(p.wrong)} for p in problems]
+    file = tmp_path / "a.jsonl"
+    wanted = config(objective, tmp_path, steps=2, track_examples=objective is not GLOW)
+    wanted = dataclasses.replace(wanted, data=dataclasses.replace(wanted.data, source=Files(str(file))), held_out=None)
+    write = lambda rows: file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    go_on = lambda **more: train(dataclasses.replace(wanted, steps=4, accept_changed_data=True, **more))
+    write(rows)
+    assert train(wanted).exit_code == ExitCode.DONE
+    for changed in (rows[1:], [*rows[1:], rows[0]]):  # fewer, and the same in another order
+        write(changed)
+        with pytest.raises(
+            InputError, match=r"remembers its examples by number \(.*Restore them, or start another run"
+        ):
+            go_on()
+    other = {"init_from": wanted.run_dir, "run_dir": str(tmp_path / "other")}
+    assert go_on(**other).exit_code == ExitCode.DONE
+    write(rows)
+    assert go_on().exit_code == ExitCode.DONE
+    seen = [json.loads(line)["seen"] for line in (tmp_path / "run" / "examples.jsonl").read_text().splitlines()]
+    assert max(seen) > 1  # the memory goes on

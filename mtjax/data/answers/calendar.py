@@ -11,7 +11,8 @@ _CLOCK = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(
-    r"(?:[A-Za-z][a-z']* ){0,8}?(?:[Aa]t|is|was|be|[Ii]t's) (?=[0-9]|noon|midnight|half past|(?:a )?quarter)"
+    r"(?:[A-Za-z][a-z']* ){0,8}?(?:[Aa]t|is|was|be|[Ii]t's) (?=[0-9]|noon|midnight|half past|(?:a )?quarter|"
+    r"(?:five|ten|twenty|twenty-five)(?: minutes)? (?:past|to) )"
 )
 _HOURS = dict(zip(listed("one two three four five six seven eight nine ten eleven twelve"), range(1, 13), strict=True))
 _SPOKEN = re.compile(

@@ -89,6 +89,7 @@ _GIVES = re.compile(
     r"\b(?:plus|minus|times|by)\b[^=,]*\b(?:gives|leaves|makes|equals|yields|is|results in|comes to)"
     r"(?: (?:us|him|her|them|you|it))?(?: a total of)?\s+(?=[$\d])"
     r"|.*,? (?:for|making|giving)(?: (?:us|him|her|them|you))? a (?:grand )?total of\s+"
+    r"|[-\d.,/]+ ?(?:%|percent) of [^\s=]+(?: [a-z]+)? (?:is|are|equals|was)\s+(?=[$\d])"
     r"|[^=]*\bi\.e\.,?\s+|[^=]*\bthat is,\s+"
     r"|[^:=]*[^\W\d_]{2}[^:=]*:\s+(?:[^=]*,\s+(?:and|so)\s+)?(?=[^:]*=)",
     re.IGNORECASE,

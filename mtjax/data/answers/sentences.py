@@ -103,7 +103,9 @@ _PART_OF = re.compile(
 )
 
 
-_EXTREME = re.compile(r"\b(?:minimum|maximum)(?! of\b) [A-Za-z]", re.IGNORECASE)  # the minimum number, no bound
+_EXTREME = re.compile(
+    r"\b(?:minimum|maximum)(?! of\b) [A-Za-z]|(?<!at )\bthe (?:least|most) [A-Za-z]+ [A-Za-z]", re.IGNORECASE
+)  # the minimum number, the least common multiple: no bound
 _NOTHING_LEFT = re.compile(
     r"(?:[A-Za-z]+ ){1,3}(?:is|are|was|were|has|have|had|be) no(?: [a-z]+){1,3} "
     r"(?:left|remaining|over)",
@@ -158,7 +160,7 @@ def number_in_sentence(text: str) -> Number | None:
     approximate = bool(before) and before[-1] in APPROXIMATELY
     stems = {word.strip(",:.") for word in before}
     if _EXTREME.search(text):
-        stems -= {"minimum", "maximum"}
+        stems -= {"minimum", "maximum", "least", "most"}
     if stems & BEFORE or len(before) > 20 or re.fullmatch(r"[b-z]", before[-1] if before else ""):
         return None
     behind = _CLAUSE_BEHIND.search(rest)

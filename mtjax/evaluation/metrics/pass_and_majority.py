@@ -28,7 +28,14 @@ class PassAndMajority:
         found, by = evaluation.sampled, settings.aggregation
         name = "maj" if by == "majority" else by
         rows = coverage_table(
-            found.votes, found.right, settings.ks, found.log_probs, by, level=settings.level, seed=settings.seed
+            found.votes,
+            found.right,
+            settings.ks,
+            found.log_probs,
+            by,
+            level=settings.level,
+            seed=settings.seed,
+            samples=found.samples,
         )
         both = [{f"pass@{row.k}": row.pass_at_k, f"{name}@{row.k}": row.maj_at_k} for row in rows]
         return {key: interval for pair in both for key, interval in pair.items()}

@@ -46,6 +46,7 @@ class Helpers(NamedTuple):
 
     seed: int  # of this round, for whatever is drawn
     ask: Ask  # the policy as it is at the start of the round
+    rewarded: bool = False  # whether a reward function judged the attempts: one without a reward is then not known
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

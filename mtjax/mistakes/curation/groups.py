@@ -25,14 +25,18 @@ class Groups(Curation):
     tasks: ClassVar[tuple[str, ...]] = ("group",)
 
     cut_reward: float | None = 0.0
-    """Reward of a sample that was cut at its longest length, as it has no answer; None leaves it unknown. Whether it is
-    trained on is the task's `cut`."""
+    """Without a `reward` function: reward of a sample that was cut at its longest length, as it has no answer; None
+    leaves it unknown. Whether it is trained on is the task's `cut`."""
     mixed_only: bool = False  # Leave out problems whose samples all have one reward (DAPO), before the task does.
 
     def __call__(self, attempts: Sequence[Attempted], before: Any, helpers: Helpers) -> Curated:
         problems, counts = [], {"groups": 0, "equal groups": 0}
         for one in attempts:
-            members = [self.candidate(solution) for solution in one.mined.solutions for _ in range(solution.count)]
+            members = [
+                self.candidate(solution, helpers.rewarded)
+                for solution in one.mined.solutions
+                for _ in range(solution.count)
+            ]
             rewards = {member.reward for member in members if member.reward is not None}
             equal = len(rewards) < 2
             counts["groups"] += 1
@@ -41,12 +45,10 @@ class Groups(Curation):
                 problems.append(self.asked(one, candidates=tuple(members)))
         return Curated(problems, counts=counts)
 
-    def candidate(self, solution: Solution) -> Candidate:
-        """A solution as a member of its group."""
+    def candidate(self, solution: Solution, rewarded: bool = False) -> Candidate:
+        """A solution as a member of its group; its reward is that of the `rewarded` run, or else of its verdict."""
         reward = solution.reward
-        if reward is None:
-            reward = {"right": 1.0, "wrong": 0.0}.get(solution.verdict)
-        if not solution.finished:
-            reward = self.cut_reward
+        if reward is None and not rewarded:
+            reward = {"right": 1.0, "wrong": 0.0}.get(solution.verdict) if solution.finished else self.cut_reward
         drawn = (solution.token_ids, solution.token_logprobs, solution.proposal_logprobs)
         return Candidate(solution.text, reward, (), (), solution.finished, *drawn)

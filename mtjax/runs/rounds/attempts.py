@@ -88,11 +88,11 @@ def chosen(config: Rounds, count: int, number: int) -> list[int]:
 
 
 def sampler_of(config: Rounds, trainer: Trainer, prompts: Prompts) -> LocalSampler:
-    """The policy as it is now, as a sampler of a fixed shape; it shares the parameters of the training."""
+    """The policy as it is now, as a sampler; it shares the parameters of the training."""
     wanted = dataclasses.replace(config.sampling, max_new_tokens=prompts.max_new_tokens)
     return LocalSampler(
         model=trainer.model, params=trainer.params, tokenizer=trainer.tokenizer,
-        sampling=trainer.decoding.sampling(wanted), rows=config.rows, length=prompts.length, by_token=True,
+        sampling=trainer.decoding.sampling(wanted), rows=config.rows, by_token=True,
     )  # fmt: skip
 
 
@@ -116,7 +116,7 @@ def judge_of(config: Rounds) -> Callable[[Problem, Sample | TokenSample], tuple[
 
     def judge(problem: Problem, sample: Sample | TokenSample) -> tuple[str, float | None]:
         verdict: Verdict = Verdict.UNKNOWN if silence(sample) else config.grader(problem, sample)
-        return verdict.value, None
+        return verdict.value, None if config.reward is None else config.reward(problem, sample, verdict)
 
     return judge
 

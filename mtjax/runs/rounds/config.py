@@ -9,6 +9,7 @@ from mtjax.config import Config
 from mtjax.data.sources import AnySource
 from mtjax.errors import InputError
 from mtjax.evaluation.graders import AnswerGrader, AnyGrader
+from mtjax.evaluation.rewards import AnyReward
 from mtjax.mistakes.curation import CURATIONS, AnyCuration, RightOnly
 from mtjax.optim.schedules import SCHEDULES
 from mtjax.sampling.config import SamplingConfig
@@ -76,6 +77,8 @@ class Rounds:
     """Which of the attempts that are drawn are kept."""
     rows: PositiveInt = 256  # Attempts that are drawn side by side; what a kill can cost.
     grader: AnyGrader = AnswerGrader()  # How attempts, and held-out answers, are judged.
+    reward: AnyReward = None
+    """What each attempt is worth, for the curation `groups`; None is 1 for a right and 0 for a wrong one."""
     curation: AnyCuration = RightOnly()  # From graded attempts to the training data of a round.
     updates: PositiveInt | None = None
     """Updates of a round, which go through its data again and again; None makes `passes` passes, each example once."""

@@ -239,7 +239,8 @@ class _Run:
 
     def curate(self, attempts: Sequence[Attempted], kept: Any, number: int) -> Curated:
         """The training data of a round."""
-        helpers = Helpers(seed_of(self.config, number, "curation"), asker_of(self.config, self.trainer))
+        seed, rewarded = seed_of(self.config, number, "curation"), self.config.reward is not None
+        helpers = Helpers(seed, asker_of(self.config, self.trainer), rewarded)
         return self.config.curation(attempts, kept, helpers)  # type: ignore[no-any-return]
 
     def timed(self, phase: str, call: Callable[..., Any], *args: Any) -> Any:
@@ -277,5 +278,9 @@ class _Run:
             said.append(f"loss {loss:.4f}")
         said += [f"{name} {value:.3f}" for name, value in line.get("measured", {}).items()]
         self.say("  ".join(said))
+        if not judged:
+            self.say(
+                f"warning  none of {line['samples']:,} attempts could be judged; look at the grader and at attempts/"
+            )
         if "measured" in line and (warning := alarm(self.config, lines)):
             self.say(f"warning  {warning}")

@@ -14,7 +14,7 @@ from mtjax.io.files import write_text
 from mtjax.reporting.intervals import Interval, difference_interval, mean_interval
 from mtjax.reporting.markdown import code_block, escape, markdown_of
 from mtjax.reporting.plots import Curve, panels_plot
-from mtjax.reporting.report import Cell, Report, Section, Table, format_table, write_report
+from mtjax.reporting.report import Cell, Figure, Report, Section, Table, format_table, write_report
 from mtjax.runs.rounds.folder import LINES, SUMMARY
 from mtjax.runs.rounds.measuring import FOLDER, Answers, read
 
@@ -33,7 +33,7 @@ class Run(NamedTuple):
     @property
     def ks(self) -> list[int]:
         """The k of pass@k that were measured."""
-        found = next((line["measured"] for line in self.lines if line.get("measured")), {})
+        found: Mapping[str, float] = next((line["measured"] for line in self.lines if line.get("measured")), {})
         return [int(name.removeprefix("pass@")) for name in found]
 
     def passes(self, number: int, k: int) -> np.ndarray:
@@ -114,7 +114,7 @@ def flips(run: Run) -> list[Section]:
 
 def report_of(run: Run) -> Report:
     """The report of a run. Equal runs give equal reports: seconds are not in it."""
-    figures = ()
+    figures: tuple[Figure, ...] = ()
     if len(run.measured) > 1:
         x = sorted(run.measured)
         panels = {}
@@ -134,8 +134,8 @@ def report_of(run: Run) -> Report:
     sections = [Section("Rounds", tables=(rounds_table(run),), figures=figures)]
     if len(run.measured) > 1:
         numbers = sorted(run.measured)
-        found = transitions(run.measured[numbers[0]].labels, run.measured[numbers[-1]].labels)
-        sections.append(Section("Kinds of errors, start and end", tables=(slips_table(found),)))
+        changes = transitions(run.measured[numbers[0]].labels, run.measured[numbers[-1]].labels)
+        sections.append(Section("Kinds of errors, start and end", tables=(slips_table(changes),)))
         sections += flips(run)
     return Report(run.name, sections, lead(run))
 

@@ -28,8 +28,8 @@ def alarm(config: Rounds, lines: Sequence[Line]) -> str:
         return ""
     k = config.measure.all_ks[-1]
     return (
-        f"pass@{k} is {fall:.3f} lower than at the start: the policy finds fewer problems in {k} samples, though it may "
-        "solve more at once; more samples, fewer updates, a KL to the reference, or pass@k advantages keep coverage"
+        f"pass@{k} is {fall:.3f} lower than at the start: the policy solves fewer problems in {k} samples, though it "
+        "may solve more in one; more samples, fewer updates, a KL to the reference, or pass@k advantages keep coverage"
     )
 
 

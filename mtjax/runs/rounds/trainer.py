@@ -85,7 +85,8 @@ class Trainer:
         reference = make_reference(c, self.model, state.params, self.tokenizer, self.mesh, folder, new_adapter=new)
         if reference.refresh is not None:
             state = state._replace(reference=compared_part(self.model, reference.params))
-        self.reference, self.compared = reference, None if reference.refresh else reference.params
+        self.reference = reference
+        self.compared: Any = None if reference.refresh else reference.params
         self.base = None
         if config.begin == "base":
             self.base = jax.tree.map(jnp.copy, self.model.trained(state.params))

@@ -2,12 +2,15 @@
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 from mtjax.sampling.aggregation.base import AGGREGATIONS
 
 
 @AGGREGATIONS.register("majority")
-def majority(answers: Sequence[Hashable | None], log_probs: Sequence[float | None]) -> Mapping[Hashable, float]:
+def majority(
+    answers: Sequence[Hashable | None], log_probs: Sequence[float | None], samples: Sequence[Any] | None = None
+) -> Mapping[Hashable, float]:
     """The share of samples with each answer; log-probabilities are not used.
 
     Source: Wang et al., "Self-Consistency Improves Chain of Thought Reasoning in Language Models", ICLR 2023

@@ -4,11 +4,20 @@ from typing import Annotated, Any
 
 from mtjax.registry import import_modules
 from mtjax.sampling.decoders.base import DECODERS, Decoder, DecoderFunctions, stateless
-from mtjax.sampling.decoders.temperature import Temperature, proposal
+from mtjax.sampling.decoders.temperature import Temperature, first_of_largest, proposal
 
 import_modules(__name__)
 
 AnyDecoder = Annotated[Any, DECODERS]
 """The type of a setting that holds a decoder; on the command line `decoder:min_p`."""
 
-__all__ = ["DECODERS", "AnyDecoder", "Decoder", "DecoderFunctions", "Temperature", "proposal", "stateless"]
+__all__ = [
+    "DECODERS",
+    "AnyDecoder",
+    "Decoder",
+    "DecoderFunctions",
+    "Temperature",
+    "first_of_largest",
+    "proposal",
+    "stateless",
+]

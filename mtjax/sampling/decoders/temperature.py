@@ -4,9 +4,36 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from mtjax.sampling.decoders.base import DECODERS, DecoderFunctions, stateless
+
+SHORT = 256  # most likely tokens that are sorted first to find those of top-p
+
+
+def first_of_largest(values: Float[Array, "N V"]) -> Int[Array, " N"]:
+    """Place of the largest value of each row, the first one of several; as `argmax`, in two passes that vectorise."""
+    size = values.shape[-1]
+    best = jnp.max(values, axis=-1, keepdims=True)
+    return jnp.min(jnp.where(values == best, jnp.arange(size), size - 1), axis=-1).astype(jnp.int32)
+
+
+def least_of_top_p(logits: Float[Array, "N V"], top_p: float) -> Float[Array, "N 1"]:
+    """The logit of the last token that top-p keeps: of the fewest tokens whose probability reaches `top_p`.
+
+    The most likely tokens are sorted alone; a row whose probability they do not reach is sorted completely.
+    """
+    normaliser = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
+
+    def least(ordered: Array) -> tuple[Array, Array]:
+        probability = jnp.exp(ordered - normaliser)
+        upto = jnp.cumsum(probability, axis=-1)
+        kept = jnp.where(upto - probability < top_p, ordered, jnp.inf)  # mass of the more likely ones
+        return jnp.min(kept, axis=-1, keepdims=True), upto[:, -1:] >= top_p
+
+    found, enough = least(jax.lax.top_k(logits, min(SHORT, logits.shape[-1]))[0])
+    complete = lambda: jnp.where(enough, found, least(-jnp.sort(-logits, axis=-1))[0])
+    return jax.lax.cond(jnp.all(enough), lambda: found, complete)
 
 
 def proposal(
@@ -18,18 +45,13 @@ def proposal(
     likely token, the first one of several.
     """
     if temperature == 0:
-        best = jnp.argmax(logits, axis=-1, keepdims=True)
-        return jnp.where(jnp.arange(logits.shape[-1]) == best, 0.0, -jnp.inf)
+        return jnp.where(jnp.arange(logits.shape[-1]) == first_of_largest(logits)[:, None], 0.0, -jnp.inf)
     logits = logits / temperature
     if 0 < top_k < logits.shape[-1]:
         least = jax.lax.top_k(logits, top_k)[0][:, -1:]
         logits = jnp.where(logits >= least, logits, -jnp.inf)
     if top_p < 1:
-        ordered = jnp.flip(jnp.sort(logits, axis=-1), axis=-1)
-        probability = jax.nn.softmax(ordered, axis=-1)
-        before = jnp.cumsum(probability, axis=-1) - probability  # mass of the more likely ones
-        least = jnp.min(jnp.where(before < top_p, ordered, jnp.inf), axis=-1, keepdims=True)
-        logits = jnp.where(logits >= least, logits, -jnp.inf)
+        logits = jnp.where(logits >= least_of_top_p(logits, top_p), logits, -jnp.inf)
     return jax.nn.log_softmax(logits, axis=-1)
 
 

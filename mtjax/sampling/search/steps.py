@@ -1,0 +1,203 @@
+"""Searches over steps with a local model and its value head: step-level beam search and PUCT tree search."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from annotated_types import Gt
+
+from mtjax.data.answers import extract_answer
+from mtjax.data.encoding import continuation
+from mtjax.data.examples import encode_prompt
+from mtjax.errors import InputError
+from mtjax.io.hashing import digest
+from mtjax.sampling.local import LocalSampler, as_sample
+from mtjax.sampling.sampler import Batches, Numbers, ProblemSamples, Prompt, Sample, Sampler, Stop, Unusable
+from mtjax.sampling.search.base import SEARCHES
+from mtjax.sampling.search.tree import Node, Path, best_path, puct_search, step_beam
+from mtjax.sampling.texts import TokenSample
+from mtjax.sharing import shared
+from mtjax.types import LanguageModel
+from mtjax.validation import PositiveInt, check_types
+
+
+@shared()
+def _value_program(model: LanguageModel) -> Any:
+    """`(params, tokens [N, T], lengths [N]) -> [N]`: the value head at the last token of each row, compiled."""
+
+    def run(params: Any, tokens: Any, lengths: Any) -> Any:
+        segments = (jnp.arange(tokens.shape[1]) < lengths[:, None]).astype(jnp.int32)
+        hidden = model.hidden(params, tokens, segments)
+        last = jnp.take_along_axis(hidden, (lengths - 1)[:, None, None], axis=1)[:, 0]
+        return model.value(params, last)  # type: ignore[misc]
+
+    return jax.jit(run)
+
+
+class Steps:
+    """One prompt's steps: what the sampler proposes after a path, and what the value head makes of it.
+
+    All calls have one shape: `paths` rows of prompts, `proposals` continuations of each.
+    """
+
+    def __init__(self, sampler: LocalSampler, prompt: Sequence[int], seed: int, settings: Any, paths: int):
+        model, room = sampler.model, settings.step_tokens
+        longest = sampler.sampling.longest
+        if sampler.length is None or sampler.length + longest + room > model.config.max_length:
+            longest = model.config.max_length - room - (sampler.length or len(prompt))
+        if longest < room:
+            raise InputError(
+                f"search: a prompt of {sampler.length or len(prompt)} tokens and steps of {room} leave the model's "
+                f"{model.config.max_length} no room; lower search.step_tokens"
+            )
+        self.prompt, self.seed, self.rows, self.longest, self.settings = tuple(prompt), seed, paths, longest, settings
+        self.sampler, self.length = sampler, (sampler.length or len(prompt)) + longest
+        sampling = dataclasses.replace(
+            sampler.sampling, samples=settings.proposals, max_new_tokens=room, stop=(settings.step_end,)
+        )
+        rows = paths * settings.proposals
+        self.steps = dataclasses.replace(sampler, sampling=sampling, rows=rows, length=self.length, by_token=True)
+
+    def propose(self, paths: Sequence[Path], turn: int) -> list[list[Path]]:
+        """Continuations of at most as many paths as the shape has by one step each."""
+        prompts = [(*self.prompt, *path.tokens) for path in paths]
+        filled = [*prompts, *[prompts[-1]] * (self.rows - len(prompts))]
+        seed = int(digest("steps", self.seed, turn)[:15], 16)
+        (batch,) = self.steps.draw(filled, seed, lambda: False)
+        ends = self.sampler.tokenizer.end_ids
+        found = []
+        for path, one in zip(paths, batch, strict=False):
+            made = []
+            for sample in one.samples:
+                tokens, logprobs = (*path.tokens, *sample.token_ids), (*path.logprobs, *sample.token_logprobs)
+                ended = bool(sample.token_ids) and sample.token_ids[-1] in ends
+                steps = path.steps + 1 if ended or len(tokens) < self.longest - self.settings.step_tokens else 1 << 30
+                prior = float(np.exp(np.mean(sample.token_logprobs))) if sample.token_logprobs else 0.0
+                made.append(Path(tokens, logprobs, steps, ended, prior))
+            found.append(made)
+        return found
+
+    def value(self, paths: Sequence[Path]) -> list[float]:
+        """The value head at the last token of each path."""
+        rows = self.rows * self.settings.proposals
+        width = self.length + self.settings.step_tokens
+        out: list[float] = []
+        for first in range(0, len(paths), rows):
+            part = paths[first : first + rows]
+            tokens, lengths = np.full((rows, width), self.sampler.tokenizer.pad_id, np.int32), np.ones(rows, np.int32)
+            for row, path in enumerate(part):
+                ids = (*self.prompt, *path.tokens)
+                tokens[row, : len(ids)], lengths[row] = ids, len(ids)
+            values = _value_program(self.sampler.model)(self.sampler.params, tokens, lengths)
+            out += np.asarray(values)[: len(part)].astype(float).tolist()
+        return out
+
+    def text(self, path: Path) -> str:
+        """The text of a path, without its end token."""
+        tokenizer = self.sampler.tokenizer
+        said = [token for token in path.tokens if token not in tokenizer.end_ids]
+        return str(continuation(tokenizer.decode, list(self.prompt), said))
+
+    def valid(self, path: Path) -> bool:
+        """Whether a path has an answer."""
+        return extract_answer(self.text(path)) is not None
+
+    def sample(self, path: Path) -> Sample:
+        """A path as a sample. It was chosen and not drawn: there is no distribution that it was drawn from."""
+        drawn = TokenSample(
+            self.text(path), path.tokens, float(np.sum(path.logprobs, dtype=np.float64)), 0.0, path.ended,
+            path.logprobs, (),
+        )  # fmt: skip
+        return as_sample(drawn, self.sampler.tokenizer, self.sampler.by_token)
+
+
+@dataclasses.dataclass(frozen=True)
+class _StepSearch:
+    """What both searches share."""
+
+    needs_value: ClassVar[bool] = True  # a local model with a value head; other samplers are refused
+
+    proposals: PositiveInt = 5  # Steps that are drawn after each path.
+    depth: PositiveInt = 10  # Most steps of a path.
+    step_tokens: PositiveInt = 64  # Longest step, in tokens.
+    step_end: str = "\n"  # Text that ends a step.
+
+    def __post_init__(self) -> None:
+        check_types(self, "search")
+        if not self.step_end:
+            raise InputError("search.step_end='' would end every step at once; give a text such as a line break")
+
+    def __call__(
+        self, sampler: Sampler, prompts: Sequence[Prompt], seed: int, stopped: Stop, numbers: Numbers = None
+    ) -> Batches:
+        """The samples of one prompt after the other."""
+        if not isinstance(sampler, LocalSampler) or sampler.model.value is None:
+            raise InputError(
+                "this search needs a local model with a value head: train one with model.value_head:value_head and "
+                "objective:alphamath, or choose search:independent"
+            )
+        for number in range(len(prompts)) if numbers is None else numbers:
+            prompt: Any = prompts[number]
+            if isinstance(prompt, Unusable):
+                yield [ProblemSamples(number, [], prompt.note)]
+            else:
+                ids = encode_prompt(sampler.tokenizer, prompt) if isinstance(prompt, str) else list(prompt)
+                own = int(digest(seed, number)[:15], 16)
+                yield [ProblemSamples(number, self.search(sampler, ids, own))]
+            if stopped():
+                return
+
+    def search(self, sampler: LocalSampler, prompt: Sequence[int], seed: int) -> list[Sample]:
+        """The samples of one prompt."""
+        raise NotImplementedError
+
+
+@SEARCHES.register("step_beam")
+@dataclasses.dataclass(frozen=True)
+class StepBeam(_StepSearch):
+    """Step-level beam search: several next steps are drawn, and the value head decides which paths go on.
+
+    Gives the finished paths of a prompt, best first by value, at most `beams`: `sampling.samples` does not count.
+
+    Source: Chen et al., "AlphaMath Almost Zero: Process Supervision without Process", NeurIPS 2024 (arXiv 2405.03553),
+    algorithm 2.
+    """
+
+    beams: PositiveInt = 3  # Paths that go on (B1); `proposals` is B2.
+
+    def search(self, sampler: LocalSampler, prompt: Sequence[int], seed: int) -> list[Sample]:
+        steps = Steps(sampler, prompt, seed, self, self.beams)
+        return [
+            steps.sample(path) for path in step_beam(steps.propose, steps.value, self.beams, self.depth, steps.valid)
+        ]
+
+
+@SEARCHES.register("puct")
+@dataclasses.dataclass(frozen=True)
+class Puct(_StepSearch):
+    """PUCT tree search over steps, guided by the value head and by how likely the policy finds a step.
+
+    Gives the finished paths of the tree, at most `keep`: first the one with the highest means, then by the means of
+    their last steps. Ended paths are worth what the value head says, as at test time in the paper.
+
+    Source: Chen et al., "AlphaMath Almost Zero: Process Supervision without Process", NeurIPS 2024 (arXiv 2405.03553),
+    section 3.
+    """
+
+    simulations: PositiveInt = 40  # Expansions of a tree.
+    weight: Annotated[float, Gt(0)] = 1.25  # c of PUCT: how much unvisited and likely steps are preferred.
+    keep: PositiveInt = 4  # Most paths to give of a prompt.
+
+    def search(self, sampler: LocalSampler, prompt: Sequence[int], seed: int) -> list[Sample]:
+        steps = Steps(sampler, prompt, seed, self, 1)
+        root = puct_search(steps.propose, steps.value, self.simulations, self.depth, weight=self.weight)
+        ended = sorted((node for node in _nodes(root) if node.path.ended), key=lambda node: -node.mean)
+        paths = dict.fromkeys([best_path(root), *(node.path for node in ended)])
+        return [steps.sample(path) for path in list(paths)[: self.keep]]
+
+
+def _nodes(root: Node) -> list[Node]:
+    return [root, *(below for child in root.children for below in _nodes(child))]

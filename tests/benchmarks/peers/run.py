@@ -1,0 +1,170 @@
+"""mtjax beside its peers on the same work: SmolLM2-135M in float32 on GSM8K text. `make bench PEERS=PYTHON`.
+
+python tests/benchmarks/peers/run.py --peers PYTHON [--work sft dpo] [--laps 5] [--gsm8k train.jsonl] [--out DIR]
+
+PYTHON is an interpreter with torch, transformers, trl and datasets. Each peer is measured against mtjax alone: both
+processes stay, and their laps (steps) take turns; the second start of mtjax is warm. A lap's tokens are real ones,
+padding is not counted. Where other programs use the processors, figures are printed and no verdict.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import random
+import re
+import statistics
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).parent
+ROOT = HERE.parents[2]
+QUIET = 0.4
+"""Load of other programs, per core, from which on no verdict is given."""
+
+TRL = {
+    "trl, default": [],
+    "trl, no checkpointing": ["gradient_checkpointing=false"],
+    "trl, packed": ["gradient_checkpointing=false", "packing=true"],
+}
+
+
+def contenders(work: str, peers: str) -> dict[str, list[str]]:
+    """The command of each contender, without model and data; mtjax comes first."""
+    own = {"mtjax": [sys.executable, str(HERE / "of_mtjax.py"), work]}
+    if work == "dpo":
+        own["mtjax, cached reference"] = [*own["mtjax"], "CACHED"]
+    threads = str(os.cpu_count())
+    settings = {name: words for name, words in TRL.items() if work == "sft" or "packing=true" not in words}
+    theirs = {name: [peers, str(HERE / "of_trl.py"), work, threads, *words] for name, words in settings.items()}
+    if work == "dpo":
+        cached = ["gradient_checkpointing=false", "precompute_ref_log_probs=true"]
+        theirs["trl, cached reference"] = [peers, str(HERE / "of_trl.py"), work, threads, *cached]
+    else:
+        theirs["torch loop"] = [peers, str(HERE / "of_torch.py"), work, threads]
+    one = {f"{name}, 1 thread": [*words[:3], "1", *words[4:]] for name, words in theirs.items()}
+    return own | theirs | one
+
+
+def prepare(gsm8k: str, out: pathlib.Path, problems: int = 400) -> dict[str, pathlib.Path]:
+    """SmolLM2 as a Hugging Face folder, solutions as prompt and completion, and pairs with one digit changed."""
+    out.mkdir(parents=True, exist_ok=True)
+    model = out / "smollm2"
+    if not model.exists():
+        words = [sys.executable, "-m", "mtjax.export", "smollm2", str(model), "--dtype=float32"]
+        subprocess.run(words, check=True, cwd=ROOT, stdout=sys.stderr)
+    random.seed(0)
+    lines = pathlib.Path(gsm8k).read_text().splitlines()[:problems]
+    texts, pairs = [], []
+    for row in map(json.loads, lines):
+        prompt = f"Question: {row['question']}\nAnswer:"
+        numbers = list(re.finditer(r"\d", row["answer"]))
+        place = random.choice(numbers).start()
+        wrong = f"{row['answer'][:place]}{(int(row['answer'][place]) + 1) % 10}{row['answer'][place + 1 :]}"
+        texts.append({"prompt": prompt, "completion": " " + row["answer"]})
+        pairs.append({"prompt": prompt, "chosen": " " + row["answer"], "rejected": " " + wrong})
+    files = {"model": model, "sft": out / "sft.jsonl", "dpo": out / "dpo.jsonl"}
+    for name, rows in (("sft", texts), ("dpo", pairs)):
+        files[name].write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return files
+
+
+class Process:
+    """A contender that waits for its next lap."""
+
+    def __init__(self, name: str, words: list[str], work: str, files: dict[str, pathlib.Path], cache: pathlib.Path):
+        cached = "CACHED" in words
+        words = [word for word in words if word != "CACHED"]
+        words = [*words[:3], str(files["model"]), str(files[work]), *words[3:]]
+        if cached:
+            words += ["--reference.kind=cached", f"--reference.cache_dir={files[work]}.reference"]
+        environment = os.environ | {
+            "PEERS_STARTED": repr(time.time()), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false",
+            "PYTHONPATH": f"{ROOT}:{HERE}", "JAX_COMPILATION_CACHE_DIR": str(cache / "jax"),
+            "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1" if "of_mtjax" in words[1] else "",
+        }  # fmt: skip
+        self.name, self.log = name, (cache / f"{re.sub(r'[^a-z0-9]+', '_', name)}.log").open("w")
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(
+            words, cwd=HERE, env=environment, stdin=pipe, stdout=pipe, stderr=self.log, text=True
+        )
+        self.about, self.laps = self.read(), []
+
+    def read(self) -> dict:
+        """The next line; ends the benchmark with the end of the contender's log where there is none."""
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit(f"{self.name} ended: {pathlib.Path(self.log.name).read_text()[-1500:]}")
+        return json.loads(line)
+
+    def lap(self, *, counts: bool) -> None:
+        """One lap, while the others wait."""
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        found = self.read()
+        self.laps += [found] if counts else []
+
+    def end(self) -> dict:
+        """Close the process; what it measured."""
+        self.process.stdin.close()
+        return {"name": self.name, "about": self.about, "laps": self.laps, **self.read()}
+
+
+def load_of_others(seconds: float = 2.0) -> float:
+    """Processor seconds that other programs use per second, from /proc/stat, per core; this one sleeps meanwhile."""
+    read = lambda: list(map(int, pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]))
+    before = read()
+    time.sleep(seconds)
+    spent = [now - was for now, was in zip(read(), before, strict=True)]
+    return 1 - (spent[3] + spent[4]) / max(sum(spent), 1)
+
+
+def row_of(found: dict, items: str) -> dict:
+    """The medians of a contender."""
+    median = lambda name, per: statistics.median(lap[per] / lap[name] for lap in found["laps"])
+    return {
+        "name": found["name"], "tokens/s": median("wall", "tokens"), "tokens/CPU s": median("cpu", "tokens"),
+        f"{items}/s": median("wall", "items"), f"{items}/CPU s": median("cpu", "items"),
+        "first step s": found["about"]["first_step_seconds"], "peak MiB": found["peak_mib"], "laps": len(found["laps"]),
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Measure, print a table for each work, and write every lap to `results.json`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", required=True, help="interpreter with torch, transformers, trl and datasets")
+    parser.add_argument("--work", nargs="+", default=["sft", "dpo"], choices=["sft", "dpo"])
+    parser.add_argument("--only", nargs="+", help="names of the peers to measure, instead of all")
+    parser.add_argument("--laps", type=int, default=5)
+    parser.add_argument("--gsm8k", default="data/gsm8k/train.jsonl", help="file of GSM8K problems with their answers")
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / ".cache" / "peers")
+    wanted = parser.parse_args()
+    files, results = prepare(wanted.gsm8k, wanted.out.absolute()), []
+    busy = load_of_others()
+    for work in wanted.work:
+        all_of_them = contenders(work, wanted.peers)
+        own = [name for name in all_of_them if name.startswith("mtjax")]
+        names = [name for name in all_of_them if name not in own and (not wanted.only or name in wanted.only)]
+        for name, ours in [(name, own[0]) for name in names] + [(None, one) for one in own[1:]]:
+            pair = [Process(one, all_of_them[one], work, files, wanted.out.absolute()) for one in (ours, name) if one]
+            for number in range(wanted.laps + 1):
+                for one in pair:
+                    one.lap(counts=number > 0)
+            found = [one.end() for one in pair]
+            items = "examples" if work == "sft" else "pairs"
+            rows = [row_of(one, items) for one in found]
+            ratio = rows[0]["tokens/s"] / rows[-1]["tokens/s"], rows[0]["tokens/CPU s"] / rows[-1]["tokens/CPU s"]
+            for row in rows:
+                print(work, " | ".join(f"{key} {x if isinstance(x, str) else round(x, 1)}" for key, x in row.items()))
+            if name:
+                print(f"{work}: mtjax / {name}: {ratio[0]:.2f} in wall time, {ratio[1]:.2f} in CPU seconds", flush=True)
+            results.append({"work": work, "against": name, "found": found})
+    busy = max(busy, load_of_others())
+    if busy > QUIET:
+        print(f"no verdict: other programs used {busy:.0%} of the processors before or after the runs")
+    (wanted.out / "results.json").write_text(json.dumps({"busy": busy, "results": results}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
