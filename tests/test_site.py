@@ -179,7 +179,9 @@ def test_names_in_code_spans_are_found_where_they_are_documented():
     assert links.named("mtjax/objectives/dco.py", "") == links.named(dco, "") == dco
     assert links.named("Dco", f"{dco}.Dco") == links.named("steps", dco) == ""
     assert not links.is_dead("mtjax.types.Batch.tokens")
+    assert not links.is_dead("mtjax.types.Params")
     assert links.is_dead("mtjax.objectives.dcoo.Dco")
+    assert links.is_dead("mtjax.types.Gone")
 
 
 def test_a_comment_behind_a_setting_documents_it(pages):
