@@ -80,6 +80,8 @@ class Tokenizer(NamedTuple):
     `{% endgeneration %}`, as `[start, end)`; None if the template has no such marks."""
     closing: str | None = None
     """The end token as text, where it closes prompts because an encoder reads them; see `mtjax.data.closing`."""
+    first_id: int | None = None
+    """What its files call the BOS token, whether texts begin with it or not: a text without context follows it."""
 
     @property
     def identity(self) -> str:
@@ -250,4 +252,5 @@ def _from_transformers(name: str, fast: Any) -> Tokenizer:
         special=special,
         unknown_id=unknown_id(backend, fast),
         generation_marks=template.marks,
+        first_id=fast.bos_token_id,
     )

@@ -91,7 +91,7 @@ def harness_model(
     """An `lm_eval.api.model.LM`: pass it as `model` to `lm_eval.simple_evaluate`.
 
     Texts are encoded without special tokens, as its transformers backend does by default; a text without context
-    begins after the BOS token, or the EOS token where there is none.
+    follows the BOS token of the tokenizer's files, or the end token where they name none.
 
     Args:
         rows: texts that are scored, and answers that are drawn, side by side.
@@ -105,7 +105,7 @@ def harness_model(
         from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
     except ImportError as error:
         raise InputError("lm-eval is not installed: pip install 'mtjax[lm-eval]', or pip install lm-eval") from error
-    first = tokenizer.end_id if tokenizer.bos_id is None else tokenizer.bos_id
+    first = tokenizer.end_id if tokenizer.first_id is None else tokenizer.first_id
     score: Callable[[Any], list[Likelihood]] = lambda pairs: list(likelihoods(model, params, pairs, rows))
 
     class Harness(TemplateLM):  # type: ignore[misc]
