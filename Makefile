@@ -67,7 +67,7 @@ compare-tiny: setup
 
 # A broken link, cross-reference or name of mtjax fails it. Material's notice of its successor is not of interest here.
 docs: setup
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q -f docs/site/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -f docs/site/mkdocs.yml
 	@echo "open $(CURDIR)/build/site/index.html in a browser"
 
 # In an environment of its own: Jupyter's packages are many.

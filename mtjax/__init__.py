@@ -10,6 +10,8 @@ __version__ = "0.1.0"
 
 _HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage/enabled"  # Linux writes here who gets huge pages
 
+_WAITING = "MTJAX_SIGNALS_WAIT"  # set between two starts, while signals wait
+
 REPOSITORY = ""
 """Address of the project on the web, such as "https://github.com/owner/mtjax": a fork sets it here. The project URLs of
 the package are made from it; MTJAX_REPOSITORY overrides it in a build and in the notebooks."""
@@ -43,7 +45,8 @@ def _with_huge_pages() -> None:
 
     XLA maps the scratch memory of a step anew each time; with small pages, a third of a small model's step is spent on
     page faults. The setting is read when a process starts, so it cannot be made later. Nothing happens where
-    `GLIBC_TUNABLES` has the setting already, whatever its value.
+    `GLIBC_TUNABLES` has the setting already, whatever its value. Ctrl-C and SIGTERM wait until the new process can
+    answer them (`_as_command`), because while Python itself starts, Ctrl-C ends in a traceback.
     """
     wanted, given = "glibc.malloc.hugetlb", os.environ.get("GLIBC_TUNABLES", "")
     if wanted in given or not sys.executable or not os.path.exists(_HUGE_PAGES):
@@ -52,10 +55,16 @@ def _with_huge_pages() -> None:
         if "[madvise]" not in file.read():
             return
     tunables = f"{given}:{wanted}=1" if given else f"{wanted}=1"
+    import signal
+
+    waiting = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    wait = {_WAITING: "1"} if not waiting & {signal.SIGINT, signal.SIGTERM} else {}
     try:
-        os.execve(sys.executable, sys.orig_argv, {**os.environ, "GLIBC_TUNABLES": tunables})
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, "GLIBC_TUNABLES": tunables, **wait})
     except OSError:
         return  # a system that starts no program: slower, and all the same
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, waiting)
 
 
 def _as_command() -> None:
@@ -67,6 +76,8 @@ def _as_command() -> None:
         signal.signal(signal.SIGTERM, _on_sigterm)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _on_ctrl_c)  # until the command runs (`errors.entry_point`)
+    if os.environ.pop(_WAITING, ""):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
 
 
 def _is_command() -> bool:

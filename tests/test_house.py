@@ -67,6 +67,7 @@ DOORS = {
     "cache",
     "plot",
     "sweep",
+    "harness",
     "new",
 }
 """`python -m mtjax.DOOR`; a door imports any room and no other door."""

@@ -50,6 +50,25 @@ def test_the_same_command_starts_again_with_the_setting(system, before, after):
     assert words == ["python", "-m", "mtjax.train", "my.py"]
     assert environment["GLIBC_TUNABLES"] == after
     assert environment["PATH"] == os.environ["PATH"]
+    assert environment[mtjax._WAITING] == "1"
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "said"), [("SIGINT", 130, "interrupted\n"), ("SIGTERM", 143, "stopped  by SIG")]
+)
+def test_a_signal_between_the_two_starts_is_answered_by_the_second(sent, code, said, tmp_path):
+    """A start whose signals wait, as after `execve`: one that comes before Python is up is one line, no traceback."""
+    program = (
+        "import os, signal, sys\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})\n"
+        f"os.kill(os.getpid(), signal.{sent})\n"
+        "os.execv(sys.executable, [sys.executable, '-m', 'mtjax.list', 'average'])\n"
+    )
+    environment = os.environ | {mtjax._WAITING: "1", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=60)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,8 @@ def learned_from_mistakes(found, made):
 
 def tuned(found, made, least=0.0):
     assert len(found["prompts"]) == 12
+    answers = [json.loads(line)["completion"].split()[-1] for line in found["data"].read_text().splitlines()]
+    assert answers == ["delivery", "payment", "returns", "account"] * 8
     assert {"loss", "held_out_loss"} <= found["lines"][-1].keys() | found["lines"][0].keys()
     assert least <= found["after"].mean <= 1
     assert huggingface.check(made / "export")

@@ -26,6 +26,7 @@ DOORS = [
     "select_experts",
     "score",
     "merge",
+    "harness",
 ]
 
 NAMES = {

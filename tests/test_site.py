@@ -31,7 +31,7 @@ formulas, links, reference = map(module, ("formulas", "links", "reference"))
 
 
 def build(root, output):
-    words = [sys.executable, "-m", "mkdocs", "build", "-q", "-f", root / "docs/site/mkdocs.yml", "-d", output]
+    words = [sys.executable, "-m", "mkdocs", "build", "-f", root / "docs/site/mkdocs.yml", "-d", output]
     environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
     return subprocess.run(words, capture_output=True, text=True, env=environment)
 
@@ -179,7 +179,9 @@ def test_names_in_code_spans_are_found_where_they_are_documented():
     assert links.named("mtjax/objectives/dco.py", "") == links.named(dco, "") == dco
     assert links.named("Dco", f"{dco}.Dco") == links.named("steps", dco) == ""
     assert not links.is_dead("mtjax.types.Batch.tokens")
+    assert not links.is_dead("mtjax.types.Params")
     assert links.is_dead("mtjax.objectives.dcoo.Dco")
+    assert links.is_dead("mtjax.types.Gone")
 
 
 def test_a_comment_behind_a_setting_documents_it(pages):

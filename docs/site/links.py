@@ -151,6 +151,7 @@ def is_dead(text: str) -> bool:
     """Whether a code span reads as a name of mtjax, and there is no such module, public name or attribute of one."""
     if not re.fullmatch(r"mtjax(\.\w+)+", text) or text in NOT_NAMES:
         return False
-    known = reference.public_names()
+    of_modules = {module.name: module for module in reference.modules()}
     parts = text.split(".")
-    return not any(".".join(parts[:end]) in known for end in range(len(parts), max(1, len(parts) - 2), -1))
+    longest = max(end for end in range(1, len(parts) + 1) if ".".join(parts[:end]) in of_modules)
+    return longest < len(parts) and parts[longest] not in of_modules[".".join(parts[:longest])].bound

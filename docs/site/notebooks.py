@@ -77,10 +77,22 @@ def executed(notebook: Any) -> Any:
         nbclient.NotebookClient(made, timeout=3600, resources={"metadata": {"path": folder}}).execute()
     for cell in made.cells:
         cell.metadata.pop("execution", None)
-        if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     made.metadata = notebook["metadata"]  # without versions of this machine
-    return json.loads(nbformat.writes(made))
+    return with_few_outputs(json.loads(nbformat.writes(made)))
+
+
+def with_few_outputs(notebook: Any) -> Any:
+    """The notebook without texts for the log, and with the lines of a cell as one output."""
+    for cell in notebook["cells"]:
+        kept: list[Any] = []
+        for output in cell.get("outputs", []):
+            if output.get("name") == "stdout" and kept and kept[-1].get("name") == "stdout":
+                kept[-1]["text"] = [*kept[-1]["text"], *output["text"]]
+            elif output.get("name") != "stderr":
+                kept.append(output)
+        if cell["cell_type"] == "code":
+            cell["outputs"] = kept
+    return notebook
 
 
 def main() -> None:

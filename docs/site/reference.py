@@ -3,6 +3,7 @@
 import ast
 import functools
 import pathlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -27,6 +28,7 @@ class Module(NamedTuple):
     summary: str
     names: tuple[str, ...]
     imported: tuple[str, ...]  # public names of other modules that can be imported from this one
+    bound: frozenset[str]  # every name of its top level: also of constants and of what it imports
 
 
 @functools.cache
@@ -44,7 +46,18 @@ def _module(file: pathlib.Path) -> Module:
     summary = (ast.get_docstring(tree) or "").split("\n\n")[0].replace("\n", " ")
     imports = (node for node in tree.body if isinstance(node, ast.ImportFrom) and str(node.module).startswith("mtjax"))
     imported = (f"{node.module}.{name.name}" for node in imports for name in node.names if name.name[0].isupper())
-    return Module(".".join(parts).removesuffix(".__init__"), file, summary, tuple(public), tuple(imported))
+    name = ".".join(parts).removesuffix(".__init__")
+    return Module(name, file, summary, tuple(public), tuple(imported), frozenset(_bound(tree)))
+
+
+def _bound(tree: ast.Module) -> Iterator[str]:
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.ImportFrom | ast.Import):
+            yield from (alias.asname or alias.name.split(".")[0] for alias in node.names)
+        else:
+            yield from (part.id for part in ast.walk(node) if isinstance(part, ast.Name))
 
 
 def package_of(module: Module) -> str:
@@ -84,7 +97,8 @@ def _entry(module: Module, level: int = 2) -> str:
     """What makes mkdocstrings write about a module: its docstring and its public names."""
     is_package = module.file.name == "__init__.py"
     members = f"      members: [{', '.join(module.names)}]\n" * is_package
-    names = [f"[`{name.rpartition('.')[2]}`][{name}]" for name in module.imported] * is_package
+    shown = [name for name in module.imported if name in public_names() or name.rpartition(".")[2].isupper()]
+    names = [f"[`{name.rpartition('.')[2]}`][{name}]" for name in shown] * is_package
     more = f"\nAlso imported from here: {', '.join(names)}.\n" if names else ""
     return f"::: {module.name}\n    options:\n      heading_level: {level}\n{members}{more}\n"
 

@@ -19,8 +19,9 @@ from mtjax.errors import InputError, note
 from mtjax.io.files import atomic_folder
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.families import FAMILIES, config_to_json
+from mtjax.model.families.checks import check_table
 from mtjax.model.families.tables import Entry
-from mtjax.model.families.tensors import check_table, hub_tensors, whole_to_hub
+from mtjax.model.families.tensors import hub_tensors, whole_to_hub
 from mtjax.model.language_model import without_adapter
 from mtjax.model.value_head import VALUE, save_value_head
 from mtjax.model.weights import INDEX, SINGLE, open_tensors, read_json

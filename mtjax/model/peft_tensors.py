@@ -12,7 +12,8 @@ import numpy as np
 from mtjax.errors import InputError
 from mtjax.model.adapters.base import Linear, at
 from mtjax.model.adapters.lora import Chosen
-from mtjax.model.families.tensors import FLOATS, InMemory, finite
+from mtjax.model.families.checks import finite
+from mtjax.model.families.tensors import FLOATS, InMemory
 from mtjax.types import Params
 
 FUSED = re.compile(

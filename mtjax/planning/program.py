@@ -167,7 +167,8 @@ def _serve(config: Config, model: LanguageModel, mesh: Mesh, phase: str) -> Prog
     shape, rows, length = model.config, config.batch_size, config.data.sequence_length
     read = length // 2 if phase == "prefill" else 1
     params = _params(model, mesh)
-    cache = jax.eval_shape(lambda: model.init_cache(rows, length))
+    with jax.set_mesh(mesh):  # its platform decides about pages
+        cache = jax.eval_shape(lambda: model.init_cache(rows, length))
     # Keys and values of a decoder, in pages; those of an encoder-decoder; the tokens of a prompt for an encoder.
     names = {6: ("layers", None, "batch", "kv_heads", None, None), 5: ("layers", "batch", None, "kv_heads", None)}
     place = lambda x: NamedSharding(mesh, sharding.spec_of(names.get(x.ndim, ("batch", None))))

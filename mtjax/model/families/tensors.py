@@ -4,7 +4,6 @@ A linear weight is `[out, in]` on the hub and `[in, out]` here, with the heads u
 """
 
 import dataclasses
-import difflib
 import functools
 import math
 import operator
@@ -19,13 +18,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceShardin
 
 from mtjax.distributed.sharding import shardings
 from mtjax.errors import InputError
-from mtjax.model.families.tables import HEAD, Entry
+from mtjax.model.families.checks import check_names, check_table, finite
+from mtjax.model.families.tables import Entry
 from mtjax.types import LanguageModel, Params
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 AT_ONCE = 2**26  # bytes, in float32, of the layers that the host reads before it hands them to a device
-PACKED = (".qweight", ".qzeros", ".scales", ".weight_packed", ".weight_scale", ".weight_scale_inv", ".absmax", ".SCB")
-"""Ends of tensor names that only quantised checkpoints have."""
 ROWS = 4096  # of two matrices, compared at a time
 
 
@@ -63,37 +61,6 @@ def hub_shape(shape: tuple[int, ...], inputs: int | None) -> list[int]:
     return [outs, math.prod(shape[:inputs])] if inputs else [outs]
 
 
-def check_names(found: set[str], wanted: set[str], layers: int, where: str) -> None:
-    """Raise InputError unless the checkpoint holds exactly the tensors that are wanted.
-
-    Rotary buffers of old checkpoints are ignored.
-    """
-    if packed := sorted(name for name in found if name.endswith(PACKED)):
-        raise InputError(
-            f"{where}: this checkpoint is quantised ({packed[0]}); expected weights in float32, bfloat16 or "
-            "float16: take the original checkpoint that it was made from"
-        )
-    if lora := sorted(name for name in found if ".lora_" in name):
-        raise InputError(f"{where}: {lora[0]} belongs to an adapter; merge it into its base model first (peft)")
-    some = lambda names: ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    missing = sorted(wanted - found)
-    extra = sorted(name for name in found - wanted if not name.endswith("rotary_emb.inv_freq"))
-    if missing == [HEAD]:
-        raise InputError(
-            f"{where}: {HEAD} is missing, though config.json says tie_word_embeddings is false; set it to true if "
-            "the head is the embedding, or fetch the file again"
-        )
-    if missing:
-        near = difflib.get_close_matches(missing[0], extra, n=1)
-        way_out = f"did you mean '{near[0]}'?" if near else "is the file complete, and does config.json belong to it?"
-        raise InputError(f"{where}: '{missing[0]}' is missing; {way_out} ({len(missing)} missing: {some(missing)})")
-    if extra:
-        raise InputError(
-            f"{where}: {len(extra)} tensors that config.json has no place for, e.g. {some(extra)}; expected the "
-            f"tensors of {layers} layers of its model_type: does config.json belong to these weights?"
-        )
-
-
 def equal_tensors(one: Any, other: Any) -> bool:
     """Whether two stored matrices have the same values, compared some rows at a time."""
     if list(one.get_shape()) != list(other.get_shape()):
@@ -102,20 +69,6 @@ def equal_tensors(one: Any, other: Any) -> bool:
     cuts = [slice(start, min(start + ROWS, rows)) for start in range(0, rows, ROWS)]
     pairs = ((one[cut], other[cut]) for cut in cuts)
     return all(np.array_equal(np.asarray(a, np.float32), np.asarray(b, np.float32)) for a, b in pairs)
-
-
-def check_table(params: Params, table: Sequence[Entry], beside: Sequence[str] = ()) -> None:
-    """Raise InputError unless a family's table has exactly the parameters of a model, `beside` left out."""
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    own = {tuple(part.key for part in path) for path, _ in leaves if path[0].key not in beside}
-    named = {entry.path for entry in table}
-    for faults, what in ((own - named, "lacks the parameter"), (named - own, "has the unknown parameter")):
-        if faults:
-            path = min(".".join(path) for path in faults)
-            raise InputError(
-                f"the table of the model's family {what} '{path}' ({len(faults)} in all): mend `tensors` in the "
-                "family's file (docs/models.md, 'Add a family')"
-            )
 
 
 def check_tensors(
@@ -240,19 +193,6 @@ def _read_layers(source: Mapping[tuple[int, ...], Any], shape: Any, inputs: int 
             out[row] = _read(tensor, shape[lead:], inputs, index[lead:])
             finite(out[row], name)
     return out
-
-
-def finite(values: np.ndarray, name: str) -> np.ndarray:
-    """The values themselves; InputError if any is NaN or infinite in float32."""
-    with np.errstate(invalid="ignore"):
-        total = np.sum(values, dtype=np.float64)
-    if not np.isfinite(total):
-        bad = int(np.sum(~np.isfinite(values)))
-        raise InputError(
-            f"{name} has {bad} NaN or infinite values of {values.size}; expected finite weights: the file is damaged, "
-            "or the training that made it diverged: fetch it again, or take an earlier checkpoint"
-        )
-    return values
 
 
 def _read(tensor: Any, shape: tuple[int, ...], inputs: int | None, index: tuple[slice, ...]) -> np.ndarray:
