@@ -3,7 +3,7 @@
 Command:  python -m mtjax.train configs/rounds_start.py
           python -m mtjax.rounds configs/rounds_dco.py
 Machine:  2 CPU cores, about a minute after the start model.
-Expect:   REPLACE
+Expect:   pass@1 0.608 at the start and 0.554 at the end; pass@16 0.919, which is a warning.
 
 The weight of a solution is F(n, q) of its problem's success rate q among the round's samples: problems that one of n
 samples solves anyway are left alone, and a rate is never older than a round.

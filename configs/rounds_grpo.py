@@ -3,7 +3,7 @@
 Command:  python -m mtjax.train configs/rounds_start.py
           python -m mtjax.rounds configs/rounds_grpo.py
 Machine:  2 CPU cores, about two minutes after the start model.
-Expect:   REPLACE
+Expect:   pass@1 0.608 at the start and 0.815 at the end; pass@16 0.981.
 
 A round has 32 groups and one update on all of them: on-policy training, in which the ratio is 1 and the clip idle.
 Policy and sampler share their parameters in memory; a checkpoint comes every 12 rounds, and a killed run repeats the

@@ -3,7 +3,7 @@
 Command:  python -m mtjax.train configs/rounds_start.py
           python -m mtjax.rounds configs/rounds_pass_at_k.py
 Machine:  2 CPU cores, about two minutes after the start model.
-Expect:   REPLACE
+Expect:   pass@1 0.608 at the start and 0.757 at the end; pass@16 0.988.
 
 Groups with more than four right solutions of eight have advantages of 0: what is solved often enough is left alone.
 """

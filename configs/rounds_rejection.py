@@ -3,7 +3,7 @@
 Command:  python -m mtjax.train configs/rounds_start.py
           python -m mtjax.rounds configs/rounds_rejection.py
 Machine:  2 CPU cores, about a minute after the start model.
-Expect:   REPLACE
+Expect:   pass@1 0.608 at the start, 0.770, 0.802 and 0.812 after the rounds; pass@16 stays at 0.98.
 
 The other configs/rounds_*.py change the curation and the objective, and keep what is sampled: 12,288 solutions of 1,536
 problems. docs/recipes/rounds.md compares them. One round with the same tokens:

@@ -3,7 +3,7 @@
 Command:  python -m mtjax.train configs/rounds_start.py
           python -m mtjax.rounds configs/rounds_rise.py
 Machine:  2 CPU cores, about two minutes after the start model.
-Expect:   REPLACE
+Expect:   pass@1 0.608 at the start and 0.732 at the end; pass@16 falls from 0.994 to 0.931, which is a warning.
 """
 
 import dataclasses
