@@ -82,10 +82,12 @@ def executed(notebook: Any) -> Any:
 
 
 def with_few_outputs(notebook: Any) -> Any:
-    """The notebook without texts for the log, and with the lines of a cell as one output."""
+    """The notebook without texts for the log, with the lines of a cell as one output, and pages once."""
     for cell in notebook["cells"]:
         kept: list[Any] = []
         for output in cell.get("outputs", []):
+            if "text/html" in (data := output.get("data", {})):  # the same once more as text
+                data["text/plain"] = [f"<page of {len(''.join(data['text/html'])):,} characters>"]
             if output.get("name") == "stdout" and kept and kept[-1].get("name") == "stdout":
                 kept[-1]["text"] = [*kept[-1]["text"], *output["text"]]
             elif output.get("name") != "stderr":
