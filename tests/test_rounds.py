@@ -86,7 +86,7 @@ def test_a_kill_at_any_moment_changes_no_byte(tmp_path):
     run(config(through, **settings), make_sampler=Scripted(), **QUIET)
     killed = tmp_path / "killed"
     moments = [
-        (Journal, "append", 1), (Journal, "append", 4), (Journal, "finish", 1), (Trainer, "train", 2),
+        (Journal, "append", 1), (Journal, "append", 2), (Journal, "finish", 1), (Trainer, "train", 2),
         (loop, "write_lines", 1), (Checkpoints, "save", 3), (Trainer, "renew_reference", 1), (Checkpoints, "save", 2),
         (loop, "write_lines", 2), (Trainer, "train", 1),
     ]  # fmt: skip

@@ -93,7 +93,7 @@ def test_a_guided_search_gives_the_models_own_tokens_and_repeats_itself(name):
     model = make_language_model(shape)
     params = model.init(jax.random.key(0))
     sampler = LocalSampler(
-        model=model, params=params, tokenizer=tokenizer, sampling=SamplingConfig(max_new_tokens=40), rows=8, length=16,
+        model=model, params=params, tokenizer=tokenizer, sampling=SamplingConfig(max_new_tokens=40), rows=8,
         by_token=True,
     )  # fmt: skip
     search = SEARCHES[name](proposals=3, depth=3, step_tokens=8, **({"simulations": 4} if name == "puct" else {}))

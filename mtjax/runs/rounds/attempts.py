@@ -23,6 +23,9 @@ from mtjax.sampling.local import LocalSampler, Prompts, fit_prompts
 from mtjax.sampling.sampler import Sample, Sampler, silence
 from mtjax.sampling.texts import TokenSample, sample_texts
 
+SAVE_EVERY = 1.0
+"""Seconds between two writes of attempts to the journal, which waits for the disk: what a kill can cost."""
+
 FOLDER = "attempts"
 """Folder of the attempts in the run folder, one file of mined solutions for each round."""
 
@@ -145,17 +148,20 @@ def draw(
     if not (folder / file).is_file():
         journal = Journal(folder, file, len(numbers), journal_settings, {})
         try:
-            since = time.perf_counter()
+            since = saved = time.perf_counter()
+            waiting: list[tuple[int, dict[str, Any]]] = []
             for batch in config.search(sampler, prompts, seed_of(config, number), stopped, journal.missing()):
                 drawn = time.perf_counter()
-                records = []
                 for one in batch:
                     problem, gold = asked.problems[numbers[one.number]], asked.golds[numbers[one.number]]
-                    records.append((one.number, to_json(checked(problem, gold or "", one, judge))))
-                journal.append(records)
+                    waiting.append((one.number, to_json(checked(problem, gold or "", one, judge))))
+                if drawn - saved > SAVE_EVERY:
+                    journal.append(waiting)
+                    waiting, saved = [], drawn
                 seconds[0] += drawn - since
                 since = time.perf_counter()
                 seconds[1] += since - drawn
+            journal.append(waiting)
             if journal.missing():
                 raise Halted
             journal.finish()

@@ -23,6 +23,8 @@ from mtjax.sharing import shared
 from mtjax.types import LanguageModel
 from mtjax.validation import PositiveInt, check_types
 
+ENDLESS = 1 << 30  # The steps of a path that is too long to go on.
+
 
 @shared()
 def _value_program(model: LanguageModel) -> Any:
@@ -40,41 +42,38 @@ def _value_program(model: LanguageModel) -> Any:
 class Steps:
     """One prompt's steps: what the sampler proposes after a path, and what the value head makes of it.
 
-    All calls have one shape: `paths` rows of prompts, `proposals` continuations of each.
+    At most `paths` paths are continued at a time, by `proposals` steps each.
     """
 
     def __init__(self, sampler: LocalSampler, prompt: Sequence[int], seed: int, settings: Any, paths: int):
-        model, room = sampler.model, settings.step_tokens
-        longest = sampler.sampling.longest
-        if sampler.length is None or sampler.length + longest + room > model.config.max_length:
-            longest = model.config.max_length - room - (sampler.length or len(prompt))
-        if longest < room:
+        most, room = sampler.model.config.max_length, settings.step_tokens
+        # A path may be as long as an answer, and must leave the model room for one more step.
+        self.longest = min(sampler.sampling.longest, most - len(prompt)) - room
+        if self.longest < 0:
             raise InputError(
-                f"search: a prompt of {sampler.length or len(prompt)} tokens and steps of {room} leave the model's "
-                f"{model.config.max_length} no room; lower search.step_tokens"
+                f"search: a prompt of {len(prompt)} tokens, answers of {sampler.sampling.longest} and steps of {room} "
+                f"leave no room in the model's {most}; lower search.step_tokens, or raise max_new_tokens"
             )
-        self.prompt, self.seed, self.rows, self.longest, self.settings = tuple(prompt), seed, paths, longest, settings
-        self.sampler, self.length = sampler, (sampler.length or len(prompt)) + longest
+        self.prompt, self.seed, self.settings, self.sampler = tuple(prompt), seed, settings, sampler
+        self.rows, self.width = paths * settings.proposals, most
         sampling = dataclasses.replace(
             sampler.sampling, samples=settings.proposals, max_new_tokens=room, stop=(settings.step_end,)
         )
-        rows = paths * settings.proposals
-        self.steps = dataclasses.replace(sampler, sampling=sampling, rows=rows, length=self.length, by_token=True)
+        self.steps = dataclasses.replace(sampler, sampling=sampling, rows=self.rows, by_token=True)
 
     def propose(self, paths: Sequence[Path], turn: int) -> list[list[Path]]:
-        """Continuations of at most as many paths as the shape has by one step each."""
-        prompts = [(*self.prompt, *path.tokens) for path in paths]
-        filled = [*prompts, *[prompts[-1]] * (self.rows - len(prompts))]
+        """Continuations of each path by one step. A path that leaves no room for another has endless steps."""
+        prompts = [[*self.prompt, *path.tokens] for path in paths]
         seed = int(digest("steps", self.seed, turn)[:15], 16)
-        (batch,) = self.steps.draw(filled, seed, lambda: False)
+        drawn = {one.number: one for batch in self.steps.draw(prompts, seed, lambda: False) for one in batch}
         ends = self.sampler.tokenizer.end_ids
         found = []
-        for path, one in zip(paths, batch, strict=False):
+        for number, path in enumerate(paths):
             made = []
-            for sample in one.samples:
+            for sample in drawn[number].samples:
                 tokens, logprobs = (*path.tokens, *sample.token_ids), (*path.logprobs, *sample.token_logprobs)
                 ended = bool(sample.token_ids) and sample.token_ids[-1] in ends
-                steps = path.steps + 1 if ended or len(tokens) < self.longest - self.settings.step_tokens else 1 << 30
+                steps = path.steps + 1 if ended or len(tokens) <= self.longest else ENDLESS
                 prior = float(np.exp(np.mean(sample.token_logprobs))) if sample.token_logprobs else 0.0
                 made.append(Path(tokens, logprobs, steps, ended, prior))
             found.append(made)
@@ -82,12 +81,10 @@ class Steps:
 
     def value(self, paths: Sequence[Path]) -> list[float]:
         """The value head at the last token of each path."""
-        rows = self.rows * self.settings.proposals
-        width = self.length + self.settings.step_tokens
-        out: list[float] = []
-        for first in range(0, len(paths), rows):
-            part = paths[first : first + rows]
-            tokens, lengths = np.full((rows, width), self.sampler.tokenizer.pad_id, np.int32), np.ones(rows, np.int32)
+        shape, out = (self.rows, self.width), list[float]()
+        for first in range(0, len(paths), self.rows):
+            part = paths[first : first + self.rows]
+            tokens, lengths = np.full(shape, self.sampler.tokenizer.pad_id, np.int32), np.ones(self.rows, np.int32)
             for row, path in enumerate(part):
                 ids = (*self.prompt, *path.tokens)
                 tokens[row, : len(ids)], lengths[row] = ids, len(ids)
