@@ -8,6 +8,7 @@ import pytest
 
 from mtjax.config import CheckpointConfig, Config, HeldOut
 from mtjax.data.batches import DataConfig
+from mtjax.data.sources import InMemory
 from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.data.tasks import CompletionTask, GroupTask, MistakeTask, PairTask
 from mtjax.data.tasks.backspace import BackspaceTask
@@ -40,10 +41,19 @@ TASKS["triplet"] = TripletTask()
 OWN_TASK = {"nft": GroupTask(size=2), "xpo": GroupTask(size=2)}
 
 
+def source_for(name, source):
+    """TPO compares two right solutions with a wrong one; the generated data have one, and their answer alone."""
+    if name != "tpo":
+        return source
+    problems = source.problems("raise").items
+    return InMemory(tuple(dataclasses.replace(one, right=(*one.right, one.answer)) for one in problems))
+
+
 def config(objective, folder, **settings):
+    name = OBJECTIVES.name_of(objective)
     data = DataConfig(
-        source=SOURCE,
-        task=OWN_TASK.get(OBJECTIVES.name_of(objective), TASKS[objective.task]),
+        source=source_for(name, SOURCE),
+        task=OWN_TASK.get(name, TASKS[objective.task]),
         tokenizer="arithmetic",
         sequence_length=96,
         max_segments=3,
@@ -57,7 +67,9 @@ def config(objective, folder, **settings):
         objective=objective,
         optim=OptimConfig(learning_rate=1e-2, schedule="constant"),
         checkpoint=CheckpointConfig(every=1),
-        held_out=HeldOut(source=dataclasses.replace(SOURCE, split="test", count=20), every=2, batches=1),
+        held_out=HeldOut(
+            source=source_for(name, dataclasses.replace(SOURCE, split="test", count=20)), every=2, batches=1
+        ),
         batch_size=16,
         micro_batches=2,
         tensorboard=False,

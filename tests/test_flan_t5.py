@@ -36,8 +36,9 @@ def config(folder, objective="mistake_tuning", **settings) -> Config:
     """The tiny config with one layer a stack, for a few steps."""
     shape = dataclasses.replace(TINY.model, width=16, layers=1, head_dim=8, mlp_width=16, encoder=Encoder(layers=1))
     made = OBJECTIVES[objective](**by_task.GIVEN.get(objective, {}))
+    source = by_task.source_for(objective, dataclasses.replace(TINY.data.source, count=60))
     task = by_task.OWN_TASK.get(objective, TASKS[made.task])
-    data = dataclasses.replace(TINY.data, task=task, source=dataclasses.replace(TINY.data.source, count=60))
+    data = dataclasses.replace(TINY.data, task=task, source=source)
     changed = {"model": shape, "data": data, "objective": made, "run_dir": str(folder / "run"), "held_out": None}
     return dataclasses.replace(TINY, **changed | {"steps": 2, "tensorboard": False} | settings)
 
