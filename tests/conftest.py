@@ -1,5 +1,6 @@
 """Test set-up: eight simulated CPU devices, float32 kept exact, a compile cache, and shape checks at run time."""
 
+import gc
 import os
 import pathlib
 
@@ -69,6 +70,32 @@ def pytest_collection_modifyitems(items):
     """Long files first; xdist keeps this order with `--no-loadscope-reorder`, and would else begin with many tests."""
     files = {f"tests/{name}.py": place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: files.get(item.nodeid.partition("::")[0], len(files)))
+
+
+MAPS = 30_000  # memory maps of a process, of the 65,530 that Linux allows; every compiled program has several
+
+
+@pytest.fixture(scope="module", autouse=True)
+def leave_nothing_behind():
+    """After a file, the registries are as before, and a process with many compiled programs drops them.
+
+    A process that passes the limit of maps ends with a segmentation fault in XLA.
+    """
+    from mtjax.registry import REGISTRIES
+
+    before = {kind: dict(registry._entries) for kind, registry in REGISTRIES.items()}
+    yield
+    for kind, entries in before.items():
+        own = REGISTRIES[kind]._entries
+        for name in [name for name, entry in own.items() if entry.__module__.partition(".")[0] != "mtjax"]:
+            if name not in entries:
+                del own[name]
+    maps = pathlib.Path("/proc/self/maps")
+    if maps.exists() and maps.read_text().count("\n") > MAPS:
+        import jax
+
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture

@@ -57,8 +57,13 @@ def asked(monkeypatch):
         read.extend(one if isinstance(one, str) else tokenizer.decode(one).removeprefix("<|bos|>") for one in prompts)
         return [[TokenSample("4", (52, tokenizer.end_id), -1.0, -1.0, True)] * config.samples for _ in prompts]
 
-    for place in ("sampling.texts", "sampling.local", "evaluation.evaluator"):
+    def stream_texts(model, params, tokenizer_, ids, config, seed, **options):
+        rows = sample_texts(model, params, tokenizer_, ids, config, seed)
+        return ((place, number, one) for place, row in enumerate(rows) for number, one in enumerate(row))
+
+    for place in ("sampling.texts", "evaluation.evaluator"):
         monkeypatch.setattr(f"mtjax.{place}.sample_texts", sample_texts)
+    monkeypatch.setattr("mtjax.sampling.local.stream_texts", stream_texts)
     return read
 
 

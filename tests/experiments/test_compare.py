@@ -83,6 +83,7 @@ def test_the_results_hold_what_the_page_says(done):
     assert "http://" not in text.replace("http://www.w3.org", "")
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_the_same(done, tmp_path):
     made, _, found = done
     settings = made.c

@@ -22,6 +22,7 @@ def tiny(folder, **changes):
     return Coverage(**(SETUP | settings | changes))
 
 
+@pytest.mark.slow
 def test_both_arms_from_a_start_of_each_seed_whatever_kills_them(tmp_path, monkeypatch):
     made = findings("coverage", tiny(tmp_path / "whole"))
     outcome = made.outcome
