@@ -19,7 +19,7 @@ from mtjax.data.packing import pack
 from mtjax.distributed import hosts
 from mtjax.distributed.placement import own_rows, place_rows, read_whole
 from mtjax.errors import InputError
-from mtjax.io.files import atomic_file, write_text
+from mtjax.io.files import atomic_file, delete_temporary, write_text
 from mtjax.model.policy import make_policy
 from mtjax.sharing import shared
 from mtjax.types import Batch, LanguageModel, Params
@@ -47,6 +47,9 @@ def make_scorer(model: LanguageModel, params: Params, mesh: Mesh | None, chunk: 
 def _score_program(model: LanguageModel, chunk: int) -> Any:
     """`(params, batch) -> log-prob` of every token, compiled."""
     return jax.jit(lambda params, batch: make_policy(model, params, chunk=chunk).scores(batch).logprob)
+
+
+ABANDONED = 3600.0  # seconds after which an unfinished file is no longer another process's
 
 
 class Manifest(msgspec.Struct):
@@ -80,6 +83,7 @@ class Cache(NamedTuple):
         """
         manifest, parts = self._open(index), -(-len(index.ids) // PART)
         builds = manifest.examples == _digest(index)
+        delete_temporary(self.folder, older_than=ABANDONED)
         for part in range(parts):
             file = self.folder / f"part-{part:05d}.npz"
             # Hosts compute together what one of them has not; each keeps it, be the folder shared or its own.
