@@ -20,7 +20,7 @@ from mtjax.model.lm_infinite import Far, far_mask
 
 PAGE = 64  # positions of a page on the CPU
 LEAST = -1e30  # in place of a score that is not seen
-FEW = 8  # queries that share a key head, up to which products are written as sums: a matrix product costs more
+FEW = 8  # queries that share a key head, from 2, up to which products are written as sums: a matrix product costs more
 
 
 def pages_for(config: Any, length: int) -> tuple[int, int]:
@@ -96,7 +96,7 @@ def attend_by_page(
     ours = query.reshape(rows, count, groups, heads // groups, width).transpose(0, 2, 1, 3, 4)
     ours = ours.reshape(rows, groups, -1, width)  # [B, G, R, K] with R = N H / G
     at = jnp.repeat(positions, heads // groups, axis=1)[:, None, :, None]  # [B, 1, R, 1]
-    few = ours.shape[2] <= FEW
+    few = 1 < ours.shape[2] <= FEW
     precision = jax.lax.DotAlgorithmPreset.BF16_BF16_F32 if query.dtype == jnp.bfloat16 else None
 
     def product(one: Any, other: Any) -> Array:
