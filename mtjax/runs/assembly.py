@@ -36,7 +36,7 @@ from mtjax.runs.folder import prepare_folder
 from mtjax.runs.loading import decoding_of, fitted_to, load_any, origin_of
 from mtjax.runs.mesh_checks import check_mesh
 from mtjax.runs.same_run import made_of
-from mtjax.runs.step_settings import check_batch, settle, with_chunk
+from mtjax.runs.step_settings import check_batch, kept_if_possible, settle, with_chunk
 from mtjax.training.checkpoint import abstract_state, folders_of
 from mtjax.training.fitting import Fit
 from mtjax.training.live_filter import make_chooser
@@ -91,7 +91,8 @@ def assemble(config: Config, start: Params | None = None) -> Run:
     mesh = make_mesh(config.mesh)
     hosts.agree(facts_of(config))
     check_batch(config, mesh)
-    folder, config = prepare_folder(config)
+    asked, (folder, config) = config, prepare_folder(config)
+    config = kept_if_possible(asked, config, mesh)
 
     # Model, optimizer and the state before the first step.
     with progress("loading the model", None):

@@ -10,6 +10,7 @@ from mtjax.config import Config
 from mtjax.distributed import hosts
 from mtjax.distributed.placement import row_shards
 from mtjax.distributed.sharding import device_bytes, platform_of
+from mtjax.errors import InputError
 from mtjax.model.language_model import make_language_model
 from mtjax.training.fitting import AUTO, Fit, chunk_for, counts_of, device_memory, fit, memory_limit
 from mtjax.training.step import check_rows
@@ -23,6 +24,19 @@ def check_batch(config: Config, mesh: Mesh, micro_batches: int | None = None) ->
     check_rows(config.batch_size, count, mesh)
     if config.optim.compression is not None:
         check_workers(config.batch_size, count, config.optim.compression.workers, mesh)
+
+
+def kept_if_possible(asked: Config, config: Config, mesh: Mesh) -> Config:
+    """The config of a resumed run; micro-batches that it chose on other devices are chosen anew where they do not fit.
+
+    `asked` is the config as the user gave it: a number there is never changed, and refused where it does not fit.
+    """
+    if asked.micro_batches == AUTO != config.micro_batches:
+        try:
+            check_batch(config, mesh)
+        except InputError:
+            return dataclasses.replace(config, micro_batches=AUTO)
+    return config
 
 
 def with_chunk(config: Config, shape: Any, mesh: Mesh) -> Config:

@@ -17,7 +17,7 @@ from mtjax.model.language_model import make_language_model
 from mtjax.objectives.nll import Nll
 from mtjax.runs import step_settings
 from mtjax.runs.loop import train
-from mtjax.runs.step_settings import fit_of, with_chunk
+from mtjax.runs.step_settings import check_batch, fit_of, kept_if_possible, with_chunk
 from mtjax.training.fitting import activation_bytes, chunk_for, counts_of, device_memory, fit
 from mtjax.training.state import init_state
 from mtjax.training.step import make_step_program
@@ -107,6 +107,18 @@ def test_what_is_set_is_not_chosen():
     assert fit_of(config, shape, ONE, 0, 0, 1)[:2] == ("dots", 4)
     free = with_chunk(dataclasses.replace(CONFIG, micro_batches="auto"), SHAPE, ONE)
     assert fit_of(free, dataclasses.replace(SHAPE, remat="auto"), ONE, 0, 0, 1)[:2] == ("full", 32)
+
+
+def test_a_choice_that_other_devices_do_not_allow_is_made_anew_and_a_setting_is_refused():
+    many = make_mesh(MeshSpec())
+    asked, kept = (dataclasses.replace(CONFIG, batch_size=32, micro_batches=count) for count in ("auto", 32))
+    assert kept_if_possible(asked, kept, ONE).micro_batches == 32
+    assert kept_if_possible(asked, kept, many).micro_batches == "auto"
+    four = dataclasses.replace(kept, micro_batches=4)
+    assert kept_if_possible(asked, four, many).micro_batches == 4
+    assert kept_if_possible(kept, kept, many).micro_batches == 32
+    with pytest.raises(InputError, match="multiple of micro_batches=32 times the 8 devices"):
+        check_batch(kept, many)
 
 
 def test_memory_of_a_device_is_a_share_of_the_host():

@@ -5,6 +5,7 @@ Arguments: sft | dpo, model folder, data file, threads, and settings of the trai
 
 import json
 import sys
+from collections import deque
 
 import torch
 import transformers
@@ -17,15 +18,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 class Step(TrainerCallback):
     """A lap is a step of the trainer."""
 
-    def __init__(self, laps: Laps, counted: dict):
+    def __init__(self, laps: Laps, counted: deque):
         self.laps, self.counted = laps, counted
 
     def on_step_begin(self, *_, **__):
-        self.counted.update(tokens=0, items=0)
         self.laps.wait()
 
     def on_step_end(self, *_, **__):
-        self.laps.done(self.counted["tokens"], self.counted["items"])
+        self.laps.done(*self.counted.popleft())
 
 
 def main(kind: str, model: str, file: str, threads: str, *settings: str) -> None:
@@ -40,7 +40,7 @@ def main(kind: str, model: str, file: str, threads: str, *settings: str) -> None
     laps = Laps(torch=torch.__version__, transformers=transformers.__version__, trl=trl.__version__, settings=given)
     make = (trl.SFTTrainer, trl.SFTConfig) if kind == "sft" else (trl.DPOTrainer, trl.DPOConfig)
     trainer = make[0](model=net, args=make[1](**common | given), train_dataset=rows, processing_class=tokenizer)
-    counted: dict = {}
+    counted: deque = deque()  # of batches in their order; they are made one ahead of the steps
     collate = trainer.data_collator
 
     def counting(examples):
@@ -48,8 +48,8 @@ def main(kind: str, model: str, file: str, threads: str, *settings: str) -> None
         ids = batch["input_ids"]
         mask = batch.get("attention_mask")
         packed = batch.get("position_ids")
-        counted["tokens"] = counted.get("tokens", 0) + int(ids.numel() if mask is None else mask.sum())
-        counted["items"] = counted.get("items", 0) + (int((packed == 0).sum()) if packed is not None else len(examples))
+        tokens = int(ids.numel() if mask is None else mask.sum())
+        counted.append((tokens, len(examples) if packed is None else int((packed == 0).sum())))
         return batch
 
     trainer.data_collator = counting
