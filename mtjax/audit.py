@@ -48,7 +48,7 @@ class AuditOptions:
     dates: str = ""  # Dates of the problems: a field of the records, or a file of JSON lines with the keys id and date.
     model: str | None = None  # Model for log-probabilities and features of texts; of a run, the run itself.
     reference_model: str | None = None  # Another model, whose log-probabilities are subtracted.
-    judges: tuple[str, ...] = ()  # Models that judge labels, each asked in four ways.
+    judge_models: tuple[str, ...] = ()  # Models that judge labels, each asked in four ways.
     judgements: str = ""  # File of judgements made elsewhere, or by an earlier audit (judges.jsonl).
     fix: Repair = "filter"  # What the copy does with flagged texts: nothing (no copy), leave out, or change the label.
     control: bool = False  # Also write a copy in which as many problems and texts, drawn at random, are repaired.
@@ -142,7 +142,7 @@ def subject_of(data: AuditData, other: Any, model: str | None, wanted: Any) -> S
         found["truth"] = planted(data.attribute(wanted.truth, "truth"))
     if wanted.dates:
         found["dates"] = {number: str(date) for number, date in data.attribute(wanted.dates, "date").items()}
-    if model or wanted.judges or wanted.reference_model:
+    if model or wanted.judge_models or wanted.reference_model:
         from mtjax.runs.text_scores import judge, load_text_model
 
         load = lambda name: load_text_model(name, wanted.sequence_length, wanted.batch_size)
@@ -151,8 +151,8 @@ def subject_of(data: AuditData, other: Any, model: str | None, wanted: Any) -> S
             found |= {"score": own.logprobs, "embed": own.embed}
         if wanted.reference_model:
             found["reference"] = load(wanted.reference_model).logprobs
-        if wanted.judges:
-            panel = [load(name) for name in wanted.judges]
+        if wanted.judge_models:
+            panel = [load(name) for name in wanted.judge_models]
             found["judgements"] = lambda items: judge(panel, items)
     if wanted.judgements:
         of_file, of_models = judgements_of(wanted.judgements), found.get("judgements")

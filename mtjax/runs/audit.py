@@ -18,7 +18,7 @@ from mtjax.runs.audit_data import Copied
 GIVEN_BY = {
     "against": "--against",
     "score": "--model",
-    "judgements": "--judges or --judgements",
+    "judgements": "--judge_models or --judgements",
     "dates": "--dates",
 }
 """The option that gives what a check needs."""

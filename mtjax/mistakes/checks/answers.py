@@ -1,6 +1,7 @@
 """Solutions whose final answers or equations contradict the rest of their record."""
 
 import dataclasses
+import re
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -10,6 +11,25 @@ from mtjax.data.problem import Problem
 from mtjax.mistakes.checks.base import CHECKS, RIGHT, WRONG, Check, Flag, Found, Need, Subject
 from mtjax.mistakes.text.equations import equations
 from mtjax.reporting.report import Table
+
+
+_PART_OF_MORE = re.compile(r"(?:[\d,(*/+^=-]|\band)\s*$")  # before an equation: it is the end of a longer expression
+_GOES_ON = re.compile(r"\s*[-+*/x–^]\s*\w|\.{2,}|\s*(cents|¢|thousand|hours)")  # behind it: so does its right side
+_UNSURE = re.compile(r"[A-Za-wyz]|/[^=]*/|\b0\d|\.\d{9}")  # units, a fraction of a fraction, a time, floats
+
+
+def false_equation(text: str) -> str | None:
+    """The first equation of a text that is false, as it is written; None if none is for sure.
+
+    Left out are equations with units or letters, those that are part of a longer expression (`1 1/2 = 3`, `8 = 2 + x`),
+    and divisions by fractions without brackets.
+    """
+    for one in equations(text):
+        said = text[one.start : one.end]
+        unsure = _PART_OF_MORE.search(text[: one.start]) or _GOES_ON.match(text, one.end) or _UNSURE.search(said)
+        if one.false and not unsure:
+            return " ".join(said.split())
+    return None
 
 
 def agree(solutions: tuple[str, ...], options: tuple[str, ...] = ()) -> bool | None:
@@ -71,17 +91,16 @@ class Answers(Check):
         if not gold and agree(problem.right, options) is False:
             yield Flag(*about, "right solutions disagree: their final answers differ", "", 1.0, "drop")
         for n, text in enumerate(problem.right):
-            false = next((one for one in equations(text) if one.false), None) if self.equations else None
+            false = false_equation(text) if self.equations else None
             if gold and check_answer(text, gold, options=options) is Verdict.WRONG:
                 said = extract_answer(text, choice=bool(options))
                 reason = f"right solution, other answer: it ends in {said!r:.60}, and the record says {gold!r:.60}"
                 yield Flag(*about, reason, f"{RIGHT}/{n}", 1.0, "flip", WRONG)
             elif false is not None:
-                said = " ".join(text[false.start : false.end].split())
-                yield Flag(*about, f"right solution, false equation: {said!r:.80}", f"{RIGHT}/{n}", 0.9, "drop", WRONG)
+                yield Flag(*about, f"right solution, false equation: {false!r:.80}", f"{RIGHT}/{n}", 0.9, "drop", WRONG)
         for n, text in enumerate(problem.wrong):
             if gold and check_answer(text, gold, options=options) is Verdict.RIGHT:
-                sound = not any(one.false for one in equations(text))
+                sound = false_equation(text) is None
                 reason = f"wrong solution, right answer: it ends in the record's answer {gold!r:.60}"
                 reason += "" if sound else ", after a false equation"
                 yield Flag(*about, reason, f"{WRONG}/{n}", 0.8, "flip" if sound else "", RIGHT if sound else "")
