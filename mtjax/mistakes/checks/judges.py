@@ -35,9 +35,9 @@ class Judges(Check):
 
     Formula: `p(y)` is the mean over judges and prompts of the normalised probability of label y; a label is flagged if
     `argmax p` differs from it and `max p > confidence`. Judges are the models of `--judge_models`, in four wordings
-    each, or `--judgements FILE`. Above 0.95 more than two thirds of the flags were label errors in the paper, and flipping
-    them beat leaving them out. Errors that judges and labels share are not found, so labels that are corrected lean towards models like the
-    judges: report results on the labels as given too.
+    each, or `--judgements FILE`. Above 0.95 more than two thirds of the flags were label errors in the paper, and to
+    flip them beat to leave them out. Errors that judges and labels share are not found, so labels that are corrected
+    lean towards models like the judges: report results on the labels as given too.
 
     Source: Nahum et al., "Are LLMs Better than Reported? Detecting Label Errors and Mitigating Their Effect on Model
     Performance", 2024 (arXiv 2410.18889).
