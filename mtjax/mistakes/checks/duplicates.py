@@ -82,7 +82,7 @@ class Duplicates(Check):
             if first is not short:
                 flags.append(Flag(number, problem.id, f"asks the same as {first.place}", "", 1.0, "drop"))
                 continue
-            masked = digest(re.sub(r"\d[\d.,]*", "0", plain))
+            masked = digest(re.sub(r"\b\d[\d.,]*", "0", plain))
             is_variant = numbers.setdefault(masked, number) != number
             hashes = shingles(text, self.words)
             near = None
