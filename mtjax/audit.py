@@ -193,11 +193,14 @@ def main(words: list[str]) -> int:
     outcome = run_checks(checks, subject)
     copies: dict[str, Copied] = {}
     if wanted.fix != "none" and any(flag.fix for flag in outcome.flags):
-        copies["clean.jsonl"] = write_copy(data, outcome.flags, wanted.fix, folder / "clean.jsonl")
-        if wanted.control:
-            drawn = control_flags(data, outcome.flags, wanted.seed)
-            copies["control.jsonl"] = write_copy(data, drawn, wanted.fix, folder / "control.jsonl")
-    about = [f"Source: {SOURCES.name_of(data.source)} `{name}`, {count:,} problems."]
+        sets = {"clean.jsonl": outcome.flags}
+        sets |= {"control.jsonl": control_flags(data, outcome.flags, wanted.seed)} if wanted.control else {}
+        for file, flags in sets.items():
+            if (copied := write_copy(data, flags, wanted.fix, folder / file)) is not None:
+                copies[file] = copied
+            else:
+                print(f"note: no {file}, because nothing would be left in it")
+    about = [f"{count:,} problems of `{name}`, read by the source {SOURCES.name_of(data.source)}."]
     about += [f"Compared with: {wanted.against or 'the held-out data of the config'}."] if other is not None else []
     about += [f"Model: `{model}`."] if uses_model and model else []
     report = make_report(f"Audit of {pathlib.PurePath(name).name}", about, outcome, copies)

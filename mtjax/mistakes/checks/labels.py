@@ -2,17 +2,16 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Ge, Le
 from jaxtyping import Float
 
-from mtjax.mistakes.checks.base import CHECKS, Check, Flag, Found, Item, Need, Subject, folds_of, labelled
+from mtjax.mistakes.checks.base import CHECKS, Check, Flag, Found, Item, Subject, folds_of, labelled
 from mtjax.mistakes.checks.confident import Labels as Classes
 from mtjax.mistakes.checks.confident import Prune, confident_joint, label_errors, margins
 from mtjax.reporting.report import Table
-from mtjax.validation import check_types
 
 
 def classifier(features: Any, labels: Classes) -> Any:
@@ -72,16 +71,10 @@ class Labels(Check):
     Benchmarks", 2021 (arXiv 2103.14749).
     """
 
-    needs: ClassVar[tuple[Need, ...]] = ()
-    by_default: ClassVar[bool] = True
-
     prune: Prune = "by_noise_rate"  # How labels are chosen from the joint; see `label_errors`.
     folds: Annotated[int, Ge(2)] = 5  # Folds of the cross-validation.
     least_area: Annotated[float, Ge(0.5), Le(1)] = 0.7
     """Least area under the ROC curve of the classifier, out of sample, to believe it."""
-
-    def __post_init__(self) -> None:
-        check_types(self)
 
     def __call__(self, subject: Subject) -> Found:
         items = labelled(subject)

@@ -8,11 +8,11 @@ from annotated_types import Gt, Le
 from jaxtyping import Bool, Float
 
 from mtjax.io.hashing import random_order
-from mtjax.mistakes.checks.base import CHECKS, Check, Flag, Found, Need, Subject, folds_of, labelled
+from mtjax.mistakes.checks.base import CHECKS, Check, Flag, Found, Subject, folds_of, labelled
 from mtjax.mistakes.checks.confident import Labels
 from mtjax.mistakes.checks.labels import classes_of, classifier, cross_fitted
 from mtjax.reporting.report import Table
-from mtjax.validation import PositiveInt, check_types
+from mtjax.validation import PositiveInt
 
 
 def predictability(
@@ -82,16 +82,12 @@ class Shortcuts(Check):
     Source: Sakaguchi et al., "WinoGrande: An Adversarial Winograd Schema Challenge at Scale", 2019 (arXiv 1907.10641).
     """
 
-    needs: ClassVar[tuple[Need, ...]] = ()
     by_default: ClassVar[bool] = False  # many regressions, and what it flags is not wrong by itself
 
     partitions: PositiveInt = 64  # Regressions per step (n).
     train: PositiveInt = 10_000  # Most rows that each is fitted to (m); filtering ends when so few are left.
     slice: PositiveInt = 500  # Most texts that a step removes (k).
     threshold: Annotated[float, Gt(0), Le(1)] = 0.75  # Least share of right predictions to be removed (tau).
-
-    def __post_init__(self) -> None:
-        check_types(self)
 
     def __call__(self, subject: Subject) -> Found:
         items = [item for item in labelled(subject) if item.text or item.question]
