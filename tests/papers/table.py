@@ -1,0 +1,33 @@
+"""The table docs/papers.toml, the module that makes its page, and what is wrong with a command of it."""
+
+import importlib
+import pathlib
+import re
+
+import pytest
+
+from tests.test_documented_commands import faults
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+with pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(str(ROOT / "docs" / "site"))
+    papers = importlib.import_module("papers")
+
+TABLE = papers.read()
+COMMANDS = sorted({one["command"] for part in TABLE.values() for one in part if "command" in one})
+_COMMAND = re.compile(r"python -m mtjax\.(\w+)((?: \S+)*)")
+
+
+def words_of(command):
+    """The name of a command and its words."""
+    name, words = _COMMAND.fullmatch(command).groups()
+    return name, words.split()
+
+
+def faults_of(command):
+    """What is wrong with it, seen without running it."""
+    if not _COMMAND.fullmatch(command):
+        return [f"not one command: {command}"]
+    name, words = words_of(command)
+    return faults(name, " ".join(words))
