@@ -17,16 +17,19 @@ with pytest.MonkeyPatch.context() as patch:
 TABLE = papers.read()
 COMMANDS = sorted({one["command"] for part in TABLE.values() for one in part if "command" in one})
 _COMMAND = re.compile(r"python -m mtjax\.(\w+)((?: \S+)*)")
+_PROGRAM = re.compile(r"python (docs/examples/papers/\w+\.py)((?: \S+)*)")
 
 
 def words_of(command):
-    """The name of a command and its words."""
-    name, words = _COMMAND.fullmatch(command).groups()
-    return name, words.split()
+    """The name of a command and its words; "" for a program of docs/examples."""
+    found = _COMMAND.fullmatch(command)
+    return (found[1], found[2].split()) if found else ("", [])
 
 
 def faults_of(command):
     """What is wrong with it, seen without running it."""
+    if program := _PROGRAM.fullmatch(command):
+        return [] if (ROOT / program[1]).exists() else [f"there is no {program[1]}"]
     if not _COMMAND.fullmatch(command):
         return [f"not one command: {command}"]
     name, words = words_of(command)
