@@ -19,6 +19,7 @@ from mtjax.mistakes.curation import Attempted, Curation
 from mtjax.mistakes.mining import checked
 from mtjax.runs.rounds.config import Rounds
 from mtjax.runs.rounds.trainer import Halted, Trainer
+from mtjax.sampling.decoding import asked
 from mtjax.sampling.local import LocalSampler, Prompts, fit_prompts
 from mtjax.sampling.sampler import Sample, Sampler, silence
 from mtjax.sampling.texts import TokenSample, sample_texts
@@ -50,7 +51,8 @@ def problems_of(config: Rounds, trainer: Trainer) -> Asked:
             f"{len(golds)} have none): give it an 'answer', or choose a grader that needs none"
         )
     prompts = fit_prompts(
-        trainer.model, trainer.tokenizer, problems, lambda problem: data.task.prompt(problem, None, trainer.tokenizer),
+        trainer.model, trainer.tokenizer, problems,
+        lambda problem: asked(data.task, problem, None, trainer.tokenizer, config.sampling),
         config.sampling.max_new_tokens, skip=data.on_error == "skip",
     )  # fmt: skip
     return Asked(problems, golds, prompts)
