@@ -19,6 +19,7 @@ from mtjax.mistakes.curation import Attempted, Curation
 from mtjax.mistakes.mining import checked
 from mtjax.runs.rounds.config import Rounds
 from mtjax.runs.rounds.trainer import Halted, Trainer
+from mtjax.sampling.decoders import Temperature
 from mtjax.sampling.decoding import asked
 from mtjax.sampling.local import LocalSampler, Prompts, fit_prompts
 from mtjax.sampling.sampler import Sample, Sampler, silence
@@ -105,6 +106,8 @@ def asker_of(config: Rounds, trainer: Trainer) -> Callable[[Sequence[str]], list
     """Greedy continuations by the policy as it is now, for curations that ask it."""
     greedy = dataclasses.replace(config.sampling, temperature=0.0, top_k=0, top_p=1.0, samples=1)
     greedy = dataclasses.replace(greedy, max_new_tokens=config.sampling.longest)
+    if greedy.reads_two:  # these texts have no other prefix
+        greedy = dataclasses.replace(greedy, decoder=Temperature())
 
     def ask(texts: Sequence[str]) -> list[str]:
         with trainer.on_mesh():
