@@ -11,8 +11,10 @@ from mtjax.errors import InputError
 from mtjax.evaluation.graders import AnswerGrader, Grader, gold_answer
 from mtjax.evaluation.grading import Graded, check_gold, grade
 from mtjax.evaluation.metrics import METRICS, Evaluation, MetricSettings
+from mtjax.evaluation.verifying import Verifier
 from mtjax.reporting.intervals import Interval
 from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.decoding import asked
 from mtjax.sampling.texts import sample_texts
 from mtjax.types import LanguageModel, Params
 
@@ -28,6 +30,7 @@ def evaluate_policy(
     polarity: bool | None = None,
     needs: Collection[str] = ("samples", "greedy"),
     grader: Grader | None = None,
+    verifier: Verifier | None = None,
     seed: int = 0,
     rows: int = 256,
 ) -> Evaluation:
@@ -41,6 +44,7 @@ def evaluate_policy(
         polarity: decode after the right (True) or wrong (False) prefix of a mistake task; None as the task says.
         needs: what to draw: "samples", and "greedy" for the most likely answer of each problem.
         grader: how answers are judged; None compares final answers.
+        verifier: gives each sample a value, for aggregations that need one.
         rows: answers drawn side by side.
 
     Raises:
@@ -50,10 +54,12 @@ def evaluate_policy(
         raise InputError("there are no problems to evaluate on: check the source, its split and --limit")
     judge: Grader = AnswerGrader() if grader is None else grader
     golds = check_gold(problems) if judge.needs_gold else list(map(gold_answer, problems))
-    prompts = [task.prompt(problem, polarity, tokenizer) for problem in problems]
+    prompts = [asked(task, problem, polarity, tokenizer, sampling) for problem in problems]
 
     def graded(config: SamplingConfig) -> Graded:
         drawn = sample_texts(model, params, tokenizer, prompts, config, seed, rows=rows)
+        if verifier is not None and config is sampling:
+            drawn = verifier(problems, prompts, drawn)
         return grade(drawn, problems, judge)
 
     return Evaluation(
