@@ -81,8 +81,10 @@ def parse_reply(reply: str) -> tuple[str, str] | None:
     >>> parse_reply("New instructions: Add 2."), parse_reply("Add 2.")
     (None, None)
     """
-    names = r"\W*".join(FIELDS[1].split())
-    found = re.search(rf"{FIELDS[0]}\W*?:\s*(.*?)\n\W*{names}\W*?:\s*(.+)", reply, re.DOTALL | re.IGNORECASE)
+    mark = r"[*_#\s]*"  # of Markdown
+    names = r"\s+".join(FIELDS[1].split())
+    form = rf"{FIELDS[0]}{mark}:{mark}(.*?)\n{mark}{names}{mark}:{mark}(.+)"
+    found = re.search(form, reply, re.DOTALL | re.IGNORECASE)
     return (found[1].strip(), found[2].strip()) if found and found[2].strip() else None
 
 

@@ -74,7 +74,9 @@ def test_it_gives_intervals_by_name_and_the_same_each_time(name):
 
 @every_metric
 def test_the_order_of_problems_does_not_change_the_means(name):
-    means = lambda order: {key: value.mean for key, value in METRICS[name]()(evaluation(order, name=name), SETTINGS).items()}
+    means = lambda order: {
+        key: value.mean for key, value in METRICS[name]()(evaluation(order, name=name), SETTINGS).items()
+    }
     first, other = means((0, 1, 2, 3)), means((2, 0, 3, 1))
     # The second evaluation of a gap is in reverse order, so that it is not the first one; and tasks are learnt in order.
     if name not in ("gap", "continual"):

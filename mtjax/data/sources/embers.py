@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import random
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
@@ -73,19 +74,33 @@ def from_pig_latin(text: str) -> str:
     return " ".join(last.removesuffix("ay") + rest for rest, _, last in parts)
 
 
-def swapped(text: str) -> str:
-    """Each article and the word after it change places; twice gives the text again.
+ARTICLES = ("the", "a", "an")
 
-    >>> swapped("the man saw a dog"), swapped(swapped("the man saw a dog"))
+
+def articles_behind(text: str) -> str:
+    """Each article behind the word that follows it.
+
+    >>> articles_behind("the man saw a dog"), articles_in_front(articles_behind("the man saw a dog"))
     ('man the saw dog a', 'the man saw a dog')
     """
-    words, out, articles = text.split(), list[str](), {"the", "a", "an"}
-    while words:
-        one = words.pop(0)
-        if words and (one.lower() in articles) != (words[0].lower() in articles):
-            out += [words.pop(0), one]
+    return _moved(text, lambda word, following: word in ARTICLES)
+
+
+def articles_in_front(text: str) -> str:
+    """The text that `articles_behind` was given, if no two articles stand side by side."""
+    return _moved(text, lambda word, following: following in ARTICLES)
+
+
+def _moved(text: str, changes: Callable[[str, str], bool]) -> str:
+    """The words, two of which change places where `changes(word, following)`."""
+    words, out, place = text.split(), list[str](), 0
+    while place < len(words):
+        both = words[place : place + 2]
+        if len(both) == 2 and changes(*both):
+            both, place = both[::-1], place + 1
         else:
-            out.append(one)
+            both = both[:1]
+        out, place = out + both, place + 1
     return " ".join(out)
 
 
@@ -118,8 +133,10 @@ class Embers(Source):
         parts = [rng.choice(pool.split(",")) for pool in (SUBJECTS, VERBS, PLACES, TIMES)]
         sentence = " ".join(parts).lower()
         words = sentence.split()
-        if tier == "low":
-            rng.shuffle(words)
+        if tier == "low":  # an article stays with its word where the task is about the two
+            units = sentence.replace("the ", "the~").split() if self.task == "swap_articles" else words
+            rng.shuffle(units)
+            words = " ".join(units).replace("~", " ").split()
         elif tier == "adversarial":
             place = rng.choice([n for n, word in enumerate(words) if word in NEAR])
             words[place] = NEAR[words[place]]
@@ -144,7 +161,7 @@ class Embers(Source):
             "shift_cipher": lambda: shifted(text, self.shift),
             "pig_latin": lambda: pig_latin(text),
             "reversal": lambda: " ".join(words[::-1]),
-            "swap_articles": lambda: swapped(text),
+            "swap_articles": lambda: articles_behind(text),
         }[self.task]()
         return given, text
 

@@ -21,7 +21,7 @@ class Learnt(NamedTuple):
     forward_transfer: Any  # how much better a task is before it is learnt than at the start; NaN if that is not known
 
 
-def learnt(scores: Float[np.ndarray, "T T ..."], start: Float[np.ndarray, "T ..."] | None = None) -> Learnt:
+def learnt(scores: Float[np.ndarray, "T J ..."], start: Float[np.ndarray, "J ..."] | None = None) -> Learnt:
     """Continual-learning numbers of `scores[t, j]`, on task j after learning tasks 0 to t.
 
     Formula: `ACC = mean_j R[T-1, j]`, `BWT = sum_{j < T-1} (R[T-1, j] - R[j, j]) / (T-1)`, `F = sum_{j < T-1} (max_{t <
