@@ -6,7 +6,7 @@ from typing import Any
 
 from mtjax.data.examples import encode_prompt
 from mtjax.data.problem import Problem
-from mtjax.data.sureness import without_sureness
+from mtjax.data.sureness import sureness_text, without_sureness
 from mtjax.data.tasks import Task
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
@@ -66,6 +66,8 @@ def evaluate_policy(
 
     wanted = set(needs)
     wanted |= {"greedy"} if wanted & {"entropies", "perturbed", "sureness"} else set()
+    if "sureness" in wanted:  # before anything is drawn: not every tokenizer can write it
+        tokenizer.encode(sureness_text("", True))
     wanted |= {"samples"} if "accepted" in wanted else set()
     found = Evaluation(
         [problem.id for problem in problems],

@@ -78,7 +78,7 @@ def test_the_order_of_problems_does_not_change_the_means(name):
         key: value.mean for key, value in METRICS[name]()(evaluation(order, name=name), SETTINGS).items()
     }
     first, other = means((0, 1, 2, 3)), means((2, 0, 3, 1))
-    # The second evaluation of a gap is in reverse order, so that it is not the first one; and tasks are learnt in order.
+    # The second evaluation of a gap is in reverse order, so that it is not the first; tasks are learnt in order.
     if name not in ("gap", "continual"):
         assert other == pytest.approx(first)
 

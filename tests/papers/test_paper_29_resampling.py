@@ -1,4 +1,4 @@
-"""Paper 29, the limits of resampling (arXiv 2411.17501): closed forms against simulation, and the best number of tries."""
+"""Paper 29, the limits of resampling (arXiv 2411.17501): closed forms, simulation, the best number of tries."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Paper 30, exact inductive bias (arXiv 2406.15941): the fitted tail against brute force, and more inputs, more bits."""
+"""Paper 30, exact inductive bias (arXiv 2406.15941): the fitted tail against brute force."""
 
 import numpy as np
 import pytest
