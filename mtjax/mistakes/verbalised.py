@@ -11,13 +11,16 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from annotated_types import Ge
 
 from mtjax.errors import InputError
 from mtjax.io.hashing import unit
+from mtjax.mistakes.mining import PolicyConfig
+from mtjax.mistakes.rethinking_evaluation import RethinkData
 from mtjax.mistakes.self_rethinking import Generate
+from mtjax.sampling.config import EmbeddedSampling, SamplingConfig
 from mtjax.validation import PositiveInt, check_types
 
 FIELDS = ("Reasoning", "New instructions")
@@ -47,6 +50,31 @@ class VerbalisedConfig:
             for slot in slots:
                 if f"{{{slot}}}" not in getattr(self, name):
                     raise InputError(f"verbalised.{name} lacks {{{slot}}}, in whose place the text goes; add it")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VerbaliseConfig(PolicyConfig):
+    """Which text to learn, from which problems, and by which models."""
+
+    data: RethinkData  # Inputs (questions) and targets (answers); of a run or a config file, its held-out source.
+    theta: str = ""  # The text to start from; required.
+    learning: VerbalisedConfig = VerbalisedConfig()  # How it is learnt, and the prompts.
+    loss: Literal["number", "text"] = "text"
+    """Of a prediction: the squared difference of the last numbers, or 0 and 1 for texts that are equal and not."""
+    optimizer: str | None = None  # Run folder, checkpoint or URL of the optimizer; None takes the learner.
+    held_out: Annotated[int, Ge(0)] = 0  # How many of the last problems are not trained on, and measured instead.
+    sampling: EmbeddedSampling = SamplingConfig(temperature=0.0)  # How replies are drawn, one for each prompt.
+    limit: PositiveInt | None = 200  # Use only this many problems, the first ones; None takes all.
+    output: str | None = None  # Folder for `theta.txt` and `verbalised.json`; None only prints.
+    raw: bool = False  # Continue prompts as they are, without the model's chat template.
+    rows: PositiveInt = 16  # Replies that a local model draws side by side.
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sampling.samples != 1:
+            raise InputError(f"samples={self.sampling.samples}: expected 1, because each prompt gets one reply")
+        if not self.theta.strip():
+            raise InputError("say which text to start from, such as --theta='Answer with one number.'")
 
 
 class Example(NamedTuple):

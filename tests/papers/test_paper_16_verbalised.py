@@ -1,11 +1,12 @@
 """Paper 16, Verbalized Machine Learning (arXiv 2406.04344): the loop with a scripted optimizer."""
 
+import json
 import math
 import re
 
 import pytest
 
-from mtjax.errors import InputError
+from mtjax.errors import ExitCode, InputError
 from mtjax.mistakes.verbalised import (
     Example,
     VerbalisedConfig,
@@ -15,6 +16,8 @@ from mtjax.mistakes.verbalised import (
     parse_reply,
     squared_error,
 )
+from mtjax.verbalise import main
+from tests.sampling.fake_server import FakeServer
 
 EXAMPLES = [Example(str(x), str(3 * x)) for x in range(1, 9)]
 THETA = "Multiply by {slope}."
@@ -86,3 +89,27 @@ def test_the_parts():
         VerbalisedConfig(learner="{theta}")
     with pytest.raises(InputError, match="no examples"):
         learn_text("t", [], learner, optimizer)
+
+
+def says(prompt, seed, i):
+    """A server that follows instructions, and another model behind it that improves them."""
+    text = prompt.removeprefix("user:")
+    return optimizer([text])[0] if "Targets" in text or "Target:" in text else learner([text])[0]
+
+
+def test_the_command_learns_over_a_server(tmp_path, capsys):
+    lines = [json.dumps({"question": one.input, "answer": one.target}) for one in EXAMPLES]
+    (tmp_path / "data.jsonl").write_text("\n".join(lines))
+    words = ["data.source:jsonl", f"--data.source.path={tmp_path}/data.jsonl", "--loss=number", "--held_out=2"]
+    with FakeServer(say=says).running() as url:
+        learnt = ["--learning.batch=3", "--learning.epochs=2", f"--output={tmp_path}/out"]
+        assert main([url, *words, f"--theta={THETA.format(slope=1)}", *learnt]) == ExitCode.DONE
+        assert main([url, *words, "--theta= "]) == ExitCode.BAD_INPUT
+        assert main([url, *words, "--theta=x", "--held_out=8"]) == ExitCode.BAD_INPUT
+    said = capsys.readouterr()
+    assert "say which text to start from" in said.err
+    assert "held_out=8 of 8 problems leaves none" in said.err
+    assert (tmp_path / "out" / "theta.txt").read_text() == f"{THETA.format(slope=3 - 2 / 2**4)}\n"
+    kept = json.loads((tmp_path / "out" / "verbalised.json").read_text())
+    assert kept["losses"] == sorted(kept["losses"], reverse=True)
+    assert len(kept["steps"]) == 4
