@@ -26,8 +26,11 @@ class EvaluateConfig:
     """What to compute (`python -m mtjax.list metric`); empty is `greedy`, `coverage`, `verdicts`, `likelihood` and
     `gap`, as far as they apply."""
     aggregation: str = "majority"  # How k samples choose an answer for maj@k (`python -m mtjax.list aggregation`).
+    verifier: str | None = None
+    """Model with a value head that values the samples for the aggregations `verifier` and `best_by_verifier`: a run
+    folder, or what `MODEL` may be. None takes the model's own."""
     grader: AnyGrader = AnswerGrader()  # How samples are judged.
-    verifier: GRADERS.setting(optional=True) = None  # type: ignore[valid-type]
+    second_grader: GRADERS.setting(optional=True) = None  # type: ignore[valid-type]
     """A second, imperfect grader, as there is one at test time, for the metric `resampling`."""
     stages: tuple[str, ...] = ()
     """Output folders of evaluations of earlier models on the same problems, for the metric `continual`."""
@@ -49,10 +52,20 @@ class EvaluateConfig:
         check_types(self)
         check_seed(self.seed)
         AGGREGATIONS.find(self.aggregation)
+        if self.verifier is not None and not self.needs_value:
+            raise InputError(
+                f"verifier={self.verifier!r} has no part in the aggregation {self.aggregation}: add "
+                "--aggregation=verifier, or leave it out"
+            )
         most = self.sampling.samples
         beyond = [k for k in self.k if not 1 <= k <= most]
         if beyond:
             raise InputError(f"k={beyond[0]}: expected 1 to samples={most}; raise --samples, or lower --k")
+
+    @property
+    def needs_value(self) -> bool:
+        """Whether the aggregation asks a verifier; InputError for an unknown one."""
+        return bool(getattr(AGGREGATIONS.find(self.aggregation), "needs_value", False))
 
     @property
     def ks(self) -> tuple[int, ...]:

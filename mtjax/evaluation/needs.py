@@ -19,7 +19,7 @@ MISSING: Mapping[Need, str] = {
     "choices": "problems with options and the right one, and {found}: take a source of choices, such as "
     "data.source:error_detection, or give records `options` and an `answer`",
     "prior": "the gold answer of every problem, and {found}: give the records an `answer`",
-    "accepted": "the verdicts of a second, imperfect grader: set verifier:NAME (`python -m mtjax.list grader`)",
+    "accepted": "the verdicts of a second, imperfect grader: set second_grader:NAME (`python -m mtjax.list grader`)",
     "stages": "results of earlier models on the same problems: evaluate each with --output=FOLDER, then give "
     "--stages=FOLDER FOLDER in the order in which tasks were learnt",
     "random_scores": SOLUTIONS,
@@ -33,7 +33,7 @@ def check_needs(
     task: Task,
     sampling: SamplingConfig,
     *,
-    verifier: Any = None,
+    second_grader: Any = None,
     stages: Collection[str] = (),
     has_solutions: Callable[[], bool] = lambda: True,
 ) -> None:
@@ -51,7 +51,7 @@ def check_needs(
                 "scores": lambda: not has_solutions(),
                 "random_scores": lambda: not has_solutions(),
                 "wrong_prefix": lambda: "wrong" not in task.prefixes,
-                "accepted": lambda: verifier is None,
+                "accepted": lambda: second_grader is None,
                 "stages": lambda: not stages,
             }.get(need, lambda found=found: bool(found))
             if lacks():

@@ -86,7 +86,7 @@ def next_token(
     return [found[number] for number in range(len(texts))]
 
 
-class Asked(NamedTuple):
+class Scorer(NamedTuple):
     """A model with what it takes to score texts after prompts."""
 
     model: LanguageModel

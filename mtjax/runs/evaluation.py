@@ -23,12 +23,13 @@ from mtjax.evaluation.evaluator import chosen_metrics, evaluate_policy, metrics
 from mtjax.evaluation.metrics import SHARED, Evaluation, Likelihood
 from mtjax.evaluation.metrics.likelihood import held_out_loss, make_scorer
 from mtjax.evaluation.needs import check_needs
+from mtjax.evaluation.verifying import ValueVerifier
 from mtjax.io.files import write_text
 from mtjax.io.progress import track
 from mtjax.model.policy import make_policy
 from mtjax.reporting.intervals import Interval
 from mtjax.reporting.report import Table
-from mtjax.runs.loading import Loaded
+from mtjax.runs.loading import Loaded, load_any
 from mtjax.sampling.config import MAX_NEW_TOKENS
 from mtjax.training.step import place_batch
 from mtjax.types import short_repr
@@ -90,11 +91,11 @@ def evaluate(loaded: Loaded, config: EvaluateConfig, mesh: Any = None) -> Outcom
     if config.metrics:
         has_solutions = lambda: any(task.render(problem, tokenizer) for problem in problems)
         check_needs(
-            chosen, problems, task, sampling, verifier=config.verifier, stages=config.stages,
+            chosen, problems, task, sampling, second_grader=config.second_grader, stages=config.stages,
             has_solutions=has_solutions,
         )  # fmt: skip
     before = {name: earlier(config.stages, name, problems) for name in prefixes} if "stages" in needs else {}
-    evaluations, scores, drawn = dict[str, Evaluation](), None, None
+    evaluations, scores, drawn, verifier = dict[str, Evaluation](), None, None, _verifier(loaded, config, mesh)
     with contextlib.nullcontext() if mesh is None else jax.set_mesh(mesh):
         if "scores" in needs:  # first: bad data is found before the long part
             scores = _scores(loaded, config, problems, mesh, notes)
@@ -103,7 +104,8 @@ def evaluate(loaded: Loaded, config: EvaluateConfig, mesh: Any = None) -> Outcom
         for name, polarity in prefixes.items():
             evaluations[name] = evaluate_policy(
                 model, params, tokenizer, problems, task, sampling, polarity=polarity,
-                needs=needs, grader=config.grader, verifier=config.verifier, seed=config.seed, rows=config.rows,
+                needs=needs, grader=config.grader, verifier=verifier, second_grader=config.second_grader,
+                seed=config.seed, rows=config.rows,
             )._replace(stages=before.get(name))  # fmt: skip
     options: dict[str, Any] = {"level": config.level, "seed": config.seed, "aggregation": config.aggregation}
     each = [name for name, metric in chosen.items() if not SHARED & set(metric.needs)]
@@ -126,6 +128,16 @@ def evaluate(loaded: Loaded, config: EvaluateConfig, mesh: Any = None) -> Outcom
                 f"pass@1 lies between {right:.3f} and {right + unknown:.3f}"
             )
     return Outcome(evaluations, numbers, shared, notes, scores)
+
+
+def _verifier(loaded: Loaded, config: EvaluateConfig, mesh: Any) -> ValueVerifier | None:
+    """What values the samples, where the aggregation asks for it."""
+    if not config.needs_value:
+        return None
+    if config.verifier is None:
+        return ValueVerifier(loaded.model, loaded.params, loaded.tokenizer, rows=BATCH)
+    other = load_any(config.verifier, mesh=mesh, dtype=config.dtype)
+    return ValueVerifier(other.model, other.params, other.tokenizer, other.decoding, BATCH)
 
 
 def _scores(

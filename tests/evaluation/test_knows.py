@@ -18,7 +18,7 @@ from mtjax.evaluation.config import EvaluateConfig
 from mtjax.evaluation.evaluator import evaluate_policy
 from mtjax.evaluation.graders.steps import StepsGrader
 from mtjax.evaluation.perturbation import perturbed
-from mtjax.evaluation.token_scores import Asked, token_scores
+from mtjax.evaluation.token_scores import Scorer, token_scores
 from mtjax.reporting.intervals import Interval
 from mtjax.runs.loading import Loaded
 from mtjax.runs.rounds.config import Measure
@@ -57,7 +57,7 @@ def test_entropies_and_choices_by_hand(letters):
     assert choice.right == 0
     assert np.exp(choice.log_probs) == pytest.approx([0.75, 0.25], abs=1e-5)
     # Letters of several tokens, or of an encoder-decoder, are scored one by one, with the same result.
-    asked = Asked(*letters[:3], 4)
+    asked = Scorer(*letters[:3], 4)
     pairs = [(letters.tokenizer.encode("?\n").ids, letters.tokenizer.encode(x).ids) for x in "AB"]
     assert np.exp(asked.sums(pairs)) == pytest.approx([0.75, 0.25], abs=1e-5)
 
@@ -77,7 +77,7 @@ def test_the_prior_of_a_text_and_sureness_by_hand():
     table[first, ids("x")[0]] = 0.0
     table[ids("x")[0], [ids("y")[0], ids("z")[0]]] = np.log([0.25, 0.75])
     table[ids(" ")[0], [ids("s")[0], ids("u")[0]]] = np.log([0.8, 0.2])
-    asked = Asked(bigram_model(tokenizer.vocab_size, 256), {"table": jnp.asarray(table)}, tokenizer, 4)
+    asked = Scorer(bigram_model(tokenizer.vocab_size, 256), {"table": jnp.asarray(table)}, tokenizer, 4)
     assert np.exp(asked.prior(["xy", "xz"])) == pytest.approx([0.25, 0.75], abs=1e-5)
     assert asked.sureness(["Is it?\n"], ["A"]) == pytest.approx([0.8], abs=1e-5)
 
@@ -114,7 +114,11 @@ PLAIN = [{"id": "a", "question": "Is it?", "answer": "A"}]
     ("name", "changes", "said"),
     [
         ("choices", {}, "metric 'choices' needs problems with options and the right one, and problem a has no such"),
-        ("resampling", {}, "metric 'resampling' needs the verdicts of a second, imperfect grader: set verifier:NAME"),
+        (
+            "resampling",
+            {},
+            "metric 'resampling' needs the verdicts of a second, imperfect grader: set second_grader:NAME",
+        ),
         ("continual", {}, "metric 'continual' needs results of earlier models .* --stages=FOLDER"),
         ("continual", {"stages": ("none",)}, "--stages=none has no samples.jsonl"),
         ("inductive_bias", {}, "metric 'inductive_bias' needs solutions of the problems"),
@@ -142,7 +146,7 @@ def test_a_metric_that_finds_nothing_says_so(letters):
     assert any("'stated_confidence' found no number: no greedy answer states" in note for note in outcome.notes)
 
 
-def test_stages_and_a_verifier_and_random_models(letters, tmp_path):
+def test_stages_and_a_second_grader_and_random_models(letters, tmp_path):
     records = [
         {"id": "a", "question": "3 + 4 =", "answer": "A", "right": ["A"], "source": "first"},
         {"id": "b", "question": "4 + 3 =", "answer": "B", "right": ["B"], "source": "second"},
@@ -157,7 +161,7 @@ def test_stages_and_a_verifier_and_random_models(letters, tmp_path):
     other = settings([{**records[0], "id": "c"}], metrics=("continual",), stages=(str(tmp_path / "one"),))
     with pytest.raises(InputError, match="no greedy answer to problem c"):
         evaluate(letters, other)
-    checked = evaluate(letters, settings(records, metrics=("resampling",), verifier=StepsGrader(), samples=8))
+    checked = evaluate(letters, settings(records, metrics=("resampling",), second_grader=StepsGrader(), samples=8))
     assert checked.numbers["plain"]["completeness"].mean == 0  # no answer holds steps
     biased = evaluate(letters, settings(records, metrics=("inductive_bias",), random_models=4))
     assert biased.shared["inductive_bias"]["random_nats_per_token"].mean == pytest.approx(np.log(259), abs=0.05)

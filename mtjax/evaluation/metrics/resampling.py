@@ -19,9 +19,9 @@ MOST = 100  # tries
 @METRICS.register("resampling")
 @dataclasses.dataclass(frozen=True)
 class Resampling:
-    """The limit of resampling until `verifier` accepts, and the best number of tries.
+    """The limit of resampling until a second grader accepts, and the best number of tries.
 
-    The grader is taken for the truth and `verifier` (a second grader) for what is there at test time. Each problem is a
+    The grader is taken for the truth and `second_grader` for the verifier at test time. Each problem is a
     kind of its own, with the shares of its samples that are accepted and right (a), accepted and wrong (b), and
     rejected; a sample that a grader cannot decide is not accepted, or not right. More tries add hard problems, of which
     accepted answers are wrong more often.
