@@ -1,7 +1,7 @@
 """Attention kernels that keep no `[T, T]` scores: what each takes, the choice of one, and how each is called.
 
 All compute `attention.attend` under `attention.packed_mask`: tests compare them, those of accelerators in interpret
-mode, and lower those for it. `python -m mtjax.check_hardware` compares them on a chip (docs/hardware.md).
+mode, and lower those for it; docs/hardware.md says how they are compared on a chip.
 """
 
 import functools
