@@ -18,6 +18,7 @@ from mtjax.io.command_line import enable_compilation_cache, parse
 from mtjax.io.hashing import check_seed
 from mtjax.io.progress import take_switches
 from mtjax.sampling.config import EmbeddedSampling, SamplingConfig
+from mtjax.sampling.sampler import Contrasted
 from mtjax.validation import PositiveInt
 
 FEW, MANY = 4, 16  # answers drawn side by side by default
@@ -53,7 +54,8 @@ class Generate:
     """Parameters of a run: as trained (raw), or the average that it keeps of them (`optim.average`); auto: raw, but the
     average of a schedule-free optimizer."""
     json: bool = False
-    """Print one JSON object per answer: prompt, read (what the model read), text, tokens, logprob, finished."""
+    """Print one JSON object per answer: prompt, read (what the model read), text, tokens, logprob, finished; against,
+    the second text that a contrastive decoder read."""
 
 
 def generate(settings: Generate) -> int:
@@ -92,7 +94,7 @@ def generate(settings: Generate) -> int:
         model = make_language_model(dataclasses.replace(model.config, lm_infinite=asked))
 
     # Draw and print.
-    texts = [decoding.prompt(prompt, settings.prefix, raw=settings.raw) for prompt in prompts]
+    texts = [decoding.asked(prompt, settings.sampling, settings.prefix, raw=settings.raw) for prompt in prompts]
     if decoding.task is not None and not settings.raw:
         others = "".join(
             f"--prefix={name} takes the other prefix, " for name in decoding.other_prefixes(settings.prefix)
@@ -106,9 +108,13 @@ def generate(settings: Generate) -> int:
     )  # fmt: skip
     special = decoding.tokenizer.special
     for prompt, read, samples in zip(prompts, texts, drawn, strict=True):
+        both = read if isinstance(read, Contrasted) else Contrasted(read, "")
+        first, against = (unshield(str(text), special) for text in both)
         for number, sample in enumerate(samples):
             if settings.json:
-                print(json_format.dumps({"prompt": prompt, "read": unshield(read, special), **sample._asdict()}))
+                shown = {"prompt": prompt, "read": first} | ({"against": against} if against else {})
+                said = {name: value for name, value in sample._asdict().items() if name != "value"}
+                print(json_format.dumps({**shown, **said}))
                 continue
             if len(prompts) > 1 and number == 0:
                 print(f"> {prompt}")

@@ -53,6 +53,7 @@ DOORS = {
     "mine",
     "inject",
     "rethink",
+    "verbalise",
     "explain",
     "export",
     "plan",

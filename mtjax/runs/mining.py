@@ -30,7 +30,7 @@ from mtjax.runs.model_or_server import (
     open_results,
     read_problems,
 )  # fmt: skip
-from mtjax.sampling.decoding import Decoding
+from mtjax.sampling.decoding import Decoding, asked
 from mtjax.sampling.local import LocalSampler, fit_prompts
 from mtjax.sampling.remote import ServerSampler, chat_or_text
 from mtjax.sampling.replies import Refused
@@ -97,7 +97,8 @@ def from_model(
     (model, params, tokenizer, _, step, *_), depends = load_local(name, config, loaded, stack)
     say(f"note: {Decoding(tokenizer, config.data.task).reads()}")
     prompts = fit_prompts(
-        model, tokenizer, problems, lambda problem: config.data.task.prompt(problem, None, tokenizer),
+        model, tokenizer, problems,
+        lambda problem: asked(config.data.task, problem, None, tokenizer, config.sampling),
         config.sampling.max_new_tokens, skip=config.data.on_error == "skip",
     )  # fmt: skip
     sampling = dataclasses.replace(config.sampling, max_new_tokens=prompts.max_new_tokens)

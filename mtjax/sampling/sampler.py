@@ -16,6 +16,13 @@ class Unusable(NamedTuple):
     note: str
 
 
+class Contrasted(NamedTuple):
+    """A prompt, and a second one that a decoder such as `contrastive` reads beside it."""
+
+    prompt: str | Sequence[int]
+    against: str | Sequence[int]
+
+
 class Sample(NamedTuple):
     """One answer."""
 
@@ -52,8 +59,8 @@ def silence(sample: Any) -> Silence:
     return "" if without_thoughts(sample.text).strip() else "reasoning"
 
 
-Prompt = str | Sequence[int] | Sequence[Message] | Unusable
-"""A text to continue, its token ids (local models only), or the messages of a chat (servers only)."""
+Prompt = str | Sequence[int] | Contrasted | Sequence[Message] | Unusable
+"""A text to continue, its token ids or two prompts (local models only), or the messages of a chat (servers only)."""
 
 Stop = Callable[[], Any]  # Asked between batches whether to stop.
 

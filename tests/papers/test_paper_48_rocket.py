@@ -56,3 +56,12 @@ def test_the_diversity_and_the_choice_of_experts():
     assert omega(cosines, (1, 2)) == pytest.approx(1 / 0.6)
     found = select([1.0, 9.0, 8.0, 7.0], [0.9, 0.1, 0.2, 0.3], np.eye(4), most=3, count=2)
     assert 0 in found.chosen  # the one that was trained on the task
+
+
+def test_an_expert_that_adds_nothing_is_left_out():
+    cosines = np.full((6, 6), 0.5)
+    np.fill_diagonal(cosines, 1)
+    cosines[0, 1] = cosines[1, 0] = 0.99
+    cosines[0, 2] = cosines[2, 0] = 0.0
+    found = select([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [0.9, 0.8, 0.7, 0.3, 0.2, 0.1], cosines, 4, 2)
+    assert found.chosen == (0, 2)

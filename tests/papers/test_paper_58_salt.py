@@ -31,3 +31,5 @@ def test_the_gradient_of_the_mixed_loss_and_its_end():
     assert float(salt.share(10)) == 0  # then plain cross-entropy
     same = jax.grad(lambda x: soft_cross_entropy(x, teacher))(teacher)
     np.testing.assert_allclose(same, np.zeros(3), atol=1e-6)  # teacher = student
+    assert float(Salt(omega=0.0).share(0)) == 0  # plain cross-entropy from the start
+    np.testing.assert_allclose(float(Salt(teacher_steps=10, end="linear").share(5)), 0.667 / 2, rtol=1e-6)

@@ -18,7 +18,10 @@ from mtjax.sampling.search import SEARCHES
 from mtjax.sampling.search.best_of_n import BestOfN, most_likely
 from mtjax.types import Batch
 
-every_search = pytest.mark.parametrize("name", [n for n, c in SEARCHES.items() if not getattr(c, "needs_value", False)])
+every_search = pytest.mark.parametrize(
+    "name",
+    [n for n, c in SEARCHES.items() if not getattr(c, "needs_value", False) and not getattr(c, "needs_local", False)],
+)
 guided = pytest.mark.parametrize("name", [n for n, c in SEARCHES.items() if getattr(c, "needs_value", False)])
 PROMPTS = ["a", Unusable("too long"), "c", "d"]
 

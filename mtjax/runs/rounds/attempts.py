@@ -19,6 +19,8 @@ from mtjax.mistakes.curation import Attempted, Curation
 from mtjax.mistakes.mining import checked
 from mtjax.runs.rounds.config import Rounds
 from mtjax.runs.rounds.trainer import Halted, Trainer
+from mtjax.sampling.decoders import Temperature
+from mtjax.sampling.decoding import asked
 from mtjax.sampling.local import LocalSampler, Prompts, fit_prompts
 from mtjax.sampling.sampler import Sample, Sampler, silence
 from mtjax.sampling.texts import TokenSample, sample_texts
@@ -50,7 +52,8 @@ def problems_of(config: Rounds, trainer: Trainer) -> Asked:
             f"{len(golds)} have none): give it an 'answer', or choose a grader that needs none"
         )
     prompts = fit_prompts(
-        trainer.model, trainer.tokenizer, problems, lambda problem: data.task.prompt(problem, None, trainer.tokenizer),
+        trainer.model, trainer.tokenizer, problems,
+        lambda problem: asked(data.task, problem, None, trainer.tokenizer, config.sampling),
         config.sampling.max_new_tokens, skip=data.on_error == "skip",
     )  # fmt: skip
     return Asked(problems, golds, prompts)
@@ -103,6 +106,8 @@ def asker_of(config: Rounds, trainer: Trainer) -> Callable[[Sequence[str]], list
     """Greedy continuations by the policy as it is now, for curations that ask it."""
     greedy = dataclasses.replace(config.sampling, temperature=0.0, top_k=0, top_p=1.0, samples=1)
     greedy = dataclasses.replace(greedy, max_new_tokens=config.sampling.longest)
+    if greedy.reads_two:  # these texts have no other prefix
+        greedy = dataclasses.replace(greedy, decoder=Temperature())
 
     def ask(texts: Sequence[str]) -> list[str]:
         with trainer.on_mesh():

@@ -34,6 +34,9 @@ MAY_CHANGE = (
 )
 """Settings that a resumed run may have otherwise; of sources the content is compared."""
 
+LATER = {"measure.metrics": "()"}
+"""Settings that runs of earlier versions did not have, with the value that they stand for."""
+
 WRITTEN = (LINES, TIMES, "metrics.jsonl", MANIFEST, "config.py", "report.html", "report.md", SUMMARY)
 
 
@@ -43,7 +46,7 @@ def depends_on(config: Rounds) -> dict[str, str]:
     kept = {
         name: value if len(value) < 200 else digest(value)
         for name, value in flat.items()
-        if not any(name == free or name.startswith(f"{free}.") for free in MAY_CHANGE)
+        if not any(name == free or name.startswith(f"{free}.") for free in MAY_CHANGE) and LATER.get(name) != value
     }
     kept["problems content"] = config.train.data.source.fingerprint()
     if config.measure is not None:

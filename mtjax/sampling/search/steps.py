@@ -4,8 +4,6 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from annotated_types import Gt
 
@@ -19,24 +17,10 @@ from mtjax.sampling.sampler import Batches, Numbers, ProblemSamples, Prompt, Sam
 from mtjax.sampling.search.base import SEARCHES
 from mtjax.sampling.search.tree import Node, Path, best_path, puct_search, step_beam
 from mtjax.sampling.texts import TokenSample
-from mtjax.sharing import shared
-from mtjax.types import LanguageModel
+from mtjax.sampling.values import values_of
 from mtjax.validation import PositiveInt, check_types
 
 ENDLESS = 1 << 30  # The steps of a path that is too long to go on.
-
-
-@shared()
-def _value_program(model: LanguageModel) -> Any:
-    """`(params, tokens [N, T], lengths [N]) -> [N]`: the value head at the last token of each row, compiled."""
-
-    def run(params: Any, tokens: Any, lengths: Any) -> Any:
-        segments = (jnp.arange(tokens.shape[1]) < lengths[:, None]).astype(jnp.int32)
-        hidden = model.hidden(params, tokens, segments)
-        last = jnp.take_along_axis(hidden, (lengths - 1)[:, None, None], axis=1)[:, 0]
-        return model.value(params, last)  # type: ignore[misc]
-
-    return jax.jit(run)
 
 
 class Steps:
@@ -55,7 +39,7 @@ class Steps:
                 f"leave no room in the model's {most}; lower search.step_tokens, or raise max_new_tokens"
             )
         self.prompt, self.seed, self.settings, self.sampler = tuple(prompt), seed, settings, sampler
-        self.rows, self.width = paths * settings.proposals, most
+        self.rows = paths * settings.proposals
         sampling = dataclasses.replace(
             sampler.sampling, samples=settings.proposals, max_new_tokens=room, stop=(settings.step_end,)
         )
@@ -81,16 +65,8 @@ class Steps:
 
     def value(self, paths: Sequence[Path]) -> list[float]:
         """The value head at the last token of each path."""
-        shape, out = (self.rows, self.width), list[float]()
-        for first in range(0, len(paths), self.rows):
-            part = paths[first : first + self.rows]
-            tokens, lengths = np.full(shape, self.sampler.tokenizer.pad_id, np.int32), np.ones(self.rows, np.int32)
-            for row, path in enumerate(part):
-                ids = (*self.prompt, *path.tokens)
-                tokens[row, : len(ids)], lengths[row] = ids, len(ids)
-            values = _value_program(self.sampler.model)(self.sampler.params, tokens, lengths)
-            out += np.asarray(values)[: len(part)].astype(float).tolist()
-        return out
+        sampler, texts = self.sampler, [[*self.prompt, *path.tokens] for path in paths]
+        return values_of(sampler.model, sampler.params, texts, rows=self.rows, pad_id=sampler.tokenizer.pad_id)
 
     def text(self, path: Path) -> str:
         """The text of a path, without its end token."""
