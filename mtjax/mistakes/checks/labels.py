@@ -14,15 +14,19 @@ from mtjax.mistakes.checks.confident import Prune, confident_joint, label_errors
 from mtjax.reporting.report import Table
 
 
-def classifier(features: Any, labels: Classes) -> Any:
-    """A logistic regression with an L2 penalty of strength 0.1, fitted to rows of at least two classes."""
+def classifier(features: Any, labels: Classes, balanced: bool = False) -> Any:
+    """A logistic regression (L2 penalty of strength 0.1) fitted to rows of at least two classes, `balanced` or not."""
     from sklearn.linear_model import LogisticRegression
 
     solver: Any = "liblinear" if len(np.unique(labels)) == 2 else "lbfgs"  # the first is faster, for two classes alone
-    return LogisticRegression(C=10.0, max_iter=200, solver=solver, random_state=0).fit(features, labels)
+    weights: Any = "balanced" if balanced else None
+    made = LogisticRegression(C=10.0, max_iter=200, solver=solver, random_state=0, class_weight=weights)
+    return made.fit(features, labels)
 
 
-def cross_fitted(features: Any, labels: Classes, fold: np.ndarray, classes: int) -> Float[np.ndarray, "N K"]:
+def cross_fitted(
+    features: Any, labels: Classes, fold: np.ndarray, classes: int, balanced: bool = False
+) -> Float[np.ndarray, "N K"]:
     """Probability of each class for every row, by a logistic regression that saw the rows of the other folds alone."""
     out = np.full((len(labels), classes), 1 / classes)
     for one in np.unique(fold):
@@ -32,7 +36,7 @@ def cross_fitted(features: Any, labels: Classes, fold: np.ndarray, classes: int)
         if len(known) < 2:
             out[np.ix_(here, known)] = 1
             continue
-        model = classifier(features[seen], labels[seen])
+        model = classifier(features[seen], labels[seen], balanced)
         out[np.ix_(here, known)] = model.predict_proba(features[here])
     return out
 

@@ -20,7 +20,8 @@ def predictability(
 ) -> Float[np.ndarray, " N"]:
     """How often each label is predicted by logistic regressions that did not see it; NaN if it was always seen.
 
-    `partitions` times, `train` rows are drawn to fit on, and the others are predicted.
+    `partitions` times, `train` rows are drawn to fit on, and the others are predicted. Classes have equal weights, since
+    a frequent label is no shortcut.
     """
     right, times = np.zeros(len(labels)), np.zeros(len(labels))
     for number in range(partitions):
@@ -28,7 +29,7 @@ def predictability(
         seen, rest = order[:train], order[train:]
         if len(np.unique(labels[seen])) < 2:
             continue
-        model = classifier(features[seen], labels[seen])
+        model = classifier(features[seen], labels[seen], balanced=True)
         right[rest] += model.predict(features[rest]) == labels[rest]
         times[rest] += 1
     return np.divide(right, times, out=np.full(len(labels), np.nan), where=times > 0)
@@ -109,9 +110,12 @@ class Shortcuts(Check):
         for name, mask in (("all", np.ones(len(items), bool)), ("kept", ~removed)):
             own = np.flatnonzero(mask)
             fold = folds_of([items[place].number for place in own], 5, subject.seed)
-            p = cross_fitted(features[own], labels[own], fold, len(names))
-            most = float(np.bincount(labels[own]).max() / len(own))
-            rows.append([name, len(own), float((p.argmax(axis=1) == labels[own]).mean()), most])
-        caption = "How often a new linear model, which sees the text alone, predicts labels that it did not see."
+            p = cross_fitted(features[own], labels[own], fold, len(names), balanced=True)
+            right = p.argmax(axis=1) == labels[own]
+            shares = [float(right[labels[own] == k].mean()) for k in np.unique(labels[own])]
+            rows.append([name, len(own), float(np.mean(shares)), 1 / len(shares)])
+        caption = (
+            "How often a new linear model predicts labels it did not see from the text alone, as a mean over labels."
+        )
         facts = [f"{int(removed.sum()):,} of {len(items):,} texts are removed."]
-        return Found(flags, facts, (Table(("texts", "number", "right", "most frequent label"), rows, caption),))
+        return Found(flags, facts, (Table(("texts", "number", "right", "chance"), rows, caption),))
