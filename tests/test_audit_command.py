@@ -3,9 +3,10 @@
 import json
 import pathlib
 
+import numpy as np
 import pytest
 
-from mtjax import audit
+from mtjax import audit, score, train
 from mtjax.data.mistake_record import Mistake, to_lines
 from mtjax.data.selection.unflagged import Unflagged
 from mtjax.data.sources import Jsonl
@@ -193,3 +194,30 @@ def test_another_audit_in_the_same_folder_is_refused(planted, tmp_path, capsys):
     assert run(*common, "--checks", "duplicates", "--duplicates.threshold=0.9", "--overwrite=True") == ExitCode.DONE
     assert run("no_such_file.jsonl") == ExitCode.BAD_INPUT
     assert run("source:nothing") == ExitCode.BAD_INPUT
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("one_device")
+def test_a_run_scores_judges_and_embeds(planted, tmp_path, capsys):
+    """A tiny run of bytes: its data with its own log-probabilities, as a judge of labels, and as features."""
+    run_dir, out = tmp_path / "run", tmp_path / "out"
+    small = ["--model.width=16", "--model.mlp_width=16", "--batch_size=4", "--no_tensorboard", "--data.tokenizer=bytes"]
+    small += ["--data.source.count=30", "--data.sequence_length=512", "--data.boundary=split"]
+    assert train.main([TINY, *small, f"--run_dir={run_dir}", "--steps=1"]) == ExitCode.DONE
+    assert run(run_dir, "--checks", "membership", "long_tail", "duplicates") == ExitCode.DONE
+    said = capsys.readouterr().out
+    assert "words alone, no model" in said
+    assert len(lines(run_dir / "audit" / "membership.jsonl")) == len(lines(run_dir / "audit" / "long_tail.jsonl")) > 0
+    columns = ["--columns", "id", "question", "answer", "right"]
+    wrong = write(tmp_path / "both.jsonl", [one | {"wrong": ["0"]} for one in lines(pathlib.Path(planted))])
+    given = [f"--model={run_dir}", "--judge_models", run_dir, "--checks", "labels", "judges", "--limit=8"]
+    assert run(wrong, *given, *columns, "wrong", f"--output={out}") == ExitCode.DONE
+    judged = lines(out / "judges.jsonl")
+    assert len(judged) == 16
+    assert all(len(one["judgements"]) == 4 for one in judged)
+    assert all(abs(sum(p.values()) - 1) < 1e-5 for one in judged for p in one["judgements"])
+    file = tmp_path / "questions.npz"
+    assert (
+        score.main([str(run_dir), TINY, "--data.source.count=5", "--by=embedding", f"--output={file}"]) == ExitCode.DONE
+    )
+    assert np.load(file)["embeddings"].shape == (5, 16)

@@ -20,8 +20,8 @@ def predictability(
 ) -> Float[np.ndarray, " N"]:
     """How often each label is predicted by logistic regressions that did not see it; NaN if it was always seen.
 
-    `partitions` times, `train` rows are drawn to fit on, and the others are predicted. Classes have equal weights, since
-    a frequent label is no shortcut.
+    `partitions` times, `train` rows are drawn to fit on, and the others predicted. Classes weigh the same, because a
+    frequent label is no shortcut.
     """
     right, times = np.zeros(len(labels)), np.zeros(len(labels))
     for number in range(partitions):
