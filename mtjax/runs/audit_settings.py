@@ -69,7 +69,9 @@ AuditConfig: Any = dataclasses.make_dataclass(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Words:
+class SourceWords:
+    """The data as words of the command line."""
+
     source: AnySource  # The data, as source:KIND and its settings.
 
 
@@ -88,11 +90,11 @@ def open_data(
     place, other, model = pathlib.Path(name).expanduser(), None, None
     named = wanted.source != "auto" or ":" in name
     if ":" in name and not place.exists():
-        words = as_registered([name.removeprefix("data."), *rest], _Words)
+        words = as_registered([name.removeprefix("data."), *rest], SourceWords)
         if SOURCES.resolve(kind := name.partition(":")[2]) is None:
             raise InputError(f"{name}: {suggest(kind, SOURCES)}")
         marked: Any = tyro.conf.CascadeSubcommandArgs
-        found = settings.parse(tyro.MISSING_NONPROP, words, "python -m mtjax.audit", marked[_Words])
+        found = settings.parse(tyro.MISSING_NONPROP, words, "python -m mtjax.audit", marked[SourceWords])
         data = AuditData(found.source, **about)
     elif is_run(place) or place.suffix == ".py":
         given = settings.read_run(place) if place.is_dir() else settings.read_file(place)
