@@ -5,7 +5,8 @@
 # Command:  make hardware-bundle      which is  python launch/hardware_bundle.py build/hardware-bundle
 #           Copy the folder to the other machine, and there:
 #             bash hardware-bundle/check.sh --minutes=10 --json=report.json
-# Expect:   build/hardware-bundle: 7.1 MB; copy it, ...; on the other machine the lines of the check, and nothing is installed.
+# Expect:   build/hardware-bundle: 7.1 MB; copy it, and run there: ...
+#           On the other machine the lines of the check; nothing is installed.
 
 """Makes the bundle: `sources`, `wheels`, and the script that is run on the other machine."""
 
@@ -101,6 +102,5 @@ if __name__ == "__main__":
     size = make(place)
     if size > LARGEST:
         sys.exit(f"error: {place} has {size / 1e6:.1f} MB; expected at most {LARGEST / 1e6:.0f}")
-    print(
-        f"{place}: {size / 1e6:.1f} MB; copy it, and run there: bash {place.name}/check.sh --minutes=10 --json=report.json"
-    )
+    print(f"{place}: {size / 1e6:.1f} MB; copy it, and run there:")
+    print(f"  bash {place.name}/check.sh --minutes=10 --json=report.json")
