@@ -177,6 +177,10 @@ def _same_in_words(found: Found, truth: str) -> bool | None:
     """True if a beginning of the answer is the gold answer word for word."""
     bare = lambda text: read(text)._replace(values={})
     same = any(compare(bare(truth), bare(part)) for part, _ in beginnings(found.text))
+    same = same or found.stated and bool(
+        re.fullmatch(rf"(?:it|this|that|[a-z ]+) (?:is|was) an? {re.escape(plain(truth).lower())} [a-z]+", plain(found.text).lower())
+        and re.fullmatch(r"[a-z-]{4,}", plain(truth).lower()) and not words.DOUBTED.search(plain(found.text).lower())
+    )
     return True if found.stated and (same or _named(plain(found.text), plain(truth))) else None
 
 
@@ -198,6 +202,9 @@ def _by_library(found: Found, truth: str, seconds: float) -> bool | None:
     return _worker().equal(*texts, seconds) or None if all(map(_mathematics, texts)) else None
 
 
+_DENIED = re.compile(r"(?:,|,? and) not [$€£]?[0-9][0-9,.]*(?= |\.?$)")
+
+
 def _also_said(found: Found, candidate: str, truth: str, options: Sequence[str]) -> bool:
     """Whether a reply whose answer differs from the gold one also gives the gold one, as an answer or as a number."""
     for text, rest in found.earlier:
@@ -205,10 +212,10 @@ def _also_said(found: Found, candidate: str, truth: str, options: Sequence[str])
             return True
     if found.closed or found.earlier or statements(cleaned(candidate), bool(options)):
         return False
-    if re.match(r"\W*one\b(?! (?:hundred|thousand|million|billion|half|third|and)\b)", cleaned(candidate), re.I):
+    if re.match(r"\W*one\b(?!\W*$)(?! (?:hundred|thousand|million|billion|half|third|and)\b)", cleaned(candidate), re.I):
         return True  # "One sentence" need not count anything
     number = read(truth).values.get("number")
-    numbers = (read(one.strip()).values.get("number") for one in NUMBER_IN_TEXT.findall(cleaned(candidate)))
+    numbers = (read(one.strip()).values.get("number") for one in NUMBER_IN_TEXT.findall(_DENIED.sub("", cleaned(candidate))))
     own = found.reading.values.get("number")
     if number is None or own is None or own.value == number.value:
         return False

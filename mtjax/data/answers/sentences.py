@@ -6,6 +6,7 @@ from fractions import Fraction
 from mtjax.data.answers import number_words
 from mtjax.data.answers.normal import listed
 from mtjax.data.answers.numbers import BEFORE, Number, read_number
+from mtjax.data.answers.phrases import settled
 
 _UP = frozenset(listed("increase rise rose gain profit more increasing grow grew"))
 _DOWN = frozenset(listed("""decrease fall fell lo los lose loss lost less fewer decreasing shrink drop dropp"""))
@@ -107,8 +108,8 @@ _EXTREME = re.compile(
     r"\b(?:minimum|maximum)(?! of\b) [A-Za-z]|(?<!at )\bthe (?:least|most) [A-Za-z]+ [A-Za-z]", re.IGNORECASE
 )  # the minimum number, the least common multiple: no bound
 _NOTHING_LEFT = re.compile(
-    r"(?:[A-Za-z]+ ){1,3}(?:is|are|was|were|has|have|had|be) no(?: [a-z]+){1,3} "
-    r"(?:left|remaining|over)",
+    r"(?:(?:[A-Za-z]+ ){1,3}(?:is|are|was|were|has|have|had|be) )?(?:no(?: [a-z]+){1,3} (?:left|remaining|over)|"
+    r"(?:none|nothing)(?: at all)?(?: (?:left|remaining|over))?)",
     re.IGNORECASE,
 )
 _MORE_THAN = re.compile(r"(\S+(?: [a-z]+)?) (?:more|fewer|less|[a-z]+er)((?: [a-z]+){0,2}) than [^\d,]+")
@@ -120,6 +121,7 @@ def number_in_sentence(text: str) -> Number | None:
 
     Of `She pays 64 dollars for the 16 glasses` that is 64, with 16 beside it.
     """
+    text = settled(text)
     if odds := _ODDS.fullmatch(text):
         top, bottom = read_number(odds["top"]), read_number(odds["bottom"])
         if top and bottom and bottom.value:
