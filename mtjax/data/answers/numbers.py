@@ -48,6 +48,10 @@ BEFORE = frozenset(
     started starts start suppose assume assuming first other another what how why without excluding besides
     when probably likely presumably""".split()
 )  # words that change what a number behind them says
+POSITIONAL = frozenset("over under above below up from through than".split())
+"""Those of them that change only a number right behind them."""
+SOFT = frozenset("initially originally initial started starts start first other another when without excluding besides".split())
+"""Those of them behind which a number may be what is asked for."""
 BEHIND = frozenset(f"{_EITHER_SIDE} and remainder rem r x power".split())
 """Words that change what a number before them says."""
 _NAMES_OF_TWO = re.compile(r"\b([A-Z][a-z]+) and (?=[A-Z][a-z])")  # in April and May

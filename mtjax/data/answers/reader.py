@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from mtjax.data.answers import calendar, formulas, groups, intervals, matrices, number_comparison, number_words, numbers, sentences, words
+from mtjax.data.answers.computed import computed_number
 from mtjax.data.answers.normal import plain
 from mtjax.data.answers.phrases import settled
 from mtjax.data.answers.units import read_unit
@@ -114,6 +115,9 @@ def read(answer: str) -> Reading:
         if "formula" in inner.values:
             return inner._replace(text=text, unit=measured["unit"])
     values = {kind: value for kind, (reader, _) in KINDS.items() if text and (value := reader(text)) is not None}
+    if values and "=" in text and values.keys() <= {"several", "sequence", "tuple"} and re.search(r"[A-Za-z]{3} ", text):
+        number = computed_number([side.strip() for side in _EQUALS.split(text)])
+        values = {"number": number} if number else values  # a sentence with commas
     if "truth" in values:
         values.pop("word", None)
     if "date" in values:
@@ -214,6 +218,10 @@ def _equation(text: str) -> Reading:
     found = read(right)
     number = found.values.get("number")
     total = len(sides) == 2 and number is not None and bool(_SUM.fullmatch(left))
+    if (spoilt or not found.values or any(free) and not (name or label or total or not left)) and (
+        number := computed_number(sides)
+    ):
+        return Reading(text, {"number": number})
     if spoilt or not found.values or (any(free) and not (name or label or total or not left)):
         return Reading(text, {})
     if total and number is not None:

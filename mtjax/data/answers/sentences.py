@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from mtjax.data.answers import number_words
 from mtjax.data.answers.normal import listed
-from mtjax.data.answers.numbers import BEFORE, Number, read_number
+from mtjax.data.answers.numbers import BEFORE, POSITIONAL, SOFT, Number, read_number
 from mtjax.data.answers.phrases import settled
 
 _UP = frozenset(listed("increase rise rose gain profit more increasing grow grew"))
@@ -84,7 +84,7 @@ def _without_given(text: str) -> tuple[str, tuple[Fraction, ...]]:
 
 
 _LEAD = re.compile(
-    r"((?:(?:[^\W\d_](?:[^\W\d_]|['-])*|[0-9]+(?:st|nd|rd|th))[,:]? +|[~≈] ?|\\approx ?){1,20})"
+    r"((?:(?:(?:Mr|Mrs|Ms|Dr|St)\.|[^\W\d_](?:[^\W\d_]|['-])*|[0-9]+(?:st|nd|rd|th))[,:]? +|[~≈] ?|\\approx ?){1,20})"
     r"(?=[-+]?[$€£¥₹]?[-+]?\.?[0-9])"
 )
 
@@ -112,7 +112,7 @@ _NOTHING_LEFT = re.compile(
     r"(?:none|nothing)(?: at all)?(?: (?:left|remaining|over))?)",
     re.IGNORECASE,
 )
-_MORE_THAN = re.compile(r"(\S+(?: [a-z]+)?) (?:more|fewer|less|[a-z]+er)((?: [a-z]+){0,2}) than [^\d,]+")
+_MORE_THAN = re.compile(r"(\S+(?: [a-z]+)?) (?:more|fewer|less|[a-z]+er)((?: [a-z]+){0,4}) than [^\d,]+")
 """`13 more marbles than Ann`, which says 13 only where a difference is asked for."""
 
 
@@ -163,11 +163,12 @@ def number_in_sentence(text: str) -> Number | None:
     stems = {word.strip(",:.") for word in before}
     if _EXTREME.search(text):
         stems -= {"minimum", "maximum", "least", "most"}
-    if stems & BEFORE or len(before) > 20 or re.fullmatch(r"[b-z]", before[-1] if before else ""):
+    if stems & (BEFORE - SOFT - POSITIONAL) or set(before[-2:]) & POSITIONAL or len(before) > 20 or re.fullmatch(r"[b-z]", before[-1] if before else ""):
         return None
     behind = _CLAUSE_BEHIND.search(rest)
     if behind and (behind["comma"] or not _VERBS & stems) or _TASK.search(text):
         return None  # the number is not what the sentence says
+    approximate = approximate or bool(stems & (SOFT | POSITIONAL))
     more = _MORE_THAN.fullmatch(rest)
     approximate = approximate or more is not None
     number = read_number(f"{more[1]} {more[2]}" if more else rest)

@@ -47,7 +47,7 @@ _ARTICLE = re.compile(r"^(?:an?|the) (?=\S)", re.IGNORECASE)
 _NOTHING = frozenset(
     listed(
         """unknown undetermined undefined unclear unsure none nothing maybe sorry not never or and both neither
-    either therefore thus hence perhaps possibly probably likely unlikely depends uncertain
+    either therefore thus hence so then also finally overall altogether perhaps possibly probably likely unlikely depends uncertain
     unsolvable indeterminate inconclusive sure ok okay various any anything something hmm
     well hello hi thanks"""
     )
