@@ -12,7 +12,7 @@ _CLOCK = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(
-    r"(?:[A-Za-z][a-z']* ){0,8}?(?:[Aa]t|is|was|be|[Ii]t's) (?=[0-9]|noon|midnight|half past|(?:a )?quarter|"
+    r"(?:[A-Za-z][a-z']* ){0,8}?(?:[Aa]t|is|was|be|[Ii]t's) (?=[0-9]|noon|midnight|half past|(?:a )?quarter|(?:[a-z]+ )o'? ?clock|"
     r"(?:five|ten|twenty|twenty-five)(?: minutes)? (?:past|to) )"
 )
 _HOURS = dict(zip(listed("one two three four five six seven eight nine ten eleven twelve"), range(1, 13), strict=True))
@@ -22,11 +22,13 @@ _SPOKEN = re.compile(
     rf"(?P<hour>[0-9]{{1,2}}|{'|'.join(_HOURS)})(?P<rest>(?: ?[ap]\.?m\b\.?| in the (?:morning|afternoon|evening))?)",
     re.IGNORECASE,
 )  # fmt: skip
+_OCLOCK = re.compile(rf"^({'|'.join(_HOURS)}) o'? ?clock\b", re.IGNORECASE)
 _MINUTES = _HOURS | {"half": 30, "a quarter": 15, "quarter": 15, "twenty": 20, "twenty-five": 25}
 
 
 def _in_digits(text: str) -> str:
     """`half past three` as `3:30`, with what stands behind it; other texts as they are."""
+    text = _OCLOCK.sub(lambda hour: f"{_HOURS[hour[1].lower()]} o'clock", text)
     found = _SPOKEN.fullmatch(text)
     if found is None or (found["side"].lower() == "to" and found["rest"] == "" and found["minutes"].isdigit()):
         return text  # "3 to 2" is a ratio

@@ -60,6 +60,9 @@ def cut(text: str) -> tuple[str, Reading, str]:
             inside = read(bracket).values.get("number") if bracket else None
             if inside and compare(reading, read(bracket)) is False and "number" in reading.values:
                 break
+            if bracket and re.search(r"\b(?:rounded|nearest)\b", bracket) and "number" in reading.values:
+                number = reading.values["number"]._replace(approximate=True)
+                reading = reading._replace(values={**reading.values, "number": number})
             meant = _MEANT.match(text[len(part) :])
             if meant and compare(reading, read(meant[1])) is not True and "number" in read(meant[1]).values:
                 break
@@ -102,6 +105,7 @@ _GIVES = re.compile(
     r"\b(?:plus|minus|times|by)\b[^=,]*\b(?:gives|leaves|makes|equals|yields|is|results in|comes to)"
     r"(?: (?:us|him|her|them|you|it))?(?: a total of)?\s+(?=[$\d])"
     r"|.*,? (?:for|making|giving)(?: (?:us|him|her|them|you))? a (?:grand )?total of\s+"
+    r"|.*\d.*, leaving(?: (?:him|her|them|us|it|only|just|with)){0,3}\s+(?=[$\d])"
     r"|[-\d.,/]+ ?(?:%|percent) of [^\s=]+(?: [a-z]+)? (?:is|are|equals|was)\s+(?=[$\d])"
     r"|[^=]*\bi\.e\.,?\s+|[^=]*\bthat is,\s+"
     r"|[^=]*=.*,? (?:giving|yielding|so we get)(?: us)?(?: the (?:point|pair|solution|interval))? (?=[\[(])"
@@ -141,7 +145,7 @@ def _concluded(sentence: str) -> str:
 _FIRST_LINE = re.compile(r"\W*(?:\(?[A-J]\)?\.?|yes|no|true|false)\W*", re.IGNORECASE)
 """An answer in a line of its own, which reasons follow."""
 _REMARK = re.compile(
-    r",? (?:because|since|not|and not|rather than|instead of|assuming|provided)\b|, (?:the|an?)\b|,? \(|"
+    r",? (?:- )?(?:because|since|not|and not|and nothing|rather than|instead of|assuming|provided)\b|, (?:the|an?)\b|,? \(|"
     r", which (?:is|equals|simplifies to|reduces to|means)\b",
     re.IGNORECASE,
 )

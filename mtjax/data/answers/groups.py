@@ -56,6 +56,10 @@ _EMPTY = (
     "no solutions",
     "none",
 )
+_NO_SOLUTION = re.compile(
+    r"(?:there (?:is|are) |(?:the|this) (?:equation|system|inequality) has )?no (?:real )?(?:solutions?|roots?)(?: exists?)?",
+    re.IGNORECASE,
+)
 _NAMED = re.compile(r"([A-Za-z](?:_\{?\w\}?)?) ?(?:=|\\in) ?")
 _THOUSANDS = re.compile(r"[-+$€£]*\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)")
 
@@ -75,7 +79,7 @@ _ARTICLE = re.compile(r"(?:the|an?) ", re.IGNORECASE)
 
 def read_several(text: str) -> Several | None:
     r"""The set or list that a text is: `{1, 2}`, `1, 2 and 3`, `x = 5 or x = -5`, `\pm 5`; else None."""
-    if text.lower() in _EMPTY:
+    if text.lower() in _EMPTY or _NO_SOLUTION.fullmatch(text):
         return Several(())
     braces = re.fullmatch(r"(?:[A-Za-z] ?(?:=|\\in) ?)?\\?\{(.*?)\\?\}", text)
     inside = braces[1].strip() if braces else text

@@ -20,7 +20,9 @@ SCALES = {"thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**
 COUNTS = {"dozen": 12, "score": 20, "gross": 144, "hundred": 100}
 _PARTS = {"half": 2, "third": 3, "quarter": 4} | {
     f"{name}th": n for n, name in enumerate(listed("four fif six seven eigh nin ten eleven twelf"), 4)
-} | {"hundredth": 100, "thousandth": 1000}  # fmt: skip
+} | {"hundredth": 100, "thousandth": 1000, "millionth": 10**6} | {
+    (f"{name[:-1]}ieth" if name.endswith("ty") else f"{name}th"): n for name, n in _SMALL.items() if n > 12
+}  # fmt: skip
 NUMBER_WORDS = (
     frozenset(_SMALL) | frozenset(SCALES) | frozenset(COUNTS) | frozenset(_PARTS) | {"halves", "couple", "forty"}
 )

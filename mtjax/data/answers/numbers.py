@@ -19,7 +19,7 @@ _HEAD = re.compile(
     r"(?:(?P<whole>[0-9]+) (?:and )?(?=[0-9]+ ?/ ?[0-9])(?P<top>[0-9]+) ?/ ?(?P<bottom>[0-9]+)"
     rf"|(?P<num>{_A}) ?/ ?(?P<den>[-+]?{_B})"
     rf"|(?P<plain>{_C})(?:[eE](?P<exp>[-+]?[0-9]{{1,3}})(?![0-9A-Za-z])"
-    r"| ?(?:\\times|[*x]) ?10 ?\^ ?(?:\{ ?(?P<power>[-+]?[0-9]{1,3}) ?\}|(?P<bare>[-+]?[0-9]{1,3})(?![0-9])))?)"
+    r"| ?(?:\\times|[*x]) ?10 ?\^ ?(?:[{(] ?(?P<power>[-+]?[0-9]{1,3}) ?[)}]|(?P<bare>[-+]?[0-9]{1,3})(?![0-9])))?)"
 )
 _REPEATING = re.compile(r"([-+]?)([0-9]*)\.([0-9]*)\\overline *\{?([0-9]+)\}?$")
 _PLAIN = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?")
@@ -157,6 +157,8 @@ def _harmless(tail: str) -> bool:
         return False  # the power of a letter, as in 6x^2
     if (below := re.match(r"/ ?([^\W\d_])(?![^\W\d_])", tail)) and below[1] not in UNITS:
         return False  # divided by a letter, as in -1/x^2
+    if words and re.fullmatch(r"-|-[a-z]|.*(?<!mon)(?<!you)(?<!clo)(?<!tru)ths[.,]?", words[0]):
+        return False  # 4 - x/2, or a part such as "hundred-and-fifths"
     return not {word.strip(".,()-") for word in words} & (BEHIND | number_words.NUMBER_WORDS)
 
 

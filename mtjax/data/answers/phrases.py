@@ -8,6 +8,7 @@ _PHRASES = (
     (re.compile(rf"\b(over|under|above|below|from|up) (?={_THE} [a-z]*[a-z ])", re.IGNORECASE), "in "),
     (re.compile(r"\bbetween (?=[^\d=]*\b(?:is|are|was|were|equals)\b)"), "of "),
     (re.compile(r"\bbetween (?=[^\d=<>]*=)"), "of "),
+    (re.compile(r"(?<!square )(?<!cube )\broots? (?=(?:is|are|of the (?:equation|polynomial|quadratic))\b)"), "value "),
     (re.compile(r",? (?:in|during|by|of|after) the (?:first|second|third|fourth|last|final|opening) (?:half|quarter|third)\b"), ""),
     (re.compile(r"\b([Ii]nitial|[Oo]riginal|[Ff]irst|[Ss]tarting) (?=(?:price|cost|value|amount|number|length|width|term)\b)"), ""),
 )  # fmt: skip

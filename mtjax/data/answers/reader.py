@@ -243,12 +243,21 @@ def compare(gold: Reading, answer: Reading) -> bool | None:
     found = [KINDS[kind][1](gold.values[kind], answer.values[kind]) for kind in shared]
     if not shared:
         mixed = _number_and_formula(gold, answer)
+        mixed = _ratio_and_number(gold, answer) if mixed is None else mixed
         found = [] if mixed is None else [mixed]
     if gold.values.keys() >= {"letter", "number"} and answer.values.keys() >= {"letter", "number"} and None in found:
         return None
     if not found or (True in found and False in found):
         return None
     return True if True in found else None if None in found else False
+
+
+def _ratio_and_number(gold: Reading, answer: Reading) -> bool | None:
+    """True if a fraction is the quotient of the gold ratio; None else."""
+    ratio, number = gold.values.get("ratio"), answer.values.get("number")
+    if number is None or ratio is None or len(ratio.parts) != 2 or number.places is not None:
+        return None
+    return number.value == Fraction(ratio.parts[0]) / Fraction(ratio.parts[1]) or None
 
 
 def _number_and_formula(gold: Reading, answer: Reading) -> bool | None:

@@ -78,6 +78,7 @@ def _boxes(text: str) -> Iterator[Statement]:
             content, after = (bare[1], bare.end()) if bare else (None, None)
         if content is None or after is None:
             continue
+        content = re.sub(r"\\(?=\s|$)", " ", content)
         behind = text[after : after + 40]
         if scale := _SCALED.match(behind):
             content += f" {scale[1]}"
@@ -127,6 +128,7 @@ _SUPPOSED = re.compile(
 _VOID = re.compile(
     r"\b(?:not|never|wrong|incorrect|false|cannot|previous|earlier|another|possible|first|one)\b|n't\b", re.IGNORECASE
 )
+_SAID_OF = re.compile(r"\b(?:is|was|be|are|as) (?:the |my |our |your )?$", re.IGNORECASE)
 _OPTION = re.compile(r"(?:^|\n)[ \t*>]*[A-E][ \t*]*[:.)]")
 _SENTENCE = re.compile(r"[.!?](?=\s)|\n")
 
@@ -188,6 +190,8 @@ def statements(text: str, choice: bool = False) -> list[Statement]:
             key = match.start("key") if "key" in form.groupindex else None
             if key is not None and (instead := INSTEAD.match(match["answer"])):
                 start, answer = start + instead.start("answer"), instead["answer"].strip()
+            if key is not None and text[match.end("key") :][:1] == "." and _SAID_OF.search(text[:key][-30:]):
+                continue  # "18 is the answer. ..."
             if key is not None and (_denied(answer) or _voided(text, key)):
                 continue
             if key and text[key - 1] in "\"'" and re.match(r"[\"']\s*:", text[match.end("key") :]):  # JSON

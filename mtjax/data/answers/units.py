@@ -50,8 +50,13 @@ _INVERSE = re.compile(r"([A-Za-z]+)(?: |\\times )?([A-Za-z]+)\^\{?-([123])\}?")
 """Units as in `m s^{-1}`."""
 
 
+_PER_SQUARED = re.compile(r"\bper (?:(?P<s>sec(?:ond)?s?|hours?)(?: squared|\^\{?2\}?)|square (?P<t>second|hour))$", re.IGNORECASE)
+_FRACTION = re.compile(r"\\frac\{ ?([A-Za-z]+) ?\}\{ ?([A-Za-z]+(?:\^\{?[23]\}?)?) ?\}")
+
+
 def inverse_units(words: str) -> str:
-    """Units such as `m s^{-1}` as `m/s`, if they are the only words."""
+    """Units such as `m s^{-1}` and `meters per second squared` as `m/s` and `meters /s^2`, if they are the only words."""
+    words = _PER_SQUARED.sub(lambda found: f"per {found['s'] or found['t']}^2", _FRACTION.sub(r"\1/\2", words))
     found = _INVERSE.fullmatch(words)
     return words if found is None else f"{found[1]}/{found[2]}" + (f"^{found[3]}" if found[3] != "1" else "")
 
@@ -97,9 +102,12 @@ def read_unit(words: str) -> Unit | None:
     if raised or power > 1:
         power = int(raised) if raised in ("2", "3") else power
         unit = Unit(f"{unit.measures}^{power}", unit.factor**power)
-    below = UNITS.get(singular(tokens[2])) if len(tokens) > 2 and tokens[1] in ("/", "per") else None
+    lower, _, squared = tokens[2].partition("^") if len(tokens) > 2 and tokens[1] in ("/", "per") else ("", "", "")
+    below = UNITS.get(singular(lower)) if lower else None
     if below is not None and below.measures in _RATES and unit.measures != "dollar":
-        return Unit(f"{unit.measures}/{below.measures}", unit.factor / below.factor)
+        power = int(squared) if squared in ("2", "3") else 1
+        named = f"{unit.measures}/{below.measures}" + (f"^{power}" if power > 1 else "")
+        return Unit(named, unit.factor / below.factor**power)
     return unit
 
 

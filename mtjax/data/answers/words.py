@@ -42,7 +42,7 @@ def same_truth(a: Truth, b: Truth) -> bool | None:
     return a.positive == b.positive if a.pair == b.pair else True if a.positive == b.positive else None
 
 
-_LEAD = re.compile(r"^(?:(?:it|this|that|he|she|they)(?:'s| is| was| are| were| will be)|so|thus) ", re.IGNORECASE)
+_LEAD = re.compile(r"^(?:(?:it|this|that|he|she|they)(?:'s| is| was| are| were| will be| will| would| must be)|so|thus) ", re.IGNORECASE)
 _ARTICLE = re.compile(r"^(?:an?|the) (?=\S)", re.IGNORECASE)
 _NOTHING = frozenset(
     listed(
@@ -72,6 +72,7 @@ DOUBTED = re.compile(
 )
 _NAME_SAID = re.compile(
     r"(?:(?:The|Its|His|Her|Their|This|That|My|Our) (?:[a-z-]+ ){1,5}?|It )(?:is|was|'s) (?P<last>(?!A )[A-Z][a-z]{2,})!?"
+    r"|(?:It|The (?:[a-z-]+ ){1,4})(?:was|is|were) [a-z]+(?:ed|en) by (?P<by>[A-Z][a-z]{2,})"
     r"|(?P<first>[A-Z][a-z]{2,}) (?:is|was|has|had|runs|ran) the (?:[a-z]{3,}est|most [a-z]+)(?: [a-z]+)?"
 )
 """A sentence that gives a name: `The planet is Neptune`, `Bob is the tallest`."""
@@ -90,7 +91,7 @@ def bare_words(text: str) -> str:
 def read_word(text: str) -> str | None:
     """The single word that a text is; None for several, and for one that says nothing, such as "unknown"."""
     if name := _NAME_SAID.fullmatch(text):
-        return (name["last"] or name["first"]).casefold() if not DOUBTED.search(text.casefold()) else None
+        return (name["last"] or name["by"] or name["first"]).casefold() if not DOUBTED.search(text.casefold()) else None
     word = bare_words(text.removesuffix("!"))
     if " " in word and (named := _NAMED.fullmatch(word)) and not DOUBTED.search(word[: named.start(1)]):
         return named[1]
