@@ -161,13 +161,18 @@ def check_answer(
     equal = same_answer(found.text, truth, options=options) if found.reading.values or options else None
     if equal is None:
         equal = _same_in_words(found, truth) or _by_library(found, truth, seconds)
-    elif not found.stated:
+    elif not found.stated or not equal and _rough(found):
         equal = None
     if equal is None or taken_back(found.rest):
         return Verdict.UNKNOWN
     if equal:
         return Verdict.RIGHT
     return Verdict.UNKNOWN if _also_said(found, candidate, truth, options) else Verdict.WRONG
+
+
+def _rough(found: Found) -> bool:
+    number = found.reading.values.get("number")
+    return number is not None and number.approximate and not number.computed
 
 
 _BARE = re.compile(r"[-+]?[0-9][0-9,]*(?:\.[0-9]+)?")
@@ -191,6 +196,9 @@ def _named(text: str, truth: str) -> bool:
     """Whether a sentence ends in the gold words as what something is: `The capital of France is Paris`."""
     before = text[: -len(truth)].rstrip("\"'")
     called = text.casefold().endswith(truth.casefold()) and _CALLS.fullmatch(before) and not re.search(r"\d", truth)
+    acts = re.fullmatch(rf"{re.escape(truth)} [a-z]+(?:s|ed|[a-z]*on|[a-z]*ot|[a-z]*an|[a-z]*ame|[a-z]*as) (?:the |an? |in |at )?[a-z ]+", text)
+    if acts and truth[:1].isupper() and len(truth) > 2 and not re.search(r"\b(?:and|or)\b", text) and not words.DOUBTED.search(text.casefold()):
+        return True
     return bool(called) and not words.DOUBTED.search(before.casefold())
 
 

@@ -146,7 +146,7 @@ _FIRST_LINE = re.compile(r"\W*(?:\(?[A-J]\)?\.?|yes|no|true|false)\W*", re.IGNOR
 """An answer in a line of its own, which reasons follow."""
 _REMARK = re.compile(
     r",? (?:- )?(?:because|since|not|and not|and nothing|rather than|instead of|assuming|provided)\b|, (?:the|an?)\b|,? \(|"
-    r", which (?:is|equals|simplifies to|reduces to|means)\b",
+    r", which\b",
     re.IGNORECASE,
 )
 _EMPTY = re.compile(r"\s*(?:\$\$|\\[\[\]]|[*#_=-]*)\s*")

@@ -196,6 +196,11 @@ class _Parser:
 
             def node(env: Env) -> Any:
                 return math().log(high(argument(env))) / math().log(env["log base"])
+        elif base is not None:
+            below = base
+
+            def node(env: Env) -> Any:
+                return math().log(high(argument(env))) / math().log(high(below(env)))
         else:
             call = {"ln": "log", "arcsin": "asin", "arccos": "acos", "arctan": "atan"}.get(name, name)
 

@@ -52,7 +52,7 @@ POSITIONAL = frozenset("over under above below up from through than".split())
 """Those of them that change only a number right behind them."""
 SOFT = frozenset("initially originally initial started starts start first other another when without excluding besides".split())
 """Those of them behind which a number may be what is asked for."""
-BEHIND = frozenset(f"{_EITHER_SIDE} and remainder rem r x power".split())
+BEHIND = frozenset(f"{_EITHER_SIDE} too and remainder rem r x power".split())
 """Words that change what a number before them says."""
 _NAMES_OF_TWO = re.compile(r"\b([A-Z][a-z]+) and (?=[A-Z][a-z])")  # in April and May
 _TIMES = re.compile(r"times(?: (?:as|more|larger|bigger|faster|longer|older|heavier|taller)\b.*)?$")
@@ -181,7 +181,11 @@ _AND_A_PART = re.compile(
 )
 
 
+_ONE_UNIT = re.compile(r"^(?:an?|only an?) (second|minute|hour|day|week|month|year|mile|kilometer|meter|dollar|euro|gallon|liter)$")
+
+
 def _in_words(text: str) -> Number | None:
+    text = _ONE_UNIT.sub(r"1 \1", text)
     text = _AND_A_PART.sub(
         lambda said: f"{'one' if said[1].lower() in ('a', 'an') else said[1]} and {said[3]} {said[2]}", text
     )

@@ -120,6 +120,9 @@ def read(answer: str) -> Reading:
         values = {"number": number} if number else values  # a sentence with commas
     if "truth" in values:
         values.pop("word", None)
+    if "several" in values and "number" not in values and len(values["several"].elements) == 1:
+        inner = read(values["several"].elements[0]).values.get("number")
+        values |= {"number": inner._replace(approximate=True)} if inner else {}
     if "date" in values:
         values.pop("several", None)
     elif "several" in values and (same := _said_twice(values["several"])):

@@ -26,7 +26,7 @@ _CLAUSE_BEHIND = re.compile(
     re.IGNORECASE,
 )
 _TASK = re.compile(r"\bto (?:find|determine|calculate|compute|figure|solve|know)\b", re.IGNORECASE)
-APPROXIMATELY = frozenset(listed(r"about approximately approx approx. around roughly nearly almost ~ \approx ≈ circa"))
+APPROXIMATELY = frozenset(listed(r"about approximately approx approx. around roughly ~ \approx ≈ circa"))
 _NUMERAL = r"[-+]?[$€£¥₹]?[0-9][0-9,]*(?:\.[0-9]+)?(?:/[0-9]+)?%?(?![\w:/^.]?[0-9]|[A-Za-z^])"
 _BARE = r"[0-9]+(?:\.[0-9]+)?(?:/[0-9]+)?%?"
 _IN_PASSING = tuple(
@@ -163,6 +163,8 @@ def number_in_sentence(text: str) -> Number | None:
     stems = {word.strip(",:.") for word in before}
     if _EXTREME.search(text):
         stems -= {"minimum", "maximum", "least", "most"}
+    if before[-1:] in (["almost"], ["nearly"]):
+        return None
     if stems & (BEFORE - SOFT - POSITIONAL) or set(before[-2:]) & POSITIONAL or len(before) > 20 or re.fullmatch(r"[b-z]", before[-1] if before else ""):
         return None
     behind = _CLAUSE_BEHIND.search(rest)

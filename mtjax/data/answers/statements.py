@@ -78,7 +78,7 @@ def _boxes(text: str) -> Iterator[Statement]:
             content, after = (bare[1], bare.end()) if bare else (None, None)
         if content is None or after is None:
             continue
-        content = re.sub(r"\\(?=\s|$)", " ", content)
+        content = re.sub(r"(?<!\\)\\(?=\s|$)", " ", content)
         behind = text[after : after + 40]
         if scale := _SCALED.match(behind):
             content += f" {scale[1]}"
@@ -139,6 +139,7 @@ _ROW = re.compile(r"^[ \t]*\|([^|\n]*\banswer[ \t]*)\|(?:\s*\|)?([^|\n]+)\|[ \t]
 """A row of a table, or a column with one row, that names the answer."""
 
 
+_CALCULATOR = re.compile(r"<<[^<>\n]{1,80}>>")  # the annotations of GSM8K
 _FAREWELL = re.compile(
     r"\n\s*(?:let me know if|(?:i )?hope (?:this|that|it) helps|feel free to|please let me know|if you have any|"
     r"this completes|thus,? we are done|q\.?e\.?d\b|would you like|happy to)[^\n]*\s*\Z",
@@ -151,7 +152,7 @@ _BOLD_END = re.compile(r"(?<=\n)[ \t]*(?:[^\w\s*]\ufe0f?[ \t]*)?\*\*(?=[A-Z])(?=
 
 def cleaned(reply: str) -> str:
     """A reply without thoughts and mark-up, as statements are searched in it."""
-    reply = _FAREWELL.sub("", without_thoughts(reply))
+    reply = _FAREWELL.sub("", _CALCULATOR.sub("", without_thoughts(reply)))
     reply = re.sub(r"(?m)^>\s+(?=\*\*)", "", _BOLD_END.sub("So, **", reply))
     text = without_markup(ascii_signs(reply)).replace(" isn't ", " is not ")
     text = TONGUES.sub("\nAnswer: ", text) if TONGUES.search(text) else text

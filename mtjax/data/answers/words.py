@@ -120,7 +120,8 @@ def read_signs(text: str) -> tuple[str, ...] | None:
 
 def read_sequence(text: str) -> tuple[str, ...] | None:
     """Three or more words without commas, such as sorted words; else None."""
-    found = text.casefold().split()
+    text = re.sub(r"^(?:the |my )?(?:[a-z]+ ){0,2}(?:list|order|sequence|words) (?:is|are):? ", "", text.casefold())
+    found = re.sub(r",? and (?=\S+$)|,", " ", text).split()
     return tuple(found) if len(found) > 2 and all(word.isalpha() for word in found) else None
 
 
