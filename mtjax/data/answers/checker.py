@@ -172,7 +172,7 @@ def check_answer(
 
 def _rough(found: Found) -> bool:
     number = found.reading.values.get("number")
-    return number is not None and number.approximate and not number.computed
+    return set(found.reading.values) == {"number"} and number.approximate and not number.computed
 
 
 _BARE = re.compile(r"[-+]?[0-9][0-9,]*(?:\.[0-9]+)?")
