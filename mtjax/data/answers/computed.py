@@ -63,9 +63,10 @@ def computed_number(sides: list[str]) -> Number | None:
     conditions = stems & {"if", "suppose", "assume", "assuming"}
     if (stems & (BEFORE - SOFT - POSITIONAL - _SAID) - conditions) or near & POSITIONAL and lead.rstrip().endswith(words[-1:][0] if words else "?"):
         return None
-    right_only = right_only or bool(conditions or stems & (SOFT | POSITIONAL) or re.search(r"\d", lead))
-    if right_only and not proved:
+    careful = right_only or bool(conditions or stems & (SOFT | POSITIONAL) or re.search(r"\d", lead))
+    if careful and not proved:
         return None
+    right_only = right_only or bool(conditions and not lead.rstrip().endswith(","))
     return number._replace(approximate=number.approximate or right_only)
 
 
