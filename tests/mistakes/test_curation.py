@@ -17,6 +17,7 @@ from mtjax.mistakes.curation.injected import Injected
 from mtjax.mistakes.curation.pairs import Pairs, partner
 from mtjax.mistakes.curation.right_only import RightOnly, cap_of, distinct_by_equations
 from mtjax.mistakes.curation.sureness import REFUSALS, Sureness, answer_entropy
+from mtjax.mistakes.curation.valued import Valued
 from mtjax.registry import summary
 
 SUM = Problem("sum", "2 + 3 + 4 =", "9", right=("Step 1: 2 + 3 = 5\nStep 2: 5 + 4 = 9\nAnswer: 9",))
@@ -210,3 +211,23 @@ def test_stated_confidence_is_the_share_of_right_samples():
     reflected = StatedConfidence(reflect=True)([SOLVED], None, Helpers(3, ask)).problems[0].right[0]
     assert reflected == f"{RIGHT}\nSelf-reflection: I do not know how to carry.\nConfidence: 10"
     assert SUM.question in asked[0]
+
+
+def test_values_of_a_tree_reach_the_task_as_candidates():
+    first = "Step 1: 2 + 3 = 5\n"
+    right = one(f"{first}Answer: 5", "right", steps=(first, "Answer: 5"), step_values=(0.4, 1.0))
+    first = "Step 1: 2 + 3 = 6\n"
+    wrong = one(f"{first}Answer: 6 ", "wrong", steps=(first, "Answer: 6 "), step_values=(0.4, -1.0))
+    plain = one("Answer: 7", "wrong")
+    made = Valued()([attempted(SUM, right, wrong, plain)], None, HELP)
+    assert made.counts == {"right texts": 1, "wrong texts": 2, "step values": 4}
+    rendered = TASKS["step_values"]().render(made.problems[0])
+    found = {text.text.partition("\n")[2]: (text.extras["polarity"], text.values) for text in rendered}
+    assert found == {
+        "Step 1: 2 + 3 = 5\nAnswer: 5": (1.0, (0.4, 1.0)),
+        "Step 1: 2 + 3 = 6\nAnswer: 6": (0.0, (0.4, -1.0)),
+        "Answer: 7": (0.0, (-1.0,)),
+    }
+    assert len(Valued(per_side=1)([attempted(SUM, right, wrong, plain)], None, HELP).problems[0].candidates) >= 1
+    with pytest.raises(InputError, match="set search.step_end to a line break"):
+        Valued()([attempted(SUM, one("a;b", "right", steps=("a;", "b"), step_values=(0.0, 1.0)))], None, HELP)
