@@ -13,6 +13,8 @@ from mtjax.data.batches import make_batches, unlimited
 from mtjax.data.examples import encode_prompt
 from mtjax.data.problem import Problem
 from mtjax.data.sources import InMemory
+from mtjax.distributed import hosts
+from mtjax.distributed.placement import own_rows
 from mtjax.distributed.sharding import ways
 from mtjax.errors import InputError
 from mtjax.evaluation.config import EvaluateConfig
@@ -127,7 +129,9 @@ def _scores(
         return None
     data = unlimited(dataclasses.replace(config.data, source=InMemory(tuple(problems)), cache_dir=None))
     split = ways(mesh, "batch")
-    batches = make_batches(data, loaded.tokenizer, batch_size=-(-BATCH // split) * split, seed=0, repeat=False)
+    size = -(-BATCH // split) * split
+    rows = own_rows(mesh, size)
+    batches = make_batches(data, loaded.tokenizer, batch_size=size, seed=0, repeat=False, rows=rows)
     score = make_scorer(lambda params: make_policy(loaded.model, params, targets_only=True))
     steps = (place_batch(batches.batch_at(n), mesh) for n in track(range(batches.steps_per_epoch), "scoring"))
     found = held_out_loss(score, loaded.params, steps)
@@ -157,7 +161,12 @@ def table_of(outcome: Outcome, caption: str) -> Table:
 
 
 def save(outcome: Outcome, about: dict[str, Any], folder: pathlib.Path) -> None:
-    """Write `evaluation.json` (all numbers) and `samples.jsonl` (every text with its verdict), each atomically."""
+    """Write `evaluation.json` (all numbers) and `samples.jsonl` (every text with its verdict), each atomically.
+
+    Of many hosts the first writes.
+    """
+    if hosts.index():
+        return
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for prompt, evaluation in outcome.evaluations.items():

@@ -9,6 +9,7 @@ import numpy as np
 
 from mtjax.data.examples import encode_prompt
 from mtjax.data.problem import Problem
+from mtjax.distributed import hosts
 from mtjax.errors import InputError
 from mtjax.evaluation.coverage import pass_at_k
 from mtjax.evaluation.evaluator import evaluate_policy
@@ -81,12 +82,16 @@ class HeldOut:
     def measure(self, number: int) -> dict[str, float]:
         """pass@k of the policy as it is now; its answers are kept as those of round `number`, and read if they are."""
         file = self.folder / f"{number:04}.jsonl"
-        if not file.is_file():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_text(file, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in self._answers()))
-        right = read(file).right
+        if not hosts.on_first(file.is_file):
+            lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in self._answers()]
+            hosts.on_first(lambda: self._write(file, lines))
+        right = np.array(hosts.on_first(lambda: read(file).right.tolist()), bool)
         samples, counts = right.shape[1], right.sum(axis=1)
         return {f"pass@{k}": float(np.mean(pass_at_k(samples, counts, k))) for k in self.settings.all_ks}
+
+    def _write(self, file: pathlib.Path, lines: Sequence[str]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_text(file, "".join(lines))
 
     def _answers(self) -> list[dict[str, Any]]:
         with self.trainer.on_mesh():
