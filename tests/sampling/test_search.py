@@ -162,9 +162,7 @@ def test_paths_of_a_tree_carry_their_steps_and_the_means_of_their_nodes(monkeypa
     ]  # fmt: skip
     assert found[0].step_values == pytest.approx((means(0.25, -1, 1), 1.0))
     assert found[1].step_values == pytest.approx((means(0.25, -1, 1), -1.0))
-    assert found[2].step_values == pytest.approx(
-        (means(0.25, -1, 0.25), -1.0)
-    )
+    assert found[2].step_values == pytest.approx((means(0.25, -1, 0.25), -1.0))
     # What is not known is worth its value, and not kept.
     one_of_each = steps.Puct(simulations=3, depth=2, keep=1).search(sampler, [1], 0, 5)
     assert [one.text for one in one_of_each] == ["a\nb\n", "a\na\n"]

@@ -21,11 +21,10 @@ from mtjax.mistakes.mining import checked
 from mtjax.runs.rounds.config import Rounds
 from mtjax.runs.rounds.serving import ServedSampler, prompts_for
 from mtjax.runs.rounds.trainer import Halted, Trainer
-from mtjax.sampling.decoders import Temperature
 from mtjax.sampling.decoding import asked
 from mtjax.sampling.local import Ending, LocalSampler, Prompts, fit_prompts
 from mtjax.sampling.sampler import Sample, Sampler, silence
-from mtjax.sampling.texts import TokenSample, sample_texts
+from mtjax.sampling.texts import TokenSample
 
 SAVE_EVERY = 1.0
 """Seconds between two writes of attempts to the journal, which waits for the disk: what a kill can cost."""
@@ -107,23 +106,6 @@ def sampler_of(config: Rounds, trainer: Trainer, prompts: Prompts) -> Sampler:
         model=trainer.model, params=trainer.params, tokenizer=trainer.tokenizer, sampling=sampling, rows=config.rows,
         by_token=True,
     )  # fmt: skip
-
-
-def asker_of(config: Rounds, trainer: Trainer) -> Callable[[Sequence[str]], list[str]]:
-    """Greedy continuations by the policy as it is now, for curations that ask it."""
-    greedy = dataclasses.replace(config.sampling, temperature=0.0, top_k=0, top_p=1.0, samples=1)
-    greedy = dataclasses.replace(greedy, max_new_tokens=config.sampling.longest)
-    if greedy.reads_two:  # these texts have no other prefix
-        greedy = dataclasses.replace(greedy, decoder=Temperature())
-
-    def ask(texts: Sequence[str]) -> list[str]:
-        with trainer.on_mesh():
-            drawn = sample_texts(
-                trainer.model, trainer.params, trainer.tokenizer, list(texts), greedy, 0, rows=config.rows
-            )
-        return [row[0].text for row in drawn]
-
-    return ask
 
 
 def judge_of(config: Rounds) -> Callable[[Problem, Sample | TokenSample], tuple[str, float | None]]:

@@ -9,6 +9,7 @@ from mtjax.config import Config
 from mtjax.data.sources import AnySource
 from mtjax.errors import InputError
 from mtjax.evaluation.graders import AnswerGrader, AnyGrader
+from mtjax.evaluation.graders.program import ProgramAnswerGrader
 from mtjax.evaluation.rewards import AnyReward
 from mtjax.mistakes.curation import CURATIONS, AnyCuration, RightOnly
 from mtjax.optim.schedules import SCHEDULES
@@ -112,6 +113,12 @@ class Rounds:
             raise InputError(
                 f"curation '{name}' makes data for the task {' or '.join(curation.tasks)}, but train.data.task is "
                 f"'{task.name}'; set train.data.task:{curation.tasks[0]}, or choose another curation"
+            )
+        if curation.needs_trace and not isinstance(self.grader, ProgramAnswerGrader):
+            name = CURATIONS.name_of(curation) or type(curation).__name__
+            raise InputError(
+                f"curation '{name}' runs programs statement by statement and compares their answers: set "
+                "grader:program_answer, or choose another curation"
             )
         if memory_names(train.objective):
             raise InputError(

@@ -15,7 +15,7 @@ from mtjax.io.hashing import digest
 from mtjax.io.journal import MANIFEST, settle
 from mtjax.io.lock import LOCK
 from mtjax.runs.folder import check_shared
-from mtjax.runs.rounds import attempts, measuring
+from mtjax.runs.rounds import attempts, helping, measuring
 from mtjax.runs.rounds.config import Rounds
 from mtjax.training.checkpoint import folders_of
 
@@ -33,6 +33,7 @@ MAY_CHANGE = (
     *("train.micro_batches", "train.chunk", "train.tensorboard", "train.tracker", "train.log_every"),
     *("train.self_check", "train.min_target_share", "train.accept_changed_data", "train.data.workers"),
     *("train.data.cache_dir", "train.data.cache_gb", "train.data.source", "measure.source"),
+    *("curation.teacher.url", "curation.teacher.recorded", "curation.teacher.server"),
     *("serving.url", "serving.folder", "serving.reload", "serving.command", "serving.server"),
 )
 """Settings that a resumed run may have otherwise; of sources the content is compared."""
@@ -96,7 +97,8 @@ def _begin(config: Rounds, depends: dict[str, str]) -> None:
         raise InputError(f"run_dir '{folder}' holds {what}, not rounds; choose another --train.run_dir")
     if train.overwrite:
         kept = folders_of(folder, train.checkpoint.folder)
-        for place in (folder / attempts.FOLDER, folder / measuring.FOLDER, *kept, kept[0].parent / "references"):
+        own = [folder / part.FOLDER for part in (attempts, helping, measuring)]
+        for place in (*own, *kept, kept[0].parent / "references"):
             shutil.rmtree(place, ignore_errors=True)
         for name in WRITTEN:
             (folder / name).unlink(missing_ok=True)

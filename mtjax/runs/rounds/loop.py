@@ -19,20 +19,19 @@ from mtjax.errors import ExitCode, InputError, NonFiniteLoss
 from mtjax.io.files import write_text
 from mtjax.io.lock import locked
 from mtjax.io.progress import progress, say
-from mtjax.mistakes.curation import Attempted, Curated, Helpers
+from mtjax.mistakes.curation import Attempted, Curated
 from mtjax.runs.adapters import keep_base
 from mtjax.runs.rounds.attempts import (
     Asked,
     Drawn,
-    asker_of,
     draw,
     problems_of,
     replayed,
     sampler_of,
-    seed_of,
 )
 from mtjax.runs.rounds.config import Rounds
 from mtjax.runs.rounds.folder import SUMMARY, TIMES, open_folder, read_lines, with_schedule, write_lines, write_settings
+from mtjax.runs.rounds.helping import helpers_of
 from mtjax.runs.rounds.measuring import HeldOut
 from mtjax.runs.rounds.stopping import alarm, best_round, reason_to_stop
 from mtjax.runs.rounds.trainer import Halted, Trained, Trainer
@@ -251,8 +250,7 @@ class _Run:
 
     def curate(self, attempts: Sequence[Attempted], kept: Any, number: int) -> Curated:
         """The training data of a round."""
-        seed, rewarded = seed_of(self.config, number, "curation"), self.config.reward is not None
-        helpers = Helpers(seed, asker_of(self.config, self.trainer), rewarded)
+        helpers = helpers_of(self.config, self.trainer, number, self.journal_settings)
         return self.config.curation(attempts, kept, helpers)  # type: ignore[no-any-return]
 
     def timed(self, phase: str, call: Callable[..., Any], *args: Any) -> Any:
