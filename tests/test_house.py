@@ -45,6 +45,7 @@ ROOMS: dict[str, set[str]] = {
 """What each room may import. A module that is neither here nor a door fails the test."""
 ANYTHING = {"errors", "types"}
 DOORS = {
+    "audit",
     "inspect",
     "convert",
     "train",
@@ -53,6 +54,7 @@ DOORS = {
     "mine",
     "inject",
     "rethink",
+    "verbalise",
     "explain",
     "export",
     "plan",

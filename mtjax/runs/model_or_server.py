@@ -24,13 +24,14 @@ from mtjax.io.short_help import HELP, HELP_ALL
 from mtjax.io.words import as_registered
 from mtjax.mistakes.mining import MineConfig
 from mtjax.mistakes.rethinking_evaluation import RethinkConfig
+from mtjax.mistakes.verbalised import VerbaliseConfig
 from mtjax.model import catalog
 from mtjax.model.fingerprint import fingerprint_of
 from mtjax.runs.loading import Loaded, load_any
 from mtjax.sampling.sampler import Sampler
 from mtjax.sampling.server import Server
 
-Job = MineConfig | RethinkConfig
+Job = MineConfig | RethinkConfig | VerbaliseConfig
 Say = Callable[[str], None]
 
 

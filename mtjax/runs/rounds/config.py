@@ -8,8 +8,10 @@ from annotated_types import Ge, Gt, Le
 from mtjax.config import Config
 from mtjax.data.sources import AnySource
 from mtjax.errors import InputError
+from mtjax.evaluation.evaluator import chosen_metrics
 from mtjax.evaluation.graders import AnswerGrader, AnyGrader
 from mtjax.evaluation.graders.program import ProgramAnswerGrader
+from mtjax.evaluation.metrics import DRAWN
 from mtjax.evaluation.rewards import AnyReward
 from mtjax.mistakes.curation import CURATIONS, AnyCuration, RightOnly
 from mtjax.optim.schedules import SCHEDULES
@@ -28,6 +30,9 @@ class Measure:
     every: PositiveInt = 1  # Rounds between measurements, besides the start and the last round.
     samples: PositiveInt = 8  # Answers drawn per problem.
     ks: tuple[int, ...] = ()  # For which k to give pass@k, each at most `samples`; empty gives 1 and `samples`.
+    metrics: tuple[str, ...] = ()
+    """What else to compute (`python -m mtjax.list metric`), of what the policy alone can tell; into `rounds.jsonl` and
+    the report."""
     temperature: Annotated[float, Gt(0)] = 1.0  # Sampling temperature.
     limit: PositiveInt | None = 200  # Use the first so many problems; None takes all.
     seed: Annotated[int, Ge(0)] = 0  # Random seed, the same each time: measurements differ by the model alone.
@@ -36,6 +41,12 @@ class Measure:
         check_types(self, "measure")
         if beyond := [k for k in self.ks if not 1 <= k <= self.samples]:
             raise InputError(f"measure.ks={beyond[0]}: expected 1 to measure.samples={self.samples}; raise samples")
+        for name, metric in chosen_metrics(self.metrics).items():
+            if missing := [need for need in metric.needs if need not in DRAWN - {"accepted"}]:
+                raise InputError(
+                    f"measure.metrics: '{name}' needs {missing[0]!r}, which a policy alone cannot give in a round; "
+                    f"measure it afterwards, with python -m mtjax.evaluate RUN --metrics {name}"
+                )
 
     @property
     def all_ks(self) -> tuple[int, ...]:

@@ -38,6 +38,9 @@ MAY_CHANGE = (
 )
 """Settings that a resumed run may have otherwise; of sources the content is compared."""
 
+LATER = {"measure.metrics": "()"}
+"""Settings that runs of earlier versions did not have, with the value that they stand for."""
+
 WRITTEN = (LINES, TIMES, "metrics.jsonl", MANIFEST, "config.py", "report.html", "report.md", SUMMARY)
 
 
@@ -47,7 +50,7 @@ def depends_on(config: Rounds) -> dict[str, str]:
     kept = {
         name: value if len(value) < 200 else digest(value)
         for name, value in flat.items()
-        if not any(name == free or name.startswith(f"{free}.") for free in MAY_CHANGE)
+        if not any(name == free or name.startswith(f"{free}.") for free in MAY_CHANGE) and LATER.get(name) != value
     }
     if config.serving is None:
         del kept["serving"]  # manifests are as they were before there was this setting

@@ -165,8 +165,7 @@ class _Run:
         """The rounds after `first`; returns why they ended early, or ""."""
         config, trainer = self.config, self.trainer
         if not lines:
-            measured = {} if self.held_out is None else {"measured": self.timed("measure", self.held_out.measure, 0)}
-            lines.append({"round": 0, "updates": 0, "total_tokens": 0, **measured})
+            lines.append({"round": 0, "updates": 0, "total_tokens": 0, **self.measured(0)})
             self.wrote(lines)
         with progress("rounds", config.rounds, first) as advance:
             for number in range(first + 1, config.rounds + 1):
@@ -178,8 +177,8 @@ class _Run:
                 lines.append(self.round(number, lines[-1], log, stopped))
                 why = reason_to_stop(config, lines)
                 last = number == config.rounds or bool(why)
-                if self.held_out is not None and "measured" not in lines[-1] and why:
-                    lines[-1]["measured"] = self.timed("measure", self.held_out.measure, number)
+                if "measured" not in lines[-1] and why:
+                    lines[-1] |= self.measured(number)
                 self.wrote(lines)
                 about = self.about(number)
                 if "measured" in lines[-1] and best_round(lines) == number:
@@ -215,9 +214,16 @@ class _Run:
             "trained": {**trained._asdict(), "means": trained.means},
         }  # fmt: skip
         measure = config.measure
-        if self.held_out is not None and measure and (number % measure.every == 0 or number == config.rounds):
-            line["measured"] = self.timed("measure", self.held_out.measure, number)
+        if measure and (number % measure.every == 0 or number == config.rounds):
+            line |= self.measured(number)
         return line
+
+    def measured(self, number: int) -> dict[str, Any]:
+        """What is measured of the policy after a round; {} where nothing is."""
+        if self.held_out is None:
+            return {}
+        found = {"measured": self.timed("measure", self.held_out.measure, number)}
+        return found | ({"metrics": numbers} if (numbers := self.held_out.numbers(number)) else {})
 
     def attempts(self, number: int, stopped: Callable[[], Any]) -> Drawn:
         """The attempts of a round."""
