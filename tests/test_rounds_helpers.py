@@ -132,7 +132,7 @@ def test_partly_right_programs_over_rounds(tmp_path):
 
     class Programs(Scripted):
         def sample(self, prompt, seed, number, place):
-            n = int(self.tokenizer.decode(prompt).split()[0])
+            n = int(self.tokenizer.decode(prompt).partition(" ")[0].rpartition(">")[2])
             said = (f"x = {n}\nanswer = x", f"x = {n}\ny = 2\nanswer = y + x", f"q = {n + 1}\nanswer = q", "((")
             return Sample(said[place])
 

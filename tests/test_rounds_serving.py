@@ -69,7 +69,7 @@ def test_a_server_that_reads_the_weights_of_each_round_draws_what_the_policy_wou
 
     own = {
         "sampling": GREEDY, "rounds": 2, "grader": ByHash(), "curation": Both(cut="wrong"), "rows": 8,
-        "objective": MistakeTuning(), "task": MistakeTask(), "updates": 4,
+        "objective": MistakeTuning(), "task": MistakeTask(decode_prefix="right"), "updates": 4,
     }  # fmt: skip
     run(config(tmp_path / "here", **own), **QUIET)
     server = Reloading(kind)

@@ -233,8 +233,12 @@ def test_values_of_a_tree_reach_the_task_as_candidates():
         "Answer: 7": (0.0, (-1.0,)),
     }
     assert len(Valued(per_side=1)([attempted(SUM, right, wrong, plain)], None, HELP).problems[0].candidates) >= 1
-    with pytest.raises(InputError, match="set search.step_end to a line break"):
-        Valued()([attempted(SUM, one("a;b", "right", steps=("a;", "b"), step_values=(0.0, 1.0)))], None, HELP)
+    cut = one(
+        "\nStep 1: 5\nEnd", "right", steps=("\nSt", "ep 1: 5\n", "En", "d", "\n"), step_values=(0.1, 0.2, 0.3, 0.4, 1.0)
+    )
+    assert (Valued().candidate(cut).steps, Valued().candidate(cut).values) == (("Step 1: 5", "End"), (0.2, 1.0))
+    ended = one("Step 1: 5\n", "wrong", steps=("Step 1: 5\n", ""), step_values=(0.2, -1.0))
+    assert (Valued().candidate(ended).steps, Valued().candidate(ended).values) == (("Step 1: 5",), (-1.0,))
 
 
 def test_the_teacher_is_asked_about_what_was_failed_and_its_wrong_answers_are_dropped():
