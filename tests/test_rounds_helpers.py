@@ -8,6 +8,7 @@ import pytest
 from mtjax.data.problem import Problem
 from mtjax.data.sources import InMemory
 from mtjax.data.tasks import TASKS, GroupTask
+from mtjax.data.tasks.chat import ChatTask
 from mtjax.errors import InputError
 from mtjax.evaluation.graders.program import ProgramAnswerGrader
 from mtjax.evaluation.sandbox import unavailable
@@ -19,6 +20,7 @@ from mtjax.model.value_head import ValueHead
 from mtjax.objectives.alphamath import AlphaMath
 from mtjax.objectives.mml import Mml
 from mtjax.objectives.self_reflection import SelfReflection
+from mtjax.runs.rounds.folder import LATER, depends_on
 from mtjax.runs.rounds.helping import taught, tracer_of
 from mtjax.runs.rounds.loop import run
 from mtjax.sampling.config import SamplingConfig
@@ -67,6 +69,14 @@ def test_programs_are_traced_up_to_their_answer(tmp_path):
     assert tracer_of(config(tmp_path)) is None
     with pytest.raises(InputError, match="'partly_right' runs programs.*grader:program_answer"):
         config(tmp_path, **own)
+
+
+def test_runs_that_were_begun_before_a_setting_go_on(tmp_path):
+    """Settings that are as they were before they could be set do not stand in a manifest."""
+    named = {name for name in depends_on(config(tmp_path, task=ChatTask())) if "data.task" in name or "serving" in name}
+    assert not named & LATER.keys()
+    changed = depends_on(config(tmp_path, task=ChatTask(failed_calls="skip")))
+    assert changed["train.data.task.failed_calls"] == "'skip'"
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import shutil
 from typing import Any
 
 from mtjax import config as settings
+from mtjax.data.tasks.chat import SIGNS
 from mtjax.distributed import hosts
 from mtjax.errors import InputError
 from mtjax.io.config_file import as_kept
@@ -38,7 +39,13 @@ MAY_CHANGE = (
 )
 """Settings that a resumed run may have otherwise; of sources the content is compared."""
 
-LATER = {"measure.metrics": "()"}
+LATER = {
+    "measure.metrics": "()",
+    "serving": "None",
+    "train.data.task.after": "''",
+    "train.data.task.failed_calls": "'train'",
+    "train.data.task.error_signs": repr(SIGNS),
+}
 """Settings that runs of earlier versions did not have, with the value that they stand for."""
 
 WRITTEN = (LINES, TIMES, "metrics.jsonl", MANIFEST, "config.py", "report.html", "report.md", SUMMARY)
@@ -52,8 +59,6 @@ def depends_on(config: Rounds) -> dict[str, str]:
         for name, value in flat.items()
         if not any(name == free or name.startswith(f"{free}.") for free in MAY_CHANGE) and LATER.get(name) != value
     }
-    if config.serving is None:
-        del kept["serving"]  # manifests are as they were before there was this setting
     kept["problems content"] = config.train.data.source.fingerprint()
     if config.measure is not None:
         kept["held-out content"] = config.measure.source.fingerprint()
