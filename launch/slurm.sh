@@ -5,7 +5,11 @@
 #           and that is active when you submit the job; a run_dir on a file system that all nodes share.
 # Command:  sbatch --nodes=4 --gpus-per-node=8 launch/slurm.sh CONFIG --run_dir=/shared/run ...
 #           Run it in the root folder of the repository. DRY_RUN=1 launch/slurm.sh CONFIG prints the command instead.
+#           In a container (an image of launch/gpu.Dockerfile) with CONTAINER=IMAGE, through Pyxis and Enroot, such as
+#           CONTAINER=/shared/mtjax.sqsh MOUNTS=/shared:/shared,$PWD:$PWD, or with CONTAINER=apptainer:mtjax.sif.
+#           JAX_COORDINATOR_PORT=PORT chooses the port where that of the job's number is taken.
 # Expect:   in slurm-<job>.out
+#             hosts    4, by JAX from Slurm (SLURM_JOB_ID=7, SLURM_NTASKS=4, ...)
 #             devices  32 x NVIDIA H100 80GB HBM3 on 4 hosts, mesh {...}
 #           Slurm sends SIGTERM two minutes before the time limit. All nodes then save, and the script requeues the job,
 #           which resumes. REQUEUE=0 ends it with code 75 instead (143 if nothing was saved), so that jobs that wait
@@ -19,20 +23,16 @@
 set -eu
 [[ $# -gt 0 && $1 != --help && $1 != -h ]] || { sed -n '2,/^#SBATCH/s/^# \{0,1\}//p' "$0"; exit 2; }
 
+# Every task finds its number and the first node in the variables of srun, as JAX does (mtjax/distributed/clusters.py).
+command=(srun --kill-on-bad-exit=0)
+case ${CONTAINER-} in
+  '') ;;
+  apptainer:*) inside=(apptainer exec --nv --bind "$PWD" --pwd "$PWD" "${CONTAINER#apptainer:}") ;;
+  *) command+=(--container-image="$CONTAINER" --container-mounts="${MOUNTS:-$PWD:$PWD}" --container-workdir="$PWD") ;;
+esac
+command+=(${inside[@]+"${inside[@]}"} bash launch/supervise.sh python -m mtjax.train "$@")
 if [[ -n ${DRY_RUN-} ]]; then
-  first=${FIRST_NODE:-first-node}
-else
-  first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-fi
-export MTJAX_HOSTS=${SLURM_JOB_NUM_NODES:-1}
-# Jobs that share a node need different ports. These are below the range of ephemeral ports on Linux.
-export MTJAX_COORDINATOR=$first:$((20000 + ${SLURM_JOB_ID:-0} % 6000 * 2))
-# srun gives each task its number in SLURM_PROCID.
-# shellcheck disable=SC2016  # the variables are the task's
-task='MTJAX_HOST=$SLURM_PROCID exec bash launch/supervise.sh python -m mtjax.train "$@"'
-command=(srun --kill-on-bad-exit=0 bash -c "$task" mtjax "$@")
-if [[ -n ${DRY_RUN-} ]]; then
-  echo "MTJAX_HOSTS=$MTJAX_HOSTS MTJAX_COORDINATOR=$MTJAX_COORDINATOR ${command[*]}"
+  echo "${command[*]}"
   exit 0
 fi
 code=0

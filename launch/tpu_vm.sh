@@ -10,6 +10,7 @@
 #           DRY_RUN=1 launch/tpu_vm.sh ... prints the command instead. The script stays connected, so run it in tmux or
 #           with nohup.
 # Expect:   from worker 0
+#             hosts    8, by JAX from a Cloud TPU slice
 #             devices  32 x TPU v5 on 8 hosts, mesh {...}
 #           launch/supervise.sh restarts a lost process on its worker. After a preemption (exit code 75 or 143), create
 #           the slice again and run the same command: the run resumes from the bucket.
@@ -32,18 +33,10 @@ if [[ $1 == --install ]]; then
   "${make[@]}" && "${run[@]}" && exec "${then[@]}"
 fi
 
-# The metadata server gives each worker its number and the address of the first worker.
-# shellcheck disable=SC2016  # the variables are the worker's
-where='
-about() { curl -sf -H "Metadata-Flavor: Google" "http://metadata.google.internal/computeMetadata/v1/instance/attributes/$1"; }
-ends=$(about worker-network-endpoints) || exit 1
-export MTJAX_HOST=$(about agent-worker-number)
-export MTJAX_HOSTS=$(echo "$ends" | tr "," "\n" | wc -l)
-export MTJAX_COORDINATOR=$(echo "$ends" | cut -d, -f1 | cut -d: -f3):23456
-cd mtjax'
+# Every worker asks the metadata server for its number and the others, as JAX does (mtjax/distributed/clusters.py).
 words=$(printf ' %q' "$@")
 command=(gcloud compute tpus tpu-vm ssh "$name" --zone="$zone" --worker=all
-  --command="$where && bash launch/supervise.sh python3 -m mtjax.train$words")
+  --command="cd mtjax && bash launch/supervise.sh python3 -m mtjax.train$words")
 if [[ -n ${DRY_RUN-} ]]; then
   printf '%s\n' "${command[*]}"
   exit 0

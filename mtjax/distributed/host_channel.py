@@ -7,16 +7,19 @@ one that hangs, or whose machine is gone, is silent for a heartbeat. All hosts a
 
 import contextlib
 import json
+import math
 import os
 import queue
 import socket
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from mtjax.errors import CODES, ExitCode, HostLost, InputError
 
+NOTICE = 10.0  # seconds of waiting after which a process says for whom it waits, and why
 RETRY = 0.2  # seconds between two calls to a host 0 that does not answer yet
 LOCAL = ("127.0.0.1", "::1", "localhost")  # addresses that only this machine can call
 
@@ -25,11 +28,21 @@ class Cluster(NamedTuple):
     """The place of this process among the hosts."""
 
     address: str  # of host 0
-    port: int  # of host 0; JAX's own service takes the next one
+    port: int  # of host 0
     hosts: int  # number of hosts
     host: int  # this one, from 0
     start_timeout: float = 300.0  # seconds within which all must have come
     heartbeat: float = 100.0  # seconds of silence after which a host counts as lost
+    jax_port: int | None = None  # of JAX's own service on host 0; None is the next one
+    found: str = ""  # the cluster that JAX found and what it was read from; "" where MTJAX_... say it
+    local: int | None = None  # number of this process among those of its machine, where JAX knows it
+
+    @property
+    def way_out(self) -> str:
+        """What to look at where the hosts do not meet."""
+        if not self.found:
+            return "set MTJAX_HOSTS alike and MTJAX_HOST from 0 on each host"
+        return f"found by JAX: {self.found}; if this process was meant to run by itself, set MTJAX_HOSTS=1"
 
 
 class Line:
@@ -69,15 +82,20 @@ class Line:
         try:
             server = socket.create_server((here, cluster.port), family=family, backlog=cluster.hosts)
         except OSError as error:
+            where = "JAX_COORDINATOR_PORT" if cluster.found else "MTJAX_COORDINATOR"
             raise InputError(
-                f"host 0 cannot listen on port {cluster.port} ({error}); choose another port in MTJAX_COORDINATOR"
+                f"host 0 cannot listen on port {cluster.port} ({error}); choose another port in {where}"
             ) from error
+        notice = time.monotonic() + NOTICE
         with server:
             while len(self.peers) < cluster.hosts - 1 and not refusal and time.monotonic() < deadline:
-                server.settimeout(max(deadline - time.monotonic(), 0.01))
+                server.settimeout(max(min(deadline, notice) - time.monotonic(), 0.01))
                 try:
                     peer, _ = server.accept()
                 except OSError:
+                    if time.monotonic() >= notice:
+                        notice = math.inf
+                        self._waits(f"host {_numbers(set(range(cluster.hosts)) - self.names.keys())}")
                     continue
                 try:
                     said = _greeting(peer, 10.0)
@@ -96,12 +114,12 @@ class Line:
         missing = sorted(set(range(cluster.hosts)) - self.names.keys())
         stop: InputError | HostLost | None = None
         if refusal:
-            stop = InputError(f"{refusal}; set MTJAX_HOSTS alike and MTJAX_HOST from 0 on each host")
+            stop = InputError(f"{refusal}; {cluster.way_out}")
         elif missing:
             here = "; ".join(f"{index} = {name}" for index, name in sorted(self.names.items()))
             stop = HostLost(
-                f"host {', '.join(map(str, missing))} of {cluster.hosts} did not come within {cluster.start_timeout:g} "
-                f"s (here: {here}); look at its log, or raise MTJAX_START_TIMEOUT"
+                f"host {_numbers(missing)} of {cluster.hosts} did not come within {cluster.start_timeout:g} "
+                f"s (here: {here}); look at its log, or raise MTJAX_START_TIMEOUT{self._found()}"
             )
         for peer in self.peers.values():
             self._send(peer, {"refused": [str(stop), CODES[type(stop)]]} if stop else {"welcome": self.names})
@@ -112,7 +130,7 @@ class Line:
     def _call(self, deadline: float) -> None:
         """Another host: call host 0 until it answers, then wait for its greeting."""
         cluster = self.cluster
-        where = f"{cluster.address}:{cluster.port}"
+        where, notice = f"{cluster.address}:{cluster.port}", time.monotonic() + NOTICE
         while True:
             try:
                 peer = socket.create_connection((cluster.address, cluster.port), timeout=5)
@@ -121,8 +139,12 @@ class Line:
                 if time.monotonic() > deadline:
                     raise HostLost(
                         f"host 0 is missing: nobody answers at {where} within {cluster.start_timeout:g} s ({error}); "
-                        "look at its log and MTJAX_COORDINATOR, or raise MTJAX_START_TIMEOUT"
+                        f"look at its log{' and MTJAX_COORDINATOR' * (not cluster.found)}, or raise "
+                        f"MTJAX_START_TIMEOUT{self._found()}"
                     ) from error
+                if time.monotonic() > notice:
+                    notice = math.inf
+                    self._waits(f"host 0 at {where}")
                 time.sleep(RETRY)
         self._send(peer, {"hello": cluster.host, "of": cluster.hosts, "name": self.names[cluster.host]})
         try:  # host 0 says itself who is missing
@@ -135,6 +157,18 @@ class Line:
             text, code = said["refused"]
             raise InputError(text) if code == ExitCode.BAD_INPUT else HostLost(text)
         self.peers[0], self.names = peer, {int(index): name for index, name in said["welcome"].items()}
+
+    def _waits(self, whom: str) -> None:
+        """Say for whom this process waits: it may have been meant to run by itself."""
+        cluster = self.cluster
+        print(
+            f"host {cluster.host}: waiting for {whom}, up to {cluster.start_timeout:g} s{self._found()}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def _found(self) -> str:
+        return f"; {self.cluster.way_out}" if self.cluster.found else ""
 
     # The run.
 
@@ -219,6 +253,12 @@ class Line:
         """Write to a peer; one that cannot be written to is found by the thread that reads from it."""
         with contextlib.suppress(OSError), self.sending:
             peer.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _numbers(hosts: Iterable[int]) -> str:
+    """Numbers of hosts; of many, the first eight and how many more."""
+    hosts = sorted(hosts)
+    return ", ".join(map(str, hosts[:8])) + (f" and {len(hosts) - 8} more" if len(hosts) > 8 else "")
 
 
 def _greeting(peer: socket.socket, seconds: float) -> Any:

@@ -1,12 +1,13 @@
 """Many hosts, one process each: found by the environment, made to agree, and stopped together.
 
-A launcher (see `docs/launch.md`) sets on each host
+A cluster that JAX recognises is found by itself (`clusters`). Elsewhere a launcher (see `docs/launch.md`) sets on each
+host, and where these are set they are what counts,
 
     MTJAX_HOSTS=4  MTJAX_HOST=0..3  MTJAX_COORDINATOR=address:port   (of host 0; the next port is used too)
     MTJAX_START_TIMEOUT=300   seconds within which all hosts must have come
     MTJAX_HEARTBEAT=100       seconds of silence after which a host counts as lost
 
-Without them a run has one process, and every function here does nothing.
+Without either a run has one process, and every function here does nothing. `MTJAX_HOSTS=1` makes it so in a cluster.
 """
 
 import contextlib
@@ -24,6 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
+from mtjax.distributed.clusters import find_cluster, local_devices
 from mtjax.distributed.host_channel import LOCAL, Cluster, Line
 from mtjax.errors import CODES, ExitCode, InputError, Terminated
 
@@ -128,14 +130,35 @@ def read_cluster(environment: Mapping[str, str] = os.environ) -> Cluster | None:
     if len(given) < len(names):
         raise InputError(f"{', '.join(given)} is set, but {', '.join(set(names) - given.keys())} is not; set all three")
     address, _, port = given["MTJAX_COORDINATOR"].rpartition(":")
-    times = [environment.get(name) or kept for name, kept in (("MTJAX_START_TIMEOUT", 300), ("MTJAX_HEARTBEAT", 100))]
     try:
-        numbers = [int(text) for text in (port, given["MTJAX_HOSTS"], given["MTJAX_HOST"])]
-        cluster = Cluster(address.strip("[]"), *numbers, *map(float, times))
+        cluster = Cluster(address.strip("[]"), int(port), int(given["MTJAX_HOSTS"]), int(given["MTJAX_HOST"]))
     except ValueError as error:
         raise InputError(f"{given}: expected two numbers and address:port ({error})") from error
-    if not address or not 0 <= cluster.host < cluster.hosts or min(cluster.start_timeout, cluster.heartbeat) <= 0:
-        raise InputError(f"{given}, time-outs {times}: expected 0 <= MTJAX_HOST < MTJAX_HOSTS, and times above 0")
+    if not address or not 0 <= cluster.host < cluster.hosts:
+        raise InputError(f"{given}: expected 0 <= MTJAX_HOST < MTJAX_HOSTS, and an address before the port")
+    return _with_times(cluster, environment)
+
+
+def _with_times(cluster: Cluster, environment: Mapping[str, str]) -> Cluster:
+    """The cluster with the time limits of the environment; InputError where one is no number above 0."""
+    variables = {"start_timeout": "MTJAX_START_TIMEOUT", "heartbeat": "MTJAX_HEARTBEAT"}
+    given = {name: environment[variable] for name, variable in variables.items() if environment.get(variable)}
+    try:
+        times = {name: float(text) for name, text in given.items()}
+    except ValueError as error:
+        raise InputError(f"{', '.join(variables.values())}: expected seconds ({error})") from error
+    if not all(time > 0 for time in times.values()):
+        raise InputError(f"{', '.join(variables.values())} = {list(times.values())}: expected seconds above 0")
+    return cluster._replace(**times)  # type: ignore[arg-type]
+
+
+def cluster_of_process(environment: Mapping[str, str] = os.environ) -> Cluster | None:
+    """What `MTJAX_...` say, else the cluster that JAX finds; None for a run of one process. InputError as of both."""
+    cluster = read_cluster(environment)
+    if cluster is None and not environment.get("MTJAX_HOSTS"):
+        seconds = _with_times(Cluster("", 0, 1, 0), environment).start_timeout
+        found = find_cluster(environment, seconds)
+        cluster = found and _with_times(found, environment)
     return cluster
 
 
@@ -152,7 +175,7 @@ def session() -> Iterator[None]:
         InputError: an incomplete description of the hosts; hosts whose code differs, named.
     """
     global _line
-    cluster = read_cluster()
+    cluster = cluster_of_process()
     if cluster is None:
         yield
         return
@@ -163,7 +186,7 @@ def session() -> Iterator[None]:
                 silence = stack.enter_context(open(os.devnull, "w"))
                 stack.enter_context(contextlib.redirect_stdout(silence))
             agree(code_facts())
-            _start_jax(cluster)
+            _start_jax(cluster, local_devices(cluster, line.names))
             yield
             barrier()
             import jax
@@ -176,8 +199,10 @@ def session() -> Iterator[None]:
         _line = None
 
 
-def _start_jax(cluster: Cluster) -> None:
-    """Start JAX's service, and let its abort wait for our line, which ends this process with a name.
+def _start_jax(cluster: Cluster, devices: list[int] | None) -> None:
+    """Start JAX's service, with the GPUs of these numbers (None: all), and let its abort wait for our line.
+
+    The line then ends this process with a name.
 
     JAX's service aborts the process if it sees first that a host died. The abort then sleeps first: the C library's
     `sleep` becomes its signal's handler and gets the signal's number, 6, as seconds. (The service has a hook for a
@@ -186,11 +211,12 @@ def _start_jax(cluster: Cluster) -> None:
     import jax
 
     host = f"[{cluster.address}]" if ":" in cluster.address else cluster.address
-    address = f"{host}:{cluster.port + 1}"
+    address = f"{host}:{cluster.jax_port or cluster.port + 1}"
     jax.distributed.initialize(
         address,
         cluster.hosts,
         cluster.host,
+        devices,
         cluster_detection_method="deactivate",
         initialization_timeout=int(cluster.start_timeout),
         heartbeat_timeout_seconds=max(int(cluster.heartbeat), 1),
@@ -243,7 +269,7 @@ def _exit(code: int, line: Line | None) -> None:
 
 
 def check_one_host() -> None:
-    """InputError in one of many processes (`MTJAX_HOSTS`): for commands that run on one host, all but `mtjax.train`."""
+    """InputError in one of many processes (`MTJAX_HOSTS`), for commands that run on one host."""
     cluster = read_cluster()
     if cluster is not None and count() == 1:
         raise InputError(

@@ -132,7 +132,8 @@ def choice_for(config: Any, length: int, mesh: Any = None) -> kernels.Choice:
                 "--model.attention=plain or auto"
             )
         return kernels.Choice("plain", "no kernel has model.lm_infinite")
-    return kernels.choose(config.attention, platform_of(mesh), length, context, config.windows, config.score_cap)
+    case = kernels.Case(length, context, config.windows, config.score_cap, config.head_dim, config.dtype)
+    return kernels.choose(config.attention, platform_of(mesh), case)
 
 
 def packed_attention(
@@ -181,6 +182,9 @@ def packed_attention(
             return blocked_attend(
                 query, key, value, own, segments, place, jnp.asarray(window), divisor, config.score_cap, size
             )
+        if choice.name == "cudnn":
+            given = (segments, window, own, first)
+            return kernels.cudnn_attend(query, key, value, packed_mask, given, choice.interpret, scalar)
         if choice.name == "triton":
             return kernels.triton_attend(query, key, value, segments, choice.interpret, scalar)
         calls = [functools.partial(kernels.splash_attend, kernel, scalar=scalar) for kernel in made]

@@ -79,7 +79,7 @@ class DecoderConfig:
     """What the backward pass computes again: nothing, whole blocks, or all but matrix products. `auto` is what a run
     chooses by its shapes and the memory of a device (`mtjax.training.fitting`), and nothing outside of a run."""
     attention: Asked = "auto"
-    """Kernel of training and scoring: the platform's own (splash on TPU, triton on GPU) where it can, or by name."""
+    """Kernel of training and scoring: the platform's own (splash on TPU, cudnn or triton on GPU), or by name."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of activations and products; parameters, norms, softmax and logits stay float32."""
     init_scale: NonNegative = 0.02  # Standard deviation of initial matrices.

@@ -37,15 +37,21 @@ class Hosts:
     Args:
         words: behind `python`.
         others: other words for some hosts, by number; None leaves that host out.
+        slurm: with the variables of `srun` in place of ours.
     """
 
-    def __init__(self, words, count=2, others=None, devices=4, port=None, **environment):
+    def __init__(self, words, count=2, others=None, devices=4, port=None, slurm=False, **environment):
         flags = os.environ.get("XLA_FLAGS", "").split()
         flags = [flag for flag in flags if "device_count" not in flag]
         flags.append(f"--xla_force_host_platform_device_count={devices}")
         port = port or free_port()
         common = ENVIRONMENT | {"XLA_FLAGS": " ".join(flags), **environment}
-        if count > 1:
+        number = "MTJAX_HOST"
+        if count > 1 and slurm:
+            common |= {"SLURM_JOB_ID": "7", "SLURM_NTASKS": str(count), "SLURM_STEP_NODELIST": "localhost"}
+            common |= {"SLURM_LOCALID": "0", "JAX_COORDINATOR_PORT": str(port)}
+            number = "SLURM_PROCID"
+        elif count > 1:
             common |= {"MTJAX_HOSTS": str(count), "MTJAX_COORDINATOR": f"127.0.0.1:{port}"}
         self.files, self.processes, self.texts = {}, {}, {}
         for host in range(count):
@@ -54,7 +60,7 @@ class Hosts:
                 self.files[host] = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
                 self.processes[host] = subprocess.Popen(
                     [sys.executable, *mine],
-                    env=common | ({"MTJAX_HOST": str(host)} if count > 1 else {}),
+                    env=common | ({number: str(host)} if count > 1 else {}),
                     stdout=self.files[host],
                     stderr=subprocess.STDOUT,
                 )

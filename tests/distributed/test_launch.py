@@ -10,6 +10,7 @@ import time
 
 import pytest
 import yaml
+from jax._src.clusters import cloud_tpu_cluster
 
 from mtjax.errors import ExitCode
 
@@ -72,22 +73,29 @@ def test_local_says_what_it_would_run():
         )
 
 
-def test_slurm_says_what_it_would_run_and_each_task_gets_its_number(tmp_path):
-    settings = {"SLURM_JOB_NUM_NODES": "4", "SLURM_JOB_ID": "7"}
-    said = run("launch/slurm.sh", "configs/tiny.py", "--seed=3", DRY_RUN="1", FIRST_NODE="gpu-1", **settings)
-    assert said.stdout.startswith("MTJAX_HOSTS=4 MTJAX_COORDINATOR=gpu-1:20014 srun --kill-on-bad-exit=0 bash -c")
-    assert "-m mtjax.train" in said.stdout
-    # With stand-ins for Slurm's own commands it gets as far as the program.
-    for name, body in {
-        "scontrol": "printf 'gpu-1\\ngpu-2\\n'",
-        "srun": 'shift; SLURM_PROCID=1 exec "$@"',
-        "python": 'echo "$MTJAX_HOSTS $MTJAX_HOST $MTJAX_COORDINATOR: $*"',
-    }.items():
+def test_slurm_says_what_it_would_run_in_a_container_or_not():
+    plain = run("launch/slurm.sh", "configs/tiny.py", "--seed=3", DRY_RUN="1").stdout
+    assert (
+        plain == "srun --kill-on-bad-exit=0 bash launch/supervise.sh python -m mtjax.train configs/tiny.py --seed=3\n"
+    )
+    pyxis = run("launch/slurm.sh", "configs/tiny.py", DRY_RUN="1", CONTAINER="/shared/mtjax.sqsh").stdout
+    here = os.getcwd()
+    assert pyxis.startswith(
+        f"srun --kill-on-bad-exit=0 --container-image=/shared/mtjax.sqsh --container-mounts={here}:{here} "
+        f"--container-workdir={here} bash launch/supervise.sh"
+    )
+    mounts = run("launch/slurm.sh", "configs/tiny.py", DRY_RUN="1", CONTAINER="a.sqsh", MOUNTS="/a:/b").stdout
+    assert "--container-mounts=/a:/b " in mounts
+    apptainer = run("launch/slurm.sh", "configs/tiny.py", DRY_RUN="1", CONTAINER="apptainer:mtjax.sif").stdout
+    assert f"0 apptainer exec --nv --bind {here} --pwd {here} mtjax.sif bash launch/supervise.sh" in apptainer
+
+
+def test_slurm_gets_as_far_as_the_program(tmp_path):
+    for name, body in {"srun": 'shift; SLURM_PROCID=1 exec "$@"', "python": 'echo "$SLURM_PROCID: $*"'}.items():
         (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{body}\n")
         (tmp_path / name).chmod(0o755)
-    path = f"{tmp_path}:{os.environ['PATH']}"
-    said = run("launch/slurm.sh", "configs/tiny.py", "a b", PATH=path, SLURM_JOB_NODELIST="gpu-[1-2]", **settings)
-    assert said.stdout == "4 1 gpu-1:20014: -m mtjax.train configs/tiny.py a b\n", said.stderr
+    said = run("launch/slurm.sh", "configs/tiny.py", "a b", PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert said.stdout == "1: -m mtjax.train configs/tiny.py a b\n", said.stderr
 
 
 @pytest.mark.parametrize(
@@ -115,18 +123,12 @@ def test_slurm_requeues_a_job_that_was_stopped_and_saved(tmp_path, code, state, 
     assert (asked.read_text() if asked.exists() else "") == ("requeue 7\n" if requeued else "")
 
 
-def test_tpu_vm_says_what_it_would_run_and_a_worker_finds_itself(tmp_path):
+def test_tpu_vm_says_what_it_would_run_on_every_worker(tmp_path):
     said = run("launch/tpu_vm.sh", "slice", "us-east5-a", "configs/tiny.py", "--run_dir=a b", DRY_RUN="1")
     assert said.stdout.startswith("gcloud compute tpus tpu-vm ssh slice --zone=us-east5-a --worker=all --command=")
     worker = said.stdout.partition("--command=")[2]
-    # The worker's part, with stand-ins for its metadata and for the program.
-    ends = "unknown:unknown:10.1.0.3,unknown:unknown:10.1.0.4,unknown:unknown:10.1.0.5"
-    (tmp_path / "curl").write_text(
-        f"#!/usr/bin/env bash\ncase $* in *endpoints) echo {ends} ;; *worker-number) echo 2 ;; esac\n"
-    )
-    (tmp_path / "python3").write_text('#!/usr/bin/env bash\necho "$MTJAX_HOSTS $MTJAX_HOST $MTJAX_COORDINATOR: $*"\n')
-    for name in ("curl", "python3"):
-        (tmp_path / name).chmod(0o755)
+    (tmp_path / "python3").write_text('#!/usr/bin/env bash\necho "$*"\n')
+    (tmp_path / "python3").chmod(0o755)
     (tmp_path / "mtjax").symlink_to(pathlib.Path.cwd())
     found = subprocess.run(
         ["bash", "-c", worker],
@@ -135,7 +137,7 @@ def test_tpu_vm_says_what_it_would_run_and_a_worker_finds_itself(tmp_path):
         text=True,
         env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
     )
-    assert found.stdout == "3 2 10.1.0.3:23456: -m mtjax.train configs/tiny.py --run_dir=a b\n", found.stderr
+    assert found.stdout == "-m mtjax.train configs/tiny.py --run_dir=a b\n", found.stderr
 
 
 POD = {"restartPolicy": str, "terminationGracePeriodSeconds": int, "nodeSelector": dict, "containers": [dict]}
@@ -152,7 +154,7 @@ JOBSET = {
     },
 }
 CONTAINER = {"name": str, "image": str, "command": [str], "args": [str], "ports": [{"containerPort": int}]}
-CONTAINER |= {"env": [dict], "resources": {"limits": dict}}
+CONTAINER |= {"resources": {"limits": dict}}
 SKY = {
     "name": str,
     "num_nodes": int,
@@ -187,19 +189,16 @@ def test_the_jobset_conforms_and_its_pods_find_each_other():
     spec = job["template"]["spec"]
     (container,) = spec["template"]["spec"]["containers"]
     conforms(container, CONTAINER)
-    env = {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in container["env"]}
-    assert int(env["MTJAX_HOSTS"]) == spec["parallelism"] == spec["completions"]
+    # JAX counts the slice's hosts in TPU_WORKER_HOSTNAMES, which GKE fills from the pods of an indexed Job.
+    assert spec["parallelism"] == spec["completions"]
     # A stop that saved fails the Job, whose JobSet restarts it; what a restart cannot change fails the JobSet.
     (rule,) = spec["podFailurePolicy"]["rules"]
     assert not {ExitCode.STOPPED, ExitCode.TERMINATED, ExitCode.HOST_LOST, 137} & set(rule["onExitCodes"]["values"])
     assert {ExitCode.BAD_INPUT, ExitCode.NON_FINITE, ExitCode.STORAGE} <= set(rule["onExitCodes"]["values"])
     assert rule["onExitCodes"]["containerName"] == container["name"]
-    assert spec["completionMode"] == "Indexed"  # what MTJAX_HOST is read from
-    assert "job-completion-index" in env["MTJAX_HOST"]["fieldRef"]["fieldPath"]
-    address, _, port = env["MTJAX_COORDINATOR"].partition(":")
-    # JobSet's names: set-job-index-pod, in the set's own subdomain.
-    assert address == f"{jobset['metadata']['name']}-{job['name']}-0-0.{jobset['metadata']['name']}"
-    assert [entry["containerPort"] for entry in container["ports"]] == [int(port), int(port) + 1]
+    assert spec["completionMode"] == "Indexed"
+    ports = [entry["containerPort"] for entry in container["ports"]]
+    assert ports == [int(cloud_tpu_cluster.coordinator_port), int(cloud_tpu_cluster.coordinator_port) + 1]
     assert pathlib.Path(container["command"][1]).exists()
 
 
@@ -291,7 +290,7 @@ def test_gke_restarts_what_was_stopped_and_fails_what_a_restart_cannot_change(tm
     spec = yaml.safe_load((LAUNCH / "gke.yaml").read_text())["spec"]
     job = spec["replicatedJobs"][0]["template"]["spec"]
     pod = job["template"]["spec"]["containers"][0]
-    said = run(*pod["command"], *pod["args"], PATH=stand_in(tmp_path, code), MTJAX_HOST="3", MTJAX_HOSTS="8")
+    said = run(*pod["command"], *pod["args"], PATH=stand_in(tmp_path, code))
     assert said.stdout.endswith(f"-m mtjax.train {' '.join(pod['args'])}\n")
     (rule,) = (each["onExitCodes"] for each in job["podFailurePolicy"]["rules"] if each["action"] == "FailJob")
     assert rule["containerName"] == pod["name"]

@@ -15,7 +15,7 @@ NAMES = ("mistake", "cached")
 def runs(tmp_path_factory):
     """The folders of the runs of two processes and of one, and what each of the two saw and printed."""
     together, alone = tmp_path_factory.mktemp("two"), tmp_path_factory.mktemp("one")
-    two = Hosts([SCRIPT, str(together), *NAMES])
+    two = Hosts([SCRIPT, str(together), *NAMES], slurm=True)  # found by JAX; `test_faults.py` has our own variables
     assert two.codes(500) == {0: 0, 1: 0}, two.texts
     one = Hosts([SCRIPT, str(alone), *NAMES], count=1, devices=8, OTHER=str(together))
     assert one.codes(500) == {0: 0}, one.texts
@@ -59,8 +59,9 @@ def test_one_process_restores_what_two_saved(runs):
 
 def test_host_0_alone_prints(runs):
     said = runs[3]
+    assert "hosts    2, by JAX from Slurm (SLURM_JOB_ID=7, SLURM_NTASKS=2" in said[0]
     assert "on 2 hosts" in said[0]
-    ours = ("devices ", "data ", "run ", "check ", "step ", "reference ")
+    ours = ("hosts ", "devices ", "data ", "run ", "check ", "step ", "reference ")
     assert [line for line in said[0].splitlines() if line.startswith(ours)]
     assert not [line for line in said[1].splitlines() if line.startswith(ours)]
 

@@ -97,11 +97,11 @@ def test_bfloat16_stays_bfloat16():
 )
 def test_the_block_divides_what_a_device_has(length, context, block):
     assert block_of(length, context) == block
-    choice = kernels.choose("auto", "cpu", length, context, (2**30,))
+    choice = kernels.choose("auto", "cpu", kernels.Case(length, context))
     assert choice.name == ("plain" if block is None else "blocked")
     if block is None:
         with pytest.raises(InputError, match=f"model.attention='blocked' cannot be used.*{length}"):
-            kernels.choose("blocked", "cpu", length, context, (2**30,))
+            kernels.choose("blocked", "cpu", kernels.Case(length, context))
 
 
 def test_a_model_of_two_layers_gives_the_same_hidden_states():

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import math
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -22,10 +23,10 @@ CONFIG = DecoderConfig(vocab_size=16, width=16, layers=2, heads=4, kv_heads=2, h
 SLIDES = dataclasses.replace(CONFIG, window=100, window_layers=(True, False))
 
 
-def arrays(rows=2, length=256, seed=0):
+def arrays(rows=2, length=256, seed=0, width=8):
     """Queries of 4 heads, keys and values of 2, and packed segments with padding at the end."""
     rng = np.random.default_rng(seed)
-    one = lambda heads: jnp.asarray(rng.normal(size=(rows, length, heads, 8)), jnp.float32)
+    one = lambda heads: jnp.asarray(rng.normal(size=(rows, length, heads, width)), jnp.float32)
     return one(4), one(2), one(2), jnp.asarray(random_segments(rng, rows, length, 4))
 
 
@@ -98,43 +99,154 @@ def test_context_gathers_keys_and_values_and_moves_nothing_else():
     assert not any(starts(word) for word in ("all-reduce", "all-to-all", "collective-permute", "reduce-scatter"))
 
 
-TRITON = [export.DisabledSafetyCheck.custom_call("__gpu$xla.gpu.triton")]
+CUDNN = [f"__cudnn$fmha{name}" for name in ("ScaleBiasSoftmax", "ScaleBiasSoftmaxBackward")]
+CHECKS = [export.DisabledSafetyCheck.custom_call(name) for name in ("__gpu$xla.gpu.triton", *CUDNN)]
 
 
-def lowered(call, platform, checks=()):
+@pytest.fixture
+def with_cudnn(monkeypatch):
+    """JAX finds cuDNN and a card of compute capability 9.0, of which lowering asks nothing else."""
+    from jax._src.cudnn import fused_attention_stablehlo as cudnn
+
+    monkeypatch.setattr(cudnn, "check_cudnn_version", lambda: 91000)
+    monkeypatch.setattr(cudnn, "check_compute_capability", lambda capability: True)
+    monkeypatch.setattr(cudnn, "is_cuda_compute_capability_equal", lambda capability: False)
+    monkeypatch.setattr(kernels, "_capability", lambda: 9.0)
+
+
+def lowered(call, platform, width=64, dtype="bfloat16"):
     """The program of value and gradient for an accelerator that is not here, by `jax.export`."""
-    query, key, segments = ((2, 512, 4, 64), (2, 512, 2, 64), (2, 512))
+    query, key, segments = ((2, 512, 4, width), (2, 512, 2, width), (2, 512))
     shape = lambda size, dtype: jax.ShapeDtypeStruct(size, dtype)
-    inputs = (
-        shape(query, jnp.bfloat16),
-        shape(key, jnp.bfloat16),
-        shape(key, jnp.bfloat16),
-        shape(segments, jnp.int32),
-    )
+    inputs = (shape(query, dtype), shape(key, dtype), shape(key, dtype), shape(segments, jnp.int32))
 
     def gradient(query, key, value, segments):
         total = lambda *qkv: call(*qkv, segments).astype(jnp.float32).sum()
         return jax.grad(total, argnums=(0, 1, 2))(query, key, value)
 
-    made = export.export(jax.jit(gradient), platforms=[platform], disabled_checks=checks)(*inputs)
+    made = export.export(jax.jit(gradient), platforms=[platform], disabled_checks=CHECKS)(*inputs)
     return made.mlir_module()
 
 
-@pytest.mark.parametrize("window", [None, 100])
-def test_splash_lowers_for_tpu_without_one(window):
-    kernel = kernels.splash_kernel(4, 512, window, 1, interpret=False)
-    text = lowered(lambda q, k, v, segments: kernels.splash_attend(kernel, q, k, v, segments, segments), "tpu")
-    assert text.count("@tpu_custom_call") == 3  # forward, dq, dk and dv
+def caller(name, case):
+    """A kernel of the table as a function of arrays, for one device."""
+    window = min(case.windows, default=2**30)
+    if name == "splash":
+        of = kernels.splash_kernel(4, case.length, window if case.windows else None, 1, interpret=False, cap=case.cap)
+        return lambda q, k, v, segments: kernels.splash_attend(of, q, k, v, segments, segments)
+    if name == "cudnn":
+        mask = lambda segments: attention.packed_mask(segments, jnp.int32(window))
+        return lambda q, k, v, segments: kernels.cudnn_attend(q, k, v, mask, (segments,), interpret=False)
+    return functools.partial(kernels.triton_attend, interpret=False)
 
 
-def test_triton_lowers_for_cuda_without_one():
-    text = lowered(functools.partial(kernels.triton_attend, interpret=False), "cuda", TRITON)
-    assert text.count("xla.gpu.triton") >= 3  # forward, and two for the gradient
+CALLS = {"splash": ("@tpu_custom_call", 3), "cudnn": ("__cudnn$fmha", 2), "triton": ("xla.gpu.triton", 3)}
+"""What a kernel's call looks like in the program, and how many value and gradient have."""
+WIDTHS = (32, 64, 80, 96, 128, 192, 256)
+EVERY = pytest.param(WIDTHS, {"splash": 18, "cudnn": 8, "triton": 14}, marks=pytest.mark.slow, id="all")
+SOME = pytest.param((64,), {"splash": 6, "cudnn": 2, "triton": 2}, id="64")
+
+
+@pytest.mark.parametrize(("widths", "expected"), [SOME, EVERY])
+@pytest.mark.parametrize("name", ["splash", "cudnn", "triton"])
+def test_every_row_of_the_table_lowers_and_what_it_excludes_is_refused(name, widths, expected, with_cudnn):
+    """Head dimensions, types, windows and caps: all that the table allows, for the platform that is not here."""
+    takes, seen = kernels.TABLE[name], 0
+    platform = "tpu" if name == "splash" else "cuda"
+    options = [((), None), ((100, 2**30), None), ((), 50.0)]
+    for width in widths:
+        for dtype in kernels.BOTH:
+            for windows, cap in options if width == 64 else options[:1]:
+                case = kernels.Case(512, 1, windows, cap, width, dtype)
+                allowed = dtype in takes.types and (takes.window or not windows) and (takes.cap or cap is None)
+                if not allowed:
+                    with pytest.raises(InputError, match=f"model.attention='{name}' cannot be used: it"):
+                        kernels.choose(name, platform, case)
+                    continue
+                assert kernels.choose(name, platform, case) == kernels._choice(name, platform, case)
+                text, times = CALLS[name]
+                assert lowered(caller(name, case), platform, width, dtype).count(text) == times
+                seen += 1
+    assert seen == expected[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [32, 80, 128, 256])
+@pytest.mark.parametrize("name", ["splash", "cudnn", "triton"])
+def test_every_row_of_the_table_has_the_values_of_plain_attention(name, width):
+    """In interpret mode, in each type, with a window and a cap where the kernel has them."""
+    takes = kernels.TABLE[name]
+    for dtype in takes.types:
+        config = dataclasses.replace(CONFIG, head_dim=width, dtype=dtype, attention=name)
+        config = dataclasses.replace(config, window=100 if takes.window else None, score_cap=2.0 if takes.cap else None)
+        query, key, value, segments = arrays(width=width)
+        inputs = (*(x.astype(dtype) for x in (query, key, value)), segments)
+        windows = BOTH[:1] if takes.window else BOTH[1:]
+        (ours,) = value_and_gradient(config, windows, inputs)
+        (plain,) = value_and_gradient(dataclasses.replace(config, attention="plain"), windows, inputs)
+        bound = 2e-5 if dtype == "float32" else 0.06  # bfloat16 has 8 bits, and gradients here reach 2
+        close = lambda a, b: np.testing.assert_allclose(np.float32(a), np.float32(b), atol=bound, rtol=bound)  # noqa: B023
+        jax.tree.map(close, ours, plain)
+
+
+@pytest.mark.parametrize("window", [100, 2**30])
+@pytest.mark.parametrize("context", [1, 2])
+def test_cudnn_is_called_as_plain_attention_is(window, context):
+    """The same call without cuDNN, in float32: segments, padding, grouped heads, windows, and a part of the queries."""
+    query, key, value, segments = arrays()
+    first = 256 - 256 // context
+    own = segments[:, first:]
+
+    def total(call):
+        def of(query, key, value):
+            seen = call(query[:, first:], key, value)
+            return jnp.sum(jnp.sin(seen)), seen
+
+        return jax.jit(jax.value_and_grad(of, argnums=(0, 1, 2), has_aux=True))(query, key, value)
+
+    given = (segments, jnp.int32(window), own, first)
+    plain = total(lambda *qkv: attention.attend(*qkv, attention.packed_mask(*given)))
+    ours = total(lambda *qkv: kernels.cudnn_attend(*qkv, attention.packed_mask, given, True))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-5), ours, plain)
+
+
+def test_cudnn_in_bfloat16_and_what_is_kept_for_the_backward_pass(with_cudnn):
+    """By `model.attention`, within bfloat16 of plain attention; on a GPU no layer keeps its `[T, T]` mask."""
+    config = dataclasses.replace(SLIDES, attention="cudnn", dtype="bfloat16")
+    query, key, value, segments = arrays()
+    inputs = (*(x.astype(jnp.bfloat16) for x in (query, key, value)), segments)
+    (ours,) = value_and_gradient(config, BOTH[:1], inputs)
+    (plain,) = value_and_gradient(dataclasses.replace(config, attention="plain"), BOTH[:1], inputs)
+    close = lambda a, b: np.testing.assert_allclose(np.float32(a), np.float32(b), atol=0.03, rtol=0.03)
+    jax.tree.map(close, ours, plain)
+
+    def call(interpret):
+        mask = lambda segments: attention.packed_mask(segments, jnp.int32(100))
+        return lambda q, k, v: kernels.cudnn_attend(q, k, v, mask, (segments,), interpret)
+
+    _, pull = jax.eval_shape(functools.partial(jax.vjp, call(False)), *inputs[:3])
+    kept = [leaf.shape for leaf in jax.tree.leaves(pull)]
+    assert (2, 256, 4, 8) in kept  # what was seen
+    assert (2, 4, 256) in kept  # the normalisers
+    assert not [shape for shape in kept if shape[-2:] == (256, 256)]
+
+
+def test_the_whole_model_lowers_for_cuda_with_cudnn(with_cudnn, monkeypatch):
+    """Value and gradient of the scanned decoder with sliding layers, kernel chosen by itself."""
+    rows = {name: takes._replace(platforms=("cpu",) * (name == "cudnn")) for name, takes in kernels.TABLE.items()}
+    monkeypatch.setattr(kernels, "TABLE", rows)  # let this platform stand for a GPU
+    model = make_language_model(dataclasses.replace(SLIDES, head_dim=64, remat="dots", dtype="bfloat16"))
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    tokens = jax.ShapeDtypeStruct((4, 512), jnp.int32)
+    gradient = jax.jit(jax.grad(lambda params, tokens: model.hidden(params, tokens, tokens).sum()))
+    text = export.export(gradient, platforms=["cuda"], disabled_checks=CHECKS)(params, tokens).mlir_module()
+    assert text.count("__cudnn$fmha") >= 2
 
 
 def test_the_whole_model_lowers_for_a_tpu_mesh_with_context(monkeypatch):
     """Value and gradient of the scanned decoder over data x context x tensor, kernel chosen by itself."""
-    monkeypatch.setattr(kernels, "HOME", {"cpu": "splash"})  # let this platform stand for a TPU
+    rows = {name: takes._replace(platforms=("cpu",) * (name == "splash")) for name, takes in kernels.TABLE.items()}
+    monkeypatch.setattr(kernels, "TABLE", rows)  # let this platform stand for a TPU
     model = make_language_model(dataclasses.replace(SLIDES, head_dim=64, remat="full"))
     params = jax.eval_shape(model.init, jax.random.key(0))
     tokens = jax.ShapeDtypeStruct((4, 512), jnp.int32)
@@ -159,25 +271,67 @@ WIDE = (2**30,)
         ("gpu", 4096, 1, (1024,), "plain", r"triton cannot be used: it has no sliding window (model.window=1024)"),
         ("gpu", 4096, 1, (8192,), "triton", ""),
         ("gpu", 4096, 2, WIDE, "plain", "it has no offset between queries and keys"),
+        ("gpu", 4096, 1, (1024,), "plain", "cudnn cannot be used: JAX does not find the library"),
         ("cpu", 4096, 1, WIDE, "blocked", "blocks of 64 on cpu"),
         ("cpu", 40, 1, WIDE, "plain", "blocked cannot be used: it is for rows of 96 tokens and more"),
         ("other", 4096, 1, WIDE, "plain", "no kernel for other"),
     ],
 )
 def test_the_kernel_is_chosen_with_a_reason(platform, length, context, windows, name, why):
-    choice = kernels.choose("auto", platform, length, context, windows)
+    choice = kernels.choose("auto", platform, kernels.Case(length, context, windows))
     assert choice.name == name
     assert why in choice.why
     assert not choice.interpret
 
 
+@pytest.mark.parametrize(
+    ("case", "name", "why"),
+    [
+        (kernels.Case(4096), "cudnn", "a mask for all heads"),
+        (kernels.Case(4096, 2, (1024, 2**30)), "cudnn", ""),
+        (kernels.Case(4096, head_dim=256), "cudnn", ""),
+        (kernels.Case(16384), "triton", "blocks of 128"),
+        (kernels.Case(4096, dtype="float32"), "triton", ""),
+        (kernels.Case(4096, head_dim=100), "triton", ""),
+        (kernels.Case(4096, cap=50.0), "plain", "cudnn cannot be used: it has no cap on scores"),
+        (kernels.Case(4096, windows=(100,), dtype="float32"), "plain", "cudnn cannot be used: it takes bfloat16"),
+        (kernels.Case(16384, windows=(100,)), "plain", "cudnn cannot be used: its mask of 16384 x 16384 is large"),
+    ],
+)
+def test_a_gpu_with_cudnn_takes_it_where_it_is_exact(case, name, why, with_cudnn):
+    choice = kernels.choose("auto", "gpu", case)
+    assert choice.name == name
+    assert why in choice.why
+
+
+def test_cudnn_is_held_to_the_card(with_cudnn, monkeypatch):
+    monkeypatch.setattr(kernels, "_capability", lambda: 8.0)
+    assert kernels.choose("auto", "gpu", kernels.Case(4096, head_dim=128)).name == "cudnn"
+    assert kernels.choose("auto", "gpu", kernels.Case(4096, head_dim=256)).name == "triton"
+    with pytest.raises(InputError, match=r"model.head_dim=256 needs compute capability 9.0, and this device has 8.0"):
+        kernels.choose("cudnn", "gpu", kernels.Case(4096, head_dim=256))
+
+
+def test_the_page_shows_the_table():
+    """docs/sharding.md, row by row."""
+    page = pathlib.Path("docs/sharding.md").read_text()
+    cell = lambda true: "yes" if true else "no"
+    for name, takes in kernels.TABLE.items():
+        dims = f"multiple of {takes.head_dims}" if takes.head_dims > 1 else "any"
+        dims += f", up to {takes.widest}" if takes.widest else ""
+        tokens = f"multiple of {takes.tokens}" + (f", `auto` up to {takes.longest:,}" if takes.longest else "")
+        parts = (", ".join(takes.platforms), dims, ", ".join(takes.types), tokens)
+        parts += (cell(takes.window), cell(takes.cap), cell(takes.context))
+        assert f"| {name} | {' | '.join(parts)} |" in page
+
+
 def test_what_is_insisted_on_is_done_or_refused():
-    assert kernels.choose("plain", "tpu", 4096, 1, WIDE).name == "plain"
-    assert kernels.choose("splash", "cpu", 4096, 1, WIDE).interpret
+    assert kernels.choose("plain", "tpu", kernels.Case(4096)).name == "plain"
+    assert kernels.choose("splash", "cpu", kernels.Case(4096)).interpret
     with pytest.raises(InputError, match="model.attention='splash' cannot be used: 96 tokens"):
-        kernels.choose("splash", "cpu", 96, 1, WIDE)
+        kernels.choose("splash", "cpu", kernels.Case(96))
     with pytest.raises(InputError, match=r"model.attention='triton' cannot be used: it has no cap on scores"):
-        kernels.choose("triton", "gpu", 4096, 1, WIDE, 50.0)
-    assert kernels.choose("auto", "gpu", 4096, 1, WIDE, 50.0).name == "plain"
+        kernels.choose("triton", "gpu", kernels.Case(4096, cap=50.0))
+    assert kernels.choose("auto", "gpu", kernels.Case(4096, cap=50.0)).name == "plain"
     with pytest.raises(InputError, match="mesh.context=2 does not divide rows of 15 tokens"):
         attention.choice_for(CONFIG, 15, make_mesh(MeshSpec(data=4, context=2)))

@@ -50,3 +50,10 @@ def test_a_calibrated_confidence_has_a_small_error():
     rng = np.random.default_rng(1)
     sure = rng.uniform(0, 1, (1, 50_000))
     assert row_errors(sure, (rng.uniform(0, 1, sure.shape) < sure).astype(float))[0] < 0.01
+
+
+def test_a_path_counts_once_however_often_it_is_drawn():
+    perplexity = AGGREGATIONS["perplexity"]
+    alone = perplexity(["3", "4"], np.log([0.2, 0.3]).tolist(), [Sample("a"), Sample("b")])
+    again = perplexity(["3", "3", "4"], np.log([0.2, 0.2, 0.3]).tolist(), [Sample("a"), Sample("a"), Sample("b")])
+    assert again == pytest.approx(alone) == pytest.approx({"3": 0.4, "4": 0.6})

@@ -17,7 +17,7 @@ from mtjax.io.jsonl import decode, json_of
 
 SCHEMA = 1  # Version of the lines; raised when a field changes its meaning.
 FILE = "solutions.jsonl"  # What the file is called in its folder; it is there once all problems are done.
-NEW = ("withheld", "token_ids", "token_logprobs", "proposal_logprobs", "reward")
+NEW = ("withheld", "token_ids", "token_logprobs", "proposal_logprobs", "reward", "steps", "step_values")
 """Keys of solutions that are often empty, and left out then; of a reward that is None, since 0 is one."""
 Verdict = Literal["right", "wrong", "unknown"]  # Of the final answer; unknown is neither right nor wrong.
 
@@ -44,6 +44,8 @@ class Solution:
     token_logprobs: tuple[float, ...] = ()  # Of each of these tokens, by the model itself at temperature 1.
     proposal_logprobs: tuple[float, ...] = ()  # The same under the distribution that was drawn from.
     reward: float | None = None  # What a reward function gave it (`mtjax.rounds`); None where none did.
+    steps: tuple[str, ...] = ()  # The steps of the first of those samples, where a tree search drew them.
+    step_values: tuple[float, ...] = ()  # How it was expected to end after each, from -1 (wrong) to 1 (right).
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
