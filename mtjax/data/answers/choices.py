@@ -12,7 +12,7 @@ _LABELLED = re.compile(r"\s*(?:\(([A-Za-z])\)|([A-Za-z])\s*[).:])\s*(.*)", re.DO
 _LISTED = re.compile(r"(?:^|\s)\(?([A-J])\)\s*([^\n]*?)(?=\s+\(?[A-J]\)\s|\n|$)|(?:^|\n)\s*([A-J])[.:]\s+([^\n]+)")
 
 
-_LETTER_AND_TEXT = re.compile(r"\(?([A-Z])(?:\)|,|:|\.| -)+ *(\S.*)")
+_LETTER_AND_TEXT = re.compile(r"(?:[Ii]t(?:'s| is) )?\(?([A-Z])(?:\)|,|:|\.| -)+ *(\S.*)")
 
 
 @functools.lru_cache(maxsize=1024)
@@ -92,7 +92,9 @@ _NONE = re.compile(
 
 
 def _by_text(answer: str, options: tuple[str, ...]) -> int | None:
-    reading = read(re.sub(r" (?:is|are) (?:the )?(?:correct|right|best)(?: (?:answer|option|choice|one))?\.?$", "", answer))
+    reading = read(
+        re.sub(r" (?:is|are) (?:the )?(?:correct|right|best)(?: (?:answer|option|choice|one))?\.?$", "", answer)
+    )
     if _NONE.fullmatch(reading.text):
         nothing = [place for place, option in enumerate(options) if _NONE.fullmatch(read(option).text)]
         return nothing[0] if len(nothing) == 1 else None

@@ -5,8 +5,9 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
+from mtjax.data.answers.equations import Reading
 from mtjax.data.answers.normal import plain
-from mtjax.data.answers.reader import Reading, compare, read
+from mtjax.data.answers.reader import compare, read
 from mtjax.data.answers.remarks import beginnings, split_sentences
 from mtjax.data.answers.statements import INSTEAD, cleaned, statements
 
@@ -144,8 +145,13 @@ def _concluded(sentence: str) -> str:
 
 _FIRST_LINE = re.compile(r"\W*(?:\(?[A-J]\)?\.?|yes|no|true|false)\W*", re.IGNORECASE)
 """An answer in a line of its own, which reasons follow."""
+_VALUE_LINE = re.compile(r"\W*[0-9][0-9.,/]*(?:%| [a-z]+)?\W*")
+_EXPLAINS = re.compile(
+    r"\W*(?:explanation|reason(?:ing)?|because|justification|here's (?:how|why)|this is because)\b", re.IGNORECASE
+)
 _REMARK = re.compile(
-    r",? (?:- )?(?:because|since|not|and not|and nothing|rather than|instead of|assuming|provided)\b|, (?:the|an?)\b|,? \(|"
+    r",? (?:- )?(?:because|since|not|and not|and nothing|rather than|instead of|assuming|provided)\b|, (?:the"
+    r"|an?)\b|,? \(|"
     r", which\b",
     re.IGNORECASE,
 )
@@ -162,8 +168,12 @@ def _ending(text: str) -> Found | None:
     sentences = split_sentences(last)
     if len(lines) > 1 and _FIRST_LINE.fullmatch(lines[0]) and not any(map(_FIRST_LINE.fullmatch, lines[1:])):
         first, behind = read(lines[0]), " ".join(lines[1:])
-        if first.values and not re.search(r"\b(?:option|answer|choice|so|thus|hence|therefore)\b|\([A-J]\)", behind, re.I):
+        if first.values and not re.search(
+            r"\b(?:option|answer|choice|so|thus|hence|therefore)\b|\([A-J]\)", behind, re.I
+        ):
             return Found(lines[0], first, True, behind, True)
+    if len(lines) > 1 and _VALUE_LINE.fullmatch(lines[0]) and _EXPLAINS.match(lines[1]):
+        return Found(lines[0], read(lines[0]), True, " ".join(lines[1:]), True)
     if len(lines) == 1 and len(sentences) > 1:
         first = read(sentences[0])
         if first.values.keys() & {"truth", "word"}:

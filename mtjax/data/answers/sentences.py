@@ -165,7 +165,12 @@ def number_in_sentence(text: str) -> Number | None:
         stems -= {"minimum", "maximum", "least", "most"}
     if before[-1:] in (["almost"], ["nearly"]):
         return None
-    if stems & (BEFORE - SOFT - POSITIONAL) or set(before[-2:]) & POSITIONAL or len(before) > 20 or re.fullmatch(r"[b-z]", before[-1] if before else ""):
+    if (
+        stems & (BEFORE - SOFT - POSITIONAL)
+        or set(before[-2:]) & POSITIONAL
+        or len(before) > 20
+        or re.fullmatch(r"[b-z]", before[-1] if before else "")
+    ):
         return None
     behind = _CLAUSE_BEHIND.search(rest)
     if behind and (behind["comma"] or not _VERBS & stems) or _TASK.search(text):

@@ -134,7 +134,10 @@ _SENTENCE = re.compile(r"[.!?](?=\s)|\n")
 
 
 _RULE = re.compile(r"^[ \t]*\|(?:[ \t]*:?-+:?[ \t]*\|)+[ \t]*$", re.MULTILINE)
-_LAST_ROW = re.compile(r"^[ \t]*\|[ \t]*([^|\n]*\b(?:total|sum|result|overall)\b[^|\n]*?)[ \t]*\|([^|\n]+)\|[ \t]*\Z", re.MULTILINE | re.IGNORECASE)
+_LAST_ROW = re.compile(
+    r"^[ \t]*\|[ \t]*([^|\n]*\b(?:total|sum|result|overall)\b[^|\n]*?)[ \t]*\|([^|\n]+)\|[ \t]*\Z",
+    re.MULTILINE | re.IGNORECASE,
+)
 _ROW = re.compile(r"^[ \t]*\|([^|\n]*\banswer[ \t]*)\|(?:\s*\|)?([^|\n]+)\|[ \t]*$", re.MULTILINE | re.IGNORECASE)
 """A row of a table, or a column with one row, that names the answer."""
 
