@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from fractions import Fraction
 
 from mtjax.data.answers import words
-from mtjax.data.answers.choices import CONFLICT, choose, option_texts
+from mtjax.data.answers.choices import CONFLICT, choose, contradicted, option_texts
 from mtjax.data.answers.finding import Found, cut, find, tidy
 from mtjax.data.answers.normal import plain
 from mtjax.data.answers.numbers import LONGEST
@@ -163,7 +163,7 @@ def check_answer(
         equal = _same_in_words(found, truth) or _by_library(found, truth, seconds)
     elif not found.stated or not equal and _rough(found):
         equal = None
-    if equal is None or taken_back(found.rest):
+    if equal is None or taken_back(found.rest) or options and contradicted(candidate, option_texts(tuple(options))):
         return Verdict.UNKNOWN
     if equal:
         return Verdict.RIGHT

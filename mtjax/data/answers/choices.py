@@ -84,6 +84,18 @@ def choose(answer: str, options: tuple[str, ...]) -> int | None:
     return _by_text(answer, options)
 
 
+_THEN_LETTER = re.compile(
+    r"(?:^|.*(?:\bis|=|:) )(?P<text>[^()\n:=]+?) \((?:[Oo]ption |[Cc]hoice )?(?P<letter>[A-J])\)\W*$"
+)
+
+
+def contradicted(reply: str, options: tuple[str, ...]) -> bool:
+    """Whether a reply ends in the text of an option with the letter of another one: `24 (A)`."""
+    found = _THEN_LETTER.fullmatch(reply.strip().splitlines()[-1]) if reply.strip() else None
+    named = _by_text(found["text"].strip(" *$"), options) if found else None
+    return named is not None and found is not None and named != LETTERS.index(found["letter"])
+
+
 _NONE = re.compile(
     r"(?:it is )?none(?: of (?:these|those|them|the (?:above|these|options|choices|others)|all))?(?: of these)?|"
     r"no(?:ne| answer| option)? (?:is )?correct",

@@ -106,7 +106,8 @@ _GIVES = re.compile(
     r"\b(?:plus|minus|times|by)\b[^=,]*\b(?:gives|leaves|makes|equals|yields|is|results in|comes to)"
     r"(?: (?:us|him|her|them|you|it))?(?: a total of)?\s+(?=[$\d])"
     r"|.*,? (?:for|making|giving)(?: (?:us|him|her|them|you))? a (?:grand )?total of\s+"
-    r"|.*\d.*, leaving(?: (?:him|her|them|us|it|only|just|with)){0,3}\s+(?=[$\d])"
+    r"|.*, which (?:is|equals|gives|makes|means) (?=[-$\d])|.*\d.*, leaving(?: (?:him|her|them|us|it|only|just"
+    r"|with)){0,3}\s+(?=[$\d])"
     r"|[-\d.,/]+ ?(?:%|percent) of [^\s=]+(?: [a-z]+)? (?:is|are|equals|was)\s+(?=[$\d])"
     r"|[^=]*\bi\.e\.,?\s+|[^=]*\bthat is,\s+"
     r"|[^=]*=.*,? (?:giving|yielding|so we get)(?: us)?(?: the (?:point|pair|solution|interval))? (?=[\[(])"
@@ -125,6 +126,13 @@ _SUPPOSED = re.compile(
 """What a sentence says that is not so: `If each had 9, then it would be 18`."""
 
 
+_LAST_EQUATION = re.compile(
+    r"(?![A-Za-z] ?=)[^=,]*[A-Za-z][^=,]*=[^=,]*(?:,[^=,]*=[^=,]*)*, (?:and )?(?:so |then |thus )?([A-Za-z] ?= "
+    r"?[^,=]+)"
+)
+"""Steps of a solution, as in `z - 4 = 12, z = 16`."""
+
+
 def _concluded(sentence: str) -> str:
     """What a sentence concludes, behind its last "so" or another word that ends its reasons; else the sentence.
 
@@ -133,6 +141,8 @@ def _concluded(sentence: str) -> str:
     """
     if _SUPPOSED.match(sentence):
         return ""
+    if (last := _LAST_EQUATION.fullmatch(sentence)) and cut(last[1])[1].values:
+        return last[1]
     behind_arrow = _ARROW.split(sentence)[-1]
     if behind_arrow != sentence and cut(behind_arrow)[1].values:
         return behind_arrow

@@ -59,6 +59,13 @@ def read_intervals(text: str) -> Intervals | None:
         flags=re.I,
     )
     text = re.sub(r"^[A-Za-z] ?(?:\\in|(?<= )is in|(?<= )in) ?(?=[(\[\]])", "", text)
+    text = re.sub(
+        r"^(?:all )?(?:the )?(?:real )?numbers (?=(?:that are )?(?:strictly )?(?:greater|less|more"
+        r"|smaller|at))",
+        "x ",
+        text,
+    )
+    text = text.replace("x that are ", "x ")
     if re.match(r"[A-Za-z] ", text):
         for said, sign in _SPOKEN:
             text = said.sub(sign, text)

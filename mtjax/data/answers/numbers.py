@@ -46,7 +46,8 @@ _EITHER_SIDE = """or nor but not no never neither either than least most between
     nicht kein keine pas jamais nie nunca niet oder ou не ni"""
 BEFORE = frozenset(
     f"""{_EITHER_SIDE} over under above below up from through twice double triple half root sqrt log step steps see
-    before after     equation line question problem part example figure option choice instead rather initially originally initial
+    before after
+    equation line question problem part example figure option choice instead rather initially originally initial
     started starts start suppose assume assuming first other another what how why without excluding besides
     when probably likely presumably""".split()
 )  # words that change what a number behind them says
@@ -110,6 +111,7 @@ def read_number(text: str) -> Number | None:
         return Number(Fraction(text), places=len(text.partition(".")[2]))
     if len(text) > LONGEST or not text:
         return None
+    text = re.sub(r"(?<=[0-9]) ?p$", " pence", text)
     if re.fullmatch(r"\([0-9.,]+\)", text):  # 5, or -5 in accounts
         inside = read_number(text[1:-1])
         return inside and inside._replace(approximate=True)
@@ -180,7 +182,7 @@ def _harmless(tail: str) -> bool:
         tail,
     ):
         return False  # 5 days later it will be ...
-    if re.match(r"[^\W\d_]\^", tail) and not read_unit(tail):
+    if re.match(r"[^\W\d_]{1,2}\^", tail) and not read_unit(tail):
         return False  # the power of a letter, as in 6x^2
     if (below := re.match(r"/ ?([^\W\d_])(?![^\W\d_])", tail)) and below[1] not in UNITS:
         return False  # divided by a letter, as in -1/x^2

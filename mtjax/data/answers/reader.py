@@ -73,6 +73,10 @@ _PREDICATE = re.compile(
     r"(?P<value>(?:[^A-Za-z ]|[a-z] ?=|[A-Za-z](?:[\^(]| ?[-+*/])|\\?(?:sin|cos|tan|ln|log|sqrt)\b).*)"
 )
 """A sentence that says what something is, such as `The point is (3, 4)`."""
+_IS_SUM = re.compile(
+    r"^([$0-9][-+*/()$0-9., ]*?[-+*/] ?[$0-9.,]+\)?) (?:is|equals|makes|gives)(?: equal to)? "
+    r"(?=[-$]?[0-9])"
+)
 _NUMERAL = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?")
 
 
@@ -88,6 +92,7 @@ def read(answer: str) -> Reading:
     text = plain(answer)
     if len(text) > numbers.LONGEST:
         return Reading(text, {})
+    text = _IS_SUM.sub(r"\1 = ", text)
     measured = _MEASURED.fullmatch(text) if "\\" in text else None
     if measured and (read_unit(measured["unit"]) or measured["unit"].endswith("units")):
         inner = read(measured["formula"])

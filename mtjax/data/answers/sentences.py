@@ -175,6 +175,7 @@ def number_in_sentence(text: str) -> Number | None:
     behind = _CLAUSE_BEHIND.search(rest)
     if behind and (behind["comma"] or not _VERBS & stems) or _TASK.search(text):
         return None  # the number is not what the sentence says
+    approximate = approximate or bool(re.search(r"\b(?:from|to|for|in|of) each\b", rest))
     approximate = approximate or bool(stems & (SOFT | POSITIONAL))
     more = _MORE_THAN.fullmatch(rest)
     approximate = approximate or more is not None

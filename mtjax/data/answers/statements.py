@@ -206,6 +206,9 @@ def statements(text: str, choice: bool = False) -> list[Statement]:
             if sign == ">":
                 answer = answer.splitlines()[-1] if answer else ""
                 found.append(Statement(answer, start, match.end(), bool(match["closed"])))
+            elif answer and sign == ":" and choice and not re.match(r"\(?[A-J]\b", answer):
+                start = text.lower().index("a", match.start())  # the letter, not the word "answer"
+                found.append(Statement(text[start : match.end("answer")], start, match.end("answer")))
             elif answer and not (sign == ":" and len(_OPTION.findall(text)) > 1):
                 found.append(Statement(answer, start, match.end("answer")))
     for form in CHOSEN if choice else ():

@@ -35,7 +35,7 @@ def read_truth(text: str) -> Truth | None:
     found = _TRUTH.fullmatch(text)
     if found is None:
         return None
-    rest = found["rest"].lstrip()
+    rest = re.sub(r"^ ?(?:indeed|of course|definitely|certainly|absolutely)\b", "", found["rest"].lstrip())
     if rest and (rest[0] not in ",.!;:-(" or _UNSURE.search(rest)):
         return None
     return Truth(*_TRUTHS[found[1].lower()])
