@@ -103,7 +103,10 @@ def same_answer(answer: str | None, gold: str, *, options: Sequence[str] = ()) -
         if None not in places:
             return places[0] == places[1] or compare(*(read(texts[place or 0]) for place in places)) or False
         gold = texts[places[0]] if places[0] is not None else gold
-    return compare(cut(gold)[1], read(answer))
+    right, found = cut(gold)[1], read(answer)
+    if "letter" in right.values and re.fullmatch("[a-j]", found.text):
+        found = read(found.text.upper())
+    return compare(right, found)
 
 
 _MATRIX = re.compile(r"(?:[0-9A-Za-z{}()\[\]+\-*/^_=,&| ]|\.(?!\.)|\\[A-Za-z]++|\\\\)++")
@@ -181,7 +184,9 @@ _BARE = re.compile(r"[-+]?[0-9][0-9,]*(?:\.[0-9]+)?")
 def _same_in_words(found: Found, truth: str) -> bool | None:
     """True if a beginning of the answer is the gold answer word for word."""
     bare = lambda text: read(text)._replace(values={})
-    same = any(compare(bare(truth), bare(part)) for part, _ in beginnings(found.text))
+    same = "number" not in read(truth).values and any(
+        compare(bare(truth), bare(part)) for part, _ in beginnings(found.text)
+    )
     same = (
         same
         or found.stated
@@ -200,15 +205,17 @@ def _same_in_words(found: Found, truth: str) -> bool | None:
 _CALLS = re.compile(r"(?:[^\W\d_][^\W\d_'-]*,? ){1,12}(?:is|are|was|were|called|named) (?:an? |the )?", re.IGNORECASE)
 
 
+_WON = (
+    r"(?:won|wins|scored|scores|(?:is|was) the [a-z]+est|(?:has|had|got|ate|earned|sold|read|ran) the most|"
+    r"(?:came|finished|arrived|is|was) first)\b[a-z ]*"
+)
+
+
 def _named(text: str, truth: str) -> bool:
     """Whether a sentence ends in the gold words as what something is: `The capital of France is Paris`."""
     before = text[: -len(truth)].rstrip("\"'")
     called = text.casefold().endswith(truth.casefold()) and _CALLS.fullmatch(before) and not re.search(r"\d", truth)
-    acts = re.fullmatch(
-        rf"{re.escape(truth)} [a-z]+(?:s|ed|[a-z]*on|[a-z]*ot|[a-z]*an|[a-z]*ame|[a-z]*as) (?:the |an? |in |at "
-        rf")?[a-z ]+",
-        text,
-    )
+    acts = re.fullmatch(rf"{re.escape(truth)} (?:{_WON})", text)
     if (
         acts
         and truth[:1].isupper()
@@ -217,7 +224,7 @@ def _named(text: str, truth: str) -> bool:
         and not words.DOUBTED.search(text.casefold())
     ):
         return True
-    return bool(called) and not words.DOUBTED.search(before.casefold())
+    return bool(called) and truth.lower() not in ("left", "right") and not words.DOUBTED.search(before.casefold())
 
 
 def _by_library(found: Found, truth: str, seconds: float) -> bool | None:

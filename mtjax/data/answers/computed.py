@@ -85,7 +85,7 @@ def computed_number(sides: list[str]) -> Number | None:
     slack = Fraction(1, 2 * 10 ** (number.places or 0)) if "/" in sums[0] else 0
     proved = abs((values[0] or Fraction(0)) - value) <= slack or values[0] == number.value
     words = re.findall(r"[a-z]+(?:'[a-z]+)?", lead.lower())
-    stems, near = set(words), set(words[-2:])
+    stems, near = set(words), set(words[-1:])
     conditions = stems & {"if", "suppose", "assume", "assuming"}
     if (
         (stems & (BEFORE - SOFT - POSITIONAL - _SAID) - conditions)

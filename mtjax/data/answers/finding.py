@@ -58,6 +58,9 @@ def cut(text: str) -> tuple[str, Reading, str]:
         if reading.values.keys() - {"sequence"}:
             if (broken := _BREAKDOWN.match(text[len(part) :])) and not _adds_up(reading, broken[0]):
                 break
+            behind = text[len(part) :].lstrip()
+            if behind[:1] == ";" and "number" in reading.values.keys() & read(behind[1:].strip()).values.keys():
+                break  # 18; 19
             inside = read(bracket).values.get("number") if bracket else None
             if inside and compare(reading, read(bracket)) is False and "number" in reading.values:
                 break

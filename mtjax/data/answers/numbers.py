@@ -5,6 +5,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from mtjax.data.answers import number_words
+from mtjax.data.answers.normal import listed
 from mtjax.data.answers.units import UNITS, Unit, inverse_units, read_unit, singular
 
 LONGEST = 400  # Longer texts than this are not read as a number.
@@ -49,9 +50,11 @@ BEFORE = frozenset(
     before after
     equation line question problem part example figure option choice instead rather initially originally initial
     started starts start suppose assume assuming first other another what how why without excluding besides
-    when probably likely presumably""".split()
+    when probably likely presumably page chapter section exercise considered tried nothing close off""".split()
 )  # words that change what a number behind them says
-POSITIONAL = frozenset(["over", "under", "above", "below", "up", "from", "through", "than", "before", "after"])
+POSITIONAL = frozenset(
+    listed("over under above below up from through than before after page chapter section exercise close off")
+)
 """Those of them that change only a number right behind them."""
 SOFT = frozenset(
     [
@@ -71,7 +74,7 @@ SOFT = frozenset(
     ]
 )
 """Those of them behind which a number may be what is asked for."""
-BEHIND = frozenset(f"{_EITHER_SIDE} too and remainder rem r x power".split())
+BEHIND = frozenset(f"{_EITHER_SIDE} too and remainder rem r x power root thought ish".split())
 """Words that change what a number before them says."""
 _NAMES_OF_TWO = re.compile(r"\b([A-Z][a-z]+) and (?=[A-Z][a-z])")  # in April and May
 _TIMES = re.compile(
@@ -162,8 +165,8 @@ def _with_tail(value: Fraction, tail: str, money: str, places: int | None, bare:
     if added:
         value, tail = value + (added[0] if value >= 0 else -added[0]), " ".join(tail.split()[added[1] :])
     unit = read_unit(money.strip(".")) if money else None
-    if attached and re.fullmatch(r"[a-z]{2}", tail) and not read_unit(tail):
-        return None  # a product of letters, as in 5ab
+    if attached and re.fullmatch(r"[a-z]{2}|[ie]|-?ish\b.*", tail) and not read_unit(tail):
+        return None  # a product of letters, as in 5ab, a complex number, or "18ish"
     if tail:
         if not (tail[0].isalpha() or tail[0] in "°¢-/(") or not _harmless(tail):
             return None
@@ -223,6 +226,8 @@ def _in_words(text: str) -> Number | None:
         lambda said: f"{'one' if said[1].lower() in ('a', 'an') else said[1]} and {said[3]} {said[2]}", text
     )
     words = number_words.tokens(text)
+    if words[:2] == ["one", "of"]:
+        return None
     sign = -1 if words[0] in ("minus", "negative") else 1
     words = words[1:] if words[0] in ("minus", "negative", "plus") else words
     if words and _HEAD.match(words[0]) and sign < 0:

@@ -123,7 +123,7 @@ def read(answer: str) -> Reading:
         if not all(_element(read(part)) for part in parts):
             del values[kind]  # a sentence with commas
     number, formula = values.get("number"), values.get("formula")
-    if "letter" in values and re.fullmatch(r"[A-Z]", text):
+    if "letter" in values and re.fullmatch(r"[A-Z]|\(?[A-Za-z]\)", text):
         values.pop("formula", None)
     if formula is not None and number is not None:
         del values["formula"]  # a plain number, or a fraction with a unit in letters

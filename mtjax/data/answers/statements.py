@@ -244,7 +244,7 @@ def _denied(answer: str) -> bool:
 
 
 _TAKEN_BACK = re.compile(
-    r"\b(?:wait|oops|hold on|correction|no,|let me (?:redo|reconsider|recalculate|correct|fix)|scratch that|"
+    r"\bno, |\b(?:wait|oops|hold on|correction|let me (?:redo|reconsider|recalculate|correct|fix)|scratch that|"
     r"(?:that|this|it)(?: is|'s) (?:wrong|incorrect|not (?:right|correct))|"
     r"i (?:was wrong|made an? (?:error|mistake)|misread)|actually)\b",
     re.IGNORECASE,

@@ -26,7 +26,8 @@ _TRUTH = re.compile(
     re.IGNORECASE,
 )
 _UNSURE = re.compile(
-    r"\b(?:yes|true|false|but|however|although|unless|if|maybe|and no|or no|no(?=[,.;!]|$))\b", re.IGNORECASE
+    r"\b(?:yes|true|false|but|however|although|unless|if|maybe|wait|actually|hmm|and no|or no|no(?=[,.;!]|$))\b",
+    re.IGNORECASE,
 )
 
 
@@ -66,9 +67,7 @@ _SETS = (
     frozenset(["prime", "composite"]), frozenset(["even", "odd"]), frozenset(["positive", "negative"]),
     frozenset(["valid", "invalid"]), frozenset(["possible", "impossible"]), frozenset(["plausible", "implausible"]),
 )  # fmt: skip
-_SAID = "|".join(
-    (*DAYS, *MONTHS, *_SETS[2], *_SETS[3], *_SETS[4], *(name for pair in _SETS[8:] for name in sorted(pair)))
-)
+_SAID = "|".join((*DAYS, *MONTHS, *_SETS[2], *_SETS[4], *(name for pair in _SETS[8:] for name in sorted(pair))))
 _NAMED = re.compile(
     rf"(?:(?:[a-z0-9']+,? ){{0,8}}(?:is|was|are|were|be|on|in|facing|blows|blowing|heading|heads|points|moves"
     rf"|goes|turns?|turned|went) (?:now )?)?"
@@ -88,6 +87,11 @@ _NAME_SAID = re.compile(
     r"|(?P<first>[A-Z][a-z]{2,}) (?:is|was|has|had|runs|ran) the (?:[a-z]{3,}est|most [a-z]+)(?: [a-z]+)?"
 )
 """A sentence that gives a name: `The planet is Neptune`, `Bob is the tallest`."""
+_TURNED = re.compile(
+    r"(?:[a-z]+ ){0,4}(?:turn(?:s|ed|ing)?|(?:to|on|at)(?: the| your| his| her)?|towards?(?: the)?|goes|went"
+    r"|moves|moved) "
+    r"(left|right)"
+)
 _CLASSED = re.compile(
     r"(?:(?:the|its|this) )?(?:correct |final )?(?:label|sentiment|relation|relationship|category|class"
     r"|classification|verdict|"
@@ -110,6 +114,8 @@ def read_word(text: str) -> str | None:
     if name := _NAME_SAID.fullmatch(text):
         return (name["last"] or name["by"] or name["first"]).casefold() if not DOUBTED.search(text.casefold()) else None
     word = bare_words(text.removesuffix("!"))
+    if turned := _TURNED.fullmatch(word):
+        return turned[1]
     if classed := _CLASSED.fullmatch(word):
         word = classed[1]
     if " " in word and (named := _NAMED.fullmatch(word)) and not DOUBTED.search(word[: named.start(1)]):
