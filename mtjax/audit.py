@@ -16,6 +16,7 @@ import tyro
 from mtjax import config as settings
 from mtjax.data.problem import OnError
 from mtjax.data.sources import SOURCES, AnySource
+from mtjax.data.sources.base import FileSource
 from mtjax.data.sources.detection import source_of
 from mtjax.data.sources.mined import FILE as MINED
 from mtjax.errors import ExitCode, InputError, suggest
@@ -44,6 +45,7 @@ class AuditOptions:
     against: str | None = (
         None  # Other data that must not be in these, such as a test set; of a config, its held-out data.
     )
+    against_source: str = "auto"  # Source that reads them; auto: as the data, if their source is named, or recognised.
     truth: str = ""  # Planted truth: a field of the records, or a file of JSON lines with the keys id and truth.
     dates: str = ""  # Dates of the problems: a field of the records, or a file of JSON lines with the keys id and date.
     model: str | None = None  # Model for log-probabilities and features of texts; of a run, the run itself.
@@ -95,6 +97,7 @@ def open_data(
     """The data that a name means, the source to compare with (or None), and the model of a run (or None)."""
     about = {"on_error": wanted.on_error, "limit": wanted.limit, "fields": fields}
     place, other, model = pathlib.Path(name).expanduser(), None, None
+    named = wanted.source != "auto" or ":" in name
     if ":" in name and not place.exists():
         words = as_registered([name.removeprefix("data."), *rest], _Words)
         if SOURCES.resolve(kind := name.partition(":")[2]) is None:
@@ -113,7 +116,11 @@ def open_data(
     else:
         data = AuditData(file_source(name, wanted), **about)
     if wanted.against is not None:
-        other = file_source(wanted.against, dataclasses.replace(wanted, source="auto", columns=(), format="auto"))
+        if named and wanted.against_source == "auto" and isinstance(data.source, FileSource):
+            other = dataclasses.replace(data.source, path=wanted.against, split="all")
+        else:
+            theirs = {"source": wanted.against_source, "columns": (), "format": "auto"}
+            other = file_source(wanted.against, dataclasses.replace(wanted, **theirs))
     return data, other, wanted.model or model
 
 
@@ -193,11 +200,14 @@ def main(words: list[str]) -> int:
     outcome = run_checks(checks, subject)
     copies: dict[str, Copied] = {}
     if wanted.fix != "none" and any(flag.fix for flag in outcome.flags):
-        copies["clean.jsonl"] = write_copy(data, outcome.flags, wanted.fix, folder / "clean.jsonl")
-        if wanted.control:
-            drawn = control_flags(data, outcome.flags, wanted.seed)
-            copies["control.jsonl"] = write_copy(data, drawn, wanted.fix, folder / "control.jsonl")
-    about = [f"Source: {SOURCES.name_of(data.source)} `{name}`, {count:,} problems."]
+        sets = {"clean.jsonl": outcome.flags}
+        sets |= {"control.jsonl": control_flags(data, outcome.flags, wanted.seed)} if wanted.control else {}
+        for file, flags in sets.items():
+            if (copied := write_copy(data, flags, wanted.fix, folder / file)) is not None:
+                copies[file] = copied
+            else:
+                print(f"note: no {file}, because nothing would be left in it")
+    about = [f"{count:,} problems of `{name}`, read by the source {SOURCES.name_of(data.source)}."]
     about += [f"Compared with: {wanted.against or 'the held-out data of the config'}."] if other is not None else []
     about += [f"Model: `{model}`."] if uses_model and model else []
     report = make_report(f"Audit of {pathlib.PurePath(name).name}", about, outcome, copies)

@@ -34,9 +34,10 @@ def read() -> dict[str, list[dict[str, Any]]]:
     return tomllib.loads(TABLE.read_text())
 
 
-def test_file(paper: dict[str, Any]) -> pathlib.Path:
-    """The file with the check of a paper, by its number and name; relative to the repository."""
-    return pathlib.Path("tests/papers", f"test_paper_{paper['number']:02}_{paper['test']}.py")
+def test_files(number: int) -> list[str]:
+    """The files with the checks of a paper, by its number; relative to the repository."""
+    found = (ROOT / "tests" / "papers").glob(f"test_paper_{number:02}_*.py")
+    return sorted(file.relative_to(ROOT).as_posix() for file in found)
 
 
 def heading(paper: dict[str, Any]) -> str:
@@ -48,7 +49,8 @@ def section(paper: dict[str, Any]) -> str:
     """A paper with its state, what there is, the command, the check, and what differs."""
     lines = [f"### {heading(paper)}", "", f"arXiv {paper['arxiv']} · {paper['state']}", "", paper["has"], ""]
     if paper["state"] != NOT_YET:
-        lines += ["```", paper["command"], "```", "", f"Check: `{test_file(paper)}`", ""]
+        checks = ", ".join(f"`{file}`" for file in test_files(paper["number"]))
+        lines += ["```", paper["command"], "```", "", f"Check: {checks}", ""]
     return "\n".join([*lines, f"What differs: {paper['differs']}", ""])
 
 

@@ -198,11 +198,11 @@ class Copied(NamedTuple):
     form: str  # "records", kept byte for byte, or the format that they were written in
 
 
-def write_copy(data: AuditData, flags: Sequence[Flag], repair: Repair, path: pathlib.Path) -> Copied:
+def write_copy(data: AuditData, flags: Sequence[Flag], repair: Repair, path: pathlib.Path) -> Copied | None:
     """Write the data with flagged problems and texts repaired.
 
     Where whole problems are dropped and nothing else, the records of a file stay as they were, byte for byte;
-    otherwise all are written in one format. InputError if nothing is left.
+    otherwise all are written in one format. None, and no file, if nothing would be left.
     """
     by_number: dict[int, list[Flag]] = {}
     for flag in flags:
@@ -214,7 +214,7 @@ def write_copy(data: AuditData, flags: Sequence[Flag], repair: Repair, path: pat
         kept += made is not None
         plain = plain and type(row.record) in (bytes, dict)
     if not kept:
-        raise InputError(f"all {dropped:,} problems are flagged, so the copy would be empty; pass --fix=none")
+        return None
     if plain and not changed:
         lines = []
         for number, row in enumerate(data.rows()):

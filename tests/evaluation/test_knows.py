@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import pathlib
+import re
 
 import jax.numpy as jnp
 import numpy as np
@@ -123,6 +125,8 @@ PLAIN = [{"id": "a", "question": "Is it?", "answer": "A"}]
         ("continual", {"stages": ("none",)}, "--stages=none has no samples.jsonl"),
         ("inductive_bias", {}, "metric 'inductive_bias' needs solutions of the problems"),
         ("likelihood", {}, "metric 'likelihood' needs solutions of the problems"),
+        ("error_detection", {}, r"metric 'error_detection': problem a does not ask .* data\.source:error_detection"),
+        ("recovery", {}, "metric 'recovery': no problem has a source .* data.source:made_facts"),
         ("gap", {}, "metric 'gap' needs answers after the wrong prefix.* set data.task:mistake"),
         ("uncertainty", {"samples": 1}, "metric 'uncertainty' needs 2 samples of each problem, and there is 1"),
         ("uncertanty", {}, "unknown metric 'uncertanty': did you mean 'uncertainty'"),
@@ -192,3 +196,11 @@ def test_rounds_refuse_metrics_that_a_policy_alone_cannot_give():
         Measure(source=source, metrics=("likelihood",))
     with pytest.raises(InputError, match="did you mean 'refusal'"):
         Measure(source=source, metrics=("refusl",))
+
+
+def test_the_code_of_the_page_runs():
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "self_knowledge.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(block, {})

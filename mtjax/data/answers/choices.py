@@ -92,7 +92,7 @@ _NONE = re.compile(
 
 
 def _by_text(answer: str, options: tuple[str, ...]) -> int | None:
-    reading = read(answer)
+    reading = read(re.sub(r" (?:is|are) (?:the )?(?:correct|right|best)(?: (?:answer|option|choice|one))?\.?$", "", answer))
     if _NONE.fullmatch(reading.text):
         nothing = [place for place, option in enumerate(options) if _NONE.fullmatch(read(option).text)]
         return nothing[0] if len(nothing) == 1 else None

@@ -17,7 +17,7 @@ _SIGNS = {
     **dict.fromkeys("≥⩾", r"\ge "), "≠": r"\ne ", "÷": "/", "⁄": "/", "∕": "/", "／": "/", "√": r"\sqrt ",
     "∩": r"\cap ", "π": r"\pi ", "∞": r"\infty ",
     "∪": r"\cup ", "∅": r"\emptyset ", "±": r"\pm ", "≈": r"\approx ", "∈": r"\in ", "∠": r"\angle ",
-    "，": ", ", "：": ":", "（": "(", "）": ")",
+    "℃": "°C", "℉": "°F", "٫": ".", "٬": ",", "，": ", ", "：": ":", "（": "(", "）": ")",
     "＝": "=", "．": ".", "。": ". ", "º": "°", "…": "...", 
     "｛": "{", "｝": "}", "［": "[", "］": "]", "⟨": "(", "⟩": ")",
 }  # fmt: skip
@@ -85,7 +85,7 @@ def without_markup(text: str) -> str:
     if "\\" in text:
         before = ""
         while before != text:
-            before, text = text, _WORDS_IN_LATEX.sub(r"\1", text)
+            before, text = text, _WORDS_IN_LATEX.sub(lambda found: found[1].replace("~", " "), text)
     if "~~" in text or "</" in text:
         text = _STRUCK.sub("", text)
     if "<" in text or "`" in text or "~~" in text or "\\begin" in text:
@@ -95,7 +95,7 @@ def without_markup(text: str) -> str:
     if "\\color" in text:
         text = re.sub(r"\\color *\{\w+\} *(?:\{([^{}]*)\})?", r"\1", text)
     if text[:1] == "_" or "\n_" in text:
-        text = re.sub(r"(?m)^_([A-Za-z][^_\n]*)_$", r"\1", text)
+        text = re.sub(r"(?m)^_([A-Za-z][^_\n]*)_(?=$| )", r"\1", text)
     if "==" in text:
         text = re.sub(r"(?<!\S)==(?=[^\s=])([^=\n]*[^\s=])==(?!\S)", r"\1", text)
     if "**" in text or "__" in text:

@@ -10,8 +10,10 @@ from collections.abc import Callable, Hashable, Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from mtjax.data.answers import calendar, formulas, groups, numbers, sentences, words
+from mtjax.data.answers import calendar, formulas, groups, intervals, matrices, number_comparison, number_words, numbers, sentences, words
+from mtjax.data.answers.computed import computed_number
 from mtjax.data.answers.normal import plain
+from mtjax.data.answers.phrases import settled
 from mtjax.data.answers.units import read_unit
 
 
@@ -34,7 +36,7 @@ class Letter(NamedTuple):
 _LETTER = re.compile(
     r"(?:(?i:option|choice|alternative|answer) )?(?:[(\[{] ?(?P<a>[A-Za-z]) ?[)\]}][.:]?|(?P<b>[A-J])(?:[).:]|(?= -)))"
     r"(?: *(?P<rest>.*))?"
-    r"|(?:(?i:option|choice|alternative|answer) )?(?P<c>[A-Z])|(?P<d>[a-j])\)(?: *(?P<more>.*))?"
+    r"|(?:(?i:option|choice|alternative|letter) )(?P<e>[a-j])|(?:(?i:option|choice|alternative|answer|letter) )?(?P<c>[A-Z])|(?P<d>[a-j])\)(?: *(?P<more>.*))?"
 )
 
 
@@ -49,7 +51,7 @@ def read_letter(text: str) -> Letter | None:
     found = _LETTER.fullmatch(text)
     if found is None:
         return None
-    letter = found["a"] or found["b"] or found["c"] or found["d"]
+    letter = found["a"] or found["b"] or found["c"] or found["d"] or found["e"]
     rest = (found["rest"] or found["more"] or "").strip(" -:")
     return None if _NO_CHOICE.search(rest) else Letter(letter.upper(), rest)
 
@@ -68,13 +70,15 @@ def _with_elements(same: Callable[[Any, Any, groups.Same], bool | None]) -> Call
 KINDS: dict[str, _Kind] = {
     "letter": (read_letter, lambda a, b: a.letter == b.letter),
     "truth": (words.read_truth, words.same_truth),
-    "number": (lambda text: numbers.read_number(text) or sentences.number_in_sentence(text), numbers.same_number),
+    "number": (lambda text: numbers.read_number(text) or sentences.number_in_sentence(text), number_comparison.same_number),
+    "ordinal": (number_words.read_ordinal, lambda a, b: a == b),
     "clock": (calendar.read_clock, calendar.same_clock),
     "date": (calendar.read_date, calendar.same_date),
     "ratio": (groups.read_ratio, _with_elements(groups.same_ratio)),
     "several": (groups.read_several, _with_elements(groups.same_several)),
-    "tuple": (groups.read_tuple, _with_elements(groups.same_tuple)),
-    "intervals": (groups.read_intervals, _with_elements(groups.same_intervals)),
+    "matrix": (matrices.read_matrix, _with_elements(matrices.same_matrix)),
+    "tuple": (lambda text: groups.read_tuple(text) or matrices.read_vector(text), _with_elements(groups.same_tuple)),
+    "intervals": (intervals.read_intervals, _with_elements(intervals.same_intervals)),
     "formula": (formulas.read_formula, formulas.same_formula),
     "word": (words.read_word, words.same_word),
     "signs": (words.read_signs, lambda a, b: a == b),
@@ -84,7 +88,8 @@ KINDS: dict[str, _Kind] = {
 
 _SAID = ("tuple", "intervals", "ratio", "several", "formula")
 _PREDICATE = re.compile(
-    r"(?P<lead>(?:(?:[A-Za-z][A-Za-z'-]*|(?P<given>[0-9]+)),? ){1,8}?(?:is|are|was|were|be|at|gives|yields|becomes)|"
+    r"(?P<lead>(?:(?:[A-Za-z][A-Za-z'-]*|(?P<given>[0-9]+)),? ){1,8}?(?:is|are|was|were|be|at|gives|yields|becomes|get|obtain|have|find|as|"
+    r"(?:equal|evaluates|simplifies|reduces|amounts|comes|expands|factors) to|(?:expands|factors|simplifies|evaluates) (?:as|into))|"
     r"(?:[A-Za-z][A-Za-z'-]* ){0,4}[A-Za-z'-]{2,}:)(?: at)?(?: the point)? "
     r"(?P<value>(?:[^A-Za-z ]|[a-z] ?=|[A-Za-z](?:[\^(]| ?[-+*/])|\\?(?:sin|cos|tan|ln|log|sqrt)\b).*)"
 )
@@ -110,12 +115,21 @@ def read(answer: str) -> Reading:
         if "formula" in inner.values:
             return inner._replace(text=text, unit=measured["unit"])
     values = {kind: value for kind, (reader, _) in KINDS.items() if text and (value := reader(text)) is not None}
+    if values and "=" in text and values.keys() <= {"several", "sequence", "tuple"} and re.search(r"[A-Za-z]{3} ", text):
+        number = computed_number([side.strip() for side in _EQUALS.split(text)])
+        values = {"number": number} if number else values  # a sentence with commas
+    if "truth" in values:
+        values.pop("word", None)
+    if "several" in values and "number" not in values and len(values["several"].elements) == 1:
+        inner = read(values["several"].elements[0]).values.get("number")
+        values |= {"number": inner._replace(approximate=True)} if inner else {}
     if "date" in values:
         values.pop("several", None)
     elif "several" in values and (same := _said_twice(values["several"])):
         values = {"number": same}
     for kind in ("several", "tuple", "intervals"):
-        if kind in values and not all(_element(read(part)) for part in groups.parts(values[kind])):
+        parts = () if kind not in values else intervals.ends(values[kind]) if kind == "intervals" else values[kind].elements
+        if not all(_element(read(part)) for part in parts):
             del values[kind]  # a sentence with commas
     number, formula = values.get("number"), values.get("formula")
     if "letter" in values and re.fullmatch(r"[A-Z]", text):
@@ -126,7 +140,7 @@ def read(answer: str) -> Reading:
         values["number"] = numbers.Number(values.pop("formula").exact)
     if (
         not values.keys() - {"sequence"}
-        and (said := _PREDICATE.fullmatch(text))
+        and (said := _PREDICATE.fullmatch(settled(text)))
         and not (numbers.BEFORE - {"equation", "line", *(["below", "under", "first"] if said["given"] else [])})
         & set(re.findall(r"[a-z']+", said["lead"].lower()))
     ):
@@ -135,7 +149,7 @@ def read(answer: str) -> Reading:
         if said["given"]:
             found = {kind: value for kind, value in found.items() if kind == "several"}
         if re.search(r"\b(?:of|between)\b", said["lead"]):
-            found.pop("ratio", None)  # it may be the ratio the other way round
+            found |= {"ratio": found["ratio"]._replace(said=True)} if "ratio" in found else {}
         if found:
             return Reading(text, found, unit=inner.unit)
     if values or "=" not in text and "\\approx" not in text:
@@ -162,7 +176,7 @@ def _said_twice(several: groups.Several) -> numbers.Number | None:
     if first is None or second is None:
         return None
     if first.unit and second.unit and not first.percent | second.percent:
-        return first if numbers.same_number(first, second) else None
+        return first if number_comparison.same_number(first, second) else None
     values = (one.value / 100 if one.percent else one.value for one in (first, second))
     return first if len(set(values)) == 1 else None
 
@@ -181,12 +195,14 @@ _NAME = re.compile(
 _LABEL = re.compile(rf"[A-Za-z][A-Za-z'-]+(?:[ :,]+[A-Za-z][A-Za-z'-]+)*[ :]*(?: (?P<name>{_NAME.pattern}))?")
 _SUM = re.compile(r"[A-Za-z](?: ?[-+] ?[A-Za-z])+")  # m + n, which may be asked for, or given
 _TIMES = re.compile(r"\\[A-Za-z]+|(?<=[0-9])\s*[xX]\s*(?=[0-9])")
+_SAID_FIRST = re.compile(r"^(?:[A-Za-z][A-Za-z'-]*,? )*(?:is|was|are|were|of|be|gives|get|total|has|have|makes|costs?|comes to)(?: a)?(?: total)?(?: of)? (?=[-$(\\]*[0-9])")
+_CALLED = re.compile(r"(?<![A-Za-z\\])[A-Za-z]'{0,2}\([-0-9., ]+\)")  # f(-2)
 _VARIABLE = re.compile(r"(?<![A-Za-z\\])[0-9]*[A-Za-z](?![A-Za-z.'])")
 
 
 def _equation(text: str) -> Reading:
     """What an equation gives: the right side of `x = 5`, `12 + 7 = 19`, `Total = $18`; the left one of `5 = x`."""
-    sides = [side.strip() for side in _EQUALS.split(text)]
+    sides = [side.strip() for side in _EQUALS.split(settled(text))]
     if len(sides) < 2 or not sides[-1]:
         return Reading(text, {})
     left, right = sides[0], sides[-1]
@@ -194,7 +210,7 @@ def _equation(text: str) -> Reading:
         left, right = right, left
     middle, label = sides[1:-1], _LABEL.fullmatch(left)
     name = left if _NAME.fullmatch(left) else label["name"] or "" if label else ""
-    free = [bool(_VARIABLE.search(_TIMES.sub(" ", side))) for side in (left, *middle)]
+    free = [bool(_VARIABLE.search(_CALLED.sub("1", _TIMES.sub(" ", side)))) for side in (_SAID_FIRST.sub("", left), *middle)]
     spoilt = numbers.BEFORE & {word.strip(",:.") for word in left.lower().split()} - {"from", "other", "first", "total"}
     if name:
         spoilt = spoilt - {"equation", "line"} if label and left != name else frozenset()
@@ -205,13 +221,17 @@ def _equation(text: str) -> Reading:
     found = read(right)
     number = found.values.get("number")
     total = len(sides) == 2 and number is not None and bool(_SUM.fullmatch(left))
+    if (spoilt or not found.values or any(free) and not (name or label or total or not left)) and (
+        number := computed_number(sides)
+    ):
+        return Reading(text, {"number": number})
     if spoilt or not found.values or (any(free) and not (name or label or total or not left)):
         return Reading(text, {})
     if total and number is not None:
         return Reading(text, {"number": number._replace(approximate=True)})
     values = dict(found.values)
     if "\\approx" in text and number is not None:
-        values["number"] = number._replace(approximate=True)
+        values["number"] = number._replace(approximate=True, computed=bool(number.places))
     return Reading(text, values, name if len(name) == 1 else "", found.unit)
 
 
@@ -222,15 +242,25 @@ def compare(gold: Reading, answer: Reading) -> bool | None:
     if any(a and b and a != b for a, b in ((gold.name, answer.name), (gold.unit, answer.unit))):
         return None
     shared = [kind for kind in KINDS if kind in gold.values and kind in answer.values]
+    shared = ["date"] if "date" in shared else shared
     found = [KINDS[kind][1](gold.values[kind], answer.values[kind]) for kind in shared]
     if not shared:
         mixed = _number_and_formula(gold, answer)
+        mixed = _ratio_and_number(gold, answer) if mixed is None else mixed
         found = [] if mixed is None else [mixed]
     if gold.values.keys() >= {"letter", "number"} and answer.values.keys() >= {"letter", "number"} and None in found:
         return None
     if not found or (True in found and False in found):
         return None
     return True if True in found else None if None in found else False
+
+
+def _ratio_and_number(gold: Reading, answer: Reading) -> bool | None:
+    """True if a fraction is the quotient of the gold ratio; None else."""
+    ratio, number = gold.values.get("ratio"), answer.values.get("number")
+    if number is None or ratio is None or len(ratio.parts) != 2 or number.places is not None:
+        return None
+    return number.value == Fraction(ratio.parts[0]) / Fraction(ratio.parts[1]) or None
 
 
 def _number_and_formula(gold: Reading, answer: Reading) -> bool | None:

@@ -3,12 +3,12 @@
 import dataclasses
 import re
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 from mtjax.data.answers import Verdict, check_answer
 from mtjax.data.answers.checker import extract_answer
 from mtjax.data.problem import Problem
-from mtjax.mistakes.checks.base import CHECKS, RIGHT, WRONG, Check, Flag, Found, Need, Subject
+from mtjax.mistakes.checks.base import CHECKS, RIGHT, WRONG, Check, Flag, Found, Subject
 from mtjax.mistakes.text.equations import equations
 from mtjax.reporting.report import Table
 
@@ -63,9 +63,6 @@ class Answers(Check):
 
     Source: Mahdavi et al., "Leveraging Online Olympiad-Level Math Problems", 2025 (arXiv 2501.14275), section 3.
     """
-
-    needs: ClassVar[tuple[Need, ...]] = ()
-    by_default: ClassVar[bool] = True
 
     equations: bool = True  # Also flag right solutions with a false equation.
 

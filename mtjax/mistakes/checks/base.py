@@ -12,6 +12,7 @@ from mtjax.data.selection.base import asked
 from mtjax.io.hashing import random_order
 from mtjax.registry import Registry
 from mtjax.reporting.report import Table
+from mtjax.validation import check_types
 
 CHECKS = Registry("check", requires=("__call__", "needs", "by_default"))  # Every check by name.
 
@@ -92,6 +93,9 @@ class Check:
 
     needs: ClassVar[tuple[Need, ...]] = ()  # it is skipped, with a reason, where one of these is not given
     by_default: ClassVar[bool] = True  # whether it runs without being named
+
+    def __post_init__(self) -> None:
+        check_types(self, str(CHECKS.name_of(self)))
 
     def __call__(self, subject: Subject) -> Found:
         """What is found; the same subject gives the same result."""

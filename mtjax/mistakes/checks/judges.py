@@ -11,7 +11,6 @@ from jaxtyping import Float
 from mtjax.mistakes.checks.base import CHECKS, Check, Flag, Found, Judged, Need, Subject, labelled
 from mtjax.mistakes.checks.labels import classes_of
 from mtjax.reporting.report import Table
-from mtjax.validation import check_types
 
 BINS = (0.5, 0.65, 0.8, 0.95, 0.99, 1.0)  # Confidence of the panel, in the paper's bins.
 
@@ -44,12 +43,8 @@ class Judges(Check):
     """
 
     needs: ClassVar[tuple[Need, ...]] = ("judgements",)
-    by_default: ClassVar[bool] = True
 
     confidence: Annotated[float, Ge(0), Lt(1)] = 0.95  # Above which a disagreement is flagged.
-
-    def __post_init__(self) -> None:
-        check_types(self)
 
     def __call__(self, subject: Subject) -> Found:
         assert subject.judgements is not None
