@@ -320,5 +320,10 @@ def test_partly_right_programs_are_targets_without_an_end():
     assert [(c.text, c.finished) for c in candidates] == [("a=4\nb=5\n!9", True), ("x=4\n", False)]
     rendered = TASKS["group"](cut="keep", size=2).render(made.problems[0])
     assert [TASKS["group"](cut="keep").ends(one.extras) for one in rendered] == [True, False]
+    begin = lambda seed, **own: PartlyRight(**own).beginning(made.kept, asked.problem, seed)
+    assert {begin(seed) for seed in range(20)} == {"", "x=4\n"}
+    assert begin(0) == begin(0)
+    assert {begin(seed, go_on=False) for seed in range(20)} == {""}
+    assert PartlyRight().beginning(None, asked.problem, 0) == ""
     with pytest.raises(InputError, match="set grader:program_answer"):
         PartlyRight()([asked], None, HELP._replace(trace=None))
