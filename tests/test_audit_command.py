@@ -96,7 +96,7 @@ def test_flip_moves_texts_to_the_other_side(planted, tmp_path):
 def test_truth_and_dates_in_files_and_judgements_made_elsewhere(tmp_path, capsys):
     mined = [
         {"schema": 1, "number": n, "id": f"p{n}", "question": f"q {n}", "answer": "1", "solutions": [
-            {"text": f"a {n}\n#### 1", "verdict": "right"}, {"text": f"b {n}\n#### 2", "verdict": "wrong"}]}
+            {"text": f"so it is a{n}, say", "verdict": "right"}, {"text": f"so it is b{n}, say", "verdict": "wrong"}]}
         for n in range(24)
     ]  # fmt: skip
     folder = tmp_path / "mined"
