@@ -4,6 +4,9 @@ MODEL is a run folder, a Hugging Face folder, a hub id, or `smollm2`, such as a 
 own tokenizer is used. CONFIG is a config file (.py) or a run folder. Writes one JSON object a line: the example, its
 problem and its score; `mtjax/data/selection/learnable.py` defines the score, and `data.selections` selects by it.
 
+With --by=embedding, the questions of CONFIG's source are embedded: FILE is an .npz file of their ids and the mean
+hidden states of MODEL, for the selection `kshot`.
+
 With --by=least, product or last, MODEL is a run of `objective:process_reward`, a verifier of steps. Every solution of
 CONFIG's source is scored by the probabilities of its steps, such as mined ones (`data.source:mined`): one JSON object a
 line, best first for each problem. Prints how often the best one is right.
@@ -16,13 +19,17 @@ import pathlib
 import sys
 from typing import Literal
 
+import numpy as np
+
 from mtjax import config as settings
+from mtjax.data.selection.base import asked
 from mtjax.errors import ExitCode, InputError
 from mtjax.io.command_line import command, split_options
-from mtjax.io.files import write_text
+from mtjax.io.files import atomic_file, write_text
 from mtjax.runs.loading import is_run
 from mtjax.runs.ranking import By, best_of_n, rank_solutions
 from mtjax.runs.scoring import score_examples
+from mtjax.runs.text_scores import load_text_model
 from mtjax.validation import PositiveInt
 
 
@@ -31,9 +38,9 @@ class ScoreConfig:
     """Options of the command; other words change the config, as for `mtjax.train`."""
 
     output: str = "scores.jsonl"  # File to write.
-    by: Literal["learnable", "least", "product", "last"] = "learnable"
-    """What is scored: examples of the training data, or solutions, by the probabilities that their steps are right: the
-    least, the product of all, or that of the last step."""
+    by: Literal["learnable", "embedding", "least", "product", "last"] = "learnable"
+    """What is scored: examples of the training data; the questions, which are embedded; or solutions, by the
+    probabilities that their steps are right: the least, the product of all, or that of the last step."""
     top_k: PositiveInt = 10  # A token is learnable if it is among so many most likely ones.
     excluded: Literal["zero", "dropped"] = "zero"  # What the median takes of other tokens: 0, or nothing.
 
@@ -47,6 +54,8 @@ def main(words: list[str]) -> int:
     model, file, *overrides = rest
     given = settings.read_run(file) if is_run(pathlib.Path(file)) else settings.read_file(file)
     config = settings.parse(given, overrides, f"python -m mtjax.score {model} {file}")
+    if options.by == "embedding":
+        return embed(model, config, options.output)
     if options.by != "learnable":
         return rank(model, config, options.by, options.output)
     scored = score_examples(model, config, options.top_k, options.excluded)
@@ -60,6 +69,20 @@ def main(words: list[str]) -> int:
         f"{options.output}: scores of {number:,} of {len(lines):,} examples; "
         f"data.selections=(Learnable({options.output!r}, share=0.5),) in a config keeps the upper half"
     )
+    return ExitCode.DONE
+
+
+def embed(model: str, config: settings.Config, output: str) -> int:
+    """Write the mean hidden states of the questions of a config's source, for the selection `kshot`."""
+    file = pathlib.Path(
+        output if output.endswith(".npz") else f"{pathlib.Path(output).with_suffix('')}.npz"
+    ).expanduser()
+    problems = config.data.source.problems(config.data.on_error).items
+    scorer = load_text_model(model, config.data.sequence_length, config.batch_size)
+    found = scorer.embed([asked(problem) for problem in problems])
+    with atomic_file(file) as temporary, temporary.open("wb") as out:
+        np.savez(out, ids=np.array([problem.id for problem in problems]), embeddings=found)
+    print(f"{file}: {found.shape[1]} features of {len(problems):,} questions")
     return ExitCode.DONE
 
 

@@ -46,6 +46,7 @@ ROOMS: dict[str, set[str]] = {
 """What each room may import. A module that is neither here nor a door fails the test."""
 ANYTHING = {"errors", "types"}
 DOORS = {
+    "audit",
     "inspect",
     "convert",
     "train",
@@ -54,6 +55,7 @@ DOORS = {
     "mine",
     "inject",
     "rethink",
+    "verbalise",
     "explain",
     "export",
     "plan",

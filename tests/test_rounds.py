@@ -29,7 +29,7 @@ from mtjax.training.checkpoint import Checkpoints
 from tests.tiny_rounds import EASY, Scripted, arrays_of, config, files_of
 
 pytestmark = pytest.mark.usefixtures("one_device")
-HELD_OUT = Measure(source=Arithmetic(count=6, seed=3, split="test", **EASY), samples=4)
+HELD_OUT = Measure(source=Arithmetic(count=6, seed=3, split="test", **EASY), samples=4, metrics=("verdicts",))
 QUIET = {"say": lambda text: None}
 
 

@@ -84,9 +84,9 @@ def folder_pages() -> dict[str, str]:
 
 
 def example_pages() -> dict[str, str]:
-    """A page for each program in docs/examples."""
-    files = sorted((DOCS / "examples").glob("*.py"))
-    return {f"examples/{file.stem}.md": f"# {file.name}\n\n```python\n{file.read_text()}```\n" for file in files}
+    """A page for each program in docs/examples and its folders."""
+    pages = {file.relative_to(DOCS).with_suffix(".md"): file for file in sorted((DOCS / "examples").rglob("*.py"))}
+    return {str(page): f"# {file.name}\n\n```python\n{file.read_text()}```\n" for page, file in pages.items()}
 
 
 def title_of(page: pathlib.Path) -> str:

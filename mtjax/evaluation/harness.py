@@ -4,18 +4,13 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import jax
-import numpy as np
-
 from mtjax.data.messages import Message
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
-from mtjax.model.policy import make_policy
+from mtjax.evaluation.token_scores import token_scores
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.texts import sample_texts
-from mtjax.types import Batch, LanguageModel, Params
-
-SHORTEST = 64  # rows are padded to so many tokens, times a power of two: few different shapes are compiled
+from mtjax.types import LanguageModel, Params
 
 
 class Likelihood(NamedTuple):
@@ -33,30 +28,9 @@ def likelihoods(
     Of a text that is too long for the model, the beginning is cut off. Rows of similar length are scored together.
     """
 
-    @jax.jit
-    def scored(params: Params, batch: Batch) -> Any:
-        scores = make_policy(model, params, targets_only=True).scores(batch)
-        missed = (batch.weights > 0) & (scores.logprob < scores.top_logprob)
-        return (scores.logprob * batch.weights).sum(axis=-1), ~missed.any(axis=-1)
-
-    limit = model.config.max_length + 1  # the last token is predicted and not read
-    texts = [[*before, *after][-limit:] for before, after in pairs]
-    order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
-    found: dict[int, Likelihood] = {}
-    for begin in range(0, len(order), rows):
-        chunk = order[begin : begin + rows]
-        length = SHORTEST
-        while length < len(texts[chunk[-1]]):
-            length *= 2
-        tokens, segments = np.zeros((2, rows, length), np.int32)
-        weights = np.zeros((rows, length), np.float32)
-        for row, number in enumerate(chunk):
-            size, asked = len(texts[number]), len(pairs[number][1])
-            tokens[row, :size], segments[row, :size] = texts[number], 1
-            weights[row, max(size - asked, 1) : size] = 1
-        sums, greedy = (np.asarray(x) for x in scored(params, Batch(tokens, weights, segments, {})))
-        found |= {number: Likelihood(float(sums[row]), bool(greedy[row])) for row, number in enumerate(chunk)}
-    yield from (found[number] for number in range(len(texts)))
+    for one in token_scores(model, params, pairs, rows):
+        greedy = not bool((one.logprob < one.top_logprob).any())
+        yield Likelihood(float(one.logprob.sum()), greedy)
 
 
 def sampling_of(asked: dict[str, Any], most: int) -> SamplingConfig:

@@ -30,14 +30,15 @@ Main = Callable[[list[str]], int]  # A command: from the words behind its name t
 
 
 def command(
-    usage: str, *, options: type | None = None, before: Callable[[], None] | None = None, needs_words: bool = True
-) -> Callable[..., Any]:
+    usage: str, *, options: type | None = None, before: Callable[[], None] | None = None, needs_words: bool = True,
+    within: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+) -> Callable[..., Any]:  # fmt: skip
     """Decorator of the `main(words) -> exit code` of a module that is run with `python -m`.
 
     It prints usage and the module's docstring for `--help` and for no words (exit code 2; not without `needs_words`),
     turns exceptions into one line and an exit code (`errors.entry_point`), and keeps compiled programs on disk. `usage`
     follows the command's name, such as "CONFIG [overrides]"; the help lists the settings class `options` too; `before`
-    is called first.
+    is called first, and the command runs `within` a context, such as a session of many hosts.
     """
 
     def wrap(main: Main) -> Callable[..., int]:
@@ -58,7 +59,8 @@ def command(
             if before is not None:
                 before()
             enable_compilation_cache()
-            return main(words)
+            with within():
+                return main(words)
 
         return run
 

@@ -103,6 +103,36 @@ def seeds_interval(values: Values, *, level: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half, level)
 
 
+def statistic_interval(
+    statistic: Callable[[np.ndarray], np.ndarray],
+    size: int,
+    *,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Interval | None:
+    """Any statistic of N problems, such as an AUROC, with its percentile bootstrap interval; None where it is NaN.
+
+    `statistic(index)` gets numbers of problems `[R, N]`, one row for each resample, and gives `[R]`. Resamples in which
+    it is NaN are left out, and the interval is widened to hold the estimate, which a biased statistic may miss.
+
+    >>> statistic_interval(lambda index: np.array([0.0, 1.0, 1.0, 1.0])[index].max(axis=1), 4).mean
+    1.0
+    """
+    if not 0 < level < 1:
+        raise InputError(f"level={level}: expected a share between 0 and 1, such as 0.95")
+    estimate = float(statistic(np.arange(size)[None])[0])
+    if np.isnan(estimate):
+        return None
+    draws, rng, step = [], np.random.default_rng(seed), max(1, BLOCK // (10 * size))
+    for begin in range(0, resamples, step):
+        draws.append(statistic(rng.integers(size, size=(min(step, resamples - begin), size))))
+    found = np.concatenate(draws)
+    found = found[~np.isnan(found)]
+    ends = np.quantile(found, [(1 - level) / 2, (1 + level) / 2]) if len(found) else (estimate, estimate)
+    return Interval(estimate, min(float(ends[0]), estimate), max(float(ends[1]), estimate), level)
+
+
 def _per_problem(values: Values, name: str) -> np.ndarray:
     """`[N]` float64, averaged over seeds; checked."""
     array = np.asarray(values, np.float64)

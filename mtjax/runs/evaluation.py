@@ -4,27 +4,34 @@ import contextlib
 import dataclasses
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
+from jaxtyping import Bool, Float
 
 from mtjax.config import Config
 from mtjax.data.batches import make_batches, unlimited
 from mtjax.data.examples import encode_prompt
 from mtjax.data.problem import Problem
 from mtjax.data.sources import InMemory
+from mtjax.distributed import hosts
+from mtjax.distributed.placement import own_rows, read_whole
 from mtjax.distributed.sharding import ways
 from mtjax.errors import InputError
 from mtjax.evaluation.config import EvaluateConfig
 from mtjax.evaluation.evaluator import chosen_metrics, evaluate_policy, metrics
 from mtjax.evaluation.metrics import SHARED, Evaluation, Likelihood
 from mtjax.evaluation.metrics.likelihood import held_out_loss, make_scorer
+from mtjax.evaluation.needs import check_needs
+from mtjax.evaluation.verifying import ValueVerifier
 from mtjax.io.files import write_text
 from mtjax.io.progress import track
 from mtjax.model.policy import make_policy
 from mtjax.reporting.intervals import Interval
 from mtjax.reporting.report import Table
-from mtjax.runs.loading import Loaded
+from mtjax.runs.loading import Loaded, load_any
 from mtjax.sampling.config import MAX_NEW_TOKENS
 from mtjax.training.step import place_batch
 from mtjax.types import short_repr
@@ -83,20 +90,38 @@ def evaluate(loaded: Loaded, config: EvaluateConfig, mesh: Any = None) -> Outcom
     sampling = dataclasses.replace(config.sampling, max_new_tokens=wanted)
     chosen = chosen_metrics(config.metrics or None)
     needs = {need for metric in chosen.values() for need in metric.needs}
-    evaluations, scores = {}, None
+    if config.metrics:
+        has_solutions = lambda: any(task.render(problem, tokenizer) for problem in problems)
+        check_needs(
+            chosen, problems, task, sampling, second_grader=config.second_grader, stages=config.stages,
+            has_solutions=has_solutions,
+        )  # fmt: skip
+    before = {name: earlier(config.stages, name, problems) for name in prefixes} if "stages" in needs else {}
+    evaluations, scores, drawn, verifier = dict[str, Evaluation](), None, None, _verifier(loaded, config, mesh)
     with contextlib.nullcontext() if mesh is None else jax.set_mesh(mesh):
         if "scores" in needs:  # first: bad data is found before the long part
             scores = _scores(loaded, config, problems, mesh, notes)
+        if "random_scores" in needs and scores is not None:
+            drawn = random_scores(loaded, config, problems, mesh)
         for name, polarity in prefixes.items():
             evaluations[name] = evaluate_policy(
                 model, params, tokenizer, problems, task, sampling, polarity=polarity,
-                needs=needs, grader=config.grader, seed=config.seed, rows=config.rows,
-            )  # fmt: skip
+                needs=needs, grader=config.grader, verifier=verifier, second_grader=config.second_grader,
+                seed=config.seed, rows=config.rows,
+            )._replace(stages=before.get(name))  # fmt: skip
     options: dict[str, Any] = {"level": config.level, "seed": config.seed, "aggregation": config.aggregation}
     each = [name for name, metric in chosen.items() if not SHARED & set(metric.needs)]
-    numbers = {name: metrics(one, config.ks, names=each, **options) for name, one in evaluations.items()}
-    both = next(iter(evaluations.values()))._replace(scores=scores, wrong_prefix=evaluations.get("wrong"))
+    own = {
+        name: {one: metrics(e, config.ks, names=[one], **options) for one in each} for name, e in evaluations.items()
+    }
+    numbers = {name: {key: x for one in found.values() for key, x in one.items()} for name, found in own.items()}
+    both = next(iter(evaluations.values()))._replace(
+        scores=scores, wrong_prefix=evaluations.get("wrong"), random_scores=drawn
+    )
     shared = {name: metrics(both, config.ks, names=[name], **options) for name in chosen if name not in each}
+    for name, metric in chosen.items() if config.metrics else ():
+        if not any((*(found.get(name) for found in own.values()), shared.get(name))):
+            notes.append(f"metric '{name}' found no number: {getattr(metric, 'asks', 'nothing here is of its kind')}")
     for name, evaluation in evaluations.items():
         if evaluation.samples and (unknown := evaluation.samples.unknown.mean()) > 0:
             right = evaluation.samples.right.mean()
@@ -107,6 +132,16 @@ def evaluate(loaded: Loaded, config: EvaluateConfig, mesh: Any = None) -> Outcom
     return Outcome(evaluations, numbers, shared, notes, scores)
 
 
+def _verifier(loaded: Loaded, config: EvaluateConfig, mesh: Any) -> ValueVerifier | None:
+    """What values the samples, where the aggregation asks for it."""
+    if not config.needs_value:
+        return None
+    if config.verifier is None:
+        return ValueVerifier(loaded.model, loaded.params, loaded.tokenizer, rows=BATCH)
+    other = load_any(config.verifier, mesh=mesh, dtype=config.dtype)
+    return ValueVerifier(other.model, other.params, other.tokenizer, other.decoding, BATCH)
+
+
 def _scores(
     loaded: Loaded, config: EvaluateConfig, problems: list[Problem], mesh: Any, notes: list[str]
 ) -> Likelihood | None:
@@ -114,16 +149,61 @@ def _scores(
     if not any(config.data.task.render(problem, loaded.tokenizer) for problem in problems):
         notes.append("the problems have no solutions, so there are no nats per token")
         return None
-    data = unlimited(dataclasses.replace(config.data, source=InMemory(tuple(problems)), cache_dir=None))
-    split = ways(mesh, "batch")
-    batches = make_batches(data, loaded.tokenizer, batch_size=-(-BATCH // split) * split, seed=0, repeat=False)
-    score = make_scorer(lambda params: make_policy(loaded.model, params, targets_only=True))
+    score, batches = _scorer(loaded, config, problems, mesh)
     steps = (place_batch(batches.batch_at(n), mesh) for n in track(range(batches.steps_per_epoch), "scoring"))
     found = held_out_loss(score, loaded.params, steps)
     lost = {name: number for name, number in batches.report.counts._asdict().items() if number and name != "unknown"}
     if lost:
         notes.append(f"of the solutions scored for nats per token: {lost}")
     return found
+
+
+def _scorer(loaded: Loaded, config: EvaluateConfig, problems: list[Problem], mesh: Any) -> Any:
+    """What scores solutions, and the batches that hold them."""
+    data = unlimited(dataclasses.replace(config.data, source=InMemory(tuple(problems)), cache_dir=None))
+    split = ways(mesh, "batch")
+    size = -(-BATCH // split) * split
+    rows = own_rows(mesh, size)
+    batches = make_batches(data, loaded.tokenizer, batch_size=size, seed=0, repeat=False, rows=rows)
+    return make_scorer(lambda params: make_policy(loaded.model, params, targets_only=True)), batches
+
+
+def random_scores(
+    loaded: Loaded, config: EvaluateConfig, problems: list[Problem], mesh: Any = None
+) -> Float[np.ndarray, " K"]:
+    """Nats per token of right solutions under `config.random_models` models of the same shape, drawn at random."""
+    score, batches = _scorer(loaded, config, problems, mesh)
+    init, out = jax.jit(loaded.model.init), []
+    for number in track(range(config.random_models), "random models"):
+        params = read_whole(init(jax.random.fold_in(jax.random.key(config.seed), number)))
+        steps = (place_batch(batches.batch_at(n), mesh) for n in range(batches.steps_per_epoch))
+        found = held_out_loss(score, params, steps)
+        own = found.only(1) if len(found.only(1).ids) else found
+        out.append(own.nats.sum() / own.weight.sum())
+    return np.array(out)
+
+
+def earlier(folders: Sequence[str], prompt: str, problems: Sequence[Problem]) -> Bool[np.ndarray, "S N"]:
+    """Whether the greedy answers of earlier evaluations of the same problems were right; InputError for others."""
+    rows = []
+    for folder in folders:
+        file = pathlib.Path(folder).expanduser() / "samples.jsonl"
+        if not file.is_file():
+            raise InputError(
+                f"--stages={folder} has no samples.jsonl; give the --output folder of `python -m mtjax.evaluate`"
+            )
+        with file.open(encoding="utf-8") as lines:
+            found = [json.loads(line) for line in lines]
+        right = {
+            x["problem"]: x["verdict"] == "right" for x in found if x["kind"] == "greedy" and x["prompt"] == prompt
+        }
+        if missing := next((one.id for one in problems if one.id not in right), None):
+            raise InputError(
+                f"--stages={folder} has no greedy answer to problem {missing}; evaluate every model on the same "
+                "problems, with the same --limit and --metrics continual or greedy"
+            )
+        rows.append([right[one.id] for one in problems])
+    return np.array(rows, bool)
 
 
 def table_of(outcome: Outcome, caption: str) -> Table:
@@ -146,7 +226,12 @@ def table_of(outcome: Outcome, caption: str) -> Table:
 
 
 def save(outcome: Outcome, about: dict[str, Any], folder: pathlib.Path) -> None:
-    """Write `evaluation.json` (all numbers) and `samples.jsonl` (every text with its verdict), each atomically."""
+    """Write `evaluation.json` (all numbers) and `samples.jsonl` (every text with its verdict), each atomically.
+
+    Of many hosts the first writes.
+    """
+    if hosts.index():
+        return
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for prompt, evaluation in outcome.evaluations.items():

@@ -20,6 +20,7 @@ from mtjax.io.progress import track
 from mtjax.mistakes.mining import plain
 from mtjax.mistakes.rethinking_evaluation import RethinkConfig, measure, mistakes_at, think
 from mtjax.mistakes.self_rethinking import Generate, mistake_block
+from mtjax.mistakes.verbalised import VerbaliseConfig
 from mtjax.reporting.report import Table, format_table
 from mtjax.runs.loading import Loaded
 from mtjax.runs.model_or_server import (
@@ -39,6 +40,10 @@ from mtjax.sampling.replies import Refused
 
 FILE = "rethinking.jsonl"
 """One line per question: everything that was said, and the verdicts."""
+
+
+Prompting = RethinkConfig | VerbaliseConfig
+"""Settings of jobs whose prompts depend on replies."""
 
 
 class Halt(Exception):
@@ -112,9 +117,7 @@ def in_turn(policy: Policy, seed: int, group: int, stopped: Callable[[], Any]) -
     return replies
 
 
-def from_model(
-    name: str, config: RethinkConfig, loaded: Loaded | None, stack: contextlib.ExitStack, say: Say
-) -> Policy:
+def from_model(name: str, config: Prompting, loaded: Loaded | None, stack: contextlib.ExitStack, say: Say) -> Policy:
     """A model on this machine."""
     loaded, depends = load_local(name, config, loaded, stack)
     decoding, model = loaded.decoding, loaded.model
@@ -140,7 +143,7 @@ def from_model(
     return Policy(sampler, prompt, {"decode": config.sampling.to_json(), **depends}, about)
 
 
-def from_server(name: str, config: RethinkConfig, say: Say) -> Policy:
+def from_server(name: str, config: Prompting, say: Say) -> Policy:
     """A server."""
     server, depends, about = connect(name, config, say, chat=True)
 

@@ -38,6 +38,11 @@ class SamplingConfig:
         """Longest answer in tokens: `max_new_tokens`, or 256 if it is None."""
         return MAX_NEW_TOKENS if self.max_new_tokens is None else self.max_new_tokens
 
+    @property
+    def reads_two(self) -> bool:
+        """Whether the decoder reads a second prompt for each answer."""
+        return self.decoder(self.temperature, self.top_k, self.top_p).combine is not None
+
     def to_json(self) -> dict[str, Any]:
         """The settings as the manifest of a results folder holds them; the default decoder is left out, so that
         folders of version 0.1 can be resumed."""

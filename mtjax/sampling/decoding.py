@@ -12,6 +12,7 @@ from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError, suggest
 from mtjax.io.files import write_text
 from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.sampler import Contrasted
 
 _SLOT = "QUESTION-SLOT"  # Stands for the question where the text around it is looked for.
 _SYSTEM = (
@@ -30,6 +31,26 @@ _STRIP = (
 )
 """What is put before a chat template, in Jinja: a last line of the system message or of the user's last message, and
 the cutting of white space around contents."""
+
+
+def asked(
+    task: Task, problem: Problem, polarity: bool | None, tokenizer: Tokenizer, sampling: SamplingConfig
+) -> str | Contrasted:
+    """The prompt of a problem, as `task.prompt`; for a decoder that reads two, with that after the other prefix.
+
+    Raises:
+        InputError: such a decoder, and a task without prefixes of right and wrong answers.
+    """
+    prompt = task.prompt(problem, polarity, tokenizer)
+    if not sampling.reads_two:
+        return prompt
+    others = [task.prompt(problem, known, tokenizer) for known in task.prefixes.values()]
+    if len(others) < 2:
+        raise InputError(
+            f"decoder:contrastive compares the prefixes of right and wrong answers, and the task {task.name} has none: "
+            "take a run that was trained with data.task:mistake, or another decoder"
+        )
+    return Contrasted(prompt, next(other for other in others if other != prompt))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +83,24 @@ class Decoding:
         if self.tokenizer.chat_template is None:
             return text
         return self.tokenizer.render_chat((Message(role="user", content=text),), True)
+
+    def asked(
+        self, text: str, sampling: SamplingConfig, prefix: str | None = None, *, raw: bool = False
+    ) -> str | Contrasted:
+        """`prompt`, and for a decoder that reads two also the one after the other prefix.
+
+        Raises:
+            InputError: as `prompt`; a decoder that reads two, with `raw` or a model without such prefixes.
+        """
+        prompt = self.prompt(text, prefix, raw=raw)
+        if not sampling.reads_two:
+            return prompt
+        if self.task is None or raw:
+            raise InputError(
+                "decoder:contrastive compares the prefixes of right and wrong answers, which only the run of a mistake "
+                "task has, and not with --raw: choose another decoder"
+            )
+        return asked(self.task, Problem("", text), self._polarity(prefix), self.tokenizer, sampling)
 
     def _polarity(self, prefix: str | None) -> bool | None:
         if prefix is None:

@@ -34,6 +34,7 @@ class Request(NamedTuple):
     ids: Sequence[int]
     problem: int  # the prompt's number in the key
     samples: Sequence[int] = (0,)  # numbers of its samples
+    against: Sequence[int] = ()  # the second prompt of a decoder that reads two, such as `contrastive`
 
 
 class Answer(NamedTuple):
@@ -48,14 +49,18 @@ class Answer(NamedTuple):
 
 
 class _Waiting:
-    """Prompts in the order in which they are read, and what the rows of the scratch cache hold."""
+    """Prompts in the order in which they are read, and what the rows of the scratch cache hold.
 
-    def __init__(self, requests: Sequence[Request], rows: int, chunk: int):
+    With `twice`, the second half of the rows reads the second prompts.
+    """
+
+    def __init__(self, requests: Sequence[Request], rows: int, chunk: int, twice: bool):
         # Prompts of several chunks with a common beginning follow each other, so that it is read once.
         whole = lambda ids: tuple(ids[: (len(ids) - 1) // chunk * chunk])
         order = sorted(range(len(requests)), key=lambda number: whole(requests[number].ids))
         self.requests, self.left = requests, collections.deque(number for number in order if requests[number].samples)
-        self.read: list[tuple[int, ...]] = [()] * rows  # the prompt whose keys and values a row holds
+        self.rows, self.twice = rows, twice
+        self.read: list[tuple[int, ...]] = [()] * (rows * (1 + twice))  # the prompt whose keys and values a row holds
         self.pending: list[tuple[int, int, int]] = []  # (row, request, place of the sample) that wait for a slot
 
     def __bool__(self) -> bool:
@@ -82,44 +87,51 @@ def make_engine(
         decode: from ids to text; stop texts need it.
 
     Raises:
-        InputError: stop texts without `decode`; a prompt that is empty or leaves no room for an answer.
+        InputError: stop texts without `decode`; a prompt that is empty or leaves no room for an answer; a decoder that
+            reads two prompts and requests with one, or the other way round.
     """
     if config.stop and decode is None:
         raise InputError(f"stop={config.stop}: stop texts need `decode`; pass the function from ids to text")
-    if config.stop and config.decoder(config.temperature, config.top_k, config.top_p).erases is not None:
+    decoder = config.decoder(config.temperature, config.top_k, config.top_p)
+    twice = decoder.combine is not None
+    if config.stop and decoder.erases is not None:
         raise InputError(
             f"stop={config.stop}: with a decoder that takes tokens back, a stop text may not stay; leave it out"
         )
     ran = programs(model, config, end_ids, pad_id)
 
     def draw(params: Params, requests: Sequence[Request], seed: int) -> Iterator[Answer]:
+        _check_seconds(requests, twice)
         needed = _needed(model, requests, config.longest)
         mesh = mesh_in_force()
         rows = ways(mesh, "batch")
         count = -(-slots // rows) * rows
         small, large = cache_lengths(model, needed)
         chunk = CHUNK.get(platform_of(mesh), LARGE_CHUNK)
-        waiting, key = _Waiting(requests, rows, chunk), jax.random.key(seed)
+        waiting, key = _Waiting(requests, rows, chunk, twice), jax.random.key(seed)
+        together = 1 + twice
         free: list[int] = list(range(count))[::-1]
         owners: dict[int, tuple[int, int, int]] = {}  # of a slot: request, place of the sample, tokens drawn
-        state = ran.start(params, count, small)
-        scratch, hidden = ran.scratch(rows, large), np.zeros((rows, state.hidden.shape[1]), state.hidden.dtype)
+        state = ran.start(params, together * count, small)
+        scratch = ran.scratch(together * rows, large)
+        hidden = np.zeros((together * rows, state.hidden.shape[1]), state.hidden.dtype)
         killed = np.zeros(count, bool)
         length = small
         while waiting or owners:
             while free and waiting:
                 if not waiting.pending:
                     scratch, hidden = _read(ran.prefill, params, scratch, hidden, waiting, chunk)
-                longest = max(len(requests[owner].ids) for _, owner, _ in waiting.pending)
+                longest = max(_length(requests[owner]) for _, owner, _ in waiting.pending)
                 if longest + 1 > length:
                     state, length = ran.grow(state, large), large
                 state = _insert(ran.insert, state, scratch, hidden, waiting, free, owners, killed)
             steps = STOP_STEPS if config.stop else STEPS
-            furthest = max(len(requests[one].ids) + drawn for one, _, drawn in owners.values())
+            furthest = max(_length(requests[one]) + drawn for one, _, drawn in owners.values())
             if furthest + steps > length and length < large:
                 state, length = ran.grow(state, large), large
-            enough = max(count // REFILL, 1) if waiting else count + 1
-            state = ran.advance(params, state, key, killed, np.int32(steps), np.int32(enough))
+            enough = together * (max(count // REFILL, 1) if waiting else count + 1)
+            ended = np.tile(killed, together)
+            state = ran.advance(params, state, key, ended, np.int32(steps), np.int32(enough))
             live, drawn = read_whole((state.live, state.drawn))
             killed = np.zeros(count, bool)
             for slot, (request, place, before) in list(owners.items()):
@@ -159,10 +171,25 @@ def cache_lengths(model: LanguageModel, needed: int) -> tuple[int, int]:
     return (large // 4, large) if large % 256 == 0 and large >= 512 else (large, large)
 
 
+def _length(request: Request) -> int:
+    return max(len(request.ids), len(request.against))
+
+
+def _check_seconds(requests: Sequence[Request], twice: bool) -> None:
+    """InputError unless all requests have as many prompts as the decoder reads."""
+    if twice and not all(request.against for request in requests):
+        raise InputError(
+            "decoder:contrastive reads two prompts for each answer, and here is one: generate, mine, evaluate and "
+            "rounds give both for a task with prefixes of right and wrong answers; choose another decoder"
+        )
+    if not twice and any(request.against for request in requests):
+        raise InputError("a request has a second prompt, which the decoder does not read: use decoder:contrastive")
+
+
 def _needed(model: LanguageModel, requests: Sequence[Request], new: int) -> int:
     """Positions of the longest prompt and its answer; InputError beyond the model's length, or for an empty prompt."""
     limit = getattr(model.config, "max_length", None)
-    longest = max((len(request.ids) for request in requests), default=1)
+    longest = max(map(_length, requests), default=1)
     if any(len(request.ids) == 0 for request in requests):
         raise InputError("a prompt is empty: there is nothing to predict the first token from")
     if limit is not None and longest + new > limit:
@@ -175,16 +202,21 @@ def _needed(model: LanguageModel, requests: Sequence[Request], new: int) -> int:
 
 def _read(prefill: Callable, params: Params, cache: Any, hidden: Any, waiting: _Waiting, chunk: int) -> tuple[Any, Any]:
     """Read the next prompts, one in each row, chunk by chunk; whole chunks that a row has read already are left out."""
-    rows = len(waiting.read)
-    taken = {row: waiting.left.popleft() for row in range(min(rows, len(waiting.left)))}
+    rows, single = len(waiting.read), waiting.rows
     begin = np.zeros(rows, int)
     ids: list[tuple[int, ...]] = [()] * rows
-    for row, request in taken.items():
-        ids[row] = tuple(waiting.requests[request].ids)
+    for row in range(min(single, len(waiting.left))):
+        request = waiting.left.popleft()
+        asked = waiting.requests[request]
+        ids[row] = tuple(asked.ids)
+        if waiting.twice:
+            ids[row + single] = tuple(asked.against)
+        waiting.pending += [(row, request, place) for place in range(len(asked.samples))]
+    taken = [row for row in range(rows) if ids[row]]
+    for row in taken:
         same = len(os.path.commonprefix([ids[row], waiting.read[row]]))  # type: ignore[type-var]
         begin[row] = min(same, len(ids[row]) - 1) // chunk * chunk  # the last token is read in any case
         waiting.read[row] = ids[row]
-        waiting.pending += [(row, request, place) for place in range(len(waiting.requests[request].samples))]
     beyond = np.int32(2**30)  # what is written there is dropped
     while any(begin[row] < len(ids[row]) for row in taken):
         tokens, positions = np.zeros((rows, chunk), np.int32), np.full((rows, chunk), beyond)
@@ -211,9 +243,12 @@ def _insert(
         asked = waiting.requests[request]
         names = np.array([asked.problem, asked.samples[place]], np.uint32).view(np.int32)
         orders[number] = slot, row, len(asked.ids), asked.ids[-1], *names
+        if waiting.twice:
+            mate, second = slot + len(killed), row + waiting.rows
+            orders[count + number] = mate, second, len(asked.against), asked.against[-1], *names
         owners[slot], killed[slot] = (request, place, 0), False
     del waiting.pending[:count]
-    return insert(state, cache, hidden, orders, np.int32(count))  # type: ignore[no-any-return]
+    return insert(state, cache, hidden, orders, np.int32(count * (1 + waiting.twice)))  # type: ignore[no-any-return]
 
 
 def _answer(drawn: Drawn, slot: int, request: int, place: int) -> Answer:

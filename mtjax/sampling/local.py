@@ -7,20 +7,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mtjax.data.examples import encode_prompt
 from mtjax.data.problem import Problem
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.sampling.config import MAX_NEW_TOKENS, SamplingConfig
-from mtjax.sampling.sampler import Batches, Numbers, ProblemSamples, Prompt, Sample, Stop, Unusable
-from mtjax.sampling.texts import TokenSample, stream_texts
+from mtjax.sampling.sampler import Batches, Contrasted, Numbers, ProblemSamples, Prompt, Sample, Stop, Unusable
+from mtjax.sampling.texts import TokenSample, encoded, stream_texts
 from mtjax.types import LanguageModel, Params
+
+Ending = Callable[[int, Sample], float | None]
+"""`ending(number, sample)`: 1 for a right answer to the prompt of this number, -1 for a wrong one; None: not known."""
 
 
 class Prompts(NamedTuple):
     """Prompts as tokens, with room for an answer after each."""
 
-    ids: list[list[int] | Unusable]  # token ids, BOS token included, or why the prompt is unusable
+    ids: list[list[int] | Contrasted | Unusable]  # token ids, BOS token included, or why the prompt is unusable
     max_new_tokens: int  # longest answer
 
 
@@ -28,7 +30,7 @@ def fit_prompts(
     model: LanguageModel,
     tokenizer: Tokenizer,
     problems: Sequence[Problem],
-    prompt: Callable[[Problem], str],
+    prompt: Callable[[Problem], str | Contrasted],
     max_new_tokens: int | None,
     *,
     skip: bool = False,
@@ -41,12 +43,13 @@ def fit_prompts(
         InputError: a prompt that cannot be made, encoded or fitted (with `skip` it becomes `Unusable` instead); no
             usable prompt.
     """
-    ids: list[list[int] | Unusable] = []
+    ids: list[list[int] | Contrasted | Unusable] = []
+    length = lambda one: max(map(len, one)) if isinstance(one, Contrasted) else len(one)
     for problem in problems:
-        one: list[int] | Unusable
+        one: list[int] | Contrasted | Unusable
         try:
-            one = encode_prompt(tokenizer, prompt(problem))
-            check_room(model, len(one), max_new_tokens or 1, "its prompt", "shorten it, or lower max_new_tokens")
+            one = encoded(tokenizer, prompt(problem))
+            check_room(model, length(one), max_new_tokens or 1, "its prompt", "shorten it, or lower max_new_tokens")
         except InputError as error:
             if not skip:
                 raise InputError(
@@ -54,7 +57,7 @@ def fit_prompts(
                 ) from error
             one = Unusable(str(error))
         ids.append(one)
-    longest = max((len(one) for one in ids if not isinstance(one, Unusable)), default=0)
+    longest = max((length(one) for one in ids if not isinstance(one, Unusable)), default=0)
     if not longest:
         first = next((one.note for one in ids if isinstance(one, Unusable)), "there are none")
         raise InputError(f"no problem can be asked; the first: {first}")
@@ -86,6 +89,7 @@ class LocalSampler:
     sampling: SamplingConfig
     rows: int  # answers drawn side by side
     by_token: bool = False  # whether samples carry their tokens, and the log-probabilities of each
+    ending: Ending | None = None  # how an answer ends, for searches that learn from it
 
     def draw(self, prompts: Sequence[Prompt], seed: int, stopped: Stop, numbers: Numbers = None) -> Batches:
         """Each prompt when its samples are complete; ends early after one when `stopped()`."""
@@ -112,7 +116,7 @@ class LocalSampler:
                     return
 
     def _ids(self, prompt: Any) -> Any:
-        return encode_prompt(self.tokenizer, prompt) if isinstance(prompt, str) else prompt
+        return prompt if isinstance(prompt, Unusable) else encoded(self.tokenizer, prompt)
 
 
 def as_sample(drawn: TokenSample, tokenizer: Tokenizer, by_token: bool = False) -> Sample:

@@ -68,7 +68,9 @@ def _programs(
 ) -> Programs:
     logits_of, init_cache, decode = functions
     decoder = config.decoder(config.temperature, config.top_k, config.top_p)
-    ends, most = jnp.asarray(end_ids, jnp.int32), config.longest
+    ends, most, combine = jnp.asarray(end_ids, jnp.int32), config.longest, decoder.combine
+    # With two prompts for an answer, the second half of the slots reads the second ones and draws what the first does.
+    twice = lambda values: values if combine is None else jnp.concatenate([values, values])
     axes = _row_axes(init_cache)
 
     @functools.partial(jax.jit, donate_argnums=(1, 2))
@@ -88,7 +90,7 @@ def _programs(
         numbers = jnp.zeros(count, jnp.int32)
         none = jnp.zeros(count, bool)
         drawn = Drawn(empty(pad_id, jnp.int32), numbers, empty(0, jnp.float32), empty(0, jnp.float32), none)
-        begun, fresh = (decoder.init(rows, vocabulary) for rows in (count, 1))
+        begun, fresh = (decoder.init(rows, vocabulary) for rows in (count if combine is None else count // 2, 1))
         hidden = jnp.zeros((count, hidden.shape[-1]), hidden.dtype)
         asked = draws = problem = sample = numbers
         cache = init_cache(count, length)
@@ -142,19 +144,26 @@ def _programs(
             done, slots = carry
             drawn, live = slots.drawn, slots.live
             logits = logits_of(params, slots.hidden).astype(jnp.float32)
-            log_probs, decoding = decoder.step(logits, slots.decoder)
-            if config.temperature == 0:
-                token = first_of_largest(log_probs)
+            if combine is None:
+                proposed = logits
             else:
-                token = draw_token(jax.vmap(jax.random.fold_in)(keys, slots.draws), log_probs)
-            at = lambda values: jnp.take_along_axis(values, token[:, None], axis=1)[:, 0]
-            own = at(logits) - jax.nn.logsumexp(logits, axis=-1)
+                logits, others = jnp.split(logits, 2)
+                proposed = combine(logits, others)
+            log_probs, decoding = decoder.step(proposed, slots.decoder)
+            if config.temperature == 0:
+                first = first_of_largest(log_probs)
+            else:
+                noise = jax.vmap(jax.random.fold_in)(keys, slots.draws)
+                first = draw_token(noise[: log_probs.shape[0]], log_probs)
+            at = lambda values: jnp.take_along_axis(values, first[:, None], axis=1)[:, 0]
+            own = twice(at(logits) - jax.nn.logsumexp(logits, axis=-1))
+            token = twice(first)
             back = None if decoder.erases is None else decoder.erases(token)
             put, size = _stack(drawn.lengths, live, back, most)
             ended = jnp.isin(token, ends)
             drawn = Drawn(
                 put(drawn.tokens, token, pad_id), size, put(drawn.logprob, own, 0.0),
-                put(drawn.proposal_logprob, at(log_probs), 0.0), drawn.finished | (live & ended),
+                put(drawn.proposal_logprob, twice(at(log_probs)), 0.0), drawn.finished | (live & ended),
             )  # fmt: skip
             # A row that has ended writes to its first position, which nothing reads.
             read, position, draws = token, jnp.where(live, slots.position, 0), slots.draws + live
@@ -166,7 +175,7 @@ def _programs(
             live = live & ~ended & (draws < most)
             return done + 1, Slots(
                 cache, hidden[:, 0], position + 1, live, slots.asked, draws, slots.problem, slots.sample,
-                decoder.observe(token, decoding), slots.fresh, drawn,
+                decoder.observe(first, decoding), slots.fresh, drawn,
             )  # fmt: skip
 
         def more(carry: tuple[Array, Slots]) -> Array:

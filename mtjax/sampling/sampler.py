@@ -16,6 +16,13 @@ class Unusable(NamedTuple):
     note: str
 
 
+class Contrasted(NamedTuple):
+    """A prompt, and a second one that a decoder such as `contrastive` reads beside it."""
+
+    prompt: str | Sequence[int]
+    against: str | Sequence[int]
+
+
 class Sample(NamedTuple):
     """One answer."""
 
@@ -28,6 +35,8 @@ class Sample(NamedTuple):
     token_ids: tuple[int, ...] = ()  # its tokens, an end token included; empty where they are not asked for
     token_logprobs: tuple[float, ...] = ()  # the parts of `logprob`, likewise
     proposal_logprobs: tuple[float, ...] = ()  # the same under the distribution that was drawn from
+    steps: tuple[str, ...] = ()  # its steps, where a search drew them one by one
+    step_values: tuple[float, ...] = ()  # how it was expected to end after each, from -1 (wrong) to 1 (right)
 
 
 class ProblemSamples(NamedTuple):
@@ -52,8 +61,8 @@ def silence(sample: Any) -> Silence:
     return "" if without_thoughts(sample.text).strip() else "reasoning"
 
 
-Prompt = str | Sequence[int] | Sequence[Message] | Unusable
-"""A text to continue, its token ids (local models only), or the messages of a chat (servers only)."""
+Prompt = str | Sequence[int] | Contrasted | Sequence[Message] | Unusable
+"""A text to continue, its token ids or two prompts (local models only), or the messages of a chat (servers only)."""
 
 Stop = Callable[[], Any]  # Asked between batches whether to stop.
 

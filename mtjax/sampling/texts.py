@@ -11,7 +11,7 @@ from mtjax.data.examples import encode_prompt
 from mtjax.io.progress import is_verbose, track
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.engine import Answer, Request, make_engine
-from mtjax.sampling.sampler import cut
+from mtjax.sampling.sampler import Contrasted, cut
 from mtjax.types import LanguageModel, Params
 
 SHOWN = 3  # Most texts that `--verbose` prints of those that are read.
@@ -27,13 +27,14 @@ class TokenSample(NamedTuple):
     finished: bool  # ended by an end token or a stop text, not by `max_new_tokens`
     token_logprobs: tuple[float, ...] = ()  # the parts of `logprob`, one for each token
     proposal_logprobs: tuple[float, ...] = ()  # the parts of `proposal_logprob`
+    value: float | None = None  # by a verifier, from -1 (wrong) to 1 (right); None where none was asked
 
 
 def sample_texts(
     model: LanguageModel,
     params: Params,
     tokenizer: Any,
-    prompts: Sequence[str | Sequence[int]],
+    prompts: Sequence[str | Sequence[int] | Contrasted],
     config: SamplingConfig,
     seed: int,
     *,
@@ -46,17 +47,18 @@ def sample_texts(
     `(seed, prompt id, sample)`, on the settings and on `rows`, not on the other prompts.
 
     Args:
-        prompts: texts, or token ids that are taken as they are.
+        prompts: texts, token ids that are taken as they are, or two of either for a decoder that reads two.
         rows: answers drawn side by side; on a mesh rounded up to what its rows divide into.
         prompt_ids: number of each prompt in its key; default its place in the list.
 
     Raises:
         InputError: an empty prompt; a prompt too long for the model.
     """
-    ids = [encode_prompt(tokenizer, prompt) if isinstance(prompt, str) else list(prompt) for prompt in prompts]
+    ids = [encoded(tokenizer, prompt) for prompt in prompts]
     if is_verbose():
         for number, read in enumerate(ids[:SHOWN], 1):
-            print(f"reads    {number} of {len(ids)}: {tokenizer.decode(read)!r}", file=sys.stderr, flush=True)
+            shown = read.prompt if isinstance(read, Contrasted) else read
+            print(f"reads    {number} of {len(ids)}: {tokenizer.decode(shown)!r}", file=sys.stderr, flush=True)
     found: list[dict[int, TokenSample]] = [{} for _ in ids]
     drawn = stream_texts(model, params, tokenizer, ids, config, seed, rows=rows, prompt_ids=prompt_ids)
     for prompt, sample, answer in track(drawn, "sampling", len(ids) * config.samples):
@@ -64,11 +66,18 @@ def sample_texts(
     return [[answers[sample] for sample in range(config.samples)] for answers in found]
 
 
+def encoded(tokenizer: Any, prompt: str | Sequence[int] | Contrasted) -> Any:
+    """The token ids of a prompt; those of both of a `Contrasted`. InputError for an empty text."""
+    if isinstance(prompt, Contrasted):
+        return Contrasted(*(encoded(tokenizer, one) for one in prompt))
+    return encode_prompt(tokenizer, prompt) if isinstance(prompt, str) else list(prompt)
+
+
 def stream_texts(
     model: LanguageModel,
     params: Params,
     tokenizer: Any,
-    ids: Sequence[Sequence[int]],
+    ids: Sequence[Any],
     config: SamplingConfig,
     seed: int,
     *,
@@ -82,10 +91,14 @@ def stream_texts(
         model, config, slots=rows, end_ids=tokenizer.end_ids, pad_id=tokenizer.pad_id, decode=tokenizer.decode
     )
     numbers = range(len(ids)) if prompt_ids is None else prompt_ids
-    requests = [Request(one, number, range(config.samples)) for one, number in zip(ids, numbers, strict=True)]
+    both = [one if isinstance(one, Contrasted) else Contrasted(one, ()) for one in ids]
+    requests = [
+        Request(one, number, range(config.samples), against)  # type: ignore[arg-type]
+        for (one, against), number in zip(both, numbers, strict=True)
+    ]
     reads = getattr(model.config, "encoder", None) is not None  # the decoder's text begins by itself
     for answer in draw(params, requests, seed):
-        prompt = [] if reads else ids[answer.request]
+        prompt = [] if reads else requests[answer.request].ids
         yield answer.request, answer.sample, _sample(answer, tokenizer, prompt, config.stop)
 
 

@@ -10,8 +10,12 @@ from mtjax.data.batches import DataConfig, fingerprint_of, make_batches
 from mtjax.data.messages import Message
 from mtjax.data.problem import Problem
 from mtjax.data.selection import SELECTIONS, Decontaminate, Deduplicate, Selection
+from mtjax.data.selection.acquire import Acquire
 from mtjax.data.selection.decontaminate import ngrams
+from mtjax.data.selection.hardness import Hardness
+from mtjax.data.selection.kshot import KShot
 from mtjax.data.selection.learnable import Learnable, learnability
+from mtjax.data.selection.unflagged import Unflagged
 from mtjax.data.sources import InMemory
 from mtjax.data.tasks import CompletionTask
 from mtjax.data.tokenizer import load_tokenizer
@@ -22,14 +26,28 @@ PROBLEMS = [Problem(f"p{n}", question, "1", ("1",)) for n, question in enumerate
 TEST_SET = InMemory(
     (Problem("t", " ".join(map(str, range(2, 30))), "1", ("1",)), Problem("u", "how many", "1", ("1",)))
 )
-EXAMPLES = {"learnable": None, "deduplicate": Deduplicate(), "decontaminate": Decontaminate(TEST_SET)}
+EXAMPLES = {
+    "deduplicate": Deduplicate(),
+    "decontaminate": Decontaminate(TEST_SET),
+    "hardness": Hardness("question_words", 4.0),
+    "kshot": KShot(TEST_SET, number=3),
+    "learnable": Learnable("scores.jsonl"),
+    "unflagged": Unflagged("flags.jsonl"),
+    "acquire": Acquire(("solutions.jsonl",), budget=2),
+}
 
 
 @pytest.mark.parametrize("name", SELECTIONS)
-def test_the_contract(name, tmp_path):
+def test_the_contract(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     scores = "".join(f'{{"problem": "p{n}", "score": {n % 4}}}\n' for n in range(8))
     (tmp_path / "scores.jsonl").write_text(scores)
-    selection = EXAMPLES[name] or Learnable(str(tmp_path / "scores.jsonl"))
+    (tmp_path / "flags.jsonl").write_text('{"check": "labels", "id": "p2", "fix": "drop"}\n')
+    solution = '{"schema": 1, "number": %d, "id": "p%d", "question": "q", "answer": "1", "solutions": [%s]}\n'
+    texts = [f'{{"text": "the answer is {k}", "verdict": "wrong"}}' for k in range(4)]
+    lines = "".join(solution % (n, n, ", ".join(texts[: n % 4 + 1])) for n in range(6))
+    (tmp_path / "solutions.jsonl").write_text(lines)
+    selection = EXAMPLES[name]
     assert isinstance(selection, Selection)
     kept, notes = selection(PROBLEMS, 3)
     assert kept == selection(PROBLEMS, 3).items  # the same key gives the same result

@@ -1,6 +1,7 @@
 """The contract of every registered aggregation, and each by hand."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -10,19 +11,35 @@ from hypothesis import strategies as st
 from mtjax.errors import InputError
 from mtjax.registry import summary
 from mtjax.sampling.aggregation import AGGREGATIONS, best
+from mtjax.sampling.aggregation.best_by_verifier import best_by_verifier
 from mtjax.sampling.aggregation.best_of_n import best_of_n
 from mtjax.sampling.aggregation.confidence import confidence
 from mtjax.sampling.aggregation.majority import majority
 from mtjax.sampling.aggregation.perplexity import perplexity
 from mtjax.sampling.aggregation.rpc import kept_paths, rpc, weibull_log_density
+from mtjax.sampling.aggregation.verifier import verifier
 from mtjax.sampling.sampler import Sample
 
 every_aggregation = pytest.mark.parametrize("name", AGGREGATIONS)
 
 
+class Valued(NamedTuple):
+    """A sample with the value of a verifier."""
+
+    value: float
+    text: str = ""
+
+
+def weigh(name, answers, log_probs):
+    """The weights, with a value for each sample where a verifier is needed."""
+    if not getattr(AGGREGATIONS[name], "needs_value", False):
+        return AGGREGATIONS[name](answers, log_probs)
+    return AGGREGATIONS[name](answers, log_probs, [Valued(log / 1000) for log in log_probs])
+
+
 @every_aggregation
 def test_weights_sum_to_one_and_none_has_no_weight(name):
-    weights = AGGREGATIONS[name](["3", None, "4", "3"], [-1.0, -0.1, -700.0, -800.0])
+    weights = weigh(name, ["3", None, "4", "3"], [-1.0, -0.1, -700.0, -800.0])
     assert set(weights) <= {"3", "4"}
     assert "3" in weights
     assert sum(weights.values()) == pytest.approx(1)
@@ -31,13 +48,13 @@ def test_weights_sum_to_one_and_none_has_no_weight(name):
 
 @every_aggregation
 def test_the_order_of_samples_does_not_matter(name):
-    one = AGGREGATIONS[name](["3", "4", "3"], [-1.0, -2.0, -3.0])
-    assert one == pytest.approx(AGGREGATIONS[name](["4", "3", "3"], [-2.0, -3.0, -1.0]))
+    one = weigh(name, ["3", "4", "3"], [-1.0, -2.0, -3.0])
+    assert one == pytest.approx(weigh(name, ["4", "3", "3"], [-2.0, -3.0, -1.0]))
 
 
 @every_aggregation
 def test_without_answers_there_are_no_weights(name):
-    assert AGGREGATIONS[name]([], []) == AGGREGATIONS[name]([None], [None]) == {}
+    assert weigh(name, [], []) == weigh(name, [None], [-1.0]) == {}
     assert best({}) is None
 
 
@@ -118,3 +135,20 @@ def test_the_density_of_a_weibull_distribution():
 def test_a_log_probability_that_is_needed_and_unknown_is_named(name):
     with pytest.raises(InputError, match="use the aggregation majority instead"):
         AGGREGATIONS[name](["3"], [None])
+
+
+def test_by_verifier_by_hand():
+    """Probabilities of being right .9, .2, .6, .6: "3" has .9, "4" has .8 and the last sample no answer."""
+    samples = [Valued(0.8), Valued(-0.6), Valued(0.2), Valued(0.2)]
+    answers = ["3", "4", "4", None]
+    assert verifier(answers, [None] * 4, samples) == pytest.approx({"3": 0.9 / 1.7, "4": 0.8 / 1.7})
+    assert best_by_verifier(answers, [None] * 4, samples) == {"3": 1.0}
+    equal = [Valued(0.3)] * 4
+    assert verifier(answers, [None] * 4, equal) == pytest.approx({"3": 1 / 3, "4": 2 / 3})  # the majority vote
+    assert best_by_verifier(answers, [None] * 4, equal) == pytest.approx({"3": 1 / 3, "4": 2 / 3})
+    assert verifier(["3", "4"], [None] * 2, [Valued(-1.0)] * 2) == {"3": 0.5, "4": 0.5}  # all are surely wrong
+    for aggregation in (verifier, best_by_verifier):
+        with pytest.raises(InputError, match="no value by a verifier"):
+            aggregation(["3"], [-1.0], [Sample("3")])
+        with pytest.raises(InputError, match="no value by a verifier"):
+            aggregation(["3"], [-1.0])

@@ -24,6 +24,20 @@ def letter_of(text: str) -> str | None:
     return found[1].upper() if found else None
 
 
+def right_option(problem: Problem) -> int | None:
+    """The place of a problem's right option, whose answer is its letter or its text; None where it is neither.
+
+    >>> right_option(Problem("p", "?", "no", options=("yes", "no")))
+    1
+    """
+    gold, options = gold_answer(problem), list(problem.options or options_in(problem.question))
+    if gold in options:
+        return options.index(gold)
+    letter = letter_of(gold or "")
+    place = -1 if letter is None else ord(letter) - ord("A")
+    return place if 0 <= place < len(options) else None
+
+
 @GRADERS.register("choice")
 @dataclasses.dataclass(frozen=True)
 class ChoiceGrader:

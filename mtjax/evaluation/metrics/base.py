@@ -1,23 +1,31 @@
 """The contract of a metric, and what it is computed from."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from mtjax.evaluation.grading import Graded
 from mtjax.registry import Registry
-from mtjax.reporting.intervals import Interval, mean_interval
+from mtjax.reporting.intervals import Interval, mean_interval, ratio_interval, statistic_interval
 from mtjax.types import short_repr
 
 METRICS = Registry("metric", requires=("needs", "order"))  # Every metric of `python -m mtjax.evaluate` by name.
 
-Need = Literal["samples", "greedy", "scores", "wrong_prefix"]
+Need = Literal[
+    "samples", "greedy", "scores", "wrong_prefix", "entropies", "perturbed", "choices", "prior", "sureness", "accepted",
+    "stages", "random_scores",
+]  # fmt: skip
 """What a metric may need; the fields of `Evaluation` below say what each is."""
 
-SHARED: frozenset[Need] = frozenset({"scores", "wrong_prefix"})
+SHARED: frozenset[Need] = frozenset({"scores", "wrong_prefix", "random_scores"})
 """Needs of which an evaluation has one for all its prompts: metrics with one of them are computed once."""
+
+DRAWN: frozenset[Need] = frozenset(
+    {"samples", "greedy", "entropies", "perturbed", "choices", "prior", "sureness", "accepted"}
+)
+"""Needs that a policy alone can meet (`accepted` with a second grader)."""
 
 
 @short_repr
@@ -34,6 +42,14 @@ class Likelihood(NamedTuple):
         return Likelihood(*(column[self.polarity == polarity] for column in self))
 
 
+class Choice(NamedTuple):
+    """What a model makes of the options of one problem."""
+
+    log_probs: Float[np.ndarray, " K"]  # log-probability of the letter of each option right after the prompt
+    right: int  # place of the right option
+    options: tuple[str, ...] = ()  # their texts, by which wordings of one question are compared; () for their places
+
+
 @short_repr
 class Evaluation(NamedTuple):
     """What is known of one policy on N problems; a field that no chosen metric needs is None."""
@@ -44,6 +60,21 @@ class Evaluation(NamedTuple):
     greedy: Graded | None = None  # one graded greedy answer of each (n = 1)
     scores: Likelihood | None = None  # nats of the problems' own right and wrong solutions
     wrong_prefix: "Evaluation | None" = None  # the same after the wrong prefix of a mistake task
+    sources: Sequence[str] = ()  # `Problem.source` of each problem
+    entropies: list[Float[np.ndarray, " T"]] | None = None  # entropy (nats) at each token of the greedy answers
+    perturbed: Mapping[str, Graded] | None = None  # n answers that leave the greedy one at a token, by which token
+    choices: "list[Choice] | None" = None  # the letters of the options
+    prior: Float[np.ndarray, " N"] | None = None  # log-probability of each gold answer with nothing before it
+    sureness: Float[np.ndarray, " N"] | None = None  # probability of "sure" after the greedy answer, against "unsure"
+    accepted: Bool[np.ndarray, "N n"] | None = None  # whether a second, imperfect grader takes each sample as right
+    stages: Bool[np.ndarray, "S N"] | None = None  # whether the greedy answers of earlier models were right
+    random_scores: Float[np.ndarray, " K"] | None = None  # nats per token of models with random parameters
+
+    @property
+    def best(self) -> Graded:
+        """`greedy` of an evaluation that has it."""
+        assert self.greedy is not None, "the metric must declare that it needs greedy"
+        return self.greedy
 
     def has(self, needs: Collection[Need]) -> bool:
         """Whether it holds everything in `needs`."""
@@ -73,9 +104,22 @@ class MetricSettings(NamedTuple):
         """The mean of one number per problem, with its bootstrap interval over problems."""
         return mean_interval(np.asarray(values, float), level=self.level, seed=self.seed)
 
+    def ratio(self, totals: np.ndarray, counts: np.ndarray) -> Interval:
+        """`sum totals / sum counts` over problems, with its bootstrap interval."""
+        return ratio_interval(np.asarray(totals, float), np.asarray(counts, float), level=self.level, seed=self.seed)
+
+    def statistic(self, statistic: Callable[[np.ndarray], np.ndarray], size: int) -> Interval | None:
+        """Any statistic of problems; see `mtjax.reporting.intervals.statistic_interval`."""
+        return statistic_interval(statistic, size, level=self.level, seed=self.seed)
+
 
 class Metric(Protocol):
-    """A frozen dataclass. With `by_default: ClassVar[bool] = False` it is computed only if it is chosen by name."""
+    """A frozen dataclass. With `by_default: ClassVar[bool] = False` it is computed only if it is chosen by name.
+
+    `least_samples: ClassVar[int]` is how many samples of a problem it takes, 1 by default, and `asks: ClassVar[str]`
+    says when it finds no number, with the way out. A function `check(problems)` raises InputError for problems that are
+    not of its kind.
+    """
 
     needs: ClassVar[tuple[Need, ...]]  # it is called only with an evaluation that has them
     order: ClassVar[int]  # its place in tables, ascending; equal ones by name

@@ -9,12 +9,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from annotated_types import Ge, Gt, Le
 
 from mtjax.data.problem import Problem
+from mtjax.data.sureness import QUESTION, sureness_text
 from mtjax.errors import InputError
 from mtjax.io.hashing import unit
 from mtjax.mistakes.curation.base import CURATIONS, Attempted, Curated, Curation, Helpers
-
-QUESTION = "Are you sure you accurately answered the question based on your internal knowledge?"
-"""What is asked between the answer and the sureness."""
 
 REFUSALS = (
     "I am not sure about the answer.",
@@ -98,5 +96,4 @@ class Sureness(Curation):
             )
         if self.variant == "refuse":
             return answer if sure else REFUSALS[int(unit(seed, problem.id) * len(REFUSALS))]
-        ended = answer if answer.rstrip().endswith((".", "!", "?")) else f"{answer.rstrip()}."
-        return " ".join(filter(None, (ended, self.question, f"I am {'sure' if sure else 'unsure'}.")))
+        return sureness_text(answer, sure, self.question)

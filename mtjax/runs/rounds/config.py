@@ -8,11 +8,15 @@ from annotated_types import Ge, Gt, Le
 from mtjax.config import Config
 from mtjax.data.sources import AnySource
 from mtjax.errors import InputError
+from mtjax.evaluation.evaluator import chosen_metrics
 from mtjax.evaluation.graders import AnswerGrader, AnyGrader
+from mtjax.evaluation.graders.program import ProgramAnswerGrader
+from mtjax.evaluation.metrics import DRAWN
 from mtjax.evaluation.rewards import AnyReward
 from mtjax.mistakes.curation import CURATIONS, AnyCuration, RightOnly
 from mtjax.optim.schedules import SCHEDULES
 from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.reload import Serving
 from mtjax.sampling.search import AnySearch, Independent
 from mtjax.training.memory import memory_names
 from mtjax.validation import PositiveInt, check_types
@@ -26,6 +30,9 @@ class Measure:
     every: PositiveInt = 1  # Rounds between measurements, besides the start and the last round.
     samples: PositiveInt = 8  # Answers drawn per problem.
     ks: tuple[int, ...] = ()  # For which k to give pass@k, each at most `samples`; empty gives 1 and `samples`.
+    metrics: tuple[str, ...] = ()
+    """What else to compute (`python -m mtjax.list metric`), of what the policy alone can tell; into `rounds.jsonl` and
+    the report."""
     temperature: Annotated[float, Gt(0)] = 1.0  # Sampling temperature.
     limit: PositiveInt | None = 200  # Use the first so many problems; None takes all.
     seed: Annotated[int, Ge(0)] = 0  # Random seed, the same each time: measurements differ by the model alone.
@@ -34,6 +41,12 @@ class Measure:
         check_types(self, "measure")
         if beyond := [k for k in self.ks if not 1 <= k <= self.samples]:
             raise InputError(f"measure.ks={beyond[0]}: expected 1 to measure.samples={self.samples}; raise samples")
+        for name, metric in chosen_metrics(self.metrics).items():
+            if missing := [need for need in metric.needs if need not in DRAWN - {"accepted"}]:
+                raise InputError(
+                    f"measure.metrics: '{name}' needs {missing[0]!r}, which a policy alone cannot give in a round; "
+                    f"measure it afterwards, with python -m mtjax.evaluate RUN --metrics {name}"
+                )
 
     @property
     def all_ks(self) -> tuple[int, ...]:
@@ -76,6 +89,8 @@ class Rounds:
     search: AnySearch = Independent()  # type: ignore[valid-type]
     """Which of the attempts that are drawn are kept."""
     rows: PositiveInt = 256  # Attempts that are drawn side by side; what a kill can cost.
+    serving: Serving | None = None
+    """A server that draws the attempts with the weights of each round; None draws them here."""
     grader: AnyGrader = AnswerGrader()  # How attempts, and held-out answers, are judged.
     reward: AnyReward = None
     """What each attempt is worth, for the curation `groups`; None is 1 for a right and 0 for a wrong one."""
@@ -110,6 +125,12 @@ class Rounds:
                 f"curation '{name}' makes data for the task {' or '.join(curation.tasks)}, but train.data.task is "
                 f"'{task.name}'; set train.data.task:{curation.tasks[0]}, or choose another curation"
             )
+        if curation.needs_trace and not isinstance(self.grader, ProgramAnswerGrader):
+            name = CURATIONS.name_of(curation) or type(curation).__name__
+            raise InputError(
+                f"curation '{name}' runs programs statement by statement and compares their answers: set "
+                "grader:program_answer, or choose another curation"
+            )
         if memory_names(train.objective):
             raise InputError(
                 "train.objective remembers examples by their number, which means another example each round; choose "
@@ -118,6 +139,11 @@ class Rounds:
         if train.reference.kind == "cached":
             raise InputError(
                 "train.reference.kind='cached': each round has other texts; set --train.reference.kind=frozen"
+            )
+        if self.serving is not None and getattr(task, "logprobs", "none") != "none":
+            raise InputError(
+                f"train.data.task.logprobs={task.logprobs!r} needs the tokens of every attempt, which a server does "
+                "not give: set --train.data.task.logprobs=none --train.objective.old=current, or leave `serving` out"
             )
         if self.renew_reference and train.reference.refresh_every:
             raise InputError(

@@ -9,10 +9,13 @@ import numpy as np
 
 from mtjax.data.examples import encode_prompt
 from mtjax.data.problem import Problem
+from mtjax.distributed import hosts
 from mtjax.errors import InputError
 from mtjax.evaluation.coverage import pass_at_k
-from mtjax.evaluation.evaluator import evaluate_policy
+from mtjax.evaluation.evaluator import chosen_metrics, evaluate_policy, metrics
 from mtjax.evaluation.grading import check_gold
+from mtjax.evaluation.metrics import Evaluation
+from mtjax.evaluation.needs import check_needs
 from mtjax.evaluation.transitions import Labels, label_answer
 from mtjax.io.files import write_text
 from mtjax.reporting.intervals import Interval, mean_interval
@@ -76,25 +79,48 @@ class HeldOut:
             )
         sampling = SamplingConfig(settings.temperature, max_new_tokens=wanted, samples=settings.samples)
         self.sampling = trainer.decoding.sampling(sampling)
+        self.chosen = chosen_metrics(settings.metrics)
+        check_needs(self.chosen, self.problems, task, self.sampling)
         self.folder = pathlib.Path(config.train.run_dir) / FOLDER
 
     def measure(self, number: int) -> dict[str, float]:
         """pass@k of the policy as it is now; its answers are kept as those of round `number`, and read if they are."""
         file = self.folder / f"{number:04}.jsonl"
-        if not file.is_file():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_text(file, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in self._answers()))
-        right = read(file).right
+        if not hosts.on_first(file.is_file):
+            found = self._evaluation()
+            hosts.on_first(lambda: self._write(file, found))
+        right = np.array(hosts.on_first(lambda: read(file).right.tolist()), bool)
         samples, counts = right.shape[1], right.sum(axis=1)
         return {f"pass@{k}": float(np.mean(pass_at_k(samples, counts, k))) for k in self.settings.all_ks}
 
-    def _answers(self) -> list[dict[str, Any]]:
+    def numbers(self, number: int) -> dict[str, float]:
+        """The metrics of a measured round by name; a metric that found nothing is not among them."""
+        file = self.folder / f"{number:04}.jsonl"
+        found: dict[str, float] = hosts.on_first(
+            lambda: {name: interval.mean for name, interval in read_metrics(file).items()}
+        )
+        return found
+
+    def _write(self, file: pathlib.Path, found: Evaluation) -> None:
+        """Keep a measurement: its metrics before its answers, whose file says that the round is measured."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.chosen:
+            ks, seed = self.settings.all_ks, self.settings.seed
+            numbers = metrics(found, ks, seed=seed, names=self.settings.metrics)
+            as_dict = {name: interval._asdict() for name, interval in numbers.items()}
+            write_text(metrics_file(file), json.dumps(as_dict, indent=2) + "\n")
+        write_text(file, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in self._answers(found)))
+
+    def _evaluation(self) -> Evaluation:
+        needs = {"samples"}.union(*(metric.needs for metric in self.chosen.values()))
         with self.trainer.on_mesh():
-            graded = evaluate_policy(
+            return evaluate_policy(
                 self.trainer.model, self.trainer.params, self.trainer.tokenizer, self.problems, self.task,
-                self.sampling, needs=("samples",), grader=self.config.grader, seed=self.settings.seed,
-                rows=self.config.rows,
-            ).sampled  # fmt: skip
+                self.sampling, needs=needs, grader=self.config.grader, seed=self.settings.seed, rows=self.config.rows,
+            )  # fmt: skip
+
+    def _answers(self, found: Evaluation) -> list[dict[str, Any]]:
+        graded = found.sampled
         rows = zip(self.problems, graded.texts, graded.verdicts, strict=True)
         return [
             {
@@ -105,6 +131,17 @@ class HeldOut:
             }
             for problem, texts, verdicts in rows
         ]
+
+
+def metrics_file(file: pathlib.Path) -> pathlib.Path:
+    """Where the metrics of a measured round are, beside its answers."""
+    return file.with_suffix(".metrics.json")
+
+
+def read_metrics(file: pathlib.Path) -> dict[str, Interval]:
+    """The metrics beside the answers of a measured round; {} where there are none."""
+    own = metrics_file(file)
+    return {name: Interval(**one) for name, one in json.loads(own.read_text()).items()} if own.is_file() else {}
 
 
 def read(file: pathlib.Path) -> Answers:

@@ -16,7 +16,7 @@ from mtjax.reporting.markdown import code_block, escape, markdown_of
 from mtjax.reporting.plots import Curve, panels_plot
 from mtjax.reporting.report import Cell, Figure, Report, Section, Table, format_table, write_report
 from mtjax.runs.rounds.folder import LINES, SUMMARY
-from mtjax.runs.rounds.measuring import FOLDER, Answers, read
+from mtjax.runs.rounds.measuring import FOLDER, Answers, read, read_metrics
 
 EXAMPLES = 4
 """Most problems that are shown of each kind of flip."""
@@ -29,6 +29,7 @@ class Run(NamedTuple):
     lines: list[dict[str, Any]]  # of rounds.jsonl
     measured: dict[int, Answers]  # held-out answers, by round
     summary: Mapping[str, Any]  # of rounds.json; empty while the run goes on
+    metrics: Mapping[int, Mapping[str, Interval]] = {}  # what else was computed, by round
 
     @property
     def ks(self) -> list[int]:
@@ -51,7 +52,8 @@ def read_run(folder: str | pathlib.Path) -> Run:
     numbers = [line["round"] for line in lines if line.get("measured")]
     measured = {number: read(folder / FOLDER / f"{number:04}.jsonl") for number in numbers}
     summary = json.loads((folder / SUMMARY).read_text()) if (folder / SUMMARY).is_file() else {}
-    return Run(folder.resolve().name, lines, measured, summary)
+    metrics = {number: read_metrics(folder / FOLDER / f"{number:04}.jsonl") for number in numbers}
+    return Run(folder.resolve().name, lines, measured, summary, metrics)
 
 
 def rounds_table(run: Run) -> Table:
@@ -71,6 +73,16 @@ def rounds_table(run: Run) -> Table:
         rows.append(cells)
     caption = "`right` is the share of judged attempts, `mixed` the problems with both right and wrong ones."
     return Table(columns, rows, caption + (" Brackets are 95 % intervals over problems." if run.ks else ""))
+
+
+def metrics_table(run: Run) -> Table | None:
+    """A row for each metric, a column for each of up to six measured rounds; None without metrics."""
+    rounds = sorted(run.metrics)
+    shown = [rounds[int(place)] for place in np.unique(np.linspace(0, len(rounds) - 1, 6).round())] if rounds else []
+    names = list(dict.fromkeys(name for number in shown for name in run.metrics[number]))
+    rows: list[list[Cell]] = [[name, *(run.metrics[number].get(name) for number in shown)] for name in names]
+    columns = ["metric", *(f"round {number}" if number else "start" for number in shown)]
+    return Table(columns, rows, "Metrics with 95 % intervals over held-out problems.") if rows else None
 
 
 def difference(run: Run, k: int) -> Interval | None:
@@ -132,6 +144,8 @@ def report_of(run: Run) -> Report:
             ),
         )
     sections = [Section("Rounds", tables=(rounds_table(run),), figures=figures)]
+    if (table := metrics_table(run)) is not None:
+        sections.append(Section("Metrics", tables=(table,)))
     if len(run.measured) > 1:
         numbers = sorted(run.measured)
         changes = transitions(run.measured[numbers[0]].labels, run.measured[numbers[-1]].labels)

@@ -52,6 +52,24 @@ def distinct_paths(
     return [(answer, log) for (answer, _), log in known.items() if log is not None]
 
 
+def valued(aggregation: Any) -> Any:
+    """Mark an aggregation that takes what a verifier says of each sample; whoever samples then asks one."""
+    aggregation.needs_value = True
+    return aggregation
+
+
+def verifier_values(samples: Sequence[Any] | None, count: int) -> list[float]:
+    """The value of each sample by a verifier, from -1 to 1; InputError where there is none."""
+    found = [getattr(sample, "value", None) for sample in samples or [None] * count]
+    values = [float(value) for value in found if value is not None]
+    if len(values) < len(found):
+        raise InputError(
+            "a sample has no value by a verifier: take python -m mtjax.evaluate with a model that has a value head, or "
+            "with --verifier, or use the aggregation majority instead"
+        )
+    return values
+
+
 def token_count(sample: Any) -> int | None:
     """How many tokens a sample has; None if unknown."""
     tokens = sample.tokens

@@ -20,6 +20,9 @@ class DecoderFunctions(NamedTuple):
     observe: Callable[[Array, Any], Any]  # (token [N], state) -> state, called with the token that was drawn
     erases: Callable[[Array], Array] | None = None
     """token [N] -> bool [N]: which tokens are no part of the answer but take its last token back; None for none"""
+    combine: Callable[[Array, Array], Array] | None = None
+    """(logits [N V] after the prompt, logits [N V] after a second prompt) -> the logits [N V] that `step` takes; None
+    for a decoder that reads one prompt"""
 
 
 class Decoder(Protocol):

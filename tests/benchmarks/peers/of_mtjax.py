@@ -4,6 +4,7 @@ Arguments: sft | dpo, model folder, data file, and any overrides of the config.
 """
 
 import sys
+import tempfile
 
 import jax
 import numpy as np
@@ -31,7 +32,7 @@ def main(kind: str, model: str, file: str, *overrides: str) -> None:
         optim=OptimConfig(learning_rate=2e-5),
         steps=10_000,
         batch_size=2 if kind == "sft" else 1,
-        run_dir=f"{file}.run",
+        run_dir=tempfile.mkdtemp(),
         overwrite=True,
     )
     run = assemble(parse(config, list(overrides), "peers"))

@@ -26,15 +26,22 @@ QUIET = 0.4
 TRL = {
     "trl, default": [],
     "trl, no checkpointing": ["gradient_checkpointing=false"],
-    "trl, packed": ["gradient_checkpointing=false", "packing=true"],
+    "trl, packed": ["gradient_checkpointing=false", "packing=true", "per_device_train_batch_size=2"],
 }
+"""Settings of TRL. Packed rows have 1,024 tokens: two of them, as mtjax takes, since eight do not fit into 24 GiB."""
+OWN = {
+    "mtjax": [],
+    "mtjax, cached reference": ["CACHED"],
+    "mtjax, least memory": ["CACHED", "--model.remat=full", "--chunk=64"],
+}
+"""Settings of mtjax; all but the first are measured with the work dpo alone, without a peer."""
 
 
 def contenders(work: str, peers: str) -> dict[str, list[str]]:
     """The command of each contender, without model and data; mtjax comes first."""
-    own = {"mtjax": [sys.executable, str(HERE / "of_mtjax.py"), work]}
-    if work == "dpo":
-        own["mtjax, cached reference"] = [*own["mtjax"], "CACHED"]
+    own = {name: [sys.executable, str(HERE / "of_mtjax.py"), work, *words] for name, words in OWN.items()}
+    if work == "sft":
+        own = {"mtjax": own["mtjax"]}
     threads = str(os.cpu_count())
     settings = {name: words for name, words in TRL.items() if work == "sft" or "packing=true" not in words}
     theirs = {name: [peers, str(HERE / "of_trl.py"), work, threads, *words] for name, words in settings.items()}
