@@ -56,7 +56,7 @@ def read_clock(text: str) -> Clock | None:
     if lowered in _NAMED or lowered in ("12 noon", "12 midnight"):
         return Clock(_NAMED[lowered.split()[-1]] * 60, False)
     found = _CLOCK.fullmatch(text)
-    if found is None or not (found["half"] or (found["m"] and ":" in text)):
+    if found is None or not (found["half"] or found["part"] or (found["m"] and ":" in text)):
         return None
     hour, minute, second = (int(found[name] or 0) for name in "hms")
     if hour > 24 or minute > 59 or second > 59:

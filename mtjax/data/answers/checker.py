@@ -235,7 +235,9 @@ def _by_library(found: Found, truth: str, seconds: float) -> bool | None:
     return _worker().equal(*texts, seconds) or None if all(map(_mathematics, texts)) else None
 
 
-_DENIED = re.compile(r"(?:^|,|,? and) not [$€£]?[0-9][0-9,.]*(?= |,|\.?$)", re.IGNORECASE)
+_DENIED = re.compile(
+    r"(?:(?:^|,|,? and) not|,? (?:rather than|instead of)) [$€£]?[0-9][0-9,.]*(?= |,|\.?$)", re.IGNORECASE
+)
 
 
 def _also_said(found: Found, candidate: str, truth: str, options: Sequence[str]) -> bool:

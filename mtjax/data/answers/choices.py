@@ -89,9 +89,13 @@ _THEN_LETTER = re.compile(
 )
 
 
+_LETTER_THEN = re.compile(r"(?:.*\b(?:is|option|choice):? )?\(?(?P<letter>[A-J])\)? \((?P<text>[^()\n]+)\)\W*$")
+
+
 def contradicted(reply: str, options: tuple[str, ...]) -> bool:
-    """Whether a reply ends in the text of an option with the letter of another one: `24 (A)`."""
-    found = _THEN_LETTER.fullmatch(reply.strip().splitlines()[-1]) if reply.strip() else None
+    """Whether a reply ends in the text of an option with the letter of another one: `24 (A)`, `A (24)`."""
+    last = reply.strip().splitlines()[-1] if reply.strip() else ""
+    found = _THEN_LETTER.fullmatch(last) or _LETTER_THEN.fullmatch(last)
     named = _by_text(found["text"].strip(" *$"), options) if found else None
     return named is not None and found is not None and named != LETTERS.index(found["letter"])
 

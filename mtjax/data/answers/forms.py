@@ -51,7 +51,7 @@ FORMS = (
 """How a reply states an answer, each with a text that it always holds."""
 CHOSEN = (
     re.compile(r"(?<![\w,])(?<!and )(?<!or )(?<!nor )(?:(?:option|choice|answer|alternative)\s*)?"
-               r"(?P<answer>\( ?[A-J] ?\)|\b[A-J])\)?\s+is\s+(?:the\s+|therefore\s+)?"
+               r"(?P<answer>\( ?[A-J] ?\)|\b[A-J])\)?\s+is\s+(?:the\s+|our\s+|my\s+|therefore\s+)?"
                r"(?:correct|right|best|true|answer)\b(?!\s+(?:only|if))", re.IGNORECASE),
     re.compile(r"(?:^|\n|(?<=[.!;,]\s))[^\w\n]*(?:(?:so|hence|thus|therefore|the|correct|right|best|answer|ans|is"
                r"|it|it's|i'll|i'd|let's|we'll|must|be|i|would|will|we|"
@@ -66,6 +66,8 @@ CHOSEN = (
                r"|choice|letter) (?P<answer>\( ?[A-J] ?\)|[A-J]\b)\W*$", re.IGNORECASE),
     re.compile(r"(?:^|\n|(?<=[.!;,]\s))(?P<answer>\([A-J]\)|(?-i:[B-J])\b) is (?:the )?(?:most|best|only"
                r"|closest) [a-z]+(?: [a-z]+)?\W*$", re.IGNORECASE),
+    re.compile(r"(?:^|\n|(?<=[.!;,]\s))(?:so )?(?:option )?(?P<answer>\([A-J]\)|(?-i:[A-J])\b) it is\W*$",
+               re.IGNORECASE),
     re.compile(r"(?:→|⇒|⟹|➜|[-=]>) *(?:option |choice )?(?P<answer>\( ?[A-J] ?\)|[A-J])\)?\W*$", re.IGNORECASE),
     re.compile(r"(?<=\s)(?<!or )(?<!and )(?<!nor )(?<!not )(?<!, )(?P<answer>\([A-J]\))\s*\.?\s*$"),
     re.compile(r"\b(?:leaves|leaving|left with|(?P<only>only))(?: us)?(?: with)?(?: only| just)? "

@@ -37,6 +37,8 @@ def ascii_signs(text: str) -> str:
     """
     if text.isascii():
         return text
+    if "，" in text:
+        text = re.sub(r"(?<=\d)，(?=\d{3}(?!\d))", ",", text)
     if "√" in text:
         text = re.sub(r"√ ?(\d\d+)", r"√{\1}", text)
     out: list[str] = []

@@ -189,7 +189,7 @@ def _harmless(tail: str) -> bool:
         return False  # the power of a letter, as in 6x^2
     if (below := re.match(r"/ ?([^\W\d_])(?![^\W\d_])", tail)) and below[1] not in UNITS:
         return False  # divided by a letter, as in -1/x^2
-    if words and re.fullmatch(r"-|-[a-z]|.*(?<!mon)(?<!you)(?<!clo)(?<!tru)ths[.,]?", words[0]):
+    if words and re.fullmatch(r"-|-[a-z](?![a-z]).*|.*(?<!mon)(?<!you)(?<!clo)(?<!tru)ths[.,]?", words[0]):
         return False  # 4 - x/2, or a part such as "hundred-and-fifths"
     return not {word.strip(".,()-") for word in words} & (BEHIND | number_words.NUMBER_WORDS)
 

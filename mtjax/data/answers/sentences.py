@@ -18,7 +18,7 @@ _VERBS = frozenset(
 )
 _CLEAR_WORDS = number_words.NUMBER_WORDS - {"one", "couple", "third", "quarter", "score", "gross", "fourth", "fifth"}
 _WHO = frozenset(
-    listed("only exactly she he they we with the hence therefore thus there")
+    listed("only exactly she he they we with the hence therefore thus there it's that's there's")
 )  # words that a sentence has and a list of words has not
 _PART = number_words.NUMBER_WORDS | {"and", "point"}  # words before which a number word may continue a number
 _CLAUSE_BEHIND = re.compile(
