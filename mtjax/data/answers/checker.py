@@ -166,7 +166,15 @@ def check_answer(
         equal = _same_in_words(found, truth) or _by_library(found, truth, seconds)
     elif not found.stated or not equal and _rough(found):
         equal = None
-    if equal is None or taken_back(found.rest) or options and contradicted(candidate, option_texts(tuple(options))):
+    letter = found.reading.values.get("letter")
+    if (
+        equal is None
+        or taken_back(found.rest)
+        or letter
+        and taken_back(letter.rest)
+        or options
+        and contradicted(candidate, option_texts(tuple(options)))
+    ):
         return Verdict.UNKNOWN
     if equal:
         return Verdict.RIGHT
@@ -184,7 +192,7 @@ _BARE = re.compile(r"[-+]?[0-9][0-9,]*(?:\.[0-9]+)?")
 def _same_in_words(found: Found, truth: str) -> bool | None:
     """True if a beginning of the answer is the gold answer word for word."""
     bare = lambda text: read(text)._replace(values={})
-    same = "number" not in read(truth).values and any(
+    same = not read(truth).values.keys() & {"number", "letter", "truth"} and any(
         compare(bare(truth), bare(part)) for part, _ in beginnings(found.text)
     )
     same = (

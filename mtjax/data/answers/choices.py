@@ -120,6 +120,10 @@ def _by_text(answer: str, options: tuple[str, ...]) -> int | None:
         return exact[0] if len(exact) == 1 else CONFLICT
     if equal or reading.values.keys() & {"number", "several", "tuple", "formula", "truth"}:
         return equal[0] if equal else None
+    if words.DOUBTED.search(reading.text.casefold()) or re.search(
+        r"\?|\bis it\b|\bwould\b|\brule\b", reading.text.casefold()
+    ):
+        return None
     said = f" {_bare(reading.text)} "
     if set(said.split()) & (numbers.BEFORE - {"first", "other", "from", "up", "over"}) or " and " in said:
         return None

@@ -9,7 +9,7 @@ from mtjax.data.answers.equations import Reading
 from mtjax.data.answers.normal import plain
 from mtjax.data.answers.reader import compare, read
 from mtjax.data.answers.remarks import beginnings, split_sentences
-from mtjax.data.answers.statements import INSTEAD, cleaned, statements
+from mtjax.data.answers.statements import DENIED_BEHIND, INSTEAD, cleaned, statements
 
 
 class Found(NamedTuple):
@@ -59,6 +59,8 @@ def cut(text: str) -> tuple[str, Reading, str]:
             if (broken := _BREAKDOWN.match(text[len(part) :])) and not _adds_up(reading, broken[0]):
                 break
             behind = text[len(part) :].lstrip()
+            if DENIED_BEHIND.match(re.sub(r"^[(\[][^()\[\]]*[)\]]", "", behind)) and not behind.startswith("or"):
+                break  # 20 (D) is wrong
             if behind[:1] == ";" and "number" in reading.values.keys() & read(behind[1:].strip()).values.keys():
                 break  # 18; 19
             inside = read(bracket).values.get("number") if bracket else None
@@ -87,7 +89,8 @@ def find(reply: str, choice: bool = False) -> Found | None:
         last = found[-1]
         part, reading, rest = cut(last.text)
         if not reading.values:
-            part, rest = tidy(re.split(r"\.(?:\s|$)", last.text)[0]), ""
+            first, _, rest = last.text.partition(". ")
+            part = tidy(first)
         behind = text[last.end :]
         closed = last.boxed or bool(rest.strip(" *") or behind.strip(" *$")) or behind.startswith("\n")
         earlier = tuple((one.text, text[one.start : last.start]) for one in found[:-1] if one.start < last.start)

@@ -40,7 +40,8 @@ FORMS = (
     )),
     ("but", re.compile(
         r"\bbut (?:it|that|this|the (?:correct|actual|real|true) (?:answer|value|one|number))(?: is|'s)"
-        r"(?: (?:actually|really|in fact))? (?P<answer>[^\n]+)", re.IGNORECASE,
+        r"(?: (?:actually|really|in fact))? "
+        r"(?P<answer>(?=[-$\\(\d]|(?-i:[A-Z]))[^\n]+)", re.IGNORECASE,
     )),
     (" ", re.compile(
         r"(?P<key>\b(?:correct|right|best|remaining|matching|my|final)\s+(?:option|choice|alternative|letter|one"

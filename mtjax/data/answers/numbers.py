@@ -50,7 +50,8 @@ BEFORE = frozenset(
     before after
     equation line question problem part example figure option choice instead rather initially originally initial
     started starts start suppose assume assuming first other another what how why without excluding besides
-    when probably likely presumably page chapter section exercise considered tried nothing close off""".split()
+    when probably likely presumably page chapter section exercise considered tried nothing close
+    off rule ruled""".split()
 )  # words that change what a number behind them says
 POSITIONAL = frozenset(
     listed("over under above below up from through than before after page chapter section exercise close off")
