@@ -141,12 +141,17 @@ _LAST_EQUATION = re.compile(
 """Steps of a solution, as in `z - 4 = 12, z = 16`."""
 
 
+_LONGEST = 1500  # longer sentences are not searched for a conclusion
+
+
 def _concluded(sentence: str) -> str:
     """What a sentence concludes, behind its last "so" or another word that ends its reasons; else the sentence.
 
     >>> _concluded("3 * 25 = 75, so there are 75 pieces.")
     'there are 75 pieces.'
     """
+    if len(sentence) > _LONGEST:
+        return sentence
     if _SUPPOSED.match(sentence):
         return ""
     if (last := _LAST_EQUATION.fullmatch(sentence)) and cut(last[1])[1].values:

@@ -176,6 +176,7 @@ def cleaned(reply: str) -> str:
     reply = re.sub(r"(?m)^>\s+(?=\*\*)", "", _BOLD_END.sub("So, **", reply))
     text = without_markup(ascii_signs(reply)).replace(" isn't ", " is not ")
     text = TONGUES.sub("\nAnswer: ", text) if TONGUES.search(text) else text
+    text = re.sub(r"[ \t]{40,}", " " * 40, text)
     if _RULE.search(text):
         text = _ROW.sub(r"\1: \2", _RULE.sub("", text))
         text = _LAST_ROW.sub(r"\1: \2", text.rstrip())
