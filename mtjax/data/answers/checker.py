@@ -214,7 +214,8 @@ _CALLS = re.compile(r"(?:[^\W\d_][^\W\d_'-]*,? ){1,12}(?:is|are|was|were|called|
 
 
 _WON = (
-    r"(?:won|wins|scored|scores|(?:is|was) the [a-z]+est|(?:has|had|got|ate|earned|sold|read|ran) the most|"
+    r"(?:(?:is|was) the [a-z]+ (?:of|in) [A-Za-z]+(?! and\b)|won|wins|scored|scores|(?:is|was) the [a-z]+est|"
+    r"(?:has|had|got|ate|earned|sold|read|ran) the most|"
     r"(?:came|finished|arrived|is|was) first)\b[a-z ]*"
 )
 

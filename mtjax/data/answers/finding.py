@@ -61,7 +61,11 @@ def cut(text: str) -> tuple[str, Reading, str]:
             behind = text[len(part) :].lstrip()
             if DENIED_BEHIND.match(re.sub(r"^[(\[][^()\[\]]*[)\]]", "", behind)) and not behind.startswith("or"):
                 break  # 20 (D) is wrong
-            if behind[:1] == ";" and "number" in reading.values.keys() & read(behind[1:].strip()).values.keys():
+            if (
+                behind[:1] == ";"
+                and not re.search(r"\b(?:wrong|incorrect|too|would)\b", behind)
+                and "number" in reading.values.keys() & read(behind[1:].strip()).values.keys()
+            ):
                 break  # 18; 19
             inside = read(bracket).values.get("number") if bracket else None
             if inside and compare(reading, read(bracket)) is False and "number" in reading.values:
@@ -109,13 +113,14 @@ _THEREFORE = re.compile(
 _GIVES = re.compile(
     r"(?:since|because|as|given that)\b[^,]*\d[^,]*,\s+|[^,]*,\s+(?=we (?:get|have|find|obtain)\b)"
     r"|[^=,]*\b(?:gives|yields)(?: us)?\s+(?=[A-Za-z] ?=)|[^=,]*\d[^=,]*"
-    r"\b(?:plus|minus|times|by)\b[^=,]*\b(?:gives|leaves|makes|equals|yields|is|results in|comes to)"
+    r"\b(?:plus|minus|times|by|take away)\b[^=,]*\b(?:gives|leaves|makes|equals|yields|is|results in|comes to)"
     r"(?: (?:us|him|her|them|you|it))?(?: a total of)?\s+(?=[$\d])"
     r"|.*,? (?:for|making|giving)(?: (?:us|him|her|them|you))? a (?:grand )?total of\s+"
     r"|.*, which (?:is|equals|gives|makes|means) (?=[-$\d])|.*\d.*, leaving(?: (?:him|her|them|us|it|only|just"
     r"|with)){0,3}\s+(?=[$\d])"
     r"|\W*[A-Z][a-z]+ing\b[^=]*\d[^=]*\b(?:gives|yields|results in|leads to|produces|makes|leaves)(?: us)?\s+"
     r"(?=[-$\d])"
+    r"|.*\d.*\b(?:to|and|we|you) (?:get|obtain|find)\s+(?=[-$\d])"
     r"|[-\d.,/]+ ?(?:%|percent) of [^\s=]+(?: [a-z]+)? (?:is|are|equals|was)\s+(?=[$\d])"
     r"|[^=]*\bi\.e\.,?\s+|[^=]*\bthat is,\s+"
     r"|[^=]*=.*,? (?:giving|yielding|so we get)(?: us)?(?: the (?:point|pair|solution|interval))? (?=[\[(])"

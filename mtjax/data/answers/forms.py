@@ -57,7 +57,7 @@ CHOSEN = (
     re.compile(r"(?:^|\n|(?<=[.!;,]\s))[^\w\n]*(?:(?:so|hence|thus|therefore|the|correct|right|best|answer|ans|is"
                r"|it|it's|i'll|i'd|let's|we'll|must|be|i|would|will|we|"
                r"choose|select|pick|chose|go|with|by|and|imo|oa|my|choice|option|alternative)\b[\s,:=-]*)+"
-               r"(?P<answer>\([A-J]\)|(?-i:[A-J])\b)\)?\s*[.!]?\s*(?=\n|$)",
+               r"(?P<answer>\([A-J]\)|(?-i:[A-J])\b)\)?(?: \([^()\n]{1,40}\))?\s*[.!]?\s*(?=\n|$)",
                re.IGNORECASE),
     re.compile(r"(?:^|\n)[^\w\n]*(?P<answer>\([A-J]\)|(?-i:[A-J]))\)?\W*$", re.IGNORECASE),
     re.compile(r"\b(?:which is|that is|i\.e\.|corresponding to|corresponds to|matches|matching),? (?:the )?"

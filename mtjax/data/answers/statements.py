@@ -100,7 +100,8 @@ _DENIED_BOX = re.compile(
     re.IGNORECASE,
 )
 DENIED_BEHIND = re.compile(
-    r"(?:\\\)|\\\]|\$)*\s*(?:\?|(?:is|are|was) (?:not|wrong|incorrect|false|too|impossible)\b|(?:isn't|cannot"
+    r"(?:\\\)|\\\]|\$)*\s*(?:\?|,? not the (?:number|amount|value|one|total)\b|(?:is|are|was) (?:not|wrong"
+    r"|incorrect|false|too|impossible)\b|(?:isn't|cannot"
     r"|can't|does not|"
     r"doesn't|would|nor|is just|might)\b|or (?!\$?\\boxed))", re.IGNORECASE,
 )  # fmt: skip

@@ -21,7 +21,8 @@ _TRUTHS = (
     | {"yes": (True, "yes"), "no": (False, "yes"), "true": (True, "true"), "false": (False, "true")}
 )
 _TRUTH = re.compile(
-    r"(?:indeed,? )?(?:(?:the |this |that )?(?:statement|claim|assertion|sentence|proposition|answer|it|this"
+    r"(?:indeed,? |i (?:think|believe|say) |so )?(?:(?:the |this |that )?(?:statement|claim|assertion|sentence"
+    r"|proposition|answer|it|this"
     r"|that)(?: is|'s)? )?"
     r"(yes|no|true|false|yeah|yep|yup|nope|nah)\b(?P<rest>.*)",
     re.IGNORECASE,
