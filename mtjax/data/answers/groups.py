@@ -87,8 +87,8 @@ def read_several(text: str) -> Several | None:
     inside = braces[1].strip() if braces else text
     if braces and (inside.count("{") != inside.count("}") or ":" in inside or "|" in inside or "=" in inside):
         return None
-    if text.count("\\pm") == 1 and "," not in text:
-        bare = _NAMED.sub("", text, count=1)
+    bare = _NAMED.sub("", text, count=1)
+    if text.count("\\pm") == bare.count("\\pm") == 1 and "," not in text:
         before, after = (part.strip() for part in bare.split("\\pm"))
         return Several(
             (f"{before} + {after}".removeprefix(" + "), f"{before} - {after}".strip().replace("- ", "-", not before))

@@ -37,6 +37,8 @@ def ascii_signs(text: str) -> str:
     """
     if text.isascii():
         return text
+    if "，" in text:
+        text = re.sub(r"(?<=\d)，(?=\d{3}(?!\d))", ",", text)
     if "√" in text:
         text = re.sub(r"√ ?(\d\d+)", r"√{\1}", text)
     out: list[str] = []
@@ -147,7 +149,7 @@ def plain(answer: str) -> str:
         text = _MATHS.sub(lambda found: f" {found[1] or found[2]} ", text).replace("\\$", "$")
     text = " ".join(text.replace("{,}", ",").split())
     text = re.sub(r"^[\"'`*]+|[\"'`*]+$", "", text) if text[:1] in "\"'`*" or text[-1:] in "\"'`*" else text
-    text = _ARROW.sub("", text)
+    text = re.sub(r" [:;]-?[)D]$", "", _ARROW.sub("", text))
     while text[:1] > "\u2000" and unicodedata.category(text[0]) == "So":
         text = text[1:].lstrip(" *\"'`")
     while text[-1:] and (text[-1] in ".,;:" or unicodedata.category(text[-1]) == "So") and not text.endswith(".."):

@@ -18,7 +18,7 @@ _VERBS = frozenset(
 )
 _CLEAR_WORDS = number_words.NUMBER_WORDS - {"one", "couple", "third", "quarter", "score", "gross", "fourth", "fifth"}
 _WHO = frozenset(
-    listed("only exactly she he they we with the hence therefore thus there")
+    listed("only exactly she he they we with the hence therefore thus there it's that's there's")
 )  # words that a sentence has and a list of words has not
 _PART = number_words.NUMBER_WORDS | {"and", "point"}  # words before which a number word may continue a number
 _CLAUSE_BEHIND = re.compile(
@@ -132,7 +132,7 @@ def number_in_sentence(text: str) -> Number | None:
         top, bottom = read_number(odds["top"]), read_number(odds["bottom"])
         if top and bottom and bottom.value:
             return Number(top.value / bottom.value, approximate=True)
-    if part := _PART_OF.fullmatch(text):
+    if (part := _PART_OF.fullmatch(text)) and not BEFORE & set(text[: part.start("value")].lower().split()):
         value = read_number(part["value"].partition(" of ")[0])
         return value if value and value.value.denominator > 1 else None
     if len(_COUNTED.findall(text)) > 1 and not re.search(r"\d|\bone\b", text):

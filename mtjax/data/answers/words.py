@@ -21,7 +21,9 @@ _TRUTHS = (
     | {"yes": (True, "yes"), "no": (False, "yes"), "true": (True, "true"), "false": (False, "true")}
 )
 _TRUTH = re.compile(
-    r"(?:indeed,? )?(?:(?:the )?(?:statement|claim|assertion|sentence|proposition|answer|it|this|that)(?: is|'s)? )?"
+    r"(?:indeed,? |i (?:think|believe|say) |so )?(?:(?:the |this |that )?(?:statement|claim|assertion|sentence"
+    r"|proposition|answer|it|this"
+    r"|that)(?: is|'s)? )?"
     r"(yes|no|true|false|yeah|yep|yup|nope|nah)\b(?P<rest>.*)",
     re.IGNORECASE,
 )
@@ -36,7 +38,7 @@ def read_truth(text: str) -> Truth | None:
     found = _TRUTH.fullmatch(text)
     if found is None:
         return None
-    rest = re.sub(r"^ ?(?:indeed|of course|definitely|certainly|absolutely)\b", "", found["rest"].lstrip())
+    rest = re.sub(r"^ ?(?:indeed|of course|definitely|certainly|absolutely|way)\b", "", found["rest"].lstrip())
     if rest and (rest[0] not in ",.!;:-(" or _UNSURE.search(rest)):
         return None
     return Truth(*_TRUTHS[found[1].lower()])
