@@ -52,7 +52,8 @@ class Together:
                 found[host] = work(host)
             except BaseException as error:
                 found[host] = error
-                self.meeting.abort()
+                if not isinstance(error, Halted):  # all hosts halt, each when it is here
+                    self.meeting.abort()
 
         threads = [threading.Thread(target=on, args=(host,)) for host in range(self.count)]
         for thread in threads:
