@@ -148,8 +148,11 @@ SLICES = {
     ),
     "start": Slice("From a start on the task, or one of a broad mixture?", ALL, {"start": ("planted", "broad")}),
     "right tokens": Slice(
-        "What does right-only training reach on as many right tokens as each method saw?",
-        (BASELINE,), {"matched": ("no prefix", "mistake tuning", "DPO + NLL", "RISE"), "share": SHARES},
+        "What does right-only training reach on as many right tokens as a method saw?",
+        (BASELINE,), {"matched": ("no prefix", "mistake tuning"), "share": SHARES},
+    ),
+    "right tokens of pairs": Slice(
+        "The same for methods of pairs.", (BASELINE,), {"matched": ("DPO + NLL", "RISE")},
     ),
     "decoding": Slice(
         "Behind the right prefix, without one, or by the contrast of both?",

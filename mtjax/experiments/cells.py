@@ -149,7 +149,9 @@ class CellRunner:
             made = self.stages.wrong_by_rule(found, self.c.mine_samples)
             found = [dataclasses.replace(problem, wrong=tuple(made.get(problem.id, ()))) for problem in found]
         if cell.solutions == "one":
-            found = [dataclasses.replace(problem, right=problem.right[:1], wrong=problem.wrong[:1]) for problem in found]
+            found = [
+                dataclasses.replace(problem, right=problem.right[:1], wrong=problem.wrong[:1]) for problem in found
+            ]
         return found
 
     def config(self, cell: Cell, seed: int, rate: float | None, place: str) -> tuple[Config, Method]:
@@ -180,8 +182,9 @@ class CellRunner:
             for rate in self.c.rates:
                 config, method = self.config(base, self.c.tune_seed, rate, name)
                 params, why = self._train(config, base)
-                counts = None if why else self.stages.right(params, on, method.task, self.c.tune_samples, method.polarities[0])  # fmt: skip
-                found[rate] = 0.0 if counts is None else float(counts.mean())
+                prefix, samples = method.polarities[0], self.c.tune_samples
+                right = np.zeros(1) if why else self.stages.right(params, on, method.task, samples, prefix)
+                found[rate] = float(right.mean())
             self._log(f"{base.name}: pass@1 by learning rate {found}; takes {best_rate(found):g}")
             return found
 
@@ -275,6 +278,8 @@ def read_journal(file: pathlib.Path) -> dict[str, dict[int, CellRun]]:
             kept = json.loads(line)
             run = CellRun(**{name: value for name, value in kept.items() if name != "schema"})
         except (ValueError, TypeError) as error:
-            raise InputError(f"{file}:{number} is not a run of the map ({error!r:.80}); write the journal again") from error
+            raise InputError(
+                f"{file}:{number} is not a run of the map ({error!r:.80}); write the journal again"
+            ) from error
         found.setdefault(run.cell, {})[run.seed] = run
     return found

@@ -199,7 +199,8 @@ class Map(Setup):
             raise InputError(f"rates={self.rates}: expected learning rates above 0")
         if set(self.seeds) & set(self.extra_seeds) or self.tune_seed in (*self.seeds, *self.extra_seeds):
             raise InputError(
-                f"seeds={self.seeds}, extra_seeds={self.extra_seeds}, tune_seed={self.tune_seed}: expected no seed twice"
+                f"seeds={self.seeds}, extra_seeds={self.extra_seeds}, tune_seed={self.tune_seed}: expected every one "
+                "once"
             )
         if not 0 < self.weak_at <= self.target[0]:
             raise InputError(f"weak_at={self.weak_at}: expected more than 0 and at most target[0]={self.target[0]}")

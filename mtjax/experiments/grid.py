@@ -1,6 +1,7 @@
-"""A factorial experiment: cells of factors, the slices of the factorial that are run, and what is compared with what."""
+"""A factorial experiment: cells of factors, the slices of it that are run, and what is compared with what."""
 
 import dataclasses
+import functools
 import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -60,7 +61,9 @@ class MapMethod(NamedTuple):
 
     make: Callable[[Cell], Method]
     factors: tuple[str, ...] = ()  # factors besides `COMMON` that change its training
-    batches: str = ""  # the method whose right tokens it shares, for `Cell.matched`; "" compares at equal positions only
+    batches: str = (
+        ""  # the method whose right tokens it shares, for `Cell.matched`; "" compares at equal positions only
+    )
     step_pairs: int = 0  # most pairs of steps with an injected error per problem, beside its solutions
     says: str = ""
 
@@ -120,14 +123,22 @@ class Grid:
         # An injected or a weaker model's mistake is of the start that the right solutions are of.
         return list(dict.fromkeys(one for one in found if one.mistakes == "own" or one.start == self.weaker_of))
 
-    @property
+    @functools.cached_property
     def cells(self) -> dict[str, Cell]:
         """All cells by name, in the order of the slices, each once."""
         return {cell.name: cell for name in self.slices for cell in self.cells_of(name)}
 
     def measures(self, cell: Cell) -> set[str]:
         """What is measured of a cell: what any of its slices asks for."""
-        return {what for name, own in self.slices.items() if cell in self.cells_of(name) for what in own.measures}
+        return self._measures[cell]
+
+    @functools.cached_property
+    def _measures(self) -> dict[Cell, set[str]]:
+        found: dict[Cell, set[str]] = {}
+        for name, own in self.slices.items():
+            for cell in self.cells_of(name):
+                found.setdefault(cell, set()).update(own.measures)
+        return found
 
     def baseline(self, cell: Cell) -> Cell:
         """Right-only training with the same problems, solutions and start, at equal forward positions."""

@@ -45,6 +45,7 @@ from mtjax.types import Params
 
 ANSWER_LENGTH = 64  # tokens; generated problems have shorter solutions
 ROWS = 512  # solutions that are drawn side by side
+DRAWN = Temperature()  # how solutions are drawn unless a decoder is given
 CHECK_SAMPLES = 4  # solutions per problem of the stop rule
 
 Watch = Callable[[int, Params], bool]
@@ -194,14 +195,14 @@ class Stages:
 
     def right(
         self, params: Params, problems: Sequence[Problem], task: Task, samples: int, polarity: bool | None = None,
-        decoder: Any = Temperature(),
+        decoder: Any = DRAWN,
     ) -> np.ndarray:  # fmt: skip
         """`[N, n]` bool: which of n sampled solutions of each problem are right."""
         return self._sampled(params, problems, task, samples, polarity, decoder).right
 
     def _sampled(
         self, params: Params, problems: Sequence[Problem], task: Task, samples: int, polarity: bool | None,
-        decoder: Any = Temperature(),
+        decoder: Any = DRAWN,
     ) -> Any:  # fmt: skip
         return evaluate_policy(
             self.model, jax.device_put(params, jax.devices()[0]), self.tokenizer, problems, task,

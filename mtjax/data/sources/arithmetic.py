@@ -44,8 +44,8 @@ class Arithmetic(Source):
     high: Annotated[int, Lt(10**8)] = 20  # Largest number in a problem.
     operators: tuple[Literal["+", "-", "*"], ...] = ("+", "-")  # What stands between the numbers.
     sums_first: bool | None = None
-    """Order of sums and differences: True, no `+` after a `-`; False, at least one; None, any order. Training on the one
-    and testing on the other tests an order that was never trained. Needs both operators."""
+    """Order of sums and differences: True, no `+` after a `-`; False, at least one; None, any order. Training on one of
+    them and testing on the other tests an order that was never trained. Needs both operators."""
     min_value: Annotated[int, Ge(0)] = 0  # Smallest value that a step may give.
     max_value: Annotated[int, Lt(10**9)] = 99  # Largest value that a step may give.
     slip_probability: Share = 0.0
@@ -101,8 +101,8 @@ class Arithmetic(Source):
             raise InputError('Arithmetic.operators is (); expected some of "+", "-", "*"')
         if self.sums_first is not None and not {"+", "-"} <= set(self.operators):
             raise InputError(
-                f"Arithmetic.sums_first is {self.sums_first} with operators {self.operators}: expected both '+' and '-', "
-                "or sums_first=None"
+                f"Arithmetic.sums_first is {self.sums_first} with operators {self.operators}: expected both '+' and "
+                "'-', or sums_first=None"
             )
         if self.habit_share and not self.slip_probability:
             raise InputError(
