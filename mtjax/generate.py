@@ -45,7 +45,7 @@ class Generate:
     """Prefix of a mistake-tuned run: "right" or "wrong"; default the run's own `decode_prefix`."""
     tokenizer: str | None = None  # Tokenizer to use; default the model's own.
     dtype: Literal["float32", "bfloat16"] = "float32"  # Type to compute in.
-    mesh: MeshSpec = MeshSpec()  # Over which devices.
+    mesh: MeshSpec | None = None  # Over which devices; None is the first one, or on many hosts rows over all.
     lm_infinite: PositiveInt | None = None
     """Go on beyond the model's length: see so many nearest tokens, and the first ten (docs/models.md, LM-Infinite)."""
     seed: int = 0  # Random seed for sampling.
@@ -89,7 +89,8 @@ def generate(settings: Generate) -> int:
     enable_compilation_cache()
     import jax
 
-    mesh = make_mesh(settings.mesh) if jax.device_count() > 1 else None
+    many = hosts.count() > 1 or settings.mesh is not None
+    mesh = make_mesh(settings.mesh or MeshSpec()) if many and jax.device_count() > 1 else None
     loaded = load_any(
         settings.model, tokenizer=settings.tokenizer, mesh=mesh, dtype=settings.dtype, step=settings.step,
         weights=settings.weights,

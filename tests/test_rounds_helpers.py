@@ -137,13 +137,19 @@ def test_alphamath_round_after_round(tmp_path):
 @pytest.mark.skipif(bool(unavailable()), reason="programs cannot be kept apart here")
 def test_partly_right_programs_over_rounds(tmp_path):
     problems = tuple(
-        Problem(f"p{n}", f"{n} + 2 =", str(n + 2), right=(f"n0 = {n}\nn1 = 2\nanswer = n0 + n1",)) for n in range(4)
+        Problem(f"p{n}", f"{n} + 2 =", str(n + 2), right=(f"n0 = {n}\nn1 = 2\nanswer = n0 + n1",)) for n in range(1, 5)
     )
+
+    asked = set()
 
     class Programs(Scripted):
         def sample(self, prompt, seed, number, place):
             n = int(self.tokenizer.decode(prompt).partition(" ")[0].rpartition(">")[2])
-            said = (f"x = {n}\nanswer = x", f"x = {n}\ny = 2\nanswer = y + x", f"q = {n + 1}\nanswer = q", "((")
+            prompt = self.tokenizer.decode(prompt)
+            asked.add((n, prompt.partition("\n")[2]))
+            if prompt.endswith(f"z = {n}\n"):
+                return Sample(f"y = 2\nanswer = {'z + y' if place else 'y'}")
+            said = (f"z = {n}\nanswer = z", f"x = {n}\ny = 2\nanswer = y + x", f"q = {n + 1}\nanswer = q", "((")
             return Sample(said[place])
 
     own = {
@@ -154,7 +160,12 @@ def test_partly_right_programs_over_rounds(tmp_path):
     data = dataclasses.replace(made.train.data, source=InMemory(problems), tokenizer="bytes", sequence_length=96)
     made = dataclasses.replace(made, train=dataclasses.replace(made.train, data=data))
     lines = run(made, make_sampler=Programs(), **QUIET).lines
-    assert lines[1]["right programs"] == 8
-    assert lines[1]["partly right programs"] == 0  # the only beginning is that of a right program
-    assert lines[2]["right programs"] == 8
+    assert (lines[1]["right programs"], lines[1]["partly right programs"]) == (8, 4)
+    gone_on = sorted(n for n, begun in asked if begun)  # in the second round some go on from a beginning
+    assert gone_on
+    assert (lines[2]["right programs"], lines[2]["partly right programs"]) == (8 + len(gone_on), 4 - len(gone_on))
     assert lines[2]["trained"]["updates"] > 0
+    kept = (tmp_path / "run" / "attempts" / "0002.jsonl").read_text().splitlines()
+    for n in gone_on:
+        texts = [one["text"] for one in json.loads(kept[n - 1])["solutions"]]
+        assert texts == [f"z = {n}\ny = 2\nanswer = y", f"z = {n}\ny = 2\nanswer = z + y"]

@@ -39,7 +39,10 @@ class Reloading(FakeServer):
             return self.load(body["model_path"])
         if path.endswith("/completions") and self.loaded is None:
             raise error(400, "no weights yet")
-        return super().reply(path, body)
+        reply = super().reply(path, body)
+        for choice in reply.get("choices", ()):
+            choice["finish_reason"] = "stop" if self.known[body["prompt"]].finished else "length"
+        return reply
 
     def load(self, folder):
         self.loaded = load_any(str(folder))
@@ -51,8 +54,8 @@ class Reloading(FakeServer):
         if prompt not in self.known:
             model, params, tokenizer = self.loaded[:3]
             greedy = SamplingConfig(temperature=0.0, max_new_tokens=8)
-            self.known[prompt] = sample_texts(model, params, tokenizer, [prompt], greedy, 0, rows=8)[0][0].text
-        return self.known[prompt]
+            self.known[prompt] = sample_texts(model, params, tokenizer, [prompt], greedy, 0, rows=8)[0][0]
+        return self.known[prompt].text
 
 
 def texts(folder, number):
@@ -69,7 +72,7 @@ def test_a_server_that_reads_the_weights_of_each_round_draws_what_the_policy_wou
 
     own = {
         "sampling": GREEDY, "rounds": 2, "grader": ByHash(), "curation": Both(cut="wrong"), "rows": 8,
-        "objective": MistakeTuning(), "task": MistakeTask(decode_prefix="right"), "updates": 4,
+        "objective": MistakeTuning(), "task": MistakeTask(decode_prefix="correct"), "updates": 4,
     }  # fmt: skip
     run(config(tmp_path / "here", **own), **QUIET)
     server = Reloading(kind)

@@ -102,8 +102,8 @@ def evaluate_policy(
     if "choices" in wanted:
         log_probs = scorer.options(texts, [len(problem.options) for problem in problems])
         more["choices"] = [
-            Choice(found, right_option(problem) or 0, tuple(problem.options))
-            for found, problem in zip(log_probs, problems, strict=True)
+            Choice(own, right_option(problem) or 0, tuple(problem.options))
+            for own, problem in zip(log_probs, problems, strict=True)
         ]
     if "prior" in wanted:
         more["prior"] = scorer.prior([gold or "" for gold in golds])

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from annotated_types import Ge, Le
 from jaxtyping import Array, Bool, Float
 
+from mtjax.errors import InputError
 from mtjax.objectives import base
 from mtjax.objectives.base import Key, Outcome, Positive, Running, Sums
 from mtjax.types import Batch, Mean, Policy
@@ -39,14 +40,15 @@ def hedge_weights(
 class Groupwise(base.Settings):
     """Cross-entropy in which the sources of a mixture weigh more, the longer the model is worse on them than on others.
 
-    Formula: `L = sum_t v_t w_t (-log p_t) / sum_t w_t`, where v is `G q_g` for the tokens of source g and q are the
-    `hedge_weights` of G sources. After a batch with mean losses l (nats per token over `scale`, at most 1), the regret
-    of a source that is in it (awake) grows by `l_g - sum_h q_h l_h`, q over the sources that are awake.
+    Formula: `L = sum_t v_t w_t (-log p_t) / sum_t w_t`, where v is `G ((1 - u) q_g + u / G)` for the tokens of source
+    g, u is `uniform` and q are the `hedge_weights` of G sources. The loss l of a source in a batch is its nats per
+    token less those of its `own` expert, over `scale`, cut to [0, 1]; the regret of a source that is in the batch
+    (awake) grows by `l_g - sum_h q_h l_h`, q over the sources that are awake.
 
     Want it for mixtures whose sources are not equally easy and where none may be left behind; with equal losses it is
-    `nll`. Sources are groups that do not overlap; the data position stays the step, since weights change and draws do
-    not. Regrets are running statistics: saved, resumed and the same on any mesh. Without a mixture, and in an
-    evaluation without training, all weights are 1. Compare runs by `nll`.
+    `nll`. Without `own`, a source that is harder by nature takes most of the weight; give the nats per token that a
+    model of that source alone reaches. Sources are groups that do not overlap. Regrets are running statistics: saved,
+    resumed and the same on any mesh. Without a mixture, and in an evaluation without training, all weights are 1.
 
     Metrics: `nll`, and `group/G` (its weight, 1 on average) for each source.
 
@@ -55,7 +57,14 @@ class Groupwise(base.Settings):
     """
 
     groups: Annotated[int, Ge(1), Le(64)] = 2  # Number of sources of the mixture.
-    scale: Positive = 4.0  # Nats per token that count as a loss of 1, the most.
+    scale: Positive = 4.0  # Nats per token above its own expert that count as a loss of 1, the most.
+    own: tuple[float, ...] = ()  # Nats per token that the expert of each source reaches; empty: 0 for all.
+    uniform: Annotated[float, Ge(0), Le(1)] = 0.2  # Share of the weight that all sources get alike.
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.own and len(self.own) != self.groups:
+            raise InputError(f"objective.own has {len(self.own)} numbers for groups={self.groups}; give one per source")
 
     @property
     def running(self) -> tuple[str, ...]:
@@ -73,7 +82,8 @@ class Groupwise(base.Settings):
         counts = jnp.stack([found[f"group_{group}"].count for group in range(self.groups)])
         totals = jnp.stack([found[f"group_{group}"].total for group in range(self.groups)])
         awake = counts > 0
-        losses = jnp.clip(totals / jnp.where(awake, counts, 1) / self.scale, 0, 1)
+        own = jnp.asarray(self.own or (0.0,) * self.groups)
+        losses = jnp.clip((totals / jnp.where(awake, counts, 1) - own) / self.scale, 0, 1)
         mixed = jnp.sum(hedge_weights(regret, absolute, awake) * losses)
         change = jnp.where(awake, losses - mixed, 0)
         return {f"regret_{g}": regret[g] + change[g] for g in range(self.groups)} | {
@@ -101,7 +111,8 @@ class Groupwise(base.Settings):
         nll, metrics = base.weighted_nll(scores, batch, batch.weights)
         factor = jnp.ones(self.groups)
         if running is not None and "segment_source" in batch.extras:
-            factor = self.groups * hedge_weights(*self._state(running), jnp.ones(self.groups, bool))
+            weights = hedge_weights(*self._state(running), jnp.ones(self.groups, bool))
+            factor = self.groups * (1 - self.uniform) * weights + self.uniform
         total = base.weighted_nll(scores, batch, batch.weights * factor[self._groups_of(batch)])[0].total
         shown = {f"group/{g}": Mean(factor[g] * nll.count, nll.count) for g in range(self.groups)}
         return nll._replace(total=total), metrics | {"nll": nll} | shown

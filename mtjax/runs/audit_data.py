@@ -20,7 +20,7 @@ from mtjax.mistakes.checks.base import RIGHT, WRONG
 
 Repair = Literal["none", "filter", "flip"]
 FORMATS_OF_COPIES = ("solutions", "preference", "messages", "completion", "group")
-"""Formats that a copy is written in: the first that has a place for all texts."""
+"""Formats that a copy is written in: the first that has a place for all texts; of pairs, preference before others."""
 
 
 class Row(NamedTuple):
@@ -227,7 +227,8 @@ def write_copy(data: AuditData, flags: Sequence[Flag], repair: Repair, path: pat
         return Copied(kept, dropped, changed, "records")
     made_of = (repaired(row.problem, by_number.get(n, ()), repair) for n, row in enumerate(data.rows()))
     problems = [problem for problem in made_of if problem is not None]
-    for name in FORMATS_OF_COPIES:
+    has_pairs = any(problem.pairs for problem in problems)
+    for name in (*(["preference"] if has_pairs else []), *FORMATS_OF_COPIES):
         try:
             convert(problems, str(path), name)
             return Copied(kept, dropped, changed, name)

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtjax.distributed.placement import read_whole
-from mtjax.distributed.placement import read_whole
 from mtjax.errors import InputError
 from mtjax.sharing import shared
 from mtjax.types import LanguageModel, Params

@@ -6,6 +6,7 @@ import pytest
 
 from mtjax.data.problem import Message, Pair, Problem, Problems
 from mtjax.data.sources import SOURCES, Arithmetic, FileSource, InMemory, Mixture, Source
+from mtjax.data.sources.generated import Generated
 from mtjax.data.tasks import TASKS, MistakeTask, Task
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import InputError
@@ -102,6 +103,8 @@ def source_of(name, folder):
         return cls(path=str(file))
     made = {"arithmetic": lambda: Arithmetic(count=4), "memory": lambda: InMemory(items=(FULL,))}
     made["mixture"] = lambda: Mixture(sources=(InMemory(items=(FULL,)), Arithmetic(count=4)))
+    if issubclass(cls, Generated):
+        return cls(count=4)
     if name not in made:
         pytest.skip("needs a data set of another package; tests/data has tests of its own")
     return made[name]()

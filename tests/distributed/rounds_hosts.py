@@ -35,7 +35,7 @@ def commands(folder):
     own = EvaluateConfig(data=settings(folder).train.data, sampling=drawn, limit=5, rows=8)
     save(evaluate(loaded, own, mesh), {}, folder / "evaluated")
     with contextlib.redirect_stdout(io.StringIO()) as said:
-        generate(Generate(model=name, prompts=("1 + 2 =", "2 + 2 ="), sampling=drawn, raw=True))
+        generate(Generate(model=name, prompts=("1 + 2 =", "2 + 2 ="), sampling=drawn, raw=True, mesh=MeshSpec()))
     if hosts.index() == 0:
         (folder / "generated.txt").write_text(said.getvalue())
 

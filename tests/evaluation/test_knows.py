@@ -5,11 +5,14 @@ import json
 import pathlib
 import re
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mtjax.data.batches import DataConfig
+from mtjax.data.closing import with_closed_prompts
+from mtjax.data.examples import encode_prompt
 from mtjax.data.problem import Problem
 from mtjax.data.sources import Arithmetic, InMemory
 from mtjax.data.tasks import CompletionTask
@@ -21,6 +24,9 @@ from mtjax.evaluation.evaluator import evaluate_policy
 from mtjax.evaluation.graders.steps import StepsGrader
 from mtjax.evaluation.perturbation import perturbed
 from mtjax.evaluation.token_scores import Scorer, token_scores
+from mtjax.model.decoder import DecoderConfig
+from mtjax.model.encoder import Encoder
+from mtjax.model.language_model import make_language_model
 from mtjax.reporting.intervals import Interval
 from mtjax.runs.loading import Loaded
 from mtjax.runs.rounds.config import Measure
@@ -204,3 +210,23 @@ def test_the_code_of_the_page_runs():
     assert len(blocks) == 2
     for block in blocks:
         exec(block, {})
+
+
+def test_an_encoder_decoder_is_scored_as_it_was_sampled():
+    shape = DecoderConfig(
+        vocab_size=259, width=16, layers=1, heads=2, kv_heads=2, head_dim=8, mlp_width=16, max_length=64,
+        activation="gelu_tanh", encoder=Encoder(layers=1),
+    )  # fmt: skip
+    tokenizer = with_closed_prompts(load_tokenizer("bytes"))
+    model = make_language_model(dataclasses.replace(shape, vocab_size=tokenizer.vocab_size))
+    loaded = Loaded(model, model.init(jax.random.key(1)), tokenizer)
+    found = policy(loaded, [CHOICE], ("greedy", "entropies", "choices"))
+    (sample,) = found.best.samples[0]
+    pairs = [(encode_prompt(tokenizer, "Is it?\n"), sample.tokens)]
+    (scores,) = token_scores(model, loaded.params, pairs, 2)
+    assert scores.logprob == pytest.approx(sample.token_logprobs, abs=1e-4)
+    assert len(found.entropies[0]) == len(sample.tokens)
+    with pytest.raises(InputError, match="not defined for an encoder-decoder"):
+        policy(loaded, [CHOICE], ("prior",))
+    with pytest.raises(InputError, match="'perturbation' goes on from the middle of an answer"):
+        policy(loaded, [CHOICE], ("perturbed",))

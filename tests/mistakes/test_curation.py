@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from mtjax.data.problem import Pair, Problem
-from mtjax.data.sources.mined import MinedProblem, Solution
+from mtjax.data.sources.mined import Mined, MinedProblem, Solution
 from mtjax.data.tasks import TASKS
 from mtjax.errors import InputError
 from mtjax.mistakes.curation import CURATIONS, Attempted, Helpers
@@ -225,14 +225,17 @@ def test_values_of_a_tree_reach_the_task_as_candidates():
     plain = one("Answer: 7", "wrong")
     made = Valued()([attempted(SUM, right, wrong, plain)], None, HELP)
     assert made.counts == {"right texts": 1, "wrong texts": 2, "step values": 4}
-    rendered = TASKS["step_values"]().render(made.problems[0])
-    found = {text.text.partition("\n")[2]: (text.extras["polarity"], text.values) for text in rendered}
-    assert found == {
+    found = {
         "Step 1: 2 + 3 = 5\nAnswer: 5": (1.0, (0.4, 1.0)),
         "Step 1: 2 + 3 = 6\nAnswer: 6": (0.0, (0.4, -1.0)),
         "Answer: 7": (0.0, (-1.0,)),
     }
-    assert len(Valued(per_side=1)([attempted(SUM, right, wrong, plain)], None, HELP).problems[0].candidates) >= 1
+    mined = Mined(path="").problem_of(attempted(SUM, right, wrong, plain).mined)
+    for problem in (made.problems[0], mined):  # in a round, and from its file of attempts
+        rendered = TASKS["step_values"]().render(problem)
+        assert {one.text.partition("\n")[2]: (one.extras["polarity"], one.values) for one in rendered} == found
+    (one_each,) = Valued(per_side=1)([attempted(SUM, right, wrong, plain)], None, HELP).problems
+    assert len((*one_each.candidates, *one_each.right, *one_each.wrong)) == 2
     cut = one(
         "\nStep 1: 5\nEnd", "right", steps=("\nSt", "ep 1: 5\n", "En", "d", "\n"), step_values=(0.1, 0.2, 0.3, 0.4, 1.0)
     )
@@ -317,5 +320,10 @@ def test_partly_right_programs_are_targets_without_an_end():
     assert [(c.text, c.finished) for c in candidates] == [("a=4\nb=5\n!9", True), ("x=4\n", False)]
     rendered = TASKS["group"](cut="keep", size=2).render(made.problems[0])
     assert [TASKS["group"](cut="keep").ends(one.extras) for one in rendered] == [True, False]
+    begin = lambda seed, **own: PartlyRight(**own).beginning(made.kept, asked.problem, seed)
+    assert {begin(seed) for seed in range(20)} == {"", "x=4\n"}
+    assert begin(0) == begin(0)
+    assert {begin(seed, go_on=False) for seed in range(20)} == {""}
+    assert PartlyRight().beginning(None, asked.problem, 0) == ""
     with pytest.raises(InputError, match="set grader:program_answer"):
         PartlyRight()([asked], None, HELP._replace(trace=None))

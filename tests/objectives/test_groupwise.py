@@ -2,7 +2,9 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
+from mtjax.errors import InputError
 from mtjax.objectives.groupwise import Groupwise, hedge_weights
 from mtjax.objectives.nll import Nll
 from mtjax.types import Mean
@@ -36,7 +38,7 @@ def test_regret_grows_where_the_loss_is_above_the_mean_and_not_while_a_group_sle
 
 
 def test_the_loss_weighs_tokens_by_their_source_and_is_nll_otherwise():
-    objective, policy, batch = Groupwise(groups=2), BigramPolicy(random_table()), random_batch()
+    objective, policy, batch = Groupwise(groups=2, uniform=0.25), BigramPolicy(random_table()), random_batch()
     plain = Nll()(policy, batch)[0]
     np.testing.assert_allclose(objective(policy, batch)[0].value, plain.value, rtol=1e-6)
     count = batch.extras["segment_id"].shape
@@ -48,7 +50,18 @@ def test_the_loss_weighs_tokens_by_their_source_and_is_nll_otherwise():
     q = hedge_weights(jnp.array([0.0, 2.0]), jnp.zeros(2), jnp.ones(2, bool))
     parts = objective.statistics(policy, mixed)
     loss, metrics = objective(policy, mixed, running=known)
-    by_hand = sum(2 * q[g] * parts[f"group_{g}"].total for g in range(2)) / plain.count
+    weight = 2 * 0.75 * q + 0.25
+    by_hand = sum(weight[g] * parts[f"group_{g}"].total for g in range(2)) / plain.count
     np.testing.assert_allclose(loss.value, by_hand, rtol=1e-5)
-    np.testing.assert_allclose(metrics["group/1"].value, 2 * q[1], rtol=1e-6)
+    np.testing.assert_allclose(metrics["group/1"].value, weight[1], rtol=1e-6)
     np.testing.assert_allclose(metrics["nll"].value, plain.value, rtol=1e-6)
+
+
+def test_a_source_is_compared_with_its_own_expert():
+    objective = Groupwise(scale=2.0, own=(0.9, 0.1))
+    known = {name: jnp.float32(0) for name in objective.running}
+    found = {"group_0": Mean(jnp.float32(4.0), jnp.float32(4)), "group_1": Mean(jnp.float32(1.6), jnp.float32(8))}
+    known = objective.advance(known, found)  # 1 - .9 and .2 - .1: neither is behind
+    np.testing.assert_allclose([known["regret_0"], known["regret_1"]], [0, 0], atol=1e-6)
+    with pytest.raises(InputError, match="own has 1 numbers for groups=2"):
+        Groupwise(own=(1.0,))

@@ -7,7 +7,8 @@ from mtjax.data.problem import Problem
 from mtjax.evaluation.evaluator import metrics
 from mtjax.evaluation.grading import grade
 from mtjax.evaluation.metrics import Evaluation
-from mtjax.evaluation.metrics.consistency import credited, row_errors
+from mtjax.evaluation.metrics.calibration import row_errors
+from mtjax.evaluation.metrics.consistency import credited
 from mtjax.sampling.aggregation import AGGREGATIONS
 from mtjax.sampling.sampler import Sample
 

@@ -12,7 +12,8 @@ _CLOCK = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(
-    r"(?:[A-Za-z][a-z']* ){0,8}?(?:[Aa]t|is|was|be|[Ii]t's) (?=[0-9]|noon|midnight|half past|(?:a )?quarter|(?:[a-z]+ )o'? ?clock|"
+    r"(?:[A-Za-z][a-z']* ){0,8}?(?:[Aa]t|is|was|be|[Ii]t's) (?=[0-9]|noon|midnight|half past|(?:a )?quarter|"
+    r"(?:[a-z]+ )o'? ?clock|"
     r"(?:five|ten|twenty|twenty-five)(?: minutes)? (?:past|to) )"
 )
 _HOURS = dict(zip(listed("one two three four five six seven eight nine ten eleven twelve"), range(1, 13), strict=True))
@@ -100,7 +101,9 @@ _OTHER_DAY = re.compile(
     r"\b(?:today|yesterday|tomorrow|if|suppose|assume|whether|unless|not|never|before|after|until|since|than|or)\b",
     re.I,
 )
-_MONTH_ONLY = re.compile(rf"(?:(?:it|that|this) (?:is|was|happened) )?(?:in )?{_NAME},? (?:of )?(?P<year>[0-9]{{4}})", re.IGNORECASE)
+_MONTH_ONLY = re.compile(
+    rf"(?:(?:it|that|this) (?:is|was|happened) )?(?:in )?{_NAME},? (?:of )?(?P<year>[0-9]{{4}})", re.IGNORECASE
+)
 _NUMERIC = re.compile(r"([0-9]{1,2})[-/.]([0-9]{1,2})[-/.]([0-9]{4})")
 
 
@@ -133,9 +136,7 @@ def _month(name: str) -> int:
     return [month[:3] for month in MONTHS].index(name[:3].lower()) + 1
 
 
-def _date(
-    readings: Sequence[tuple[int | None, int, int]], written: tuple[int, int, int] | None = None
-) -> Date | None:
+def _date(readings: Sequence[tuple[int | None, int, int]], written: tuple[int, int, int] | None = None) -> Date | None:
     kept = frozenset(one for one in readings if 1 <= one[1] <= 12 and 1 <= one[2] <= 31)
     return Date(kept, written) if kept else None
 

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from fractions import Fraction
 
 from mtjax.data.answers import words
-from mtjax.data.answers.choices import CONFLICT, choose, option_texts
+from mtjax.data.answers.choices import CONFLICT, choose, contradicted, option_texts
 from mtjax.data.answers.finding import Found, cut, find, tidy
 from mtjax.data.answers.normal import plain
 from mtjax.data.answers.numbers import LONGEST
@@ -103,7 +103,10 @@ def same_answer(answer: str | None, gold: str, *, options: Sequence[str] = ()) -
         if None not in places:
             return places[0] == places[1] or compare(*(read(texts[place or 0]) for place in places)) or False
         gold = texts[places[0]] if places[0] is not None else gold
-    return compare(cut(gold)[1], read(answer))
+    right, found = cut(gold)[1], read(answer)
+    if "letter" in right.values and re.fullmatch("[a-j]", found.text):
+        found = read(found.text.upper())
+    return compare(right, found)
 
 
 _MATRIX = re.compile(r"(?:[0-9A-Za-z{}()\[\]+\-*/^_=,&| ]|\.(?!\.)|\\[A-Za-z]++|\\\\)++")
@@ -163,7 +166,7 @@ def check_answer(
         equal = _same_in_words(found, truth) or _by_library(found, truth, seconds)
     elif not found.stated or not equal and _rough(found):
         equal = None
-    if equal is None or taken_back(found.rest):
+    if equal is None or taken_back(found.rest) or options and contradicted(candidate, option_texts(tuple(options))):
         return Verdict.UNKNOWN
     if equal:
         return Verdict.RIGHT
@@ -172,7 +175,7 @@ def check_answer(
 
 def _rough(found: Found) -> bool:
     number = found.reading.values.get("number")
-    return set(found.reading.values) == {"number"} and number.approximate and not number.computed
+    return number is not None and len(found.reading.values) == 1 and number.approximate and not number.computed
 
 
 _BARE = re.compile(r"[-+]?[0-9][0-9,]*(?:\.[0-9]+)?")
@@ -181,10 +184,20 @@ _BARE = re.compile(r"[-+]?[0-9][0-9,]*(?:\.[0-9]+)?")
 def _same_in_words(found: Found, truth: str) -> bool | None:
     """True if a beginning of the answer is the gold answer word for word."""
     bare = lambda text: read(text)._replace(values={})
-    same = any(compare(bare(truth), bare(part)) for part, _ in beginnings(found.text))
-    same = same or found.stated and bool(
-        re.fullmatch(rf"(?:it|this|that|[a-z ]+) (?:is|was) an? {re.escape(plain(truth).lower())} [a-z]+", plain(found.text).lower())
-        and re.fullmatch(r"[a-z-]{4,}", plain(truth).lower()) and not words.DOUBTED.search(plain(found.text).lower())
+    same = "number" not in read(truth).values and any(
+        compare(bare(truth), bare(part)) for part, _ in beginnings(found.text)
+    )
+    same = (
+        same
+        or found.stated
+        and bool(
+            re.fullmatch(
+                rf"(?:it|this|that|[a-z ]+) (?:is|was) an? {re.escape(plain(truth).lower())} [a-z]+",
+                plain(found.text).lower(),
+            )
+            and re.fullmatch(r"[a-z-]{4,}", plain(truth).lower())
+            and not words.DOUBTED.search(plain(found.text).lower())
+        )
     )
     return True if found.stated and (same or _named(plain(found.text), plain(truth))) else None
 
@@ -192,14 +205,26 @@ def _same_in_words(found: Found, truth: str) -> bool | None:
 _CALLS = re.compile(r"(?:[^\W\d_][^\W\d_'-]*,? ){1,12}(?:is|are|was|were|called|named) (?:an? |the )?", re.IGNORECASE)
 
 
+_WON = (
+    r"(?:won|wins|scored|scores|(?:is|was) the [a-z]+est|(?:has|had|got|ate|earned|sold|read|ran) the most|"
+    r"(?:came|finished|arrived|is|was) first)\b[a-z ]*"
+)
+
+
 def _named(text: str, truth: str) -> bool:
     """Whether a sentence ends in the gold words as what something is: `The capital of France is Paris`."""
     before = text[: -len(truth)].rstrip("\"'")
     called = text.casefold().endswith(truth.casefold()) and _CALLS.fullmatch(before) and not re.search(r"\d", truth)
-    acts = re.fullmatch(rf"{re.escape(truth)} [a-z]+(?:s|ed|[a-z]*on|[a-z]*ot|[a-z]*an|[a-z]*ame|[a-z]*as) (?:the |an? |in |at )?[a-z ]+", text)
-    if acts and truth[:1].isupper() and len(truth) > 2 and not re.search(r"\b(?:and|or)\b", text) and not words.DOUBTED.search(text.casefold()):
+    acts = re.fullmatch(rf"{re.escape(truth)} (?:{_WON})", text)
+    if (
+        acts
+        and truth[:1].isupper()
+        and len(truth) > 2
+        and not re.search(r"\b(?:and|or)\b", text)
+        and not words.DOUBTED.search(text.casefold())
+    ):
         return True
-    return bool(called) and not words.DOUBTED.search(before.casefold())
+    return bool(called) and truth.lower() not in ("left", "right") and not words.DOUBTED.search(before.casefold())
 
 
 def _by_library(found: Found, truth: str, seconds: float) -> bool | None:
@@ -210,7 +235,7 @@ def _by_library(found: Found, truth: str, seconds: float) -> bool | None:
     return _worker().equal(*texts, seconds) or None if all(map(_mathematics, texts)) else None
 
 
-_DENIED = re.compile(r"(?:,|,? and) not [$€£]?[0-9][0-9,.]*(?= |\.?$)")
+_DENIED = re.compile(r"(?:^|,|,? and) not [$€£]?[0-9][0-9,.]*(?= |,|\.?$)", re.IGNORECASE)
 
 
 def _also_said(found: Found, candidate: str, truth: str, options: Sequence[str]) -> bool:
@@ -220,10 +245,16 @@ def _also_said(found: Found, candidate: str, truth: str, options: Sequence[str])
             return True
     if found.closed or found.earlier or statements(cleaned(candidate), bool(options)):
         return False
-    if re.match(r"\W*one\b(?!\W*$)(?! (?:hundred|thousand|million|billion|half|third|and)\b)", cleaned(candidate), re.I):
+    if re.match(
+        r"\W*one\b(?!\W*$)(?! (?:hundred|thousand|million|billion|half|third|quarter|[a-z]+th|and)\b)",
+        cleaned(candidate),
+        re.I,
+    ):
         return True  # "One sentence" need not count anything
     number = read(truth).values.get("number")
-    numbers = (read(one.strip()).values.get("number") for one in NUMBER_IN_TEXT.findall(_DENIED.sub("", cleaned(candidate))))
+    numbers = (
+        read(one.strip()).values.get("number") for one in NUMBER_IN_TEXT.findall(_DENIED.sub("", cleaned(candidate)))
+    )
     own = found.reading.values.get("number")
     if number is None or own is None or own.value == number.value:
         return False

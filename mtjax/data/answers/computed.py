@@ -12,9 +12,35 @@ _TERM = rf"\(*[-+]?[$€£]? ?\(*[0-9][0-9,]*(?:\.[0-9]+)?(?:/[0-9]+)?%?{_UNIT}\
 _OP = r"\s*(?:[-+*/]|\\times|(?<=[\d)% ])[xX](?=[ $(\d]))\s*"
 _SUM = re.compile(rf"(?:(?<=^)|(?<=[\s:,(]))(?P<sum>{_TERM}(?:{_OP}{_TERM})+)\s*$")
 _WORDS = re.compile(r"(?<=[\d)%])(?: |-)?(?![xX] ?[\d$(])[A-Za-z]+(?:[ /-](?![xX] ?[\d$(])[A-Za-z]+){0,3}")
-_RESULT = re.compile(r"(?P<number>-?[$€£]? ?-?[0-9][0-9,]*(?:\.[0-9]+)?%?)(?P<tail>(?:,? [$€£]?[A-Za-z0-9][\w'.-]*)+)")
-_OTHER_TAIL = frozenset("or but never remainder r squared cubed divided minus plus times unless instead wrong incorrect not n't".split())
-_HAS_NOT = re.compile(r"\b(?:that|who|which) (?:do|does|did|are|were|is|was|have|has|can|could|will) ?(?:not|n't)\b(?! (?:right|correct))")
+_RESULT = re.compile(
+    r"(?P<number>-?[$€£]? ?-?[0-9][0-9,]*(?:\.[0-9]+)?%?)(?P<tail>(?:,? "
+    r"[$€£]?[A-Za-z0-9][\w'.-]*)+)"
+)
+_OTHER_TAIL = frozenset(
+    [
+        "or",
+        "but",
+        "never",
+        "remainder",
+        "r",
+        "squared",
+        "cubed",
+        "divided",
+        "minus",
+        "plus",
+        "times",
+        "unless",
+        "instead",
+        "wrong",
+        "incorrect",
+        "not",
+        "n't",
+    ]
+)
+_HAS_NOT = re.compile(
+    r"\b(?:that|who|which) (?:do|does|did|are|were|is|was|have|has|can|could|will) ?(?:not|n't)\b(?! (?:right"
+    r"|correct))"
+)
 _NAME = re.compile(r"(?:^|(?<=\s))[A-Za-z] ?$")
 
 
@@ -59,9 +85,13 @@ def computed_number(sides: list[str]) -> Number | None:
     slack = Fraction(1, 2 * 10 ** (number.places or 0)) if "/" in sums[0] else 0
     proved = abs((values[0] or Fraction(0)) - value) <= slack or values[0] == number.value
     words = re.findall(r"[a-z]+(?:'[a-z]+)?", lead.lower())
-    stems, near = set(words), set(words[-2:])
+    stems, near = set(words), set(words[-1:])
     conditions = stems & {"if", "suppose", "assume", "assuming"}
-    if (stems & (BEFORE - SOFT - POSITIONAL - _SAID) - conditions) or near & POSITIONAL and lead.rstrip().endswith(words[-1:][0] if words else "?"):
+    if (
+        (stems & (BEFORE - SOFT - POSITIONAL - _SAID) - conditions)
+        or near & POSITIONAL
+        and lead.rstrip().endswith(words[-1:][0] if words else "?")
+    ):
         return None
     careful = right_only or bool(conditions or stems & (SOFT | POSITIONAL) or re.search(r"\d", lead))
     if careful and not proved:
@@ -71,5 +101,23 @@ def computed_number(sides: list[str]) -> Number | None:
 
 
 _SAID = frozenset(
-    "times equation figure half double twice triple maximum minimum least most part problem question line step steps".split()
+    [
+        "times",
+        "equation",
+        "figure",
+        "half",
+        "double",
+        "twice",
+        "triple",
+        "maximum",
+        "minimum",
+        "least",
+        "most",
+        "part",
+        "problem",
+        "question",
+        "line",
+        "step",
+        "steps",
+    ]
 )  # words that change a number behind them, but not what a computation gives

@@ -5,8 +5,9 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
+from mtjax.data.answers.equations import Reading
 from mtjax.data.answers.normal import plain
-from mtjax.data.answers.reader import Reading, compare, read
+from mtjax.data.answers.reader import compare, read
 from mtjax.data.answers.remarks import beginnings, split_sentences
 from mtjax.data.answers.statements import INSTEAD, cleaned, statements
 
@@ -57,6 +58,9 @@ def cut(text: str) -> tuple[str, Reading, str]:
         if reading.values.keys() - {"sequence"}:
             if (broken := _BREAKDOWN.match(text[len(part) :])) and not _adds_up(reading, broken[0]):
                 break
+            behind = text[len(part) :].lstrip()
+            if behind[:1] == ";" and "number" in reading.values.keys() & read(behind[1:].strip()).values.keys():
+                break  # 18; 19
             inside = read(bracket).values.get("number") if bracket else None
             if inside and compare(reading, read(bracket)) is False and "number" in reading.values:
                 break
@@ -105,7 +109,8 @@ _GIVES = re.compile(
     r"\b(?:plus|minus|times|by)\b[^=,]*\b(?:gives|leaves|makes|equals|yields|is|results in|comes to)"
     r"(?: (?:us|him|her|them|you|it))?(?: a total of)?\s+(?=[$\d])"
     r"|.*,? (?:for|making|giving)(?: (?:us|him|her|them|you))? a (?:grand )?total of\s+"
-    r"|.*\d.*, leaving(?: (?:him|her|them|us|it|only|just|with)){0,3}\s+(?=[$\d])"
+    r"|.*, which (?:is|equals|gives|makes|means) (?=[-$\d])|.*\d.*, leaving(?: (?:him|her|them|us|it|only|just"
+    r"|with)){0,3}\s+(?=[$\d])"
     r"|[-\d.,/]+ ?(?:%|percent) of [^\s=]+(?: [a-z]+)? (?:is|are|equals|was)\s+(?=[$\d])"
     r"|[^=]*\bi\.e\.,?\s+|[^=]*\bthat is,\s+"
     r"|[^=]*=.*,? (?:giving|yielding|so we get)(?: us)?(?: the (?:point|pair|solution|interval))? (?=[\[(])"
@@ -124,6 +129,13 @@ _SUPPOSED = re.compile(
 """What a sentence says that is not so: `If each had 9, then it would be 18`."""
 
 
+_LAST_EQUATION = re.compile(
+    r"(?![A-Za-z] ?=)[^=,]*[A-Za-z][^=,]*=[^=,]*(?:,[^=,]*=[^=,]*)*, (?:and )?(?:so |then |thus )?([A-Za-z] ?= "
+    r"?[^,=]+)"
+)
+"""Steps of a solution, as in `z - 4 = 12, z = 16`."""
+
+
 def _concluded(sentence: str) -> str:
     """What a sentence concludes, behind its last "so" or another word that ends its reasons; else the sentence.
 
@@ -132,6 +144,8 @@ def _concluded(sentence: str) -> str:
     """
     if _SUPPOSED.match(sentence):
         return ""
+    if (last := _LAST_EQUATION.fullmatch(sentence)) and cut(last[1])[1].values:
+        return last[1]
     behind_arrow = _ARROW.split(sentence)[-1]
     if behind_arrow != sentence and cut(behind_arrow)[1].values:
         return behind_arrow
@@ -144,8 +158,13 @@ def _concluded(sentence: str) -> str:
 
 _FIRST_LINE = re.compile(r"\W*(?:\(?[A-J]\)?\.?|yes|no|true|false)\W*", re.IGNORECASE)
 """An answer in a line of its own, which reasons follow."""
+_VALUE_LINE = re.compile(r"\W*[0-9][0-9.,/]*(?:%| [a-z]+)?\W*")
+_EXPLAINS = re.compile(
+    r"\W*(?:explanation|reason(?:ing)?|because|justification|here's (?:how|why)|this is because)\b", re.IGNORECASE
+)
 _REMARK = re.compile(
-    r",? (?:- )?(?:because|since|not|and not|and nothing|rather than|instead of|assuming|provided)\b|, (?:the|an?)\b|,? \(|"
+    r",? (?:- )?(?:because|since|not|and not|and nothing|rather than|instead of|assuming|provided)\b|, (?:the"
+    r"|an?)\b|,? \(|"
     r", which\b",
     re.IGNORECASE,
 )
@@ -162,8 +181,12 @@ def _ending(text: str) -> Found | None:
     sentences = split_sentences(last)
     if len(lines) > 1 and _FIRST_LINE.fullmatch(lines[0]) and not any(map(_FIRST_LINE.fullmatch, lines[1:])):
         first, behind = read(lines[0]), " ".join(lines[1:])
-        if first.values and not re.search(r"\b(?:option|answer|choice|so|thus|hence|therefore)\b|\([A-J]\)", behind, re.I):
+        if first.values and not re.search(
+            r"\b(?:option|answer|choice|so|thus|hence|therefore)\b|\([A-J]\)", behind, re.I
+        ):
             return Found(lines[0], first, True, behind, True)
+    if len(lines) > 1 and _VALUE_LINE.fullmatch(lines[0]) and _EXPLAINS.match(lines[1]):
+        return Found(lines[0], read(lines[0]), True, " ".join(lines[1:]), True)
     if len(lines) == 1 and len(sentences) > 1:
         first = read(sentences[0])
         if first.values.keys() & {"truth", "word"}:

@@ -57,7 +57,8 @@ _EMPTY = (
     "none",
 )
 _NO_SOLUTION = re.compile(
-    r"(?:there (?:is|are) |(?:the|this) (?:equation|system|inequality) has )?no (?:real )?(?:solutions?|roots?)(?: exists?)?",
+    r"(?:there (?:is|are) |(?:the|this) (?:equation|system|inequality) has )?no (?:real )?(?:solutions?|roots?)"
+    r"(?: exists?)?",
     re.IGNORECASE,
 )
 _NAMED = re.compile(r"([A-Za-z](?:_\{?\w\}?)?) ?(?:=|\\in) ?")
@@ -70,7 +71,8 @@ _CONNECTIVE = re.compile(
     re.IGNORECASE,
 )
 _CLAUSE = re.compile(
-    r"^(?:so|since|because|as|which|who|where|thus|hence|therefore|then|but|if|not|giving|making|leaving|meaning|it|she|"
+    r"^(?:so|since|because|as|which|who|where|thus|hence|therefore|then|but|if|not|giving|making|leaving|meaning"
+    r"|it|she|"
     r"he|they|we|you|there|this|that)\b|\b(?:is|are|was|were|has|have|had|equals)\b",
     re.IGNORECASE,
 )
@@ -121,7 +123,12 @@ def read_tuple(text: str) -> Tuple | None:
             values = [_NAMED.sub("", part, count=1) for part in parts]
             return Tuple(tuple(value for _, value in sorted(zip(letters, values, strict=True))))
         return None
-    text = re.sub(r"^(?:the )?(?:point|vertex|pair|ordered pair|coordinates|center|centre|vector|triple) (?=\()", "", text, flags=re.I)
+    text = re.sub(
+        r"^(?:the )?(?:point|vertex|pair|ordered pair|coordinates|center|centre|vector|triple) (?=\()",
+        "",
+        text,
+        flags=re.I,
+    )
     text = re.sub(r"^\([a-z], ?[a-z](?:, ?[a-z])?\) ?= ?", "", text)
     if text[:1] != "(" or text[-1:] != ")" or len(split(text[1:-1])) < 2 or len(split(text)) > 1:
         return None
@@ -164,8 +171,12 @@ def _roots(several: Several, same: Same) -> bool:
     if len(bare) == 2:
         return any(element.startswith("-") for element in several.elements)
     return all(
-        any(same(x, y) and several.elements[i].startswith("-") != several.elements[j].startswith("-") for j, y in enumerate(bare))
-        for i, x in enumerate(bare) if not same(x, "0")
+        any(
+            same(x, y) and several.elements[i].startswith("-") != several.elements[j].startswith("-")
+            for j, y in enumerate(bare)
+        )
+        for i, x in enumerate(bare)
+        if not same(x, "0")
     ) and any(element.startswith("-") for element in several.elements)
 
 

@@ -51,6 +51,7 @@ _TURNED = str.maketrans("<>", "><")
 
 def read_intervals(text: str) -> Intervals | None:
     r"""The intervals that a text is: `(1, 5]`, `1 < x \le 5`, `x > 5`, a union of them; else None."""
+    text = re.sub(r"^(?:the )?(?:(?:open|closed|half-open) )?interval (?=[(\[])", "", text, flags=re.I)
     text = re.sub(
         r"^(?:(?:for )?all )?(?:real )?(?:numbers? |values? )?(?:of )?(?=[A-Za-z] ?(?:[<>]|\\[lg]e))",
         "",
@@ -58,6 +59,13 @@ def read_intervals(text: str) -> Intervals | None:
         flags=re.I,
     )
     text = re.sub(r"^[A-Za-z] ?(?:\\in|(?<= )is in|(?<= )in) ?(?=[(\[\]])", "", text)
+    text = re.sub(
+        r"^(?:all )?(?:the )?(?:real )?numbers (?=(?:that are )?(?:strictly )?(?:greater|less|more"
+        r"|smaller|at))",
+        "x ",
+        text,
+    )
+    text = text.replace("x that are ", "x ")
     if re.match(r"[A-Za-z] ", text):
         for said, sign in _SPOKEN:
             text = said.sub(sign, text)
@@ -74,9 +82,9 @@ def read_intervals(text: str) -> Intervals | None:
 
 
 def _interval(text: str) -> Interval | None:
-    if reverse := re.fullmatch(r"([\]\[])([^\[\]()]+)([\]\[])", text):  # ]2, 5[
-        if (reverse[1], reverse[3]) != ("[", "]"):
-            text = ("[" if reverse[1] == "[" else "(") + reverse[2] + ("]" if reverse[3] == "]" else ")")
+    reverse = re.fullmatch(r"([\]\[])([^\[\]()]+)([\]\[])", text)  # ]2, 5[
+    if reverse and (reverse[1], reverse[3]) != ("[", "]"):
+        text = ("[" if reverse[1] == "[" else "(") + reverse[2] + ("]" if reverse[3] == "]" else ")")
     if text[:1] in ("(", "[") and text[-1:] in (")", "]"):
         ends = split(text[1:-1])
         if len(ends) != 2 or not all(ends):
@@ -111,9 +119,9 @@ def same_intervals(a: Intervals, b: Intervals, same: Same) -> bool | None:
     if (merged := (_merged(a), _merged(b))) and None not in merged:
         return merged[0] == merged[1]
     if len(a.parts) != len(b.parts):
-        ends = [[(part.low is None, part.high is None) for part in one.parts] for one in (a, b)]
-        open_low, open_high = (len({any(end[side] for end in one) for one in ends}) > 1 for side in (0, 1))
-        return False if (open_low or open_high) and all(same(end, end) for end in (*parts(a), *parts(b))) else None
+        open_ends = [[(part.low is None, part.high is None) for part in one.parts] for one in (a, b)]
+        open_low, open_high = (len({any(end[side] for end in one) for one in open_ends}) > 1 for side in (0, 1))
+        return False if (open_low or open_high) and all(same(end, end) for end in (*ends(a), *ends(b))) else None
     found: list[bool | None] = []
     for x, y in zip(a.parts, b.parts, strict=True):
         for end, other in ((x.low, y.low), (x.high, y.high)):
@@ -122,32 +130,53 @@ def same_intervals(a: Intervals, b: Intervals, same: Same) -> bool | None:
     return False if False in found else None if None in found else True
 
 
-def _merged(union: Intervals) -> list[tuple[Fraction | None, bool, Fraction | None, bool]] | None:
+class _Part(NamedTuple):
+    """An interval with rational ends."""
+
+    low: Fraction | None
+    closed_low: bool
+    high: Fraction | None
+    closed_high: bool
+
+
+def _merged(union: Intervals) -> list[_Part] | None:
     """A union with rational ends as parts that neither overlap nor touch, from left to right; else None."""
-    parts: list[tuple[Fraction | None, bool, Fraction | None, bool]] = []
-    for low, high, closed_low, closed_high in union.parts:
-        found = [None if end is None else read_number(end) for end in (low, high)]
-        if any(end is not None and (one is None or one.words) for end, one in zip((low, high), found, strict=True)):
-            return None
-        a, b = (one and one.value for one in found)
-        if a is not None and b is not None and (a > b or a == b and not (closed_low and closed_high)):
-            return None
-        parts.append((a, closed_low and a is not None, b, closed_high and b is not None))
-    out: list[tuple[Fraction | None, bool, Fraction | None, bool]] = []
-    for part in sorted(parts, key=lambda one: (one[0] is not None, one[0] or Fraction(0), not one[1])):
+    parts = [_part(one) for one in union.parts]
+    out: list[_Part] = []
+    for part in sorted(
+        (one for one in parts if one), key=lambda one: (one.low is not None, one.low or Fraction(0), not one.closed_low)
+    ):
         if out and _touch(out[-1], part):
-            low, closed, high, closed_high = out[-1]
-            if high is not None and (part[2] is None or (part[2], part[3]) > (high, closed_high)):
-                high, closed_high = part[2:]
-            out[-1] = (low, closed, high, closed_high)
+            out[-1] = _joined(out[-1], part)
         else:
             out.append(part)
-    return out
+    return None if None in parts else out
 
 
-def _touch(
-    first: tuple[Fraction | None, bool, Fraction | None, bool], second: tuple[Fraction | None, bool, Fraction | None, bool]
-) -> bool:
-    if first[2] is None or second[0] is None:
+def _part(one: Interval) -> _Part | None:
+    ends = [None if end is None else read_number(end) for end in (one.low, one.high)]
+    if any(
+        text is not None and (end is None or end.words) for text, end in zip((one.low, one.high), ends, strict=True)
+    ):
+        return None
+    low, high = (end and end.value for end in ends)
+    if (
+        low is not None
+        and high is not None
+        and (low > high or low == high and not (one.closed_low and one.closed_high))
+    ):
+        return None
+    return _Part(low, one.closed_low and low is not None, high, one.closed_high and high is not None)
+
+
+def _joined(first: _Part, second: _Part) -> _Part:
+    if first.high is None or second.high is None:
+        return first._replace(high=None, closed_high=False)
+    high, closed = max((first.high, first.closed_high), (second.high, second.closed_high))
+    return first._replace(high=high, closed_high=closed)
+
+
+def _touch(first: _Part, second: _Part) -> bool:
+    if first.high is None or second.low is None:
         return True
-    return second[0] < first[2] or second[0] == first[2] and (first[3] or second[1])
+    return second.low < first.high or second.low == first.high and (first.closed_high or second.closed_low)

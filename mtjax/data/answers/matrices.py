@@ -1,11 +1,13 @@
-r"""Matrices and vectors of LaTeX: `\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}`; one with a single row or column is a tuple."""
+r"""Matrices of LaTeX, such as `\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}`; one with one row or column is a tuple."""
 
 import re
 from typing import NamedTuple
 
 from mtjax.data.answers.groups import Same, Tuple, same_elements
 
-_MATRIX = re.compile(r"(?:[A-Za-z] ?= ?)?\\begin\{(?P<kind>[pb]?matrix|array)\}(?:\{[lcr|]+\})?(?P<cells>.*)\\end\{(?P=kind)\}")
+_MATRIX = re.compile(
+    r"(?:[A-Za-z] ?= ?)?\\begin\{(?P<kind>[pb]?matrix|array)\}(?:\{[lcr|]+\})?(?P<cells>.*)\\end\{(?P=kind)\}"
+)
 
 
 class Matrix(NamedTuple):

@@ -19,8 +19,11 @@ _SIGNS = {
     "∪": r"\cup ", "∅": r"\emptyset ", "±": r"\pm ", "≈": r"\approx ", "∈": r"\in ", "∠": r"\angle ",
     "℃": "°C", "℉": "°F", "٫": ".", "٬": ",", "，": ", ", "：": ":", "（": "(", "）": ")",
     "＝": "=", "．": ".", "。": ". ", "º": "°", "…": "...", 
-    "｛": "{", "｝": "}", "［": "[", "］": "]", "⟨": "(", "⟩": ")",
-}  # fmt: skip
+    "｛": "{", "｝": "}", "［": "[", "］": "]", 
+    "⟨": "(", "⟩": ")",
+} | dict(zip("αβγδθλφωρστ", (
+    rf"\{name} " for name in listed("alpha beta gamma delta theta lambda phi omega rho sigma tau")), strict=True)
+)  # fmt: skip
 _RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n", strict=True))
 _LOWERED = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True))
 _TABLE = {ord(sign): text for sign, text in _SIGNS.items()}
@@ -63,12 +66,15 @@ def ascii_signs(text: str) -> str:
 
 
 _WORDS_IN_LATEX = re.compile(
-    r"\\(?:text(?:bf|it|rm|sf|tt|normal|up)?|mathrm|mathbf|mathit|mathsf|mathtt|mbox|hbox|boldsymbol|bm|operatorname|emph|"
+    r"\\(?:text(?:bf|it|rm|sf|tt|normal|up)?|mathrm|mathbf|mathit|mathsf|mathtt|mbox|hbox|boldsymbol|bm"
+    r"|operatorname|emph|"
     r"underline|textcolor\{\w*\}|displaystyle) *\{([^{}]*)\}"
 )
 _MARKS = re.compile(
-    r"<\|[^|<>\n]{1,40}\|>|</?s>|<(?:eos|pad|end_of_turn)>|</?(?:b|i|u|em|strong|br|p|div|span|code|pre|mark|h[1-6])\b[^<>\n]{0,80}>"
-    r"|```[\w+-]*|`|~~|\\begin\{(?:align\*?|equation\*?|aligned|gathered|center)\}|\\end\{(?:align\*?|equation\*?|aligned|"
+    r"<\|[^|<>\n]{1,40}\|>|</?s>|<(?:eos|pad|end_of_turn)>|</?(?:b|i|u|em|strong|br|p|div|span|code|pre|mark"
+    r"|h[1-6])\b[^<>\n]{0,80}>"
+    r"|```[\w+-]*|`|~~|\\begin\{(?:align\*?|equation\*?|aligned|gathered|center)\}|\\end\{(?:align\*?|equation\*?"
+    r"|aligned|"
     r"gathered|center)\}",
     re.IGNORECASE,
 )
@@ -99,7 +105,7 @@ def without_markup(text: str) -> str:
     if "==" in text:
         text = re.sub(r"(?<!\S)==(?=[^\s=])([^=\n]*[^\s=])==(?!\S)", r"\1", text)
     if "**" in text or "__" in text:
-        text = _EMPHASIS.sub("", re.sub(r"(?<=[\w)])\*\*(?=[\w(])(?=[^*\n]*(?:\n|$))", "^", text))
+        text = _EMPHASIS.sub("", re.sub(r"(?<=[\w)])\*\*(?=[\w(]|-\d)(?=[^*\n]*(?:\n|$))", "^", text))
     return text
 
 

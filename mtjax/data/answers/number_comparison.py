@@ -23,14 +23,14 @@ def same_number(a: Number, b: Number) -> bool | None:
     if a.unit and b.unit and a.unit.measures == b.unit.measures:
         equal = a.value * a.unit.factor == b.value * b.unit.factor
         return equal or (None if _open(a, b, a.value * a.unit.factor / b.unit.factor) else False)
-    if a.unit and b.unit and (one := metric(a.unit)).measures == (other := metric(b.unit)).measures:
-        x, y = a.value * one.factor, b.value * other.factor
+    if a.unit and b.unit and (of_a := metric(a.unit)).measures == (of_b := metric(b.unit)).measures:
+        x, y = a.value * of_a.factor, b.value * of_b.factor
         close = abs(x - y) * 7 <= max(abs(x), abs(y))  # rounded, or another ton
         return True if x == y else None if close or a.approximate or b.approximate else False
     if a.compound or b.compound or (a.unit and b.unit) or a.direction * b.direction < 0:
         return None
-    of_a, of_b = words_of(a.words), words_of(b.words)
-    if (a.unit or of_a) and (b.unit or of_b) and not of_a & of_b:
+    things, others = words_of(a.words), words_of(b.words)
+    if (a.unit or things) and (b.unit or others) and not things & others:
         return None  # different things are counted
     if a.percent != b.percent:
         percent, other = (a, b) if a.percent else (b, a)
@@ -95,4 +95,4 @@ def _open(a: Number, b: Number, value: Fraction) -> bool:
         if abs(exact - rough) <= Fraction(1, 2 * 10**places) and (fine is a or rough):
             return True
     # "1.000" may be a thousand where a dot separates thousands.
-    return any(x.places == 3 and y.value == x.value * 1000 for x, y in ((a, b), (b, a)))
+    return any(x.places == 3 and abs(x.value) >= 1 and y.value == x.value * 1000 for x, y in ((a, b), (b, a)))

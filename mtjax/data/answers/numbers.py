@@ -5,6 +5,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from mtjax.data.answers import number_words
+from mtjax.data.answers.normal import listed
 from mtjax.data.answers.units import UNITS, Unit, inverse_units, read_unit, singular
 
 LONGEST = 400  # Longer texts than this are not read as a number.
@@ -18,6 +19,7 @@ _HEAD = re.compile(
     rf"(?P<sign>[-+] ?)?(?P<money>{_MONEY})? ?(?P<inner>[-+] ?)?"
     r"(?:(?P<whole>[0-9]+) (?:and )?(?=[0-9]+ ?/ ?[0-9])(?P<top>[0-9]+) ?/ ?(?P<bottom>[0-9]+)"
     rf"|(?P<num>{_A}) ?/ ?(?P<den>[-+]?{_B})"
+    r"|(?P<tens>10) ?\^ ?(?:\{ ?(?P<raised>[-+]?[0-9]{1,3}) ?\}|(?P<up>[-+]?[0-9]{1,3})(?![0-9]))"
     rf"|(?P<plain>{_C})(?:[eE](?P<exp>[-+]?[0-9]{{1,3}})(?![0-9A-Za-z])"
     r"| ?(?:\\times|[*x]) ?10 ?\^ ?(?:[{(] ?(?P<power>[-+]?[0-9]{1,3}) ?[)}]|(?P<bare>[-+]?[0-9]{1,3})(?![0-9])))?)"
 )
@@ -30,6 +32,7 @@ _SCALE = re.compile(
 )
 _SHORT = {"k": 1000, "m": 10**6, "b": 10**9, "mn": 10**6, "bn": 10**9}
 _PERCENT = re.compile(r" ?(?:%|per ?cent(?:age points?)?\b|pct\b|percentage points?\b)", re.I)
+_BELOW_ZERO = re.compile(r"( degrees?(?: [Cc]elsius| [Ff]ahrenheit)?| ?°[CF]?)? (below|above) zero$")
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)\b")
 _AFTER_MONEY = re.compile(rf" ?({_MONEY})(?![A-Za-z])")
 _TAIL_WORD = re.compile(
@@ -44,18 +47,39 @@ _EITHER_SIDE = """or nor but not no never neither either than least most between
     nicht kein keine pas jamais nie nunca niet oder ou не ni"""
 BEFORE = frozenset(
     f"""{_EITHER_SIDE} over under above below up from through twice double triple half root sqrt log step steps see
+    before after
     equation line question problem part example figure option choice instead rather initially originally initial
     started starts start suppose assume assuming first other another what how why without excluding besides
-    when probably likely presumably""".split()
+    when probably likely presumably page chapter section exercise considered tried nothing close off""".split()
 )  # words that change what a number behind them says
-POSITIONAL = frozenset("over under above below up from through than".split())
+POSITIONAL = frozenset(
+    listed("over under above below up from through than before after page chapter section exercise close off")
+)
 """Those of them that change only a number right behind them."""
-SOFT = frozenset("initially originally initial started starts start first other another when without excluding besides".split())
+SOFT = frozenset(
+    [
+        "initially",
+        "originally",
+        "initial",
+        "started",
+        "starts",
+        "start",
+        "first",
+        "other",
+        "another",
+        "when",
+        "without",
+        "excluding",
+        "besides",
+    ]
+)
 """Those of them behind which a number may be what is asked for."""
-BEHIND = frozenset(f"{_EITHER_SIDE} too and remainder rem r x power".split())
+BEHIND = frozenset(f"{_EITHER_SIDE} too and remainder rem r x power root thought ish".split())
 """Words that change what a number before them says."""
 _NAMES_OF_TWO = re.compile(r"\b([A-Z][a-z]+) and (?=[A-Z][a-z])")  # in April and May
-_TIMES = re.compile(r"times(?: (?:as|more|larger|bigger|faster|longer|older|heavier|taller)\b.*)?$")
+_TIMES = re.compile(
+    r"times(?: (?:per|an?|each|every) [a-z]+| (?:as|more|larger|bigger|faster|longer|older|heavier|taller)\b.*)?$"
+)
 
 
 class Number(NamedTuple):
@@ -90,6 +114,7 @@ def read_number(text: str) -> Number | None:
         return Number(Fraction(text), places=len(text.partition(".")[2]))
     if len(text) > LONGEST or not text:
         return None
+    text = re.sub(r"(?<=[0-9]) ?p$", " pence", text)
     if re.fullmatch(r"\([0-9.,]+\)", text):  # 5, or -5 in accounts
         inside = read_number(text[1:-1])
         return inside and inside._replace(approximate=True)
@@ -106,6 +131,8 @@ def read_number(text: str) -> Number | None:
     elif found["num"]:
         bottom_value = _exact(found["den"])
         value = _exact(found["num"]) / bottom_value if bottom_value else None
+    elif found["tens"]:
+        value = Fraction(10) ** int(found["raised"] or found["up"])
     else:
         value = _exact(found["plain"])
         power = found["exp"] or found["power"] or found["bare"]
@@ -127,6 +154,8 @@ def _with_tail(value: Fraction, tail: str, money: str, places: int | None, bare:
             value, bare, places, tail = value * size, value, None, tail[scale.end() :]
     elif ordinal := _ORDINAL.match(tail):
         tail = tail[ordinal.end() :]
+    if below := _BELOW_ZERO.match(tail):
+        value, tail = value if below[2] == "above" or value < 0 else -value, below[1] or ""
     percent = _PERCENT.match(tail)
     tail = tail[percent.end() :] if percent else tail
     if not money and (behind := _AFTER_MONEY.match(tail)):
@@ -136,8 +165,8 @@ def _with_tail(value: Fraction, tail: str, money: str, places: int | None, bare:
     if added:
         value, tail = value + (added[0] if value >= 0 else -added[0]), " ".join(tail.split()[added[1] :])
     unit = read_unit(money.strip(".")) if money else None
-    if attached and re.fullmatch(r"[a-z]{2}", tail) and not read_unit(tail):
-        return None  # a product of letters, as in 5ab
+    if attached and re.fullmatch(r"[a-z]{2}|[ie]|-?ish\b.*", tail) and not read_unit(tail):
+        return None  # a product of letters, as in 5ab, a complex number, or "18ish"
     if tail:
         if not (tail[0].isalpha() or tail[0] in "°¢-/(") or not _harmless(tail):
             return None
@@ -151,9 +180,12 @@ def _harmless(tail: str) -> bool:
     words = re.sub(r"/(?=[a-z])", " / ", _TIMES.sub("", tail.lower())).split()
     if len(words) > 14 or not all(map(_TAIL_WORD.fullmatch, words)):
         return False
-    if re.search(r"\b(?:from now|later|ago|afterwards?)\b.*\b(?:is|was|will|would)\b|\b(?:it|he|she|they|we) (?:will|would)\b", tail):
+    if re.search(
+        r"\b(?:from now|later|ago|afterwards?)\b.*\b(?:is|was|will|would)\b|\b(?:it|he|she|they|we) (?:will|would)\b",
+        tail,
+    ):
         return False  # 5 days later it will be ...
-    if re.match(r"[^\W\d_]\^", tail) and not read_unit(tail):
+    if re.match(r"[^\W\d_]{1,2}\^", tail) and not read_unit(tail):
         return False  # the power of a letter, as in 6x^2
     if (below := re.match(r"/ ?([^\W\d_])(?![^\W\d_])", tail)) and below[1] not in UNITS:
         return False  # divided by a letter, as in -1/x^2
@@ -181,15 +213,21 @@ _AND_A_PART = re.compile(
 )
 
 
-_ONE_UNIT = re.compile(r"^(?:an?|only an?) (second|minute|hour|day|week|month|year|mile|kilometer|meter|dollar|euro|gallon|liter)$")
+_ONE_UNIT = re.compile(
+    r"(?P<part>quarter of )?(?:only )?an? "
+    r"(?P<unit>second|minute|hour|day|week|month|year|mile|kilometer|meter|dollar|euro|gallon|liter)"
+)
 
 
 def _in_words(text: str) -> Number | None:
-    text = _ONE_UNIT.sub(r"1 \1", text)
+    if one := _ONE_UNIT.fullmatch(text):
+        return read_number(f"{'0.25' if one['part'] else '1'} {one['unit']}")
     text = _AND_A_PART.sub(
         lambda said: f"{'one' if said[1].lower() in ('a', 'an') else said[1]} and {said[3]} {said[2]}", text
     )
     words = number_words.tokens(text)
+    if words[:2] == ["one", "of"]:
+        return None
     sign = -1 if words[0] in ("minus", "negative") else 1
     words = words[1:] if words[0] in ("minus", "negative", "plus") else words
     if words and _HEAD.match(words[0]) and sign < 0:

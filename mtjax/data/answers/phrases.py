@@ -1,4 +1,4 @@
-"""Phrases in which a word that else changes an answer changes nothing: `over the three months`, `between the points`."""
+"""Phrases in which a word that else changes an answer changes nothing, such as `over the three months`."""
 
 import re
 
@@ -8,9 +8,13 @@ _PHRASES = (
     (re.compile(rf"\b(over|under|above|below|from|up) (?={_THE} [a-z]*[a-z ])", re.IGNORECASE), "in "),
     (re.compile(r"\bbetween (?=[^\d=]*\b(?:is|are|was|were|equals)\b)"), "of "),
     (re.compile(r"\bbetween (?=[^\d=<>]*=)"), "of "),
+    (re.compile(r"\b[Mm]ost (?=(?:certainly|definitely|surely)\b)"), ""),
+    (re.compile(r"(?<=\b[Tt]he )(?:first|last) (?=(?:two|three|four|five|six|seven|eight|nine|ten|[0-9]+) )"), ""),
     (re.compile(r"(?<!square )(?<!cube )\broots? (?=(?:is|are|of the (?:equation|polynomial|quadratic))\b)"), "value "),
-    (re.compile(r",? (?:in|during|by|of|after) the (?:first|second|third|fourth|last|final|opening) (?:half|quarter|third)\b"), ""),
-    (re.compile(r"\b([Ii]nitial|[Oo]riginal|[Ff]irst|[Ss]tarting) (?=(?:price|cost|value|amount|number|length|width|term)\b)"), ""),
+    (re.compile(r",? (?:in|during|by|of|after) the (?:first|second|third|fourth|last|final|opening) (?:half"
+                r"|quarter|third)\b"), ""),
+    (re.compile(r"\b([Ii]nitial|[Oo]riginal|[Ff]irst|[Ss]tarting) (?=(?:price|cost|value|amount|number|length"
+                r"|width|term)\b)"), ""),
 )  # fmt: skip
 
 

@@ -116,6 +116,12 @@ _MORE_THAN = re.compile(r"(\S+(?: [a-z]+)?) (?:more|fewer|less|[a-z]+er)((?: [a-
 """`13 more marbles than Ann`, which says 13 only where a difference is asked for."""
 
 
+_OTHERS_SAY = re.compile(
+    r"\b(?:some|many|people|friends?|book|others?|someone|anyone|everyone|who)\b.*"
+    r"\b(?:says?|said|thinks?|thought|claims?|claimed|believes?|guess(?:es|ed)?)\b|\blike(?= \d)", re.IGNORECASE,
+)  # fmt: skip
+
+
 def number_in_sentence(text: str) -> Number | None:
     """The one number that a sentence such as `Jane has about 18 apples` states; None if its words change what it says.
 
@@ -163,13 +169,21 @@ def number_in_sentence(text: str) -> Number | None:
     stems = {word.strip(",:.") for word in before}
     if _EXTREME.search(text):
         stems -= {"minimum", "maximum", "least", "most"}
+    if _OTHERS_SAY.search(text):
+        return None
     if before[-1:] in (["almost"], ["nearly"]):
         return None
-    if stems & (BEFORE - SOFT - POSITIONAL) or set(before[-2:]) & POSITIONAL or len(before) > 20 or re.fullmatch(r"[b-z]", before[-1] if before else ""):
+    if (
+        stems & (BEFORE - SOFT - POSITIONAL)
+        or set(before[-2:]) & POSITIONAL
+        or len(before) > 20
+        or re.fullmatch(r"[b-z]", before[-1] if before else "")
+    ):
         return None
     behind = _CLAUSE_BEHIND.search(rest)
     if behind and (behind["comma"] or not _VERBS & stems) or _TASK.search(text):
         return None  # the number is not what the sentence says
+    approximate = approximate or bool(re.search(r"\b(?:from|to|for|in|of) each\b", rest))
     approximate = approximate or bool(stems & (SOFT | POSITIONAL))
     more = _MORE_THAN.fullmatch(rest)
     approximate = approximate or more is not None

@@ -134,7 +134,10 @@ _SENTENCE = re.compile(r"[.!?](?=\s)|\n")
 
 
 _RULE = re.compile(r"^[ \t]*\|(?:[ \t]*:?-+:?[ \t]*\|)+[ \t]*$", re.MULTILINE)
-_LAST_ROW = re.compile(r"^[ \t]*\|[ \t]*([^|\n]*\b(?:total|sum|result|overall)\b[^|\n]*?)[ \t]*\|([^|\n]+)\|[ \t]*\Z", re.MULTILINE | re.IGNORECASE)
+_LAST_ROW = re.compile(
+    r"^[ \t]*\|[ \t]*([^|\n]*\b(?:total|sum|result|overall)\b[^|\n]*?)[ \t]*\|([^|\n]+)\|[ \t]*\Z",
+    re.MULTILINE | re.IGNORECASE,
+)
 _ROW = re.compile(r"^[ \t]*\|([^|\n]*\banswer[ \t]*)\|(?:\s*\|)?([^|\n]+)\|[ \t]*$", re.MULTILINE | re.IGNORECASE)
 """A row of a table, or a column with one row, that names the answer."""
 
@@ -203,6 +206,9 @@ def statements(text: str, choice: bool = False) -> list[Statement]:
             if sign == ">":
                 answer = answer.splitlines()[-1] if answer else ""
                 found.append(Statement(answer, start, match.end(), bool(match["closed"])))
+            elif answer and sign == ":" and choice and not re.match(r"\(?[A-J]\b", answer):
+                start = text.lower().index("a", match.start())  # the letter, not the word "answer"
+                found.append(Statement(text[start : match.end("answer")], start, match.end("answer")))
             elif answer and not (sign == ":" and len(_OPTION.findall(text)) > 1):
                 found.append(Statement(answer, start, match.end("answer")))
     for form in CHOSEN if choice else ():
@@ -238,7 +244,7 @@ def _denied(answer: str) -> bool:
 
 
 _TAKEN_BACK = re.compile(
-    r"\b(?:wait|oops|hold on|correction|no,|let me (?:redo|reconsider|recalculate|correct|fix)|scratch that|"
+    r"\bno, |\b(?:wait|oops|hold on|correction|let me (?:redo|reconsider|recalculate|correct|fix)|scratch that|"
     r"(?:that|this|it)(?: is|'s) (?:wrong|incorrect|not (?:right|correct))|"
     r"i (?:was wrong|made an? (?:error|mistake)|misread)|actually)\b",
     re.IGNORECASE,

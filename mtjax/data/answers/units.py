@@ -17,9 +17,11 @@ _TABLE = {
     "volume": "ml milliliter millilitre=1 cl=10 l liter litre=1000",
     "imperial volume": "teaspoon tsp=1 tablespoon tbsp=3 cup=48 pint pt=96 quart qt=192 gallon gal=768",
     "dollar": "cent ¢=1 dollar $ usd us$ buck=100",
-    "euro": "eurocent=1 € euro eur=100", "sterling": "pence=1 £ gbp quid=100", "yen": "¥ yen jpy=1", "rupee": "₹ rupee rs inr=1",
+    "euro": "eurocent=1 € euro eur=100", "sterling": "pence=1 £ gbp quid=100", "yen": "¥ yen jpy=1",
+    "rupee": "₹ rupee rs inr=1",
     "angle": "degree ° deg=1", "radians": "radian rad=1",
-    "celsius": "celsius=1", "fahrenheit": "fahrenheit=1", "kelvin": "kelvin=1", "percent": "% percent=1", "data": "byte=1 kb=1024 mb=1048576 gb=1073741824",
+    "celsius": "celsius=1", "fahrenheit": "fahrenheit=1", "kelvin": "kelvin=1",
+    "percent": "% percent=1", "data": "byte=1 kb=1024 mb=1048576 gb=1073741824",
 }  # fmt: skip
 
 
@@ -50,19 +52,23 @@ _INVERSE = re.compile(r"([A-Za-z]+)(?: |\\times )?([A-Za-z]+)\^\{?-([123])\}?")
 """Units as in `m s^{-1}`."""
 
 
-_PER_SQUARED = re.compile(r"\bper (?:(?P<s>sec(?:ond)?s?|hours?)(?: squared|\^\{?2\}?)|square (?P<t>second|hour))$", re.IGNORECASE)
+_PER_SQUARED = re.compile(
+    r"\bper (?:(?P<s>sec(?:ond)?s?|hours?)(?: squared|\^\{?2\}?)|square (?P<t>second|hour))$", re.IGNORECASE
+)
 _FRACTION = re.compile(r"\\frac\{ ?([A-Za-z]+) ?\}\{ ?([A-Za-z]+(?:\^\{?[23]\}?)?) ?\}")
 
 
 def inverse_units(words: str) -> str:
-    """Units such as `m s^{-1}` and `meters per second squared` as `m/s` and `meters /s^2`, if they are the only words."""
+    """Units such as `m s^{-1}` and `meters per second squared` as `m/s` and `meters per s^2`, if no other words are."""
     words = _PER_SQUARED.sub(lambda found: f"per {found['s'] or found['t']}^2", _FRACTION.sub(r"\1/\2", words))
     found = _INVERSE.fullmatch(words)
     return words if found is None else f"{found[1]}/{found[2]}" + (f"^{found[3]}" if found[3] != "1" else "")
 
 
 _SCALES = {"c": "celsius", "f": "fahrenheit", "k": "kelvin"}
-_TEMPERATURE = re.compile(r"^(?:degrees?|deg|°) ?(c(?:elsius|entigrade)?|f(?:ahrenheit)?|k(?:elvins?)?)\b", re.IGNORECASE)
+_TEMPERATURE = re.compile(
+    r"^(?:degrees?|deg|°) ?(c(?:elsius|entigrade)?|f(?:ahrenheit)?|k(?:elvins?)?)\b", re.IGNORECASE
+)
 _POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _RATES = ("time", "months")
 IDLE = frozenset(

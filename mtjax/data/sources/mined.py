@@ -68,6 +68,25 @@ class MinedProblem:
         return sum(solution.count for solution in self.solutions if solution.verdict == verdict)
 
 
+def valued_lines(solution: Solution, strip: bool = True) -> dict[str, Any]:
+    """The lines of a solution of a tree search and the value at the end of each, as `steps` and `values`.
+
+    A search may cut steps within a line. An end without text, such as an end token alone, gives its value to the line
+    before. With `strip`, white space around the solution is cut.
+    """
+    steps, values, begun = list[str](), list[float](), ""
+    for part, value in zip(solution.steps, solution.step_values, strict=True):
+        begun += part
+        if begun.endswith("\n") and begun.strip():
+            steps, values, begun = [*steps, begun.removesuffix("\n")], [*values, value], ""
+    if begun.strip() or not steps:
+        steps, values = [*steps, begun], [*values, solution.step_values[-1]]
+    values[-1] = solution.step_values[-1]
+    if strip:
+        steps[0], steps[-1] = steps[0].lstrip(), steps[-1].rstrip()
+    return {"steps": tuple(steps), "values": tuple(values)}
+
+
 def to_json(problem: MinedProblem) -> dict[str, Any]:
     """The JSON object of one line; keys in a fixed order, so that equal problems give equal bytes."""
     record = {"schema": SCHEMA} | dataclasses.asdict(problem)
@@ -121,7 +140,8 @@ class Mined(FileSource):
 
     A solution whose verdict is unknown is neither right nor wrong, and one that the policy's tokenizer cannot write
     again cannot be trained on: both are left out. `success_rate` is the share of right samples among those that could
-    be judged, duplicates counted. For the task `group` every sample is a candidate with reward 1 or 0.
+    be judged, duplicates counted. For the task `group` every sample is a candidate with reward 1 or 0; for the task
+    `step_values` one that a tree search found in `mtjax.rounds` has the values of its lines.
     """
 
     marks: ClassVar[tuple[str, ...]] = ("schema", "solutions")
@@ -184,7 +204,10 @@ class Mined(FileSource):
         )
         text = solution.text.strip() if self.strip else solution.text
         drawn = (solution.token_ids, solution.token_logprobs, solution.proposal_logprobs)
-        return Candidate(text, reward, (), (), solution.finished, *drawn)
+        candidate = Candidate(text, reward, (), (), solution.finished, *drawn)
+        if solution.step_values and self.side_of(solution) in ("right", "wrong"):
+            candidate = dataclasses.replace(candidate, **valued_lines(solution, self.strip))
+        return candidate
 
     def side_of(self, solution: Solution) -> str:
         """What a solution counts as: "right", "wrong", or "unknown" or "drop" for neither."""

@@ -12,9 +12,9 @@ from mtjax.mistakes.checks.base import CHECKS, RIGHT, WRONG, Check, Flag, Found,
 from mtjax.mistakes.text.equations import equations
 from mtjax.reporting.report import Table
 
-_PART_OF_MORE = re.compile(r"(?:[\d,(*/+^=-]|\band)\s*$")  # before an equation: it is the end of a longer expression
-_GOES_ON = re.compile(r"\s*[-+*/x–^]\s*\w|\.{2,}|\s*(cents|¢|thousand|hours)")  # behind it: so does its right side
-_UNSURE = re.compile(r"[A-Za-wyz]|/[^=]*/|\b0\d|\.\d{9}")  # units, a fraction of a fraction, a time, floats
+_PART_OF_MORE = re.compile(r"(?:[\d(*/+^-]|\d,|\band)\s*$")  # before an equation: it is the end of a longer expression
+_GOES_ON = re.compile(r"\s*[-+*/x–^]\s*\w|\.{2,}|\s*(cents|¢|thousand)")  # behind it: so does its right side
+_UNSURE = re.compile(r"[A-Za-wyz]|/[^=]*/|(?<![\d.,])0\d|\.\d{9}")  # units, a fraction of a fraction, a time, floats
 
 
 def false_equation(text: str) -> str | None:

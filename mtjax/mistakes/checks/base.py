@@ -125,24 +125,24 @@ MOST_LABELS = 20  # Different answers of data that are taken for classes.
 
 
 def labelled(subject: Subject) -> list[Item]:
-    """The items of all data with a closed set of labels; empty if there is none.
+    """The items of all data with a closed set of labels, held in memory; empty if there is none.
 
     These are right and wrong texts where there are both, else the answers where they are few and each comes often: at
     most `MOST_LABELS`, each at least five times.
     """
-    texts: list[Item] = []
-    answers: list[Item] = []
-    counts: dict[str, int] = {}
+    sides: set[str] = set()
+    answers: dict[str, int] = {}
     for number, problem in enumerate(subject.read()):
         for item in items_of(number, problem):
             if item.part != "answer":
-                texts.append(item)
-            elif len(counts) <= MOST_LABELS:
-                counts[item.label] = counts.get(item.label, 0) + 1
-                answers.append(item)
-    if len({item.label for item in texts}) == 2:
-        return texts
-    return answers if 1 < len(counts) <= MOST_LABELS and min(counts.values()) >= 5 else []
+                sides.add(item.label)
+            elif len(answers) <= MOST_LABELS:
+                answers[item.label] = answers.get(item.label, 0) + 1
+    is_class = 1 < len(answers) <= MOST_LABELS and min(answers.values()) >= 5
+    if len(sides) < 2 and not is_class:
+        return []
+    found = (item for number, problem in enumerate(subject.read()) for item in items_of(number, problem))
+    return [item for item in found if (item.part == "answer") == (len(sides) < 2)]
 
 
 def folds_of(groups: Sequence[int], folds: int, seed: int) -> np.ndarray:

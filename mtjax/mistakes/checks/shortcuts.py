@@ -16,17 +16,21 @@ from mtjax.validation import PositiveInt
 
 
 def predictability(
-    features: Any, labels: Labels, train: int, partitions: int, seed: int, step: int = 0
+    features: Any, labels: Labels, groups: np.ndarray, train: int, partitions: int, key: tuple[int, ...]
 ) -> Float[np.ndarray, " N"]:
     """How often each label is predicted by logistic regressions that did not see it; NaN if it was always seen.
 
-    `partitions` times, `train` rows are drawn to fit on, and the others predicted. Classes weigh the same, because a
-    frequent label is no shortcut.
+    `partitions` times, groups of together at most `train` rows are drawn to fit on, and the other rows predicted.
+    Classes weigh the same, because a frequent label is no shortcut.
     """
+    names, places = np.unique(groups, return_inverse=True)
+    sizes = np.bincount(places)
     right, times = np.zeros(len(labels)), np.zeros(len(labels))
     for number in range(partitions):
-        order = random_order(len(labels), seed, step, number)
-        seen, rest = order[:train], order[train:]
+        order = random_order(len(names), *key, number)
+        drawn = np.zeros(len(names), bool)
+        drawn[order[np.cumsum(sizes[order]) <= train]] = True
+        seen, rest = np.flatnonzero(drawn[places]), np.flatnonzero(~drawn[places])
         if len(np.unique(labels[seen])) < 2:
             continue
         model = classifier(features[seen], labels[seen], balanced=True)
@@ -36,31 +40,25 @@ def predictability(
 
 
 def aflite(
-    features: Any,
-    labels: Labels,
-    *,
-    least: int,
-    train: int,
-    slice_size: int,
-    threshold: float,
-    partitions: int,
-    seed: int,
-) -> tuple[Bool[np.ndarray, " N"], Float[np.ndarray, " N"]]:
+    features: Any, labels: Labels, *, train: int, slice_size: int, threshold: float, partitions: int, seed: int,
+    groups: np.ndarray | None = None,
+) -> tuple[Bool[np.ndarray, " N"], Float[np.ndarray, " N"]]:  # fmt: skip
     """AfLite: which rows are removed, and the predictability that each row had when it was last measured.
 
-    Formula: while more than `least` rows are left, the `slice_size` rows with the highest predictability of at least
+    Formula: while more than `train` rows are left, the `slice_size` rows with the highest predictability of at least
     `threshold` are removed; it ends after a step that finds fewer than `slice_size` of them, which are removed too.
+    Rows of one of the `groups`, such as solutions of one problem, are never on both sides of a partition.
 
     Source: Sakaguchi et al., "WinoGrande: An Adversarial Winograd Schema Challenge at Scale", 2019 (arXiv 1907.10641),
     algorithm 1.
     """
-    kept = np.arange(len(labels))
-    score = np.full(len(labels), np.nan)
-    step = 0
-    while len(kept) > least:
-        score[kept] = predictability(features[kept], labels[kept], min(train, len(kept) - 1), partitions, seed, step)
+    kept, score, step = np.arange(len(labels)), np.full(len(labels), np.nan), 0
+    groups = kept if groups is None else groups
+    while len(kept) > train:
+        most = min(train, len(kept) - 1)
+        score[kept] = predictability(features[kept], labels[kept], groups[kept], most, partitions, (seed, step))
         high = kept[np.nan_to_num(score[kept], nan=0.0) >= threshold]
-        chosen = high[np.argsort(-score[high], kind="stable")][: min(slice_size, len(kept) - least)]
+        chosen = high[np.argsort(-score[high], kind="stable")][: min(slice_size, len(kept) - train)]
         kept, step = np.setdiff1d(kept, chosen), step + 1
         if len(chosen) < slice_size:
             break
@@ -98,8 +96,8 @@ class Shortcuts(Check):
         features = subject.embed([item.text or item.question for item in items])
         train, size = min(self.train, len(items) // 10), min(self.slice, max(len(items) // 20, 1))
         removed, score = aflite(
-            features, labels, least=train, train=train, slice_size=size, threshold=self.threshold,
-            partitions=self.partitions, seed=subject.seed,
+            features, labels, train=train, slice_size=size, threshold=self.threshold,
+            partitions=self.partitions, seed=subject.seed, groups=np.array([item.number for item in items]),
         )  # fmt: skip
         flags = []
         for place in np.flatnonzero(removed):

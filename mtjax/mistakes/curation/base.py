@@ -96,6 +96,10 @@ class Curation:
         """
         raise NotImplementedError
 
+    def beginning(self, kept: Any, problem: Problem, seed: int) -> str:
+        """What all answers to a problem begin with in the next round, put behind its prompt; "" for nothing."""
+        return ""
+
     def sides(self, one: Attempted) -> tuple[list[Solution], list[Solution]]:
         """The right and the wrong solutions that can be trained on, in the order in which they were drawn.
 

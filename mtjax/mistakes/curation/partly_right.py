@@ -8,6 +8,7 @@ from annotated_types import Ge
 
 from mtjax.data.problem import Candidate, Problem
 from mtjax.errors import InputError
+from mtjax.io.hashing import unit
 from mtjax.mistakes.curation.base import CURATIONS, Attempted, Curated, Curation, Helpers, Traced
 from mtjax.validation import PositiveInt
 
@@ -69,8 +70,8 @@ class PartlyRight(Curation):
     Programs run in the sandbox of `grader:program_answer`, statement by statement. A state is the sorted values of all
     variables, so that names do not count. The targets of a problem are its right programs and then its beginnings,
     which have no end token, so that the model does not learn to stop there: set `task.cut=keep` in the task `group`,
-    and `objective:mml` (`mle_aug()` for the paper's default). In the paper completions are also sampled after a
-    beginning; here they follow the question alone.
+    and `objective:mml` (`mle_aug()` for the paper's default). The answers to a problem go on from one of its beginnings
+    or from nothing, each as likely, drawn anew in every round; in the paper it is drawn for each answer.
 
     Source: Ni et al., "Learning Math Reasoning from Self-Sampled Correct and Partially-Correct Solutions", ICLR 2023
     (arXiv 2205.14318), section 3; `microsoft/TraceCodegen`.
@@ -84,6 +85,15 @@ class PartlyRight(Curation):
     longer: Annotated[int, Ge(0)] | None = 0  # Most statements above the shortest program to a state; None: any.
     with_source: bool = True  # Begin with the right programs that the source gives.
     of_all: bool = True  # Train on the buffers of all problems seen so far; off, on those of the round's problems.
+    go_on: bool = True  # Let answers go on from beginnings; off, they follow the question alone.
+
+    def beginning(self, kept: Any, problem: Problem, seed: int) -> str:
+        """One of the problem's beginnings or the empty one, drawn by the seed."""
+        if not self.go_on or problem.id not in (kept or {}):
+            return ""
+        partial = [(), *kept[problem.id][1].partial]
+        program = partial[int(unit("beginning", seed, problem.id) * len(partial))]
+        return "".join(f"{statement}\n" for statement in program)
 
     def __call__(self, attempts: Sequence[Attempted], before: Any, helpers: Helpers) -> Curated:
         if helpers.trace is None:

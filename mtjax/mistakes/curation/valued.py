@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from mtjax.data.problem import Candidate
-from mtjax.data.sources.mined import Solution
+from mtjax.data.sources.mined import Solution, valued_lines
 from mtjax.mistakes.curation.base import CURATIONS, Attempted, Curated, Curation, Helpers, drawn
 from mtjax.validation import PositiveInt
 
@@ -41,18 +41,5 @@ class Valued(Curation):
         return Curated(problems, counts=counts)
 
     def candidate(self, solution: Solution) -> Candidate:
-        """A solution with the values of its lines, of each the value at its end; a search may cut steps within a line.
-
-        An end without text, such as an end token alone, gives its value to the line before.
-        """
-        steps, values, begun = list[str](), list[float](), ""
-        for part, value in zip(solution.steps, solution.step_values, strict=True):
-            begun += part
-            if begun.endswith("\n") and begun.strip():
-                steps, values, begun = [*steps, begun.removesuffix("\n")], [*values, value], ""
-        if begun.strip() or not steps:
-            steps, values = [*steps, begun], [*values, solution.step_values[-1]]
-        values[-1] = solution.step_values[-1]
-        if self.strip:
-            steps[0], steps[-1] = steps[0].lstrip(), steps[-1].rstrip()
-        return Candidate(self.text(solution), steps=tuple(steps), values=tuple(values))
+        """A solution with the values of its lines."""
+        return Candidate(self.text(solution), **valued_lines(solution, self.strip))

@@ -5,7 +5,8 @@ import json
 import pathlib
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from mtjax.data.answers import Verdict
@@ -23,7 +24,7 @@ from mtjax.runs.rounds.serving import ServedSampler, prompts_for
 from mtjax.runs.rounds.trainer import Halted, Trainer
 from mtjax.sampling.decoding import asked
 from mtjax.sampling.local import Ending, LocalSampler, Prompts, fit_prompts
-from mtjax.sampling.sampler import Sample, Sampler, silence
+from mtjax.sampling.sampler import ProblemSamples, Sample, Sampler, silence
 from mtjax.sampling.texts import TokenSample
 
 SAVE_EVERY = 1.0
@@ -134,9 +135,42 @@ class Drawn(NamedTuple):
     seconds: tuple[float, float]  # spent on sampling, and on grading and writing
 
 
+class Begun(NamedTuple):
+    """A problem whose answers begin with a text that is given."""
+
+    text: str
+    prompt: Any  # for the sampler, the text included
+
+
+def begun(config: Rounds, trainer: Trainer, asked: Asked, kept: Any, number: int) -> dict[int, Begun]:
+    """The problems of round `number` whose answers begin with what the curation says, by their number in the source.
+
+    One whose prompt would leave no room for an answer begins with nothing.
+    """
+    found, seed = {}, seed_of(config, number, "beginning")
+    most = trainer.model.config.max_length - asked.prompts.max_new_tokens
+    for n in chosen(config, len(asked.problems), number):
+        text, given = config.curation.beginning(kept, asked.problems[n], seed), asked.given[n]
+        if text and isinstance(given, str):
+            found[n] = Begun(text, given + text)
+        elif text and isinstance(given, list):
+            prompt = [*given, *trainer.tokenizer.encode(text).ids]
+            found |= {n: Begun(text, prompt)} if len(prompt) <= most else {}
+    return found
+
+
+def after(text: str, one: ProblemSamples) -> ProblemSamples:
+    """Samples that went on from a text, with it; the tokens are those of what was drawn, and go."""
+    whole = [
+        sample._replace(text=text + sample.text, token_ids=(), token_logprobs=(), proposal_logprobs=())
+        for sample in one.samples
+    ]
+    return one._replace(samples=whole) if text else one
+
+
 def draw(
     config: Rounds, asked: Asked, sampler: Sampler, number: int, journal_settings: dict[str, Any],
-    stopped: Callable[[], Any],
+    stopped: Callable[[], Any], begun: Mapping[int, Begun] = MappingProxyType({}),
 ) -> Drawn:  # fmt: skip
     """The attempts of round `number`: those that the journal holds, and the others drawn now; Halted when `stopped()`.
 
@@ -144,7 +178,7 @@ def draw(
     draw; the first one judges and writes, and the others get what it wrote.
     """
     numbers = chosen(config, len(asked.problems), number)
-    prompts = [asked.given[n] for n in numbers]
+    prompts = [begun[n].prompt if n in begun else asked.given[n] for n in numbers]
     folder, judge, seconds = pathlib.Path(config.train.run_dir) / FOLDER, judge_of(config), [0.0, 0.0]
     if isinstance(sampler, LocalSampler):
         sampler = dataclasses.replace(sampler, ending=ending_of(config, [asked.problems[n] for n in numbers]))
@@ -158,8 +192,10 @@ def draw(
             for batch in config.search(sampler, prompts, seed_of(config, number), stopped, journal.missing()):
                 drawn = time.perf_counter()
                 for one in batch:
-                    problem, gold = asked.problems[numbers[one.number]], asked.golds[numbers[one.number]]
-                    record = to_json(checked(problem, gold or "", one, judge)) if judges else {}
+                    n = numbers[one.number]
+                    problem, gold = asked.problems[n], asked.golds[n]
+                    whole = after(begun[n].text if n in begun else "", one)
+                    record = to_json(checked(problem, gold or "", whole, judge)) if judges else {}
                     waiting.append((one.number, record))
                 if drawn - saved > SAVE_EVERY:
                     journal.append(waiting)

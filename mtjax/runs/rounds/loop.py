@@ -15,26 +15,19 @@ from mtjax import config as settings
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.distributed import hosts
 from mtjax.distributed.signals import signals
-from mtjax.errors import ExitCode, InputError, NonFiniteLoss
+from mtjax.errors import ExitCode, InputError
 from mtjax.io.files import write_text
 from mtjax.io.lock import locked
 from mtjax.io.progress import progress, say
 from mtjax.mistakes.curation import Attempted, Curated
 from mtjax.runs.adapters import keep_base
-from mtjax.runs.rounds.attempts import (
-    Asked,
-    Drawn,
-    draw,
-    problems_of,
-    replayed,
-    sampler_of,
-)
+from mtjax.runs.rounds.attempts import Asked, Drawn, begun, draw, problems_of, replayed, sampler_of
 from mtjax.runs.rounds.config import Rounds
 from mtjax.runs.rounds.folder import SUMMARY, TIMES, open_folder, read_lines, with_schedule, write_lines, write_settings
 from mtjax.runs.rounds.helping import helpers_of
 from mtjax.runs.rounds.measuring import HeldOut
 from mtjax.runs.rounds.stopping import alarm, best_round, reason_to_stop
-from mtjax.runs.rounds.trainer import Halted, Trained, Trainer
+from mtjax.runs.rounds.trainer import Halted, Trained, Trainer, closing
 from mtjax.runs.same_run import snapshot_of
 from mtjax.sampling.sampler import Sampler
 from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of, read_about, saved_steps
@@ -89,16 +82,6 @@ def run(
         return _Run(config, start, make_sampler, say).run()
 
 
-def _closing(*all_of_them: Checkpoints) -> Callable[..., None]:
-    """What a stack of contexts closes checkpoints with: not where another host may not come."""
-
-    def leave(_: Any, error: BaseException | None, trace: Any) -> None:
-        for checkpoints in all_of_them if hosts.count() == 1 or isinstance(error, NonFiniteLoss | None) else ():
-            checkpoints.close()
-
-    return leave
-
-
 class _Run:
     """The parts of a run whose folder is locked."""
 
@@ -126,10 +109,10 @@ class _Run:
         made_by = settings.flatten(c.objective, "objective")
         checkpoints, best = Checkpoints(places[0], c.checkpoint.keep, made_by), Checkpoints(places[1], 1, made_by)
         with contextlib.ExitStack() as stack:
-            stack.push(_closing(checkpoints, best))
+            stack.push(closing(checkpoints, best))
             if config.renew_reference and trainer.compared is not None:
                 self.references = Checkpoints(places[0].parent / REFERENCES, (c.checkpoint.keep or 0) + 1)
-                stack.push(_closing(self.references))
+                stack.push(closing(self.references))
             if found := checkpoints.restore_latest(abstract_state(trainer.saved())):
                 first = found[0]
                 trainer.restore(found[1], int(hosts.on_first(lambda: read_about(places[0], first)["updates"])))
@@ -230,7 +213,8 @@ class _Run:
         with self.trainer.on_mesh():
             made = self.make_sampler
             sampler = sampler_of(self.config, self.trainer, self.asked.prompts) if made is None else made(self.trainer)
-            drawn = draw(self.config, self.asked, sampler, number, self.journal_settings, stopped)
+            begins = begun(self.config, self.trainer, self.asked, self.kept, number)
+            drawn = draw(self.config, self.asked, sampler, number, self.journal_settings, stopped, begins)
         self.seconds["sample"], self.seconds["grade"] = drawn.seconds
         return drawn
 
