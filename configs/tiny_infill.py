@@ -1,8 +1,9 @@
 """Infilling and continuing with one model: span corruption of half of the texts, on a CPU (paper 7).
 
 Command:  python -m mtjax.train configs/tiny_infill.py
-Machine:  2 CPU cores, minutes.
-Expect:   MEASURE
+Machine:  2 CPU cores; 5 minutes on a machine that did other work.
+Expect:   every answer to a prompt is a number and the sentinel, but 0.06 of the numbers are right (pass@4 0.21): 1,500
+          steps teach the layout and not yet the look at the rest of the text. Nats per target on new texts: 0.54.
 
 `coverage/pass@1` is of infilling alone: the value of the first step is cut out of a solution, whose rest is shown.
 """
