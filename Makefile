@@ -21,12 +21,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # as many steps a second for the demo's model on two cores. Elsewhere than on Linux it does nothing.
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
-.PHONY: help setup demo docs notebooks example-data compare-tiny test test-slow contracts plan-setup test-plan plans
-.PHONY: test-312 lint format clean
+.PHONY: help setup demo docs notebooks example-data compare-tiny map-tiny test test-slow contracts plan-setup test-plan plans
+.PHONY: test-312 hardware-bundle lint format clean
 
 help:
 	@echo "make demo          train, mine mistakes, train on them four ways, measure; writes runs/demo/report.html"
 	@echo "make compare-tiny  seven methods at equal cost on a small grid, about 10 minutes"
+	@echo "make map-tiny      a slice of the map of when mistakes help, under 15 minutes"
 	@echo "make docs          the documentation as a site with search and a reference of every public name; says where"
 	@echo "make notebooks     the outputs of docs/notebooks, made again, about 15 minutes"
 	@echo "make test          lint, types and all default tests"
@@ -37,6 +38,7 @@ help:
 	@echo "make plan-setup    compilers for TPUs and GPUs that are not here (900 MB), in an environment of their own"
 	@echo "make test-plan     plans of large runs for those; does make plan-setup first"
 	@echo "make plans         the reports in docs/plans, made again"
+	@echo "make hardware-bundle  python -m mtjax.check_hardware as one folder for a machine without a network"
 	@echo "make test-312      a smoke subset on Python 3.12 with the newest jax"
 	@echo "make lint | format | setup | clean"
 
@@ -64,6 +66,9 @@ bench: setup example-data
 
 compare-tiny: setup
 	$(RUN) -m mtjax.recipe configs/compare_tiny.py
+
+map-tiny: setup
+	$(RUN) -m mtjax.recipe configs/map_tiny.py
 
 # A broken link, cross-reference or name of mtjax fails it. Material's notice of its successor is not of interest here.
 docs: setup
@@ -109,6 +114,10 @@ plans: setup
 	$(call plan,tulu3_8b_rlvr_v5p_16,tulu3_8b_rlvr,--topology=v5p-16 --init_from=meta-llama/Llama-3.1-8B)
 	$(call plan,llama31_70b_nll_512_chips,llama31_8b_nll,--topology=v5p:8x8x8 \
 	  --init_from=meta-llama/Llama-3.1-70B --mesh.data=8 --mesh.fsdp=64 --batch_size=512)
+
+# For an image with JAX, Flax, Optax, Orbax and transformers, Python 3.12, and no network; see docs/hardware.md.
+hardware-bundle: setup
+	$(BIN)/python launch/hardware_bundle.py build/hardware-bundle
 
 test-312:
 	$(MAKE) VENV=.venv-312 PYTHON=$(or $(PYTHON312),$(call find_python,python3.12 $(wildcard ~/.pyenv/versions/3.12*/bin/python),12),python3.12) setup

@@ -26,6 +26,7 @@ from mtjax.training.fitting import AUTO
 from mtjax.training.live_filter import LiveFilter
 from mtjax.training.monitors import CoverageConfig
 from mtjax.training.reference import ReferenceConfig
+from mtjax.training.trace import read_span
 from mtjax.training.trackers import AnyTracker
 from mtjax.validation import CHECKPOINT_STORES, Address, PositiveInt, check_types
 
@@ -128,6 +129,8 @@ class Config:
     export_dtype: Literal["float32", "bfloat16", "float16"] | None = None
     """Type of the exported weights; None is the type that they had in `init_from`, or float32 without one."""
     log_every: PositiveInt = 1  # Steps between two lines of metrics.jsonl.
+    profile: str | None = None
+    """Steps to trace for xprof, first and last, such as 10:15; the trace goes to `profile` in the run folder."""
     tensorboard: bool = True  # Write TensorBoard files too.
     tracker: AnyTracker = None  # Where else the metrics go, such as tracker:wandb, tracker:mlflow or tracker:trackio.
     chunk: PositiveInt | Literal["auto"] = AUTO
@@ -136,6 +139,8 @@ class Config:
     def __post_init__(self) -> None:
         check_types(self)
         check_seed(self.seed)
+        if self.profile is not None:
+            read_span(self.profile)
         if "" in self.stop:
             raise InputError("stop holds an empty text, which would end every answer at once; leave it out")
         if self.export == "":

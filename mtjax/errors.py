@@ -22,6 +22,8 @@ class ExitCode(enum.IntEnum):
     NON_FINITE = 5
     HOST_LOST = 6  # another host of the run did not come, died or fell silent: start all of them again
     STORAGE = 7  # a checkpoint could not be written, such as on a full disk; the last good one stays
+    CHECK_FAILED = 8  # of `check_hardware`: a line failed
+    INCOMPLETE = 9  # of `check_hardware`: none failed, but not all were run
     STOPPED = 75  # SIGTERM; what was done is saved, and the same command goes on from it (EX_TEMPFAIL of sysexits.h)
     INTERRUPTED = 130  # Ctrl-C, after saving
     TERMINATED = 143  # SIGTERM before anything was saved (128 + 15, as of a process that does not catch it)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import jax
 
-from mtjax.distributed.hosts import check_one_host
+from mtjax.distributed import hosts
 from mtjax.distributed.sharding import make_mesh
 from mtjax.errors import ExitCode, InputError
 from mtjax.evaluation.config import EvaluateConfig
@@ -30,7 +30,7 @@ def read_settings(argv: Sequence[str]) -> tuple[str, EvaluateConfig]:
     return model_or_server.read_settings(argv, "evaluate", EvaluateConfig, held_out_settings)
 
 
-@command("MODEL [CONFIG] [overrides]", before=check_one_host)
+@command("MODEL [CONFIG] [overrides]", within=hosts.session)
 def main(words: list[str]) -> int:
     """The command; returns the exit code."""
     name, config = read_settings(words)

@@ -3,6 +3,7 @@
 A training run is asked as it was trained: with the template, prefix, stop texts and end tokens of its task.
 """
 
+import contextlib
 import dataclasses
 import functools
 import sys
@@ -12,7 +13,8 @@ from typing import Annotated, Literal
 import tyro
 
 from mtjax.data.special_tokens import unshield
-from mtjax.distributed.hosts import check_one_host
+from mtjax.distributed import hosts
+from mtjax.distributed.sharding import MeshSpec, make_mesh
 from mtjax.errors import ExitCode, InputError, entry_point
 from mtjax.io.command_line import enable_compilation_cache, parse
 from mtjax.io.hashing import check_seed
@@ -43,6 +45,7 @@ class Generate:
     """Prefix of a mistake-tuned run: "right" or "wrong"; default the run's own `decode_prefix`."""
     tokenizer: str | None = None  # Tokenizer to use; default the model's own.
     dtype: Literal["float32", "bfloat16"] = "float32"  # Type to compute in.
+    mesh: MeshSpec | None = None  # Over which devices; None is the first one, or on many hosts rows over all.
     lm_infinite: PositiveInt | None = None
     """Go on beyond the model's length: see so many nearest tokens, and the first ten (docs/models.md, LM-Infinite)."""
     seed: int = 0  # Random seed for sampling.
@@ -67,12 +70,12 @@ def generate(settings: Generate) -> int:
     from mtjax.runs.loading import load_any
     from mtjax.sampling.texts import sample_texts
 
-    say = functools.partial(print, file=sys.stderr, flush=True)
+    say = functools.partial(print, file=sys.stderr, flush=True) if hosts.index() == 0 else lambda text: None
 
     # What: the prompts.
     prompts = settings.prompts
     if prompts == ("-",):
-        prompts = tuple(line.rstrip("\n") for line in sys.stdin if line.strip())
+        prompts = tuple(hosts.on_first(lambda: [line.rstrip("\n") for line in sys.stdin if line.strip()]))
     if not prompts:
         raise InputError('no prompt was given; ask something: python -m mtjax.generate smollm2 "What is 2+3?"')
     rows = settings.rows
@@ -83,11 +86,15 @@ def generate(settings: Generate) -> int:
     check_seed(settings.seed)
 
     # With what: the model and its tokenizer.
-    check_one_host()
     enable_compilation_cache()
+    import jax
+
+    many = hosts.count() > 1 or settings.mesh is not None
+    mesh = make_mesh(settings.mesh or MeshSpec()) if many and jax.device_count() > 1 else None
     loaded = load_any(
-        settings.model, tokenizer=settings.tokenizer, dtype=settings.dtype, step=settings.step, weights=settings.weights
-    )
+        settings.model, tokenizer=settings.tokenizer, mesh=mesh, dtype=settings.dtype, step=settings.step,
+        weights=settings.weights,
+    )  # fmt: skip
     decoding, model = loaded.decoding, loaded.model
     if settings.lm_infinite is not None:
         asked = LmInfinite(local=settings.lm_infinite)
@@ -102,10 +109,11 @@ def generate(settings: Generate) -> int:
         say(f"note: {decoding.reads(settings.prefix)}, as in its training; {others}--raw takes prompts as they stand")
     for warning in (warning for prompt in prompts for warning in decoding.warnings(prompt, raw=settings.raw)):
         say(f"warning: {warning}")
-    drawn = sample_texts(
-        model, loaded.params, decoding.tokenizer, texts, decoding.sampling(settings.sampling), settings.seed,
-        rows=rows,
-    )  # fmt: skip
+    with contextlib.nullcontext() if mesh is None else jax.set_mesh(mesh):
+        drawn = sample_texts(
+            model, loaded.params, decoding.tokenizer, texts, decoding.sampling(settings.sampling), settings.seed,
+            rows=rows,
+        )  # fmt: skip
     special = decoding.tokenizer.special
     for prompt, read, samples in zip(prompts, texts, drawn, strict=True):
         both = read if isinstance(read, Contrasted) else Contrasted(read, "")
@@ -127,7 +135,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns the exit code."""
     words = take_switches(sys.argv[1:] if argv is None else argv)
     kind = tyro.conf.CascadeSubcommandArgs[Generate]
-    return generate(parse(tyro.MISSING_NONPROP, words, "python -m mtjax.generate", kind))
+    with hosts.session():
+        return generate(parse(tyro.MISSING_NONPROP, words, "python -m mtjax.generate", kind))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import mtjax.config  # noqa: F401  every kind registers
 import mtjax.evaluation.metrics  # noqa: F401
 import mtjax.evaluation.rewards  # noqa: F401
+import mtjax.mistakes.checks  # noqa: F401
 import mtjax.mistakes.curation  # noqa: F401
 import mtjax.mistakes.injectors  # noqa: F401  with the settings of training, every kind registers
 import mtjax.model.families  # noqa: F401

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from mtjax.config import Config
-from mtjax.distributed.hosts import check_one_host
+from mtjax.distributed import hosts
 from mtjax.io.command_line import command
 from mtjax.mistakes.mining import MineConfig, MineData
 from mtjax.runs import model_or_server
@@ -29,7 +29,7 @@ def read_settings(argv: Sequence[str]) -> tuple[str, MineConfig]:
     return model_or_server.read_settings(argv, "mine", MineConfig, from_config)
 
 
-@command("MODEL_OR_URL [CONFIG] [overrides]", before=check_one_host)
+@command("MODEL_OR_URL [CONFIG] [overrides]", within=hosts.session)
 def main(words: Sequence[str]) -> int:
     """The command; returns the exit code."""
     name, config = read_settings(words)

@@ -16,7 +16,7 @@ from typing import Any
 import tyro
 
 from mtjax.config import parse, read_module
-from mtjax.distributed.hosts import check_one_host
+from mtjax.distributed import hosts
 from mtjax.errors import ExitCode, InputError
 from mtjax.io.command_line import command
 from mtjax.reporting.report import format_table
@@ -51,7 +51,7 @@ def watch(folder: str, every: float = 2.0) -> int:
         time.sleep(every)
 
 
-@command("CONFIG [overrides] | --watch RUN | --compare RUN RUN ...", before=check_one_host)
+@command("CONFIG [overrides] | --watch RUN | --compare RUN RUN ...", within=hosts.session)
 def main(words: list[str]) -> int:
     """The command; returns the exit code."""
     if words[0] in ("--watch", "--compare"):
@@ -65,7 +65,7 @@ def main(words: list[str]) -> int:
     outcome = run(config)
     if outcome.why:
         print(f"ended    after round {outcome.lines[-1]['round']}: {outcome.why}")
-    if outcome.exit_code == ExitCode.DONE:
+    if outcome.exit_code == ExitCode.DONE and hosts.index() == 0:
         print(f"report: {report.write(config.train.run_dir)}")
     return int(outcome.exit_code)
 

@@ -17,6 +17,7 @@ from mtjax.merge import MergeConfig
 from mtjax.model.merging import MERGES
 from mtjax.plan import PlanConfig
 from mtjax.registry import REGISTRIES
+from mtjax.runs.audit_settings import AuditConfig, SourceWords
 from mtjax.runs.rounds.config import Rounds
 from mtjax.select_experts import SelectExpertsConfig
 
@@ -49,6 +50,8 @@ def settings_of(name, words):
         return [config.Config, *OVER_CONFIGS[name]]
     if name == "rounds":
         return [Rounds]
+    if name == "audit":
+        return [AuditConfig, SourceWords]
     if name == "select_experts":
         return [EvaluateConfig, SelectExpertsConfig]
     if name == "merge":

@@ -40,6 +40,7 @@ ROOMS: dict[str, set[str]] = {
     "runs": BELOW_RUNS,
     "experiments": BELOW_RUNS | {"runs"},
     "planning": BELOW_RUNS | {"runs"},
+    "hardware": BELOW_RUNS | {"runs"},
     "__main__": set(),
 }
 """What each room may import. A module that is neither here nor a door fails the test."""
@@ -58,6 +59,7 @@ DOORS = {
     "explain",
     "export",
     "plan",
+    "check_hardware",
     "recipe",
     "refine",
     "select_experts",

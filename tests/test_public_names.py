@@ -6,6 +6,7 @@ import importlib.util
 import pytest
 
 DOORS = [
+    "audit",
     "inspect",
     "convert",
     "train",

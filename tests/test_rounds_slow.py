@@ -26,7 +26,7 @@ def process(folder, *words):
 
 
 def test_twelve_kills_over_all_phases_change_no_byte(tmp_path):
-    through, killed = tmp_path / "through", tmp_path / "killed"
+    through, killed = tmp_path / "through" / "run", tmp_path / "killed" / "run"  # a report has its folder's name
     assert process(through)[0] == 0
     rng, kills = random.Random(0), 0
     phases = [*PHASES, "saving", "sampling", "grading"]

@@ -1,5 +1,6 @@
 """Examples: a rendered text as token ids and weights, by character offsets."""
 
+import bisect
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -86,7 +87,7 @@ def make_example(rendered: Rendered, id: str, tokenizer: Tokenizer, *, boundary:
 
 
 def sampled_example(rendered: Rendered, id: str, tokenizer: Tokenizer) -> Example:
-    """The tokens of the prompt, and behind them those that were drawn, each of which is a target.
+    """The tokens of the prompt, and behind them those that were drawn: targets from where the rendering's span begins.
 
     Tokens of the answer's text may be others, and then recorded log-probabilities would not be theirs. Raises
     InputError for tokens that do not decode to the text, as those of another tokenizer.
@@ -105,7 +106,13 @@ def sampled_example(rendered: Rendered, id: str, tokenizer: Tokenizer) -> Exampl
     tokens = np.array([*prompt, *ids], np.int32)
     weights = np.r_[np.zeros(len(prompt)), np.ones(len(ids))].astype(np.float32)
     example = Example(f"{id}/{rendered.name}", tokens, weights, len(prompt), rendered.extras, {})
-    return _with_numbers(example, rendered.sampled) if rendered.sampled else example
+    example = _with_numbers(example, rendered.sampled) if rendered.sampled else example
+    lead = unshield(rendered.text[rendered.prompt_end : rendered.spans[0].start], tokenizer.special).lstrip()
+    if lead:
+        whole = lambda count: len(tokenizer.decode(ids[:count]).lstrip()) >= len(lead)
+        first = bisect.bisect_left(range(len(ids) + 1), True, key=whole)
+        example.weights[len(prompt) : len(prompt) + first] = 0
+    return example
 
 
 def _with_numbers(example: Example, sampled: Sampled) -> Example:

@@ -269,7 +269,7 @@ def _exit(code: int, line: Line | None) -> None:
 
 
 def check_one_host() -> None:
-    """InputError in one of many processes (`MTJAX_HOSTS`): for commands that run on one host, all but `mtjax.train`."""
+    """InputError in one of many processes (`MTJAX_HOSTS`), for commands that run on one host."""
     cluster = read_cluster()
     if cluster is not None and count() == 1:
         raise InputError(

@@ -11,9 +11,12 @@ from mtjax.distributed import hosts
 
 @contextmanager
 def signals() -> Iterator[Callable[[], int]]:
-    """Catch Ctrl-C and SIGTERM while inside; yields the poll: the signal that came, or 0. A second Ctrl-C kills."""
+    """Catch Ctrl-C and SIGTERM while inside; yields the poll: the signal that came, or 0. A second Ctrl-C kills.
+
+    Of many hosts all must ask at the same places, and all get the same answer: a signal that came to any of them.
+    """
     with _caught(signal.SIGINT, signal.SIGTERM) as came:
-        yield lambda: came[0]
+        yield lambda: max(hosts.exchange(came[0]))
 
 
 @contextmanager

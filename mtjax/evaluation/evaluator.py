@@ -101,8 +101,10 @@ def evaluate_policy(
             more["perturbed"] = {name: grade(samples, problems, judge) for name, samples in drawn.items()}
     if "choices" in wanted:
         log_probs = scorer.options(texts, [len(problem.options) for problem in problems])
-        right = [right_option(problem) or 0 for problem in problems]
-        more["choices"] = [Choice(*one) for one in zip(log_probs, right, strict=True)]
+        more["choices"] = [
+            Choice(own, right_option(problem) or 0, tuple(problem.options))
+            for own, problem in zip(log_probs, problems, strict=True)
+        ]
     if "prior" in wanted:
         more["prior"] = scorer.prior([gold or "" for gold in golds])
     if "sureness" in wanted:

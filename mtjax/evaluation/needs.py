@@ -56,6 +56,10 @@ def check_needs(
             }.get(need, lambda found=found: bool(found))
             if lacks():
                 raise InputError(f"metric '{name}' needs {MISSING[need].format(found=found)}")
+        try:
+            getattr(metric, "check", lambda problems: None)(problems)
+        except InputError as error:
+            raise InputError(f"metric '{name}': {error}") from error
         least = getattr(metric, "least_samples", 1)
         if sampling.samples < least:
             raise InputError(

@@ -43,6 +43,8 @@ class Ran(NamedTuple):
     passed: tuple[bool, ...] = ()  # whether each test passed
     answer: str | None = None  # the variable that was asked for, as Python writes it
     states: tuple[tuple[str, ...], ...] = ()  # the values of all variables after each statement, sorted
+    statements: tuple[str, ...] = ()  # the statements that ran, in one canonical form without comments
+    answers: tuple[str | None, ...] = ()  # the variable that was asked for after each; None while it is not there
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,7 +73,8 @@ class Sandbox:
     def trace(self, code: str, variable: str = "answer") -> Ran:
         """Run a program statement by statement; the state after each is the sorted values of all variables.
 
-        Names do not count, so that renaming changes nothing. Functions, classes and modules are left out.
+        Names do not count, so that renaming changes nothing. Functions, classes and modules are left out. Of a program
+        that fails, what ran before is given.
         """
         return self._run({"kind": "trace", "code": code, "variable": variable})
 
@@ -88,10 +91,11 @@ class Sandbox:
             return Ran("timeout" if late else "killed")
         if "timeout" in found:
             return Ran("timeout")
-        if "error" in found:
-            return Ran("error", found["error"])
         states = tuple(tuple(state) for state in found.get("states", ()))
-        return Ran("done", "", tuple(found.get("passed", ())), found.get("answer"), states)
+        traced = (states, tuple(found.get("statements", ())), tuple(found.get("answers", ())))
+        if "error" in found:
+            return Ran("error", found["error"], (), None, *traced)
+        return Ran("done", "", tuple(found.get("passed", ())), found.get("answer"), *traced)
 
 
 @functools.cache

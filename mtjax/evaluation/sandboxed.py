@@ -128,12 +128,17 @@ def execute(asked):
     """Run a program; what came of it."""
     space = {"__name__": "__main__"}
     if asked["kind"] == "trace":
-        states = []
+        found: dict = {"statements": [], "states": [], "answers": []}
         for statement in ast.parse(asked["code"]).body:
-            exec(compile(ast.Module([statement], []), "program", "exec"), space)
+            try:
+                exec(compile(ast.Module([statement], []), "program", "exec"), space)
+            except Exception as error:
+                return found | {"error": f"{type(error).__name__} in line {statement.lineno}"}
             values = (shown(value) for name, value in space.items() if not name.startswith("__"))
-            states.append(sorted(value for value in values if value is not None))
-        return {"states": states, "answer": shown(space.get(asked["variable"]))}
+            found["statements"].append(ast.unparse(statement))
+            found["states"].append(sorted(value for value in values if value is not None))
+            found["answers"].append(shown(space[asked["variable"]]) if asked["variable"] in space else None)
+        return found | {"answer": shown(space.get(asked["variable"]))}
     exec(compile(asked["code"], "program", "exec"), space)
     if asked["kind"] == "answer":
         return {"answer": shown(space[asked["variable"]])}

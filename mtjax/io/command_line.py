@@ -29,12 +29,16 @@ NEGATED = re.compile(r"--(\w+\.)+no_\w+$")  # A switch of a part that is turned 
 Main = Callable[[list[str]], int]  # A command: from the words behind its name to the exit code.
 
 
-def command(usage: str, *, options: type | None = None, before: Callable[[], None] | None = None) -> Callable[..., Any]:
+def command(
+    usage: str, *, options: type | None = None, before: Callable[[], None] | None = None, needs_words: bool = True,
+    within: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+) -> Callable[..., Any]:  # fmt: skip
     """Decorator of the `main(words) -> exit code` of a module that is run with `python -m`.
 
-    It prints usage and the module's docstring for no words (exit code 2) and for `--help`, turns exceptions into one
-    line and an exit code (`errors.entry_point`), and keeps compiled programs on disk. `usage` follows the command's
-    name, such as "CONFIG [overrides]"; the help lists the settings class `options` too; `before` is called first.
+    It prints usage and the module's docstring for `--help` and for no words (exit code 2; not without `needs_words`),
+    turns exceptions into one line and an exit code (`errors.entry_point`), and keeps compiled programs on disk. `usage`
+    follows the command's name, such as "CONFIG [overrides]"; the help lists the settings class `options` too; `before`
+    is called first, and the command runs `within` a context, such as a session of many hosts.
     """
 
     def wrap(main: Main) -> Callable[..., int]:
@@ -44,7 +48,7 @@ def command(usage: str, *, options: type | None = None, before: Callable[[], Non
             words = take_switches(sys.argv[1:] if argv is None else argv)
             module = sys.modules[main.__module__]
             name = module.__spec__.name if module.__spec__ else main.__module__
-            if not words or words[0] in (*HELP, HELP_ALL):
+            if (needs_words and not words) or (words and words[0] in (*HELP, HELP_ALL)):
                 print(f"usage: python -m {name} {usage}\n\n{(module.__doc__ or '').strip()}")
                 if options is not None:  # as tyro explains them, without its usage line
                     said = io.StringIO()
@@ -55,7 +59,8 @@ def command(usage: str, *, options: type | None = None, before: Callable[[], Non
             if before is not None:
                 before()
             enable_compilation_cache()
-            return main(words)
+            with within():
+                return main(words)
 
         return run
 

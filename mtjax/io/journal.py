@@ -13,8 +13,8 @@ import os
 import pathlib
 import re
 import zlib
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, BinaryIO
 
 from mtjax.errors import InputError, StorageError
 from mtjax.io.files import atomic_file, write_text
@@ -32,6 +32,9 @@ class Journal:
     The folder is created if it is missing, and locked against a second job until `close`. `settings`, `about` and
     `overwrite` are those of `settle`; `before` is what the manifest held as `about`.
 
+    With `on_first` (`distributed.hosts.on_first`) all processes of a job make the journal and call its methods alike:
+    the first one's has the files, and the others know which records are there.
+
     Raises:
         InputError: the folder belongs to a job with other settings, or another process uses it.
     """
@@ -45,17 +48,25 @@ class Journal:
         about: Mapping[str, Any],
         *,
         overwrite: bool = False,
+        on_first: Callable[[Callable[[], Any]], Any] = lambda make: make(),
     ):
         self.folder, self.count = pathlib.Path(folder), count
         self.file, self.part = self.folder / file, self.folder / f"{file}.part"
         self.places: dict[int, tuple[int, int]] = {}  # number -> where its line starts in the part, and its length
+        self.finished = False  # whether all records are there, in order
         self.damaged = self.folder / f"{file}.damaged"
-        self._stack = contextlib.ExitStack()
+        self._stack, self._on_first = contextlib.ExitStack(), on_first
+        self._out: BinaryIO | None = None
+        self.before, self.finished, there = on_first(lambda: self._open(settings, about, overwrite))
+        self.places = self.places or dict.fromkeys(there, (0, 0))
+
+    def _open(self, settings: Mapping[str, Any], about: Mapping[str, Any], overwrite: bool) -> list[Any]:
+        """Open the files; what the manifest held as `about`, whether all records are there, and the numbers of some."""
         self._stack.enter_context(locked(self.folder))
         try:
             files = (self.file.name, self.part.name)
-            self.before = settle(self.folder, files, settings, about, overwrite).get("about", {})
-            if self.finished:
+            before = settle(self.folder, files, settings, about, overwrite).get("about", {})
+            if finished := self.file.is_file():
                 self.part.unlink(missing_ok=True)  # a crash may have come between the last two steps of `finish`
             else:
                 self._read()
@@ -63,11 +74,7 @@ class Journal:
         except BaseException:
             self._stack.close()
             raise
-
-    @property
-    def finished(self) -> bool:
-        """Whether all records are there, in order."""
-        return self.file.is_file()
+        return [before, finished, list(self.places)]
 
     def __len__(self) -> int:
         """How many records are there."""
@@ -79,6 +86,9 @@ class Journal:
 
     def append(self, records: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
         """Write records and sync them to disk; a record whose number is there already is not written again."""
+        if self._out is None:  # another process writes them
+            self.places |= {number: (0, 0) for number, _ in records}
+            return
         lines, end = b"", self._out.tell()
         places: dict[int, tuple[int, int]] = {}
         for number, record in records:
@@ -98,6 +108,11 @@ class Journal:
             return
         if missing := self.missing():
             raise RuntimeError(f"{len(missing)} of {self.count} records are missing, the first is {missing[0]}")
+        self._on_first(self._finish)
+        self.finished = True
+
+    def _finish(self) -> None:
+        assert self._out is not None
         with self.part.open("rb") as part, atomic_file(self.file) as temporary, temporary.open("wb") as out:
             for number in range(self.count):
                 start, length = self.places[number]
@@ -113,7 +128,7 @@ class Journal:
 
     def close(self) -> None:
         """Release the folder; its content stays."""
-        if hasattr(self, "_out"):
+        if self._out is not None:
             self._out.close()
         self._stack.close()
 

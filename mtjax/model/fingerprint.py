@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from mtjax.distributed.placement import read_whole
 from mtjax.types import Params
 
 
@@ -31,5 +32,5 @@ def fingerprint_of(params: Params) -> str:
     """A fingerprint of all weights: equal for equal bits, wherever the leaves lie, in float32 or bfloat16."""
     names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
     shapes = [leaf.shape for leaf in jax.tree.leaves(params)]
-    sums = [part.tolist() for part in jax.device_get(_mixed_sums(params))]
+    sums = [part.tolist() for part in read_whole(_mixed_sums(params))]
     return hashlib.sha256(json.dumps([names, shapes, sums]).encode()).hexdigest()[:32]

@@ -16,6 +16,8 @@ from mtjax.data.batches import make_batches, unlimited
 from mtjax.data.examples import encode_prompt
 from mtjax.data.problem import Problem
 from mtjax.data.sources import InMemory
+from mtjax.distributed import hosts
+from mtjax.distributed.placement import own_rows, read_whole
 from mtjax.distributed.sharding import ways
 from mtjax.errors import InputError
 from mtjax.evaluation.config import EvaluateConfig
@@ -160,7 +162,9 @@ def _scorer(loaded: Loaded, config: EvaluateConfig, problems: list[Problem], mes
     """What scores solutions, and the batches that hold them."""
     data = unlimited(dataclasses.replace(config.data, source=InMemory(tuple(problems)), cache_dir=None))
     split = ways(mesh, "batch")
-    batches = make_batches(data, loaded.tokenizer, batch_size=-(-BATCH // split) * split, seed=0, repeat=False)
+    size = -(-BATCH // split) * split
+    rows = own_rows(mesh, size)
+    batches = make_batches(data, loaded.tokenizer, batch_size=size, seed=0, repeat=False, rows=rows)
     return make_scorer(lambda params: make_policy(loaded.model, params, targets_only=True)), batches
 
 
@@ -171,7 +175,7 @@ def random_scores(
     score, batches = _scorer(loaded, config, problems, mesh)
     init, out = jax.jit(loaded.model.init), []
     for number in track(range(config.random_models), "random models"):
-        params = jax.tree.map(np.asarray, init(jax.random.fold_in(jax.random.key(config.seed), number)))
+        params = read_whole(init(jax.random.fold_in(jax.random.key(config.seed), number)))
         steps = (place_batch(batches.batch_at(n), mesh) for n in range(batches.steps_per_epoch))
         found = held_out_loss(score, params, steps)
         own = found.only(1) if len(found.only(1).ids) else found
@@ -222,7 +226,12 @@ def table_of(outcome: Outcome, caption: str) -> Table:
 
 
 def save(outcome: Outcome, about: dict[str, Any], folder: pathlib.Path) -> None:
-    """Write `evaluation.json` (all numbers) and `samples.jsonl` (every text with its verdict), each atomically."""
+    """Write `evaluation.json` (all numbers) and `samples.jsonl` (every text with its verdict), each atomically.
+
+    Of many hosts the first writes.
+    """
+    if hosts.index():
+        return
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for prompt, evaluation in outcome.evaluations.items():

@@ -24,7 +24,7 @@ from mtjax.training.fitting import AUTO
 
 MAY_CHANGE = frozenset(
     {"steps", "run_dir", "overwrite", "accept_changed_data", "export", "export_dtype", "log_every"}
-    | {"tensorboard", "tracker"}
+    | {"tensorboard", "tracker", "profile"}
     | {"checkpoint", "early_stopping"}
     | {"self_check", "min_target_share", "mesh", "micro_batches", "chunk"}
     | {"data.cache_dir", "data.cache_gb", "data.workers"}

@@ -13,8 +13,6 @@ from etils import epath
 
 from mtjax import config as settings
 from mtjax.config import Config
-from mtjax.data.overlap import overlap
-from mtjax.data.selection import select
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.distributed import hosts
 from mtjax.distributed.placement import read_whole
@@ -23,11 +21,10 @@ from mtjax.errors import ExitCode, NonFiniteLoss
 from mtjax.inspection.self_check import self_check
 from mtjax.io.files import write_text
 from mtjax.io.progress import progress, say
-from mtjax.model.adapters import ADAPTERS
-from mtjax.model.attention import choice_for
 from mtjax.objectives.base import needs_pass
-from mtjax.optim import describe_schedule, learning_rate_at
+from mtjax.optim import learning_rate_at
 from mtjax.runs.adapters import BASE, keep_base
+from mtjax.runs.announcement import announce
 from mtjax.runs.assembly import Run, assemble
 from mtjax.runs.export import card_of, export_model
 from mtjax.runs.folder import begin, check_shared, locked_run, snapshot_elsewhere
@@ -37,16 +34,17 @@ from mtjax.training import step as stepping
 from mtjax.training.alarms import Alarms, read_log
 from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of, read_about, saved_steps
 from mtjax.training.early_stopping import BestSoFar, measured
+from mtjax.training.goodput import Goodput
 from mtjax.training.memory import write_memory
 from mtjax.training.metrics_log import MetricsLog, Progress, StepFlops, Work, cut_back, peak_flops
 from mtjax.training.monitors import HeldOutCoverage, HeldOutLoss
 from mtjax.training.reference import reference_params
 from mtjax.training.state import TrainState, averaged_params, changing, completed, params_to_use
+from mtjax.training.trace import Trace
 from mtjax.training.trackers import Tracked
 from mtjax.training.trackers.tensorboard import TensorBoard
 from mtjax.types import LanguageModel, Params, short_repr
 
-COMPARED = 1_000_000  # Most training examples that are compared with the held-out ones at a start; `inspect` does all.
 MEASURED = ("held_out", "coverage/", "average/")
 """How the names of what is measured now and then begin; it is logged whenever it is measured."""
 
@@ -81,11 +79,12 @@ def train(
         InputError: bad settings, data or checkpoint. Nothing has been written then, and nothing deleted.
         NonFiniteLoss: names the step and its examples; the last checkpoint stays as it was.
     """
+    spent = Goodput()
     with locked_run(config):
-        return _train(assemble(config, start), watch)
+        return _train(assemble(config, start), watch, spent)
 
 
-def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
+def _train(run: Run, watch: Callable[[int, Params], bool] | None, spent: Goodput) -> Result:
     """Train an assembled run whose folder is locked."""
     config, folder, mesh, model, reference = run.config, run.folder, run.mesh, run.model, run.reference
     state, batches, held_out, coverage = run.state, run.batches, run.held_out, run.coverage
@@ -124,7 +123,8 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
             settings.write_snapshot(place, started(config))
         if changes:
             write_text(folder / "changes.json", json.dumps(changes, indent=1) + "\n")
-        cut_back(folder / "metrics.jsonl", first if found else -1)
+        later = cut_back(folder / "metrics.jsonl", first if found else -1)
+        spent.lose(later if found else [], first)
 
     # The loop. A step's numbers are read while the next one runs; none is saved before it is known to be finite.
     trackers = [*([TensorBoard()] if config.tensorboard else []), *([config.tracker] if config.tracker else [])]
@@ -138,6 +138,7 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
         flops.add(reference.shape, reference_params(model, state, reference.params), 1 + gathers)
     shown = Progress(config.steps, first, peak_flops(list(mesh.devices.flat)))
     so_far = _best_so_far(config, logged, best, places[1], first)
+    trace = Trace(config.profile, folder)
     waiting: tuple[int, Any, Any, Work] | None = None
 
     def note(number: int, values: dict[str, float], wall: dict[str, float]) -> None:
@@ -153,7 +154,8 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
         if waiting is None:
             return
         number, values, examples, work = waiting
-        values = {name: float(value) for name, value in jax.device_get(values).items()}
+        with spent.of("steps"):
+            values = {name: float(value) for name, value in jax.device_get(values).items()}
         waiting = None
         if not np.isfinite([values["loss"], values["grad_norm"]]).all():
             there = dict.fromkeys(examples.ravel().tolist())  # a pair stands there twice
@@ -172,26 +174,33 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
             note(number, values, wall)
 
     exit_code = ExitCode.DONE
+    spent.started()
     with stop_poll() as should_stop:
         try:
             if anew and (coverage or held_out):
-                start_values = measured_by(coverage, model, state) if coverage else {}
-                start_values |= measured_by(held_out, model, state) if held_out else {}
+                with spent.of("measuring"):
+                    start_values = measured_by(coverage, model, state) if coverage else {}
+                    start_values |= measured_by(held_out, model, state) if held_out else {}
                 so_far.see(0, start_values)
                 note(0, start_values, {})
             for number in range(first + 1, first if so_far.ended else config.steps + 1):
                 waited = batches.waited()
                 batch, chosen_by = run.choose(state.params, number - 1)
                 waited = batches.waited() - waited
-                state, values = run.update(state, batch, jax.random.fold_in(run.seed, number), reference.params)
+                spent.spent["waiting for data"] += waited
+                with trace.step(number, state), spent.step():
+                    state, values = run.update(state, batch, jax.random.fold_in(run.seed, number), reference.params)
+                trace.end(number, values)
                 settle()
                 values = values | chosen_by | ({} if config.live_filter else batches.seen_at(number - 1))
                 if coverage and coverage.due(number, config.steps):
-                    values |= measured_by(coverage, model, state)
+                    with spent.of("measuring"):
+                        values |= measured_by(coverage, model, state)
                 due = config.held_out is not None and number % config.held_out.every == 0
                 stop, ended = should_stop(number), watch is not None and watch(number, state.params)
                 if held_out and (due or number == config.steps):
-                    values |= measured_by(held_out, model, state)
+                    with spent.of("measuring"):
+                        values |= measured_by(held_out, model, state)
                 work = flops.work(np.asarray(batch.segments), config.batch_size)._replace(waited=waited)
                 values = values | {"learning_rate": rate_at(number)}
                 waiting = (number, values, batch.extras["segment_id"], work)
@@ -202,7 +211,8 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
                 if number % config.checkpoint.every == 0 or number == config.steps or stop or ended:
                     settle()
                     log.sync()
-                    checkpoints.save(number, kept(state), about)
+                    with spent.of("saving"):
+                        checkpoints.save(number, kept(state), about)
                 if stop == signal.SIGINT:
                     exit_code = ExitCode.INTERRUPTED
                 elif stop and not ended and number < config.steps:
@@ -212,12 +222,15 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None) -> Result:
             settle()
         finally:
             with contextlib.ExitStack() as closing:  # each is closed, whatever the others raise
+                closing.enter_context(spent.of("saving"))
                 if hosts.count() == 1 or isinstance(sys.exception(), NonFiniteLoss | None):  # or a host may not come
                     closing.callback(best.close)
                     closing.callback(checkpoints.close)
+                closing.callback(trace.close)
                 closing.callback(log.close)
                 closing.callback(shown.close)
                 closing.callback(batches.close)
+    say(str(spent))
     if state.memory is not None:
         write_memory(folder / "examples.jsonl", state.memory, batches.ids)
     if so_far.ended:
@@ -269,32 +282,3 @@ def _best_so_far(
     if hosts.index() == 0 and first - last >= config.log_every:
         print(f"note: {config.run_dir}/metrics.jsonl has no lines of steps {last + 1} to {first}")
     return BestSoFar(config.early_stopping, hosts.on_first(lambda: sorted(found.items())))
-
-
-def announce(run: Run, first: int) -> None:
-    """Print devices, model, data and the steps to come."""
-    config, model, mesh = run.config, run.model, run.mesh
-    count = sum(np.prod(x.shape) for x in jax.tree.leaves(jax.eval_shape(model.init, jax.random.key(0))))
-    kind = jax.devices()[0].device_kind
-    of = f" on {hosts.count()} hosts" if hosts.count() > 1 else ""
-    say(f"devices  {mesh.size} x {kind}{of}, mesh {dict(mesh.shape)}")
-    kernel = choice_for(model.config, config.data.sequence_length, mesh)
-    trained = sum(np.prod(x.shape) for x in jax.tree.leaves(model.trained(run.state.params)))
-    said = f"{int(count):,} parameters"
-    if model.frozen:
-        said += f", {int(trained):,} of them trained ({ADAPTERS.name_of(model.config.adapter)})"
-    say(f"model    {said}, {model.config.dtype} compute, {kernel.name} attention ({kernel.why})")
-    for name, data in (("data", run.batches), ("held out", run.held_out and run.held_out.batches)):
-        if data:
-            say("\n         ".join([f"{name:<8} {data.report}", *data.report.notes]))
-    if config.held_out is not None and first == 0 and hosts.index() == 0 and len(run.batches.ids) <= COMPARED:
-        shared = overlap(select(config.data.source, config.data.selections), config.held_out.source)
-        if shared.shared:
-            say(f"note     {shared}; data.selections=(Decontaminate(...),) drops them")
-    say(f"step     logits of {config.chunk_size:,} positions at a time, {run.fit}")
-    if note := getattr(config.objective, "note", ""):
-        say(f"note     {note}")
-    if first < config.steps:
-        say("rate     " + "\n         note: ".join(describe_schedule(config.optim, config.steps, first + 1)))
-    what = f"steps {first + 1} to {config.steps}" if first < config.steps else f"all {first} steps are done"
-    say(f"run      {config.run_dir}, {what}")

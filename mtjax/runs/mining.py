@@ -12,6 +12,7 @@ from mtjax.data.mistake_record import to_lines
 from mtjax.data.problem import Problem
 from mtjax.data.sources.mined import FILE, MinedProblem, read_mined
 from mtjax.data.tokenizer import load_tokenizer
+from mtjax.distributed import hosts
 from mtjax.distributed.signals import signals
 from mtjax.errors import ExitCode, InputError
 from mtjax.io.files import write_text
@@ -40,6 +41,8 @@ from mtjax.sampling.search import Independent
 def run(name: str, config: MineConfig, say: Say = print, loaded: Loaded | None = None) -> ExitCode:
     """Mine as `config` says with the policy called `name`, or with one that is `loaded` already.
 
+    Of many hosts, all draw and the first one writes.
+
     Raises:
         InputError: bad settings, problems without answers, a server that refuses, a folder of another job.
     """
@@ -53,6 +56,8 @@ def run(name: str, config: MineConfig, say: Say = print, loaded: Loaded | None =
         say("note: temperature=0 gives every sample of a problem the same text; --samples=1 says as much")
     with contextlib.ExitStack() as stack:
         if is_url(name):
+            if hosts.count() > 1:
+                raise InputError("a server is asked by one process: run this command by itself, without the launcher")
             policy = from_server(name, config, problems, say)
         else:
             policy = from_model(name, config, problems, loaded, stack, say)
@@ -69,16 +74,23 @@ def run(name: str, config: MineConfig, say: Say = print, loaded: Loaded | None =
         draw = lambda numbers, stopped: config.search(policy.sampler, policy.prompts, config.seed, stopped, numbers)
         if not mine(problems, golds, journal, draw, say, stop_asked):
             return interrupted(journal, "problems", stop_asked(), say)
-    say(format_table(yield_table(read_mined(str(journal.file)), f"{name}: {samples} samples a problem")))
-    if samples > 1 and config.sampling.temperature > 0 and (note := equal_samples(read_mined(str(journal.file)))):
+    if hosts.index() == 0:
+        _finished(name, config, journal.file, say)
+    return ExitCode.DONE
+
+
+def _finished(name: str, config: MineConfig, file: pathlib.Path, say: Say) -> None:
+    """Say what a finished job came to, and write its records."""
+    samples, folder = config.sampling.samples, file.parent
+    say(format_table(yield_table(read_mined(str(file)), f"{name}: {samples} samples a problem")))
+    if samples > 1 and config.sampling.temperature > 0 and (note := equal_samples(read_mined(str(file)))):
         say(f"note: {note}, though temperature={config.sampling.temperature:g}")
-    say(f"wrote {journal.file}")
+    say(f"wrote {file}")
     if config.overwrite:
         (folder / "mistakes.jsonl").unlink(missing_ok=True)  # of the solutions that were there before
     if config.mistakes:
-        write_text(folder / "mistakes.jsonl", to_lines(mined_mistakes(str(journal.file), seed=config.seed)))
+        write_text(folder / "mistakes.jsonl", to_lines(mined_mistakes(str(file), seed=config.seed)))
         say(f"wrote {folder / 'mistakes.jsonl'}")
-    return ExitCode.DONE
 
 
 def equal_samples(mined: Iterable[MinedProblem]) -> str:

@@ -14,6 +14,7 @@ from mtjax import config as settings
 from mtjax.data.problem import Problem
 from mtjax.data.sources import SOURCES
 from mtjax.data.tasks import TASKS
+from mtjax.distributed import hosts
 from mtjax.distributed.sharding import make_mesh
 from mtjax.errors import ExitCode, InputError, suggest
 from mtjax.evaluation.grading import check_gold
@@ -88,7 +89,9 @@ def open_results(
     say: Say, stack: contextlib.ExitStack,
 ) -> Journal:  # fmt: skip
     """The journal of a job in the file `place`, closed by `stack`; prints how many records are there already."""
-    journal = Journal(place.parent, place.name, count, depends, about, overwrite=config.overwrite)
+    journal = Journal(
+        place.parent, place.name, count, depends, about, overwrite=config.overwrite, on_first=hosts.on_first
+    )
     stack.callback(journal.close)
     if len(journal):
         say(f"{len(journal):,} of {count:,} {what} are there already")

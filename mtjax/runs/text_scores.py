@@ -1,6 +1,7 @@
 """Texts under a model that is loaded once: log-probabilities of their tokens, features, and judgements on labels."""
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -101,52 +102,28 @@ class TextModel:
         return p / p.sum(axis=1, keepdims=True)
 
 
-Wording = Callable[[Item, Sequence[str]], tuple[str, tuple[str, ...]]]
-"""A prompt for an item and the labels, and the answer that stands for each label."""
-
-
-def _verdict(text: str, yes: str, swapped: bool) -> Wording:
-    def ask(item: Item, labels: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-        options = "no or yes" if swapped else "yes or no"
-        prompt = text.format(question=item.question, text=item.text, options=options)
-        return prompt, tuple("yes" if label == yes else "no" for label in labels)
-
-    return ask
-
-
-def _class(text: str, swapped: bool) -> Wording:
-    def ask(item: Item, labels: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-        listed = ", ".join(reversed(labels) if swapped else labels)
-        return text.format(question=item.question, options=listed), tuple(labels)
-
-    return ask
-
-
-_SOUND = "Question:\n{question}\n\nAnswer:\n{text}\n\nIs this answer correct? Reply with one word, {options}."
-_FAULT = "Problem:\n{question}\n\nSolution:\n{text}\n\nIs there a mistake in this solution? Reply {options}."
-_CHOICE = "{question}\n\nReply with one of these answers and nothing else: {options}."
-_LABEL = "Read this and choose its label.\n\n{question}\n\nPossible labels: {options}. Label:"
-VERDICTS: tuple[Wording, ...] = tuple(
-    _verdict(text, yes, swapped) for text, yes in ((_SOUND, RIGHT), (_FAULT, WRONG)) for swapped in (False, True)
-)
-"""Four ways to ask whether a text is right: two wordings, each with two orders of the replies."""
-CLASSES: tuple[Wording, ...] = tuple(_class(text, swapped) for text in (_CHOICE, _LABEL) for swapped in (False, True))
-"""Four ways to ask for one of several labels."""
+SOUND = "Question:\n{question}\n\nAnswer:\n{text}\n\nIs this answer correct? Reply with one word, {options}."
+FAULT = "Problem:\n{question}\n\nSolution:\n{text}\n\nIs there a mistake in this solution? Reply {options}."
+CHOICE = "{question}\n\nReply with one of these answers and nothing else: {options}."
+LABEL = "Read this and choose its label.\n\n{question}\n\nPossible labels: {options}. Label:"
+VERDICTS, CLASSES = ((SOUND, RIGHT), (FAULT, WRONG)), ((CHOICE, ""), (LABEL, ""))
+"""Two wordings for right and wrong texts, each with the label that "yes" stands for, and two for other labels."""
 
 
 def judge(models: Sequence[TextModel], items: Sequence[Item]) -> list[list[Judged]]:
-    """What each model says of each item in each of four wordings: probabilities of the labels."""
+    """What each model says of each item: probabilities of the labels, in two wordings with two orders of replies."""
     labels = sorted({item.label for item in items})
-    wordings = VERDICTS if set(labels) <= {RIGHT, WRONG} else CLASSES
-    labels = [RIGHT, WRONG] if wordings is VERDICTS else labels
+    of_texts = set(labels) <= {RIGHT, WRONG}
+    labels = [RIGHT, WRONG] if of_texts else labels
     out: list[list[Judged]] = [[] for _ in items]
-    for model in models:
-        for wording in wordings:
-            asked = [wording(item, labels) for item in items]
-            answers = asked[0][1] if asked else ()
-            prompts = [model.loaded.decoding.prompt(prompt) for prompt, _ in asked]
-            for own, p in zip(out, model.choices(prompts, answers), strict=True):
-                own.append({label: round(float(x), 6) for label, x in zip(labels, p, strict=True)})
+    ways = itertools.product(models, VERDICTS if of_texts else CLASSES, (1, -1))
+    for model, (text, yes), order in ways:
+        answers = ["yes" if label == yes else "no" for label in labels] if yes else labels
+        options = " or ".join(["yes", "no"][::order]) if yes else ", ".join(labels[::order])
+        asked = [text.format(question=item.question, text=item.text, options=options) for item in items]
+        prompts = [model.loaded.decoding.prompt(prompt) for prompt in asked]
+        for own, p in zip(out, model.choices(prompts, answers), strict=True):
+            own.append({label: round(float(x), 6) for label, x in zip(labels, p, strict=True)})
     return out
 
 

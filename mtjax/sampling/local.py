@@ -15,6 +15,9 @@ from mtjax.sampling.sampler import Batches, Contrasted, Numbers, ProblemSamples,
 from mtjax.sampling.texts import TokenSample, encoded, stream_texts
 from mtjax.types import LanguageModel, Params
 
+Ending = Callable[[int, Sample], float | None]
+"""`ending(number, sample)`: 1 for a right answer to the prompt of this number, -1 for a wrong one; None: not known."""
+
 
 class Prompts(NamedTuple):
     """Prompts as tokens, with room for an answer after each."""
@@ -86,6 +89,7 @@ class LocalSampler:
     sampling: SamplingConfig
     rows: int  # answers drawn side by side
     by_token: bool = False  # whether samples carry their tokens, and the log-probabilities of each
+    ending: Ending | None = None  # how an answer ends, for searches that learn from it
 
     def draw(self, prompts: Sequence[Prompt], seed: int, stopped: Stop, numbers: Numbers = None) -> Batches:
         """Each prompt when its samples are complete; ends early after one when `stopped()`."""

@@ -35,6 +35,8 @@ class Sample(NamedTuple):
     token_ids: tuple[int, ...] = ()  # its tokens, an end token included; empty where they are not asked for
     token_logprobs: tuple[float, ...] = ()  # the parts of `logprob`, likewise
     proposal_logprobs: tuple[float, ...] = ()  # the same under the distribution that was drawn from
+    steps: tuple[str, ...] = ()  # its steps, where a search drew them one by one
+    step_values: tuple[float, ...] = ()  # how it was expected to end after each, from -1 (wrong) to 1 (right)
 
 
 class ProblemSamples(NamedTuple):

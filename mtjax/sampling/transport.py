@@ -152,7 +152,7 @@ class Transport:
             raise Failed(f"{type(error).__name__}: {error}") from error
 
     def _read(self, path: str, body: bytes) -> Any:
-        """The JSON of a reply with a status of success.
+        """The JSON of a reply with a status of success; None for an empty one.
 
         Raises `Refused` or `Failed` for an error in it, InputError for what no repetition changes: a page or a stream
         of events in its place.
@@ -161,7 +161,7 @@ class Transport:
         kind = "a page of HTML" if start.startswith((b"<!doctype", b"<html", b"<head", b"<body")) else ""
         kind = "a stream of events" if start.startswith((b"data:", b"event:", b": ")) else kind
         try:
-            found = None if kind else json.loads(body)
+            found = None if kind or not start else json.loads(body)
         except ValueError as error:
             if not (start.startswith(b"{") and re.search(rb"\}\s*\n\s*\{", body)):
                 raise Failed(f"a reply that is not JSON: {said_in(body)[:200]!r}") from error

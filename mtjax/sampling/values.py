@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mtjax.distributed.placement import read_whole
 from mtjax.errors import InputError
 from mtjax.sharing import shared
 from mtjax.types import LanguageModel, Params
@@ -52,5 +53,5 @@ def values_of(
         tokens, ends = np.full((rows, width), pad_id, np.int32), np.ones(rows, np.int32)
         for row, ids in enumerate(part):
             tokens[row, : len(ids)], ends[row] = ids, len(ids)
-        found += np.asarray(_program(model)(params, tokens, ends))[: len(part)].astype(float).tolist()
+        found += read_whole(_program(model)(params, tokens, ends))[: len(part)].astype(float).tolist()
     return found

@@ -143,12 +143,13 @@ def place_of(folder: str | os.PathLike[str]) -> epath.Path:
 
 
 def check_address(folder: str) -> None:
-    """InputError for an address of an unknown kind, or whose package is not installed."""
+    """InputError for an address of an unknown kind, whose package is not installed, or whose store does not answer."""
     try:
         place_of(folder).exists()
-    except (ImportError, KeyError) as error:
+    except Exception as error:  # each client has its own: no package, no network, no credentials, no such bucket
         raise InputError(
-            f"checkpoint.folder='{folder}' cannot be reached ({error}); expected a folder, gs://... or s3://..."
+            f"checkpoint.folder='{folder}' cannot be reached ({first_line(error)}); expected a folder, gs://... or "
+            "s3://... that this machine may write to"
         ) from error
 
 

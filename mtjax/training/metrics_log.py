@@ -22,25 +22,27 @@ from mtjax.reporting.histogram import bins_in_order
 from mtjax.training.trackers import TRACKERS, Sink, Tracked, Tracker
 
 
-def cut_back(file: pathlib.Path, step: int) -> None:
+def cut_back(file: pathlib.Path, step: int) -> list[dict[str, Any]]:
     """Drop the lines of steps after `step`, and a torn last one, so that a resumed run repeats none.
 
-    Lines that are damaged are dropped too, and named.
+    Lines that are damaged are dropped too, and named. Returns the lines of later steps.
     """
     if not file.exists():
-        return
-    kept, damaged = [], []
+        return []
+    kept, damaged, later = [], [], []
     for number, line in enumerate(file.read_bytes().splitlines(keepends=True), 1):
         try:
             values = json.loads(line)
             if not all(isinstance(value, int | float) for value in values.values()):
                 raise TypeError("expected numbers")
             kept += [line.decode()] if values["step"] <= step else []
+            later += [values] if values["step"] > step else []
         except (ValueError, KeyError, TypeError, AttributeError):
             damaged += [number] if line.endswith(b"\n") else []
     if damaged:
         print(f"note: {file}: damaged lines are left out ({', '.join(map(str, damaged[:8]))})")
     write_text(file, "".join(line.rstrip("\n") + "\n" for line in kept))
+    return later
 
 
 class MetricsLog:

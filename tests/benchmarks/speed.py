@@ -2,6 +2,7 @@
 
 python tests/benchmarks/speed.py step ROWS LENGTH EXAMPLE [TARGETS] [ATTENTION]   # examples of one length
 python tests/benchmarks/speed.py sample ROWS PROMPT NEW
+python tests/benchmarks/speed.py limit TOKENS [TARGETS]   # the products of such a step alone, each by itself
 
 CPU seconds of the process are given besides the wall time, because other load hardly moves them. Weights and tokens are
 random: they change no time. With GLIBC_TUNABLES=glibc.malloc.hugetlb=1 it is as a command runs it, without as it was.
@@ -66,6 +67,45 @@ def step(rows: str, length: str, example: str, targets: str = "0.5", attention: 
     measure(call)
 
 
+def limit(tokens: str, targets: str = "0.5") -> None:
+    """What the matrix products of a step cost alone, forward and both gradients, and the fastest of them.
+
+    Their sum is what is left of a step when everything else is free; all at the rate of the fastest is the limit that
+    MFU is measured against. Attention's own products, about 2 % of them at 1,024 tokens, are left out.
+    """
+    width, hidden, heads, kept = (SMOLLM2[name] for name in ("width", "mlp_width", "heads", "kv_heads"))
+    count, layers, size = int(tokens), SMOLLM2["layers"], SMOLLM2["head_dim"]
+    head = min(512, count)
+    shapes = [  # name, rows, columns in and out, how often in a step
+        ("queries, out", count, width, heads * size, 2 * layers),
+        ("keys, values", count, width, kept * size, 2 * layers),
+        ("gate, up", count, width, hidden, 2 * layers), ("down", count, hidden, width, layers),
+        ("head", head, width, SMOLLM2["vocab_size"], count * float(targets) / head),
+    ]  # fmt: skip
+    rng, seconds, flops, best = np.random.default_rng(0), 0.0, 0.0, 0.0
+    for name, rows, wide, out, times in shapes:
+        x, w, y = (
+            jax.device_put(rng.normal(size=shape).astype("f")) for shape in ((rows, wide), (wide, out), (rows, out))
+        )
+        for kind, program, parts in (
+            ("forward", lambda a, b: a @ b, (x, w)), ("by input", lambda a, b: a @ b.T, (y, w)),
+            ("by weight", lambda a, b: a.T @ b, (x, y)),
+        ):  # fmt: skip
+            compiled, found = jax.jit(program), []
+            compiled(*parts).block_until_ready()
+            for _ in range(9):
+                before = used()
+                for _ in range(3):
+                    compiled(*parts).block_until_ready()
+                found.append((used() - before)[:2].sum() / 3)
+            own, work = float(np.median(found)), 2 * rows * wide * out
+            best, seconds, flops = max(best, work / own), seconds + times * own, flops + times * work
+            print(f"{name:>13} {kind:>9}: {own * 1e3:7.2f} CPU ms, {work / own / 1e9:6.1f} GFLOP per CPU s")
+    print(
+        f"all products of a step: {flops / 1e9:,.0f} GFLOP, {seconds:.2f} CPU s; at the fastest rate {flops / best:.2f}"
+    )
+
+
 def sample(rows: str, prompt: str, new: str) -> None:
     """Sampling at temperature 1, prompts of one length."""
     from mtjax.model.decoder import DecoderConfig
@@ -83,4 +123,4 @@ def sample(rows: str, prompt: str, new: str) -> None:
 
 
 if __name__ == "__main__":
-    {"step": step, "sample": sample}[sys.argv[1]](*sys.argv[2:])
+    {"step": step, "limit": limit, "sample": sample}[sys.argv[1]](*sys.argv[2:])

@@ -168,3 +168,20 @@ def test_sides_fill_up_apart_and_every_candidate_stands_once():
         for row in range(len(batch.tokens)):
             numbers = [np.unique(side[side > 0]).tolist() for side in batch.segments[row]]
             assert numbers[0] == numbers[1] == numbers[2]
+
+
+def test_only_what_follows_the_marker_is_trained():
+    """SaySelf's second stage: reasoning and answer get no policy gradient; a text without the marker gets it whole."""
+    texts = ["4 so: 1\nSO: 7", "no marker", " so:"]
+    ids = [[*map(ord, one), END] for one in texts]
+    logprobs = [[-1.0] * len(one) for one in ids]
+    for known in (True, False):
+        drawn = {"completion_ids": ids, "logprobs": logprobs} if known else {"completion_ids": None, "logprobs": None}
+        made = read(completions=texts, proposal_logprobs=None, **drawn)
+        own = task(logprobs="own" if known else "none", after="so:")
+        batch = batches([made], own, sequence_length=24).batch_at(0)
+        sides = zip(batch.tokens[0], batch.weights[0], strict=True)
+        assert [text(tokens[weights > 0]) for tokens, weights in sides] == [" 7$", "no marker$", "$"]
+        if known:
+            carried = batch.extras["sampled_logprob"][0]
+            assert (carried != 0).sum(axis=-1).tolist() == [len(one) for one in ids]

@@ -1,5 +1,7 @@
 """Key tokens of tool calls: where names part by tokens, and the weights that follow."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from mtjax.data.examples import make_example
 from mtjax.data.messages import Message
 from mtjax.data.problem import Problem
 from mtjax.data.tasks.base import Rendered, Span
+from mtjax.data.tasks.chat import ChatTask, failed
 from mtjax.data.tasks.tool_call import ToolCallTask, called_names, key_characters
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import InputError
@@ -93,3 +96,39 @@ def test_a_turn_without_a_call_is_trained_as_usual():
     assert set(np.unique(weights(plain)[0].weights)) == {0, 1}
     with pytest.raises(InputError, match="does not show the call of 'get_a'"):
         called_names("none", 0, 4, ["get_a"], [])
+
+
+def test_a_turn_whose_call_failed_is_context_and_no_target():
+    """TL-Training: the model learns to go on after an error, and not to make it."""
+    use = lambda x: Message("assistant", tool_calls=(call("get_a", {"x": x}),))
+    said = (ASK, use("bad"), Message("tool", "NameError: name 'q' is not defined"), use("good"), Message("tool", "4"))
+    said = (*said, Message("assistant", "It is 4."))
+    problem = Problem("p", "hi", messages=said, tools=tools("get_a"))
+    tokenizer = chat_tokenizer("qwen25")
+    targets = lambda task: [
+        one.text[span.start : span.end] for one in task.render(problem, tokenizer) for span in one.spans
+    ]
+    every, kept = targets(ChatTask()), targets(ChatTask(failed_calls="skip"))
+    assert [word in text for text, word in zip(every, ("bad", "good", "It is 4."), strict=True)] == [True] * 3
+    assert kept == every[1:]
+    (one,) = ChatTask(failed_calls="skip").render(problem, tokenizer)
+    assert "bad" in one.text[: one.spans[0].start]
+    assert "not defined" in one.text[: one.spans[0].start]
+    example = make_example(one, "p", tokenizer)
+    trained = tokenizer.decode(example.tokens[example.weights != 0].tolist())
+    assert "bad" not in trained
+    assert "good" in trained
+    assert targets(ChatTask(failed_calls="skip", error_signs=("4",))) == [every[0], every[2]]
+    last = dataclasses.replace(problem, messages=said[:2])
+    assert len(ToolCallTask(targets="all", failed_calls="skip").render(last, tokenizer)[0].spans) > 0
+    with pytest.raises(InputError, match="error_signs has an empty text"):
+        ChatTask(error_signs=("",))
+
+
+def test_signs_of_an_error_in_what_tools_say():
+    turn, tool = Message("assistant", "f()"), lambda text: Message("tool", text)
+    assert failed([turn, tool("fine"), tool("CONNECTIONERROR")], 0)  # one of several answers
+    assert not failed([turn, tool("fine"), ASK, tool('{"error": 1}')], 0)  # of another turn
+    assert not failed([turn, tool("no errors were found")], 0)
+    assert failed([turn, tool("no errors were found")], 0, ("error",))  # as the released code
+    assert not failed([turn], 0)

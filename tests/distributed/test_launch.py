@@ -140,6 +140,35 @@ def test_tpu_vm_says_what_it_would_run_on_every_worker(tmp_path):
     assert found.stdout == "-m mtjax.train configs/tiny.py --run_dir=a b\n", found.stderr
 
 
+GCLOUD = """#!/usr/bin/env bash
+echo "$*" >> {log}
+case $* in
+  *describe*) n=$(grep -c describe {log}); case $n in 1) echo WAITING_FOR_RESOURCES ;; *) echo ACTIVE ;; esac ;;
+  *mtjax.train*) n=$(grep -c mtjax.train {log}); [[ $n == 1 ]] && exit 255; exit {last} ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("last", [0, 2])
+def test_a_spot_slice_is_asked_for_again_after_a_preemption(tmp_path, last):
+    """With a stand-in for gcloud, whose connection breaks in the first run; a second one ends."""
+    log = tmp_path / "log"
+    (tmp_path / "gcloud").write_text(GCLOUD.format(log=log, last=last))
+    (tmp_path / "gcloud").chmod(0o755)
+    settings = {"SPOT": "v5p-64", "VERSION": "v2-alpha-tpuv5", "POLL": "0", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    said = run("launch/tpu_vm.sh", "slice", "us-east5-a", "configs/tiny.py", **settings)
+    assert said.returncode == last
+    assert "tpu_vm: exit code 255; start 2 of 20" in said.stderr
+    asked = [re.search(r"create|describe|scp|pip install|mkdir|mtjax.train|delete", line)[0] for line in
+             log.read_text().splitlines()]  # fmt: skip
+    once = ["mkdir", "scp", "pip install", "mtjax.train", "delete"]
+    assert asked == ["create", "describe", "describe", *once, "create", "describe", *once]
+    assert "--spot --accelerator-type=v5p-64 --runtime-version=v2-alpha-tpuv5" in log.read_text()
+    without = run("launch/tpu_vm.sh", "slice", "zone", "configs/tiny.py", **settings | {"VERSION": ""})
+    assert without.returncode != 0
+    assert "VERSION: the runtime, such as v2-alpha-tpuv5" in without.stderr
+
+
 POD = {"restartPolicy": str, "terminationGracePeriodSeconds": int, "nodeSelector": dict, "containers": [dict]}
 FAIL_JOB = {"action": str, "onExitCodes": {"containerName": str, "operator": str, "values": [int]}}
 JOB = {"parallelism": int, "completions": int, "completionMode": str, "backoffLimit": int, "template": {"spec": POD}}

@@ -2,12 +2,17 @@
 
 import dataclasses
 import json
+import pathlib
+import re
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mtjax.data.batches import DataConfig
+from mtjax.data.closing import with_closed_prompts
+from mtjax.data.examples import encode_prompt
 from mtjax.data.problem import Problem
 from mtjax.data.sources import Arithmetic, InMemory
 from mtjax.data.tasks import CompletionTask
@@ -19,6 +24,9 @@ from mtjax.evaluation.evaluator import evaluate_policy
 from mtjax.evaluation.graders.steps import StepsGrader
 from mtjax.evaluation.perturbation import perturbed
 from mtjax.evaluation.token_scores import Scorer, token_scores
+from mtjax.model.decoder import DecoderConfig
+from mtjax.model.encoder import Encoder
+from mtjax.model.language_model import make_language_model
 from mtjax.reporting.intervals import Interval
 from mtjax.runs.loading import Loaded
 from mtjax.runs.rounds.config import Measure
@@ -123,6 +131,8 @@ PLAIN = [{"id": "a", "question": "Is it?", "answer": "A"}]
         ("continual", {"stages": ("none",)}, "--stages=none has no samples.jsonl"),
         ("inductive_bias", {}, "metric 'inductive_bias' needs solutions of the problems"),
         ("likelihood", {}, "metric 'likelihood' needs solutions of the problems"),
+        ("error_detection", {}, r"metric 'error_detection': problem a does not ask .* data\.source:error_detection"),
+        ("recovery", {}, "metric 'recovery': no problem has a source .* data.source:made_facts"),
         ("gap", {}, "metric 'gap' needs answers after the wrong prefix.* set data.task:mistake"),
         ("uncertainty", {"samples": 1}, "metric 'uncertainty' needs 2 samples of each problem, and there is 1"),
         ("uncertanty", {}, "unknown metric 'uncertanty': did you mean 'uncertainty'"),
@@ -192,3 +202,32 @@ def test_rounds_refuse_metrics_that_a_policy_alone_cannot_give():
         Measure(source=source, metrics=("likelihood",))
     with pytest.raises(InputError, match="did you mean 'refusal'"):
         Measure(source=source, metrics=("refusl",))
+
+
+def test_the_code_of_the_page_runs():
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "self_knowledge.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(block, {})
+
+
+@pytest.mark.slow
+def test_an_encoder_decoder_is_scored_as_it_was_sampled():
+    tokenizer = with_closed_prompts(load_tokenizer("bytes"))
+    shape = DecoderConfig(
+        vocab_size=tokenizer.vocab_size, width=16, layers=1, heads=2, kv_heads=2, head_dim=8, mlp_width=16,
+        max_length=64, activation="gelu_tanh", encoder=Encoder(layers=1, end_id=tokenizer.end_id),
+    )  # fmt: skip
+    model = make_language_model(shape)
+    loaded = Loaded(model, model.init(jax.random.key(1)), tokenizer)
+    found = policy(loaded, [CHOICE], ("greedy", "entropies", "choices"))
+    (sample,) = found.best.samples[0]
+    pairs = [(encode_prompt(tokenizer, "Is it?\n"), sample.tokens)]
+    (scores,) = token_scores(model, loaded.params, pairs, 2)
+    assert scores.logprob == pytest.approx(sample.token_logprobs, abs=1e-4)
+    assert len(found.entropies[0]) == len(sample.tokens)
+    with pytest.raises(InputError, match="not defined for an encoder-decoder"):
+        policy(loaded, [CHOICE], ("prior",))
+    with pytest.raises(InputError, match="'perturbation' goes on from the middle of an answer"):
+        policy(loaded, [CHOICE], ("perturbed",))

@@ -107,6 +107,10 @@ def test_values_and_states():
     assert one.states == (("2",), ("2",), ("2", "6"), ("2", "2", "6"))
     assert one.states[2:] == other.states[1:]  # names do not count
     assert one.answer == "2"
+    assert (one.statements[2], one.answers) == ("b = a * 3", (None, None, None, "2"))
+    failed = BOX.trace("a = 2  # two\nb = a / 0\nanswer = 1")  # what ran before the error is known
+    assert (failed.outcome, failed.error) == ("error", "ZeroDivisionError in line 2")
+    assert (failed.statements, failed.states, failed.answers) == (("a = 2",), (("2",),), (None,))
 
 
 def test_published_forms_of_records(tmp_path):

@@ -5,19 +5,24 @@ import dataclasses
 import pytest
 
 from mtjax.data.problem import Pair, Problem
-from mtjax.data.sources.mined import MinedProblem, Solution
+from mtjax.data.sources.mined import Mined, MinedProblem, Solution
 from mtjax.data.tasks import TASKS
 from mtjax.errors import InputError
 from mtjax.mistakes.curation import CURATIONS, Attempted, Helpers
+from mtjax.mistakes.curation.base import Traced
 from mtjax.mistakes.curation.both import Both
 from mtjax.mistakes.curation.confidence import StatedConfidence, confidence_of
 from mtjax.mistakes.curation.distinct import Distinct
 from mtjax.mistakes.curation.groups import Groups
 from mtjax.mistakes.curation.injected import Injected
 from mtjax.mistakes.curation.pairs import Pairs, partner
+from mtjax.mistakes.curation.partly_right import Buffers, PartlyRight, grown
 from mtjax.mistakes.curation.right_only import RightOnly, cap_of, distinct_by_equations
 from mtjax.mistakes.curation.sureness import REFUSALS, Sureness, answer_entropy
+from mtjax.mistakes.curation.tailored import Tailored
+from mtjax.mistakes.curation.valued import Valued
 from mtjax.registry import summary
+from mtjax.sampling.teacher import Teacher
 
 SUM = Problem("sum", "2 + 3 + 4 =", "9", right=("Step 1: 2 + 3 = 5\nStep 2: 5 + 4 = 9\nAnswer: 9",))
 RIGHT = "Step 1: 2 + 3 = 5\nStep 2: 5 + 4 = 9\nAnswer: 9"
@@ -41,7 +46,7 @@ SOLVED = attempted(dataclasses.replace(SUM, id="solved"), one(RIGHT, "right", co
 FAILED = attempted(dataclasses.replace(SUM, id="failed"), one(FAR, "wrong", count=3), one("?", "unknown"))
 CUT = attempted(dataclasses.replace(SUM, id="cut"), one("Step 1: 2 +", "wrong", finished=False), one(RIGHT, "right"))
 ALL = [MIXED, SOLVED, FAILED, CUT]
-HELP = Helpers(seed=3, ask=lambda texts: ["```"] * len(texts))
+HELP = Helpers(seed=3, ask=lambda texts: ["```"] * len(texts), trace=lambda problem, text: [])
 every_curation = pytest.mark.parametrize("name", sorted(CURATIONS))
 
 
@@ -61,8 +66,8 @@ def test_a_curation_says_what_it_is_repeats_itself_and_takes_an_empty_round(name
 
 @pytest.mark.parametrize("name", sorted(set(CURATIONS) - {"sureness"}))
 def test_no_curation_trains_on_the_solutions_of_the_source(name):
-    """A source's own solution would be a target that the policy did not find; `distinct` and `sureness` ask for it."""
-    curation = CURATIONS[name](**({"with_source": False} if name == "distinct" else {}))
+    """A source's own solution would be a target that the policy did not find; some ask for it."""
+    curation = CURATIONS[name](**({"with_source": False} if hasattr(CURATIONS[name], "with_source") else {}))
     made = curation([FAILED], None, HELP).problems
     assert not any(problem.right for problem in made)
 
@@ -210,3 +215,115 @@ def test_stated_confidence_is_the_share_of_right_samples():
     reflected = StatedConfidence(reflect=True)([SOLVED], None, Helpers(3, ask)).problems[0].right[0]
     assert reflected == f"{RIGHT}\nSelf-reflection: I do not know how to carry.\nConfidence: 10"
     assert SUM.question in asked[0]
+
+
+def test_values_of_a_tree_reach_the_task_as_candidates():
+    first = "Step 1: 2 + 3 = 5\n"
+    right = one(f"{first}Answer: 5", "right", steps=(first, "Answer: 5"), step_values=(0.4, 1.0))
+    first = "Step 1: 2 + 3 = 6\n"
+    wrong = one(f"{first}Answer: 6 ", "wrong", steps=(first, "Answer: 6 "), step_values=(0.4, -1.0))
+    plain = one("Answer: 7", "wrong")
+    made = Valued()([attempted(SUM, right, wrong, plain)], None, HELP)
+    assert made.counts == {"right texts": 1, "wrong texts": 2, "step values": 4}
+    found = {
+        "Step 1: 2 + 3 = 5\nAnswer: 5": (1.0, (0.4, 1.0)),
+        "Step 1: 2 + 3 = 6\nAnswer: 6": (0.0, (0.4, -1.0)),
+        "Answer: 7": (0.0, (-1.0,)),
+    }
+    mined = Mined(path="").problem_of(attempted(SUM, right, wrong, plain).mined)
+    for problem in (made.problems[0], mined):  # in a round, and from its file of attempts
+        rendered = TASKS["step_values"]().render(problem)
+        assert {one.text.partition("\n")[2]: (one.extras["polarity"], one.values) for one in rendered} == found
+    (one_each,) = Valued(per_side=1)([attempted(SUM, right, wrong, plain)], None, HELP).problems
+    assert len((*one_each.candidates, *one_each.right, *one_each.wrong)) == 2
+    cut = one(
+        "\nStep 1: 5\nEnd", "right", steps=("\nSt", "ep 1: 5\n", "En", "d", "\n"), step_values=(0.1, 0.2, 0.3, 0.4, 1.0)
+    )
+    assert (Valued().candidate(cut).steps, Valued().candidate(cut).values) == (("Step 1: 5", "End"), (0.2, 1.0))
+    ended = one("Step 1: 5\n", "wrong", steps=("Step 1: 5\n", ""), step_values=(0.2, -1.0))
+    assert (Valued().candidate(ended).steps, Valued().candidate(ended).values) == (("Step 1: 5",), (-1.0,))
+
+
+def test_the_teacher_is_asked_about_what_was_failed_and_its_wrong_answers_are_dropped():
+    asked = []
+
+    def teach(teacher, requests):
+        assert teacher == Teacher(url="http://host")
+        asked.extend(requests)
+        return ["Tailored.\nAnswer: 9 " if "11" in request else "Answer: 10" for request in requests]
+
+    tailored = Tailored(teacher=Teacher(url="http://host"), ask_about=2, pool_right=3, pool_wrong=2)
+    help_ = HELP._replace(teach=teach)
+    first = tailored([MIXED, SOLVED, CUT], None, help_)
+    assert len(asked) == 2
+    assert all("2 + 3 + 4 =" in request and "The right answer is 9" in request for request in asked)
+    assert [FAR in asked[0] or FAR in asked[1], NEAR in asked[0] or NEAR in asked[1]] == [True, True]
+    (problem,) = first.problems  # SOLVED has no wrong sample, and CUT's is no solution
+    assert problem.right == ("Tailored.\nAnswer: 9", RIGHT)  # the source's own solution is the first teacher's
+    assert problem.wrong == (FAR, NEAR)
+    assert first.counts == {"failed problems": 1, "asked of the teacher": 2, "tailored texts": 1}
+    later = attempted(SUM, one("Answer: 11", "wrong"))
+    second = tailored([later], first.kept, help_._replace(teach=lambda teacher, requests: ["New.\nAnswer: 9"]))
+    assert second.problems[0].right == ("New.\nAnswer: 9", "Tailored.\nAnswer: 9", RIGHT)
+    assert second.problems[0].wrong == ("Answer: 11", FAR)
+    assert tailored([SOLVED], first.kept, help_).problems == []
+    alone = Tailored()([MIXED], None, HELP)
+    assert (alone.problems[0].right, alone.counts["asked of the teacher"]) == (SUM.right, 0)
+    with pytest.raises(InputError, match=r"wording has no \{wrong\}"):
+        Tailored(wording="{question}")
+    with pytest.raises(InputError, match="works in mtjax.rounds"):
+        tailored([MIXED], None, HELP)
+
+
+def test_what_stands_in_a_question_is_not_filled_in_again():
+    odd = attempted(dataclasses.replace(SUM, question="Why {wrong}?"), one(FAR, "wrong"))
+    text = Tailored(wording="{question}|{wrong}").request(odd, odd.mined.solutions[0])
+    assert text == f"Why {{wrong}}?|{FAR}"
+
+
+def program(*statements):
+    """A program that assigns values: `a=1` a value, `!4` the answer, which is right where it is 9."""
+    traced, values = [], []
+    for text in statements:
+        values = sorted([*values, text.partition("=")[2] or text[1:]])
+        traced.append(Traced(text, tuple(values), None if "=" in text else text == "!9"))
+    return traced
+
+
+def test_beginnings_that_reach_a_known_state_are_partly_right():
+    """Renamed variables, prefixes both ways, longer ways and wrong ends, as in section 7 of the specification."""
+    start = grown(Buffers(), program("a=4", "b=5", "!9"), 0)
+    assert start == Buffers((("a=4", "b=5", "!9"),), (), {("4",): 1, ("4", "5"): 2})
+    renamed = grown(start, program("x=4", "y=7", "!11"), 0)
+    assert renamed.partial == (("x=4",),)  # the wrong end keeps the good beginning
+    swapped = grown(renamed, program("x=4", "y=5", "z=1", "!10"), 0)
+    assert swapped.partial == (("x=4", "y=5"),)  # the stored beginning of it went
+    assert grown(swapped, program("x=4", "q=2"), 0) is swapped  # a beginning of what is stored
+    assert grown(start, program("a=4", "b=6"), 0) is start  # a beginning of a right program
+    detour = program("p=4", "p=4;", "q=5", "!9")
+    assert grown(start, detour, 0).full == start.full
+    assert grown(start, detour, 1).full == (*start.full, ("p=4", "p=4;", "q=5", "!9"))
+    assert grown(start, detour, None).full == grown(start, detour, 1).full
+    assert grown(start, program("a=4", "b=5", "!9"), 0) is start
+    other = grown(swapped, program("x=4", "y=5", "!9"), 0)
+    assert (len(other.full), other.partial) == (2, ())
+    assert grown(start, [Traced("pass", (), None)], 0) is start  # an empty state is no state
+    assert grown(start, [], 0) is start
+
+
+def test_partly_right_programs_are_targets_without_an_end():
+    traces = {"known": program("a=4", "b=5", "!9"), "begun": program("x=4", "!1"), "lost": program("x=3")}
+    asked = attempted(dataclasses.replace(SUM, right=("known",)), one("begun", "wrong"), one("lost", "wrong"))
+    made = PartlyRight()([asked], None, HELP._replace(trace=lambda problem, text: traces[text]))
+    assert made.counts == {"right programs": 1, "partly right programs": 1}
+    candidates = made.problems[0].candidates
+    assert [(c.text, c.finished) for c in candidates] == [("a=4\nb=5\n!9", True), ("x=4\n", False)]
+    rendered = TASKS["group"](cut="keep", size=2).render(made.problems[0])
+    assert [TASKS["group"](cut="keep").ends(one.extras) for one in rendered] == [True, False]
+    begin = lambda seed, **own: PartlyRight(**own).beginning(made.kept, asked.problem, seed)
+    assert {begin(seed) for seed in range(20)} == {"", "x=4\n"}
+    assert begin(0) == begin(0)
+    assert {begin(seed, go_on=False) for seed in range(20)} == {""}
+    assert PartlyRight().beginning(None, asked.problem, 0) == ""
+    with pytest.raises(InputError, match="set grader:program_answer"):
+        PartlyRight()([asked], None, HELP._replace(trace=None))

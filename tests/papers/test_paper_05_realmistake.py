@@ -12,7 +12,7 @@ from mtjax.errors import InputError
 from mtjax.evaluation.detection import Detector, constants
 from mtjax.evaluation.evaluator import metrics
 from mtjax.evaluation.grading import grade
-from mtjax.evaluation.metrics import Choice, Evaluation
+from mtjax.evaluation.metrics import METRICS, Choice, Evaluation
 from mtjax.sampling.sampler import Sample
 
 KEYS = {"human_explanation": "made", "metadata": {"llm_response_model": "gpt-4-0613"}}
@@ -120,7 +120,5 @@ def test_the_probability_of_error_ranks_responses_and_a_liking_for_a_letter_canc
 
 
 def test_problems_of_another_kind_are_refused_with_the_way_out():
-    problem = Problem("p", "3 + 4 =", "7")
-    best = grade([[Sample("Answer: 7")]], [problem])
-    with pytest.raises(InputError, match=r"metric 'error_detection'.*data\.source:error_detection"):
-        metrics(Evaluation(["p"], ["7"], greedy=best, sources=[""]), names=["error_detection"])
+    with pytest.raises(InputError, match=r"problem p does not ask .*data\.source:error_detection"):
+        METRICS["error_detection"].check([Problem("p", "3 + 4 =", "7")])

@@ -62,6 +62,12 @@ def test_the_metric_adds_up_the_wordings(source):
     assert (numbers["choice_recall_A"], numbers["choice_recall_B"], numbers["choice_baseline"]) == (0, 1, 0.5)
 
 
+def test_options_in_another_order_are_matched_by_their_texts():
+    choices = [Choice(np.log([0.9, 0.1]), 0, ("yes", "no")), Choice(np.log([0.4, 0.6]), 1, ("no", "yes"))]
+    numbers = metrics(Evaluation(["a#0", "a#1"], ["A", "B"], choices=choices), names=["choices"])
+    assert (numbers["choice_ensemble"].mean, numbers["choice_accuracy"].mean) == (1, 1)
+
+
 def verdicts(*letters):
     """A verifier that says these in turn, and what it was asked."""
     left, asked = list(letters), []

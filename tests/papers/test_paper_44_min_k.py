@@ -95,6 +95,7 @@ def test_texts_that_a_tiny_model_memorised_are_found_and_without_training_nothin
     assert sum(flag.number < 16 for flag in found.flags) / len(found.flags) > 0.9
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_policy_whatever_stands_beside(tiny):
     model, tokenizer, params, _, seen = tiny
     scorer = TextModel(Loaded(model, params, tokenizer), rows=16)

@@ -7,7 +7,7 @@ from mtjax.mistakes.checks import Subject
 from mtjax.mistakes.checks.labels import cross_fitted
 from mtjax.mistakes.checks.shortcuts import Shortcuts, aflite
 
-SETTINGS = {"least": 200, "train": 200, "slice_size": 100, "threshold": 0.75, "partitions": 32, "seed": 0}
+SETTINGS = {"train": 200, "slice_size": 100, "threshold": 0.75, "partitions": 32, "seed": 0}
 
 
 def probe(features, labels):

@@ -16,6 +16,7 @@ from mtjax.sampling.local import LocalSampler
 from mtjax.sampling.sampler import ProblemSamples, Sample, Unusable
 from mtjax.sampling.search import SEARCHES
 from mtjax.sampling.search.best_of_n import BestOfN, most_likely
+from mtjax.sampling.search.steps import Steps
 from mtjax.types import Batch
 
 every_search = pytest.mark.parametrize(
@@ -119,3 +120,51 @@ def test_a_guided_search_gives_the_models_own_tokens_and_repeats_itself(name):
             own = scores[len(ids) - len(sample.token_ids) : len(ids)]
             np.testing.assert_allclose(own, sample.token_logprobs, atol=1e-4)
             assert sample.logprob == pytest.approx(own.sum(), abs=1e-3)
+
+
+class Planted(Steps):
+    """Stands for the steps of a prompt: a step is `a` or `b`, two of them end a path, and `ab` is right."""
+
+    def __init__(self, *_):
+        self.asked = 0
+
+    def propose(self, paths, turn):
+        more = lambda path, step: path._replace(
+            tokens=(*path.tokens, step), steps=path.steps + 1, ended=path.steps == 1, prior=0.5
+        )
+        return [[more(path, "a"), more(path, "b")] for path in paths]
+
+    def value(self, paths):
+        return [0.25] * len(paths)
+
+    def text(self, path):
+        return "".join(f"{step}\n" for step in path.tokens)
+
+    def sample(self, path):
+        return Sample(self.text(path), finished=path.ended)
+
+
+def test_paths_of_a_tree_carry_their_steps_and_the_means_of_their_nodes(monkeypatch):
+    from mtjax.sampling.search import steps
+
+    monkeypatch.setattr(steps, "Steps", Planted)
+    ends = {"a\nb\n": 1.0, "b\nb\n": None}
+    tokenizer = load_tokenizer("arithmetic")
+    sampler = LocalSampler(
+        model=make_language_model(DecoderConfig(vocab_size=tokenizer.vocab_size)), params={}, tokenizer=tokenizer,
+        sampling=SamplingConfig(), rows=8,
+        ending=lambda number, sample: ends.get(sample.text, -1.0) if number == 5 else None,
+    )  # fmt: skip
+    found = steps.Puct(simulations=3, depth=2).search(sampler, [1], 0, 5)
+    means = lambda first, *below: (first + sum(below)) / (1 + len(below))
+    assert [(one.text, one.steps) for one in found] == [
+        ("a\nb\n", ("a\n", "b\n")), ("a\na\n", ("a\n", "a\n")), ("b\na\n", ("b\n", "a\n")),
+    ]  # fmt: skip
+    assert found[0].step_values == pytest.approx((means(0.25, -1, 1), 1.0))
+    assert found[1].step_values == pytest.approx((means(0.25, -1, 1), -1.0))
+    assert found[2].step_values == pytest.approx((means(0.25, -1, 0.25), -1.0))
+    # What is not known is worth its value, and not kept.
+    one_of_each = steps.Puct(simulations=3, depth=2, keep=1).search(sampler, [1], 0, 5)
+    assert [one.text for one in one_of_each] == ["a\nb\n", "a\na\n"]
+    (best,) = steps.Puct(simulations=3, depth=2).search(sampler, [1], 0, 6)  # nothing is known of this prompt
+    assert best.step_values == ()

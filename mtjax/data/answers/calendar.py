@@ -1,6 +1,7 @@
 """Times of day and dates."""
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from mtjax.data.answers.normal import listed
@@ -12,6 +13,7 @@ _CLOCK = re.compile(
 )
 _SENTENCE = re.compile(
     r"(?:[A-Za-z][a-z']* ){0,8}?(?:[Aa]t|is|was|be|[Ii]t's) (?=[0-9]|noon|midnight|half past|(?:a )?quarter|"
+    r"(?:[a-z]+ )o'? ?clock|"
     r"(?:five|ten|twenty|twenty-five)(?: minutes)? (?:past|to) )"
 )
 _HOURS = dict(zip(listed("one two three four five six seven eight nine ten eleven twelve"), range(1, 13), strict=True))
@@ -21,11 +23,13 @@ _SPOKEN = re.compile(
     rf"(?P<hour>[0-9]{{1,2}}|{'|'.join(_HOURS)})(?P<rest>(?: ?[ap]\.?m\b\.?| in the (?:morning|afternoon|evening))?)",
     re.IGNORECASE,
 )  # fmt: skip
+_OCLOCK = re.compile(rf"^({'|'.join(_HOURS)}) o'? ?clock\b", re.IGNORECASE)
 _MINUTES = _HOURS | {"half": 30, "a quarter": 15, "quarter": 15, "twenty": 20, "twenty-five": 25}
 
 
 def _in_digits(text: str) -> str:
     """`half past three` as `3:30`, with what stands behind it; other texts as they are."""
+    text = _OCLOCK.sub(lambda hour: f"{_HOURS[hour[1].lower()]} o'clock", text)
     found = _SPOKEN.fullmatch(text)
     if found is None or (found["side"].lower() == "to" and found["rest"] == "" and found["minutes"].isdigit()):
         return text  # "3 to 2" is a ratio
@@ -47,12 +51,15 @@ class Clock(NamedTuple):
 
 def read_clock(text: str) -> Clock | None:
     """The time that a text is: `3:30 PM`, `15:30`, `7 o'clock`, `noon`; None for a bare number."""
+    said = _SENTENCE.match(text)
+    if said and _OTHER_DAY.search(said[0]):
+        return None
     text = _in_digits(_SENTENCE.sub("", text))
     lowered = text.lower()
     if lowered in _NAMED or lowered in ("12 noon", "12 midnight"):
         return Clock(_NAMED[lowered.split()[-1]] * 60, False)
     found = _CLOCK.fullmatch(text)
-    if found is None or not (found["half"] or (found["m"] and ":" in text)):
+    if found is None or not (found["half"] or found["part"] or (found["m"] and ":" in text)):
         return None
     hour, minute, second = (int(found[name] or 0) for name in "hms")
     if hour > 24 or minute > 59 or second > 59:
@@ -94,8 +101,13 @@ _DATED = re.compile(
     rf"(?:[A-Za-z][A-Za-z']* ){{1,8}}?(?:is|was|be|on) (?:on )?(?=[0-9]|{_WEEKDAY}{_NAME} )", re.IGNORECASE
 )
 _OTHER_DAY = re.compile(
-    r"\b(?:today|yesterday|tomorrow|if|suppose|assume|whether|unless|not|never|before|after|until|since|than|or)\b",
+    r"\b(?:today|yesterday|tomorrow|if|suppose|assume|whether|unless|not|never|before|after|until|since|than|or"
+    r"|cannot|might|maybe|perhaps|doubt|could|"
+    r"either|neither|say)\b|n't\b",
     re.I,
+)
+_MONTH_ONLY = re.compile(
+    rf"(?:(?:it|that|this) (?:is|was|happened) )?(?:in )?{_NAME},? (?:of )?(?P<year>[0-9]{{4}})", re.IGNORECASE
 )
 _NUMERIC = re.compile(r"([0-9]{1,2})[-/.]([0-9]{1,2})[-/.]([0-9]{4})")
 
@@ -103,7 +115,8 @@ _NUMERIC = re.compile(r"([0-9]{1,2})[-/.]([0-9]{1,2})[-/.]([0-9]{4})")
 class Date(NamedTuple):
     """A date; of one such as 03/05/2020 both readings are kept."""
 
-    readings: frozenset[tuple[int | None, int, int]]  # (year, month, day)
+    readings: frozenset[tuple[int | None, int, int | None]]  # (year, month, day)
+    written: tuple[int, int, int] | None = None  # the numbers of one such as 03/05/2020 in the order of the text
 
 
 def read_date(text: str) -> Date | None:
@@ -113,28 +126,37 @@ def read_date(text: str) -> Date | None:
     if found := _NUMERIC.fullmatch(text):
         first, second, year = map(int, found.groups())
         pairs = {(first, second), (second, first)}
-        return _date((year, month, day) for month, day in pairs)
+        return _date([(year, month, day) for month, day in pairs], (first, second, year))
+    if found := _MONTH_ONLY.fullmatch(text):
+        return Date(frozenset([(int(found["year"]), _month(found["month"]), None)]))
     for pattern in _WRITTEN:
         if found := pattern.fullmatch(text):
             groups = found.groupdict()
-            name = (groups.get("month") or "")[:3].lower()
-            month = int(groups["number"]) if "number" in groups else [m[:3] for m in MONTHS].index(name) + 1
+            month = int(groups["number"]) if "number" in groups else _month(groups["month"] or "")
             return _date([(int(groups["year"]) if groups.get("year") else None, month, int(groups["day"]))])
     return None
 
 
-def _date(readings) -> Date | None:
+def _month(name: str) -> int:
+    return [month[:3] for month in MONTHS].index(name[:3].lower()) + 1
+
+
+def _date(readings: Sequence[tuple[int | None, int, int]], written: tuple[int, int, int] | None = None) -> Date | None:
     kept = frozenset(one for one in readings if 1 <= one[1] <= 12 and 1 <= one[2] <= 31)
-    return Date(kept) if kept else None
+    return Date(kept, written) if kept else None
 
 
 def same_date(a: Date, b: Date) -> bool | None:
     """Whether two dates are equal; None where a reading of one is and another is not, or a year is missing."""
+    if a.written is not None and a.written == b.written:
+        return True
     if len(a.readings) > 1 or len(b.readings) > 1:
         return None if a.readings & b.readings or {(y, d, m) for y, m, d in a.readings} & b.readings else _years(a, b)
     (x,), (y,) = a.readings, b.readings
-    if x[1:] != y[1:]:
+    if x[1] != y[1] or x[2] != y[2] and None not in (x[2], y[2]):
         return False
+    if x[2] != y[2]:
+        return False if x[0] != y[0] and None not in (x[0], y[0]) else None
     return True if x[0] == y[0] else None if None in (x[0], y[0]) else False
 
 

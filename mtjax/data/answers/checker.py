@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from fractions import Fraction
 
 from mtjax.data.answers import words
-from mtjax.data.answers.choices import CONFLICT, choose, option_texts
+from mtjax.data.answers.choices import CONFLICT, choose, contradicted, option_texts
 from mtjax.data.answers.finding import Found, cut, find, tidy
 from mtjax.data.answers.normal import plain
 from mtjax.data.answers.numbers import LONGEST
@@ -103,7 +103,10 @@ def same_answer(answer: str | None, gold: str, *, options: Sequence[str] = ()) -
         if None not in places:
             return places[0] == places[1] or compare(*(read(texts[place or 0]) for place in places)) or False
         gold = texts[places[0]] if places[0] is not None else gold
-    return compare(cut(gold)[1], read(answer))
+    right, found = cut(gold)[1], read(answer)
+    if "letter" in right.values and re.fullmatch("[a-j]", found.text):
+        found = read(found.text.upper())
+    return compare(right, found)
 
 
 _MATRIX = re.compile(r"(?:[0-9A-Za-z{}()\[\]+\-*/^_=,&| ]|\.(?!\.)|\\[A-Za-z]++|\\\\)++")
@@ -161,13 +164,26 @@ def check_answer(
     equal = same_answer(found.text, truth, options=options) if found.reading.values or options else None
     if equal is None:
         equal = _same_in_words(found, truth) or _by_library(found, truth, seconds)
-    elif not found.stated:
+    elif not found.stated or not equal and _rough(found):
         equal = None
-    if equal is None or taken_back(found.rest):
+    letter = found.reading.values.get("letter")
+    if (
+        equal is None
+        or taken_back(found.rest)
+        or letter
+        and taken_back(letter.rest)
+        or options
+        and contradicted(candidate, option_texts(tuple(options)))
+    ):
         return Verdict.UNKNOWN
     if equal:
         return Verdict.RIGHT
     return Verdict.UNKNOWN if _also_said(found, candidate, truth, options) else Verdict.WRONG
+
+
+def _rough(found: Found) -> bool:
+    number = found.reading.values.get("number")
+    return number is not None and len(found.reading.values) == 1 and number.approximate and not number.computed
 
 
 _BARE = re.compile(r"[-+]?[0-9][0-9,]*(?:\.[0-9]+)?")
@@ -176,18 +192,48 @@ _BARE = re.compile(r"[-+]?[0-9][0-9,]*(?:\.[0-9]+)?")
 def _same_in_words(found: Found, truth: str) -> bool | None:
     """True if a beginning of the answer is the gold answer word for word."""
     bare = lambda text: read(text)._replace(values={})
-    same = any(compare(bare(truth), bare(part)) for part, _ in beginnings(found.text))
+    same = not read(truth).values.keys() & {"number", "letter", "truth"} and any(
+        compare(bare(truth), bare(part)) for part, _ in beginnings(found.text)
+    )
+    same = (
+        same
+        or found.stated
+        and bool(
+            re.fullmatch(
+                rf"(?:it|this|that|[a-z ]+) (?:is|was) an? {re.escape(plain(truth).lower())} [a-z]+",
+                plain(found.text).lower(),
+            )
+            and re.fullmatch(r"[a-z-]{4,}", plain(truth).lower())
+            and not words.DOUBTED.search(plain(found.text).lower())
+        )
+    )
     return True if found.stated and (same or _named(plain(found.text), plain(truth))) else None
 
 
 _CALLS = re.compile(r"(?:[^\W\d_][^\W\d_'-]*,? ){1,12}(?:is|are|was|were|called|named) (?:an? |the )?", re.IGNORECASE)
 
 
+_WON = (
+    r"(?:(?:is|was) the [a-z]+ (?:of|in) [A-Za-z]+(?! and\b)|won|wins|scored|scores|(?:is|was) the [a-z]+est|"
+    r"(?:has|had|got|ate|earned|sold|read|ran) the most|"
+    r"(?:came|finished|arrived|is|was) first)\b[a-z ]*"
+)
+
+
 def _named(text: str, truth: str) -> bool:
     """Whether a sentence ends in the gold words as what something is: `The capital of France is Paris`."""
     before = text[: -len(truth)].rstrip("\"'")
     called = text.casefold().endswith(truth.casefold()) and _CALLS.fullmatch(before) and not re.search(r"\d", truth)
-    return bool(called) and not words.DOUBTED.search(before.casefold())
+    acts = re.fullmatch(rf"{re.escape(truth)} (?:{_WON})", text)
+    if (
+        acts
+        and truth[:1].isupper()
+        and len(truth) > 2
+        and not re.search(r"\b(?:and|or)\b", text)
+        and not words.DOUBTED.search(text.casefold())
+    ):
+        return True
+    return bool(called) and truth.lower() not in ("left", "right") and not words.DOUBTED.search(before.casefold())
 
 
 def _by_library(found: Found, truth: str, seconds: float) -> bool | None:
@@ -198,6 +244,11 @@ def _by_library(found: Found, truth: str, seconds: float) -> bool | None:
     return _worker().equal(*texts, seconds) or None if all(map(_mathematics, texts)) else None
 
 
+_DENIED = re.compile(
+    r"(?:(?:^|,|,? and) not|,? (?:rather than|instead of)) [$€£]?[0-9][0-9,.]*(?= |,|\.?$)", re.IGNORECASE
+)
+
+
 def _also_said(found: Found, candidate: str, truth: str, options: Sequence[str]) -> bool:
     """Whether a reply whose answer differs from the gold one also gives the gold one, as an answer or as a number."""
     for text, rest in found.earlier:
@@ -205,10 +256,16 @@ def _also_said(found: Found, candidate: str, truth: str, options: Sequence[str])
             return True
     if found.closed or found.earlier or statements(cleaned(candidate), bool(options)):
         return False
-    if re.match(r"\W*one\b(?! (?:hundred|thousand|million|billion|half|third|and)\b)", cleaned(candidate), re.I):
+    if re.match(
+        r"\W*one\b(?!\W*$)(?! (?:hundred|thousand|million|billion|half|third|quarter|[a-z]+th|and)\b)",
+        cleaned(candidate),
+        re.I,
+    ):
         return True  # "One sentence" need not count anything
     number = read(truth).values.get("number")
-    numbers = (read(one.strip()).values.get("number") for one in NUMBER_IN_TEXT.findall(cleaned(candidate)))
+    numbers = (
+        read(one.strip()).values.get("number") for one in NUMBER_IN_TEXT.findall(_DENIED.sub("", cleaned(candidate)))
+    )
     own = found.reading.values.get("number")
     if number is None or own is None or own.value == number.value:
         return False

@@ -12,7 +12,7 @@ _LABELLED = re.compile(r"\s*(?:\(([A-Za-z])\)|([A-Za-z])\s*[).:])\s*(.*)", re.DO
 _LISTED = re.compile(r"(?:^|\s)\(?([A-J])\)\s*([^\n]*?)(?=\s+\(?[A-J]\)\s|\n|$)|(?:^|\n)\s*([A-J])[.:]\s+([^\n]+)")
 
 
-_LETTER_AND_TEXT = re.compile(r"\(?([A-Z])(?:\)|,|:|\.| -)+ *(\S.*)")
+_LETTER_AND_TEXT = re.compile(r"(?:[Ii]t(?:'s| is) )?\(?([A-Z])(?:\)|,|:|\.| -)+ *(\S.*)")
 
 
 @functools.lru_cache(maxsize=1024)
@@ -84,6 +84,22 @@ def choose(answer: str, options: tuple[str, ...]) -> int | None:
     return _by_text(answer, options)
 
 
+_THEN_LETTER = re.compile(
+    r"(?:^|.*(?:\bis|=|:) )(?P<text>[^()\n:=]+?) \((?:[Oo]ption |[Cc]hoice )?(?P<letter>[A-J])\)\W*$"
+)
+
+
+_LETTER_THEN = re.compile(r"(?:.*\b(?:is|option|choice):? )?\(?(?P<letter>[A-J])\)? \((?P<text>[^()\n]+)\)\W*$")
+
+
+def contradicted(reply: str, options: tuple[str, ...]) -> bool:
+    """Whether a reply ends in the text of an option with the letter of another one: `24 (A)`, `A (24)`."""
+    last = reply.strip().splitlines()[-1] if reply.strip() else ""
+    found = _THEN_LETTER.fullmatch(last) or _LETTER_THEN.fullmatch(last)
+    named = _by_text(found["text"].strip(" *$"), options) if found else None
+    return named is not None and found is not None and named != LETTERS.index(found["letter"])
+
+
 _NONE = re.compile(
     r"(?:it is )?none(?: of (?:these|those|them|the (?:above|these|options|choices|others)|all))?(?: of these)?|"
     r"no(?:ne| answer| option)? (?:is )?correct",
@@ -92,7 +108,9 @@ _NONE = re.compile(
 
 
 def _by_text(answer: str, options: tuple[str, ...]) -> int | None:
-    reading = read(answer)
+    reading = read(
+        re.sub(r" (?:is|are) (?:the )?(?:correct|right|best)(?: (?:answer|option|choice|one))?\.?$", "", answer)
+    )
     if _NONE.fullmatch(reading.text):
         nothing = [place for place, option in enumerate(options) if _NONE.fullmatch(read(option).text)]
         return nothing[0] if len(nothing) == 1 else None
@@ -102,6 +120,10 @@ def _by_text(answer: str, options: tuple[str, ...]) -> int | None:
         return exact[0] if len(exact) == 1 else CONFLICT
     if equal or reading.values.keys() & {"number", "several", "tuple", "formula", "truth"}:
         return equal[0] if equal else None
+    if words.DOUBTED.search(reading.text.casefold()) or re.search(
+        r"\?|\bis it\b|\bwould\b|\brule\b", reading.text.casefold()
+    ):
+        return None
     said = f" {_bare(reading.text)} "
     if set(said.split()) & (numbers.BEFORE - {"first", "other", "from", "up", "over"}) or " and " in said:
         return None

@@ -2,12 +2,14 @@
 
 import functools
 import re
+from fractions import Fraction
 from typing import NamedTuple
 
+from mtjax.data.answers.equations import Reading
 from mtjax.data.answers.normal import plain
-from mtjax.data.answers.reader import Reading, compare, read
+from mtjax.data.answers.reader import compare, read
 from mtjax.data.answers.remarks import beginnings, split_sentences
-from mtjax.data.answers.statements import INSTEAD, cleaned, statements
+from mtjax.data.answers.statements import DENIED_BEHIND, INSTEAD, cleaned, statements
 
 
 class Found(NamedTuple):
@@ -37,6 +39,16 @@ _SAID_AGAIN = re.compile(
 _MEANT = re.compile(r",? (?:meaning|giving|making|leaving|so)(?: that)? ([^.\n]*\d[^.\n]*)")
 
 
+_BREAKDOWN = re.compile(r":\s+\S.*")
+
+
+def _adds_up(reading: Reading, pieces: str) -> bool:
+    """Whether the numbers of a text are the parts of a value: `2 blue and 1 white` of 3."""
+    number = reading.values.get("number")
+    found = [Fraction(one) for one in re.findall(r"(?<![\w.,/])[0-9]+(?:\.[0-9]+)?(?![\w/%]|[.,][0-9])", pieces)]
+    return number is not None and len(found) > 1 and sum(found) == number.value
+
+
 def cut(text: str) -> tuple[str, Reading, str]:
     """The longest beginning of a text that is a value, its reading, and the rest; the whole text if none is one."""
     first: tuple[str, Reading, str] | None = None
@@ -44,9 +56,23 @@ def cut(text: str) -> tuple[str, Reading, str]:
         reading = read(part)
         first = first or (part, reading, "")
         if reading.values.keys() - {"sequence"}:
+            if (broken := _BREAKDOWN.match(text[len(part) :])) and not _adds_up(reading, broken[0]):
+                break
+            behind = text[len(part) :].lstrip()
+            if DENIED_BEHIND.match(re.sub(r"^[(\[][^()\[\]]*[)\]]", "", behind)) and not behind.startswith("or"):
+                break  # 20 (D) is wrong
+            if (
+                behind[:1] == ";"
+                and not re.search(r"\b(?:wrong|incorrect|too|would)\b", behind)
+                and "number" in reading.values.keys() & read(behind[1:].strip()).values.keys()
+            ):
+                break  # 18; 19
             inside = read(bracket).values.get("number") if bracket else None
             if inside and compare(reading, read(bracket)) is False and "number" in reading.values:
                 break
+            if bracket and re.search(r"\b(?:rounded|nearest)\b", bracket) and "number" in reading.values:
+                number = reading.values["number"]._replace(approximate=True)
+                reading = reading._replace(values={**reading.values, "number": number})
             meant = _MEANT.match(text[len(part) :])
             if meant and compare(reading, read(meant[1])) is not True and "number" in read(meant[1]).values:
                 break
@@ -67,7 +93,8 @@ def find(reply: str, choice: bool = False) -> Found | None:
         last = found[-1]
         part, reading, rest = cut(last.text)
         if not reading.values:
-            part, rest = tidy(re.split(r"\.(?:\s|$)", last.text)[0]), ""
+            first, _, rest = last.text.partition(". ")
+            part = tidy(first)
         behind = text[last.end :]
         closed = last.boxed or bool(rest.strip(" *") or behind.strip(" *$")) or behind.startswith("\n")
         earlier = tuple((one.text, text[one.start : last.start]) for one in found[:-1] if one.start < last.start)
@@ -86,11 +113,17 @@ _THEREFORE = re.compile(
 _GIVES = re.compile(
     r"(?:since|because|as|given that)\b[^,]*\d[^,]*,\s+|[^,]*,\s+(?=we (?:get|have|find|obtain)\b)"
     r"|[^=,]*\b(?:gives|yields)(?: us)?\s+(?=[A-Za-z] ?=)|[^=,]*\d[^=,]*"
-    r"\b(?:plus|minus|times|by)\b[^=,]*\b(?:gives|leaves|makes|equals|yields|is|results in|comes to)"
+    r"\b(?:plus|minus|times|by|take away)\b[^=,]*\b(?:gives|leaves|makes|equals|yields|is|results in|comes to)"
     r"(?: (?:us|him|her|them|you|it))?(?: a total of)?\s+(?=[$\d])"
     r"|.*,? (?:for|making|giving)(?: (?:us|him|her|them|you))? a (?:grand )?total of\s+"
+    r"|.*, which (?:is|equals|gives|makes|means) (?=[-$\d])|.*\d.*, leaving(?: (?:him|her|them|us|it|only|just"
+    r"|with)){0,3}\s+(?=[$\d])"
+    r"|\W*[A-Z][a-z]+ing\b[^=]*\d[^=]*\b(?:gives|yields|results in|leads to|produces|makes|leaves)(?: us)?\s+"
+    r"(?=[-$\d])"
+    r"|.*\d.*\b(?:to|and|we|you) (?:get|obtain|find)\s+(?=[-$\d])"
     r"|[-\d.,/]+ ?(?:%|percent) of [^\s=]+(?: [a-z]+)? (?:is|are|equals|was)\s+(?=[$\d])"
     r"|[^=]*\bi\.e\.,?\s+|[^=]*\bthat is,\s+"
+    r"|[^=]*=.*,? (?:giving|yielding|so we get)(?: us)?(?: the (?:point|pair|solution|interval))? (?=[\[(])"
     r"|[^:=]*[^\W\d_]{2}[^:=]*:\s+(?:[^=]*,\s+(?:and|so)\s+)?(?=[^:]*=)",
     re.IGNORECASE,
 )
@@ -106,14 +139,28 @@ _SUPPOSED = re.compile(
 """What a sentence says that is not so: `If each had 9, then it would be 18`."""
 
 
+_LAST_EQUATION = re.compile(
+    r"(?![A-Za-z] ?=)[^=,]*[A-Za-z][^=,]*=[^=,]*(?:,[^=,]*=[^=,]*)*, (?:and )?(?:so |then |thus )?([A-Za-z] ?= "
+    r"?[^,=]+)"
+)
+"""Steps of a solution, as in `z - 4 = 12, z = 16`."""
+
+
+_LONGEST = 1500  # longer sentences are not searched for a conclusion
+
+
 def _concluded(sentence: str) -> str:
     """What a sentence concludes, behind its last "so" or another word that ends its reasons; else the sentence.
 
     >>> _concluded("3 * 25 = 75, so there are 75 pieces.")
     'there are 75 pieces.'
     """
+    if len(sentence) > _LONGEST:
+        return sentence
     if _SUPPOSED.match(sentence):
         return ""
+    if (last := _LAST_EQUATION.fullmatch(sentence)) and cut(last[1])[1].values:
+        return last[1]
     behind_arrow = _ARROW.split(sentence)[-1]
     if behind_arrow != sentence and cut(behind_arrow)[1].values:
         return behind_arrow
@@ -124,9 +171,16 @@ def _concluded(sentence: str) -> str:
     return sentence[gives.end() :] if gives and cut(sentence[gives.end() :])[1].values else sentence
 
 
+_FIRST_LINE = re.compile(r"\W*(?:\(?[A-J]\)?\.?|yes|no|true|false)\W*", re.IGNORECASE)
+"""An answer in a line of its own, which reasons follow."""
+_VALUE_LINE = re.compile(r"\W*[0-9][0-9.,/]*(?:%| [a-z]+)?\W*")
+_EXPLAINS = re.compile(
+    r"\W*(?:explanation|reason(?:ing)?|because|justification|here's (?:how|why)|this is because)\b", re.IGNORECASE
+)
 _REMARK = re.compile(
-    r",? (?:because|since|not|and not|rather than|instead of|assuming|provided)\b|, (?:the|an?)\b|,? \(|"
-    r", which (?:is|equals|simplifies to|reduces to|means)\b",
+    r",? (?:- )?(?:because|since|not|and not|and nothing|rather than|instead of|assuming|provided)\b|, (?:the"
+    r"|an?)\b|,? \(|"
+    r", (?:which|without)\b",
     re.IGNORECASE,
 )
 _EMPTY = re.compile(r"\s*(?:\$\$|\\[\[\]]|[*#_=-]*)\s*")
@@ -140,6 +194,14 @@ def _ending(text: str) -> Found | None:
     last = re.sub(r"^\\\[\s*|\s*\\\]$", "", lines[-1])
     last = re.sub(r"^(?:[-*•]\s+(?=[^\W\d_])|#{1,6}\s+)", "", last)
     sentences = split_sentences(last)
+    if len(lines) > 1 and _FIRST_LINE.fullmatch(lines[0]) and not any(map(_FIRST_LINE.fullmatch, lines[1:])):
+        first, behind = read(lines[0]), " ".join(lines[1:])
+        if first.values and not re.search(
+            r"\b(?:option|answer|choice|so|thus|hence|therefore)\b|\([A-J]\)", behind, re.I
+        ):
+            return Found(lines[0], first, True, behind, True)
+    if len(lines) > 1 and _VALUE_LINE.fullmatch(lines[0]) and _EXPLAINS.match(lines[1]):
+        return Found(lines[0], read(lines[0]), True, " ".join(lines[1:]), True)
     if len(lines) == 1 and len(sentences) > 1:
         first = read(sentences[0])
         if first.values.keys() & {"truth", "word"}:
@@ -150,7 +212,7 @@ def _ending(text: str) -> Found | None:
     if instead := INSTEAD.match(last_sentence):
         last_sentence = instead["answer"]
     whole, reading, rest = cut(_concluded(last_sentence))
-    alone = len(sentences) < 2 and not rest.strip(" .")
+    alone = len(sentences) < 2 and not rest.strip(" .!")
     alone = alone or len(lines) == len(sentences) == 1 and bool(reading.values and _REMARK.match(rest))
     if len(lines) > 1:  # the last line is the answer if it is a value without words in front
         bare = not re.match(r"[^\W\d_]{2,}", plain(last))

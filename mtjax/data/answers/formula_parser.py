@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from mtjax.data.answers.normal import listed
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>\d+(?:\.\d+)?|\.\d+)|\\(?P<command>[A-Za-z]+)|(?P<letter>[A-Za-z])|(?P<sign>[-+*/^(){}\[\]]))"
+    r"\s*(?:(?P<number>\d+(?:\.\d+)?|\.\d+)|\\(?P<command>[A-Za-z]+)|(?P<letter>[A-Za-z])|(?P<sign>[-+*/^_(){}\[\]]))"
 )
 FUNCTIONS = frozenset(listed("sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp sqrt"))
 _GREEK = frozenset(listed("alpha beta gamma delta theta lambda mu phi omega rho sigma tau epsilon varphi"))
@@ -196,6 +196,11 @@ class _Parser:
 
             def node(env: Env) -> Any:
                 return math().log(high(argument(env))) / math().log(env["log base"])
+        elif base is not None:
+            below = base
+
+            def node(env: Env) -> Any:
+                return math().log(high(argument(env))) / math().log(high(below(env)))
         else:
             call = {"ln": "log", "arcsin": "asin", "arccos": "acos", "arctan": "atan"}.get(name, name)
 

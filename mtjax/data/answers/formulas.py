@@ -7,7 +7,7 @@ formula here; `math_worker` may still find it equal to another.
 
 import re
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from mtjax.data.answers.formula_parser import FUNCTIONS, Formula, high, math, parse
 from mtjax.data.answers.normal import listed
@@ -70,6 +70,39 @@ def same_formula(a: Formula, b: Formula) -> bool | None:
     if len(found) < 2 or None in found or len(set(found)) > 1:
         return None
     return found[0]
+
+
+class Relation(NamedTuple):
+    """An equation between letters: the difference of its sides."""
+
+    difference: Formula
+
+
+def read_relation(text: str) -> Relation | None:
+    """The equation between two or more letters that a text is, such as `2x + 3y = 6`; else None."""
+    sides = text.split("=")
+    if len(sides) != 2 or re.search(r"[<>!:]$", sides[0].rstrip()):
+        return None
+    left, right = (read_formula(side.strip()) for side in sides)
+    if left is None or right is None or len((left.letters | right.letters) - {"log base"}) < 2:
+        return None
+    a, b = left.value, right.value
+    return Relation(Formula(lambda env: high(a(env)) - high(b(env)), left.letters | right.letters, None))
+
+
+def same_relation(a: Relation, b: Relation) -> bool | None:
+    """Whether two equations are one up to a constant factor; None if that cannot be computed."""
+    if a.difference.letters != b.difference.letters:
+        return None
+    letters = sorted(a.difference.letters)
+    with math().workdps(60):
+        pairs = zip(_values(a.difference, letters), _values(b.difference, letters), strict=True)
+        ratios = [x / y for x, y in pairs if x is not None and y]
+        if len(ratios) < 3:
+            return None
+        far = max(abs(one - ratios[0]) for one in ratios)
+        size = abs(ratios[0]) * math().mpf(10) ** -25
+        return bool(far <= size)
 
 
 def formula_key(formula: Formula) -> tuple[str, ...]:

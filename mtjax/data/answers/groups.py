@@ -20,33 +20,11 @@ class Tuple(NamedTuple):
     elements: tuple[str, ...]
 
 
-class Interval(NamedTuple):
-    """Numbers between two ends; an end is None where there is none."""
-
-    low: str | None
-    high: str | None
-    closed_low: bool
-    closed_high: bool
-
-
-class Intervals(NamedTuple):
-    """A union of intervals, from left to right."""
-
-    parts: tuple[Interval, ...]
-    letter: str = ""  # the letter of an inequality
-
-
 class Ratio(NamedTuple):
     """`3:2` or `3 to 2`."""
 
     parts: tuple[str, ...]
-
-
-def parts(group: Several | Tuple | Intervals) -> list[str]:
-    """The texts that a group consists of."""
-    if isinstance(group, Intervals):
-        return [end for part in group.parts for end in (part.low, part.high) if end is not None]
-    return list(group.elements)
+    said: bool = False  # in a sentence, which may name the two things in another order
 
 
 def split(text: str, separator: str = r",|;") -> list[str]:
@@ -78,6 +56,11 @@ _EMPTY = (
     "no solutions",
     "none",
 )
+_NO_SOLUTION = re.compile(
+    r"(?:there (?:is|are) |(?:the|this) (?:equation|system|inequality) has )?no (?:real )?(?:solutions?|roots?)"
+    r"(?: exists?)?",
+    re.IGNORECASE,
+)
 _NAMED = re.compile(r"([A-Za-z](?:_\{?\w\}?)?) ?(?:=|\\in) ?")
 _THOUSANDS = re.compile(r"[-+$€£]*\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)")
 
@@ -88,7 +71,8 @@ _CONNECTIVE = re.compile(
     re.IGNORECASE,
 )
 _CLAUSE = re.compile(
-    r"^(?:so|since|because|as|which|who|where|thus|hence|therefore|then|but|if|not|giving|making|leaving|meaning|it|she|"
+    r"^(?:so|since|because|as|which|who|where|thus|hence|therefore|then|but|if|not|giving|making|leaving|meaning"
+    r"|it|she|"
     r"he|they|we|you|there|this|that)\b|\b(?:is|are|was|were|has|have|had|equals)\b",
     re.IGNORECASE,
 )
@@ -97,14 +81,14 @@ _ARTICLE = re.compile(r"(?:the|an?) ", re.IGNORECASE)
 
 def read_several(text: str) -> Several | None:
     r"""The set or list that a text is: `{1, 2}`, `1, 2 and 3`, `x = 5 or x = -5`, `\pm 5`; else None."""
-    if text.lower() in _EMPTY:
+    if text.lower() in _EMPTY or _NO_SOLUTION.fullmatch(text):
         return Several(())
     braces = re.fullmatch(r"(?:[A-Za-z] ?(?:=|\\in) ?)?\\?\{(.*?)\\?\}", text)
     inside = braces[1].strip() if braces else text
     if braces and (inside.count("{") != inside.count("}") or ":" in inside or "|" in inside or "=" in inside):
         return None
-    if text.count("\\pm") == 1 and "," not in text:
-        bare = _NAMED.sub("", text, count=1)
+    bare = _NAMED.sub("", text, count=1)
+    if text.count("\\pm") == bare.count("\\pm") == 1 and "," not in text:
         before, after = (part.strip() for part in bare.split("\\pm"))
         return Several(
             (f"{before} + {after}".removeprefix(" + "), f"{before} - {after}".strip().replace("- ", "-", not before))
@@ -139,69 +123,16 @@ def read_tuple(text: str) -> Tuple | None:
             values = [_NAMED.sub("", part, count=1) for part in parts]
             return Tuple(tuple(value for _, value in sorted(zip(letters, values, strict=True))))
         return None
-    text = re.sub(r"^\([a-z], ?[a-z](?:, ?[a-z])?\) ?= ?", "", text)
-    if text[:1] != "(" or text[-1:] != ")" or len(split(text[1:-1])) < 2 or len(split(text)) > 1:
-        return None
-    return Tuple(tuple(split(text[1:-1])))
-
-
-_OPEN_SIDE = re.compile(r"([<>]=?|\\le |\\ge |\\le|\\ge)")
-_MORE = {
-    "<": (False, False), "<=": (False, True), "\\le": (False, True),
-    ">": (True, False), ">=": (True, True), "\\ge": (True, True),
-}  # fmt: skip
-"""Whether an inequality bounds its left side from below, and whether the bound belongs to it."""
-
-
-_TURNED = str.maketrans("<>", "><")
-
-
-def read_intervals(text: str) -> Intervals | None:
-    r"""The intervals that a text is: `(1, 5]`, `1 < x \le 5`, `x > 5`, a union of them; else None."""
     text = re.sub(
-        r"^(?:(?:for )?all )?(?:real )?(?:numbers? |values? )?(?:of )?(?=[A-Za-z] ?(?:[<>]|\\[lg]e))",
+        r"^(?:the )?(?:point|vertex|pair|ordered pair|coordinates|center|centre|vector|triple) (?=\()",
         "",
         text,
         flags=re.I,
     )
-    text = re.sub(r"^[A-Za-z] ?\\in ?", "", text)
-    sides, letters = re.split(r"\\cup ?|\bU\b", text), set[str]()
-    if len(sides) == 1 and re.search(r"[<>]|\\[lg]e\b", text):
-        sides = re.split(r",? or ", text)
-        letters |= {letter for side in sides for letter in re.findall(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])", side)}
-        if len(letters) > 1:
-            return None
-    parts = [part for side in sides if (part := _interval(side.strip())) is not None]
-    if len(parts) < len(sides):
+    text = re.sub(r"^\([a-z], ?[a-z](?:, ?[a-z])?\) ?= ?", "", text)
+    if text[:1] != "(" or text[-1:] != ")" or len(split(text[1:-1])) < 2 or len(split(text)) > 1:
         return None
-    return Intervals(tuple(sorted(parts, key=lambda part: part.low is not None)), "".join(letters))
-
-
-def _interval(text: str) -> Interval | None:
-    if text[:1] in ("(", "[") and text[-1:] in (")", "]"):
-        ends = split(text[1:-1])
-        if len(ends) != 2 or not all(ends):
-            return None
-        low, high = (None if "\\infty" in end else end for end in ends)
-        return Interval(low, high, text[0] == "[", text[-1] == "]")
-    pieces = [piece.strip() for piece in _OPEN_SIDE.split(text)]
-    letter = re.compile(r"[A-Za-z]")
-    if len(pieces) == 3:
-        left, sign, right = pieces
-        if letter.fullmatch(right) and not letter.fullmatch(left):
-            left, right = right, left
-            sign = sign.translate(_TURNED) if sign[0] in "<>" else {"\\le": "\\ge", "\\ge": "\\le"}[sign]
-        if not letter.fullmatch(left) or letter.fullmatch(right):
-            return None
-        above, closed = _MORE[sign]
-        return Interval(right, None, closed, False) if above else Interval(None, right, False, closed)
-    if len(pieces) == 5 and letter.fullmatch(pieces[2]):
-        (up, closed_low), (up_too, closed_high) = _MORE[pieces[1]], _MORE[pieces[3]]
-        if up != up_too:
-            return None
-        low, high = (pieces[4], pieces[0]) if up else (pieces[0], pieces[4])
-        return Interval(low, high, *((closed_high, closed_low) if up else (closed_low, closed_high)))
-    return None
+    return Tuple(tuple(split(text[1:-1])))
 
 
 def read_ratio(text: str) -> Ratio | None:
@@ -230,8 +161,23 @@ def same_several(a: Several, b: Several, same: Same) -> bool | None:
     if not a.elements or not b.elements:
         return a.elements == b.elements
     if all(sum(one is True for one in row) == 1 for row in rows) and len(a.elements) == len(b.elements):
-        return None if a.ordered and b.ordered else True
+        return None if a.ordered and b.ordered and not _roots(a, same) else True
     return None
+
+
+def _roots(several: Several, same: Same) -> bool:
+    """Whether elements are values in no order: two of which one is negative, or each with its negative."""
+    bare = [element.removeprefix("-").strip() for element in several.elements]
+    if len(bare) == 2:
+        return any(element.startswith("-") for element in several.elements)
+    return all(
+        any(
+            same(x, y) and several.elements[i].startswith("-") != several.elements[j].startswith("-")
+            for j, y in enumerate(bare)
+        )
+        for i, x in enumerate(bare)
+        if not same(x, "0")
+    ) and any(element.startswith("-") for element in several.elements)
 
 
 def same_tuple(a: Tuple, b: Tuple, same: Same) -> bool | None:
@@ -239,25 +185,11 @@ def same_tuple(a: Tuple, b: Tuple, same: Same) -> bool | None:
     return same_elements(a.elements, b.elements, same)
 
 
-def same_intervals(a: Intervals, b: Intervals, same: Same) -> bool | None:
-    """Whether two unions of intervals are equal, part by part; of other letters they may be either."""
-    if a.letter and b.letter and a.letter != b.letter:
-        return None
-    if len(a.parts) != len(b.parts):
-        ends = [[(part.low is None, part.high is None) for part in one.parts] for one in (a, b)]
-        open_low, open_high = (len({any(end[side] for end in one) for one in ends}) > 1 for side in (0, 1))
-        return False if (open_low or open_high) and all(same(end, end) for end in (*parts(a), *parts(b))) else None
-    found: list[bool | None] = []
-    for x, y in zip(a.parts, b.parts, strict=True):
-        for end, other in ((x.low, y.low), (x.high, y.high)):
-            found.append(end is other if end is None or other is None else same(end, other))
-        found.append((x.closed_low, x.closed_high) == (y.closed_low, y.closed_high))
-    return False if False in found else None if None in found else True
-
-
 def same_ratio(a: Ratio, b: Ratio, same: Same) -> bool | None:
     """Whether two ratios are equal: `6:4` is `3:2`."""
     if len(a.parts) != len(b.parts):
         return None
     found = [same(f"{x}/{a.parts[-1]}", f"{y}/{b.parts[-1]}") for x, y in zip(a.parts[:-1], b.parts[:-1], strict=True)]
+    if (a.said or b.said) and False in found and len(a.parts) == 2 and same("/".join(a.parts), "/".join(b.parts[::-1])):
+        return None
     return False if False in found else None if None in found else True

@@ -17,10 +17,13 @@ _SIGNS = {
     **dict.fromkeys("≥⩾", r"\ge "), "≠": r"\ne ", "÷": "/", "⁄": "/", "∕": "/", "／": "/", "√": r"\sqrt ",
     "∩": r"\cap ", "π": r"\pi ", "∞": r"\infty ",
     "∪": r"\cup ", "∅": r"\emptyset ", "±": r"\pm ", "≈": r"\approx ", "∈": r"\in ", "∠": r"\angle ",
-    "，": ", ", "：": ":", "（": "(", "）": ")",
+    "℃": "°C", "℉": "°F", "٫": ".", "٬": ",", "，": ", ", "：": ":", "（": "(", "）": ")",
     "＝": "=", "．": ".", "。": ". ", "º": "°", "…": "...", 
-    "｛": "{", "｝": "}", "［": "[", "］": "]", "⟨": "(", "⟩": ")",
-}  # fmt: skip
+    "｛": "{", "｝": "}", "［": "[", "］": "]", 
+    "⟨": "(", "⟩": ")",
+} | dict(zip("αβγδθλφωρστ", (
+    rf"\{name} " for name in listed("alpha beta gamma delta theta lambda phi omega rho sigma tau")), strict=True)
+)  # fmt: skip
 _RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n", strict=True))
 _LOWERED = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True))
 _TABLE = {ord(sign): text for sign, text in _SIGNS.items()}
@@ -34,6 +37,8 @@ def ascii_signs(text: str) -> str:
     """
     if text.isascii():
         return text
+    if "，" in text:
+        text = re.sub(r"(?<=\d)，(?=\d{3}(?!\d))", ",", text)
     if "√" in text:
         text = re.sub(r"√ ?(\d\d+)", r"√{\1}", text)
     out: list[str] = []
@@ -63,12 +68,15 @@ def ascii_signs(text: str) -> str:
 
 
 _WORDS_IN_LATEX = re.compile(
-    r"\\(?:text(?:bf|it|rm|sf|tt|normal|up)?|mathrm|mathbf|mathit|mathsf|mathtt|mbox|hbox|boldsymbol|bm|operatorname|emph|"
+    r"\\(?:text(?:bf|it|rm|sf|tt|normal|up)?|mathrm|mathbf|mathit|mathsf|mathtt|mbox|hbox|boldsymbol|bm"
+    r"|operatorname|emph|"
     r"underline|textcolor\{\w*\}|displaystyle) *\{([^{}]*)\}"
 )
 _MARKS = re.compile(
-    r"<\|[^|<>\n]{1,40}\|>|</?s>|<(?:eos|pad|end_of_turn)>|</?(?:b|i|u|em|strong|br|p|div|span|code|pre|mark|h[1-6])\b[^<>\n]{0,80}>"
-    r"|```[\w+-]*|`|~~|\\begin\{(?:align\*?|equation\*?|aligned|gathered|center)\}|\\end\{(?:align\*?|equation\*?|aligned|"
+    r"<\|[^|<>\n]{1,40}\|>|</?s>|<(?:eos|pad|end_of_turn)>|</?(?:b|i|u|em|strong|br|p|div|span|code|pre|mark"
+    r"|h[1-6])\b[^<>\n]{0,80}>"
+    r"|```[\w+-]*|`|~~|\\begin\{(?:align\*?|equation\*?|aligned|gathered|center)\}|\\end\{(?:align\*?|equation\*?"
+    r"|aligned|"
     r"gathered|center)\}",
     re.IGNORECASE,
 )
@@ -85,7 +93,7 @@ def without_markup(text: str) -> str:
     if "\\" in text:
         before = ""
         while before != text:
-            before, text = text, _WORDS_IN_LATEX.sub(r"\1", text)
+            before, text = text, _WORDS_IN_LATEX.sub(lambda found: found[1].replace("~", " "), text)
     if "~~" in text or "</" in text:
         text = _STRUCK.sub("", text)
     if "<" in text or "`" in text or "~~" in text or "\\begin" in text:
@@ -95,11 +103,11 @@ def without_markup(text: str) -> str:
     if "\\color" in text:
         text = re.sub(r"\\color *\{\w+\} *(?:\{([^{}]*)\})?", r"\1", text)
     if text[:1] == "_" or "\n_" in text:
-        text = re.sub(r"(?m)^_([A-Za-z][^_\n]*)_$", r"\1", text)
+        text = re.sub(r"(?m)^_([A-Za-z][^_\n]*)_(?=$| )", r"\1", text)
     if "==" in text:
         text = re.sub(r"(?<!\S)==(?=[^\s=])([^=\n]*[^\s=])==(?!\S)", r"\1", text)
     if "**" in text or "__" in text:
-        text = _EMPHASIS.sub("", re.sub(r"(?<=[\w)])\*\*(?=[\w(])(?=[^*\n]*(?:\n|$))", "^", text))
+        text = _EMPHASIS.sub("", re.sub(r"(?<=[\w)])\*\*(?=[\w(]|-\d)(?=[^*\n]*(?:\n|$))", "^", text))
     return text
 
 
@@ -141,7 +149,7 @@ def plain(answer: str) -> str:
         text = _MATHS.sub(lambda found: f" {found[1] or found[2]} ", text).replace("\\$", "$")
     text = " ".join(text.replace("{,}", ",").split())
     text = re.sub(r"^[\"'`*]+|[\"'`*]+$", "", text) if text[:1] in "\"'`*" or text[-1:] in "\"'`*" else text
-    text = _ARROW.sub("", text)
+    text = re.sub(r" [:;]-?[)D]$", "", _ARROW.sub("", text))
     while text[:1] > "\u2000" and unicodedata.category(text[0]) == "So":
         text = text[1:].lstrip(" *\"'`")
     while text[-1:] and (text[-1] in ".,;:" or unicodedata.category(text[-1]) == "So") and not text.endswith(".."):

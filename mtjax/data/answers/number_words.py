@@ -20,7 +20,9 @@ SCALES = {"thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**
 COUNTS = {"dozen": 12, "score": 20, "gross": 144, "hundred": 100}
 _PARTS = {"half": 2, "third": 3, "quarter": 4} | {
     f"{name}th": n for n, name in enumerate(listed("four fif six seven eigh nin ten eleven twelf"), 4)
-} | {"hundredth": 100, "thousandth": 1000}  # fmt: skip
+} | {"hundredth": 100, "thousandth": 1000, "millionth": 10**6} | {
+    (f"{name[:-1]}ieth" if name.endswith("ty") else f"{name}th"): n for name, n in _SMALL.items() if n > 12
+}  # fmt: skip
 NUMBER_WORDS = (
     frozenset(_SMALL) | frozenset(SCALES) | frozenset(COUNTS) | frozenset(_PARTS) | {"halves", "couple", "forty"}
 )
@@ -85,6 +87,8 @@ def _below_thousand(words: Sequence[str], at: int) -> tuple[Fraction | None, int
                 at += 1
         else:
             break
+    if at + 1 < len(words) and words[at] == "point" and (digits := _digits(words[at + 1 :])):
+        return (value or Fraction(0)) + Fraction(f"0.{digits}"), at + 1 + len(digits)
     if at < len(words) and (part := _part(words[at])):
         if value is None:
             return (Fraction(1, 2), at + 1) if words[at] == "half" and at == start else (None, start)
@@ -96,6 +100,14 @@ def _below_thousand(words: Sequence[str], at: int) -> tuple[Fraction | None, int
     return value, at
 
 
+def _digits(words: Sequence[str]) -> str:
+    """The decimals behind "point": the words of single digits that the words begin with."""
+    out = ""
+    while len(out) < len(words) and (digit := _SMALL.get(words[len(out)], 10)) < 10:
+        out += str(digit)
+    return out
+
+
 def and_part(words: Sequence[str], at: int) -> tuple[Fraction, int] | None:
     """The fraction of `and a half`, `and three quarters` from the word "and" on, and the place behind it."""
     if words[at : at + 1] != ["and"] or at + 2 >= len(words):
@@ -105,9 +117,21 @@ def and_part(words: Sequence[str], at: int) -> tuple[Fraction, int] | None:
     return (Fraction(top, part), at + 3) if top and part and (top == 1) == (words[at + 2] in _PARTS) else None
 
 
+_ORDINALS = {name: n for n, name in enumerate(
+    listed("first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth "
+           "fifteenth sixteenth seventeenth eighteenth nineteenth twentieth"), 1)}  # fmt: skip
+
+
+def read_ordinal(text: str) -> int | None:
+    """The place in a row that a text is: `3rd`, `the third place`; else None."""
+    found = re.fullmatch(r"(?:the )?(?:([0-9]+)(?:st|nd|rd|th)|([a-z]+))(?: (?:place|position))?", text.lower())
+    return None if found is None else int(found[1]) if found[1] else _ORDINALS.get(found[2])
+
+
 def tokens(text: str) -> list[str]:
     """Words in lower case; a hyphen between two number words separates them."""
-    return re.sub(r"(?<=[a-z])-(?=[a-z])", " ", text.lower()).split()
+    text = re.sub(r"(?<=usand|llion),(?= (?:and )?[a-z])", "", text.lower()) if "," in text else text.lower()
+    return re.sub(r"(?<=[a-z])-(?=[a-z])", " ", text).split()
 
 
 def in_digits(text: str) -> str:

@@ -5,7 +5,8 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from mtjax.data.answers import number_words
-from mtjax.data.answers.units import UNITS, Unit, may_be_other_unit, read_unit, singular, words_of
+from mtjax.data.answers.normal import listed
+from mtjax.data.answers.units import UNITS, Unit, inverse_units, read_unit, singular
 
 LONGEST = 400  # Longer texts than this are not read as a number.
 
@@ -18,8 +19,9 @@ _HEAD = re.compile(
     rf"(?P<sign>[-+] ?)?(?P<money>{_MONEY})? ?(?P<inner>[-+] ?)?"
     r"(?:(?P<whole>[0-9]+) (?:and )?(?=[0-9]+ ?/ ?[0-9])(?P<top>[0-9]+) ?/ ?(?P<bottom>[0-9]+)"
     rf"|(?P<num>{_A}) ?/ ?(?P<den>[-+]?{_B})"
+    r"|(?P<tens>10) ?\^ ?(?:\{ ?(?P<raised>[-+]?[0-9]{1,3}) ?\}|(?P<up>[-+]?[0-9]{1,3})(?![0-9]))"
     rf"|(?P<plain>{_C})(?:[eE](?P<exp>[-+]?[0-9]{{1,3}})(?![0-9A-Za-z])"
-    r"| ?(?:\\times|[*x]) ?10 ?\^ ?(?:\{ ?(?P<power>[-+]?[0-9]{1,3}) ?\}|(?P<bare>[-+]?[0-9]{1,3})(?![0-9])))?)"
+    r"| ?(?:\\times|[*x]) ?10 ?\^ ?(?:[{(] ?(?P<power>[-+]?[0-9]{1,3}) ?[)}]|(?P<bare>[-+]?[0-9]{1,3})(?![0-9])))?)"
 )
 _REPEATING = re.compile(r"([-+]?)([0-9]*)\.([0-9]*)\\overline *\{?([0-9]+)\}?$")
 _PLAIN = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?")
@@ -30,6 +32,7 @@ _SCALE = re.compile(
 )
 _SHORT = {"k": 1000, "m": 10**6, "b": 10**9, "mn": 10**6, "bn": 10**9}
 _PERCENT = re.compile(r" ?(?:%|per ?cent(?:age points?)?\b|pct\b|percentage points?\b)", re.I)
+_BELOW_ZERO = re.compile(r"( degrees?(?: [Cc]elsius| [Ff]ahrenheit)?| ?°[CF]?)? (below|above) zero$")
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)\b")
 _AFTER_MONEY = re.compile(rf" ?({_MONEY})(?![A-Za-z])")
 _TAIL_WORD = re.compile(
@@ -39,17 +42,45 @@ _TAIL_WORD = re.compile(
 _EITHER_SIDE = """or nor but not no never neither either than least most between except until unless if minus plus times
     divided multiplied squared cubed factorial mod modulo base maybe perhaps possibly might may could cannot can't
     isn't aren't wasn't don't doesn't didn't won't wouldn't couldn't unknown undefined infinite infinitely wrong
-    incorrect false maximum minimum pi doubt doubtful unlikely"""
+    incorrect false maximum minimum pi doubt doubtful unlikely
+    ln sin cos tan cot sec csc exp arcsin arccos arctan sqrt
+    nicht kein keine pas jamais nie nunca niet oder ou не ni"""
 BEFORE = frozenset(
     f"""{_EITHER_SIDE} over under above below up from through twice double triple half root sqrt log step steps see
+    before after
     equation line question problem part example figure option choice instead rather initially originally initial
     started starts start suppose assume assuming first other another what how why without excluding besides
-    when probably likely presumably""".split()
+    when probably likely presumably page chapter section exercise considered tried nothing close
+    off rule ruled""".split()
 )  # words that change what a number behind them says
-BEHIND = frozenset(f"{_EITHER_SIDE} and remainder rem r x power".split())
+POSITIONAL = frozenset(
+    listed("over under above below up from through than before after page chapter section exercise close off")
+)
+"""Those of them that change only a number right behind them."""
+SOFT = frozenset(
+    [
+        "initially",
+        "originally",
+        "initial",
+        "started",
+        "starts",
+        "start",
+        "first",
+        "other",
+        "another",
+        "when",
+        "without",
+        "excluding",
+        "besides",
+    ]
+)
+"""Those of them behind which a number may be what is asked for."""
+BEHIND = frozenset(f"{_EITHER_SIDE} too and remainder rem r x power root thought ish".split())
 """Words that change what a number before them says."""
 _NAMES_OF_TWO = re.compile(r"\b([A-Z][a-z]+) and (?=[A-Z][a-z])")  # in April and May
-_TIMES = re.compile(r"times(?: (?:as|more|larger|bigger|faster|longer|older|heavier|taller)\b.*)?$")
+_TIMES = re.compile(
+    r"times(?: (?:per|an?|each|every) [a-z]+| (?:as|more|larger|bigger|faster|longer|older|heavier|taller)\b.*)?$"
+)
 
 
 class Number(NamedTuple):
@@ -64,6 +95,7 @@ class Number(NamedTuple):
     approximate: bool = False  # "about", "roughly"
     compound: bool = False  # several units, as in "3 hours 20 minutes"
     direction: int = 0  # 1 for "increases by", -1 for "a loss of"; 0 where nothing is said
+    computed: bool = False  # approximate, but as the result of a computation with decimals: `= 16.7`
     beside: tuple[Fraction, ...] = ()  # numbers that the sentence names in passing, such as 20 in "12 of the 20"
 
 
@@ -83,6 +115,7 @@ def read_number(text: str) -> Number | None:
         return Number(Fraction(text), places=len(text.partition(".")[2]))
     if len(text) > LONGEST or not text:
         return None
+    text = re.sub(r"(?<=[0-9]) ?p$", " pence", text)
     if re.fullmatch(r"\([0-9.,]+\)", text):  # 5, or -5 in accounts
         inside = read_number(text[1:-1])
         return inside and inside._replace(approximate=True)
@@ -99,6 +132,8 @@ def read_number(text: str) -> Number | None:
     elif found["num"]:
         bottom_value = _exact(found["den"])
         value = _exact(found["num"]) / bottom_value if bottom_value else None
+    elif found["tens"]:
+        value = Fraction(10) ** int(found["raised"] or found["up"])
     else:
         value = _exact(found["plain"])
         power = found["exp"] or found["power"] or found["bare"]
@@ -120,17 +155,19 @@ def _with_tail(value: Fraction, tail: str, money: str, places: int | None, bare:
             value, bare, places, tail = value * size, value, None, tail[scale.end() :]
     elif ordinal := _ORDINAL.match(tail):
         tail = tail[ordinal.end() :]
+    if below := _BELOW_ZERO.match(tail):
+        value, tail = value if below[2] == "above" or value < 0 else -value, below[1] or ""
     percent = _PERCENT.match(tail)
     tail = tail[percent.end() :] if percent else tail
     if not money and (behind := _AFTER_MONEY.match(tail)):
         money, tail = behind[1], tail[behind.end() :]
-    attached, tail = tail[:1].isalpha(), tail.strip()
+    attached, tail = tail[:1].isalpha(), inverse_units(tail.strip())
     added = number_words.and_part(number_words.tokens(tail), 0) if tail.startswith("and ") else None
     if added:
         value, tail = value + (added[0] if value >= 0 else -added[0]), " ".join(tail.split()[added[1] :])
     unit = read_unit(money.strip(".")) if money else None
-    if attached and re.fullmatch(r"[a-z]{2}", tail) and not read_unit(tail):
-        return None  # a product of letters, as in 5ab
+    if attached and re.fullmatch(r"[a-z]{2}|[ie]|-?ish\b.*", tail) and not read_unit(tail):
+        return None  # a product of letters, as in 5ab, a complex number, or "18ish"
     if tail:
         if not (tail[0].isalpha() or tail[0] in "°¢-/(") or not _harmless(tail):
             return None
@@ -144,9 +181,27 @@ def _harmless(tail: str) -> bool:
     words = re.sub(r"/(?=[a-z])", " / ", _TIMES.sub("", tail.lower())).split()
     if len(words) > 14 or not all(map(_TAIL_WORD.fullmatch, words)):
         return False
-    if re.match(r"[^\W\d_]\^", tail) and not read_unit(tail):
+    if re.search(
+        r"\b(?:from now|later|ago|afterwards?)\b.*\b(?:is|was|will|would)\b|\b(?:it|he|she|they|we) (?:will|would)\b",
+        tail,
+    ):
+        return False  # 5 days later it will be ...
+    if re.match(r"[^\W\d_]{1,2}\^", tail) and not read_unit(tail):
         return False  # the power of a letter, as in 6x^2
+    called = re.match(r"(?:[a-z]+ ){0,2}(?:is|was) ([a-z]+)", tail)
+    if called and called[1] not in _CONFIRMS and not re.search(r"(?:ed|en)$", called[1]):
+        return False  # 77 is impossible
+    if (below := re.match(r"/ ?([^\W\d_])(?![^\W\d_])", tail)) and below[1] not in UNITS:
+        return False  # divided by a letter, as in -1/x^2
+    if words and re.fullmatch(r"-|-[a-z](?![a-z]).*|.*(?<!mon)(?<!you)(?<!clo)(?<!tru)ths[.,]?", words[0]):
+        return False  # 4 - x/2, or a part such as "hundred-and-fifths"
     return not {word.strip(".,()-") for word in words} & (BEHIND | number_words.NUMBER_WORDS)
+
+
+_CONFIRMS = frozenset(
+    listed("""the my our your his her their its what how correct right left needed required remaining exactly equal
+    spent sold lost therefore thus indeed also still now in on at for to per a an all enough""")
+)
 
 
 def _repeating(text: str) -> Number | None:
@@ -168,11 +223,21 @@ _AND_A_PART = re.compile(
 )
 
 
+_ONE_UNIT = re.compile(
+    r"(?P<part>quarter of )?(?:only )?an? "
+    r"(?P<unit>second|minute|hour|day|week|month|year|mile|kilometer|meter|dollar|euro|gallon|liter)"
+)
+
+
 def _in_words(text: str) -> Number | None:
+    if one := _ONE_UNIT.fullmatch(text):
+        return read_number(f"{'0.25' if one['part'] else '1'} {one['unit']}")
     text = _AND_A_PART.sub(
         lambda said: f"{'one' if said[1].lower() in ('a', 'an') else said[1]} and {said[3]} {said[2]}", text
     )
     words = number_words.tokens(text)
+    if words[:2] == ["one", "of"]:
+        return None
     sign = -1 if words[0] in ("minus", "negative") else 1
     words = words[1:] if words[0] in ("minus", "negative", "plus") else words
     if words and _HEAD.match(words[0]) and sign < 0:
@@ -186,6 +251,10 @@ def _in_words(text: str) -> Number | None:
     return found and found._replace(bare=sign * bare if bare != value else found.bare)
 
 
+_TWO_COINS = re.compile(
+    r"(?=[£€]|[0-9]+ ?(?:pound|euro))(?:[£€] ?)?(?P<n>[0-9]+)(?: ?(?:pounds?|euros?))?,? (?:and )?(?P<m>[0-9]{1,2}) ?"
+    r"(?P<small>p|pence|(?:euro)?cents?)"
+)
 _PIECE = re.compile(rf"(?P<n>{_A}) ?(?P<unit>[A-Za-z]+|[¢°])\.?(?: ?(?:,|and|&))* ?")
 
 
@@ -193,6 +262,9 @@ def _compound(text: str) -> Number | None:
     """Several units of one kind from large to small: `3 hours 20 minutes`, `$5 and 50 cents`, `5'6"`; else None."""
     text = re.sub(r"^([0-9]+) ?' ?([0-9]{1,2}(?:\.[0-9]+)?) ?(?:\"|'')?$", r"\1 feet \2 inches", text)
     text = re.sub(rf"^\$ ?({_B})", r"\1 dollars", text)
+    if coins := _TWO_COINS.fullmatch(text):
+        large, small = ("quid", "pence") if coins["small"][0] == "p" else ("euro", "eurocent")
+        text = f"{coins['n']} {large} {coins['m']} {small}"
     at, pieces = 0, []
     while piece := _PIECE.match(text, at):
         if piece["unit"].lower() not in UNITS and singular(piece["unit"]) not in UNITS:
@@ -209,69 +281,3 @@ def _compound(text: str) -> Number | None:
     if smallest.measures == "dollar":
         return Number(total * smallest.factor / 100, words=text[at:], unit=UNITS["$"])
     return Number(total, words=text[at:], unit=smallest, compound=True)
-
-
-def same_number(a: Number, b: Number) -> bool | None:
-    """Whether two numbers are equal; None where units, percent signs, scales or rounding leave it open.
-
-    If only one is a percentage, both readings of the other count, since gold answers often leave the sign out: `50%`
-    equals `0.5` and `50`. A unit that only one side names is taken to be meant on the other, but numbers that differ by
-    the factor of two units of one kind, such as `3` and `180 minutes`, are neither equal nor different.
-    """
-    if a.value == -b.value and (a.direction or b.direction):
-        return None  # "a loss of 12" may be -12
-    if _pounds(a, b) or _pounds(b, a):
-        return a.value == b.value
-    if a.unit and b.unit and a.unit.measures == b.unit.measures:
-        equal = a.value * a.unit.factor == b.value * b.unit.factor
-        return equal or (None if _open(a, b, a.value * a.unit.factor / b.unit.factor) else False)
-    if a.compound or b.compound or (a.unit and b.unit) or a.direction * b.direction < 0:
-        return None
-    of_a, of_b = words_of(a.words), words_of(b.words)
-    if (a.unit or of_a) and (b.unit or of_b) and not of_a & of_b:
-        return None  # different things are counted
-    if a.percent != b.percent:
-        percent, other = (a, b) if a.percent else (b, a)
-        equal = other.value in (percent.value, percent.value / 100)
-    else:
-        equal = a.value == b.value
-    if equal:
-        return True
-    if a.percent != b.percent:  # a rounded percentage of the other
-        share = percent._replace(value=percent.value / 100, places=percent.places + 2 if percent.places else None)
-        if _open(share, other, share.value):
-            return None
-    if any(_made_of(*pair) for pair in ((a, b), (b, a))):
-        return None
-    ratio = a.value / b.value if a.value and b.value else Fraction(0)
-    hidden = None if a.unit and b.unit else a.unit or b.unit
-    return None if _open(a, b, a.value) or (ratio and may_be_other_unit(ratio, hidden)) else False
-
-
-def _pounds(a: Number, b: Number) -> bool:
-    """Whether one is in pounds sterling and the other in "pounds", which may be money or a weight."""
-    return a.unit == UNITS["£"] and b.unit == UNITS["pound"] and "lb" not in b.words
-
-
-def _made_of(a: Number, b: Number) -> bool:
-    """Whether a sentence says `a` beside numbers that give `b` with it, such as 12 of 20 for 3/5 or for 8."""
-    x, y = a.value, b.value / 100 if b.percent else b.value
-    return any(
-        y in (z, x + z, x - z, z - x, x * z) or (z and y in (x / z, 100 * x / z)) or (x and y == z / x)
-        for z in a.beside
-    )
-
-
-def _open(a: Number, b: Number, value: Fraction) -> bool:
-    """Whether numbers that are not equal may mean the same: approximate, rounded, or in thousands or dozens."""
-    if a.approximate or b.approximate or b.value in (a.bare, b.bare) and a.bare is not None or a.value == b.bare:
-        return True
-    for rough, fine in ((a.value if a.places else None, b), (b.value if b.places else None, a)):
-        places = a.places if fine is b else b.places
-        if rough is None or places is None or (fine.places is not None and fine.places <= places):
-            continue
-        exact = fine.value if fine is b else value
-        if abs(exact - rough) <= Fraction(1, 2 * 10**places) and (fine is a or rough):
-            return True
-    # "1.000" may be a thousand where a dot separates thousands.
-    return any(x.places == 3 and y.value == x.value * 1000 for x, y in ((a, b), (b, a)))

@@ -6,53 +6,28 @@ and nothing else, or the kinds that both may be disagree.
 
 import functools
 import re
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any
 
-from mtjax.data.answers import calendar, formulas, groups, numbers, sentences, words
+from mtjax.data.answers import (
+    calendar,
+    formulas,
+    groups,
+    intervals,
+    letters,
+    matrices,
+    number_comparison,
+    number_words,
+    numbers,
+    sentences,
+    words,
+)
+from mtjax.data.answers.computed import computed_number
+from mtjax.data.answers.equations import EQUALS, Reading, read_equation
 from mtjax.data.answers.normal import plain
+from mtjax.data.answers.phrases import settled
 from mtjax.data.answers.units import read_unit
-
-
-class Reading(NamedTuple):
-    """What an answer may be."""
-
-    text: str  # in the spelling of `normal.plain`
-    values: Mapping[str, Any]  # each value by its kind; empty if the text is no value and nothing else
-    name: str = ""  # the letter that an equation gives the value to, such as "x"
-    unit: str = ""  # what stands behind a formula, such as "cm"
-
-
-class Letter(NamedTuple):
-    """The letter of a choice, and what stands behind it."""
-
-    letter: str
-    rest: str
-
-
-_LETTER = re.compile(
-    r"(?:(?i:option|choice|alternative|answer) )?(?:[(\[{] ?(?P<a>[A-Za-z]) ?[)\]}][.:]?|(?P<b>[A-J])(?:[).:]|(?= -)))"
-    r"(?: *(?P<rest>.*))?"
-    r"|(?:(?i:option|choice|alternative|answer) )?(?P<c>[A-Z])|(?P<d>[a-j])\)(?: *(?P<more>.*))?"
-)
-
-
-_NO_CHOICE = re.compile(
-    r"^(?:(?:or|and|nor|to|cannot|can|gives?|isn't|would|has|have|was|were|does|fits|but)\b|"
-    r"[,&/]|(?:is|are)\b(?! (?:the )?(?:correct|right)))|\([A-J]\)|\boption [A-J]\b"
-)
-
-
-def read_letter(text: str) -> Letter | None:
-    """The choice that a text names by its letter: `B`, `(B)`, `B. 24`, `option C`; else None."""
-    found = _LETTER.fullmatch(text)
-    if found is None:
-        return None
-    letter = found["a"] or found["b"] or found["c"] or found["d"]
-    rest = (found["rest"] or found["more"] or "").strip(" -:")
-    return None if _NO_CHOICE.search(rest) else Letter(letter.upper(), rest)
-
 
 _Kind = tuple[Callable[[str], Any], Callable[[Any, Any], bool | None]]
 
@@ -66,16 +41,22 @@ def _with_elements(same: Callable[[Any, Any, groups.Same], bool | None]) -> Call
 
 
 KINDS: dict[str, _Kind] = {
-    "letter": (read_letter, lambda a, b: a.letter == b.letter),
+    "letter": (letters.read_letter, lambda a, b: a.letter == b.letter),
     "truth": (words.read_truth, words.same_truth),
-    "number": (lambda text: numbers.read_number(text) or sentences.number_in_sentence(text), numbers.same_number),
+    "number": (
+        lambda text: numbers.read_number(text) or sentences.number_in_sentence(text),
+        number_comparison.same_number,
+    ),
+    "ordinal": (number_words.read_ordinal, lambda a, b: a == b),
     "clock": (calendar.read_clock, calendar.same_clock),
     "date": (calendar.read_date, calendar.same_date),
     "ratio": (groups.read_ratio, _with_elements(groups.same_ratio)),
     "several": (groups.read_several, _with_elements(groups.same_several)),
-    "tuple": (groups.read_tuple, _with_elements(groups.same_tuple)),
-    "intervals": (groups.read_intervals, _with_elements(groups.same_intervals)),
+    "matrix": (matrices.read_matrix, _with_elements(matrices.same_matrix)),
+    "tuple": (lambda text: groups.read_tuple(text) or matrices.read_vector(text), _with_elements(groups.same_tuple)),
+    "intervals": (intervals.read_intervals, _with_elements(intervals.same_intervals)),
     "formula": (formulas.read_formula, formulas.same_formula),
+    "relation": (formulas.read_relation, formulas.same_relation),
     "word": (words.read_word, words.same_word),
     "signs": (words.read_signs, lambda a, b: a == b),
     "sequence": (words.read_sequence, words.same_sequence),
@@ -84,11 +65,18 @@ KINDS: dict[str, _Kind] = {
 
 _SAID = ("tuple", "intervals", "ratio", "several", "formula")
 _PREDICATE = re.compile(
-    r"(?P<lead>(?:(?:[A-Za-z][A-Za-z'-]*|(?P<given>[0-9]+)),? ){1,8}?(?:is|are|was|were|be|at|gives|yields|becomes)|"
+    r"(?P<lead>(?:(?:[A-Za-z][A-Za-z'-]*|(?P<given>[0-9]+)),? ){1,8}?(?:is|are|was|were|be|at|gives|yields"
+    r"|becomes|get|obtain|have|find|as|"
+    r"(?:equal|evaluates|simplifies|reduces|amounts|comes|expands|factors) to|(?:expands|factors|simplifies"
+    r"|evaluates) (?:as|into))|"
     r"(?:[A-Za-z][A-Za-z'-]* ){0,4}[A-Za-z'-]{2,}:)(?: at)?(?: the point)? "
     r"(?P<value>(?:[^A-Za-z ]|[a-z] ?=|[A-Za-z](?:[\^(]| ?[-+*/])|\\?(?:sin|cos|tan|ln|log|sqrt)\b).*)"
 )
 """A sentence that says what something is, such as `The point is (3, 4)`."""
+_IS_SUM = re.compile(
+    r"^([$0-9][-+*/()$0-9., ]*?[-+*/] ?[$0-9.,]+\)?) (?:is|equals|makes|gives)(?: equal to)? "
+    r"(?=[-$]?[0-9])"
+)
 _NUMERAL = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?")
 
 
@@ -104,21 +92,40 @@ def read(answer: str) -> Reading:
     text = plain(answer)
     if len(text) > numbers.LONGEST:
         return Reading(text, {})
+    text = _IS_SUM.sub(r"\1 = ", text)
     measured = _MEASURED.fullmatch(text) if "\\" in text else None
     if measured and (read_unit(measured["unit"]) or measured["unit"].endswith("units")):
         inner = read(measured["formula"])
         if "formula" in inner.values:
             return inner._replace(text=text, unit=measured["unit"])
     values = {kind: value for kind, (reader, _) in KINDS.items() if text and (value := reader(text)) is not None}
+    if (
+        values
+        and "=" in text
+        and values.keys() <= {"several", "sequence", "tuple"}
+        and re.search(r"[A-Za-z]{3} ", text)
+    ):
+        number = computed_number([side.strip() for side in EQUALS.split(text)])
+        values = {"number": number} if number else values  # a sentence with commas
+    if "truth" in values:
+        values.pop("word", None)
+    if "several" in values and "number" not in values and len(values["several"].elements) == 1:
+        only = read(values["several"].elements[0]).values.get("number")
+        values |= {"number": only._replace(approximate=True)} if only else {}
     if "date" in values:
         values.pop("several", None)
     elif "several" in values and (same := _said_twice(values["several"])):
         values = {"number": same}
     for kind in ("several", "tuple", "intervals"):
-        if kind in values and not all(_element(read(part)) for part in groups.parts(values[kind])):
+        parts = (
+            () if kind not in values else intervals.ends(values[kind]) if kind == "intervals" else values[kind].elements
+        )
+        elements = [read(part) for part in parts]
+        worded = [one.values.keys() <= {"sequence"} for one in elements]
+        if not all(map(_element, elements)) or any(worded) and not all(worded):
             del values[kind]  # a sentence with commas
     number, formula = values.get("number"), values.get("formula")
-    if "letter" in values and re.fullmatch(r"[A-Z]", text):
+    if "letter" in values and re.fullmatch(r"[A-Z]|\(?[A-Za-z]\)", text):
         values.pop("formula", None)
     if formula is not None and number is not None:
         del values["formula"]  # a plain number, or a fraction with a unit in letters
@@ -126,7 +133,7 @@ def read(answer: str) -> Reading:
         values["number"] = numbers.Number(values.pop("formula").exact)
     if (
         not values.keys() - {"sequence"}
-        and (said := _PREDICATE.fullmatch(text))
+        and (said := _PREDICATE.fullmatch(settled(text)))
         and not (numbers.BEFORE - {"equation", "line", *(["below", "under", "first"] if said["given"] else [])})
         & set(re.findall(r"[a-z']+", said["lead"].lower()))
     ):
@@ -135,15 +142,17 @@ def read(answer: str) -> Reading:
         if said["given"]:
             found = {kind: value for kind, value in found.items() if kind == "several"}
         if re.search(r"\b(?:of|between)\b", said["lead"]):
-            found.pop("ratio", None)  # it may be the ratio the other way round
+            found |= {"ratio": found["ratio"]._replace(said=True)} if "ratio" in found else {}
         if found:
             return Reading(text, found, unit=inner.unit)
+    relation = {"relation": values.pop("relation")} if "relation" in values else {}
     if values or "=" not in text and "\\approx" not in text:
         letter = values.get("letter")
         if letter and letter.rest:
             values = {**read(letter.rest).values, **values}
         return Reading(text, values)
-    return _equation(text)
+    result = read_equation(text, read)
+    return result._replace(values={**result.values, **relation})
 
 
 _MEASURED = re.compile(
@@ -162,7 +171,7 @@ def _said_twice(several: groups.Several) -> numbers.Number | None:
     if first is None or second is None:
         return None
     if first.unit and second.unit and not first.percent | second.percent:
-        return first if numbers.same_number(first, second) else None
+        return first if number_comparison.same_number(first, second) else None
     values = (one.value / 100 if one.percent else one.value for one in (first, second))
     return first if len(set(values)) == 1 else None
 
@@ -173,48 +182,6 @@ def _element(reading: Reading) -> bool:
     return bool(reading.values) and not (number and number.beside)
 
 
-_EQUALS = re.compile(r"(?<![<>!=:])=(?!=)|\\approx")
-_NAME = re.compile(
-    r"(?:m ?)?\\angle ?[A-Z]{1,3}|[A-Z](?: ?\\(?:cap|cup) ?[A-Z])+|"
-    r"[A-Za-z](?:_\{?\w+\}?)?'{0,2}(?:\([A-Za-z0-9, |']+\))?"
-)
-_LABEL = re.compile(rf"[A-Za-z][A-Za-z'-]+(?:[ :,]+[A-Za-z][A-Za-z'-]+)*[ :]*(?: (?P<name>{_NAME.pattern}))?")
-_SUM = re.compile(r"[A-Za-z](?: ?[-+] ?[A-Za-z])+")  # m + n, which may be asked for, or given
-_TIMES = re.compile(r"\\[A-Za-z]+|(?<=[0-9])\s*[xX]\s*(?=[0-9])")
-_VARIABLE = re.compile(r"(?<![A-Za-z\\])[0-9]*[A-Za-z](?![A-Za-z.'])")
-
-
-def _equation(text: str) -> Reading:
-    """What an equation gives: the right side of `x = 5`, `12 + 7 = 19`, `Total = $18`; the left one of `5 = x`."""
-    sides = [side.strip() for side in _EQUALS.split(text)]
-    if len(sides) < 2 or not sides[-1]:
-        return Reading(text, {})
-    left, right = sides[0], sides[-1]
-    if len(sides) == 2 and re.fullmatch(r"[A-Za-z]", right) and not _NAME.fullmatch(left):
-        left, right = right, left
-    middle, label = sides[1:-1], _LABEL.fullmatch(left)
-    name = left if _NAME.fullmatch(left) else label["name"] or "" if label else ""
-    free = [bool(_VARIABLE.search(_TIMES.sub(" ", side))) for side in (left, *middle)]
-    spoilt = numbers.BEFORE & {word.strip(",:.") for word in left.lower().split()} - {"from", "other", "first", "total"}
-    if name:
-        spoilt = spoilt - {"equation", "line"} if label and left != name else frozenset()
-    if any(free) and not name and len({free[0], *free}) == 1 and all(map(formulas.read_formula, sides)):
-        first, *others = map(formulas.read_formula, sides)
-        if first and all(other and formulas.same_formula(first, other) for other in others):
-            return read(right)
-    found = read(right)
-    number = found.values.get("number")
-    total = len(sides) == 2 and number is not None and bool(_SUM.fullmatch(left))
-    if spoilt or not found.values or (any(free) and not (name or label or total or not left)):
-        return Reading(text, {})
-    if total and number is not None:
-        return Reading(text, {"number": number._replace(approximate=True)})
-    values = dict(found.values)
-    if "\\approx" in text and number is not None:
-        values["number"] = number._replace(approximate=True)
-    return Reading(text, values, name if len(name) == 1 else "", found.unit)
-
-
 def compare(gold: Reading, answer: Reading) -> bool | None:
     """Whether two answers are equal; None unless both were read whole as values of one kind."""
     if gold.text == answer.text or words.bare_words(gold.text) == words.bare_words(answer.text):
@@ -222,15 +189,26 @@ def compare(gold: Reading, answer: Reading) -> bool | None:
     if any(a and b and a != b for a, b in ((gold.name, answer.name), (gold.unit, answer.unit))):
         return None
     shared = [kind for kind in KINDS if kind in gold.values and kind in answer.values]
+    shared = [kind for kind in shared if kind != "relation" or len(shared) == 1]
+    shared = next(([kind] for kind in ("date", "clock") if kind in shared), shared)
     found = [KINDS[kind][1](gold.values[kind], answer.values[kind]) for kind in shared]
     if not shared:
         mixed = _number_and_formula(gold, answer)
+        mixed = _ratio_and_number(gold, answer) if mixed is None else mixed
         found = [] if mixed is None else [mixed]
     if gold.values.keys() >= {"letter", "number"} and answer.values.keys() >= {"letter", "number"} and None in found:
         return None
     if not found or (True in found and False in found):
         return None
     return True if True in found else None if None in found else False
+
+
+def _ratio_and_number(gold: Reading, answer: Reading) -> bool | None:
+    """True if a fraction is the quotient of the gold ratio; None else."""
+    ratio, number = gold.values.get("ratio"), answer.values.get("number")
+    if number is None or ratio is None or len(ratio.parts) != 2 or number.places is not None:
+        return None
+    return number.value == Fraction(ratio.parts[0]) / Fraction(ratio.parts[1]) or None
 
 
 def _number_and_formula(gold: Reading, answer: Reading) -> bool | None:

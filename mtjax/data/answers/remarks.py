@@ -4,17 +4,20 @@ import re
 from collections.abc import Iterator
 
 _CUT = re.compile(
-    r"(?P<end>[.!?]+(?=\s|$))|\s*[;\n]|\s+[-–—]+\s+(?=[A-Za-z])|\s*(?P<bracket>[(\[])(?=[^()\[\]]*[)\]])|\\\]|\$\$"
+    r"(?<=[a-z]):\s+(?=[^:]*\d[^:]*\d)|(?P<end>[.!?]+(?=\s|$))|\s*[;\n]|\s+[-–—]+\s+(?=[A-Za-z])|\s*(?P<bracket>["
+    r"(\[])(?=[^()\[\]]*[)\]])|\\\]|\$\$"
     r"|,?\s+(?=(?:because|since|which|where|that is|i\.e|due|after|for a total|meaning|in order|"
     r"as (?:required|well|stated|calculated|expected|we|the|it|there|shown|above|desired|needed))\b)"
-    r"|,?\s+(?=(?:and not|rather than|instead of)\b)|,\s+(?=(?:the|an?|not|rather|as|so|giving|making|therefore|thus|"
+    r"|,\s+(?=without (?:any |a )?doubt\b)|,\s+(?=i(?:'m| am) (?:\w+ )?(?:sure|certain|confident|positive)\b)"
+    r"|,?\s+(?=(?:and not|and nothing|rather than|instead of)\b)|,\s+(?=(?:the|an?|not|rather|as|so|giving|making"
+    r"|therefore|thus|"
     r"hence|check|given|based|using|assuming|provided)\b)", re.IGNORECASE,
 )  # fmt: skip
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:[A-Za-z]|[ap]\.m|rs|approx|i\.e|e\.g|ft|in|lbs?|oz|hrs?|"
     r"min|mins|sec|dr|mr|mrs|ms|vs|st|(?<=\w )no|u\.s|jan|feb|mar|apr|jun|jul|aug|"
                            r"sept?|oct|nov|dec)$", re.IGNORECASE)  # fmt: skip
-_OPEN = re.compile(r"\b(?:or|mod|pmod|base|remainder|repeating|either|recurring|rounded)\b|\\pmod", re.IGNORECASE)
+_OPEN = re.compile(r"\b(?:or|mod|pmod|base|remainder|repeating|either|recurring)\b|\\pmod", re.IGNORECASE)
 
 
 def split_sentences(line: str) -> list[str]:

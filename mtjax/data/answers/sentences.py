@@ -5,7 +5,8 @@ from fractions import Fraction
 
 from mtjax.data.answers import number_words
 from mtjax.data.answers.normal import listed
-from mtjax.data.answers.numbers import BEFORE, Number, read_number
+from mtjax.data.answers.numbers import BEFORE, POSITIONAL, SOFT, Number, read_number
+from mtjax.data.answers.phrases import settled
 
 _UP = frozenset(listed("increase rise rose gain profit more increasing grow grew"))
 _DOWN = frozenset(listed("""decrease fall fell lo los lose loss lost less fewer decreasing shrink drop dropp"""))
@@ -17,7 +18,7 @@ _VERBS = frozenset(
 )
 _CLEAR_WORDS = number_words.NUMBER_WORDS - {"one", "couple", "third", "quarter", "score", "gross", "fourth", "fifth"}
 _WHO = frozenset(
-    listed("only exactly she he they we with the hence therefore thus there")
+    listed("only exactly she he they we with the hence therefore thus there it's that's there's")
 )  # words that a sentence has and a list of words has not
 _PART = number_words.NUMBER_WORDS | {"and", "point"}  # words before which a number word may continue a number
 _CLAUSE_BEHIND = re.compile(
@@ -25,7 +26,7 @@ _CLAUSE_BEHIND = re.compile(
     re.IGNORECASE,
 )
 _TASK = re.compile(r"\bto (?:find|determine|calculate|compute|figure|solve|know)\b", re.IGNORECASE)
-APPROXIMATELY = frozenset(listed(r"about approximately approx approx. around roughly nearly almost ~ \approx ≈ circa"))
+APPROXIMATELY = frozenset(listed(r"about approximately approx approx. around roughly ~ \approx ≈ circa"))
 _NUMERAL = r"[-+]?[$€£¥₹]?[0-9][0-9,]*(?:\.[0-9]+)?(?:/[0-9]+)?%?(?![\w:/^.]?[0-9]|[A-Za-z^])"
 _BARE = r"[0-9]+(?:\.[0-9]+)?(?:/[0-9]+)?%?"
 _IN_PASSING = tuple(
@@ -83,7 +84,7 @@ def _without_given(text: str) -> tuple[str, tuple[Fraction, ...]]:
 
 
 _LEAD = re.compile(
-    r"((?:(?:[^\W\d_](?:[^\W\d_]|['-])*|[0-9]+(?:st|nd|rd|th))[,:]? +|[~≈] ?|\\approx ?){1,20})"
+    r"((?:(?:(?:Mr|Mrs|Ms|Dr|St)\.|[^\W\d_](?:[^\W\d_]|['-])*|[0-9]+(?:st|nd|rd|th))[,:]? +|[~≈] ?|\\approx ?){1,20})"
     r"(?=[-+]?[$€£¥₹]?[-+]?\.?[0-9])"
 )
 
@@ -107,12 +108,18 @@ _EXTREME = re.compile(
     r"\b(?:minimum|maximum)(?! of\b) [A-Za-z]|(?<!at )\bthe (?:least|most) [A-Za-z]+ [A-Za-z]", re.IGNORECASE
 )  # the minimum number, the least common multiple: no bound
 _NOTHING_LEFT = re.compile(
-    r"(?:[A-Za-z]+ ){1,3}(?:is|are|was|were|has|have|had|be) no(?: [a-z]+){1,3} "
-    r"(?:left|remaining|over)",
+    r"(?:(?:[A-Za-z]+ ){1,3}(?:is|are|was|were|has|have|had|be) )?(?:no(?: [a-z]+){1,3} (?:left|remaining|over)|"
+    r"(?:none|nothing)(?: at all)?(?: (?:left|remaining|over))?)",
     re.IGNORECASE,
 )
-_MORE_THAN = re.compile(r"(\S+(?: [a-z]+)?) (?:more|fewer|less|[a-z]+er)((?: [a-z]+){0,2}) than [^\d,]+")
+_MORE_THAN = re.compile(r"(\S+(?: [a-z]+)?) (?:more|fewer|less|[a-z]+er)((?: [a-z]+){0,4}) than [^\d,]+")
 """`13 more marbles than Ann`, which says 13 only where a difference is asked for."""
+
+
+_OTHERS_SAY = re.compile(
+    r"\b(?:some|many|people|friends?|book|others?|someone|anyone|everyone|who)\b.*"
+    r"\b(?:says?|said|thinks?|thought|claims?|claimed|believes?|guess(?:es|ed)?)\b|\blike(?= \d)", re.IGNORECASE,
+)  # fmt: skip
 
 
 def number_in_sentence(text: str) -> Number | None:
@@ -120,11 +127,12 @@ def number_in_sentence(text: str) -> Number | None:
 
     Of `She pays 64 dollars for the 16 glasses` that is 64, with 16 beside it.
     """
+    text = settled(text)
     if odds := _ODDS.fullmatch(text):
         top, bottom = read_number(odds["top"]), read_number(odds["bottom"])
         if top and bottom and bottom.value:
             return Number(top.value / bottom.value, approximate=True)
-    if part := _PART_OF.fullmatch(text):
+    if (part := _PART_OF.fullmatch(text)) and not BEFORE & set(text[: part.start("value")].lower().split()):
         value = read_number(part["value"].partition(" of ")[0])
         return value if value and value.value.denominator > 1 else None
     if len(_COUNTED.findall(text)) > 1 and not re.search(r"\d|\bone\b", text):
@@ -161,11 +169,22 @@ def number_in_sentence(text: str) -> Number | None:
     stems = {word.strip(",:.") for word in before}
     if _EXTREME.search(text):
         stems -= {"minimum", "maximum", "least", "most"}
-    if stems & BEFORE or len(before) > 20 or re.fullmatch(r"[b-z]", before[-1] if before else ""):
+    if _OTHERS_SAY.search(text):
+        return None
+    if before[-1:] in (["almost"], ["nearly"]):
+        return None
+    if (
+        stems & (BEFORE - SOFT - POSITIONAL)
+        or set(before[-2:]) & POSITIONAL
+        or len(before) > 20
+        or re.fullmatch(r"[b-z]", before[-1] if before else "")
+    ):
         return None
     behind = _CLAUSE_BEHIND.search(rest)
     if behind and (behind["comma"] or not _VERBS & stems) or _TASK.search(text):
         return None  # the number is not what the sentence says
+    approximate = approximate or bool(re.search(r"\b(?:from|to|for|in|of) each\b", rest))
+    approximate = approximate or bool(stems & (SOFT | POSITIONAL))
     more = _MORE_THAN.fullmatch(rest)
     approximate = approximate or more is not None
     number = read_number(f"{more[1]} {more[2]}" if more else rest)

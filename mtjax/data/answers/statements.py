@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from mtjax.data.answers.forms import CHOSEN, FORMS, TONGUES
 from mtjax.data.answers.normal import ascii_signs, without_markup
 
 _THOUGHTS = r"think|thinking|thought|thoughts|reasoning|reason|scratchpad|reflection|analysis"
@@ -77,6 +78,7 @@ def _boxes(text: str) -> Iterator[Statement]:
             content, after = (bare[1], bare.end()) if bare else (None, None)
         if content is None or after is None:
             continue
+        content = re.sub(r"(?<!\\)\\(?=\s|$)", " ", content)
         behind = text[after : after + 40]
         if scale := _SCALED.match(behind):
             content += f" {scale[1]}"
@@ -91,6 +93,20 @@ def _boxes(text: str) -> Iterator[Statement]:
         yield Statement(sign + content, box.start(), after, True)
 
 
+_DENIED_BOX = re.compile(
+    r"(?:(?:\bnot|n't|wrong)\s+(?:\w+\s+)?|\b(?:neither|either|nor|perhaps|maybe|possibly|whether it is|is it|"
+    r"doubt (?:that )?it(?: is|'s)|could be|might be|may be|anything but|rul(?:e|es|ed) out|"
+    r"if [^.,\n]{0,40}\b(?:were|is|was))\s+)(?:\\\(|\\\[|\$)*\s*$",
+    re.IGNORECASE,
+)
+DENIED_BEHIND = re.compile(
+    r"(?:\\\)|\\\]|\$)*\s*(?:\?|,? not the (?:number|amount|value|one|total)\b|(?:is|are|was) (?:not|wrong"
+    r"|incorrect|false|too|impossible)\b|(?:isn't|cannot"
+    r"|can't|does not|"
+    r"doesn't|would|nor|is just|might)\b|or (?!\$?\\boxed))", re.IGNORECASE,
+)  # fmt: skip
+
+
 def _boxed(text: str) -> list[Statement]:
     """The boxes, several that a list of boxes ends in as one list; an outer box stands for those within."""
     found: list[Statement] = []
@@ -100,7 +116,7 @@ def _boxed(text: str) -> list[Statement]:
     found = [
         one
         for one in found
-        if not re.search(r"(?:\bnot|n't|wrong)\s+(?:\w+\s+)?\$?$", text[max(0, one.start - 25) : one.start])
+        if not _DENIED_BOX.search(text[max(0, one.start - 60) : one.start]) and not DENIED_BEHIND.match(text, one.end)
     ]
     if not found:
         return []
@@ -119,52 +135,6 @@ def _boxed(text: str) -> list[Statement]:
     return [*found[: -len(parts)], last]
 
 
-_KEY = r"(?:final[ _]|correct |right |best )*(?:answers?|ans)\b"
-_LINK = (
-    r"(?:[\"'\])*]|\s)*(?:\([^()\n]{0,40}\)|(?:to|of|for|in)\s[^.:\n=]{1,80}?)?\s*(?:choice|option)?\s*"
-    r"(?:[-–—]\s|\.(?=[\s(])|(?:,?\s*(?:is|was|are|be|equals|should\s+be|must\s+be|will\s+be|would\s+be|has\s+to\s+be|comes\s+(?:out\s+)?to(?:\s+be)?)"
-    r"(?![\w'])|=>|[=:→])+(?:\s*(?:therefore|thus|simply|just|then|now|indeed|clearly|also)\b)?(?:\s*[=:](?!=))?)"
-)
-_GAP = r"(?:\s|(?<=\n)>(?=\s+[^\s\[\](){}<>])|\$\$|\\\[|(?<=\n)[-*•·+]\s|(?<=\n)\d+[.)]\s(?=\S)|\*(?=\s))*"
-_FORMS = (
-    ("####", re.compile(r"####[ \t]*(?P<answer>[^\n]+)")),
-    (">", re.compile(
-        r"<(?P<tag>(?:final[_-]?)?(?:answer|result))>\s*(?P<answer>.+?)\s*(?P<closed></(?P=tag)>|$)",
-        re.IGNORECASE | re.DOTALL,
-    )),
-    ("answer]", re.compile(r"(?:^|\n)\W*(?P<key>\[(?:final )?answer\])[ \t]*:?\s*(?P<answer>[^\n]+)", re.IGNORECASE)),
-    (":", re.compile(r"(?:^|\n)[ \t*>]*a[ \t*]*:[ \t*]*(?P<answer>[^\n]+)", re.IGNORECASE)),
-    ("ans", re.compile(rf"(?<![\w\\])(?P<key>{_KEY}){_LINK}{_GAP}(?=(?P<answer>[^\n]+))", re.IGNORECASE)),
-    ("ans", re.compile(
-        rf"(?:^|\n)[\s#*>]*(?:the |my )?(?P<key>{_KEY})[ \t]*(?::?[ \t]*\n{_GAP}|"
-        r"[ \t]+(?=\(?[A-J]\)?\W*(?:\n|$)|[-+$]?\d))(?P<answer>[^\n]+)", re.IGNORECASE,
-    )),
-    (" ", re.compile(
-        r"(?P<key>\b(?:correct|right|best|remaining|matching|my|final)\s+(?:option|choice|alternative|letter|one|pick))\s*(?:is|:|=)+\s*:?\s*(?P<answer>[^\n]+)",
-        re.IGNORECASE,
-    )),
-)  # fmt: skip
-"""How a reply states an answer, each with a text that it always holds."""
-_CHOSEN = (
-    re.compile(r"(?<![\w,])(?<!and )(?<!or )(?<!nor )(?:(?:option|choice|answer|alternative)\s*)?"
-               r"(?P<answer>\( ?[A-J] ?\)|\b[A-J])\)?\s+is\s+(?:the\s+|therefore\s+)?"
-               r"(?:correct|right|best|true|answer)\b(?!\s+(?:only|if))", re.IGNORECASE),
-    re.compile(r"(?:^|\n|(?<=[.!;,]\s))[^\w\n]*(?:(?:so|hence|thus|therefore|the|correct|right|best|answer|ans|is|it|it's|must|be|i|would|will|we|"
-               r"choose|select|pick|chose|go|with|by|and|imo|oa|my|choice|option|alternative)\b[\s,:=-]*)+(?P<answer>\([A-J]\)|(?-i:[A-J])\b)\)?\s*[.!]?\s*(?=\n|$)",
-               re.IGNORECASE),
-    re.compile(r"(?:^|\n)[^\w\n]*(?P<answer>\([A-J]\)|(?-i:[A-J]))\)?\W*$", re.IGNORECASE),
-    re.compile(r"\b(?:which is|that is|i\.e\.|corresponding to|corresponds to|matches|matching),? (?:the )?(?:answer )?"
-               r"(?:option|choice|alternative) (?P<answer>\( ?[A-J] ?\)|[A-J]\b)\W*$", re.IGNORECASE),
-    re.compile(r"(?:→|⇒|⟹|➜|[-=]>) *(?:option |choice )?(?P<answer>\( ?[A-J] ?\)|[A-J])\)?\W*$", re.IGNORECASE),
-    re.compile(r"(?<=\s)(?<!or )(?<!and )(?<!nor )(?<!not )(?<!, )(?P<answer>\([A-J]\))\s*\.?\s*$"),
-    re.compile(r"\b(?:leaves|leaving|left with|(?P<only>only))(?: us)?(?: with)?(?: only| just)? "
-               r"(?:(?:option|choice|answer) )?(?P<answer>\([A-J]\)|(?-i:[A-J])\b)"
-               r"(?(only) (?:remains|works|fits|matches|is left)\b|\s*[.!]?\s*(?=\n|$))", re.IGNORECASE),
-    re.compile(r"(?:^|\n|(?<=[.!]\s))[^\w\n]*(?:so |hence |thus |therefore )?,?\s*(?:option|choice)\s+"
-               r"(?P<answer>\(?[A-J]\b\)?(?=\s*[:.,)-]|\s*$)[^\n]*)$", re.IGNORECASE),
-)  # fmt: skip
-"""How a reply names the letter of a choice."""
-
 _SUPPOSED = re.compile(
     r"\b(?:if|suppose|supposing|assum\w+|unless|whether|why|how|no matter|until|check that|not the case)\b",
     re.IGNORECASE,
@@ -172,21 +142,45 @@ _SUPPOSED = re.compile(
 _VOID = re.compile(
     r"\b(?:not|never|wrong|incorrect|false|cannot|previous|earlier|another|possible|first|one)\b|n't\b", re.IGNORECASE
 )
+_SAID_OF = re.compile(r"\b(?:is|was|be|are|as) (?:the |my |our |your )?$", re.IGNORECASE)
+_HEDGED = re.compile(
+    r"\b(?:maybe|perhaps|possibly|might|could|either|neither|is it|doubt|not sure|rul(?:e|es|ed) out|anything but)\b",
+    re.IGNORECASE,
+)
 _OPTION = re.compile(r"(?:^|\n)[ \t*>]*[A-E][ \t*]*[:.)]")
 _SENTENCE = re.compile(r"[.!?](?=\s)|\n")
 
 
 _RULE = re.compile(r"^[ \t]*\|(?:[ \t]*:?-+:?[ \t]*\|)+[ \t]*$", re.MULTILINE)
+_LAST_ROW = re.compile(
+    r"^[ \t]*\|[ \t]*([^|\n]*\b(?:total|sum|result|overall)\b[^|\n]*?)[ \t]*\|([^|\n]+)\|[ \t]*\Z",
+    re.MULTILINE | re.IGNORECASE,
+)
 _ROW = re.compile(r"^[ \t]*\|([^|\n]*\banswer[ \t]*)\|(?:\s*\|)?([^|\n]+)\|[ \t]*$", re.MULTILINE | re.IGNORECASE)
 """A row of a table, or a column with one row, that names the answer."""
 
 
+_CALCULATOR = re.compile(r"<<[^<>\n]{1,80}>>")  # the annotations of GSM8K
+_FAREWELL = re.compile(
+    r"\n\s*(?:let me know if|(?:i )?hope (?:this|that|it) helps|feel free to|please let me know|if you have any|"
+    r"this completes|thus,? we are done|q\.?e\.?d\b|would you like|happy to)[^\n]*\s*\Z",
+    re.IGNORECASE,
+)
+"""What a reply ends with that belongs to no answer."""
+_BOLD_END = re.compile(r"(?<=\n)[ \t]*(?:[^\w\s*]\ufe0f?[ \t]*)?\*\*(?=[A-Z])(?=[^*\n]*\*\*\W*\Z)(?![^*\n]*:\*\*)")
+"""A last line that is wholly bold."""
+
+
 def cleaned(reply: str) -> str:
     """A reply without thoughts and mark-up, as statements are searched in it."""
-    reply = re.sub(r"(?m)^>\s+(?=\*\*)", "", without_thoughts(reply))
+    reply = _FAREWELL.sub("", _CALCULATOR.sub("", without_thoughts(reply)))
+    reply = re.sub(r"(?m)^>\s+(?=\*\*)", "", _BOLD_END.sub("So, **", reply))
     text = without_markup(ascii_signs(reply)).replace(" isn't ", " is not ")
+    text = TONGUES.sub("\nAnswer: ", text) if TONGUES.search(text) else text
+    text = re.sub(r"[ \t]{40,}", " " * 40, text)
     if _RULE.search(text):
         text = _ROW.sub(r"\1: \2", _RULE.sub("", text))
+        text = _LAST_ROW.sub(r"\1: \2", text.rstrip())
     return text
 
 
@@ -213,26 +207,35 @@ def statements(text: str, choice: bool = False) -> list[Statement]:
     """
     found: list[Statement] = []
     lowered = text.lower()
-    for sign, form in _FORMS:
+    for sign, form in FORMS:
         for match in form.finditer(text) if sign in lowered else ():
             start, answer = match.start("answer"), match["answer"].strip()
             key = match.start("key") if "key" in form.groupindex else None
             if key is not None and (instead := INSTEAD.match(match["answer"])):
                 start, answer = start + instead.start("answer"), instead["answer"].strip()
+            if key is not None and text[match.end("key") :][:1] == "." and _SAID_OF.search(text[:key][-30:]):
+                continue  # "18 is the answer. ..."
             if key is not None and (_denied(answer) or _voided(text, key)):
                 continue
             if key and text[key - 1] in "\"'" and re.match(r"[\"']\s*:", text[match.end("key") :]):  # JSON
                 answer = re.sub(r"^\"((?:[^\"\\]|\\.)*)\".*|^([^,}\]]*).*", r"\1\2", answer)
+            answer = re.sub(r"\s*\\[\])]$", "", answer)
             if answer[-1:] in ")]}" and re.search(r"\w", answer) and _closers(answer) > 0:
                 answer = answer[:-1].rstrip()
             if sign == ">":
                 answer = answer.splitlines()[-1] if answer else ""
                 found.append(Statement(answer, start, match.end(), bool(match["closed"])))
+            elif answer and sign == ":" and choice and not re.match(r"\(?[A-J]\b", answer):
+                start = text.lower().index("a", match.start())  # the letter, not the word "answer"
+                found.append(Statement(text[start : match.end("answer")], start, match.end("answer")))
             elif answer and not (sign == ":" and len(_OPTION.findall(text)) > 1):
                 found.append(Statement(answer, start, match.end("answer")))
-    for form in _CHOSEN if choice else ():
+    for form in CHOSEN if choice else ():
         for match in form.finditer(text):
-            if not _voided(text, match.start("answer")):
+            place = match.start("answer")
+            if not (
+                _voided(text, place) or _HEDGED.search(_before(text, place)) or DENIED_BEHIND.match(text, match.end())
+            ):
                 found.append(Statement(match["answer"], match.start("answer"), match.end("answer")))
     for box in _boxed(text) if "box" in lowered else ():
         # A box within a stated answer, as in "the answer is $\boxed{18}$", starts later and so wins.
@@ -247,8 +250,9 @@ def _closers(text: str) -> int:
 
 
 INSTEAD = re.compile(
-    r"(?:it(?: is|'s) )?(?:not|neither)\s+[^.,;\n]{1,30}?"
-    r"(?:,?\s+but(?:\s+(?:rather|instead|it\s+is|it's))?|[,;]\s+(?:rather|it\s+is|it's))\s+"
+    r"(?:(?:rather than|instead of)\s+[^.,;\n]{1,30},\s+(?:it\s+is|it's|the\s+answer\s+is)"
+    r"|(?:it(?: is|'s) )?(?:not|neither)\s+[^.,;\n]{1,30}?"
+    r"(?:,?\s+but(?:\s+(?:rather|instead|it\s+is|it's))?|[,;]\s+(?:rather|it\s+is|it's)))\s+"
     r"(?P<answer>[^\n]+)",
     re.IGNORECASE,
 )
@@ -262,7 +266,7 @@ def _denied(answer: str) -> bool:
 
 
 _TAKEN_BACK = re.compile(
-    r"\b(?:wait|oops|hold on|correction|no,|let me (?:redo|reconsider|recalculate|correct|fix)|scratch that|"
+    r"\bno, |\b(?:wait|oops|hold on|correction|let me (?:redo|reconsider|recalculate|correct|fix)|scratch that|"
     r"(?:that|this|it)(?: is|'s) (?:wrong|incorrect|not (?:right|correct))|"
     r"i (?:was wrong|made an? (?:error|mistake)|misread)|actually)\b",
     re.IGNORECASE,

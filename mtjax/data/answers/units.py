@@ -17,8 +17,13 @@ _TABLE = {
     "volume": "ml milliliter millilitre=1 cl=10 l liter litre=1000",
     "imperial volume": "teaspoon tsp=1 tablespoon tbsp=3 cup=48 pint pt=96 quart qt=192 gallon gal=768",
     "dollar": "cent ¢=1 dollar $ usd us$ buck=100",
-    "euro": "€ euro eur=100", "sterling": "pence=1 £ gbp quid=100", "yen": "¥ yen jpy=1", "rupee": "₹ rupee inr=1",
-    "angle": "degree ° deg=1", "percent": "% percent=1", "data": "byte=1 kb=1024 mb=1048576 gb=1073741824",
+    "euro": "eurocent=1 € euro eur=100", "sterling": "pence=1 £ gbp quid=100", "yen": "¥ yen jpy=1",
+    "rupee": "₹ rupee rs inr=1",
+    "angle": "degree ° deg=1", "radians": "radian rad=1",
+    "celsius": "celsius=1", "fahrenheit": "fahrenheit=1", "kelvin": "kelvin=1",
+    "percent": "% percent=1", "force": "newton=1", "energy": "joule=1 kilojoule kj=1000",
+    "power": "watt=1 kilowatt kw=1000", "voltage": "volt=1", "frequency": "hertz hz=1", "pressure": "pascal pa=1",
+    "data": "byte=1 kb=1024 mb=1048576 gb=1073741824",
 }  # fmt: skip
 
 
@@ -45,6 +50,29 @@ def _read_table() -> dict[str, Unit]:
 UNITS = _read_table()  # Every known unit by its name in lower case and singular.
 _SPEED = dict.fromkeys(("kmph", "kph", "kmh"), "km/h") | {"mph": "mi/h", "mps": "m/s"}
 _SPEEDS = re.compile(rf"^(?:{'|'.join(_SPEED)})\b", re.IGNORECASE)
+_INVERSE = re.compile(r"([A-Za-z]+)(?: |\\times )?([A-Za-z]+)\^\{?-([123])\}?")
+"""Units as in `m s^{-1}`."""
+
+
+_SIGNS = {"N": "newton", "J": "joule", "W": "watt", "V": "volt"}  # units of one capital letter
+_PER_SQUARED = re.compile(
+    r"\bper (?:(?P<s>sec(?:ond)?s?|hours?)(?: squared|\^\{?2\}?)|square (?P<t>second|hour))$", re.IGNORECASE
+)
+_FRACTION = re.compile(r"\\frac\{ ?([A-Za-z]+) ?\}\{ ?([A-Za-z]+(?:\^\{?[23]\}?)?) ?\}")
+
+
+def inverse_units(words: str) -> str:
+    """Units such as `m s^{-1}` and `meters per second squared` as `m/s` and `meters per s^2`, if no other words are."""
+    words = _PER_SQUARED.sub(lambda found: f"per {found['s'] or found['t']}^2", _FRACTION.sub(r"\1/\2", words))
+    words = _SIGNS.get(words, words)
+    found = _INVERSE.fullmatch(words)
+    return words if found is None else f"{found[1]}/{found[2]}" + (f"^{found[3]}" if found[3] != "1" else "")
+
+
+_SCALES = {"c": "celsius", "f": "fahrenheit", "k": "kelvin"}
+_TEMPERATURE = re.compile(
+    r"^(?:degrees?|deg|°) ?(c(?:elsius|entigrade)?|f(?:ahrenheit)?|k(?:elvins?)?)\b", re.IGNORECASE
+)
 _POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _RATES = ("time", "months")
 IDLE = frozenset(
@@ -70,6 +98,7 @@ def read_unit(words: str) -> Unit | None:
     >>> read_unit("kilometres per hour").measures, read_unit("eggs a day")
     ('length/time', None)
     """
+    words = _TEMPERATURE.sub(lambda found: _SCALES[found[1][0].lower()], words)
     words = _SPEEDS.sub(lambda found: _SPEED[found[0].lower()], words)
     tokens = re.sub(r"(?<=[A-Za-z])/(?=[A-Za-z])", " / ", words.replace("{", "").replace("}", "")).split()
     if not tokens:
@@ -83,9 +112,28 @@ def read_unit(words: str) -> Unit | None:
     if raised or power > 1:
         power = int(raised) if raised in ("2", "3") else power
         unit = Unit(f"{unit.measures}^{power}", unit.factor**power)
-    below = UNITS.get(singular(tokens[2])) if len(tokens) > 2 and tokens[1] in ("/", "per") else None
+    lower, _, squared = tokens[2].partition("^") if len(tokens) > 2 and tokens[1] in ("/", "per") else ("", "", "")
+    below = UNITS.get(singular(lower)) if lower else None
     if below is not None and below.measures in _RATES and unit.measures != "dollar":
-        return Unit(f"{unit.measures}/{below.measures}", unit.factor / below.factor)
+        power = int(squared) if squared in ("2", "3") else 1
+        named = f"{unit.measures}/{below.measures}" + (f"^{power}" if power > 1 else "")
+        return Unit(named, unit.factor / below.factor**power)
+    return unit
+
+
+_IMPERIAL = {"imperial length": ("length", Fraction("25.4")), "imperial mass": ("mass", Fraction("28349.523125"))}
+
+
+def metric(unit: Unit) -> Unit:
+    """A unit of the imperial system in the smallest metric unit of its kind; other units as they are.
+
+    >>> metric(read_unit("miles per hour")).measures, float(metric(read_unit("inches")).factor)
+    ('length/time', 25.4)
+    """
+    for name, (measures, size) in _IMPERIAL.items():
+        if unit.measures.startswith(name):
+            power = int(unit.measures[-1]) if unit.measures[-2:-1] == "^" else 1
+            return Unit(unit.measures.replace(name, measures), unit.factor * size**power)
     return unit
 
 

@@ -15,14 +15,21 @@ class Truth(NamedTuple):
     pair: str  # "yes" for yes and no, "true" for true and false
 
 
-_TRUTHS = {"yes": (True, "yes"), "no": (False, "yes"), "true": (True, "true"), "false": (False, "true")}
+_TRUTHS = (
+    dict.fromkeys(("yeah", "yep", "yup"), (True, "yes"))
+    | dict.fromkeys(("nope", "nah"), (False, "yes"))
+    | {"yes": (True, "yes"), "no": (False, "yes"), "true": (True, "true"), "false": (False, "true")}
+)
 _TRUTH = re.compile(
-    r"(?:(?:the )?(?:statement|claim|assertion|sentence|proposition|answer|it|this|that)(?: is|'s)? )?"
-    r"(yes|no|true|false)\b(?P<rest>.*)",
+    r"(?:indeed,? |i (?:think|believe|say) |so )?(?:(?:the |this |that )?(?:statement|claim|assertion|sentence"
+    r"|proposition|answer|it|this"
+    r"|that)(?: is|'s)? )?"
+    r"(yes|no|true|false|yeah|yep|yup|nope|nah)\b(?P<rest>.*)",
     re.IGNORECASE,
 )
 _UNSURE = re.compile(
-    r"\b(?:yes|true|false|but|however|although|unless|if|maybe|and no|or no|no(?=[,.;!]|$))\b", re.IGNORECASE
+    r"\b(?:yes|true|false|but|however|although|unless|if|maybe|wait|actually|hmm|and no|or no|no(?=[,.;!]|$))\b",
+    re.IGNORECASE,
 )
 
 
@@ -31,7 +38,7 @@ def read_truth(text: str) -> Truth | None:
     found = _TRUTH.fullmatch(text)
     if found is None:
         return None
-    rest = found["rest"].lstrip()
+    rest = re.sub(r"^ ?(?:indeed|of course|definitely|certainly|absolutely|way)\b", "", found["rest"].lstrip())
     if rest and (rest[0] not in ",.!;:-(" or _UNSURE.search(rest)):
         return None
     return Truth(*_TRUTHS[found[1].lower()])
@@ -42,12 +49,17 @@ def same_truth(a: Truth, b: Truth) -> bool | None:
     return a.positive == b.positive if a.pair == b.pair else True if a.positive == b.positive else None
 
 
-_LEAD = re.compile(r"(?:(?:it|this|that|he|she|they)(?:'s| is| was| are| were| will be)|so|thus) ", re.IGNORECASE)
-_ARTICLE = re.compile(r"(?:an?|the) (?=\S)", re.IGNORECASE)
+_LEAD = re.compile(
+    r"^(?:(?:it|this|that|he|she|they)(?:'s| is| was| are| were| will be| will| would| must be)|so|thus) ",
+    re.IGNORECASE,
+)
+_ARTICLE = re.compile(r"^(?:an?|the) (?=\S)", re.IGNORECASE)
 _NOTHING = frozenset(
     listed(
         """unknown undetermined undefined unclear unsure none nothing maybe sorry not never or and both neither
-    either therefore thus hence"""
+    either therefore thus hence so then also finally overall altogether perhaps possibly probably likely unlikely
+    depends uncertain     unsolvable indeterminate inconclusive sure ok okay various any anything something hmm
+    well hello hi thanks"""
     )
 )
 _SETS = (
@@ -59,13 +71,33 @@ _SETS = (
 )  # fmt: skip
 _SAID = "|".join((*DAYS, *MONTHS, *_SETS[2], *_SETS[4], *(name for pair in _SETS[8:] for name in sorted(pair))))
 _NAMED = re.compile(
-    rf"(?:[a-z0-9']+,? ){{0,8}}(?:is|was|are|were|be|on|in|facing) (?:now )?"
+    rf"(?:(?:[a-z0-9']+,? ){{0,8}}(?:is|was|are|were|be|on|in|facing|blows|blowing|heading|heads|points|moves"
+    rf"|goes|turns?|turned|went) (?:now )?)?"
+    r"(?:(?:to|towards?) )?(?:the )?"
     rf"(?:on |in |facing |pointing )?(?:an? )?({_SAID})"
     r"(?: (?:that|this|next|last) (?:year|month|week))?"
 )
 DOUBTED = re.compile(
-    r"\b(?:not|never|no|doubt|unlikely|if|whether|unless|maybe|perhaps|possibly|might|may (?!is|was)|could|or|nor|than|"
-    r"false|wrong|today|yesterday|tomorrow|before|after|until|since)\b|n't\b"
+    r"\b(?:not|never|no|doubt|unlikely|if|whether|unless|maybe|perhaps|possibly|might|may (?!is|was)|could|or"
+    r"|nor|than|"
+    r"false|wrong|yesterday|tomorrow|before|after|until|since)\b|n't\b"
+)
+_NAME_SAID = re.compile(
+    r"(?:(?:The|Its|His|Her|Their|This|That|My|Our) (?:[a-z-]+ ){1,5}?|It )(?:is|was|'s) (?P<last>(?!A "
+    r")[A-Z][a-z]{2,})!?"
+    r"|(?:It |The (?:[a-z-]+ ){1,4})(?:was|is|were) [a-z]+(?:ed|en) by (?P<by>[A-Z][a-z]{2,})"
+    r"|(?P<first>[A-Z][a-z]{2,}) (?:is|was|has|had|runs|ran) the (?:[a-z]{3,}est|most [a-z]+)(?: [a-z]+)?"
+)
+"""A sentence that gives a name: `The planet is Neptune`, `Bob is the tallest`."""
+_TURNED = re.compile(
+    r"(?:[a-z]+ ){0,4}(?:turn(?:s|ed|ing)?|(?:to|on|at)(?: the| your| his| her)?|towards?(?: the)?|goes|went"
+    r"|moves|moved) "
+    r"(left|right)"
+)
+_CLASSED = re.compile(
+    r"(?:(?:the|its|this) )?(?:correct |final )?(?:label|sentiment|relation|relationship|category|class"
+    r"|classification|verdict|"
+    r"conclusion|topic|emotion|color|colour|shape|language|direction|tone) (?:is|was) (?:an? )?([a-z-]{3,})"
 )
 _OPPOSITES = ("in", "un", "im", "ir", "non", "non-", "dis")
 
@@ -81,7 +113,13 @@ def bare_words(text: str) -> str:
 
 def read_word(text: str) -> str | None:
     """The single word that a text is; None for several, and for one that says nothing, such as "unknown"."""
-    word = bare_words(text)
+    if name := _NAME_SAID.fullmatch(text):
+        return (name["last"] or name["by"] or name["first"]).casefold() if not DOUBTED.search(text.casefold()) else None
+    word = bare_words(text.removesuffix("!"))
+    if turned := _TURNED.fullmatch(word):
+        return turned[1]
+    if classed := _CLASSED.fullmatch(word):
+        word = classed[1]
     if " " in word and (named := _NAMED.fullmatch(word)) and not DOUBTED.search(word[: named.start(1)]):
         return named[1]
     return word if re.fullmatch(r"[^\W\d_]{2,}(?:[-'][^\W\d_]+)*", word) and word not in _NOTHING else None
@@ -109,7 +147,8 @@ def read_signs(text: str) -> tuple[str, ...] | None:
 
 def read_sequence(text: str) -> tuple[str, ...] | None:
     """Three or more words without commas, such as sorted words; else None."""
-    found = text.casefold().split()
+    text = re.sub(r"^(?:the |my )?(?:[a-z]+ ){0,2}(?:list|order|sequence|words) (?:is|are):? ", "", text.casefold())
+    found = re.sub(r",? and (?=\S+$)|,", " ", text).split()
     return tuple(found) if len(found) > 2 and all(word.isalpha() for word in found) else None
 
 

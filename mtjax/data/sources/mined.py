@@ -17,7 +17,7 @@ from mtjax.io.jsonl import decode, json_of
 
 SCHEMA = 1  # Version of the lines; raised when a field changes its meaning.
 FILE = "solutions.jsonl"  # What the file is called in its folder; it is there once all problems are done.
-NEW = ("withheld", "token_ids", "token_logprobs", "proposal_logprobs", "reward")
+NEW = ("withheld", "token_ids", "token_logprobs", "proposal_logprobs", "reward", "steps", "step_values")
 """Keys of solutions that are often empty, and left out then; of a reward that is None, since 0 is one."""
 Verdict = Literal["right", "wrong", "unknown"]  # Of the final answer; unknown is neither right nor wrong.
 
@@ -44,6 +44,8 @@ class Solution:
     token_logprobs: tuple[float, ...] = ()  # Of each of these tokens, by the model itself at temperature 1.
     proposal_logprobs: tuple[float, ...] = ()  # The same under the distribution that was drawn from.
     reward: float | None = None  # What a reward function gave it (`mtjax.rounds`); None where none did.
+    steps: tuple[str, ...] = ()  # The steps of the first of those samples, where a tree search drew them.
+    step_values: tuple[float, ...] = ()  # How it was expected to end after each, from -1 (wrong) to 1 (right).
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,25 @@ class MinedProblem:
     def samples(self, verdict: str) -> int:
         """How many samples, duplicates counted, had this verdict."""
         return sum(solution.count for solution in self.solutions if solution.verdict == verdict)
+
+
+def valued_lines(solution: Solution, strip: bool = True) -> dict[str, Any]:
+    """The lines of a solution of a tree search and the value at the end of each, as `steps` and `values`.
+
+    A search may cut steps within a line. An end without text, such as an end token alone, gives its value to the line
+    before. With `strip`, white space around the solution is cut.
+    """
+    steps, values, begun = list[str](), list[float](), ""
+    for part, value in zip(solution.steps, solution.step_values, strict=True):
+        begun += part
+        if begun.endswith("\n") and begun.strip():
+            steps, values, begun = [*steps, begun.removesuffix("\n")], [*values, value], ""
+    if begun.strip() or not steps:
+        steps, values = [*steps, begun], [*values, solution.step_values[-1]]
+    values[-1] = solution.step_values[-1]
+    if strip:
+        steps[0], steps[-1] = steps[0].lstrip(), steps[-1].rstrip()
+    return {"steps": tuple(steps), "values": tuple(values)}
 
 
 def to_json(problem: MinedProblem) -> dict[str, Any]:
@@ -119,7 +140,8 @@ class Mined(FileSource):
 
     A solution whose verdict is unknown is neither right nor wrong, and one that the policy's tokenizer cannot write
     again cannot be trained on: both are left out. `success_rate` is the share of right samples among those that could
-    be judged, duplicates counted. For the task `group` every sample is a candidate with reward 1 or 0.
+    be judged, duplicates counted. For the task `group` every sample is a candidate with reward 1 or 0; for the task
+    `step_values` one that a tree search found in `mtjax.rounds` has the values of its lines.
     """
 
     marks: ClassVar[tuple[str, ...]] = ("schema", "solutions")
@@ -182,7 +204,10 @@ class Mined(FileSource):
         )
         text = solution.text.strip() if self.strip else solution.text
         drawn = (solution.token_ids, solution.token_logprobs, solution.proposal_logprobs)
-        return Candidate(text, reward, (), (), solution.finished, *drawn)
+        candidate = Candidate(text, reward, (), (), solution.finished, *drawn)
+        if solution.step_values and self.side_of(solution) in ("right", "wrong"):
+            candidate = dataclasses.replace(candidate, **valued_lines(solution, self.strip))
+        return candidate
 
     def side_of(self, solution: Solution) -> str:
         """What a solution counts as: "right", "wrong", or "unknown" or "drop" for neither."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -143,6 +143,10 @@ class Task:
     def opening(self) -> tuple[Message, ...]:
         """Messages to put at the start of a conversation that has no system message."""
         return ()
+
+    def trains(self, messages: Sequence[Message], turn: int) -> bool:
+        """Whether the turn of the assistant with this number is a target, where turns are."""
+        return True
 
     def turns(self, problem: Problem, polarity: bool | None = None) -> list[Message]:
         """The messages that a chat server gets in place of `prompt`, of a task that is a chat."""

@@ -1,6 +1,7 @@
 """Groups as a task: several candidates of one prompt, with rewards and advantages."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -39,7 +40,7 @@ class GroupTask(TemplateTask):
     name: ClassVar[str] = "group"
     needs: ClassVar[str] = "at least two candidates with rewards, or right and wrong solutions"
     ragged: ClassVar[bool] = True
-    before: ClassVar[Mapping[str, Any]] = TemplateTask.before
+    before: ClassVar[Mapping[str, Any]] = {**TemplateTask.before, "after": ""}
 
     template: str = PLAIN  # Text around the question, with `{question}` once, or `chat` for the chat template.
     size: Annotated[int, Ge(2)] = 8  # Candidates of one example, G: the sides of a batch.
@@ -52,6 +53,9 @@ class GroupTask(TemplateTask):
     """A candidate that was cut at a longest length: compared, but not trained (DAPO's overlong filtering), or trained
     without end token."""
     equal: Literal["keep", "drop"] = "keep"  # Problems whose candidates all have the same reward.
+    after: str = ""
+    """Train only what follows the last place of this text in a candidate, whatever its case, such as `Confidence:` in
+    SaySelf's second stage. A candidate without it is trained whole; "" trains all whole."""
     strip: bool = False  # Cut white space around questions and candidates; off trains them exactly as given.
     special_tokens: SpecialTokens = "text"  # What special tokens in questions and candidates are: text, or control.
 
@@ -106,16 +110,20 @@ class GroupTask(TemplateTask):
         """One side, with the tokens that were drawn and their log-probabilities where the task carries them."""
         text = self.text(one.text, tokenizer)
         rendered = self.sequences(problem, "", text, extras, tokenizer, ends=one.finished, shared=True)[0]
+        if self.after and (found := list(re.finditer(re.escape(self.after), text, re.IGNORECASE))):
+            first = rendered.spans[-1]
+            start = rendered.text.rfind(text, first.start, first.end) + found[-1].end()
+            rendered = rendered._replace(spans=(first._replace(start=start),))
         if self.logprobs == "none":
             return rendered
-        found = one.logprobs if self.logprobs == "own" else one.proposal_logprobs
-        if not found:
+        logprobs = one.logprobs if self.logprobs == "own" else one.proposal_logprobs
+        if not logprobs:
             key = "logprobs" if self.logprobs == "own" else "proposal_logprobs"
             raise InputError(
                 f"{problem.place}: a candidate has no {key}: record them (`python -m mtjax.mine --logprobs=True` "
                 "does), or set data.task.logprobs=none"
             )
-        sampled = Sampled(one.ids, {"sampled_logprob": found})
+        sampled = Sampled(one.ids, {"sampled_logprob": logprobs})
         if not one.ids:
             return rendered._replace(sampled=sampled)
         closed = one.finished and (tokenizer is None or one.ids[-1] == tokenizer.end_id)  # not by a stop text

@@ -188,7 +188,8 @@ class TemplateTask(Task):
             altered = altered or any(content not in text for content in others)
             ended = any(text[start:end].endswith(token) for token in (closing, *tokenizer.special))
             head = system_end(tokenizer, messages, text, **options)
-            targets = tuple(Span(*span, 1.0) for span in spans)
+            shown = zip([turn for turn in turns if turn <= last][-len(spans) :], spans, strict=True)
+            targets = tuple(Span(*span, 1.0) for turn, span in shown if self.trains(messages, turn))
             prompt_end, starts = start, tuple(place for place, _ in spans[:-1])
             if shared:
                 prompt_end, starts = spans[0][0], ()
@@ -230,7 +231,8 @@ class TemplateTask(Task):
                 if shared:
                     raise
                 remarks = {"turns": problem.place}
-                return [one(turn, f"{empty.name}/turn{turn}", remarks) for turn in turns]
+                kept = [turn for turn in turns if self.trains(messages, turn)]
+                return [one(turn, f"{empty.name}/turn{turn}", remarks) for turn in kept]
         return [one(final, empty.name, {})]
 
     def conversation(self, problem: Problem) -> tuple[tuple[Message, ...], tuple[Message, ...]]:

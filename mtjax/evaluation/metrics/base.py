@@ -47,6 +47,7 @@ class Choice(NamedTuple):
 
     log_probs: Float[np.ndarray, " K"]  # log-probability of the letter of each option right after the prompt
     right: int  # place of the right option
+    options: tuple[str, ...] = ()  # their texts, by which wordings of one question are compared; () for their places
 
 
 @short_repr
@@ -116,7 +117,8 @@ class Metric(Protocol):
     """A frozen dataclass. With `by_default: ClassVar[bool] = False` it is computed only if it is chosen by name.
 
     `least_samples: ClassVar[int]` is how many samples of a problem it takes, 1 by default, and `asks: ClassVar[str]`
-    says when it finds no number, with the way out.
+    says when it finds no number, with the way out. A function `check(problems)` raises InputError for problems that are
+    not of its kind.
     """
 
     needs: ClassVar[tuple[Need, ...]]  # it is called only with an evaluation that has them

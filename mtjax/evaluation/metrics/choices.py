@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -31,13 +31,14 @@ def shares_of(log_probs: np.ndarray) -> np.ndarray:
 class ChoiceAccuracy:
     """The option whose letter is the most probable next token, alone and summed over the wordings of a question.
 
-    Problems whose ids differ only behind the last `#` are wordings of one question; the probabilities of their options,
-    among themselves, are added up. For three-way verification (`data.source:verification`) the options are A, the
-    knowledge is irrelevant; B, the answer does not follow it; C, correct.
+    Problems whose ids differ only behind the last `#` are wordings of one question, perhaps with their options in
+    another order; the probabilities of the options, among themselves, are added up. For three-way verification
+    (`data.source:verification`) the options are A, the knowledge is irrelevant; B, the answer does not follow it; C,
+    correct.
 
     Returns: `choice_accuracy`, over all prompts; `choice_ensemble`, over questions; `choice_baseline`, the share of the
-    most frequent right option; and `choice_recall_A`, `choice_recall_B`, ...: of the questions with each right option,
-    the share that the ensemble gets right.
+    most frequent right option; and `choice_recall_A`, `choice_recall_B`, ...: of the questions whose right option
+    has this letter in the first wording, the share that the ensemble gets right.
 
     Source: Baek et al., "Knowledge-Augmented Language Model Verification", EMNLP 2023 (arXiv 2310.12836);
     `JinheonBaek/KALMV`.
@@ -49,14 +50,18 @@ class ChoiceAccuracy:
 
     def __call__(self, evaluation: Evaluation, settings: MetricSettings) -> dict[str, Interval]:
         assert evaluation.choices is not None
-        totals, right_of, alone = dict[str, np.ndarray](), dict[str, int](), dict[str, list[bool]]()
+        totals, right_of, alone = dict[str, dict[Any, float]](), dict[str, tuple[int, Any]](), dict[str, list[bool]]()
         for id, choice in zip(evaluation.ids, evaluation.choices, strict=True):
             shares, item = shares_of(choice.log_probs), item_of(id)
-            totals[item] = totals[item] + shares if item in totals else shares
-            right_of[item] = choice.right
+            names = choice.options or range(len(shares))
+            own = totals.setdefault(item, dict.fromkeys(names, 0.0))
+            for name, share in zip(names, shares, strict=True):
+                own[name] = own.get(name, 0.0) + float(share)
+            right_of.setdefault(item, (choice.right, names[choice.right]))
             alone.setdefault(item, []).append(int(shares.argmax()) == choice.right)
-        hits = np.array([int(total.argmax()) == right_of[item] for item, total in totals.items()], float)
-        gold = np.array(list(right_of.values()))
+        best = {item: max(own, key=own.__getitem__) for item, own in totals.items()}
+        hits = np.array([best[item] == name for item, (_, name) in right_of.items()], float)
+        gold = np.array([place for place, _ in right_of.values()])
         common = Counter(gold.tolist()).most_common(1)[0][0]
         sums = np.array([sum(one) for one in alone.values()], float)
         sizes = np.array([len(one) for one in alone.values()], float)

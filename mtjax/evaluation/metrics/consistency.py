@@ -8,10 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from mtjax.evaluation.metrics.base import METRICS, Evaluation, MetricSettings, Need
+from mtjax.evaluation.metrics.calibration import row_errors
 from mtjax.reporting.intervals import Interval
 from mtjax.sampling.aggregation import AGGREGATIONS
-
-BINS = 10
 
 
 def credited(weights: Mapping[Hashable, float], right: Mapping[Hashable, bool]) -> tuple[float, float]:
@@ -25,14 +24,6 @@ def credited(weights: Mapping[Hashable, float], right: Mapping[Hashable, bool]) 
     top = max(weights.values())
     first = [answer for answer, weight in weights.items() if weight >= top - 1e-12]
     return float(top), float(np.mean([right.get(answer, False) for answer in first]))
-
-
-def row_errors(sure: np.ndarray, right: np.ndarray, bins: int = BINS) -> np.ndarray:
-    """The expected calibration error of each row of confidences and accuracies `[R, N]`, in bins of equal width."""
-    number = np.clip(np.ceil(sure * bins).astype(int) - 1, 0, bins - 1)
-    parts = [np.abs(((right - sure) * (number == own)).sum(axis=1)) for own in range(bins)]
-    errors: np.ndarray = np.sum(parts, axis=0) / sure.shape[1]
-    return errors
 
 
 def _of_rows(sure: np.ndarray, right: np.ndarray, index: np.ndarray) -> np.ndarray:

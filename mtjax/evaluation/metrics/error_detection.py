@@ -1,10 +1,12 @@
 """Whether a model sees that a response is wrong."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
+from mtjax.data.problem import Problem
 from mtjax.errors import InputError
 from mtjax.evaluation.detection import arranged, constants
 from mtjax.evaluation.graders.choice import letter_of
@@ -16,17 +18,19 @@ from mtjax.reporting.ranking import auroc
 WAY_OUT = "take data.source:error_detection, which asks about the right and wrong solutions of a file"
 
 
-def labels_of(evaluation: Evaluation, name: str) -> tuple[list[tuple[str, str]], list[str], dict[str, bool]]:
+def check(problems: Sequence[Problem]) -> None:
+    """InputError for a problem that does not ask whether a response has an error."""
+    for one in problems:
+        if one.source.rpartition("#")[2] not in ("A", "B") or one.answer not in ("A", "B"):
+            raise InputError(f"problem {one.id} does not ask whether a response has an error; {WAY_OUT}")
+
+
+def labels_of(evaluation: Evaluation) -> tuple[list[tuple[str, str]], list[str], dict[str, bool]]:
     """Of each prompt the response and the way of asking, and the letter of "error"; of each response if it is wrong."""
-    ids, letters, wrong = [], [], dict[str, bool]()
-    for id, gold, source in zip(evaluation.ids, evaluation.golds, evaluation.sources, strict=True):
-        letter = source.rpartition("#")[2]
-        if letter not in ("A", "B") or gold not in ("A", "B"):
-            raise InputError(f"metric '{name}': problem {id} does not ask whether a response has an error; {WAY_OUT}")
-        ids.append((item_of(id), id.rpartition("#")[2]))
-        letters.append(letter)
-        wrong[item_of(id)] = gold == letter
-    return ids, letters, wrong
+    ids = [(item_of(id), id.rpartition("#")[2]) for id in evaluation.ids]
+    letters = [source.rpartition("#")[2] for source in evaluation.sources]
+    rows = zip(ids, evaluation.golds, letters, strict=True)
+    return ids, letters, {item: gold == letter for (item, _), gold, letter in rows}
 
 
 def kinds_of(evaluation: Evaluation) -> dict[str, tuple[str, tuple[str, ...]]]:
@@ -59,8 +63,10 @@ class ErrorDetection:
     order: ClassVar[int] = 72
     by_default: ClassVar[bool] = False
 
+    check = staticmethod(check)
+
     def __call__(self, evaluation: Evaluation, settings: MetricSettings) -> dict[str, Interval]:
-        ids, letters, wrong = labels_of(evaluation, "error_detection")
+        ids, letters, wrong = labels_of(evaluation)
         replies = [letter_of(row[0] or "") for row in evaluation.best.answers]
         parsed = np.array([reply in ("A", "B") for reply in replies])
         said = [reply == letter for reply, letter in zip(replies, letters, strict=True)]
@@ -99,9 +105,11 @@ class ErrorProbability:
     by_default: ClassVar[bool] = False
     asks: ClassVar[str] = "the responses are all right, or all wrong: take a file with both"
 
+    check = staticmethod(check)
+
     def __call__(self, evaluation: Evaluation, settings: MetricSettings) -> dict[str, Interval]:
         assert evaluation.choices is not None
-        ids, letters, wrong = labels_of(evaluation, "error_probability")
+        ids, letters, wrong = labels_of(evaluation)
         found: dict[str, list[float]] = {name: [] for name in wrong}
         for (item, _), letter, choice in zip(ids, letters, evaluation.choices, strict=True):
             found[item].append(float(shares_of(choice.log_probs)["AB".index(letter)]))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mtjax.distributed.placement import read_whole
 from mtjax.errors import InputError
 from mtjax.evaluation.metrics.base import METRICS, Evaluation, Likelihood, MetricSettings, Need
 from mtjax.objectives.base import is_target, segment_sum
@@ -50,9 +51,8 @@ def held_out_loss(score: Scorer, params: Params, batches: Iterable[Batch]) -> Li
     for batch in batches:
         if "segment_id" not in batch.extras:
             raise InputError(f"the batch has extras {sorted(batch.extras)}; held_out_loss needs 'segment_id'")
-        ids = np.asarray(batch.extras["segment_id"])
-        polarity = np.asarray(batch.extras.get("segment_polarity", np.ones(ids.shape)))
-        columns = (ids, *jax.device_get(score(params, batch)), polarity)
+        ids = batch.extras["segment_id"]
+        columns = read_whole((ids, *score(params, batch), batch.extras.get("segment_polarity", np.ones(ids.shape))))
         for example, *values in zip(*(np.asarray(column).ravel() for column in columns), strict=True):
             if example >= 0 and values[1] > 0:
                 seen.setdefault(int(example), tuple(map(float, values)))

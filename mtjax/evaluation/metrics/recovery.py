@@ -1,10 +1,13 @@
 """Whether what a model has unlearnt comes back when the prompt says it."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 
+from mtjax.data.problem import Problem
+from mtjax.errors import InputError
 from mtjax.evaluation.metrics.base import METRICS, Evaluation, MetricSettings, Need
 from mtjax.reporting.intervals import Interval
 
@@ -31,10 +34,15 @@ class Recovery:
     needs: ClassVar[tuple[Need, ...]] = ("greedy",)
     order: ClassVar[int] = 70
     by_default: ClassVar[bool] = False
-    asks: ClassVar[str] = (
-        "no problem has a source that ends in /closed, /hint or /open: take data.source:made_facts, or give records "
-        "such a `source`"
-    )
+
+    @staticmethod
+    def check(problems: Sequence[Problem]) -> None:
+        """InputError where no problem says which kind it is."""
+        if not any(one.source.rpartition("/")[2] in KINDS for one in problems):
+            raise InputError(
+                "no problem has a source that ends in /closed, /hint or /open; take data.source:made_facts, or give "
+                "records such a `source`"
+            )
 
     def __call__(self, evaluation: Evaluation, settings: MetricSettings) -> dict[str, Interval]:
         right = evaluation.best.right[:, 0].astype(float)

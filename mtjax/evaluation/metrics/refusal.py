@@ -10,6 +10,7 @@ from jaxtyping import Float
 from mtjax.evaluation.metrics.base import METRICS, Evaluation, MetricSettings, Need
 from mtjax.reporting.intervals import Interval
 from mtjax.reporting.ranking import average_precision
+from mtjax.sampling.aggregation.base import token_count
 
 
 def willing_confidence(c_pred: Sequence[float] | np.ndarray, c_sure: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -53,7 +54,7 @@ class Refusal:
         sure: Float[np.ndarray, " N"] = evaluation.sureness
         best = evaluation.best
         right = best.right[:, 0]
-        pred = [answer_confidence(row[0].logprob or 0.0, token_count(row[0].tokens)) for row in best.samples]
+        pred = [answer_confidence(row[0].logprob or 0.0, token_count(row[0]) or 1) for row in best.samples]
         mixed = willing_confidence(pred, sure)
         found = settings.statistic(lambda index: average_precision(mixed[index], right[index]), len(right))
         if found is None:
@@ -63,8 +64,3 @@ class Refusal:
         if willing.any():
             out["willing_accuracy"] = settings.ratio(right & willing, willing)
         return out
-
-
-def token_count(tokens: int | tuple[int, ...] | None) -> int:
-    """How many tokens a sample has; 1 if that is not known."""
-    return 1 if tokens is None else tokens if isinstance(tokens, int) else len(tokens)

@@ -41,7 +41,7 @@ class ConfidenceReward:
 
     The paper's figure has another formula, `(right c - wrong c)^2 / 100`, which is `c^2 / 100` whether right or wrong,
     and is best served by always saying 10; this is the code's. Not known where the verdict is not. PPO trains the
-    tokens after `Confidence:` alone; without such a mask accuracy drifts.
+    tokens after `Confidence:` alone (`after` of the task `group`); without such a mask accuracy drifts.
 
     Source: Xu et al., "SaySelf: Teaching LLMs to Express Confidence with Self-Reflective Rationales", EMNLP 2024 (arXiv
     2405.20974); `xu1868/SaySelf`.

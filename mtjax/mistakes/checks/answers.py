@@ -2,19 +2,19 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator
-from typing import Any, ClassVar
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from mtjax.data.answers import Verdict, check_answer
 from mtjax.data.answers.checker import extract_answer
 from mtjax.data.problem import Problem
-from mtjax.mistakes.checks.base import CHECKS, RIGHT, WRONG, Check, Flag, Found, Need, Subject
+from mtjax.mistakes.checks.base import CHECKS, RIGHT, WRONG, Check, Flag, Found, Subject, items_of
 from mtjax.mistakes.text.equations import equations
 from mtjax.reporting.report import Table
 
-_PART_OF_MORE = re.compile(r"(?:[\d,(*/+^=-]|\band)\s*$")  # before an equation: it is the end of a longer expression
-_GOES_ON = re.compile(r"\s*[-+*/x–^]\s*\w|\.{2,}|\s*(cents|¢|thousand|hours)")  # behind it: so does its right side
-_UNSURE = re.compile(r"[A-Za-wyz]|/[^=]*/|\b0\d|\.\d{9}")  # units, a fraction of a fraction, a time, floats
+_PART_OF_MORE = re.compile(r"(?:[\d(*/+^-]|\d,|\band)\s*$")  # before an equation: it is the end of a longer expression
+_GOES_ON = re.compile(r"\s*[-+*/x–^]\s*\w|\.{2,}|\s*(cents|¢|thousand)")  # behind it: so does its right side
+_UNSURE = re.compile(r"[A-Za-wyz]|/[^=]*/|(?<![\d.,])0\d|\.\d{9}")  # units, a fraction of a fraction, a time, floats
 
 
 def false_equation(text: str) -> str | None:
@@ -51,6 +51,19 @@ def agree(solutions: tuple[str, ...], options: tuple[str, ...] = ()) -> bool | N
     return True if len(verdicts) > 1 and all(verdict is Verdict.RIGHT for verdict in verdicts) else None
 
 
+def unconfirmed(subject: Subject, flags: Sequence[Flag]) -> list[Flag]:
+    """The flags on right and wrong texts whose label the final answer does not confirm, by the answer of the record."""
+    parts = {(flag.number, flag.part) for flag in flags}
+    numbers, confirmed = {number for number, _ in parts}, set()
+    for number, problem in enumerate(subject.read()):
+        for item in items_of(number, problem) if number in numbers and problem.answer else ():
+            if item.part != "answer" and (number, item.part) in parts:
+                verdict = check_answer(item.text, problem.answer, options=problem.options)
+                if verdict is {RIGHT: Verdict.RIGHT, WRONG: Verdict.WRONG}[item.label]:
+                    confirmed.add((number, item.part))
+    return [flag for flag in flags if (flag.number, flag.part) not in confirmed]
+
+
 @CHECKS.register("answers")
 @dataclasses.dataclass(frozen=True)
 class Answers(Check):
@@ -63,9 +76,6 @@ class Answers(Check):
 
     Source: Mahdavi et al., "Leveraging Online Olympiad-Level Math Problems", 2025 (arXiv 2501.14275), section 3.
     """
-
-    needs: ClassVar[tuple[Need, ...]] = ()
-    by_default: ClassVar[bool] = True
 
     equations: bool = True  # Also flag right solutions with a false equation.
 

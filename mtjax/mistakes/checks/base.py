@@ -12,6 +12,7 @@ from mtjax.data.selection.base import asked
 from mtjax.io.hashing import random_order
 from mtjax.registry import Registry
 from mtjax.reporting.report import Table
+from mtjax.validation import check_types
 
 CHECKS = Registry("check", requires=("__call__", "needs", "by_default"))  # Every check by name.
 
@@ -93,6 +94,9 @@ class Check:
     needs: ClassVar[tuple[Need, ...]] = ()  # it is skipped, with a reason, where one of these is not given
     by_default: ClassVar[bool] = True  # whether it runs without being named
 
+    def __post_init__(self) -> None:
+        check_types(self, str(CHECKS.name_of(self)))
+
     def __call__(self, subject: Subject) -> Found:
         """What is found; the same subject gives the same result."""
         raise NotImplementedError
@@ -112,33 +116,40 @@ def items_of(number: int, problem: Problem) -> list[Item]:
         context = f"{question}\n{pair.context}" if pair.context else question
         found.append(Item(*about, f"pair/{n}/chosen", context, pair.chosen, RIGHT))
         found.append(Item(*about, f"pair/{n}/rejected", context, pair.rejected, WRONG))
-    if problem.answer and not (problem.wrong or problem.pairs):
-        found.append(Item(*about, "answer", question, "", problem.answer))
+    if (label := label_of(problem)) and not (problem.wrong or problem.pairs):
+        found.append(Item(*about, "answer", question, "", label))
     return found
 
 
+def label_of(problem: Problem) -> str:
+    """What may be the class of a problem: its answer, or a short completion; "" if it has none."""
+    short = problem.right[0].strip() if len(problem.right) == 1 else ""
+    return problem.answer or (short if len(short) <= LONGEST_LABEL else "")
+
+
+LONGEST_LABEL = 40  # Characters of a completion that may be a class.
 MOST_LABELS = 20  # Different answers of data that are taken for classes.
 
 
 def labelled(subject: Subject) -> list[Item]:
-    """The items of all data with a closed set of labels; empty if there is none.
+    """The items of all data with a closed set of labels, held in memory; empty if there is none.
 
     These are right and wrong texts where there are both, else the answers where they are few and each comes often: at
     most `MOST_LABELS`, each at least five times.
     """
-    texts: list[Item] = []
-    answers: list[Item] = []
-    counts: dict[str, int] = {}
+    sides: set[str] = set()
+    answers: dict[str, int] = {}
     for number, problem in enumerate(subject.read()):
         for item in items_of(number, problem):
             if item.part != "answer":
-                texts.append(item)
-            elif len(counts) <= MOST_LABELS:
-                counts[item.label] = counts.get(item.label, 0) + 1
-                answers.append(item)
-    if len({item.label for item in texts}) == 2:
-        return texts
-    return answers if 1 < len(counts) <= MOST_LABELS and min(counts.values()) >= 5 else []
+                sides.add(item.label)
+            elif len(answers) <= MOST_LABELS:
+                answers[item.label] = answers.get(item.label, 0) + 1
+    is_class = 1 < len(answers) <= MOST_LABELS and min(answers.values()) >= 5
+    if len(sides) < 2 and not is_class:
+        return []
+    found = (item for number, problem in enumerate(subject.read()) for item in items_of(number, problem))
+    return [item for item in found if (item.part == "answer") == (len(sides) < 2)]
 
 
 def folds_of(groups: Sequence[int], folds: int, seed: int) -> np.ndarray:

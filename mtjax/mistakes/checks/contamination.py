@@ -12,7 +12,7 @@ from mtjax.data.selection.base import asked
 from mtjax.data.selection.deduplicate import normalized
 from mtjax.mistakes.checks.base import CHECKS, Check, Flag, Found, Need, Subject
 from mtjax.reporting.report import Table
-from mtjax.validation import PositiveInt, check_types
+from mtjax.validation import PositiveInt
 
 
 class Match(NamedTuple):
@@ -69,14 +69,10 @@ class Contamination(Check):
     """
 
     needs: ClassVar[tuple[Need, ...]] = ("against",)
-    by_default: ClassVar[bool] = True
 
     words: PositiveInt = 8  # Words of an n-gram.
     share: Annotated[float, Ge(0), Lt(1)] = 0.5  # Of the words of the other question, that must be exceeded.
     tolerated: Annotated[float, Ge(0), Lt(1)] = 0.02  # Share of the other questions that may be matched.
-
-    def __post_init__(self) -> None:
-        check_types(self)
 
     def __call__(self, subject: Subject) -> Found:
         assert subject.against is not None

@@ -2,19 +2,18 @@
 
 import dataclasses
 import re
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import numpy as np
-from annotated_types import Gt, Le
+from annotated_types import Ge, Le
 from jaxtyping import UInt32
 
 from mtjax.data.problem import Problem
 from mtjax.data.selection.base import asked
 from mtjax.data.selection.deduplicate import normalized
-from mtjax.errors import InputError
 from mtjax.io.hashing import digest
-from mtjax.mistakes.checks.base import CHECKS, Check, Flag, Found, Need, Subject
-from mtjax.validation import PositiveInt, check_types
+from mtjax.mistakes.checks.base import CHECKS, Check, Flag, Found, Subject
+from mtjax.validation import PositiveInt
 
 BANDS, ROWS = 16, 4  # Of the signatures: texts that agree in all rows of one band are compared.
 PRIME = np.uint64((1 << 61) - 1)
@@ -56,16 +55,8 @@ class Duplicates(Check):
     Source: Lee et al., "Deduplicating Training Data Makes Language Models Better", ACL 2022 (arXiv 2107.06499).
     """
 
-    needs: ClassVar[tuple[Need, ...]] = ()
-    by_default: ClassVar[bool] = True
-
-    threshold: Annotated[float, Gt(0), Le(1)] = 0.8  # Least Jaccard similarity of two near duplicates.
+    threshold: Annotated[float, Ge(0.5), Le(1)] = 0.8  # Least Jaccard similarity of two near duplicates.
     words: PositiveInt = 3  # Words of a run.
-
-    def __post_init__(self) -> None:
-        check_types(self)
-        if self.threshold < 0.5:
-            raise InputError(f"threshold={self.threshold}: expected at least 0.5, below which texts are not alike")
 
     def __call__(self, subject: Subject) -> Found:
         factors = np.random.Philox(7).random_raw(2 * BANDS * ROWS).reshape(2, -1) | np.uint64(1)

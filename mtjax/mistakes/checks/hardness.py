@@ -10,11 +10,11 @@ from jaxtyping import Float
 
 from mtjax.data.selection.hardness import MEASURES, easy_and_hard
 from mtjax.io.hashing import random_order
-from mtjax.mistakes.checks.base import CHECKS, Check, Found, Need, Subject, labelled
+from mtjax.mistakes.checks.base import CHECKS, Check, Found, Subject, labelled
 from mtjax.mistakes.checks.confident import Labels
 from mtjax.mistakes.checks.labels import classes_of, classifier, text_of
 from mtjax.reporting.report import Table
-from mtjax.validation import PositiveInt, check_types
+from mtjax.validation import PositiveInt
 
 
 def model_hardness(
@@ -66,15 +66,11 @@ class Hardness(Check):
     Source: Hase et al., "The Unreasonable Effectiveness of Easy Training Data for Hard Tasks", 2024 (arXiv 2401.06751).
     """
 
-    needs: ClassVar[tuple[Need, ...]] = ()
     by_default: ClassVar[bool] = False
 
     share: Annotated[float, Gt(0), Lt(0.5)] = 0.3  # Share of the easy, and of the hard part.
     sizes: tuple[int, ...] = (5, 10, 20, 40, 80)  # Examples that the small models are fitted to.
     bootstraps: PositiveInt = 10  # Small models of each size.
-
-    def __post_init__(self) -> None:
-        check_types(self)
 
     def __call__(self, subject: Subject) -> Found:
         problems = [

@@ -2,28 +2,32 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 from annotated_types import Ge, Le
 from jaxtyping import Float
 
-from mtjax.mistakes.checks.base import CHECKS, Check, Flag, Found, Item, Need, Subject, folds_of, labelled
+from mtjax.mistakes.checks.answers import unconfirmed
+from mtjax.mistakes.checks.base import CHECKS, Check, Flag, Found, Item, Subject, folds_of, labelled
 from mtjax.mistakes.checks.confident import Labels as Classes
 from mtjax.mistakes.checks.confident import Prune, confident_joint, label_errors, margins
 from mtjax.reporting.report import Table
-from mtjax.validation import check_types
 
 
-def classifier(features: Any, labels: Classes) -> Any:
-    """A logistic regression with an L2 penalty of strength 0.1, fitted to rows of at least two classes."""
+def classifier(features: Any, labels: Classes, balanced: bool = False) -> Any:
+    """A logistic regression (L2 penalty of strength 0.1) fitted to rows of at least two classes, `balanced` or not."""
     from sklearn.linear_model import LogisticRegression
 
     solver: Any = "liblinear" if len(np.unique(labels)) == 2 else "lbfgs"  # the first is faster, for two classes alone
-    return LogisticRegression(C=10.0, max_iter=200, solver=solver, random_state=0).fit(features, labels)
+    weights: Any = "balanced" if balanced else None
+    made = LogisticRegression(C=10.0, max_iter=200, solver=solver, random_state=0, class_weight=weights)
+    return made.fit(features, labels)
 
 
-def cross_fitted(features: Any, labels: Classes, fold: np.ndarray, classes: int) -> Float[np.ndarray, "N K"]:
+def cross_fitted(
+    features: Any, labels: Classes, fold: np.ndarray, classes: int, balanced: bool = False
+) -> Float[np.ndarray, "N K"]:
     """Probability of each class for every row, by a logistic regression that saw the rows of the other folds alone."""
     out = np.full((len(labels), classes), 1 / classes)
     for one in np.unique(fold):
@@ -33,7 +37,7 @@ def cross_fitted(features: Any, labels: Classes, fold: np.ndarray, classes: int)
         if len(known) < 2:
             out[np.ix_(here, known)] = 1
             continue
-        model = classifier(features[seen], labels[seen])
+        model = classifier(features[seen], labels[seen], balanced)
         out[np.ix_(here, known)] = model.predict_proba(features[here])
     return out
 
@@ -72,16 +76,11 @@ class Labels(Check):
     Benchmarks", 2021 (arXiv 2103.14749).
     """
 
-    needs: ClassVar[tuple[Need, ...]] = ()
-    by_default: ClassVar[bool] = True
-
+    confirm: bool = True  # Do not flag a right or wrong text whose label its final answer confirms.
     prune: Prune = "by_noise_rate"  # How labels are chosen from the joint; see `label_errors`.
     folds: Annotated[int, Ge(2)] = 5  # Folds of the cross-validation.
     least_area: Annotated[float, Ge(0.5), Le(1)] = 0.7
     """Least area under the ROC curve of the classifier, out of sample, to believe it."""
-
-    def __post_init__(self) -> None:
-        check_types(self)
 
     def __call__(self, subject: Subject) -> Found:
         items = labelled(subject)
@@ -111,6 +110,9 @@ class Labels(Check):
             reason = f"label {item.label!r:.40} is probably {to!r:.40} (margin {margin[place]:+.2f})"
             fix: Any = "answer" if item.part == "answer" else "flip"
             flags.append(Flag(item.number, item.id, reason, item.part, -float(margin[place]), fix, to))
+        if self.confirm and (others := unconfirmed(subject, flags)) != flags:
+            facts.append(f"The final answer confirms {len(flags) - len(others):,} of the suspicious labels.")
+            flags = others
         rows: list[list[Any]] = [[name, *map(float, row)] for name, row in zip(names, joint.joint, strict=True)]
         caption = "Estimated joint distribution: rows are labels as given, columns as they would be right."
         return Found(flags, facts, (Table(("label", *names), rows, caption),))

@@ -11,7 +11,6 @@ from jaxtyping import Float
 from mtjax.mistakes.checks.base import CHECKS, Check, Found, Need, Subject
 from mtjax.mistakes.checks.membership import AT_ONCE, full_text
 from mtjax.reporting.report import Table
-from mtjax.validation import check_types
 
 THRESHOLDS = (0.85, 0.80, 0.75, 0.70, 0.65)  # Of the critic, lowered until enough statements are left.
 
@@ -108,9 +107,6 @@ class LongTail(Check):
 
     share: Annotated[float, Gt(0), Le(0.9)] = 0.5  # Share of the texts in the tail.
     delta: Annotated[float, Gt(0)] = 0.3  # Least difference of the means (nats per token).
-
-    def __post_init__(self) -> None:
-        check_types(self)
 
     def __call__(self, subject: Subject) -> Found:
         assert subject.score is not None

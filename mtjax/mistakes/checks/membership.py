@@ -14,7 +14,6 @@ from mtjax.data.selection.base import asked
 from mtjax.mistakes.checks.base import CHECKS, Check, Flag, Found, Need, Subject, folds_of
 from mtjax.mistakes.checks.labels import cross_fitted
 from mtjax.reporting.report import Table
-from mtjax.validation import check_types
 
 AT_ONCE = 256  # Texts that are scored together.
 PERCENTS = (5, 10, 20, 30, 40, 50, 60)  # Of Min-K%, in tables.
@@ -46,9 +45,6 @@ class Membership(Check):
 
     percent: Annotated[float, Gt(0), Le(100)] = 20.0  # K of Min-K%.
     false_rate: Annotated[float, Gt(0), Lt(1)] = 0.05  # Share of unseen texts that may be flagged.
-
-    def __post_init__(self) -> None:
-        check_types(self)
 
     def __call__(self, subject: Subject) -> Found:
         planted = {number for number, names in (subject.truth or {}).items() if names & {"*", "membership"}}

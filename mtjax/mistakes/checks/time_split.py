@@ -13,7 +13,7 @@ from mtjax.io.hashing import random_order
 from mtjax.mistakes.checks.base import CHECKS, Check, Found, Need, Subject
 from mtjax.reporting.intervals import mean_interval
 from mtjax.reporting.report import Table
-from mtjax.validation import PositiveInt, check_types
+from mtjax.validation import PositiveInt
 
 
 class Break(NamedTuple):
@@ -70,13 +70,9 @@ class TimeSplit(Check):
     """
 
     needs: ClassVar[tuple[Need, ...]] = ("dates",)
-    by_default: ClassVar[bool] = True
 
     least: PositiveInt = 10  # Fewest problems on each side of a fall.
     level: Annotated[float, Gt(0), Lt(1)] = 0.95  # Of the intervals.
-
-    def __post_init__(self) -> None:
-        check_types(self)
 
     def __call__(self, subject: Subject) -> Found:
         assert subject.dates is not None

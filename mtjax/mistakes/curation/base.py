@@ -8,6 +8,7 @@ from mtjax.data.problem import Problem
 from mtjax.data.sources.mined import Mined, MinedProblem, Solution
 from mtjax.io.hashing import unit
 from mtjax.registry import Registry
+from mtjax.sampling.teacher import Teacher
 from mtjax.types import short_repr
 from mtjax.validation import check_types
 
@@ -41,12 +42,30 @@ Ask = Callable[[Sequence[str]], list[str]]
 """The policy's greedy continuations of some texts, which are prompts as they stand."""
 
 
+Teach = Callable[[Teacher, Sequence[str]], list[str]]
+"""What a teacher answers to some requests, kept with the run; "" for a request that it refuses."""
+
+
+class Traced(NamedTuple):
+    """One statement of a program, and what running the program up to it came to."""
+
+    statement: str  # in one canonical form, without comments
+    state: tuple[str, ...]  # the values of all variables after it, sorted; their names do not count
+    right: bool | None  # whether the answer is right; None while the program has none
+
+
+Trace = Callable[[Problem, str], list[Traced]]
+"""The statements of the program in a text up to the first that fails; empty for a text without a program."""
+
+
 class Helpers(NamedTuple):
     """What a round lends to a curation besides the attempts."""
 
     seed: int  # of this round, for whatever is drawn
     ask: Ask  # the policy as it is at the start of the round
     rewarded: bool = False  # whether a reward function judged the attempts: one without a reward is then not known
+    teach: Teach | None = None  # asks a teacher; None where there is none to ask
+    trace: Trace | None = None  # runs a program statement by statement; None where the grader runs none
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,6 +77,7 @@ class Curation:
 
     tasks: ClassVar[tuple[str, ...]] = ()  # tasks that can train on the data; () is any
     stateful: ClassVar[bool] = False  # whether it keeps something over rounds (`Curated.kept`)
+    needs_trace: ClassVar[bool] = False  # whether it runs programs, which the grader must do too
 
     flawed: Literal["drop", "right", "wrong"] = "drop"  # What a right answer after a false equation counts as.
     cut: Literal["drop", "wrong"] = "drop"  # What a wrong solution counts as that was cut at its longest length.
@@ -75,6 +95,10 @@ class Curation:
             helpers: the round's seed, and the policy.
         """
         raise NotImplementedError
+
+    def beginning(self, kept: Any, problem: Problem, seed: int) -> str:
+        """What all answers to a problem begin with in the next round, put behind its prompt; "" for nothing."""
+        return ""
 
     def sides(self, one: Attempted) -> tuple[list[Solution], list[Solution]]:
         """The right and the wrong solutions that can be trained on, in the order in which they were drawn.

@@ -21,7 +21,7 @@ class Distinct(Curation):
     that the set does not fill with detours.
 
     Source: Ni et al., "Learning Math Reasoning from Self-Sampled Correct and Partially-Correct Solutions", ICLR 2023
-    (arXiv 2205.14318), section 3, without partially correct ones.
+    (arXiv 2205.14318), section 3; `partly_right` has partially correct programs too.
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("completion", "chat", "group")

@@ -5,12 +5,14 @@ import json
 import pathlib
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from mtjax.data.answers import Verdict
 from mtjax.data.problem import Problem
 from mtjax.data.sources.mined import MinedProblem, from_json, to_json
+from mtjax.distributed import hosts
 from mtjax.errors import InputError
 from mtjax.evaluation.graders import gold_answer
 from mtjax.io.hashing import digest, random_order
@@ -18,12 +20,12 @@ from mtjax.io.journal import Journal
 from mtjax.mistakes.curation import Attempted, Curation
 from mtjax.mistakes.mining import checked
 from mtjax.runs.rounds.config import Rounds
+from mtjax.runs.rounds.serving import ServedSampler, prompts_for
 from mtjax.runs.rounds.trainer import Halted, Trainer
-from mtjax.sampling.decoders import Temperature
 from mtjax.sampling.decoding import asked
-from mtjax.sampling.local import LocalSampler, Prompts, fit_prompts
-from mtjax.sampling.sampler import Sample, Sampler, silence
-from mtjax.sampling.texts import TokenSample, sample_texts
+from mtjax.sampling.local import Ending, LocalSampler, Prompts, fit_prompts
+from mtjax.sampling.sampler import ProblemSamples, Sample, Sampler, silence
+from mtjax.sampling.texts import TokenSample
 
 SAVE_EVERY = 1.0
 """Seconds between two writes of attempts to the journal, which waits for the disk: what a kill can cost."""
@@ -38,6 +40,7 @@ class Asked(NamedTuple):
     problems: list[Problem]
     golds: list[str | None]
     prompts: Prompts
+    given: Sequence[Any]  # what the sampler is given for each: its tokens, or what a server is asked
 
 
 def problems_of(config: Rounds, trainer: Trainer) -> Asked:
@@ -56,7 +59,8 @@ def problems_of(config: Rounds, trainer: Trainer) -> Asked:
         lambda problem: asked(data.task, problem, None, trainer.tokenizer, config.sampling),
         config.sampling.max_new_tokens, skip=data.on_error == "skip",
     )  # fmt: skip
-    return Asked(problems, golds, prompts)
+    given = prompts.ids if config.serving is None else prompts_for(config, trainer, problems, prompts)
+    return Asked(problems, golds, prompts, given)
 
 
 def unique(problems: Sequence[Problem]) -> list[Problem]:
@@ -93,30 +97,16 @@ def chosen(config: Rounds, count: int, number: int) -> list[int]:
     return list(out)
 
 
-def sampler_of(config: Rounds, trainer: Trainer, prompts: Prompts) -> LocalSampler:
-    """The policy as it is now, as a sampler; it shares the parameters of the training."""
+def sampler_of(config: Rounds, trainer: Trainer, prompts: Prompts) -> Sampler:
+    """The policy as it is now, as a sampler: here, with the parameters of the training, or on the run's server."""
     wanted = dataclasses.replace(config.sampling, max_new_tokens=prompts.max_new_tokens)
+    sampling = trainer.decoding.sampling(wanted)
+    if config.serving is not None:
+        return ServedSampler(config=config, trainer=trainer, sampling=sampling)
     return LocalSampler(
-        model=trainer.model, params=trainer.params, tokenizer=trainer.tokenizer,
-        sampling=trainer.decoding.sampling(wanted), rows=config.rows, by_token=True,
+        model=trainer.model, params=trainer.params, tokenizer=trainer.tokenizer, sampling=sampling, rows=config.rows,
+        by_token=True,
     )  # fmt: skip
-
-
-def asker_of(config: Rounds, trainer: Trainer) -> Callable[[Sequence[str]], list[str]]:
-    """Greedy continuations by the policy as it is now, for curations that ask it."""
-    greedy = dataclasses.replace(config.sampling, temperature=0.0, top_k=0, top_p=1.0, samples=1)
-    greedy = dataclasses.replace(greedy, max_new_tokens=config.sampling.longest)
-    if greedy.reads_two:  # these texts have no other prefix
-        greedy = dataclasses.replace(greedy, decoder=Temperature())
-
-    def ask(texts: Sequence[str]) -> list[str]:
-        with trainer.on_mesh():
-            drawn = sample_texts(
-                trainer.model, trainer.params, trainer.tokenizer, list(texts), greedy, 0, rows=config.rows
-            )
-        return [row[0].text for row in drawn]
-
-    return ask
 
 
 def judge_of(config: Rounds) -> Callable[[Problem, Sample | TokenSample], tuple[str, float | None]]:
@@ -129,6 +119,13 @@ def judge_of(config: Rounds) -> Callable[[Problem, Sample | TokenSample], tuple[
     return judge
 
 
+def ending_of(config: Rounds, problems: Sequence[Problem]) -> Ending:
+    """How an answer to one of these problems ends, by the run's grader, which the first host asks for all."""
+    judge = judge_of(dataclasses.replace(config, reward=None))
+    ends = {"right": 1.0, "wrong": -1.0}
+    return lambda number, sample: ends.get(hosts.on_first(lambda: judge(problems[number], sample)[0]))
+
+
 class Drawn(NamedTuple):
     """The attempts of a round."""
 
@@ -138,28 +135,68 @@ class Drawn(NamedTuple):
     seconds: tuple[float, float]  # spent on sampling, and on grading and writing
 
 
+class Begun(NamedTuple):
+    """A problem whose answers begin with a text that is given."""
+
+    text: str
+    prompt: Any  # for the sampler, the text included
+
+
+def begun(config: Rounds, trainer: Trainer, asked: Asked, kept: Any, number: int) -> dict[int, Begun]:
+    """The problems of round `number` whose answers begin with what the curation says, by their number in the source.
+
+    One whose prompt would leave no room for an answer begins with nothing.
+    """
+    found, seed = {}, seed_of(config, number, "beginning")
+    most = trainer.model.config.max_length - asked.prompts.max_new_tokens
+    for n in chosen(config, len(asked.problems), number):
+        text, given = config.curation.beginning(kept, asked.problems[n], seed), asked.given[n]
+        if text and isinstance(given, str):
+            found[n] = Begun(text, given + text)
+        elif text and isinstance(given, list):
+            prompt = [*given, *trainer.tokenizer.encode(text).ids]
+            found |= {n: Begun(text, prompt)} if len(prompt) <= most else {}
+    return found
+
+
+def after(text: str, one: ProblemSamples) -> ProblemSamples:
+    """Samples that went on from a text, with it; the tokens are those of what was drawn, and go."""
+    whole = [
+        sample._replace(text=text + sample.text, token_ids=(), token_logprobs=(), proposal_logprobs=())
+        for sample in one.samples
+    ]
+    return one._replace(samples=whole) if text else one
+
+
 def draw(
     config: Rounds, asked: Asked, sampler: Sampler, number: int, journal_settings: dict[str, Any],
-    stopped: Callable[[], Any],
+    stopped: Callable[[], Any], begun: Mapping[int, Begun] = MappingProxyType({}),
 ) -> Drawn:  # fmt: skip
     """The attempts of round `number`: those that the journal holds, and the others drawn now; Halted when `stopped()`.
 
-    A problem's samples depend on the seed, the round, its place in the round and the policy alone.
+    A problem's samples depend on the seed, the round, its place in the round and the policy alone. Of many hosts, all
+    draw; the first one judges and writes, and the others get what it wrote.
     """
     numbers = chosen(config, len(asked.problems), number)
-    prompts = [asked.prompts.ids[n] for n in numbers]
+    prompts = [begun[n].prompt if n in begun else asked.given[n] for n in numbers]
     folder, judge, seconds = pathlib.Path(config.train.run_dir) / FOLDER, judge_of(config), [0.0, 0.0]
+    if isinstance(sampler, LocalSampler):
+        sampler = dataclasses.replace(sampler, ending=ending_of(config, [asked.problems[n] for n in numbers]))
     file = f"{number:04}.jsonl"
-    if not (folder / file).is_file():
-        journal = Journal(folder, file, len(numbers), journal_settings, {})
+    judges = hosts.index() == 0
+    if not hosts.on_first((folder / file).is_file):
+        journal = Journal(folder, file, len(numbers), journal_settings, {}, on_first=hosts.on_first)
         try:
             since = saved = time.perf_counter()
             waiting: list[tuple[int, dict[str, Any]]] = []
             for batch in config.search(sampler, prompts, seed_of(config, number), stopped, journal.missing()):
                 drawn = time.perf_counter()
                 for one in batch:
-                    problem, gold = asked.problems[numbers[one.number]], asked.golds[numbers[one.number]]
-                    waiting.append((one.number, to_json(checked(problem, gold or "", one, judge))))
+                    n = numbers[one.number]
+                    problem, gold = asked.problems[n], asked.golds[n]
+                    whole = after(begun[n].text if n in begun else "", one)
+                    record = to_json(checked(problem, gold or "", whole, judge)) if judges else {}
+                    waiting.append((one.number, record))
                 if drawn - saved > SAVE_EVERY:
                     journal.append(waiting)
                     waiting, saved = [], drawn
@@ -182,9 +219,15 @@ def draw(
 
 
 def read(file: pathlib.Path) -> list[MinedProblem]:
-    """The attempts of a finished round."""
+    """The attempts of a finished round, as the first host reads them."""
+    lines = hosts.on_first(lambda: read_lines(file))
+    return [from_json(json.loads(line), f"{file}:{place}") for place, line in enumerate(lines, 1)]
+
+
+def read_lines(file: pathlib.Path) -> list[str]:
+    """The lines of a file of records."""
     with file.open(encoding="utf-8") as lines:
-        return [from_json(json.loads(line), f"{file}:{place}") for place, line in enumerate(lines, 1)]
+        return list(lines)
 
 
 def replayed(config: Rounds, asked: Asked, curation: Curation, rounds: int, curate: Callable[..., Any]) -> Any:

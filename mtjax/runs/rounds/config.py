@@ -10,11 +10,13 @@ from mtjax.data.sources import AnySource
 from mtjax.errors import InputError
 from mtjax.evaluation.evaluator import chosen_metrics
 from mtjax.evaluation.graders import AnswerGrader, AnyGrader
+from mtjax.evaluation.graders.program import ProgramAnswerGrader
 from mtjax.evaluation.metrics import DRAWN
 from mtjax.evaluation.rewards import AnyReward
 from mtjax.mistakes.curation import CURATIONS, AnyCuration, RightOnly
 from mtjax.optim.schedules import SCHEDULES
 from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.reload import Serving
 from mtjax.sampling.search import AnySearch, Independent
 from mtjax.training.memory import memory_names
 from mtjax.validation import PositiveInt, check_types
@@ -87,6 +89,8 @@ class Rounds:
     search: AnySearch = Independent()  # type: ignore[valid-type]
     """Which of the attempts that are drawn are kept."""
     rows: PositiveInt = 256  # Attempts that are drawn side by side; what a kill can cost.
+    serving: Serving | None = None
+    """A server that draws the attempts with the weights of each round; None draws them here."""
     grader: AnyGrader = AnswerGrader()  # How attempts, and held-out answers, are judged.
     reward: AnyReward = None
     """What each attempt is worth, for the curation `groups`; None is 1 for a right and 0 for a wrong one."""
@@ -121,6 +125,12 @@ class Rounds:
                 f"curation '{name}' makes data for the task {' or '.join(curation.tasks)}, but train.data.task is "
                 f"'{task.name}'; set train.data.task:{curation.tasks[0]}, or choose another curation"
             )
+        if curation.needs_trace and not isinstance(self.grader, ProgramAnswerGrader):
+            name = CURATIONS.name_of(curation) or type(curation).__name__
+            raise InputError(
+                f"curation '{name}' runs programs statement by statement and compares their answers: set "
+                "grader:program_answer, or choose another curation"
+            )
         if memory_names(train.objective):
             raise InputError(
                 "train.objective remembers examples by their number, which means another example each round; choose "
@@ -129,6 +139,11 @@ class Rounds:
         if train.reference.kind == "cached":
             raise InputError(
                 "train.reference.kind='cached': each round has other texts; set --train.reference.kind=frozen"
+            )
+        if self.serving is not None and getattr(task, "logprobs", "none") != "none":
+            raise InputError(
+                f"train.data.task.logprobs={task.logprobs!r} needs the tokens of every attempt, which a server does "
+                "not give: set --train.data.task.logprobs=none --train.objective.old=current, or leave `serving` out"
             )
         if self.renew_reference and train.reference.refresh_every:
             raise InputError(

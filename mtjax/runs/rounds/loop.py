@@ -13,28 +13,21 @@ import jax
 
 from mtjax import config as settings
 from mtjax.data.tokenizer import Tokenizer
+from mtjax.distributed import hosts
 from mtjax.distributed.signals import signals
 from mtjax.errors import ExitCode, InputError
 from mtjax.io.files import write_text
 from mtjax.io.lock import locked
 from mtjax.io.progress import progress, say
-from mtjax.mistakes.curation import Attempted, Curated, Helpers
+from mtjax.mistakes.curation import Attempted, Curated
 from mtjax.runs.adapters import keep_base
-from mtjax.runs.rounds.attempts import (
-    Asked,
-    Drawn,
-    asker_of,
-    draw,
-    problems_of,
-    replayed,
-    sampler_of,
-    seed_of,
-)
+from mtjax.runs.rounds.attempts import Asked, Drawn, begun, draw, problems_of, replayed, sampler_of
 from mtjax.runs.rounds.config import Rounds
 from mtjax.runs.rounds.folder import SUMMARY, TIMES, open_folder, read_lines, with_schedule, write_lines, write_settings
+from mtjax.runs.rounds.helping import helpers_of
 from mtjax.runs.rounds.measuring import HeldOut
 from mtjax.runs.rounds.stopping import alarm, best_round, reason_to_stop
-from mtjax.runs.rounds.trainer import Halted, Trained, Trainer
+from mtjax.runs.rounds.trainer import Halted, Trained, Trainer, closing
 from mtjax.runs.same_run import snapshot_of
 from mtjax.sampling.sampler import Sampler
 from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of, read_about, saved_steps
@@ -72,7 +65,8 @@ def run(
     """Run `config` to its last round, a stop rule or a signal; resumes what is in `train.run_dir`.
 
     Equal settings, start and seed give equal bytes, whether the run was killed or not: attempts (`attempts/`),
-    measurements (`measured/`), `rounds.jsonl`, `metrics.jsonl` and parameters. Times are in `times.jsonl`.
+    measurements (`measured/`), `rounds.jsonl`, `metrics.jsonl` and parameters. Times are in `times.jsonl`. Of many
+    hosts all call this alike, and the first one writes all files but checkpoints.
 
     Args:
         start: parameters to start from, in place of `train.init_from`; pass the same ones again to resume.
@@ -82,7 +76,8 @@ def run(
         InputError: bad settings or data, or a folder of other settings.
         NonFiniteLoss: names round, update and examples; the last checkpoint stays as it was.
     """
-    with locked(config.train.run_dir, "--train.run_dir"):
+    with contextlib.ExitStack() as stack:
+        hosts.on_first(lambda: stack.enter_context(locked(config.train.run_dir, "--train.run_dir")))
         config = with_schedule(config)
         return _Run(config, start, make_sampler, say).run()
 
@@ -108,27 +103,26 @@ class _Run:
         config, trainer, folder = self.config, self.trainer, self.folder
         c = config.train
         places = folders_of(folder, c.checkpoint.folder)
-        first = saved_steps(places[0])[-1] if saved_steps(places[0]) else 0
+        first = hosts.on_first(lambda: max(saved_steps(places[0]), default=0))
         if trainer.keeps_base and not first:
             keep_base(places[0].parent, trainer.state.params["base"])
         made_by = settings.flatten(c.objective, "objective")
         checkpoints, best = Checkpoints(places[0], c.checkpoint.keep, made_by), Checkpoints(places[1], 1, made_by)
         with contextlib.ExitStack() as stack:
-            stack.callback(checkpoints.close)
-            stack.callback(best.close)
+            stack.push(closing(checkpoints, best))
             if config.renew_reference and trainer.compared is not None:
                 self.references = Checkpoints(places[0].parent / REFERENCES, (c.checkpoint.keep or 0) + 1)
-                stack.callback(self.references.close)
+                stack.push(closing(self.references))
             if found := checkpoints.restore_latest(abstract_state(trainer.saved())):
                 first = found[0]
-                trainer.restore(found[1], int(read_about(places[0], first)["updates"]))
+                trainer.restore(found[1], int(hosts.on_first(lambda: read_about(places[0], first)["updates"])))
                 self.restore_reference(first)
             write_settings(config)
-            (folder / SUMMARY).unlink(missing_ok=True)  # of a run with fewer rounds
+            hosts.on_first(lambda: (folder / SUMMARY).unlink(missing_ok=True))  # of a run with fewer rounds
             lines = read_lines(folder, first)
             if first and (not lines or lines[-1]["round"] != first):
                 raise InputError(f"{folder / 'rounds.jsonl'} lacks round {first}, which is saved; bring the file back")
-            cut_back(folder / "metrics.jsonl", trainer.updates if first else -1)
+            hosts.on_first(lambda: cut_back(folder / "metrics.jsonl", trainer.updates if first else -1))
             self.kept = replayed(config, self.asked, config.curation, first, self.curate)
             sinks = [*([TensorBoard()] if c.tensorboard else []), *([c.tracker] if c.tracker else [])]
             log = MetricsLog(Tracked(folder, settings.flatten(c), trainer.updates), list(dict.fromkeys(sinks)))
@@ -144,7 +138,7 @@ class _Run:
                 code = ExitCode.INTERRUPTED if stopped() == signal.SIGINT else ExitCode.STOPPED
                 return Outcome(lines, trainer.model, trainer.params, trainer.tokenizer, code)
         summary = {"round": lines[-1]["round"], "why": why, "best": best_round(lines)}
-        write_text(folder / SUMMARY, json.dumps(summary) + "\n")
+        hosts.on_first(lambda: write_text(folder / SUMMARY, json.dumps(summary) + "\n"))
         return Outcome(lines, trainer.model, trainer.params, trainer.tokenizer, ExitCode.DONE, why)
 
     def rounds(
@@ -219,7 +213,8 @@ class _Run:
         with self.trainer.on_mesh():
             made = self.make_sampler
             sampler = sampler_of(self.config, self.trainer, self.asked.prompts) if made is None else made(self.trainer)
-            drawn = draw(self.config, self.asked, sampler, number, self.journal_settings, stopped)
+            begins = begun(self.config, self.trainer, self.asked, self.kept, number)
+            drawn = draw(self.config, self.asked, sampler, number, self.journal_settings, stopped, begins)
         self.seconds["sample"], self.seconds["grade"] = drawn.seconds
         return drawn
 
@@ -245,8 +240,7 @@ class _Run:
 
     def curate(self, attempts: Sequence[Attempted], kept: Any, number: int) -> Curated:
         """The training data of a round."""
-        seed, rewarded = seed_of(self.config, number, "curation"), self.config.reward is not None
-        helpers = Helpers(seed, asker_of(self.config, self.trainer), rewarded)
+        helpers = helpers_of(self.config, self.trainer, number, self.journal_settings)
         return self.config.curation(attempts, kept, helpers)  # type: ignore[no-any-return]
 
     def timed(self, phase: str, call: Callable[..., Any], *args: Any) -> Any:
@@ -270,6 +264,8 @@ class _Run:
 
     def write_times(self, number: int, total: float) -> None:
         """Add the seconds of a round, by phase, to the file of times."""
+        if hosts.index():
+            return
         rounded = {name: round(seconds, 4) for name, seconds in self.seconds.items()}
         with (self.folder / TIMES).open("a") as out:
             out.write(json.dumps({"round": number, "total": round(total, 4), **rounded}) + "\n")

@@ -9,6 +9,7 @@ import numpy as np
 
 from mtjax.data.examples import encode_prompt
 from mtjax.data.problem import Problem
+from mtjax.distributed import hosts
 from mtjax.errors import InputError
 from mtjax.evaluation.coverage import pass_at_k
 from mtjax.evaluation.evaluator import chosen_metrics, evaluate_policy, metrics
@@ -85,22 +86,30 @@ class HeldOut:
     def measure(self, number: int) -> dict[str, float]:
         """pass@k of the policy as it is now; its answers are kept as those of round `number`, and read if they are."""
         file = self.folder / f"{number:04}.jsonl"
-        if not file.is_file():
-            self.folder.mkdir(parents=True, exist_ok=True)
+        if not hosts.on_first(file.is_file):
             found = self._evaluation()
-            if self.chosen:  # before the answers, whose file says that the round is measured
-                ks, seed = self.settings.all_ks, self.settings.seed
-                numbers = metrics(found, ks, seed=seed, names=self.settings.metrics)
-                as_dict = {name: interval._asdict() for name, interval in numbers.items()}
-                write_text(metrics_file(file), json.dumps(as_dict, indent=2) + "\n")
-            write_text(file, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in self._answers(found)))
-        right = read(file).right
+            hosts.on_first(lambda: self._write(file, found))
+        right = np.array(hosts.on_first(lambda: read(file).right.tolist()), bool)
         samples, counts = right.shape[1], right.sum(axis=1)
         return {f"pass@{k}": float(np.mean(pass_at_k(samples, counts, k))) for k in self.settings.all_ks}
 
     def numbers(self, number: int) -> dict[str, float]:
         """The metrics of a measured round by name; a metric that found nothing is not among them."""
-        return {name: interval.mean for name, interval in read_metrics(self.folder / f"{number:04}.jsonl").items()}
+        file = self.folder / f"{number:04}.jsonl"
+        found: dict[str, float] = hosts.on_first(
+            lambda: {name: interval.mean for name, interval in read_metrics(file).items()}
+        )
+        return found
+
+    def _write(self, file: pathlib.Path, found: Evaluation) -> None:
+        """Keep a measurement: its metrics before its answers, whose file says that the round is measured."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.chosen:
+            ks, seed = self.settings.all_ks, self.settings.seed
+            numbers = metrics(found, ks, seed=seed, names=self.settings.metrics)
+            as_dict = {name: interval._asdict() for name, interval in numbers.items()}
+            write_text(metrics_file(file), json.dumps(as_dict, indent=2) + "\n")
+        write_text(file, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in self._answers(found)))
 
     def _evaluation(self) -> Evaluation:
         needs = {"samples"}.union(*(metric.needs for metric in self.chosen.values()))

@@ -15,6 +15,7 @@ from mtjax.data.batches import Batches, make_batches
 from mtjax.data.index import NothingLeft
 from mtjax.data.problem import Problem
 from mtjax.data.sources import InMemory
+from mtjax.distributed import hosts
 from mtjax.distributed.placement import own_rows
 from mtjax.distributed.sharding import make_mesh
 from mtjax.errors import InputError, NonFiniteLoss
@@ -26,7 +27,7 @@ from mtjax.runs.loading import decoding_of
 from mtjax.runs.mesh_checks import check_mesh
 from mtjax.runs.rounds.config import Rounds
 from mtjax.runs.step_settings import settle, with_chunk
-from mtjax.training.checkpoint import abstract_state, folders_of
+from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of
 from mtjax.training.reference import compared_part
 from mtjax.training.state import TrainState, changing, completed, init_state, params_to_use
 from mtjax.training.step import check_rows, make_train_step, present
@@ -48,6 +49,16 @@ class Trained(NamedTuple):
 
 
 NONE = Trained(0, 0.0, 0, 0.0, 0, {})
+
+
+def closing(*all_of_them: Checkpoints) -> Callable[..., None]:
+    """What a stack of contexts closes checkpoints with: not where another host may not come."""
+
+    def leave(_: Any, error: BaseException | None, trace: Any) -> None:
+        for checkpoints in all_of_them if hosts.count() == 1 or isinstance(error, NonFiniteLoss | None) else ():
+            checkpoints.close()
+
+    return leave
 
 
 class Halted(Exception):

@@ -10,6 +10,7 @@ import numpy as np
 from annotated_types import Ge
 
 from mtjax.data.encoding import continuation
+from mtjax.distributed.placement import read_whole
 from mtjax.errors import InputError
 from mtjax.sampling.local import LocalSampler, as_sample
 from mtjax.sampling.sampler import Batches, Contrasted, Numbers, ProblemSamples, Prompt, Sampler, Stop, Unusable, cut
@@ -119,8 +120,8 @@ def _search(settings: Deal, sampler: LocalSampler, prompt: Sequence[int]) -> lis
         for row, path in enumerate(paths):
             tokens[row, :length] = [*prompt, *path.tokens]
         count = min(settings.candidates, model.config.vocab_size)
-        places, values = _program(model, count)(sampler.params, tokens, np.full(settings.beams, length, np.int32))
-        both = zip(np.asarray(places).tolist(), np.asarray(values).tolist(), strict=True)
+        found = _program(model, count)(sampler.params, tokens, np.full(settings.beams, length, np.int32))
+        both = zip(*(part.tolist() for part in read_whole(found)), strict=True)
         return [list(zip(*one, strict=True)) for one in list(both)[: len(paths)]]
 
     def heuristic(paths: Sequence[Path]) -> list[float]:

@@ -1,6 +1,7 @@
 """Searches over steps with a local model and its value head: step-level beam search and PUCT tree search."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
@@ -64,8 +65,10 @@ class Steps:
         return found
 
     def value(self, paths: Sequence[Path]) -> list[float]:
-        """The value head at the last token of each path."""
-        sampler, texts = self.sampler, [[*self.prompt, *path.tokens] for path in paths]
+        """The value head at the last token of each path, before its end token: where training has a target."""
+        sampler, ends = self.sampler, self.sampler.tokenizer.end_ids
+        bare = lambda path: path.tokens[:-1] if path.ended and path.tokens[-1] in ends else path.tokens
+        texts = [[*self.prompt, *bare(path)] for path in paths]
         return values_of(sampler.model, sampler.params, texts, rows=self.rows, pad_id=sampler.tokenizer.pad_id)
 
     def text(self, path: Path) -> str:
@@ -119,12 +122,12 @@ class _StepSearch:
             else:
                 ids = encode_prompt(sampler.tokenizer, prompt) if isinstance(prompt, str) else list(prompt)
                 own = int(digest(seed, number)[:15], 16)
-                yield [ProblemSamples(number, self.search(sampler, ids, own))]
+                yield [ProblemSamples(number, self.search(sampler, ids, own, number))]
             if stopped():
                 return
 
-    def search(self, sampler: LocalSampler, prompt: Sequence[int], seed: int) -> list[Sample]:
-        """The samples of one prompt."""
+    def search(self, sampler: LocalSampler, prompt: Sequence[int], seed: int, number: int) -> list[Sample]:
+        """The samples of the prompt of this number."""
         raise NotImplementedError
 
 
@@ -141,7 +144,7 @@ class StepBeam(_StepSearch):
 
     beams: PositiveInt = 3  # Paths that go on (B1); `proposals` is B2.
 
-    def search(self, sampler: LocalSampler, prompt: Sequence[int], seed: int) -> list[Sample]:
+    def search(self, sampler: LocalSampler, prompt: Sequence[int], seed: int, number: int) -> list[Sample]:
         steps = Steps(sampler, prompt, seed, self, self.beams)
         return [
             steps.sample(path) for path in step_beam(steps.propose, steps.value, self.beams, self.depth, steps.valid)
@@ -156,20 +159,39 @@ class Puct(_StepSearch):
     Gives the finished paths of the tree, at most `keep`: first the one with the highest means, then by the means of
     their last steps. Ended paths are worth what the value head says, as at test time in the paper.
 
+    In `mtjax.rounds` the grader is asked, as in the paper's training: an ended path is worth 1 if it is right and -1 if
+    it is wrong, and at most `keep` right and `keep` wrong paths are given, each with its steps and their means, the
+    values that `curation:valued` trains a value head on.
+
     Source: Chen et al., "AlphaMath Almost Zero: Process Supervision without Process", NeurIPS 2024 (arXiv 2405.03553),
     section 3.
     """
 
     simulations: PositiveInt = 40  # Expansions of a tree.
     weight: Annotated[float, Gt(0)] = 1.25  # c of PUCT: how much unvisited and likely steps are preferred.
-    keep: PositiveInt = 4  # Most paths to give of a prompt.
+    keep: PositiveInt = 4  # Most paths to give of a prompt; with a grader, of each kind.
 
-    def search(self, sampler: LocalSampler, prompt: Sequence[int], seed: int) -> list[Sample]:
-        steps = Steps(sampler, prompt, seed, self, 1)
-        root = puct_search(steps.propose, steps.value, self.simulations, self.depth, weight=self.weight)
+    def search(self, sampler: LocalSampler, prompt: Sequence[int], seed: int, number: int) -> list[Sample]:
+        steps, ending = Steps(sampler, prompt, seed, self, 1), sampler.ending
+        reward = None if ending is None else lambda path: ending(number, steps.sample(path))
+        root = puct_search(steps.propose, steps.value, self.simulations, self.depth, weight=self.weight, reward=reward)
         ended = sorted((node for node in _nodes(root) if node.path.ended), key=lambda node: -node.mean)
-        paths = dict.fromkeys([best_path(root), *(node.path for node in ended)])
-        return [steps.sample(path) for path in list(paths)[: self.keep]]
+        if ending is None:
+            paths = dict.fromkeys([best_path(root), *(node.path for node in ended)])
+            return [steps.sample(path) for path in list(paths)[: self.keep]]
+        sides = [[node for node in ended if node.mean == end][: self.keep] for end in (1.0, -1.0)]
+        return [valued(steps, node) for side in sides for node in side] or [steps.sample(best_path(root))]
+
+
+def valued(steps: Steps, node: Node) -> Sample:
+    """The path of a node as a sample, with its steps and the means of the nodes on its way."""
+    way: list[Node] = []
+    above: Node | None = node
+    while above is not None and above.parent is not None:
+        way, above = [above, *way], above.parent
+    texts = ["", *(steps.text(one.path) for one in way)]
+    parts = tuple(text[len(before) :] for before, text in itertools.pairwise(texts))
+    return steps.sample(node.path)._replace(steps=parts, step_values=tuple(one.mean for one in way))
 
 
 def _nodes(root: Node) -> list[Node]:

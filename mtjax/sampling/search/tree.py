@@ -86,13 +86,14 @@ def puct(mean: float, prior: float, parent_visits: int, visits: int, weight: flo
 
 def puct_search(
     propose: Propose, value: Value, simulations: int, depth: int, *, weight: float = 1.25,
-    reward: Callable[[Path], float] | None = None,
+    reward: Callable[[Path], float | None] | None = None,
 ) -> Node:  # fmt: skip
     """The root of a tree after so many simulations: select, expand, evaluate, back up.
 
     A simulation goes down by `puct`, past nodes with nothing left to expand, expands the leaf it comes to and backs up
-    the values of the new nodes, one visit each. A path that has ended is worth its `reward` (None: its value); one of
-    `depth` steps that has not is worth -1. So the mean of a node is that of all paths that were evaluated below it.
+    the values of the new nodes, one visit each. A path that has ended is worth its `reward`, or its value where that is
+    None or not known; one of `depth` steps that has not is worth -1. So the mean of a node is that of all paths that
+    were evaluated below it.
 
     Source: Chen et al., "AlphaMath Almost Zero: Process Supervision without Process", NeurIPS 2024 (arXiv 2405.03553),
     section 3; the released code backs up one new node a simulation, this all of its expansion.
@@ -113,8 +114,8 @@ def puct_search(
         for path, found in zip(made, values, strict=True):
             child = Node(path, node, closed=path.ended or path.steps >= depth)
             node.children.append(child)
-            if path.ended:
-                found = found if reward is None else reward(path)
+            if path.ended and reward is not None and (graded := reward(path)) is not None:
+                found = graded
             child.back_up(found if path.ended or path.steps < depth else -1.0)
         above: Node | None = node
         while above is not None:

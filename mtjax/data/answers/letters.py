@@ -1,0 +1,38 @@
+"""The letter of a choice that a text names."""
+
+import re
+from typing import NamedTuple
+
+
+class Letter(NamedTuple):
+    """The letter of a choice, and what stands behind it."""
+
+    letter: str
+    rest: str
+
+
+_LETTER = re.compile(
+    r"(?:(?i:option|choice|alternative|answer) )?(?:[(\[{] ?(?P<a>[A-Za-z]) ?[)\]}][.:]?|(?P<b>[A-J])(?:[).:]|"
+    r"(?= -)))"
+    r"(?: *(?P<rest>.*))?"
+    r"|(?:(?i:option|choice|alternative|letter) )(?P<e>[a-j])|(?:(?i:option|choice|alternative|answer|letter) )?"
+    r"(?P<c>[A-Z])|(?P<d>[a-j])\)(?: *(?P<more>.*))?"
+)
+
+
+_NO_CHOICE = re.compile(
+    r"^(?:(?:or|and|nor|to|cannot|can|gives?|isn't|would|has|have|was|were|does|fits|but)\b|"
+    r"[,&/]|(?:is|are)\b(?! (?:the )?(?:correct|right)))|\b(?:is|are|was|seems) (?:wrong|incorrect|false"
+    r"|impossible|not (?:right|correct|the answer)|too [a-z]+)\b|"
+    r"\b(?:would|can't|cannot) be\b|\bdoes(?: not|n't) (?:satisfy|work|fit)\b|\bor [0-9]|\([A-J]\)|\boption [A-J]\b"
+)
+
+
+def read_letter(text: str) -> Letter | None:
+    """The choice that a text names by its letter: `B`, `(B)`, `B. 24`, `option C`; else None."""
+    found = _LETTER.fullmatch(text)
+    if found is None:
+        return None
+    letter = found["a"] or found["b"] or found["c"] or found["d"] or found["e"]
+    rest = (found["rest"] or found["more"] or "").strip(" -:")
+    return None if _NO_CHOICE.search(rest) else Letter(letter.upper(), rest)

@@ -1,0 +1,73 @@
+"""Checkpoints in a bucket: runs against a stand-in server, by the real clients (gcsfs, Orbax, tensorstore).
+
+Needs gcsfs (`pip install '.[gcs]'`), or a folder that has it in MTJAX_GCSFS.
+"""
+
+import importlib.util
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from mtjax.errors import ExitCode
+from tests.devices import ONE_DEVICE
+from tests.training.bucket import serve
+
+SMALL = ["configs/tiny.py", "--model.width=16", "--model.layers=1", "--data.source.count=40", "--batch_size=8"]
+SMALL += ["held-out:none", "--no_tensorboard", "--no_self_check", "--checkpoint.every=2", "--checkpoint.keep=2"]
+ELSEWHERE = os.environ.get("MTJAX_GCSFS", "")
+HAS = bool(ELSEWHERE) or importlib.util.find_spec("gcsfs") is not None
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not HAS, reason="gcsfs is not installed: pip install '.[gcs]'")]
+
+
+def train(address, *words):
+    """A run of one device in a process of its own, whose Google clients find the server at `address`."""
+    found = {"STORAGE_EMULATOR_HOST": address, "TENSORSTORE_GCS_HTTP_URL": address, "NO_PROXY": "*"}
+    found |= {"GOOGLE_AUTH_TOKEN_FOR_TESTING": "none", "PYTHONPATH": os.pathsep.join(filter(None, (".", ELSEWHERE)))}
+    command = [sys.executable, "-m", "mtjax.train", *SMALL, *words]
+    return subprocess.run(command, env=os.environ | ONE_DEVICE | found, capture_output=True, text=True, timeout=300)
+
+
+def metrics(folder):
+    lines = [json.loads(line) for line in (pathlib.Path(folder) / "metrics.jsonl").read_text().splitlines()]
+    return {line["step"]: {k: v for k, v in line.items() if not k.startswith("time/")} for line in lines}
+
+
+def test_a_run_resumes_from_a_bucket_on_a_new_machine_bit_for_bit(tmp_path):
+    with serve() as (bucket, address):
+        words = ["--checkpoint.folder=gs://bucket/run"]
+        said = train(address, *words, "--steps=4", f"--run_dir={tmp_path / 'first'}")
+        assert said.returncode == ExitCode.DONE, said.stderr[-2000:]
+        assert {name.split("/")[2] for name in bucket.objects if name.startswith("run/checkpoints/")} >= {"2", "4"}
+        assert not any(".tmp" in name for name in bucket.objects)
+        shutil.rmtree(tmp_path / "first")  # the machine is gone
+        said = train(address, *words, "--steps=6", f"--run_dir={tmp_path / 'first'}")
+        assert said.returncode == ExitCode.DONE, said.stderr[-2000:]
+        assert "steps 5 to 6" in said.stdout
+        assert "run/checkpoints/2/_CHECKPOINT_METADATA" not in bucket.objects  # keep=2
+        # Damaged bytes are found by the checksum, and the checkpoint before is used.
+        arrays = [name for name in bucket.objects if name.startswith("run/checkpoints/6/default/")]
+        name = max(arrays, key=lambda name: len(bucket.objects[name][1]))
+        data = bytearray(bucket.objects[name][1])
+        data[len(data) // 2] ^= 1
+        bucket.put(name, bytes(data))
+        said = train(address, *words, "--steps=8", f"--run_dir={tmp_path / 'first'}")
+        assert said.returncode == ExitCode.DONE, said.stderr[-2000:]
+        assert "steps 5 to 8" in said.stdout, said.stdout + said.stderr
+    said = train("", "--steps=8", f"--run_dir={tmp_path / 'local'}")
+    assert said.returncode == ExitCode.DONE, said.stderr[-2000:]
+    ours, whole = metrics(tmp_path / "first"), metrics(tmp_path / "local")
+    assert all(ours[step] == whole[step] for step in (5, 6, 7, 8))
+
+
+def test_a_bucket_that_does_not_answer_is_one_line(tmp_path):
+    said = train(
+        "http://127.0.0.1:9", "--checkpoint.folder=gs://bucket/run", "--steps=2", f"--run_dir={tmp_path / 'run'}"
+    )
+    assert said.returncode in (ExitCode.BAD_INPUT, ExitCode.STORAGE), said.stderr[-2000:]
+    assert "error: " in said.stderr
+    assert said.stderr.splitlines()[-1].startswith("error: ")  # the client logs in words of its own before

@@ -1,0 +1,72 @@
+"""The goodput line, and traces of steps: what they count, and what a run writes."""
+
+import dataclasses
+import gzip
+import json
+import shutil
+import time
+
+import pytest
+
+from mtjax import train
+from mtjax.config import load
+from mtjax.errors import ExitCode, InputError
+from mtjax.training.goodput import Goodput
+from mtjax.training.trace import FOLDER, read_span
+from tests.devices import only_one_device
+
+SMALL = ["configs/tiny.py", "--model.width=16", "--model.mlp_width=32", "--model.layers=1", "--data.source.count=80"]
+SMALL += ["--batch_size=4", "--no_tensorboard", "--no_self_check", "held-out:none", "--checkpoint.every=3"]
+
+
+def test_every_second_is_counted_once(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+    found = Goodput()
+    clock[0] += 4
+    found.started()
+    for seconds in (9, 2, 2):
+        with found.step():
+            clock[0] += seconds
+    with found.of("steps"):
+        clock[0] += 1
+    with found.of("saving"):
+        clock[0] += 1
+    clock[0] += 1
+    assert str(found) == (
+        "goodput  25.0% of 20 s in steps; starting 4.0 s, compiling 9.0 s, saving 1.0 s, the rest 1.0 s"
+    )
+    found.lose([{"step": 3}, {"step": 5, "time/step": 2.0}], 2)
+    assert str(found).endswith("; 3 steps (6.0 s) of an earlier start were lost")
+
+
+@pytest.mark.parametrize("text", ["10", "0:3", "5:4", "a:b", "1:2:3", "-1:4"])
+def test_a_span_that_is_none_is_refused(text):
+    with pytest.raises(InputError, match="expected the first and the last step, such as 10:15"):
+        read_span(text)
+    with pytest.raises(InputError, match="profile="):
+        dataclasses.replace(load("configs/tiny.py"), profile=text)
+
+
+@pytest.mark.slow
+def test_a_run_traces_the_steps_it_is_asked_for_and_tells_its_goodput(tmp_path, capsys):
+    words = [*SMALL, f"--run_dir={tmp_path / 'run'}"]
+    with only_one_device():
+        assert train.main([*words, "--steps=5", "--profile=2:3"]) == ExitCode.DONE
+        said = capsys.readouterr().out
+        assert f"profile  2 steps in {tmp_path / 'run' / FOLDER}" in said
+        assert "\ngoodput  " in said
+        assert "compiling" in said
+        (trace,) = (tmp_path / "run" / FOLDER).rglob("*.trace.json.gz")
+        events = json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
+        steps = {event["args"]["step_num"] for event in events if "step_num" in event.get("args", {})}
+        assert steps == {"2", "3"}
+        # A kill after step 5, of which step 3 is saved: two logged steps are done again.
+        log = tmp_path / "run" / "metrics.jsonl"
+        shutil.rmtree(tmp_path / "run" / "checkpoints" / "5")
+        assert len(log.read_text().splitlines()) == 5
+        assert train.main([*words, "--steps=6", "--profile=20:30"]) == ExitCode.DONE
+        said = capsys.readouterr().out
+        assert "; 2 steps (" in said
+        assert "of an earlier start were lost" in said
+        assert "profile  " not in said
