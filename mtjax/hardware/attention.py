@@ -47,7 +47,8 @@ def check_attention(scale: Scale, names: tuple[str, ...] | None = None) -> Itera
                     yield Line("attention", f"{name} {what}", "n/a", text=cannot)
                     continue
                 found = _error(name, rows, exact, dtype, windowed, cap)
-                yield judged("attention", f"{name} {what}", found, max(FACTOR * plain, LEAST[dtype]))
+                bound = max(FACTOR * min(plain, PLAIN[dtype]), LEAST[dtype])
+                yield judged("attention", f"{name} {what}", found, bound)
 
 
 def _words(width: int, dtype: str, windowed: bool, cap: float | None) -> str:

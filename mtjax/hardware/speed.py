@@ -134,7 +134,7 @@ def time_step(of: Speed, name: str, rows: int, remat: Any, asked: Any) -> Timed:
     batch = _batch(shape.vocab_size, rows * len(devices), of.length, name)
     sides = 1 if name == "nll" else 2
     chunk = chunk_for(shape.vocab_size, rows * sides * of.length, devices[0].platform)
-    reference = frozen_reference(model, chunk)
+    reference = None if name == "nll" else frozen_reference(model, chunk)
     program = make_step_program(model, objective, optimizer, mesh=mesh, reference=reference, chunk=chunk)
     with jax.set_mesh(mesh):
         state = init_state(model, optimizer, jax.random.key(0), mesh)

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import math
 import pathlib
 import tempfile
 from collections.abc import Iterator
@@ -43,8 +42,8 @@ def check_parity() -> Iterator[Line]:
         return
     model = make_language_model(MODEL)
     for name in ("nll", "dpo"):
-        subject = subjects()[name]
-        batch = jax.tree.map(lambda x: np.concatenate([x] * math.lcm(count, 2)), subject.batch)
+        parts = [subjects(seed)[name] for seed in range(count)]  # rows of their own for every device
+        subject, batch = parts[0], jax.tree.map(lambda *rows: np.concatenate(rows), *(part.batch for part in parts))
         alone = _update(model, subject.objective, batch, None)
         for axis in ("data", "fsdp"):
             mesh = make_mesh(MeshSpec(data=count) if axis == "data" else MeshSpec(data=1, fsdp=count))

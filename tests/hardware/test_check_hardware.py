@@ -132,39 +132,38 @@ ONE = dataclasses.replace(SMALL, length=128, attention=((8, True, True),))
 PLAIN = dataclasses.replace(SMALL, length=128, attention=((8, False, False),))
 
 
-def across_segments(monkeypatch):
-    """Every kernel sees other texts too."""
+def broken(monkeypatch, name, change):
+    """Attention is called with changed arguments where it is the kernel of this name."""
     packed = attention.packed_attention
-    together = lambda config, q, k, v, segments, window: packed(config, q, k, v, jnp.ones_like(segments), window)
-    monkeypatch.setattr(attention_check.attention, "packed_attention", together)
+    call = lambda config, *rest: packed(*(change(config, *rest) if config.attention == name else (config, *rest)))
+    monkeypatch.setattr(attention_check.attention, "packed_attention", call)
+
+
+def across_segments(config, q, k, v, segments, window):
+    """It sees other texts too."""
+    return config, q, k, v, jnp.ones_like(segments), window
 
 
 def test_a_mask_that_lets_other_texts_through_fails(monkeypatch):
     assert failed(attention_check.check_attention(PLAIN, ())) == []
-    across_segments(monkeypatch)
+    broken(monkeypatch, "plain", across_segments)
     lines = failed(attention_check.check_attention(PLAIN, ()))
     assert lines == ["plain float32, head_dim 8", "plain bfloat16, head_dim 8"]
 
 
-def later_window(monkeypatch, name):
-    packed = attention.packed_attention
-    config_of = lambda config: dataclasses.replace(config, window=config.window + 1) if config.window else config
-    wider = lambda config, q, k, v, s, w: packed(config_of(config), q, k, v, s, w + 1)
-    monkeypatch.setattr(attention_check.attention, "packed_attention", wider)
+def wider_window(config, q, k, v, segments, window):
+    """It sees one token too many."""
+    return dataclasses.replace(config, window=config.window + 1), q, k, v, segments, window + 1
 
 
-def without_cap(monkeypatch, name):
-    packed = attention.packed_attention
-    plain = lambda config, *rest: packed(dataclasses.replace(config, score_cap=None), *rest)
-    monkeypatch.setattr(attention_check.attention, "packed_attention", plain)
+def without_cap(config, *rest):
+    """It leaves the soft cap out."""
+    return dataclasses.replace(config, score_cap=None), *rest
 
 
-def wrong_gradient(monkeypatch, name):
-    """The kernel's value is right, its gradient a tenth too large."""
-    packed = attention.packed_attention
-    more = lambda x: 1.1 * x - jax.lax.stop_gradient(0.1 * x)
-    wrong = lambda config, q, k, v, *rest: packed(config, more(q), k, v, *rest)
-    monkeypatch.setattr(attention_check.attention, "packed_attention", wrong)
+def wrong_gradient(config, q, *rest):
+    """Its value is right, its gradient a tenth too large."""
+    return config, 1.1 * q - jax.lax.stop_gradient(0.1 * q), *rest
 
 
 @pytest.mark.slow
@@ -177,15 +176,13 @@ def test_a_broken_kernel_fails(name, monkeypatch):
     lines = list(attention_check.check_attention(case, (name,)))
     assert failed(lines) == []
     assert sum(line.what.startswith(name) and line.state == "pass" for line in lines) == len(takes.types)
-    breaks = [lambda patch, _: across_segments(patch), wrong_gradient]
-    breaks += [later_window] * takes.window + [without_cap] * takes.cap
-    for number, broken in enumerate(breaks):
+    breaks = [across_segments, wrong_gradient, *[wider_window] * takes.window, *[without_cap] * takes.cap]
+    for change in breaks:
         with monkeypatch.context() as patch:
-            broken(patch, name)
+            broken(patch, name, change)
             found = failed(attention_check.check_attention(case, (name,)))
-        ours = [what for what in found if what.startswith(name)]
-        float32 = [what for what in ours if "float32" in what]
-        assert float32 if "float32" in takes.types else ours, (name, number)
+        assert all(what.startswith(name) for what in found)
+        assert any("float32" in what for what in found) or ("float32" not in takes.types and found), change
 
 
 def broken_losses(subject):
@@ -225,7 +222,8 @@ def test_wrong_chunks_fail(monkeypatch):
     from mtjax.model import policy
 
     real = policy.token_scores
-    shifted = lambda logits, tokens, *rest: real(logits + 1e-4 * jnp.arange(logits.shape[-1]), tokens, *rest)
+    more = lambda logits: logits + 1e-4 * jnp.arange(logits.shape[-1])
+    shifted = lambda logits, *rest: real(tuple(more(each) for each in logits), *rest)
     monkeypatch.setattr(policy, "token_scores", shifted)
     assert len(failed(losses.check_chunks())) == 4
 
@@ -287,8 +285,8 @@ def test_a_step_that_is_not_waited_for_fails(monkeypatch):
     wide = dataclasses.replace(SMALL, speed=(dataclasses.replace(SMALL.speed[0], model=model, rows=(8,)),))
     with only_one_device():
         monkeypatch.setattr(clock, "wait", lambda value: value)
-        found = failed(speed.check_speed(wide))
-    assert "tiny, nll, clock: a step waited for over one of 4 together" in found
+        lines = list(speed.check_speed(wide))
+    assert "tiny, nll, clock: a step waited for over one of 4 together" in failed(lines), lines[0].text
 
 
 @pytest.mark.slow
