@@ -121,6 +121,7 @@ _GIVES = re.compile(
     r"|\W*[A-Z][a-z]+ing\b[^=]*\d[^=]*\b(?:gives|yields|results in|leads to|produces|makes|leaves)(?: us)?\s+"
     r"(?=[-$\d])"
     r"|.*\d.*\b(?:to|and|we|you) (?:get|obtain|find)\s+(?=[-$\d])"
+    r"|[^=,]*\d[^=,]*\b(?:make|makes|give|come to)\s+(?=[-$\d])"
     r"|[-\d.,/]+ ?(?:%|percent) of [^\s=]+(?: [a-z]+)? (?:is|are|equals|was)\s+(?=[$\d])"
     r"|[^=]*\bi\.e\.,?\s+|[^=]*\bthat is,\s+"
     r"|[^=]*=.*,? (?:giving|yielding|so we get)(?: us)?(?: the (?:point|pair|solution|interval))? (?=[\[(])"

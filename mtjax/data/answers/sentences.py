@@ -118,7 +118,8 @@ _MORE_THAN = re.compile(r"(\S+(?: [a-z]+)?) (?:more|fewer|less|[a-z]+er)((?: [a-
 
 _OTHERS_SAY = re.compile(
     r"\b(?:some|many|people|friends?|book|others?|someone|anyone|everyone|who)\b.*"
-    r"\b(?:says?|said|thinks?|thought|claims?|claimed|believes?|guess(?:es|ed)?)\b|\blike(?= \d)", re.IGNORECASE,
+    r"\b(?:says?|said|thinks?|thought|claims?|claimed|believes?|guess(?:es|ed)?)\b|\blike(?= \d)|\ban? "
+    r"(?:multiple|factor|divisor|power) of\b|\bdivisible by\b", re.IGNORECASE,
 )  # fmt: skip
 
 
