@@ -95,7 +95,7 @@ def _boxes(text: str) -> Iterator[Statement]:
 
 _DENIED_BOX = re.compile(
     r"(?:(?:\bnot|n't|wrong)\s+(?:\w+\s+)?|\b(?:neither|either|nor|perhaps|maybe|possibly|whether it is|is it|"
-    r"doubt (?:that )?it(?: is|'s)|could be|might be|may be|anything but|rul(?:e|es|ed) out|"
+    r"doubt (?:that )?it(?: is|'s)|could be|might be|may be|anything but|close to|rul(?:e|es|ed) out|"
     r"if [^.,\n]{0,40}\b(?:were|is|was))\s+)(?:\\\(|\\\[|\$)*\s*$",
     re.IGNORECASE,
 )
