@@ -121,6 +121,8 @@ _GIVES = re.compile(
     r"|\W*[A-Z][a-z]+ing\b[^=]*\d[^=]*\b(?:gives|yields|results in|leads to|produces|makes|leaves)(?: us)?\s+"
     r"(?=[-$\d])"
     r"|.*\d.*\b(?:to|and|we|you) (?:get|obtain|find)\s+(?=[-$\d])"
+    r"|[^=,]*\d[^=,]*\b(?:make|makes|give|come to)\s+(?=[-$\d])"
+    r"|\W*(?:no doubt|without (?:a )?doubt|clearly|obviously|for sure)[:,]\s+(?=\S)"
     r"|[-\d.,/]+ ?(?:%|percent) of [^\s=]+(?: [a-z]+)? (?:is|are|equals|was)\s+(?=[$\d])"
     r"|[^=]*\bi\.e\.,?\s+|[^=]*\bthat is,\s+"
     r"|[^=]*=.*,? (?:giving|yielding|so we get)(?: us)?(?: the (?:point|pair|solution|interval))? (?=[\[(])"
@@ -180,7 +182,7 @@ _EXPLAINS = re.compile(
 _REMARK = re.compile(
     r",? (?:- )?(?:because|since|not|and not|and nothing|rather than|instead of|assuming|provided)\b|, (?:the"
     r"|an?)\b|,? \(|"
-    r", (?:which|without)\b",
+    r", (?:which|without)\b|;.*\b(?:wrong|incorrect|too|would)\b",
     re.IGNORECASE,
 )
 _EMPTY = re.compile(r"\s*(?:\$\$|\\[\[\]]|[*#_=-]*)\s*")

@@ -11,7 +11,8 @@ _LINK = (
     r"|clearly|also)\b)?(?:\s*[=:](?!=))?)"
 )
 _GAP = (
-    r"(?:\s|(?<=\n)#{1,6}\s|(?<=\n)(?:---+|\*\*\*+|===+)(?=\n)|(?<=\n)>(?=\s+[^\s\[\](){}<>])|\$\$|\\\[|"
+    r"(?:\s|(?:[=-]>|[→⇒➜★☆▶►])\s*|(?<=\n)#{1,6}\s|(?<=\n)(?:---+|\*\*\*+|===+)(?=\n)|(?<=\n)>(?=\s+[^\s\[\]"
+    r"(){}<>])|\$\$|\\\[|"
     r"(?<=\n)[-*•·+]\s|(?<=\n)\d+[.)]\s(?=\S)|\*(?=\s))*"
 )
 TONGUES = re.compile(
@@ -55,7 +56,8 @@ CHOSEN = (
                r"(?P<answer>\( ?[A-J] ?\)|\b[A-J])\)?\s+is\s+(?:the\s+|our\s+|my\s+|therefore\s+)?"
                r"(?:correct|right|best|true|answer)\b(?!\s+(?:only|if))", re.IGNORECASE),
     re.compile(r"(?:^|\n|(?<=[.!;,]\s))[^\w\n]*(?:(?:so|hence|thus|therefore|the|correct|right|best|answer|ans|is"
-               r"|it|it's|i'll|i'd|let's|we'll|must|be|i|would|will|we|"
+               r"|it|it's|i'll|i'd|let's|we'll|i'm|going|say|definitely|certainly|surely|think|believe|must|be|i"
+               r"|would|will|we|"
                r"choose|select|pick|chose|go|with|by|and|imo|oa|my|choice|option|alternative)\b[\s,:=-]*)+"
                r"(?P<answer>\([A-J]\)|(?-i:[A-J])\b)\)?(?: \([^()\n]{1,40}\))?\s*[.!]?\s*(?=\n|$)",
                re.IGNORECASE),

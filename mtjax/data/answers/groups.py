@@ -62,6 +62,7 @@ _NO_SOLUTION = re.compile(
     re.IGNORECASE,
 )
 _NAMED = re.compile(r"([A-Za-z](?:_\{?\w\}?)?) ?(?:=|\\in) ?")
+_COUNTED = re.compile(r"[-+$€£]*\d{1,3}(?:,\d{3})+ [^\d,]+$")  # 44,044 apples
 _THOUSANDS = re.compile(r"[-+$€£]*\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)")
 
 
@@ -93,7 +94,7 @@ def read_several(text: str) -> Several | None:
         return Several(
             (f"{before} + {after}".removeprefix(" + "), f"{before} - {after}".strip().replace("- ", "-", not before))
         )
-    if _THOUSANDS.fullmatch(inside) or re.search(r"=[^=,]*\d,\d{3}$", inside):
+    if _THOUSANDS.fullmatch(inside) or _COUNTED.match(inside) or re.search(r"=[^=,]*\d,\d{3}$", inside):
         return None
     parts = split(inside, r"(?:,|;)(?: and\b| or\b)?|\b(?:and|or)\b|&")
     if len(parts) < 2 and not braces:

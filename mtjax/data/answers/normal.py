@@ -81,6 +81,11 @@ _MARKS = re.compile(
     re.IGNORECASE,
 )
 _STRUCK = re.compile(r"~~[^~\n]+~~|<(del|strike)>.*?</\1>", re.IGNORECASE | re.DOTALL)
+_SPOKEN_THOUSANDS = re.compile(
+    r"\b(thousand|million|billion), (?=(?:and )?(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|"
+    r"(?:thir|four|fif|six|seven|eigh|nine)teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty)\b)",
+    re.IGNORECASE,
+)
 _EMPHASIS = re.compile(r"\*\*\*|\*\*|(?<!\w)__|__(?!\w)")
 
 
@@ -90,6 +95,8 @@ def without_markup(text: str) -> str:
     >>> without_markup(r"**Answer:** \textbf{(A)}<|im_end|>")
     'Answer: (A)'
     """
+    if "usand," in text or "llion," in text:
+        text = _SPOKEN_THOUSANDS.sub(r"\1 ", text)
     if "\\" in text:
         before = ""
         while before != text:

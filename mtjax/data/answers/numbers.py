@@ -188,6 +188,8 @@ def _harmless(tail: str) -> bool:
         return False  # 5 days later it will be ...
     if re.match(r"[^\W\d_]{1,2}\^", tail) and not read_unit(tail):
         return False  # the power of a letter, as in 6x^2
+    if re.search(r"(?:^|\s)- ?[a-z](?![a-z])|^[a-z] [-+]", tail):
+        return False  # 2b - a
     called = re.match(r"(?:[a-z]+ ){0,2}(?:is|was) ([a-z]+)", tail)
     if called and called[1] not in _CONFIRMS and not re.search(r"(?:ed|en)$", called[1]):
         return False  # 77 is impossible

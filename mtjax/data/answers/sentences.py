@@ -118,8 +118,16 @@ _MORE_THAN = re.compile(r"(\S+(?: [a-z]+)?) (?:more|fewer|less|[a-z]+er)((?: [a-
 
 _OTHERS_SAY = re.compile(
     r"\b(?:some|many|people|friends?|book|others?|someone|anyone|everyone|who)\b.*"
-    r"\b(?:says?|said|thinks?|thought|claims?|claimed|believes?|guess(?:es|ed)?)\b|\blike(?= \d)", re.IGNORECASE,
+    r"\b(?:says?|said|thinks?|thought|claims?|claimed|believes?|guess(?:es|ed)?)\b|\blike(?= \d)|\ban? "
+    r"(?:multiple|factor|divisor|power) of\b|\bdivisible by\b", re.IGNORECASE,
 )  # fmt: skip
+
+
+_ONLY_ONE = re.compile(
+    r"(?:[A-Za-z']+ ){0,6}?(?:is|are|has|have|had|get|gets|got|be|only|exactly|leaves?|with|needs?) one(?! of\b)"
+    r"(?: [a-z]+){0,3}",
+    re.IGNORECASE,
+)
 
 
 def number_in_sentence(text: str) -> Number | None:
@@ -150,7 +158,7 @@ def number_in_sentence(text: str) -> Number | None:
     if found is None:
         start = next((n for n, word in enumerate(words) if n and word.split("-")[0] in _CLEAR_WORDS), None)
         if start is None:
-            return None
+            return Number(Fraction(1), approximate=True) if _ONLY_ONE.fullmatch(text) else None
         while start and words[start - 1].split("-")[0] in number_words.NUMBER_WORDS | {"a", "an", "minus", "negative"}:
             start -= 1
         before, rest = words[:start], " ".join(text.split()[start:])

@@ -95,7 +95,7 @@ def _boxes(text: str) -> Iterator[Statement]:
 
 _DENIED_BOX = re.compile(
     r"(?:(?:\bnot|n't|wrong)\s+(?:\w+\s+)?|\b(?:neither|either|nor|perhaps|maybe|possibly|whether it is|is it|"
-    r"doubt (?:that )?it(?: is|'s)|could be|might be|may be|anything but|rul(?:e|es|ed) out|"
+    r"doubt (?:that )?it(?: is|'s)|could be|might be|may be|anything but|close to|rul(?:e|es|ed) out|"
     r"if [^.,\n]{0,40}\b(?:were|is|was))\s+)(?:\\\(|\\\[|\$)*\s*$",
     re.IGNORECASE,
 )
@@ -167,14 +167,20 @@ _FAREWELL = re.compile(
     re.IGNORECASE,
 )
 """What a reply ends with that belongs to no answer."""
-_BOLD_END = re.compile(r"(?<=\n)[ \t]*(?:[^\w\s*]\ufe0f?[ \t]*)?\*\*(?=[A-Z])(?=[^*\n]*\*\*\W*\Z)(?![^*\n]*:\*\*)")
+_BOLD_END = re.compile(
+    r"(?<=\n)[ \t]*(?:[^\w\s*]\ufe0f?[ \t]*)?\*\*(?=[A-Z][a-z]+ )(?=[^*\n]*\*\*\W*\Z)"
+    r"(?![^*\n]*:\*\*)"
+)
 """A last line that is wholly bold."""
 
 
 def cleaned(reply: str) -> str:
     """A reply without thoughts and mark-up, as statements are searched in it."""
     reply = _FAREWELL.sub("", _CALCULATOR.sub("", without_thoughts(reply)))
-    reply = re.sub(r"(?m)^>\s+(?=\*\*)", "", _BOLD_END.sub("So, **", reply))
+    bold = _BOLD_END.search(reply)
+    if bold and not reply[: bold.start()].rstrip().endswith(":"):
+        reply = f"{reply[: bold.start()]}So, **{reply[bold.end() :]}"
+    reply = re.sub(r"(?m)^>\s+(?=\*\*)", "", reply)
     text = without_markup(ascii_signs(reply)).replace(" isn't ", " is not ")
     text = TONGUES.sub("\nAnswer: ", text) if TONGUES.search(text) else text
     text = re.sub(r"[ \t]{40,}", " " * 40, text)
