@@ -73,7 +73,8 @@ class CellRunner:
         described = {f"start {name}": repr(start) for name, start in grid.starts.items()}
         for name, cell in grid.cells.items():
             method = grid.methods[cell.method].make(cell)
-            described[name] = f"{method.objective_name}, {method.task!r}"
+            pairs = grid.methods[cell.method].step_pairs
+            described[name] = f"{method.objective_name}, {method.task!r}, {pairs} step pairs"
         self.kept = ResultsFolder(c, FREE, described)
         self.folder = pathlib.Path(c.output)
         self._starts: dict[str, Start] = {}

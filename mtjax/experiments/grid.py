@@ -87,13 +87,12 @@ class Slice(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Grid:
-    """The whole design. `base` holds base levels that are not those of `Cell`."""
+    """The whole design."""
 
     title: str
     methods: Mapping[str, MapMethod]
     starts: Mapping[str, StartModel]
     slices: Mapping[str, Slice]
-    base: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     weaker_of: str = "planted"  # The start whose earlier checkpoint is the weaker model.
 
     def __post_init__(self) -> None:
@@ -109,7 +108,7 @@ class Grid:
         """The cell with these levels, those of factors that the method does not have at their base."""
         has = (*COMMON, *self.methods[method].factors, *(("matched", "share") if levels.get("matched") else ()))
         kept = {factor: value for factor, value in levels.items() if factor in has}
-        return Cell(method=method, **(dict(self.base) | kept))
+        return Cell(method=method, **kept)
 
     def cells_of(self, name: str) -> list[Cell]:
         """The cells of a slice, each once."""

@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from mtjax.errors import InputError
 from mtjax.experiments.about import made_by
@@ -84,10 +85,14 @@ def _sections(c: Map, grid: Grid, runs: Runs, found: Sequence[Effect]) -> list[S
             sections.append(Section(name.capitalize(), own.question, tables, figures))
     sections.append(Section("Every cell", EVERY, (_cells(c, grid, runs, found),)))
     other = [one for one in found if not one.contrast.main]
-    shown = [one for one in other if one.contrast.says != "equal positions" or "@" in one.contrast.test]
-    text = (
-        f"{len(other)} comparisons, of which the table has those that the tables above do not; all are in `{EFFECTS}`."
-    )
+    central = {name for name, cell in grid.cells.items() if "line" in grid.measures(cell)}
+    asked = {
+        "the start": lambda one: one.k == 1 and one.cell in central,
+        "equal positions": lambda one: "@" in one.test,
+    }
+    shown = [one for one in other if asked.get(one.contrast.says, lambda _: True)(one.contrast)]
+    text = f"Of {len(other)} comparisons the table has the decodings, the line, and the change of pass@1 against the "
+    text += f"start where the line was measured; all are in `{EFFECTS}`."
     sections.append(Section("Other comparisons", f"{OTHER} {text}", (_effects(shown, c.level),)))
     return [*sections, _cost(runs)]
 
@@ -167,7 +172,7 @@ def _line_figure(c: Map, grid: Grid, runs: Runs, name: str) -> tuple[Figure, ...
         if curves:
             panels[f"pass@{k} {test}"] = curves
     caption = f"{name}: from the start (0) to the end of training (1); the mean over seeds."
-    options = {"x_label": "place between start and end", "y_label": "share", "caption": caption}
+    options: dict[str, Any] = {"x_label": "place between start and end", "y_label": "share", "caption": caption}
     return (panels_plot(f"map-{_slug(name)}", panels, **options),) if panels else ()
 
 
