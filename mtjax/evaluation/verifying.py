@@ -20,7 +20,7 @@ Verifier = Callable[[Sequence[Problem], Sequence[Any], Drawn], Drawn]
 
 @dataclasses.dataclass(frozen=True)
 class ValueVerifier:
-    """The value head of a model at the last token of each answer, its end token included.
+    """The value head of a model at the last token of each answer, before its end token, where training has its target.
 
     Without `decoding` the model has drawn the answers itself, and reads what it read; with it, it reads the question as
     in its own training, and the answer's text.
@@ -52,7 +52,7 @@ class ValueVerifier:
     def _ids(self, problem: Problem, prompt: Any, sample: TokenSample) -> list[int]:
         if self.decoding is None:
             read = encoded(self.tokenizer, prompt)
-            return [*(read.prompt if isinstance(read, Contrasted) else read), *sample.tokens]
+            said = [token for token in sample.tokens if token not in self.tokenizer.end_ids]
+            return [*(read.prompt if isinstance(read, Contrasted) else read), *said]
         asked = encode_prompt(self.tokenizer, self.decoding.prompt(problem.question))
-        end = [self.tokenizer.end_id] if sample.finished else []
-        return [*asked, *self.tokenizer.encode(sample.text).ids, *end]
+        return [*asked, *self.tokenizer.encode(sample.text).ids]

@@ -136,7 +136,7 @@ def _search(settings: Deal, sampler: LocalSampler, prompt: Sequence[int]) -> lis
                 whole[open_ones[one.number]] += one.samples[0].token_ids
         found = settings.goal([text(tokens) for tokens in whole])
         if settings.value_weight:
-            ids = [[*prompt, *tokens] for tokens in whole]
+            ids = [[*prompt, *said(tokens)] for tokens in whole]
             values = values_of(model, sampler.params, ids, rows=rows, pad_id=tokenizer.pad_id)
             found = [h + settings.value_weight * value for h, value in zip(found, values, strict=True)]
         return found
