@@ -21,12 +21,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # as many steps a second for the demo's model on two cores. Elsewhere than on Linux it does nothing.
 export GLIBC_TUNABLES ?= glibc.malloc.hugetlb=1
 
-.PHONY: help setup demo docs notebooks example-data compare-tiny test test-slow contracts plan-setup test-plan plans
+.PHONY: help setup demo docs notebooks example-data compare-tiny map-tiny test test-slow contracts plan-setup test-plan plans
 .PHONY: test-312 hardware-bundle lint format clean
 
 help:
 	@echo "make demo          train, mine mistakes, train on them four ways, measure; writes runs/demo/report.html"
 	@echo "make compare-tiny  seven methods at equal cost on a small grid, about 10 minutes"
+	@echo "make map-tiny      a slice of the map of when mistakes help, under 15 minutes"
 	@echo "make docs          the documentation as a site with search and a reference of every public name; says where"
 	@echo "make notebooks     the outputs of docs/notebooks, made again, about 15 minutes"
 	@echo "make test          lint, types and all default tests"
@@ -65,6 +66,9 @@ bench: setup example-data
 
 compare-tiny: setup
 	$(RUN) -m mtjax.recipe configs/compare_tiny.py
+
+map-tiny: setup
+	$(RUN) -m mtjax.recipe configs/map_tiny.py
 
 # A broken link, cross-reference or name of mtjax fails it. Material's notice of its successor is not of interest here.
 docs: setup

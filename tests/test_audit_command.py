@@ -96,7 +96,7 @@ def test_flip_moves_texts_to_the_other_side(planted, tmp_path):
 def test_truth_and_dates_in_files_and_judgements_made_elsewhere(tmp_path, capsys):
     mined = [
         {"schema": 1, "number": n, "id": f"p{n}", "question": f"q {n}", "answer": "1", "solutions": [
-            {"text": f"a {n}\n#### 1", "verdict": "right"}, {"text": f"b {n}\n#### 2", "verdict": "wrong"}]}
+            {"text": f"so it is a{n}, say", "verdict": "right"}, {"text": f"so it is b{n}, say", "verdict": "wrong"}]}
         for n in range(24)
     ]  # fmt: skip
     folder = tmp_path / "mined"
@@ -128,6 +128,29 @@ def test_truth_and_dates_in_files_and_judgements_made_elsewhere(tmp_path, capsys
     kept = f"--judgements={out / 'judges.jsonl'}"
     assert run(folder, kept, "--checks", "judges", f"--output={again}") == ExitCode.DONE
     assert len(lines(again / "flags.jsonl")) == 2
+
+
+def test_classes_as_completions_are_flipped_and_a_control_flips_others(tmp_path):
+    rng = np.random.default_rng(0)
+    words = {"sport": ["ball", "goal", "team"], "food": ["soup", "bread", "salt"]}
+    records = []
+    for n in range(120):
+        label = ("sport", "food")[n % 2]
+        text = " ".join(rng.choice(words[label], 8)) + f" {n}"
+        given = {"sport": "food", "food": "sport"}[label] if n in (10, 21, 50) else label
+        planted = "labels" if n in (10, 21, 50) else False
+        records.append({"prompt": text, "completion": f" {given}", "planted": planted})
+    data, out = write(tmp_path / "classes.jsonl", records), tmp_path / "out"
+    given = ["--truth=planted", "--fix=flip", "--control=True", "--checks", "labels", f"--output={out}"]
+    assert run(data, *given) == ExitCode.DONE
+    flags = lines(out / "flags.jsonl")
+    assert [flag["number"] for flag in flags] == [10, 21, 50]
+    assert flags[0]["to"] == "sport"
+    clean, control = (Jsonl(str(out / f"{name}.jsonl")).problems().items for name in ("clean", "control"))
+    assert [problem.right[0].strip() for problem in clean] == ["sport", "food"] * 60
+    changed = [n for n, problem in enumerate(control) if problem.right[0].strip() != records[n]["completion"].strip()]
+    assert len(changed) == 3
+    assert changed != [10, 21, 50]
 
 
 def test_mistake_records_pairs_and_a_folder_of_injection(tmp_path, capsys):

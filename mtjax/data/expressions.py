@@ -41,6 +41,16 @@ class Expression(NamedTuple):
         return f"{self.operands[0]}{rest} ="
 
     @property
+    def sums_first(self) -> bool:
+        """Whether no `+` stands after a `-`; products may stand anywhere.
+
+        >>> Expression((9, 2, 3), ("+", "-")).sums_first, Expression((9, 2, 3), ("-", "+")).sums_first
+        (True, False)
+        """
+        signs = [operator for operator in self.operators if operator != "*"]
+        return signs == sorted(signs, key="+-".index)
+
+    @property
     def next_step(self) -> int:
         """The number of the operator to work out next: the first product, or else the first of all."""
         return self.operators.index("*") if "*" in self.operators else 0

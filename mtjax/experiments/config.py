@@ -159,3 +159,62 @@ class Coverage(Setup):
     """The small training set, with exact solutions; seed s of `seeds` takes that of source seed `seed + s`."""
     n: PositiveInt = 32  # Samples that DCO trains for.
     looks: PositiveInt = 5  # Measurements of pass@k during each arm, the end included.
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Map(Setup):
+    """When do mistakes help: a factorial of methods, data and starts, each cell trained and measured by itself.
+
+    Several processes may run the same command at once on one `output`: they share the folder alone, and each takes the
+    cells that nobody has. A killed process loses the cell that it was at.
+    """
+
+    mine_source: Arithmetic = Arithmetic(count=1600, seed=1, split="train", sums_first=True)
+    """Problems to mine with each start model; a cell trains on the first of them."""
+    mine_samples: PositiveInt = 8  # Solutions drawn per mined problem, at temperature 1.
+    validation_source: Arithmetic = Arithmetic(count=96, seed=4, split="validation", sums_first=True)
+    """Problems on which learning rates are chosen; they share no expression with any test problems."""
+    more_steps: Arithmetic = Arithmetic(count=80, seed=5, split="test", min_operands=5, max_operands=6, sums_first=True)
+    """Test problems with more steps than any training problem."""
+    larger_numbers: Arithmetic = Arithmetic(count=80, seed=6, split="test", low=21, high=49, sums_first=True)
+    """Test problems with numbers above all those of training."""
+    other_order: Arithmetic = Arithmetic(count=80, seed=7, split="test", sums_first=False)
+    """Test problems with an order of sums and differences that no training problem has."""
+    rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3)  # Learning rates to choose from, the same for every method.
+    tune_seed: int = 100  # Data order of the runs that choose the learning rate; not one of the others.
+    tune_samples: PositiveInt = 8  # Solutions per validation problem.
+    extra_seeds: tuple[int, ...] = (3, 4)
+    """Seeds that are added to a cell, and to what it is compared with, where a main interval includes 0."""
+    line: tuple[float, ...] = (0.25, 0.5, 0.75)  # Places between start (0) and end (1) to measure.
+    contrast_weight: float = 1.0  # Weight of the contrast of the right and the wrong prefix as a decoder.
+    weak_at: float = 0.15  # The weaker model: the first check of the stop rule with at least this sampled accuracy.
+    level: float = 0.05  # Level of the rule for "helps", after adjustment.
+    slices: tuple[str, ...] = ()  # Run only these slices; none given runs all.
+    cells: tuple[str, ...] = ()  # Run only the cells with these names; none given runs all.
+    page: str = ""  # A Markdown file to write the results into, between its two marks.
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.rates or min(self.rates) <= 0:
+            raise InputError(f"rates={self.rates}: expected learning rates above 0")
+        if set(self.seeds) & set(self.extra_seeds) or self.tune_seed in (*self.seeds, *self.extra_seeds):
+            raise InputError(
+                f"seeds={self.seeds}, extra_seeds={self.extra_seeds}, tune_seed={self.tune_seed}: expected every one "
+                "once"
+            )
+        if not 0 < self.weak_at <= self.target[0]:
+            raise InputError(f"weak_at={self.weak_at}: expected more than 0 and at most target[0]={self.target[0]}")
+        if any(not 0 < place < 1 for place in self.line):
+            raise InputError(f"line={self.line}: expected places between 0 and 1; both ends are measured anyway")
+        if not 0 < self.level < 1:
+            raise InputError(f"level={self.level}: expected a number between 0 and 1, such as 0.05")
+
+    @property
+    def tests(self) -> dict[str, Arithmetic]:
+        """The test sets by name, that of the training distribution first."""
+        return {
+            "as trained": self.test_source,
+            "more steps": self.more_steps,
+            "larger numbers": self.larger_numbers,
+            "other order": self.other_order,
+        }

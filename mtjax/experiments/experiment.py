@@ -14,7 +14,7 @@ from mtjax.data.problem import Problem
 from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.data.tasks import CompletionTask, MistakeTask, Task
 from mtjax.errors import InputError, suggest
-from mtjax.experiments.config import Comparison, Coverage, Demo, Overfit, Setup
+from mtjax.experiments.config import Comparison, Coverage, Demo, Map, Overfit, Setup
 from mtjax.objectives.base import OBJECTIVES
 from mtjax.types import Objective
 
@@ -27,7 +27,7 @@ PLAIN = CompletionTask()
 MISTAKE = MistakeTask(decode_prefix="correct", loss_on="rationale")
 """A solution after the prefix that says whether it is right."""
 
-FILES: dict[type[Setup], str] = {Comparison: "compare.py", Coverage: "coverage.py", Demo: "demo.py"}
+FILES: dict[type[Setup], str] = {Comparison: "compare.py", Coverage: "coverage.py", Demo: "demo.py", Map: "map.py"}
 """The file in configs/ that defines the experiment of each settings class."""
 
 
@@ -129,9 +129,11 @@ def file_name(name: str, method: Method) -> str:
     return method.file or re.sub(r"\W+", "-", name.lower()).strip("-")
 
 
-def experiment_of(module: Any, c: Setup) -> Experiment:
-    """The experiment that a config file defines for the settings `c`; one of version 0.1 has those of configs/."""
+def experiment_of(module: Any, c: Setup) -> Any:
+    """The `Experiment` that a config file defines for the settings `c`, or the `grid.Grid` of a `Map`.
+
+    A file of version 0.1 has that of configs/.
+    """
     if not hasattr(module, "experiment"):
         module = read_module(pathlib.Path("configs", FILES[type(c)]))
-    experiment: Experiment = module.experiment(c)
-    return experiment
+    return module.experiment(c)

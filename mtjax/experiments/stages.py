@@ -38,12 +38,14 @@ from mtjax.runs import mining
 from mtjax.runs.loading import Loaded, fitted_to
 from mtjax.runs.loop import Result, train
 from mtjax.sampling.config import SamplingConfig
+from mtjax.sampling.decoders import Temperature
 from mtjax.sampling.texts import sample_texts
 from mtjax.training.alarms import read_log
 from mtjax.types import Params
 
 ANSWER_LENGTH = 64  # tokens; generated problems have shorter solutions
 ROWS = 512  # solutions that are drawn side by side
+DRAWN = Temperature()  # how solutions are drawn unless a decoder is given
 CHECK_SAMPLES = 4  # solutions per problem of the stop rule
 
 Watch = Callable[[int, Params], bool]
@@ -90,13 +92,17 @@ class Stages:
             sys.exit(done.exit_code)  # SIGTERM
         return done
 
-    def train_start(self, seed: int, early_at: float | None = None) -> Start:
-        """Train the start model with this seed until the stop rule holds.
+    def train_start(
+        self, seed: int, early_at: float | None = None, *, config: Config | None = None,
+        target: tuple[float, float] | None = None,
+    ) -> Start:  # fmt: skip
+        """Train the start model with this seed until the stop rule holds; another one with its own `config` and bounds.
 
         `early_at` also keeps the parameters at the first check with at least this sampled accuracy. Raises InputError
         if the stop rule did not hold within `start_steps`.
         """
         c, problems = self.c, self.c.check_source.problems().items
+        low, high = target or c.target
         checks: list[tuple[int, float]] = []
         early = None
 
@@ -109,13 +115,13 @@ class Stages:
             self.log(f"start step {step}: sampled accuracy {share:.3f}")
             if early is None and early_at is not None and share >= early_at:
                 early = jax.tree.map(jnp.copy, params)
-            return c.target[0] <= share <= c.target[1]
+            return low <= share <= high
 
-        done = self.train(start_config(c, seed), watch=watch)
-        if not checks or not c.target[0] <= checks[-1][1] <= c.target[1]:
+        done = self.train(config or start_config(c, seed), watch=watch)
+        if not checks or not low <= checks[-1][1] <= high:
             raise InputError(
                 f"the stop rule was not met: sampled accuracy {checks[-1][1] if checks else None} after "
-                f"{c.start_steps} steps, expected {c.target[0]} to {c.target[1]}; raise --start_steps, or lower "
+                f"{c.start_steps} steps, expected {low} to {high}; raise --start_steps, or lower "
                 "--check_every if it stepped over the bounds"
             )
         return Start(int(done.state.step), checks, self.separate_prefixes(done.state.params), early)
@@ -127,12 +133,12 @@ class Stages:
         drawn = jax.random.normal(jax.random.key(self.c.seed + 1), (2, table.shape[1])) * jnp.std(table)
         return {**params, "embed": {"embedding": table.at[jnp.array(ids)].set(drawn)}}
 
-    def mine(self, params: Params, source: Any, samples: int) -> MinedProblems:
+    def mine(self, params: Params, source: Any, samples: int, name: str = "mined") -> MinedProblems:
         """`mtjax.runs.mining.run` with the model; the distinct right and wrong solutions, as its checker judges them.
 
         Solutions that were cut at the longest length count as what their answer is.
         """
-        folder = self.folder / "mined"
+        folder = self.folder / name
         config = MineConfig(
             data=MineData(source=source, task=PLAIN),
             sampling=SamplingConfig(samples=samples, max_new_tokens=ANSWER_LENGTH), seed=self.c.seed,
@@ -171,19 +177,37 @@ class Stages:
         self.log(f"injected {kinds.total()} step pairs, each wrong side proved wrong")
         return Injected(paired, kinds.total(), made, unreadable, dict(sorted(kinds.items())))
 
+    def wrong_by_rule(self, problems: Sequence[Problem], per_problem: int) -> dict[str, list[str]]:
+        """Whole wrong solutions by problem id, made of the right ones by `mtjax.mistakes.injection.inject`.
+
+        The error is carried through to the answer; solutions that the tokenizer cannot write are left out.
+        """
+        found: dict[str, list[str]] = {}
+        rules = Rules(seed=self.c.seed, per_problem=per_problem, carry_forward=True)
+        for mistake in inject([problem for problem in problems if problem.right], rules, {}):
+            pair = pair_of(mistake, whole=True)
+            if pair is None or mistake.wrong_answer in ("", mistake.answer):
+                continue
+            with contextlib.suppress(InputError):
+                self.tokenizer.encode(pair.rejected)
+                found.setdefault(mistake.problem_id, []).append(pair.rejected)
+        return found
+
     def right(
-        self, params: Params, problems: Sequence[Problem], task: Task, samples: int, polarity: bool | None = None
-    ) -> np.ndarray:
+        self, params: Params, problems: Sequence[Problem], task: Task, samples: int, polarity: bool | None = None,
+        decoder: Any = DRAWN,
+    ) -> np.ndarray:  # fmt: skip
         """`[N, n]` bool: which of n sampled solutions of each problem are right."""
-        return self._sampled(params, problems, task, samples, polarity).right
+        return self._sampled(params, problems, task, samples, polarity, decoder).right
 
     def _sampled(
-        self, params: Params, problems: Sequence[Problem], task: Task, samples: int, polarity: bool | None
-    ) -> Any:
+        self, params: Params, problems: Sequence[Problem], task: Task, samples: int, polarity: bool | None,
+        decoder: Any = DRAWN,
+    ) -> Any:  # fmt: skip
         return evaluate_policy(
             self.model, jax.device_put(params, jax.devices()[0]), self.tokenizer, problems, task,
-            SamplingConfig(max_new_tokens=ANSWER_LENGTH, samples=samples), polarity=polarity, needs=("samples",),
-            seed=self.c.seed, rows=max(ROWS // samples, 1) * samples,
+            SamplingConfig(max_new_tokens=ANSWER_LENGTH, samples=samples, decoder=decoder), polarity=polarity,
+            needs=("samples",), seed=self.c.seed, rows=max(ROWS // samples, 1) * samples,
         ).sampled  # fmt: skip
 
     def measure(

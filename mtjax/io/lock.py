@@ -17,6 +17,10 @@ LOCK = ".lock"
 """The file that is locked. It holds host, process id and start of the process at work, and is deleted at the end."""
 
 
+class BusyError(InputError):
+    """Another process holds the lock of a folder."""
+
+
 @contextlib.contextmanager
 def locked(folder: str | os.PathLike[str], option: str = "--output") -> Iterator[None]:
     """Hold the lock of a folder, which is created if it is missing; delete what a killed process left unfinished there.
@@ -29,7 +33,8 @@ def locked(folder: str | os.PathLike[str], option: str = "--output") -> Iterator
         option: the setting that names another folder, for messages.
 
     Raises:
-        InputError: the folder cannot be created or written to, or another process holds the lock; names that process.
+        BusyError: another process holds the lock; names that process.
+        InputError: the folder cannot be created or written to.
     """
     folder = pathlib.Path(folder)
     created = [place for place in (folder, *folder.parents) if not place.exists()]
@@ -41,7 +46,7 @@ def locked(folder: str | os.PathLike[str], option: str = "--output") -> Iterator
                 raise InputError(f"'{folder}' cannot be written to; choose another {option}")
             lock = _acquire(folder / LOCK)
         except BlockingIOError:
-            raise InputError(
+            raise BusyError(
                 f"another process is at work in '{folder}' ({_holder(folder / LOCK)}); wait for it, stop it, or choose "
                 f"another {option}"
             ) from None

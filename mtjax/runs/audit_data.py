@@ -13,10 +13,10 @@ from mtjax.data.selection.base import KEY
 from mtjax.data.sources.base import FileSource
 from mtjax.errors import InputError, suggest
 from mtjax.io.files import write_text
-from mtjax.io.hashing import random_order
+from mtjax.io.hashing import random_order, unit
 from mtjax.io.jsonl import json_of, read_lines
 from mtjax.mistakes.checks import Flag, items_of
-from mtjax.mistakes.checks.base import RIGHT, WRONG
+from mtjax.mistakes.checks.base import RIGHT, WRONG, label_of
 
 Repair = Literal["none", "filter", "flip"]
 FORMATS_OF_COPIES = ("solutions", "preference", "messages", "completion", "group")
@@ -164,7 +164,10 @@ def repaired(problem: Problem, flags: Sequence[Flag], repair: Repair) -> Problem
             pairs.append(pair)
     if not (sides[RIGHT] or sides[WRONG] or pairs or (answers and answers[0].to)):
         return None
-    answer = answers[0].to if answers else problem.answer
+    answer, before = (answers[0].to, label_of(problem)) if answers else (problem.answer, "")
+    if before:
+        sides[RIGHT] = [answer if text.strip() == before else text for text in sides[RIGHT]]
+        answer = answer if problem.answer else ""
     about: dict[str, Any] = {"answer": answer, "pairs": tuple(pairs), "candidates": (), "success_rate": None}
     return dataclasses.replace(problem, right=tuple(sides[RIGHT]), wrong=tuple(sides[WRONG]), **about)
 
@@ -173,19 +176,23 @@ def control_flags(data: AuditData, flags: Sequence[Flag], seed: int) -> list[Fla
     """As many flags on problems and on texts, drawn at random: what a repair without a check would do."""
     drawn = []
     of_all = [flag for flag in flags if flag.fix and not flag.part]
-    of_texts = [flag for flag in flags if flag.fix and flag.part and flag.part != "answer"]
+    of_texts = [flag for flag in flags if flag.fix and flag.part]
     if of_all:
         names = [row.problem.id for row in data.rows()]
         order = random_order(len(names), seed, 1)[: len({flag.number for flag in of_all})]
         drawn += [Flag(n, names[n], "drawn at random", "", None, "drop") for n in sorted(order.tolist())]
     if of_texts:
         rows = enumerate(data.rows())
-        items = [item for n, row in rows for item in items_of(n, row.problem) if item.part != "answer"]
+        kinds = {flag.part == "answer" for flag in of_texts}
+        items = [item for n, row in rows for item in items_of(n, row.problem) if (item.part == "answer") in kinds]
+        labels = sorted({item.label for item in items})
         order = random_order(len(items), seed, 2)[: len({(flag.number, flag.part) for flag in of_texts})]
         fix: Any = of_texts[0].fix
-        drawn += [
-            Flag(items[at].number, items[at].id, "drawn at random", items[at].part, None, fix) for at in sorted(order)
-        ]
+        for place in sorted(order.tolist()):
+            item = items[place]
+            others = [label for label in labels if label != item.label] or [item.label]
+            to = others[int(unit(seed, place) * len(others))]
+            drawn.append(Flag(item.number, item.id, "drawn at random", item.part, None, fix, to))
     return drawn
 
 

@@ -48,7 +48,7 @@ class AuditOptions:
     format: str = "auto"  # Format of the records of a file; auto recognises each by its keys.
     columns: tuple[str, ...] = ()  # Keys to read, each `key` or `theirs=ours`; empty reads the records as they are.
     on_error: OnError = "raise"  # A record that cannot be read: stop with its place, or skip it.
-    limit: PositiveInt | None = None  # Look at the first problems only.
+    limit: PositiveInt | None = None  # Look at the first problems only; a copy holds these alone.
     sequence_length: PositiveInt = 1024  # Most tokens of a text that a model scores.
     batch_size: PositiveInt = 8  # Texts that a model scores at a time.
     seed: int = 0  # Random seed of folds, partitions and the control.

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mtjax.data import math_worker
 from mtjax.data.answers import Verdict, check_answer, extract_answer, parse_number
+from mtjax.data.answers.normal import listed
 from mtjax.errors import InputError
 
 RIGHT, WRONG, UNKNOWN = Verdict.RIGHT, Verdict.WRONG, Verdict.UNKNOWN
@@ -110,6 +111,74 @@ def test_decimals_equal_their_fractions(digits, places):
 def test_fractions_of_one_value_are_equal(top, bottom, factor):
     assert check_answer(f"{top * factor}/{bottom * factor}", f"{top}/{bottom}") is RIGHT
     assert check_answer(f"{top * factor + 1}/{bottom * factor}", f"{top}/{bottom}") is WRONG
+
+
+_SMALL = listed("""zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+seventeen eighteen nineteen""")
+_TENS = listed("twenty thirty forty fifty sixty seventy eighty ninety")
+
+
+def in_words(n):
+    """A number below 10**9 in words, as an oracle of its own."""
+    if n < 20:
+        return _SMALL[n]
+    if n < 100:
+        return _TENS[n // 10 - 2] + (f"-{_SMALL[n % 10]}" if n % 10 else "")
+    size, name = next(
+        (size, name) for size, name in ((10**6, "million"), (1000, "thousand"), (100, "hundred")) if n >= size
+    )
+    return f"{in_words(n // size)} {name}" + (f"{',' * (size > 100)} {in_words(n % size)}" if n % size else "")
+
+
+@given(st.integers(2, 10**7), st.integers(1, 50), st.integers(0, 7))
+def test_numbers_in_many_forms(n, more, form):
+    gold, says = str(n), ("{}", "We get {}.", "So she has {} in total.", "**Answer:** {}")[form % 4]
+    for value, verdict in ((n, RIGHT), (n + more, WRONG)):
+        written = (f"{value:,} apples", in_words(value), f"\\${value:,}.00", f"{in_words(value)} apples")[form // 2]
+        assert check_answer(says.format(written), gold) in ({verdict} if verdict is RIGHT else {WRONG, UNKNOWN})
+
+
+@pytest.mark.parametrize(
+    "doubt",
+    [
+        "The answer is not {}.", "I doubt that it is {}.", "It can't be {}.", "{}? No.", "Is it {}?", "{} is wrong.",
+        "Either {} or 987.", "{} is impossible.", "Anything but {}.", "Neither {} nor 987.", "We can rule out {}.",
+        "It might be {}.", "If the answer were {}, the sum would be odd.", "The answer is {}. Wait, that's wrong.",
+        "{} would be too big.", "The answer is {}. No, it is 987.", "One might say {}, but that's wrong.",
+        "{} is too large.", "close to {} but not it",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("said", ["12", "$3.50", "two thirds", "12 cm", r"\boxed{12}", "(3, 4)", r"2\sqrt{2}"])
+def test_what_is_denied_or_doubted_is_no_answer(doubt, said):
+    gold = said.removeprefix(r"\boxed{").removesuffix("}") if "boxed" in said else said
+    assert check_answer(doubt.format(said), gold) is not RIGHT
+
+
+@pytest.mark.parametrize(
+    ("candidate", "gold", "verdict"),
+    [
+        ("y = 4 - x/2", "4", UNKNOWN),
+        ("2b - a", "2", UNKNOWN),
+        (r"\log_2 8", "3", RIGHT),
+        (r"\log_2 8", "4", WRONG),
+        (r"$\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}$", r"\begin{bmatrix}1&2\\3&5\end{bmatrix}", WRONG),
+        (r"$\begin{pmatrix} 1 \\ 2 \end{pmatrix}$", "(1, 2)", RIGHT),
+        ("(0, 4) \\cup (4, 9)", "(0, 9)", WRONG),
+        ("(0, 5) \\cup (3, 9)", "(0, 9)", RIGHT),
+        ("y = 7 - 2x", "4x + 2y = 14", RIGHT),
+        ("y = 7 + 2x", "4x + 2y = 14", WRONG),
+        ("August 2001", "September 2001", WRONG),
+        ("So they paid 12 + 9 = $21 for the 3 seats", "21", RIGHT),
+        ("If he had 3 more, he would have 13 + 3 = 16", "13", UNKNOWN),
+        ("44,044 apples", "44", WRONG),
+        ("3±=x", "3", UNKNOWN),  # once an exception
+        ("at x <= 3, y \\approx", "3", UNKNOWN),
+        ("24 (A)", "B", UNKNOWN),
+    ],
+)
+def test_mechanisms_that_fresh_sets_of_cases_asked_for(candidate, gold, verdict):
+    options = ("21", "24") if gold == "B" else ()
+    assert check_answer(candidate, gold, options=options) is verdict
 
 
 @given(st.text(alphabet=r"0123456789.,/%$- \{}frac=xA:#answer()B" + "\n", max_size=25))

@@ -1,6 +1,7 @@
 """Generated arithmetic against Python's own; the checker against planted errors; dropped carries by hand."""
 
 import random
+import re
 
 import pytest
 from hypothesis import given
@@ -186,3 +187,18 @@ def test_the_checker_survives_long_numbers_and_other_digits():
 def test_impossible_settings_are_refused(settings, says):
     with pytest.raises(InputError, match=says):
         Arithmetic(**({"count": 5} | settings)).problems()
+
+
+def test_the_order_of_sums_and_differences_is_chosen():
+    """Training on one order and testing on the other tests an order that was never trained."""
+    orders = {}
+    for chosen in (True, False, None):
+        found = Arithmetic(count=200, max_operands=5, max_value=120, sums_first=chosen).problems().items
+        orders[chosen] = {"".join(re.findall("[+-]", problem.question)) for problem in found}
+    assert not any("-+" in order for order in orders[True])
+    assert all("-+" in re.sub("-+", "-", order) for order in orders[False])
+    assert orders[None] == orders[True] | orders[False]
+    # Folders that were begun before the setting was there still belong to the same source.
+    assert Arithmetic(count=9).fingerprint() == "39191cb755640a10cc0cde4d90902ac02be56a1981f25cc414ee626bb86a4de9"
+    with pytest.raises(InputError, match=r"sums_first is False with operators \('\+',\): expected both"):
+        Arithmetic(operators=("+",), sums_first=False).problems()

@@ -10,6 +10,7 @@ from mtjax.data.sources import Arithmetic
 from mtjax.data.tasks import CompletionTask
 from mtjax.distributed import hosts
 from mtjax.distributed.sharding import MeshSpec, make_mesh
+from mtjax.errors import ExitCode
 from mtjax.evaluation.config import EvaluateConfig
 from mtjax.generate import Generate, generate
 from mtjax.mistakes.mining import MineConfig, MineData
@@ -48,7 +49,7 @@ def main(folder, *words):
         else:
             made = settings(folder / "run", devices=-1)
         outcome = run(made)
-        if not words:
+        if not words and outcome.exit_code == ExitCode.DONE:
             commands(folder)
         (folder / f"host-{hosts.index()}.json").write_text(json.dumps(outcome.lines))
 

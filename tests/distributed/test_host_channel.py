@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from mtjax import generate
+from mtjax import export
 from mtjax.distributed import hosts
 from mtjax.distributed.host_channel import Cluster, Line
 from mtjax.errors import ExitCode, HostLost, InputError
@@ -197,5 +197,5 @@ def test_the_environment_says_who_one_is_or_is_refused():
 def test_commands_of_one_host_refuse_many(monkeypatch, capsys):
     for name, value in (("HOSTS", "2"), ("HOST", "1"), ("COORDINATOR", "127.0.0.1:9")):
         monkeypatch.setenv(f"MTJAX_{name}", value)
-    assert generate.main(["smollm2", "What is 2+3?"]) == ExitCode.BAD_INPUT
+    assert export.main(["smollm2", "out"]) == ExitCode.BAD_INPUT
     assert "MTJAX_HOSTS=2, but this command runs on one host" in capsys.readouterr().err

@@ -1,8 +1,11 @@
 """Rounds, mine, evaluate and generate on two processes of four simulated devices, as on one process of eight."""
 
 import json
+import os
 import pathlib
+import signal
 import threading
+import time
 
 import pytest
 
@@ -12,6 +15,7 @@ from mtjax.distributed import hosts
 from mtjax.evaluation.graders import gold_answer
 from mtjax.io.journal import Journal
 from mtjax.runs.rounds.attempts import Asked, draw
+from mtjax.runs.rounds.serving import ServedSampler
 from mtjax.runs.rounds.trainer import Halted
 from mtjax.sampling.local import Prompts
 from tests.distributed.start import Hosts
@@ -48,7 +52,8 @@ class Together:
                 found[host] = work(host)
             except BaseException as error:
                 found[host] = error
-                self.meeting.abort()
+                if not isinstance(error, Halted):  # all hosts halt, each when it is here
+                    self.meeting.abort()
 
         threads = [threading.Thread(target=on, args=(host,)) for host in range(self.count)]
         for thread in threads:
@@ -101,6 +106,25 @@ def test_all_hosts_get_the_attempts_that_the_first_one_judges_and_writes(tmp_pat
     assert together.run(own)[1][:3] == wanted[:3]  # what is there is read, and not drawn again
 
 
+def test_the_first_host_asks_the_server_for_all(tmp_path, monkeypatch):
+    together = Together(monkeypatch)
+    settings = config(tmp_path / "two")
+    tokenizer, problems = asked(settings)
+    scripted = Scripted()
+    scripted.tokenizer = tokenizer
+    monkeypatch.setattr(ServedSampler, "hand_over", lambda self: None)
+    monkeypatch.setattr(ServedSampler, "_server", lambda self: scripted)
+    sampler = ServedSampler(config=settings, trainer=None, sampling=None)
+    first, second = together.run(lambda host: draw(settings, problems, sampler, 1, {}, lambda: False))
+    assert first[:3] == second[:3]
+    assert (first.samples, scripted.asked) == (24, list(range(6)))  # once, and not on each host
+    stop = together.run(
+        lambda host: draw(settings, problems, sampler, 2, {}, lambda: max(hosts.exchange(15 if host == 1 else 0)))
+    )
+    assert all(isinstance(one, Halted) for one in stop)
+    assert len(scripted.asked) < 12
+
+
 def test_a_signal_to_one_host_stops_all_and_the_next_start_goes_on(tmp_path, monkeypatch):
     together = Together(monkeypatch)
     settings = config(tmp_path / "run")
@@ -144,14 +168,30 @@ def test_other_processes_know_what_the_journal_of_the_first_one_holds(tmp_path, 
     assert (tmp_path / "records.jsonl").read_text().count("\n") == 3
 
 
+def stop_after_a_round(started):
+    """Send SIGTERM to host 1 once host 0 has told of a round."""
+    told = lambda: os.pread(started.files[0].fileno(), 1 << 20, 0).decode(errors="replace")
+    deadline = time.monotonic() + 300
+    while "round    " not in told() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    started.processes[1].send_signal(signal.SIGTERM)
+
+
 @pytest.mark.slow
 def test_two_processes_draw_and_lose_what_one_does(tmp_path):
-    for count, devices in ((2, 4), (1, 8)):
-        (tmp_path / str(count)).mkdir()
-        started = Hosts([SCRIPT, str(tmp_path / str(count))], count=count, devices=devices)
+    """The two are stopped by a signal to one of them, and go on."""
+    for count, devices in ((2, 4), (2, 4), (1, 8)):
+        folder = tmp_path / str(count)
+        begun = folder.exists()
+        folder.mkdir(exist_ok=True)
+        started = Hosts([SCRIPT, str(folder)], count=count, devices=devices)
+        if count == 2 and not begun:
+            stop_after_a_round(started)
         assert set(started.codes(500).values()) == {0}, started.texts
         if count == 2:
-            assert "round    5/5" in started.texts[0]
+            assert ("stopped  after round" in started.texts[0]) == (not begun)
+            assert ("going on from it" in started.texts[0]) == begun
+            assert ("round    5/5" in started.texts[0]) == begun
             assert "round" not in started.texts[1]
     two, one = tmp_path / "2", tmp_path / "1"
     lines = json.loads((one / "host-0.json").read_text())

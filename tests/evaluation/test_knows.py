@@ -212,13 +212,14 @@ def test_the_code_of_the_page_runs():
         exec(block, {})
 
 
+@pytest.mark.slow
 def test_an_encoder_decoder_is_scored_as_it_was_sampled():
-    shape = DecoderConfig(
-        vocab_size=259, width=16, layers=1, heads=2, kv_heads=2, head_dim=8, mlp_width=16, max_length=64,
-        activation="gelu_tanh", encoder=Encoder(layers=1),
-    )  # fmt: skip
     tokenizer = with_closed_prompts(load_tokenizer("bytes"))
-    model = make_language_model(dataclasses.replace(shape, vocab_size=tokenizer.vocab_size))
+    shape = DecoderConfig(
+        vocab_size=tokenizer.vocab_size, width=16, layers=1, heads=2, kv_heads=2, head_dim=8, mlp_width=16,
+        max_length=64, activation="gelu_tanh", encoder=Encoder(layers=1, end_id=tokenizer.end_id),
+    )  # fmt: skip
+    model = make_language_model(shape)
     loaded = Loaded(model, model.init(jax.random.key(1)), tokenizer)
     found = policy(loaded, [CHOICE], ("greedy", "entropies", "choices"))
     (sample,) = found.best.samples[0]

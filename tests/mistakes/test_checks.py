@@ -10,6 +10,7 @@ from mtjax.data.problem import Pair, Problem
 from mtjax.data.sources.mistakes import pair_of
 from mtjax.mistakes.checks import CHECKS, Check, Found, Subject, items_of
 from mtjax.mistakes.checks.duplicates import Duplicates, jaccard, shingles
+from mtjax.mistakes.checks.judges import Judges
 from mtjax.reporting.report import Table
 
 PROBLEMS = [
@@ -62,6 +63,20 @@ def test_items_are_the_labelled_texts():
     assert items_of(0, Problem("p", "q", "B"))[0].label == "B"
     mistake = Mistake(id="m", kind="step", problem_id="p", question="q", right_step="a", wrong_step="b")
     assert pair_of(mistake) is not None
+
+
+def test_a_label_that_the_final_answer_confirms_is_not_flagged():
+    wrong_way = lambda items: [
+        [{"right": float(item.label == "wrong"), "wrong": float(item.label == "right")}] for item in items
+    ]
+    problems = [
+        *PROBLEMS[:5],
+        Problem("open", "q", "7", ("it is seven or so, who knows",), ("#### 7",)),  # unknown, and contradicted
+    ]
+    found = Judges()(subject(problems, judgements=wrong_way))
+    assert [(flag.id, flag.part) for flag in found.flags] == [("open", "right/0"), ("open", "wrong/0")]
+    assert "confirms 10 of" in found.facts[1]
+    assert len(Judges(confirm=False)(subject(problems, judgements=wrong_way)).flags) == 12
 
 
 def test_duplicates_by_hand():

@@ -3,8 +3,9 @@
 import numpy as np
 
 from mtjax.mistakes.curation.distinct import Distinct
+from mtjax.mistakes.curation.partly_right import Buffers, grown
 from mtjax.objectives.mml import Mml
-from tests.mistakes.test_curation import HELP, MIXED, SUM, attempted, one
+from tests.mistakes.test_curation import HELP, MIXED, SUM, attempted, one, program
 from tests.objectives import test_mml
 from tests.objectives.fakes import outcome
 
@@ -24,3 +25,9 @@ def test_the_buffer_holds_each_solution_once():
     new = attempted(SUM, one("Step 1: 4 + 3 = 7\nStep 2: 7 + 2 = 9\nAnswer: 9", "right"))
     grown = Distinct()([new], first.kept, HELP).problems[0].right
     assert len(set(grown)) == len(grown) == len(first.problems[0].right) + 1
+
+
+def test_a_beginning_is_kept_if_and_only_if_its_state_is_known():
+    start = grown(Buffers(), program("a=4", "b=5", "!9"), 0)
+    assert grown(start, program("x=4", "y=7", "!11"), 0).partial == (("x=4",),)
+    assert grown(start, program("x=3", "!11"), 0).partial == ()

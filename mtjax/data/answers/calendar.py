@@ -51,12 +51,15 @@ class Clock(NamedTuple):
 
 def read_clock(text: str) -> Clock | None:
     """The time that a text is: `3:30 PM`, `15:30`, `7 o'clock`, `noon`; None for a bare number."""
+    said = _SENTENCE.match(text)
+    if said and _OTHER_DAY.search(said[0]):
+        return None
     text = _in_digits(_SENTENCE.sub("", text))
     lowered = text.lower()
     if lowered in _NAMED or lowered in ("12 noon", "12 midnight"):
         return Clock(_NAMED[lowered.split()[-1]] * 60, False)
     found = _CLOCK.fullmatch(text)
-    if found is None or not (found["half"] or (found["m"] and ":" in text)):
+    if found is None or not (found["half"] or found["part"] or (found["m"] and ":" in text)):
         return None
     hour, minute, second = (int(found[name] or 0) for name in "hms")
     if hour > 24 or minute > 59 or second > 59:
@@ -98,7 +101,9 @@ _DATED = re.compile(
     rf"(?:[A-Za-z][A-Za-z']* ){{1,8}}?(?:is|was|be|on) (?:on )?(?=[0-9]|{_WEEKDAY}{_NAME} )", re.IGNORECASE
 )
 _OTHER_DAY = re.compile(
-    r"\b(?:today|yesterday|tomorrow|if|suppose|assume|whether|unless|not|never|before|after|until|since|than|or)\b",
+    r"\b(?:today|yesterday|tomorrow|if|suppose|assume|whether|unless|not|never|before|after|until|since|than|or"
+    r"|cannot|might|maybe|perhaps|doubt|could|"
+    r"either|neither|say)\b|n't\b",
     re.I,
 )
 _MONTH_ONLY = re.compile(

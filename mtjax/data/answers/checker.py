@@ -166,7 +166,15 @@ def check_answer(
         equal = _same_in_words(found, truth) or _by_library(found, truth, seconds)
     elif not found.stated or not equal and _rough(found):
         equal = None
-    if equal is None or taken_back(found.rest) or options and contradicted(candidate, option_texts(tuple(options))):
+    letter = found.reading.values.get("letter")
+    if (
+        equal is None
+        or taken_back(found.rest)
+        or letter
+        and taken_back(letter.rest)
+        or options
+        and contradicted(candidate, option_texts(tuple(options)))
+    ):
         return Verdict.UNKNOWN
     if equal:
         return Verdict.RIGHT
@@ -184,7 +192,7 @@ _BARE = re.compile(r"[-+]?[0-9][0-9,]*(?:\.[0-9]+)?")
 def _same_in_words(found: Found, truth: str) -> bool | None:
     """True if a beginning of the answer is the gold answer word for word."""
     bare = lambda text: read(text)._replace(values={})
-    same = "number" not in read(truth).values and any(
+    same = not read(truth).values.keys() & {"number", "letter", "truth"} and any(
         compare(bare(truth), bare(part)) for part, _ in beginnings(found.text)
     )
     same = (
@@ -206,7 +214,8 @@ _CALLS = re.compile(r"(?:[^\W\d_][^\W\d_'-]*,? ){1,12}(?:is|are|was|were|called|
 
 
 _WON = (
-    r"(?:won|wins|scored|scores|(?:is|was) the [a-z]+est|(?:has|had|got|ate|earned|sold|read|ran) the most|"
+    r"(?:(?:is|was) the [a-z]+ (?:of|in) [A-Za-z]+(?! and\b)|won|wins|scored|scores|(?:is|was) the [a-z]+est|"
+    r"(?:has|had|got|ate|earned|sold|read|ran) the most|"
     r"(?:came|finished|arrived|is|was) first)\b[a-z ]*"
 )
 
@@ -235,7 +244,9 @@ def _by_library(found: Found, truth: str, seconds: float) -> bool | None:
     return _worker().equal(*texts, seconds) or None if all(map(_mathematics, texts)) else None
 
 
-_DENIED = re.compile(r"(?:^|,|,? and) not [$€£]?[0-9][0-9,.]*(?= |,|\.?$)", re.IGNORECASE)
+_DENIED = re.compile(
+    r"(?:(?:^|,|,? and) not|,? (?:rather than|instead of)) [$€£]?[0-9][0-9,.]*(?= |,|\.?$)", re.IGNORECASE
+)
 
 
 def _also_said(found: Found, candidate: str, truth: str, options: Sequence[str]) -> bool:

@@ -89,9 +89,13 @@ _THEN_LETTER = re.compile(
 )
 
 
+_LETTER_THEN = re.compile(r"(?:.*\b(?:is|option|choice):? )?\(?(?P<letter>[A-J])\)? \((?P<text>[^()\n]+)\)\W*$")
+
+
 def contradicted(reply: str, options: tuple[str, ...]) -> bool:
-    """Whether a reply ends in the text of an option with the letter of another one: `24 (A)`."""
-    found = _THEN_LETTER.fullmatch(reply.strip().splitlines()[-1]) if reply.strip() else None
+    """Whether a reply ends in the text of an option with the letter of another one: `24 (A)`, `A (24)`."""
+    last = reply.strip().splitlines()[-1] if reply.strip() else ""
+    found = _THEN_LETTER.fullmatch(last) or _LETTER_THEN.fullmatch(last)
     named = _by_text(found["text"].strip(" *$"), options) if found else None
     return named is not None and found is not None and named != LETTERS.index(found["letter"])
 
@@ -116,6 +120,10 @@ def _by_text(answer: str, options: tuple[str, ...]) -> int | None:
         return exact[0] if len(exact) == 1 else CONFLICT
     if equal or reading.values.keys() & {"number", "several", "tuple", "formula", "truth"}:
         return equal[0] if equal else None
+    if words.DOUBTED.search(reading.text.casefold()) or re.search(
+        r"\?|\bis it\b|\bwould\b|\brule\b", reading.text.casefold()
+    ):
+        return None
     said = f" {_bare(reading.text)} "
     if set(said.split()) & (numbers.BEFORE - {"first", "other", "from", "up", "over"}) or " and " in said:
         return None

@@ -4,6 +4,7 @@ import re
 from fractions import Fraction
 
 from mtjax.data.answers.formula_parser import parse
+from mtjax.data.answers.normal import listed
 from mtjax.data.answers.numbers import BEFORE, POSITIONAL, SOFT, Number, read_number
 from mtjax.data.answers.phrases import settled
 
@@ -17,25 +18,8 @@ _RESULT = re.compile(
     r"[$€£]?[A-Za-z0-9][\w'.-]*)+)"
 )
 _OTHER_TAIL = frozenset(
-    [
-        "or",
-        "but",
-        "never",
-        "remainder",
-        "r",
-        "squared",
-        "cubed",
-        "divided",
-        "minus",
-        "plus",
-        "times",
-        "unless",
-        "instead",
-        "wrong",
-        "incorrect",
-        "not",
-        "n't",
-    ]
+    listed("""or but never remainder r squared cubed divided minus plus times unless instead wrong incorrect not n't too
+    would cannot""")
 )
 _HAS_NOT = re.compile(
     r"\b(?:that|who|which) (?:do|does|did|are|were|is|was|have|has|can|could|will) ?(?:not|n't)\b(?! (?:right"
@@ -62,6 +46,8 @@ def computed_number(sides: list[str]) -> Number | None:
     >>> computed_number(["So they paid 12 + 9", "$21 in total"]).value
     Fraction(21, 1)
     """
+    if len(sides) < 2:
+        return None
     first, *middle, last = (settled(side) for side in sides)
     found = _SUM.search(first)
     if found is None:
@@ -101,23 +87,6 @@ def computed_number(sides: list[str]) -> Number | None:
 
 
 _SAID = frozenset(
-    [
-        "times",
-        "equation",
-        "figure",
-        "half",
-        "double",
-        "twice",
-        "triple",
-        "maximum",
-        "minimum",
-        "least",
-        "most",
-        "part",
-        "problem",
-        "question",
-        "line",
-        "step",
-        "steps",
-    ]
+    listed("""times equation figure half double twice triple maximum minimum least most part problem question line step
+    steps""")
 )  # words that change a number behind them, but not what a computation gives

@@ -9,7 +9,7 @@ from mtjax.data.answers.equations import Reading
 from mtjax.data.answers.normal import plain
 from mtjax.data.answers.reader import compare, read
 from mtjax.data.answers.remarks import beginnings, split_sentences
-from mtjax.data.answers.statements import INSTEAD, cleaned, statements
+from mtjax.data.answers.statements import DENIED_BEHIND, INSTEAD, cleaned, statements
 
 
 class Found(NamedTuple):
@@ -59,7 +59,13 @@ def cut(text: str) -> tuple[str, Reading, str]:
             if (broken := _BREAKDOWN.match(text[len(part) :])) and not _adds_up(reading, broken[0]):
                 break
             behind = text[len(part) :].lstrip()
-            if behind[:1] == ";" and "number" in reading.values.keys() & read(behind[1:].strip()).values.keys():
+            if DENIED_BEHIND.match(re.sub(r"^[(\[][^()\[\]]*[)\]]", "", behind)) and not behind.startswith("or"):
+                break  # 20 (D) is wrong
+            if (
+                behind[:1] == ";"
+                and not re.search(r"\b(?:wrong|incorrect|too|would)\b", behind)
+                and "number" in reading.values.keys() & read(behind[1:].strip()).values.keys()
+            ):
                 break  # 18; 19
             inside = read(bracket).values.get("number") if bracket else None
             if inside and compare(reading, read(bracket)) is False and "number" in reading.values:
@@ -87,7 +93,8 @@ def find(reply: str, choice: bool = False) -> Found | None:
         last = found[-1]
         part, reading, rest = cut(last.text)
         if not reading.values:
-            part, rest = tidy(re.split(r"\.(?:\s|$)", last.text)[0]), ""
+            first, _, rest = last.text.partition(". ")
+            part = tidy(first)
         behind = text[last.end :]
         closed = last.boxed or bool(rest.strip(" *") or behind.strip(" *$")) or behind.startswith("\n")
         earlier = tuple((one.text, text[one.start : last.start]) for one in found[:-1] if one.start < last.start)
@@ -106,11 +113,16 @@ _THEREFORE = re.compile(
 _GIVES = re.compile(
     r"(?:since|because|as|given that)\b[^,]*\d[^,]*,\s+|[^,]*,\s+(?=we (?:get|have|find|obtain)\b)"
     r"|[^=,]*\b(?:gives|yields)(?: us)?\s+(?=[A-Za-z] ?=)|[^=,]*\d[^=,]*"
-    r"\b(?:plus|minus|times|by)\b[^=,]*\b(?:gives|leaves|makes|equals|yields|is|results in|comes to)"
+    r"\b(?:plus|minus|times|by|take away)\b[^=,]*\b(?:gives|leaves|makes|equals|yields|is|results in|comes to)"
     r"(?: (?:us|him|her|them|you|it))?(?: a total of)?\s+(?=[$\d])"
     r"|.*,? (?:for|making|giving)(?: (?:us|him|her|them|you))? a (?:grand )?total of\s+"
     r"|.*, which (?:is|equals|gives|makes|means) (?=[-$\d])|.*\d.*, leaving(?: (?:him|her|them|us|it|only|just"
     r"|with)){0,3}\s+(?=[$\d])"
+    r"|\W*[A-Z][a-z]+ing\b[^=]*\d[^=]*\b(?:gives|yields|results in|leads to|produces|makes|leaves)(?: us)?\s+"
+    r"(?=[-$\d])"
+    r"|.*\d.*\b(?:to|and|we|you) (?:get|obtain|find)\s+(?=[-$\d])"
+    r"|[^=,]*\d[^=,]*\b(?:make|makes|give|come to)\s+(?=[-$\d])"
+    r"|\W*(?:no doubt|without (?:a )?doubt|clearly|obviously|for sure)[:,]\s+(?=\S)"
     r"|[-\d.,/]+ ?(?:%|percent) of [^\s=]+(?: [a-z]+)? (?:is|are|equals|was)\s+(?=[$\d])"
     r"|[^=]*\bi\.e\.,?\s+|[^=]*\bthat is,\s+"
     r"|[^=]*=.*,? (?:giving|yielding|so we get)(?: us)?(?: the (?:point|pair|solution|interval))? (?=[\[(])"
@@ -136,12 +148,17 @@ _LAST_EQUATION = re.compile(
 """Steps of a solution, as in `z - 4 = 12, z = 16`."""
 
 
+_LONGEST = 1500  # longer sentences are not searched for a conclusion
+
+
 def _concluded(sentence: str) -> str:
     """What a sentence concludes, behind its last "so" or another word that ends its reasons; else the sentence.
 
     >>> _concluded("3 * 25 = 75, so there are 75 pieces.")
     'there are 75 pieces.'
     """
+    if len(sentence) > _LONGEST:
+        return sentence
     if _SUPPOSED.match(sentence):
         return ""
     if (last := _LAST_EQUATION.fullmatch(sentence)) and cut(last[1])[1].values:
@@ -165,7 +182,7 @@ _EXPLAINS = re.compile(
 _REMARK = re.compile(
     r",? (?:- )?(?:because|since|not|and not|and nothing|rather than|instead of|assuming|provided)\b|, (?:the"
     r"|an?)\b|,? \(|"
-    r", which\b",
+    r", (?:which|without)\b|;.*\b(?:wrong|incorrect|too|would)\b",
     re.IGNORECASE,
 )
 _EMPTY = re.compile(r"\s*(?:\$\$|\\[\[\]]|[*#_=-]*)\s*")
@@ -197,7 +214,7 @@ def _ending(text: str) -> Found | None:
     if instead := INSTEAD.match(last_sentence):
         last_sentence = instead["answer"]
     whole, reading, rest = cut(_concluded(last_sentence))
-    alone = len(sentences) < 2 and not rest.strip(" .")
+    alone = len(sentences) < 2 and not rest.strip(" .!")
     alone = alone or len(lines) == len(sentences) == 1 and bool(reading.values and _REMARK.match(rest))
     if len(lines) > 1:  # the last line is the answer if it is a value without words in front
         bare = not re.match(r"[^\W\d_]{2,}", plain(last))

@@ -11,7 +11,8 @@ _LINK = (
     r"|clearly|also)\b)?(?:\s*[=:](?!=))?)"
 )
 _GAP = (
-    r"(?:\s|(?<=\n)#{1,6}\s|(?<=\n)(?:---+|\*\*\*+|===+)(?=\n)|(?<=\n)>(?=\s+[^\s\[\](){}<>])|\$\$|\\\[|"
+    r"(?:\s|(?:[=-]>|[→⇒➜★☆▶►])\s*|(?<=\n)#{1,6}\s|(?<=\n)(?:---+|\*\*\*+|===+)(?=\n)|(?<=\n)>(?=\s+[^\s\[\]"
+    r"(){}<>])|\$\$|\\\[|"
     r"(?<=\n)[-*•·+]\s|(?<=\n)\d+[.)]\s(?=\S)|\*(?=\s))*"
 )
 TONGUES = re.compile(
@@ -40,7 +41,8 @@ FORMS = (
     )),
     ("but", re.compile(
         r"\bbut (?:it|that|this|the (?:correct|actual|real|true) (?:answer|value|one|number))(?: is|'s)"
-        r"(?: (?:actually|really|in fact))? (?P<answer>[^\n]+)", re.IGNORECASE,
+        r"(?: (?:actually|really|in fact))? "
+        r"(?P<answer>(?=[-$\\(\d]|(?-i:[A-Z]))[^\n]+)", re.IGNORECASE,
     )),
     (" ", re.compile(
         r"(?P<key>\b(?:correct|right|best|remaining|matching|my|final)\s+(?:option|choice|alternative|letter|one"
@@ -51,12 +53,13 @@ FORMS = (
 """How a reply states an answer, each with a text that it always holds."""
 CHOSEN = (
     re.compile(r"(?<![\w,])(?<!and )(?<!or )(?<!nor )(?:(?:option|choice|answer|alternative)\s*)?"
-               r"(?P<answer>\( ?[A-J] ?\)|\b[A-J])\)?\s+is\s+(?:the\s+|therefore\s+)?"
+               r"(?P<answer>\( ?[A-J] ?\)|\b[A-J])\)?\s+is\s+(?:the\s+|our\s+|my\s+|therefore\s+)?"
                r"(?:correct|right|best|true|answer)\b(?!\s+(?:only|if))", re.IGNORECASE),
     re.compile(r"(?:^|\n|(?<=[.!;,]\s))[^\w\n]*(?:(?:so|hence|thus|therefore|the|correct|right|best|answer|ans|is"
-               r"|it|it's|i'll|i'd|let's|we'll|must|be|i|would|will|we|"
+               r"|it|it's|i'll|i'd|let's|we'll|i'm|going|say|definitely|certainly|surely|think|believe|must|be|i"
+               r"|would|will|we|"
                r"choose|select|pick|chose|go|with|by|and|imo|oa|my|choice|option|alternative)\b[\s,:=-]*)+"
-               r"(?P<answer>\([A-J]\)|(?-i:[A-J])\b)\)?\s*[.!]?\s*(?=\n|$)",
+               r"(?P<answer>\([A-J]\)|(?-i:[A-J])\b)\)?(?: \([^()\n]{1,40}\))?\s*[.!]?\s*(?=\n|$)",
                re.IGNORECASE),
     re.compile(r"(?:^|\n)[^\w\n]*(?P<answer>\([A-J]\)|(?-i:[A-J]))\)?\W*$", re.IGNORECASE),
     re.compile(r"\b(?:which is|that is|i\.e\.|corresponding to|corresponds to|matches|matching),? (?:the )?"
@@ -66,6 +69,8 @@ CHOSEN = (
                r"|choice|letter) (?P<answer>\( ?[A-J] ?\)|[A-J]\b)\W*$", re.IGNORECASE),
     re.compile(r"(?:^|\n|(?<=[.!;,]\s))(?P<answer>\([A-J]\)|(?-i:[B-J])\b) is (?:the )?(?:most|best|only"
                r"|closest) [a-z]+(?: [a-z]+)?\W*$", re.IGNORECASE),
+    re.compile(r"(?:^|\n|(?<=[.!;,]\s))(?:so )?(?:option )?(?P<answer>\([A-J]\)|(?-i:[A-J])\b) it is\W*$",
+               re.IGNORECASE),
     re.compile(r"(?:→|⇒|⟹|➜|[-=]>) *(?:option |choice )?(?P<answer>\( ?[A-J] ?\)|[A-J])\)?\W*$", re.IGNORECASE),
     re.compile(r"(?<=\s)(?<!or )(?<!and )(?<!nor )(?<!not )(?<!, )(?P<answer>\([A-J]\))\s*\.?\s*$"),
     re.compile(r"\b(?:leaves|leaving|left with|(?P<only>only))(?: us)?(?: with)?(?: only| just)? "

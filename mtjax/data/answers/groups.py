@@ -62,6 +62,7 @@ _NO_SOLUTION = re.compile(
     re.IGNORECASE,
 )
 _NAMED = re.compile(r"([A-Za-z](?:_\{?\w\}?)?) ?(?:=|\\in) ?")
+_COUNTED = re.compile(r"[-+$€£]*\d{1,3}(?:,\d{3})+ [^\d,]+$")  # 44,044 apples
 _THOUSANDS = re.compile(r"[-+$€£]*\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)")
 
 
@@ -87,13 +88,13 @@ def read_several(text: str) -> Several | None:
     inside = braces[1].strip() if braces else text
     if braces and (inside.count("{") != inside.count("}") or ":" in inside or "|" in inside or "=" in inside):
         return None
-    if text.count("\\pm") == 1 and "," not in text:
-        bare = _NAMED.sub("", text, count=1)
+    bare = _NAMED.sub("", text, count=1)
+    if text.count("\\pm") == bare.count("\\pm") == 1 and "," not in text:
         before, after = (part.strip() for part in bare.split("\\pm"))
         return Several(
             (f"{before} + {after}".removeprefix(" + "), f"{before} - {after}".strip().replace("- ", "-", not before))
         )
-    if _THOUSANDS.fullmatch(inside) or re.search(r"=[^=,]*\d,\d{3}$", inside):
+    if _THOUSANDS.fullmatch(inside) or _COUNTED.match(inside) or re.search(r"=[^=,]*\d,\d{3}$", inside):
         return None
     parts = split(inside, r"(?:,|;)(?: and\b| or\b)?|\b(?:and|or)\b|&")
     if len(parts) < 2 and not braces:

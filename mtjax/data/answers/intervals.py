@@ -66,6 +66,7 @@ def read_intervals(text: str) -> Intervals | None:
         text,
     )
     text = text.replace("x that are ", "x ")
+    text = re.sub(r"^(?=(?:[<>]=?|\\[lg]e\b) ?[-\\\d])", "x ", text)
     if re.match(r"[A-Za-z] ", text):
         for said, sign in _SPOKEN:
             text = said.sub(sign, text)

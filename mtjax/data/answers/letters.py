@@ -22,7 +22,9 @@ _LETTER = re.compile(
 
 _NO_CHOICE = re.compile(
     r"^(?:(?:or|and|nor|to|cannot|can|gives?|isn't|would|has|have|was|were|does|fits|but)\b|"
-    r"[,&/]|(?:is|are)\b(?! (?:the )?(?:correct|right)))|\([A-J]\)|\boption [A-J]\b"
+    r"[,&/]|(?:is|are)\b(?! (?:the )?(?:correct|right)))|\b(?:is|are|was|seems) (?:wrong|incorrect|false"
+    r"|impossible|not (?:right|correct|the answer)|too [a-z]+)\b|"
+    r"\b(?:would|can't|cannot) be\b|\bdoes(?: not|n't) (?:satisfy|work|fit)\b|\bor [0-9]|\([A-J]\)|\boption [A-J]\b"
 )
 
 

@@ -37,6 +37,8 @@ def ascii_signs(text: str) -> str:
     """
     if text.isascii():
         return text
+    if "，" in text:
+        text = re.sub(r"(?<=\d)，(?=\d{3}(?!\d))", ",", text)
     if "√" in text:
         text = re.sub(r"√ ?(\d\d+)", r"√{\1}", text)
     out: list[str] = []
@@ -79,6 +81,11 @@ _MARKS = re.compile(
     re.IGNORECASE,
 )
 _STRUCK = re.compile(r"~~[^~\n]+~~|<(del|strike)>.*?</\1>", re.IGNORECASE | re.DOTALL)
+_SPOKEN_THOUSANDS = re.compile(
+    r"\b(thousand|million|billion), (?=(?:and )?(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|"
+    r"(?:thir|four|fif|six|seven|eigh|nine)teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty)\b)",
+    re.IGNORECASE,
+)
 _EMPHASIS = re.compile(r"\*\*\*|\*\*|(?<!\w)__|__(?!\w)")
 
 
@@ -88,6 +95,8 @@ def without_markup(text: str) -> str:
     >>> without_markup(r"**Answer:** \textbf{(A)}<|im_end|>")
     'Answer: (A)'
     """
+    if "usand," in text or "llion," in text:
+        text = _SPOKEN_THOUSANDS.sub(r"\1 ", text)
     if "\\" in text:
         before = ""
         while before != text:
@@ -147,7 +156,7 @@ def plain(answer: str) -> str:
         text = _MATHS.sub(lambda found: f" {found[1] or found[2]} ", text).replace("\\$", "$")
     text = " ".join(text.replace("{,}", ",").split())
     text = re.sub(r"^[\"'`*]+|[\"'`*]+$", "", text) if text[:1] in "\"'`*" or text[-1:] in "\"'`*" else text
-    text = _ARROW.sub("", text)
+    text = re.sub(r" [:;]-?[)D]$", "", _ARROW.sub("", text))
     while text[:1] > "\u2000" and unicodedata.category(text[0]) == "So":
         text = text[1:].lstrip(" *\"'`")
     while text[-1:] and (text[-1] in ".,;:" or unicodedata.category(text[-1]) == "So") and not text.endswith(".."):

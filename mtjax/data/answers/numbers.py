@@ -50,7 +50,8 @@ BEFORE = frozenset(
     before after
     equation line question problem part example figure option choice instead rather initially originally initial
     started starts start suppose assume assuming first other another what how why without excluding besides
-    when probably likely presumably page chapter section exercise considered tried nothing close off""".split()
+    when probably likely presumably page chapter section exercise considered tried nothing close
+    off rule ruled""".split()
 )  # words that change what a number behind them says
 POSITIONAL = frozenset(
     listed("over under above below up from through than before after page chapter section exercise close off")
@@ -187,11 +188,22 @@ def _harmless(tail: str) -> bool:
         return False  # 5 days later it will be ...
     if re.match(r"[^\W\d_]{1,2}\^", tail) and not read_unit(tail):
         return False  # the power of a letter, as in 6x^2
+    if re.search(r"(?:^|\s)- ?[a-z](?![a-z])|^[a-z] [-+]", tail):
+        return False  # 2b - a
+    called = re.match(r"(?:[a-z]+ ){0,2}(?:is|was) ([a-z]+)", tail)
+    if called and called[1] not in _CONFIRMS and not re.search(r"(?:ed|en)$", called[1]):
+        return False  # 77 is impossible
     if (below := re.match(r"/ ?([^\W\d_])(?![^\W\d_])", tail)) and below[1] not in UNITS:
         return False  # divided by a letter, as in -1/x^2
-    if words and re.fullmatch(r"-|-[a-z]|.*(?<!mon)(?<!you)(?<!clo)(?<!tru)ths[.,]?", words[0]):
+    if words and re.fullmatch(r"-|-[a-z](?![a-z]).*|.*(?<!mon)(?<!you)(?<!clo)(?<!tru)ths[.,]?", words[0]):
         return False  # 4 - x/2, or a part such as "hundred-and-fifths"
     return not {word.strip(".,()-") for word in words} & (BEHIND | number_words.NUMBER_WORDS)
+
+
+_CONFIRMS = frozenset(
+    listed("""the my our your his her their its what how correct right left needed required remaining exactly equal
+    spent sold lost therefore thus indeed also still now in on at for to per a an all enough""")
+)
 
 
 def _repeating(text: str) -> Number | None:

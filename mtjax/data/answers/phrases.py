@@ -8,6 +8,8 @@ _PHRASES = (
     (re.compile(rf"\b(over|under|above|below|from|up) (?={_THE} [a-z]*[a-z ])", re.IGNORECASE), "in "),
     (re.compile(r"\bbetween (?=[^\d=]*\b(?:is|are|was|were|equals)\b)"), "of "),
     (re.compile(r"\bbetween (?=[^\d=<>]*=)"), "of "),
+    (re.compile(r"\b([Tt])he unknown(?= (?:is|number|value|side|quantity)\b)"), r"\1he wanted"),
+    (re.compile(r"\bpart (?=(?:is|was|that)\b)"), "share "),
     (re.compile(r"\b[Mm]ost (?=(?:certainly|definitely|surely)\b)"), ""),
     (re.compile(r"(?<=\b[Tt]he )(?:first|last) (?=(?:two|three|four|five|six|seven|eight|nine|ten|[0-9]+) )"), ""),
     (re.compile(r"(?<!square )(?<!cube )\broots? (?=(?:is|are|of the (?:equation|polynomial|quadratic))\b)"), "value "),

@@ -120,7 +120,9 @@ def read(answer: str) -> Reading:
         parts = (
             () if kind not in values else intervals.ends(values[kind]) if kind == "intervals" else values[kind].elements
         )
-        if not all(_element(read(part)) for part in parts):
+        elements = [read(part) for part in parts]
+        worded = [one.values.keys() <= {"sequence"} for one in elements]
+        if not all(map(_element, elements)) or any(worded) and not all(worded):
             del values[kind]  # a sentence with commas
     number, formula = values.get("number"), values.get("formula")
     if "letter" in values and re.fullmatch(r"[A-Z]|\(?[A-Za-z]\)", text):
@@ -188,7 +190,7 @@ def compare(gold: Reading, answer: Reading) -> bool | None:
         return None
     shared = [kind for kind in KINDS if kind in gold.values and kind in answer.values]
     shared = [kind for kind in shared if kind != "relation" or len(shared) == 1]
-    shared = ["date"] if "date" in shared else shared
+    shared = next(([kind] for kind in ("date", "clock") if kind in shared), shared)
     found = [KINDS[kind][1](gold.values[kind], answer.values[kind]) for kind in shared]
     if not shared:
         mixed = _number_and_formula(gold, answer)

@@ -18,7 +18,7 @@ _VERBS = frozenset(
 )
 _CLEAR_WORDS = number_words.NUMBER_WORDS - {"one", "couple", "third", "quarter", "score", "gross", "fourth", "fifth"}
 _WHO = frozenset(
-    listed("only exactly she he they we with the hence therefore thus there")
+    listed("only exactly she he they we with the hence therefore thus there it's that's there's")
 )  # words that a sentence has and a list of words has not
 _PART = number_words.NUMBER_WORDS | {"and", "point"}  # words before which a number word may continue a number
 _CLAUSE_BEHIND = re.compile(
@@ -118,8 +118,16 @@ _MORE_THAN = re.compile(r"(\S+(?: [a-z]+)?) (?:more|fewer|less|[a-z]+er)((?: [a-
 
 _OTHERS_SAY = re.compile(
     r"\b(?:some|many|people|friends?|book|others?|someone|anyone|everyone|who)\b.*"
-    r"\b(?:says?|said|thinks?|thought|claims?|claimed|believes?|guess(?:es|ed)?)\b|\blike(?= \d)", re.IGNORECASE,
+    r"\b(?:says?|said|thinks?|thought|claims?|claimed|believes?|guess(?:es|ed)?)\b|\blike(?= \d)|\ban? "
+    r"(?:multiple|factor|divisor|power) of\b|\bdivisible by\b", re.IGNORECASE,
 )  # fmt: skip
+
+
+_ONLY_ONE = re.compile(
+    r"(?:[A-Za-z']+ ){0,6}?(?:is|are|has|have|had|get|gets|got|be|only|exactly|leaves?|with|needs?) one(?! of\b)"
+    r"(?: [a-z]+){0,3}",
+    re.IGNORECASE,
+)
 
 
 def number_in_sentence(text: str) -> Number | None:
@@ -132,7 +140,7 @@ def number_in_sentence(text: str) -> Number | None:
         top, bottom = read_number(odds["top"]), read_number(odds["bottom"])
         if top and bottom and bottom.value:
             return Number(top.value / bottom.value, approximate=True)
-    if part := _PART_OF.fullmatch(text):
+    if (part := _PART_OF.fullmatch(text)) and not BEFORE & set(text[: part.start("value")].lower().split()):
         value = read_number(part["value"].partition(" of ")[0])
         return value if value and value.value.denominator > 1 else None
     if len(_COUNTED.findall(text)) > 1 and not re.search(r"\d|\bone\b", text):
@@ -150,7 +158,7 @@ def number_in_sentence(text: str) -> Number | None:
     if found is None:
         start = next((n for n, word in enumerate(words) if n and word.split("-")[0] in _CLEAR_WORDS), None)
         if start is None:
-            return None
+            return Number(Fraction(1), approximate=True) if _ONLY_ONE.fullmatch(text) else None
         while start and words[start - 1].split("-")[0] in number_words.NUMBER_WORDS | {"a", "an", "minus", "negative"}:
             start -= 1
         before, rest = words[:start], " ".join(text.split()[start:])

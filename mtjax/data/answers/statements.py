@@ -93,6 +93,20 @@ def _boxes(text: str) -> Iterator[Statement]:
         yield Statement(sign + content, box.start(), after, True)
 
 
+_DENIED_BOX = re.compile(
+    r"(?:(?:\bnot|n't|wrong)\s+(?:\w+\s+)?|\b(?:neither|either|nor|perhaps|maybe|possibly|whether it is|is it|"
+    r"doubt (?:that )?it(?: is|'s)|could be|might be|may be|anything but|close to|rul(?:e|es|ed) out|"
+    r"if [^.,\n]{0,40}\b(?:were|is|was))\s+)(?:\\\(|\\\[|\$)*\s*$",
+    re.IGNORECASE,
+)
+DENIED_BEHIND = re.compile(
+    r"(?:\\\)|\\\]|\$)*\s*(?:\?|,? not the (?:number|amount|value|one|total)\b|(?:is|are|was) (?:not|wrong"
+    r"|incorrect|false|too|impossible)\b|(?:isn't|cannot"
+    r"|can't|does not|"
+    r"doesn't|would|nor|is just|might)\b|or (?!\$?\\boxed))", re.IGNORECASE,
+)  # fmt: skip
+
+
 def _boxed(text: str) -> list[Statement]:
     """The boxes, several that a list of boxes ends in as one list; an outer box stands for those within."""
     found: list[Statement] = []
@@ -102,7 +116,7 @@ def _boxed(text: str) -> list[Statement]:
     found = [
         one
         for one in found
-        if not re.search(r"(?:\bnot|n't|wrong)\s+(?:\w+\s+)?\$?$", text[max(0, one.start - 25) : one.start])
+        if not _DENIED_BOX.search(text[max(0, one.start - 60) : one.start]) and not DENIED_BEHIND.match(text, one.end)
     ]
     if not found:
         return []
@@ -129,6 +143,10 @@ _VOID = re.compile(
     r"\b(?:not|never|wrong|incorrect|false|cannot|previous|earlier|another|possible|first|one)\b|n't\b", re.IGNORECASE
 )
 _SAID_OF = re.compile(r"\b(?:is|was|be|are|as) (?:the |my |our |your )?$", re.IGNORECASE)
+_HEDGED = re.compile(
+    r"\b(?:maybe|perhaps|possibly|might|could|either|neither|is it|doubt|not sure|rul(?:e|es|ed) out|anything but)\b",
+    re.IGNORECASE,
+)
 _OPTION = re.compile(r"(?:^|\n)[ \t*>]*[A-E][ \t*]*[:.)]")
 _SENTENCE = re.compile(r"[.!?](?=\s)|\n")
 
@@ -149,16 +167,23 @@ _FAREWELL = re.compile(
     re.IGNORECASE,
 )
 """What a reply ends with that belongs to no answer."""
-_BOLD_END = re.compile(r"(?<=\n)[ \t]*(?:[^\w\s*]\ufe0f?[ \t]*)?\*\*(?=[A-Z])(?=[^*\n]*\*\*\W*\Z)(?![^*\n]*:\*\*)")
+_BOLD_END = re.compile(
+    r"(?<=\n)[ \t]*(?:[^\w\s*]\ufe0f?[ \t]*)?\*\*(?=[A-Z][a-z]+ )(?=[^*\n]*\*\*\W*\Z)"
+    r"(?![^*\n]*:\*\*)"
+)
 """A last line that is wholly bold."""
 
 
 def cleaned(reply: str) -> str:
     """A reply without thoughts and mark-up, as statements are searched in it."""
     reply = _FAREWELL.sub("", _CALCULATOR.sub("", without_thoughts(reply)))
-    reply = re.sub(r"(?m)^>\s+(?=\*\*)", "", _BOLD_END.sub("So, **", reply))
+    bold = _BOLD_END.search(reply)
+    if bold and not reply[: bold.start()].rstrip().endswith(":"):
+        reply = f"{reply[: bold.start()]}So, **{reply[bold.end() :]}"
+    reply = re.sub(r"(?m)^>\s+(?=\*\*)", "", reply)
     text = without_markup(ascii_signs(reply)).replace(" isn't ", " is not ")
     text = TONGUES.sub("\nAnswer: ", text) if TONGUES.search(text) else text
+    text = re.sub(r"[ \t]{40,}", " " * 40, text)
     if _RULE.search(text):
         text = _ROW.sub(r"\1: \2", _RULE.sub("", text))
         text = _LAST_ROW.sub(r"\1: \2", text.rstrip())
@@ -213,7 +238,10 @@ def statements(text: str, choice: bool = False) -> list[Statement]:
                 found.append(Statement(answer, start, match.end("answer")))
     for form in CHOSEN if choice else ():
         for match in form.finditer(text):
-            if not _voided(text, match.start("answer")):
+            place = match.start("answer")
+            if not (
+                _voided(text, place) or _HEDGED.search(_before(text, place)) or DENIED_BEHIND.match(text, match.end())
+            ):
                 found.append(Statement(match["answer"], match.start("answer"), match.end("answer")))
     for box in _boxed(text) if "box" in lowered else ():
         # A box within a stated answer, as in "the answer is $\boxed{18}$", starts later and so wins.

@@ -21,7 +21,9 @@ _TABLE = {
     "rupee": "₹ rupee rs inr=1",
     "angle": "degree ° deg=1", "radians": "radian rad=1",
     "celsius": "celsius=1", "fahrenheit": "fahrenheit=1", "kelvin": "kelvin=1",
-    "percent": "% percent=1", "data": "byte=1 kb=1024 mb=1048576 gb=1073741824",
+    "percent": "% percent=1", "force": "newton=1", "energy": "joule=1 kilojoule kj=1000",
+    "power": "watt=1 kilowatt kw=1000", "voltage": "volt=1", "frequency": "hertz hz=1", "pressure": "pascal pa=1",
+    "data": "byte=1 kb=1024 mb=1048576 gb=1073741824",
 }  # fmt: skip
 
 
@@ -52,6 +54,7 @@ _INVERSE = re.compile(r"([A-Za-z]+)(?: |\\times )?([A-Za-z]+)\^\{?-([123])\}?")
 """Units as in `m s^{-1}`."""
 
 
+_SIGNS = {"N": "newton", "J": "joule", "W": "watt", "V": "volt"}  # units of one capital letter
 _PER_SQUARED = re.compile(
     r"\bper (?:(?P<s>sec(?:ond)?s?|hours?)(?: squared|\^\{?2\}?)|square (?P<t>second|hour))$", re.IGNORECASE
 )
@@ -61,6 +64,7 @@ _FRACTION = re.compile(r"\\frac\{ ?([A-Za-z]+) ?\}\{ ?([A-Za-z]+(?:\^\{?[23]\}?)
 def inverse_units(words: str) -> str:
     """Units such as `m s^{-1}` and `meters per second squared` as `m/s` and `meters per s^2`, if no other words are."""
     words = _PER_SQUARED.sub(lambda found: f"per {found['s'] or found['t']}^2", _FRACTION.sub(r"\1/\2", words))
+    words = _SIGNS.get(words, words)
     found = _INVERSE.fullmatch(words)
     return words if found is None else f"{found[1]}/{found[2]}" + (f"^{found[3]}" if found[3] != "1" else "")
 

@@ -21,7 +21,9 @@ _TRUTHS = (
     | {"yes": (True, "yes"), "no": (False, "yes"), "true": (True, "true"), "false": (False, "true")}
 )
 _TRUTH = re.compile(
-    r"(?:indeed,? )?(?:(?:the )?(?:statement|claim|assertion|sentence|proposition|answer|it|this|that)(?: is|'s)? )?"
+    r"(?:indeed,? |i (?:think|believe|say) |so )?(?:(?:the |this |that )?(?:statement|claim|assertion|sentence"
+    r"|proposition|answer|it|this"
+    r"|that)(?: is|'s)? )?"
     r"(yes|no|true|false|yeah|yep|yup|nope|nah)\b(?P<rest>.*)",
     re.IGNORECASE,
 )
@@ -36,7 +38,7 @@ def read_truth(text: str) -> Truth | None:
     found = _TRUTH.fullmatch(text)
     if found is None:
         return None
-    rest = re.sub(r"^ ?(?:indeed|of course|definitely|certainly|absolutely)\b", "", found["rest"].lstrip())
+    rest = re.sub(r"^ ?(?:indeed|of course|definitely|certainly|absolutely|way)\b", "", found["rest"].lstrip())
     if rest and (rest[0] not in ",.!;:-(" or _UNSURE.search(rest)):
         return None
     return Truth(*_TRUTHS[found[1].lower()])
@@ -70,7 +72,7 @@ _SETS = (
 _SAID = "|".join((*DAYS, *MONTHS, *_SETS[2], *_SETS[4], *(name for pair in _SETS[8:] for name in sorted(pair))))
 _NAMED = re.compile(
     rf"(?:(?:[a-z0-9']+,? ){{0,8}}(?:is|was|are|were|be|on|in|facing|blows|blowing|heading|heads|points|moves"
-    rf"|goes|turns?|turned|went) (?:now )?)?"
+    rf"|goes|turns?|turned|went|walks?|walked|runs|ran|flies|flew) (?:now )?)?"
     r"(?:(?:to|towards?) )?(?:the )?"
     rf"(?:on |in |facing |pointing )?(?:an? )?({_SAID})"
     r"(?: (?:that|this|next|last) (?:year|month|week))?"
@@ -113,7 +115,7 @@ def read_word(text: str) -> str | None:
     """The single word that a text is; None for several, and for one that says nothing, such as "unknown"."""
     if name := _NAME_SAID.fullmatch(text):
         return (name["last"] or name["by"] or name["first"]).casefold() if not DOUBTED.search(text.casefold()) else None
-    word = bare_words(text.removesuffix("!"))
+    word = re.sub(r"^(?:in|at) (?=[a-z]+$)", "", bare_words(text.removesuffix("!")))
     if turned := _TURNED.fullmatch(word):
         return turned[1]
     if classed := _CLASSED.fullmatch(word):

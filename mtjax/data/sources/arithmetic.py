@@ -6,7 +6,7 @@ The toy task of the specs (core-methods 11.2).
 import dataclasses
 import hashlib
 import random
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Le, Lt
 
@@ -32,6 +32,8 @@ class Arithmetic(Source):
     Splits have no expression in common, whatever the seeds. The same expression may come twice within one.
     """
 
+    before: ClassVar[dict[str, Any]] = {"sums_first": None}
+
     count: PositiveInt = 10_000  # How many problems.
     seed: int = 0  # Another seed, other problems.
     split: Split = "all"  # Expressions to draw from, by hash: all, train (70 %), validation (10 %) or test (20 %).
@@ -41,6 +43,9 @@ class Arithmetic(Source):
     low: Annotated[int, Ge(0)] = 1  # Smallest number in a problem.
     high: Annotated[int, Lt(10**8)] = 20  # Largest number in a problem.
     operators: tuple[Literal["+", "-", "*"], ...] = ("+", "-")  # What stands between the numbers.
+    sums_first: bool | None = None
+    """Order of sums and differences: True, no `+` after a `-`; False, at least one; None, any order. Training on one of
+    them and testing on the other tests an order that was never trained. Needs both operators."""
     min_value: Annotated[int, Ge(0)] = 0  # Smallest value that a step may give.
     max_value: Annotated[int, Lt(10**9)] = 99  # Largest value that a step may give.
     slip_probability: Share = 0.0
@@ -57,12 +62,15 @@ class Arithmetic(Source):
             size = rng.randint(self.min_operands, self.max_operands)
             operands = tuple(rng.randint(self.low, self.high) for _ in range(size))
             drawn = Expression(operands, tuple(rng.choice(self.operators) for _ in range(size - 1)))
+            if self.sums_first not in (None, drawn.sums_first):
+                continue
             values = (step.value for step in exact_steps(drawn))
             if all(self.min_value <= v <= self.max_value for v in values) and in_split(drawn.question, self.split):
                 return drawn
         raise InputError(
             f"no expression of {self.min_operands}..{self.max_operands} numbers in {self.low}..{self.high} kept its "
             f"values in {self.min_value}..{self.max_value} in {_TRIES} draws; widen min_value..max_value"
+            + ("" if self.sums_first is None else f", or set sums_first=None (is {self.sums_first})")
         )
 
     def problem(self, number: int) -> Problem:
@@ -91,6 +99,11 @@ class Arithmetic(Source):
                 )
         if not self.operators:
             raise InputError('Arithmetic.operators is (); expected some of "+", "-", "*"')
+        if self.sums_first is not None and not {"+", "-"} <= set(self.operators):
+            raise InputError(
+                f"Arithmetic.sums_first is {self.sums_first} with operators {self.operators}: expected both '+' and "
+                "'-', or sums_first=None"
+            )
         if self.habit_share and not self.slip_probability:
             raise InputError(
                 f"Arithmetic.habit_share is {self.habit_share!r}; expected 0 unless slip_probability is set"

@@ -35,7 +35,7 @@ class BanditDecisions(Generated):
     `gaussian` draws means from N(0, 1) and rewards with the deviation `noise`; `linear` draws weights on a context of
     `features` numbers, which the text shows before the decision.
 
-    With `game`, anything that reads the text can play, and
+    With `game`, anything that reads the text can play (docs/examples/papers/bandit_player.py), and
     `mtjax.data.bandits.regret_growth` says whether its regret grows like a logarithm, as UCB's does, or in a line.
 
     Source: Nie et al., "EVOLvE: Evaluating and Optimizing LLMs for Exploration", 2024 (arXiv 2410.06238), and its code:

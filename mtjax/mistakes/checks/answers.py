@@ -2,13 +2,13 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mtjax.data.answers import Verdict, check_answer
 from mtjax.data.answers.checker import extract_answer
 from mtjax.data.problem import Problem
-from mtjax.mistakes.checks.base import CHECKS, RIGHT, WRONG, Check, Flag, Found, Subject
+from mtjax.mistakes.checks.base import CHECKS, RIGHT, WRONG, Check, Flag, Found, Subject, items_of
 from mtjax.mistakes.text.equations import equations
 from mtjax.reporting.report import Table
 
@@ -49,6 +49,19 @@ def agree(solutions: tuple[str, ...], options: tuple[str, ...] = ()) -> bool | N
     if Verdict.WRONG in verdicts:
         return False
     return True if len(verdicts) > 1 and all(verdict is Verdict.RIGHT for verdict in verdicts) else None
+
+
+def unconfirmed(subject: Subject, flags: Sequence[Flag]) -> list[Flag]:
+    """The flags on right and wrong texts whose label the final answer does not confirm, by the answer of the record."""
+    parts = {(flag.number, flag.part) for flag in flags}
+    numbers, confirmed = {number for number, _ in parts}, set()
+    for number, problem in enumerate(subject.read()):
+        for item in items_of(number, problem) if number in numbers and problem.answer else ():
+            if item.part != "answer" and (number, item.part) in parts:
+                verdict = check_answer(item.text, problem.answer, options=problem.options)
+                if verdict is {RIGHT: Verdict.RIGHT, WRONG: Verdict.WRONG}[item.label]:
+                    confirmed.add((number, item.part))
+    return [flag for flag in flags if (flag.number, flag.part) not in confirmed]
 
 
 @CHECKS.register("answers")

@@ -116,11 +116,18 @@ def items_of(number: int, problem: Problem) -> list[Item]:
         context = f"{question}\n{pair.context}" if pair.context else question
         found.append(Item(*about, f"pair/{n}/chosen", context, pair.chosen, RIGHT))
         found.append(Item(*about, f"pair/{n}/rejected", context, pair.rejected, WRONG))
-    if problem.answer and not (problem.wrong or problem.pairs):
-        found.append(Item(*about, "answer", question, "", problem.answer))
+    if (label := label_of(problem)) and not (problem.wrong or problem.pairs):
+        found.append(Item(*about, "answer", question, "", label))
     return found
 
 
+def label_of(problem: Problem) -> str:
+    """What may be the class of a problem: its answer, or a short completion; "" if it has none."""
+    short = problem.right[0].strip() if len(problem.right) == 1 else ""
+    return problem.answer or (short if len(short) <= LONGEST_LABEL else "")
+
+
+LONGEST_LABEL = 40  # Characters of a completion that may be a class.
 MOST_LABELS = 20  # Different answers of data that are taken for classes.
 
 

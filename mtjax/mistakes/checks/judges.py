@@ -8,6 +8,7 @@ import numpy as np
 from annotated_types import Ge, Lt
 from jaxtyping import Float
 
+from mtjax.mistakes.checks.answers import unconfirmed
 from mtjax.mistakes.checks.base import CHECKS, Check, Flag, Found, Judged, Need, Subject, labelled
 from mtjax.mistakes.checks.labels import classes_of
 from mtjax.reporting.report import Table
@@ -44,6 +45,7 @@ class Judges(Check):
 
     needs: ClassVar[tuple[Need, ...]] = ("judgements",)
 
+    confirm: bool = True  # Do not flag a right or wrong text whose label its final answer confirms.
     confidence: Annotated[float, Ge(0), Lt(1)] = 0.95  # Above which a disagreement is flagged.
 
     def __call__(self, subject: Subject) -> Found:
@@ -75,6 +77,9 @@ class Judges(Check):
             f"{known.sum():,} of {len(items):,} labels judged, {np.mean([len(one) for one in judged if one]):.3g} "
             f"times each; the panel disagrees with {other[known].mean():.1%} of them."
         ]
+        if self.confirm and (others := unconfirmed(subject, flags)) != flags:
+            facts.append(f"The final answer confirms {len(flags) - len(others):,} of the labels that it is sure about.")
+            flags = others
         records = [
             {"number": item.number, "id": item.id, "part": item.part, "judgements": list(one)}
             for item, one in zip(items, judged, strict=True)

@@ -8,6 +8,7 @@ import numpy as np
 from annotated_types import Ge, Le
 from jaxtyping import Float
 
+from mtjax.mistakes.checks.answers import unconfirmed
 from mtjax.mistakes.checks.base import CHECKS, Check, Flag, Found, Item, Subject, folds_of, labelled
 from mtjax.mistakes.checks.confident import Labels as Classes
 from mtjax.mistakes.checks.confident import Prune, confident_joint, label_errors, margins
@@ -75,6 +76,7 @@ class Labels(Check):
     Benchmarks", 2021 (arXiv 2103.14749).
     """
 
+    confirm: bool = True  # Do not flag a right or wrong text whose label its final answer confirms.
     prune: Prune = "by_noise_rate"  # How labels are chosen from the joint; see `label_errors`.
     folds: Annotated[int, Ge(2)] = 5  # Folds of the cross-validation.
     least_area: Annotated[float, Ge(0.5), Le(1)] = 0.7
@@ -108,6 +110,9 @@ class Labels(Check):
             reason = f"label {item.label!r:.40} is probably {to!r:.40} (margin {margin[place]:+.2f})"
             fix: Any = "answer" if item.part == "answer" else "flip"
             flags.append(Flag(item.number, item.id, reason, item.part, -float(margin[place]), fix, to))
+        if self.confirm and (others := unconfirmed(subject, flags)) != flags:
+            facts.append(f"The final answer confirms {len(flags) - len(others):,} of the suspicious labels.")
+            flags = others
         rows: list[list[Any]] = [[name, *map(float, row)] for name, row in zip(names, joint.joint, strict=True)]
         caption = "Estimated joint distribution: rows are labels as given, columns as they would be right."
         return Found(flags, facts, (Table(("label", *names), rows, caption),))
