@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from mtjax.config import module_at
+from mtjax.data.problem import Problem
 from mtjax.errors import InputError
 from mtjax.experiments import map_report
+from mtjax.experiments.arms import arm_config
 from mtjax.experiments.cells import JOURNAL, read_journal
 from mtjax.experiments.config import Map
 from mtjax.experiments.effects import Contrast, Effect, contrasts, differences, effects, main_effects, unsettled
@@ -219,3 +221,14 @@ def test_the_registration_names_the_grid():
     for name, own in GRID.slices.items():
         assert f"| {name} | {len(GRID.cells_of(name))} |" in text, (name, own)
     assert isinstance(MAP.METHODS["NSR"], MapMethod)
+
+
+def test_every_method_of_every_cell_is_a_config_that_training_takes():
+    """Objective and task fit; `Config` itself refuses what does not."""
+    problems = [Problem("a", "1 + 2 =", "3", ("Answer: 3",), ("Answer: 4",), success_rate=0.5)]
+    kinds = {repr((made.objective, made.task)): made for cell in GRID.cells.values()
+             for made in [GRID.methods[cell.method].make(cell)]}  # fmt: skip
+    assert len(kinds) > len(MAP.METHODS)
+    for made in kinds.values():
+        config = arm_config(MAP.recipe, "x", made, problems, 0, 1e-3, 3)
+        assert config.batch_size == 64 // made.task.sides
