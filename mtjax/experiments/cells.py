@@ -65,11 +65,15 @@ class CellRunner:
     """The runs of one grid in one results folder.
 
     Raises:
-        InputError: the folder holds results of other settings.
+        InputError: the folder holds results of other settings; a weaker model that is not weaker than its start.
     """
 
     def __init__(self, c: Map, grid: Grid, log: Callable[[str], None] = print):
         self.c, self.grid, self._log = c, grid, log
+        if c.weak_at > (low := grid.starts[grid.weaker_of].target[0]):
+            raise InputError(
+                f"weak_at={c.weak_at}: expected at most {low}, where the start '{grid.weaker_of}' may stop; lower it"
+            )
         described = {f"start {name}": repr(start) for name, start in grid.starts.items()}
         for name, cell in grid.cells.items():
             method = grid.methods[cell.method].make(cell)

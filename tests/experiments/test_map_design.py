@@ -1,5 +1,6 @@
 """The design of the map: cells, baselines, contrasts, and the rules, on journals made up by hand."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -11,7 +12,7 @@ from mtjax.data.problem import Problem
 from mtjax.errors import InputError
 from mtjax.experiments import map_report
 from mtjax.experiments.arms import arm_config
-from mtjax.experiments.cells import JOURNAL, read_journal
+from mtjax.experiments.cells import JOURNAL, CellRunner, read_journal
 from mtjax.experiments.config import Map
 from mtjax.experiments.effects import Contrast, Effect, contrasts, differences, effects, main_effects, unsettled
 from mtjax.experiments.grid import BASELINE, IN, OUT, Cell, Grid, MapMethod, Slice
@@ -194,6 +195,9 @@ def test_bad_journals_pages_and_names(tmp_path):
         chosen(Map(cells=("glow,share=3",)), GRID)
     with pytest.raises(InputError, match="no slice 'domains'; did you mean 'domain'"):
         chosen(Map(slices=("domains",)), GRID)
+    early = GRID.starts | {"planted": GRID.starts["planted"]._replace(target=(0.3, 0.7))}
+    with pytest.raises(InputError, match="weak_at=0.4: expected at most 0.3, where the start 'planted' may stop"):
+        CellRunner(Map(weak_at=0.4), dataclasses.replace(GRID, starts=early))
     with pytest.raises(InputError, match="no factor 'shares'"):
         small(one=Slice("?", (BASELINE,), {"shares": (1,)}))
     with pytest.raises(InputError, match="no method 'dco'"):
