@@ -43,6 +43,13 @@ recipe = Map(
 )
 
 
+@dataclasses.dataclass(frozen=True)
+class NoPrefix(MistakeTuning):
+    """The loss of mistake tuning on texts without its prefixes; at weight 1 it is cross-entropy on right and wrong."""
+
+    task = "any"
+
+
 def both(cell: Cell, **settings: bool) -> CompletionTask:
     """Right and wrong solutions with nothing to tell them apart, at the share of the cell."""
     return CompletionTask(polarities="both", wrong_per_right=cell.share, **settings)
@@ -67,7 +74,7 @@ def mistake(cell: Cell) -> Method:
 METHODS = {
     BASELINE: MapMethod(lambda cell: Method(PLAIN, Nll(), with_right), says="Cross-entropy on own right solutions."),
     "no prefix": MapMethod(
-        lambda cell: Method(both(cell), MistakeTuning(cell.weight)), ("share", "weight", "mistakes"), "no prefix",
+        lambda cell: Method(both(cell), NoPrefix(cell.weight)), ("share", "weight", "mistakes"), "no prefix",
         says="Cross-entropy on right and wrong solutions, wrong ones at a weight, with nothing to tell them apart.",
     ),
     "mistake tuning": MapMethod(

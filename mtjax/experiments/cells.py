@@ -65,11 +65,15 @@ class CellRunner:
     """The runs of one grid in one results folder.
 
     Raises:
-        InputError: the folder holds results of other settings.
+        InputError: the folder holds results of other settings; a weaker model that is not weaker than its start.
     """
 
     def __init__(self, c: Map, grid: Grid, log: Callable[[str], None] = print):
         self.c, self.grid, self._log = c, grid, log
+        if c.weak_at > (low := grid.starts[grid.weaker_of].target[0]):
+            raise InputError(
+                f"weak_at={c.weak_at}: expected at most {low}, where the start '{grid.weaker_of}' may stop; lower it"
+            )
         described = {f"start {name}": repr(start) for name, start in grid.starts.items()}
         for name, cell in grid.cells.items():
             method = grid.methods[cell.method].make(cell)
@@ -141,7 +145,10 @@ class CellRunner:
         return self.once(name, lambda: self.kept.part(name, MinedProblems, mine))
 
     def problems(self, cell: Cell) -> list[Problem]:
-        """The problems that a cell trains on, with their right and wrong solutions."""
+        """The problems that a cell trains on, with their right and wrong solutions.
+
+        Solutions with a special token, which a weak model may sample and the tokenizer does not write, are left out.
+        """
         found = self.mined(cell.start).problems[: cell.problems]
         if cell.mistakes == "weaker":
             others = {problem.id: problem.wrong for problem in self.mined(cell.start, weaker=True).problems}
@@ -149,11 +156,20 @@ class CellRunner:
         elif cell.mistakes == "injected":
             made = self.stages.wrong_by_rule(found, self.c.mine_samples)
             found = [dataclasses.replace(problem, wrong=tuple(made.get(problem.id, ()))) for problem in found]
+        found = [
+            dataclasses.replace(problem, wrong=tuple(filter(self._is_writable, problem.wrong))) for problem in found
+        ]
         if cell.solutions == "one":
             found = [
                 dataclasses.replace(problem, right=problem.right[:1], wrong=problem.wrong[:1]) for problem in found
             ]
         return found
+
+    def _is_writable(self, text: str) -> bool:
+        with contextlib.suppress(InputError):
+            self.stages.tokenizer.encode(text)
+            return True
+        return False
 
     def config(self, cell: Cell, seed: int, rate: float | None, place: str) -> tuple[Config, Method]:
         """The training run of a cell, its length included."""

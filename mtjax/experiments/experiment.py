@@ -46,7 +46,7 @@ class Method(NamedTuple):
     def objective_name(self) -> str:
         """The objective with its settings, such as `rise(beta=0.4, ...)`."""
         settings = dataclasses.asdict(self.objective)  # type: ignore[call-overload]
-        name = OBJECTIVES.name_of(self.objective)
+        name = OBJECTIVES.name_of(self.objective) or type(self.objective).__name__
         return f"{name}({', '.join(f'{key}={value}' for key, value in settings.items())})"
 
 

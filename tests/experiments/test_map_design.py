@@ -1,5 +1,6 @@
 """The design of the map: cells, baselines, contrasts, and the rules, on journals made up by hand."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -7,9 +8,11 @@ import numpy as np
 import pytest
 
 from mtjax.config import module_at
+from mtjax.data.problem import Problem
 from mtjax.errors import InputError
 from mtjax.experiments import map_report
-from mtjax.experiments.cells import JOURNAL, read_journal
+from mtjax.experiments.arms import arm_config
+from mtjax.experiments.cells import JOURNAL, CellRunner, read_journal
 from mtjax.experiments.config import Map
 from mtjax.experiments.effects import Contrast, Effect, contrasts, differences, effects, main_effects, unsettled
 from mtjax.experiments.grid import BASELINE, IN, OUT, Cell, Grid, MapMethod, Slice
@@ -192,6 +195,9 @@ def test_bad_journals_pages_and_names(tmp_path):
         chosen(Map(cells=("glow,share=3",)), GRID)
     with pytest.raises(InputError, match="no slice 'domains'; did you mean 'domain'"):
         chosen(Map(slices=("domains",)), GRID)
+    early = GRID.starts | {"planted": GRID.starts["planted"]._replace(target=(0.3, 0.7))}
+    with pytest.raises(InputError, match="weak_at=0.4: expected at most 0.3, where the start 'planted' may stop"):
+        CellRunner(Map(weak_at=0.4), dataclasses.replace(GRID, starts=early))
     with pytest.raises(InputError, match="no factor 'shares'"):
         small(one=Slice("?", (BASELINE,), {"shares": (1,)}))
     with pytest.raises(InputError, match="no method 'dco'"):
@@ -219,3 +225,14 @@ def test_the_registration_names_the_grid():
     for name, own in GRID.slices.items():
         assert f"| {name} | {len(GRID.cells_of(name))} |" in text, (name, own)
     assert isinstance(MAP.METHODS["NSR"], MapMethod)
+
+
+def test_every_method_of_every_cell_is_a_config_that_training_takes():
+    """Objective and task fit; `Config` itself refuses what does not."""
+    problems = [Problem("a", "1 + 2 =", "3", ("Answer: 3",), ("Answer: 4",), success_rate=0.5)]
+    kinds = {repr((made.objective, made.task)): made for cell in GRID.cells.values()
+             for made in [GRID.methods[cell.method].make(cell)]}  # fmt: skip
+    assert len(kinds) > len(MAP.METHODS)
+    for made in kinds.values():
+        config = arm_config(MAP.recipe, "x", made, problems, 0, 1e-3, 3)
+        assert config.batch_size == 64 // made.task.sides
