@@ -145,10 +145,7 @@ class CellRunner:
         return self.once(name, lambda: self.kept.part(name, MinedProblems, mine))
 
     def problems(self, cell: Cell) -> list[Problem]:
-        """The problems that a cell trains on, with their right and wrong solutions.
-
-        Solutions with a special token, which a weak model may sample and the tokenizer does not write, are left out.
-        """
+        """The problems that a cell trains on, with their solutions; without those that the tokenizer cannot write."""
         found = self.mined(cell.start).problems[: cell.problems]
         if cell.mistakes == "weaker":
             others = {problem.id: problem.wrong for problem in self.mined(cell.start, weaker=True).problems}
