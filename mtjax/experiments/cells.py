@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from mtjax.config import Config
 from mtjax.data.problem import Problem
+from mtjax.data.tokenizer import BOS, END, PAD, UNKNOWN
 from mtjax.errors import InputError, NonFiniteLoss
 from mtjax.evaluation.coverage import pass_at_k
 from mtjax.experiments.arms import arm_config, cost_of, start_config
@@ -163,10 +164,7 @@ class CellRunner:
         return found
 
     def _is_writable(self, text: str) -> bool:
-        with contextlib.suppress(InputError):
-            self.stages.tokenizer.encode(text)
-            return True
-        return False
+        return not any(token in text for token in (PAD, BOS, END, UNKNOWN))
 
     def config(self, cell: Cell, seed: int, rate: float | None, place: str) -> tuple[Config, Method]:
         """The training run of a cell, its length included."""

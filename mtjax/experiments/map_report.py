@@ -13,7 +13,7 @@ from mtjax.experiments.config import Map
 from mtjax.experiments.effects import Effect, Main, Runs, contrasts, effects, main_effects
 from mtjax.experiments.grid import BASELINE, IN, OUT, Grid
 from mtjax.io.files import write_text
-from mtjax.reporting.intervals import Interval, mean_interval
+from mtjax.reporting.intervals import Interval
 from mtjax.reporting.markdown import markdown_of
 from mtjax.reporting.plots import Arm, Curve, arms_plot, panels_plot
 from mtjax.reporting.report import Cell, Figure, Report, Section, Table, format_table, write_report
@@ -165,9 +165,7 @@ def _line_figure(c: Map, grid: Grid, runs: Runs, name: str) -> tuple[Figure, ...
             if own and start:
                 at = [next(iter(start.values())).passes(test, k).mean()]
                 keys = [*(f"{test}@{place:g}" for place in c.line), test]
-                at += [
-                    mean_interval([run.passes(key, k).mean() for run in own.values()], resamples=1).mean for key in keys
-                ]
+                at += [sum(run.passes(key, k).mean() for run in own.values()) / len(own) for key in keys]
                 curves[cell.method] = Curve([0.0, *c.line, 1.0], [float(value) for value in at])
         if curves:
             panels[f"pass@{k} {test}"] = curves

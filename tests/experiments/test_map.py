@@ -79,7 +79,7 @@ def test_every_cell_is_run_and_measured(done):
     assert matched.cost["right_tokens"] < both.cost["right_tokens"]
     page = map_report.write(c, grid, "made by a test")
     assert "is not complete" not in page.read_text()
-    assert list(pathlib.Path(c.output, "work").rglob("run")) == []
+    assert list(pathlib.Path(c.output, "work", "cells").rglob("run")) == []
 
 
 @pytest.mark.slow
