@@ -56,7 +56,7 @@ OVERRIDES = {
     "a choice made twice": (["objective:nll", "objective:dpo"], "objective is chosen already"),
     "a setting of the source that was replaced": (
         ["--steps=1", "source:jsonl", "--source.path=x"],
-        "--data.source.count is a setting of another choice, data.source:arithmetic",
+        "--data.source.count is a setting of other choices, such as data.source:arithmetic",
     ),
     "a misspelt section of a choice": (["--steps=1", "objectiv:nll"], "did you mean objective:nll?"),
     "a setting of another choice": (["objective:nll", "--objective.incorrect_weight=2"], "objective:mistake_tuning"),

@@ -172,6 +172,7 @@ def test_every_gate_of_rise_is_closed_at_the_start_of_a_compiled_run(tmp_path, c
     assert "early    stop at step 1: held_out/reward_accuracy has not improved" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rise"])
 def test_kept_log_probs_train_like_a_frozen_copy(name, tmp_path):
     objective = OBJECTIVES[name]()
@@ -189,6 +190,7 @@ def test_kept_log_probs_train_like_a_frozen_copy(name, tmp_path):
         train(config(objective, tmp_path / "other", reference=kept, seed=5))
 
 
+@pytest.mark.slow
 def test_a_live_filter_trains_and_resumes(tmp_path):
     from mtjax.training.live_filter import LiveFilter
 

@@ -158,6 +158,7 @@ def test_two_hosts_pass_over_a_torn_checkpoint(tmp_path, through):
     assert saved(folder) == [4, 8, 12]
 
 
+@pytest.mark.slow
 def test_sigterm_to_one_host_saves_one_step_on_all_and_another_mesh_goes_on(tmp_path, through):
     folder = tmp_path / "run"
     hosts = Hosts(["-m", "mtjax.train", *words(folder, "--steps=100000", "--checkpoint.every=1")], devices=1)

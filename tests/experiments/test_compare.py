@@ -34,6 +34,7 @@ def done(tmp_path_factory):
     return found, *report(found)
 
 
+@pytest.mark.slow
 def test_every_method_runs_at_equal_cost(done):
     made, page, found = done
     outcome = made.outcome
@@ -55,6 +56,7 @@ def test_every_method_runs_at_equal_cost(done):
     assert outcome.injected.pairs > 0
 
 
+@pytest.mark.slow
 def test_the_results_hold_what_the_page_says(done):
     _, page, found = done
     assert found["rates"].keys() == found["tuning"].keys() == set(METHODS)
@@ -102,6 +104,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(done, tmp_path):
     assert again == found
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_read_not_repeated(done, monkeypatch):
     made, page, _ = done
     before, text = (page.parent / "results.json").read_bytes(), page.read_bytes()
@@ -111,6 +114,7 @@ def test_a_finished_run_is_read_not_repeated(done, monkeypatch):
     assert page.read_bytes() == text
 
 
+@pytest.mark.slow
 def test_other_settings_are_refused_in_the_same_folder(done):
     made, _, _ = done
     with pytest.raises(InputError, match="other settings .beta."):

@@ -135,6 +135,7 @@ def test_no_single_feature_tells(injected):
             assert name == "all" or max(leak) < LIMIT, (kind, name, leak)
 
 
+@pytest.mark.slow
 def test_without_balance_the_surface_tells_more(injected):
     """What the balance is for: the same rules, one proposal at a time."""
     evened, drawn = (injected(*options)[1]["leak"]["step"] for options in (("--carry_forward",), ("--proposals=1",)))

@@ -55,6 +55,13 @@ def engine(config, slots=3):
     return make_engine(MODEL, config, slots=slots, end_ids=[END], pad_id=0)
 
 
+@jax.jit
+def logits_of(params, tokens, length):
+    """Of the next token, with everything computed again."""
+    segments = (jnp.arange(tokens.shape[1]) < length).astype(jnp.int32)[None]
+    return MODEL.logits(params, MODEL.hidden(params, tokens, segments)[:, length - 1])
+
+
 def by_hand(params, request, sample, seed, config):
     """Tokens, own and proposal log-probabilities, with both texts computed again for every token."""
     decoder = config.decoder
@@ -63,8 +70,8 @@ def by_hand(params, request, sample, seed, config):
     for step in range(MOST):
         rows = []
         for prompt in (request.ids, request.against):
-            ids = jnp.asarray([[*prompt, *tokens]])
-            rows.append(MODEL.logits(params, MODEL.hidden(params, ids, jnp.ones_like(ids))[:, -1]))
+            ids = [*prompt, *tokens]
+            rows.append(logits_of(params, jnp.asarray([ids + [0] * (64 - len(ids))]), len(ids)))
         combined = contrasted(*rows, decoder.weight, decoder.plausible)
         log_probs = proposal(combined, config.temperature, config.top_k, config.top_p)
         token = int(draw_token(jax.random.fold_in(key, step)[None], log_probs)[0])

@@ -233,6 +233,7 @@ def test_rise_sized_learning_rates_move_float32_parameters():
     assert moved["head"]["kernel"] > 0.9
 
 
+@pytest.mark.slow
 def test_sophia_gets_the_hessian_of_the_loss():
     """With frozen parts, micro-batches and a mesh: its estimate is that of the whole loss along the same signs."""
     settings = {"optimizer": Sophia(every=1), "frozen": ("embed/*",), "b2": 0.5, "clip_norm": 0.0}
