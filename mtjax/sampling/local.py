@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mtjax.data.problem import Problem
+from mtjax.data.special_tokens import shield
 from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
 from mtjax.sampling.config import MAX_NEW_TOKENS, SamplingConfig
@@ -124,7 +125,7 @@ def as_sample(drawn: TokenSample, tokenizer: Tokenizer, by_token: bool = False) 
     readable = True
     try:  # as drawn, and as it is trained on: a text that ends in "Answer: " is another without the space
         for text in (drawn.text, drawn.text.strip()):
-            tokenizer.encode(text)
+            tokenizer.encode(shield(text, tokenizer.special))  # data have special tokens as text
     except InputError:
         readable = False
     if not math.isfinite(drawn.logprob):

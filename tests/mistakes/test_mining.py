@@ -195,6 +195,9 @@ def test_a_text_is_readable_if_it_can_be_trained_on():
     assert as_drawn("Step 1: 5 + 3 = 8\nAnswer: 8")
     assert not as_drawn("Step 1: 5 + 3 = 8\nAnswer: ")
     assert not as_drawn("hello")
+    # A special token that the model drew is trained on as text, which this tokenizer cannot write, and bytes can.
+    assert not as_drawn("Step 1: 5 + 3 = <|pad|>8\nAnswer: 8")
+    assert as_sample(TokenSample("<|pad|>8", (1, 2), -1.0, -1.0, True), load_tokenizer("bytes")).readable
 
 
 def test_the_seed_decides(model, tmp_path):
