@@ -15,7 +15,6 @@ from jaxtyping import Float
 
 from mtjax.config import Config
 from mtjax.data.problem import Problem
-from mtjax.data.tokenizer import BOS, END, PAD, UNKNOWN
 from mtjax.errors import InputError, NonFiniteLoss
 from mtjax.evaluation.coverage import pass_at_k
 from mtjax.experiments.arms import arm_config, cost_of, start_config
@@ -146,7 +145,7 @@ class CellRunner:
         return self.once(name, lambda: self.kept.part(name, MinedProblems, mine))
 
     def problems(self, cell: Cell) -> list[Problem]:
-        """The problems that a cell trains on, with their solutions; without those that the tokenizer cannot write."""
+        """The problems that a cell trains on, with their solutions; mining has left out what cannot be written again."""
         found = self.mined(cell.start).problems[: cell.problems]
         if cell.mistakes == "weaker":
             others = {problem.id: problem.wrong for problem in self.mined(cell.start, weaker=True).problems}
@@ -154,17 +153,11 @@ class CellRunner:
         elif cell.mistakes == "injected":
             made = self.stages.wrong_by_rule(found, self.c.mine_samples)
             found = [dataclasses.replace(problem, wrong=tuple(made.get(problem.id, ()))) for problem in found]
-        found = [
-            dataclasses.replace(problem, wrong=tuple(filter(self._is_writable, problem.wrong))) for problem in found
-        ]
         if cell.solutions == "one":
             found = [
                 dataclasses.replace(problem, right=problem.right[:1], wrong=problem.wrong[:1]) for problem in found
             ]
         return found
-
-    def _is_writable(self, text: str) -> bool:
-        return not any(token in text for token in (PAD, BOS, END, UNKNOWN))
 
     def config(self, cell: Cell, seed: int, rate: float | None, place: str) -> tuple[Config, Method]:
         """The training run of a cell, its length included."""

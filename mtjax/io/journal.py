@@ -238,6 +238,7 @@ def settle(
         print(f"note: '{folder}' was begun by version 0.1; {words} gives new records the prompts that it gave")
     differing = [name for name in differing if name not in since]
     if differing:
-        said = "; ".join(f"{name} was {was.get(name)!r:.60}, is {is_now.get(name)!r:.60}" for name in differing[:8])
+        shown = lambda values, name: format(repr(values[name]), ".60") if name in values else "not set"
+        said = "; ".join(f"{name} was {shown(was, name)}, is {shown(is_now, name)}" for name in differing[:8])
         raise InputError(f"'{folder}' was begun with other settings: {said}. Use another folder, or --overwrite")
     return before

@@ -20,7 +20,7 @@ def test_other_settings_are_refused_by_name(tmp_path):
     with pytest.raises(InputError, match=r"c\.d was 2, is 3\. Use another folder") as error:
         journal(tmp_path / "m", a=1, c={"d": 3})
     assert "a was" not in str(error.value)
-    with pytest.raises(InputError, match=r"e was None, is \[1, 2\]"):
+    with pytest.raises(InputError, match=r"e was not set, is \[1, 2\]"):
         journal(tmp_path / "m", a=1, c={"d": 2}, e=(1, 2))
     Journal(tmp_path / "m", FILE, 3, {"a": 5}, {}, overwrite=True).close()
     journal(tmp_path / "m", 3, a=5).close()
