@@ -18,7 +18,7 @@ from mtjax.sampling.search.base import SEARCHES
 from mtjax.sampling.search.lookahead import lookahead_search
 from mtjax.sampling.search.tree import Path
 from mtjax.sampling.texts import TokenSample, encoded
-from mtjax.sampling.values import SHORTEST, values_of
+from mtjax.sampling.values import last_hidden, padded, values_of
 from mtjax.sharing import shared
 from mtjax.types import LanguageModel
 from mtjax.validation import PositiveInt, check_types
@@ -29,10 +29,8 @@ def _program(model: LanguageModel, count: int) -> Any:
     """`(params, tokens [N, T], lengths [N]) -> ([N, count], [N, count])`: the likeliest tokens, log-probabilities."""
 
     def run(params: Any, tokens: Any, lengths: Any) -> Any:
-        segments = (jnp.arange(tokens.shape[1]) < lengths[:, None]).astype(jnp.int32)
-        hidden = model.hidden(params, tokens, segments)
-        last = jnp.take_along_axis(hidden, (lengths - 1)[:, None, None], axis=1)[:, 0]
-        log_probs = jax.nn.log_softmax(model.logits(params, last).astype(jnp.float32), axis=-1)
+        logits = model.logits(params, last_hidden(model, params, tokens, lengths))
+        log_probs = jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
         values, places = jax.lax.top_k(log_probs, count)
         return places, values
 
@@ -114,13 +112,10 @@ def _search(settings: Deal, sampler: LocalSampler, prompt: Sequence[int]) -> lis
         return tokens[-1] in tokenizer.end_ids or bool(stop and any(word in text(tokens) for word in stop))
 
     def next_tokens(paths: Sequence[Path]) -> list[list[tuple[int, float]]]:
-        length = len(prompt) + len(paths[0].tokens)
-        width = min(most, max(SHORTEST, 1 << (length - 1).bit_length()))
-        tokens = np.full((settings.beams, width), tokenizer.pad_id, np.int32)
-        for row, path in enumerate(paths):
-            tokens[row, :length] = [*prompt, *path.tokens]
+        texts = [[*prompt, *path.tokens] for path in paths]
         count = min(settings.candidates, model.config.vocab_size)
-        found = _program(model, count)(sampler.params, tokens, np.full(settings.beams, length, np.int32))
+        rows_of = padded(texts, settings.beams, most, tokenizer.pad_id)
+        found = _program(model, count)(sampler.params, *rows_of)
         both = zip(*(part.tolist() for part in read_whole(found)), strict=True)
         return [list(zip(*one, strict=True)) for one in list(both)[: len(paths)]]
 
