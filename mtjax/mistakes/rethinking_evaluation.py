@@ -49,8 +49,7 @@ class RethinkConfig(PolicyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.sampling.samples != 1:
-            raise InputError(f"samples={self.sampling.samples}: expected 1, because each prompt gets one reply")
+        self.sampling.check_one_reply()
 
 
 def mistakes_at(path: str) -> Iterator[Mistake]:

@@ -71,8 +71,7 @@ class VerbaliseConfig(PolicyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.sampling.samples != 1:
-            raise InputError(f"samples={self.sampling.samples}: expected 1, because each prompt gets one reply")
+        self.sampling.check_one_reply()
         if not self.theta.strip():
             raise InputError("say which text to start from, such as --theta='Answer with one number.'")
 

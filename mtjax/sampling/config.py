@@ -43,6 +43,11 @@ class SamplingConfig:
         """Whether the decoder reads a second prompt for each answer."""
         return self.decoder(self.temperature, self.top_k, self.top_p).combine is not None
 
+    def check_one_reply(self) -> None:
+        """InputError unless one answer is drawn for each prompt."""
+        if self.samples != 1:
+            raise InputError(f"samples={self.samples}: expected 1, because each prompt gets one reply")
+
     def to_json(self) -> dict[str, Any]:
         """The settings as the manifest of a results folder holds them; the default decoder is left out, so that
         folders of version 0.1 can be resumed."""
