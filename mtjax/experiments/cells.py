@@ -145,7 +145,7 @@ class CellRunner:
         return self.once(name, lambda: self.kept.part(name, MinedProblems, mine))
 
     def problems(self, cell: Cell) -> list[Problem]:
-        """The problems that a cell trains on, with their solutions; mining has left out what cannot be written again."""
+        """The problems that a cell trains on, with their solutions; mining leaves out what cannot be written again."""
         found = self.mined(cell.start).problems[: cell.problems]
         if cell.mistakes == "weaker":
             others = {problem.id: problem.wrong for problem in self.mined(cell.start, weaker=True).problems}
