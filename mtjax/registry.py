@@ -20,6 +20,7 @@ import re
 import sys
 import traceback
 import typing
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, TypeVar, Union
 
@@ -36,6 +37,9 @@ OPTIONAL = "None is allowed"  # Mark of a setting that may have none of the entr
 
 REGISTRIES: dict[str, "Registry"] = {}
 """Every registry by its kind; `python -m mtjax.list` prints them."""
+
+_ANNOTATIONS: "weakref.WeakKeyDictionary[type, dict[str, Any]]" = weakref.WeakKeyDictionary()
+"""What `annotations_of` has read of each settings class since an entry of a registry changed."""
 
 
 class Registry(Mapping[str, Any]):
@@ -76,6 +80,7 @@ class Registry(Mapping[str, Any]):
             if missing:
                 raise ValueError(f"{self.kind} '{name}' lacks {', '.join(missing)}: add it to {entry}")
             self._entries[name] = entry
+            _ANNOTATIONS.clear()
             return entry
 
         return add
@@ -88,6 +93,7 @@ class Registry(Mapping[str, Any]):
             yield
         finally:
             self._entries |= before
+            _ANNOTATIONS.clear()
 
     def __getitem__(self, name: str) -> Any:
         """The entry called `name`; KeyError for an unknown name (`find` answers with a suggestion)."""
@@ -125,8 +131,8 @@ class Registry(Mapping[str, Any]):
     def setting(self, *, optional: bool = False) -> Any:
         """The type of a settings field that holds one of the entries: on the command line, `field:NAME` chooses.
 
-        It is open until the command line is read or settings are checked: `refresh` then puts `union` in its place. An
-        `optional` one may be None, `field:none` on the command line.
+        It is open until the command line is read or settings are checked: `annotations_of` then puts `union` in its
+        place. An `optional` one may be None, `field:none` on the command line.
         """
         return Annotated[Any, self, OPTIONAL] if optional else Annotated[Any, self]
 
@@ -166,20 +172,24 @@ def plain_settings(value: Any) -> Any:
     return [plain_settings(item) for item in value] if isinstance(value, tuple | list) else value
 
 
-def refresh(settings: type, seen: set[type] | None = None) -> None:
-    """Bring the unions in a tree of settings classes up to date with their registries.
+def annotations_of(settings: type) -> Mapping[str, Any]:
+    """The annotation of each field of a settings class, the unions up to date with their registries.
 
-    A class that a config file registers comes after the settings classes were made. `seen` are classes to leave out.
+    A class that a config file registers comes after the settings classes were made: a union of a registry's entries is
+    put into the class anew, and into those that its fields may hold. Read once until an entry changes.
     """
-    seen = set() if seen is None else seen
-    seen.add(settings)
-    for field, hint in typing.get_type_hints(settings, include_extras=True).items():
-        registry = next((mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Registry)), None)
-        if registry is not None and field in vars(settings).get("__annotations__", {}):
-            hint = settings.__annotations__[field] = registry.union(optional=OPTIONAL in hint.__metadata__)
-        for part in _classes(hint):
-            if dataclasses.is_dataclass(part) and part not in seen:
-                refresh(part, seen)
+    if settings not in _ANNOTATIONS:
+        # Kept before its parts are, since a tree may hold its own class.
+        found = _ANNOTATIONS[settings] = typing.get_type_hints(settings, include_extras=True)
+        for field, hint in found.items():
+            registry = next((mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Registry)), None)
+            if registry is not None and field in vars(settings).get("__annotations__", {}):
+                hint = registry.union(optional=OPTIONAL in hint.__metadata__)
+                found[field] = settings.__annotations__[field] = hint
+            for part in _classes(hint):
+                if dataclasses.is_dataclass(part):
+                    annotations_of(part)
+    return _ANNOTATIONS[settings]
 
 
 def _classes(hint: Any) -> Iterator[type]:

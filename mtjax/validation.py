@@ -9,14 +9,13 @@ import numbers
 import operator
 import re
 import types
-import typing
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 
 from mtjax.errors import InputError, nearest
-from mtjax.registry import refresh
+from mtjax.registry import annotations_of
 
 BOUNDS: tuple[tuple[type, Callable[[Any, Any], bool], str], ...] = (
     (Ge, operator.ge, "at least"),
@@ -48,8 +47,7 @@ def check_types(settings: Any, name: str = "") -> None:
     Raises:
         InputError: the first setting of a wrong type or not among its choices: dotted name, value, expectation.
     """
-    refresh(type(settings))
-    hints = typing.get_type_hints(type(settings), include_extras=True)
+    hints = annotations_of(type(settings))
     for field in dataclasses.fields(settings):
         value, dotted = getattr(settings, field.name), f"{name}.{field.name}".lstrip(".")
         hint = hints[field.name]

@@ -81,7 +81,7 @@ def leave_nothing_behind():
 
     A process that passes the limit of maps ends with a segmentation fault in XLA.
     """
-    from mtjax.registry import REGISTRIES
+    from mtjax.registry import _ANNOTATIONS, REGISTRIES
 
     before = {kind: dict(registry._entries) for kind, registry in REGISTRIES.items()}
     yield
@@ -90,6 +90,7 @@ def leave_nothing_behind():
         for name in [name for name, entry in own.items() if entry.__module__.partition(".")[0] != "mtjax"]:
             if name not in entries:
                 del own[name]
+                _ANNOTATIONS.clear()
     maps = pathlib.Path("/proc/self/maps")
     if maps.exists() and maps.read_text().count("\n") > MAPS:
         import jax

@@ -1,6 +1,7 @@
 """A run whose files were changed or damaged goes on as the same run, or is refused in one line; never another run."""
 
 import contextlib
+import gc
 import json
 import shutil
 
@@ -178,8 +179,6 @@ def test_the_same_run_or_one_line(name, trained, run, capsys):
         assert {str(file): file.read_bytes() for file in (run / "run").rglob("*") if file.is_file()} == before
 
 
-# Where one array cannot be read, Orbax drops the coroutines of the others, which raise when they are collected.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("place", [step / 17 for step in range(17)])
 def test_a_bit_of_a_checkpoint_never_passes(place, trained, run):
     """The numbers that are read are those that were saved, or the checkpoint is refused."""
@@ -188,6 +187,7 @@ def test_a_bit_of_a_checkpoint_never_passes(place, trained, run):
     found = None
     with contextlib.suppress(InputError):
         found = load_any(str(run / "run"), step=4).params
+    gc.collect()  # an error that a read of Orbax left behind fails this test, not a later one
     if found is not None:
         jax.tree.map(np.testing.assert_array_equal, sound, found)
 

@@ -90,7 +90,6 @@ class Batches(NamedTuple):
     seen_at: Callable[[int], dict[str, float]]
     """`step -> metrics` of the whole batch: `data/epoch`, passes over the data after the step (over the source that is
     repeated most), and `data/repeats`, how often the most frequent row stands in it."""
-    fingerprint: str  # of everything the batches depend on but the seed and the batch size
     made_of: dict[str, str]  # digests of the examples of each source, and of the rows that they are packed in
     waited: Callable[[], float] = lambda: 0.0  # seconds that calls of `batch_at` and `window_at` took in total
     close: Callable[[], None] = lambda: None  # ends what reads ahead; see `mtjax.data.ahead`
@@ -237,7 +236,6 @@ def make_batches(
         steps_per_epoch=steps_per_epoch,
         report=make_report(index, joined, config, epochs, ends, chosen=given.max_segments == AUTO),
         seen_at=seen_at,
-        fingerprint=fingerprint_of(given, tokenizer),
         made_of=made_of,
     )
 

@@ -21,7 +21,7 @@ from mtjax.io.progress import take_switches
 from mtjax.io.short_help import HELP, HELP_ALL, short_help
 from mtjax.io.unknown_words import answer
 from mtjax.io.words import CHOICE, Part, as_registered, as_switch, is_part, names_of, parts_of
-from mtjax.registry import refresh
+from mtjax.registry import annotations_of
 from mtjax.validation import check_types
 
 NEGATED = re.compile(r"--(\w+\.)+no_\w+$")  # A switch of a part that is turned off.
@@ -115,7 +115,7 @@ def parse(default: Any, overrides: Sequence[str], prog: str, kind: Any = None) -
         kind = marked[type(default)] if kind is None else kind
     else:
         settings = next(part for part in (kind, *typing.get_args(kind)) if dataclasses.is_dataclass(part))
-        refresh(settings)
+        annotations_of(settings)  # with what a config file has registered
     cls = settings if isinstance(settings, type) else type(settings)
     names = {**dict.fromkeys(parts_of(cls), Part), **dict(names_of(settings))}
     given = ["--help" if word == HELP_ALL else word for word in as_registered(overrides, cls, names)]

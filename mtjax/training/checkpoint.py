@@ -2,10 +2,13 @@
 
 import collections
 import contextlib
+import gc
 import hashlib
 import json
+import logging
 import os
 import pathlib
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -236,6 +239,8 @@ def read_state(folder: epath.Path, step: int, like: Any, made_by: Mapping[str, s
     _refuse_other(folder, step, MADE_BY, "objective", dict(made_by or {}))
     place = folder / str(step) / "default"
     local, address = {"driver": "file", "path": f"{place}/"}, f"{quote(str(place), safe=':/')}/"
+    state: Any = None
+    problem: Unreadable | None = None
     try:
         # Lists the arrays first: if the index of a corrupted checkpoint fails inside Orbax, the reads that are still
         # under way print tracebacks, since Orbax has closed their event loop.
@@ -244,13 +249,31 @@ def read_state(folder: epath.Path, step: int, like: Any, made_by: Mapping[str, s
         with ocp.StandardCheckpointer() as checkpointer:
             state = checkpointer.restore(place, present(like))
     except Exception as error:  # Orbax raises ValueError, KeyError, OSError and bare Exception
-        raise Unreadable(first_line(error)) from error
+        problem = Unreadable(first_line(error))
+    if problem is not None:
+        _collect_unfinished_reads()
+        raise problem
     if saved := _metadata(folder, step).get("checksums"):
         found = checksums(state)
         damaged = sorted(name for name in saved.keys() | found.keys() if saved.get(name) != found.get(name))
         if damaged:
             raise Unreadable(f"the numbers of {len(damaged)} of its arrays are damaged, such as {damaged[0]}")
     return type(like)(**state._asdict()) if hasattr(like, "_fields") else state
+
+
+def _collect_unfinished_reads() -> None:
+    """Collect, in silence, the reads that Orbax leaves unfinished where one array of a checkpoint cannot be read.
+
+    Each raises when it is collected; without this the tracebacks would be printed at some later moment, after the
+    one line that says what is wrong.
+    """
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    log = logging.getLogger("asyncio")
+    disabled, log.disabled = log.disabled, True
+    try:
+        gc.collect()
+    finally:
+        sys.unraisablehook, log.disabled = hook, disabled
 
 
 def first_line(error: BaseException) -> str:

@@ -134,7 +134,6 @@ def test_max_segments_is_chosen_by_the_lengths():
     fixed = made(problems(300, 2), sequence_length=128, max_segments=24)
     assert auto.ids_at(3) == fixed.ids_at(3)
     assert auto.made_of == fixed.made_of
-    assert auto.fingerprint != fixed.fingerprint
     assert (
         made(problems(300, 50), sequence_length=128, max_segments="auto").batch_at(0).extras["segment_id"].shape[-1]
         == 8

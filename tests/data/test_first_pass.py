@@ -158,7 +158,7 @@ def test_batches_do_not_depend_on_processes(tmp_path, small):
         make_batches(DataConfig(**settings, cache_dir=str(tmp_path / str(n)), workers=n), BYTES, batch_size=4, seed=0)
         for n in (1, 3)
     )
-    assert (one.made_of, one.report, one.fingerprint) == (three.made_of, three.report, three.fingerprint)
+    assert (one.made_of, one.report) == (three.made_of, three.report)
     assert one.ids_at(7) == three.ids_at(7)
 
 

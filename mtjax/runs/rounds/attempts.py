@@ -109,19 +109,22 @@ def sampler_of(config: Rounds, trainer: Trainer, prompts: Prompts) -> Sampler:
     )  # fmt: skip
 
 
-def judge_of(config: Rounds) -> Callable[[Problem, Sample | TokenSample], tuple[str, float | None]]:
-    """Verdict and reward of a sample; one that says nothing is not judged."""
+def judge_of(
+    config: Rounds, rewarded: bool = True
+) -> Callable[[Problem, Sample | TokenSample], tuple[str, float | None]]:
+    """Verdict and reward of a sample, the reward None unless `rewarded`; one that says nothing is not judged."""
+    reward = config.reward if rewarded else None
 
     def judge(problem: Problem, sample: Sample | TokenSample) -> tuple[str, float | None]:
         verdict: Verdict = Verdict.UNKNOWN if silence(sample) else config.grader(problem, sample)
-        return verdict.value, None if config.reward is None else config.reward(problem, sample, verdict)
+        return verdict.value, None if reward is None else reward(problem, sample, verdict)
 
     return judge
 
 
 def ending_of(config: Rounds, problems: Sequence[Problem]) -> Ending:
     """How an answer to one of these problems ends, by the run's grader, which the first host asks for all."""
-    judge = judge_of(dataclasses.replace(config, reward=None))
+    judge = judge_of(config, rewarded=False)
     ends = {"right": 1.0, "wrong": -1.0}
     return lambda number, sample: ends.get(hosts.on_first(lambda: judge(problems[number], sample)[0]))
 

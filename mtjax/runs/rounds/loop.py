@@ -1,7 +1,6 @@
 """The loop: from the start, or the newest checkpoint, to the last round, a stop rule or a signal."""
 
 import contextlib
-import dataclasses
 import json
 import pathlib
 import signal
@@ -90,6 +89,7 @@ class _Run:
     ):
         self.config, self.say, self.folder = config, say, pathlib.Path(config.train.run_dir)
         self.journal_settings = open_folder(config)
+        self.snapshot = snapshot_of(config.train)
         self.trainer = Trainer(config, start)
         self.asked: Asked = problems_of(config, self.trainer)
         self.held_out = None if config.measure is None else HeldOut(config, config.measure, self.trainer)
@@ -254,9 +254,8 @@ class _Run:
 
     def about(self, number: int) -> dict[str, Any]:
         """What a checkpoint keeps beside the state."""
-        train = dataclasses.replace(self.config.train, overwrite=False)
         own = {"made_of": self.trainer.facts, "updates": self.trainer.updates, "round": number}
-        return {**own, "snapshot": snapshot_of(train)}
+        return {**own, "snapshot": self.snapshot}
 
     def wrote(self, lines: list[dict[str, Any]]) -> None:
         """Write the lines so far."""
