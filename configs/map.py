@@ -34,6 +34,7 @@ recipe = Map(
     test_source=Arithmetic(count=160, seed=3, split="test", sums_first=True),
     arm_optim=OptimConfig(warmup_steps=20, schedule="constant", b2=0.98),
     max_segments=4,
+    batch_size=32,
     start_steps=2500,
     check_every=25,
     arm_steps=120,

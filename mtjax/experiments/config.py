@@ -176,8 +176,8 @@ class Map(Setup):
     """Problems on which learning rates are chosen; they share no expression with any test problems."""
     more_steps: Arithmetic = Arithmetic(count=80, seed=5, split="test", min_operands=5, max_operands=6, sums_first=True)
     """Test problems with more steps than any training problem."""
-    larger_numbers: Arithmetic = Arithmetic(count=80, seed=6, split="test", low=21, high=49, sums_first=True)
-    """Test problems with numbers above all those of training."""
+    larger_numbers: Arithmetic = Arithmetic(count=80, seed=6, split="test", low=1, high=29, sums_first=True)
+    """Test problems with numbers of which some are larger than any of training."""
     other_order: Arithmetic = Arithmetic(count=80, seed=7, split="test", sums_first=False)
     """Test problems with an order of sums and differences that no training problem has."""
     rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3)  # Learning rates to choose from, the same for every method.

@@ -66,7 +66,7 @@ def test_the_test_sets_are_what_was_never_trained():
     c = MAP.recipe
     train = c.start_source
     assert c.more_steps.min_operands > train.max_operands
-    assert c.larger_numbers.low > train.high
+    assert c.larger_numbers.high > train.high
     assert (train.sums_first, c.mine_source.sums_first, c.other_order.sums_first) == (True, True, False)
     assert {test.split for test in c.tests.values()} == {"test"}
     assert {c.mine_source.split, train.split} == {"train"}
