@@ -68,8 +68,9 @@ NEAR = 2  # Results that differ by no more than this are never far apart: 1 and 
 
 def far_apart(a: Fraction, b: Fraction, times: int) -> bool:
     """Whether two values differ by more than a factor (sign aside) and by more than `NEAR`."""
-    low, high = sorted((abs(a), abs(b)))
-    return high > low * times and abs(a - b) > NEAR
+    one, other, unit = a.numerator * b.denominator, b.numerator * a.denominator, a.denominator * b.denominator
+    low, high = sorted((abs(one), abs(other)))  # in units of 1 / unit: whole numbers compare faster than fractions
+    return high > low * times and abs(one - other) > NEAR * unit
 
 
 def glaring(equation: Equation) -> bool:

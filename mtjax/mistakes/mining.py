@@ -85,12 +85,13 @@ def checked(problem: Problem, gold: str, attempt: ProblemSamples, judge: Judge |
     say nothing (`mtjax.sampling.sampler.silence`) are not graded. `judge` None compares final answers with `gold`.
     """
     found: dict[tuple[str, bool, str], Solution] = {}
+    counts = Counter[tuple[str, bool, str]]()
     options = problem.options or options_in(problem.question)
     for sample in attempt.samples:
         why = silence(sample)
         key = (sample.text.strip(), sample.finished, why)
+        counts[key] += 1
         if key in found:
-            found[key] = dataclasses.replace(found[key], count=found[key].count + 1)
             continue
         verdict, reward = "unknown", None
         if judge is not None:
@@ -107,6 +108,7 @@ def checked(problem: Problem, gold: str, attempt: ProblemSamples, judge: Judge |
         answer = extract_answer(sample.text, choice=bool(options))
         about: dict[str, Any] = {"verdict": verdict, "answer": answer} | steps | sample._asdict()
         found[key] = Solution(**(about | {"withheld": why, "reward": reward}))
+    found |= {key: dataclasses.replace(found[key], count=count) for key, count in counts.items() if count > 1}
     return MinedProblem(
         number=attempt.number, id=problem.id, question=problem.question, answer=gold, source=problem.source,
         drawn=len(attempt.samples), solutions=tuple(found.values()), note=attempt.note, messages=problem.messages,

@@ -235,4 +235,4 @@ def test_every_method_of_every_cell_is_a_config_that_training_takes():
     assert len(kinds) > len(MAP.METHODS)
     for made in kinds.values():
         config = arm_config(MAP.recipe, "x", made, problems, 0, 1e-3, 3)
-        assert config.batch_size == 64 // made.task.sides
+        assert config.batch_size == 32 // made.task.sides

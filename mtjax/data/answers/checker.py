@@ -31,6 +31,7 @@ class Verdict(enum.Enum):
     UNKNOWN = "unknown"
 
 
+@functools.lru_cache(maxsize=4096)
 def stated_answer(text: str, *, choice: bool = False) -> str | None:
     r"""The answer that a text states in so many words, the last one if several; None if it states none.
 
@@ -43,6 +44,7 @@ def stated_answer(text: str, *, choice: bool = False) -> str | None:
     return tidy(found.text) or None if found else None
 
 
+@functools.lru_cache(maxsize=4096)
 def extract_answer(text: str, *, choice: bool = False) -> str | None:
     """The final answer of a solution: the stated one (`stated_answer`), what it ends in (`find`), or the last number.
 

@@ -84,7 +84,7 @@ def cut(text: str) -> tuple[str, Reading, str]:
     return first
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=4096)
 def find(reply: str, choice: bool = False) -> Found | None:
     """The answer of a reply: the last one that it states, or else what it ends in; None without either."""
     text = cleaned(reply)

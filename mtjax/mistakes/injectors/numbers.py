@@ -67,17 +67,8 @@ def value_series(solution: Solution, rng: random.Random, k: int, equation: Equat
 @error_type("copied_number", share=0.10, order=8)
 def copied_number(solution: Solution, rng: random.Random) -> Draft | None:
     """A number of the question, of an earlier step or of the last result, copied wrong, with what follows from it."""
-    choices = []
-    for k, step in enumerate(solution.steps):
-        known = solution.before(step.start)
-        for token in solution.numbers:
-            at = token.start - step.start
-            results = (equation.right.start for equation in solution.equations[k])
-            if not 0 <= at < step.end - step.start or at in results or number_of(token) not in known:
-                continue
-            equation = next((e for e in solution.equations[k] if e.start <= at < e.end), None)
-            # A number in an equation is the likelier slip, and can be followed.
-            choices += [(k, at, token.text, equation)] * (3 if equation else 1)
+    # A number in an equation is the likelier slip, and can be followed.
+    choices = [copy for copy in solution.copies for _ in range(3 if copy[3] else 1)]
     if not choices:
         return None
     k, at, old, equation = rng.choice(choices)

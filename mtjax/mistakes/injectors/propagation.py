@@ -24,7 +24,7 @@ def write_number(value: Fraction, like: str, *, digits: int, commas: bool = Fals
     """
     places = decimals(like)
     most = max(places, 2) if places else 0
-    needed = next((n for n in range(most + 1) if (value * 10**n).denominator == 1), None)
+    needed = next((n for n in range(most + 1) if 10**n % value.denominator == 0), None)
     if needed is None or not 0 <= value < 10**digits:
         return None
     shown = 2 if places == 2 else needed

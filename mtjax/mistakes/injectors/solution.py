@@ -1,5 +1,7 @@
 """A parsed right solution, and how it continues after an injected error."""
 
+import dataclasses
+import functools
 import re
 from fractions import Fraction
 from typing import NamedTuple
@@ -59,8 +61,9 @@ class Draft(NamedTuple):
     rest: str | None  # How the solution continues with the error carried forward; None if that is not certain.
 
 
-class Solution(NamedTuple):
-    """A right solution with its steps, equations and numbers."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Solution:
+    """A right solution with its steps, equations and numbers. What is derived from them is worked out once."""
 
     question: str  # The text of the problem.
     stem: str  # The question without its answer options, whose numbers are no numbers of the problem.
@@ -76,15 +79,31 @@ class Solution(NamedTuple):
         """The text of step k, without its header."""
         return self.text[self.steps[k].start : self.steps[k].end]
 
-    @property
+    @functools.cached_property
     def commas(self) -> bool:
         """Whether the solution writes thousands separators."""
         return any("," in token.text for token in self.numbers)
 
-    @property
+    @functools.cached_property
     def targets(self) -> list[tuple[int, Equation]]:
         """Every true equation with the number of its step."""
         return [(k, equation) for k, found in enumerate(self.equations) for equation in found]
+
+    @functools.cached_property
+    def copies(self) -> list[tuple[int, int, str, Equation | None]]:
+        """The numbers of the question, of an earlier step or of the last result that a step has, and no result is.
+
+        Each with the number of its step, its place in the step's text, and the equation that it is part of.
+        """
+        found = []
+        for k, step in enumerate(self.steps):
+            known, results = self.before(step.start), {equation.right.start for equation in self.equations[k]}
+            for token in self.numbers:
+                at = token.start - step.start
+                if 0 <= at < step.end - step.start and at not in results and number_of(token) in known:
+                    own = next((each for each in self.equations[k] if each.start <= at < each.end), None)
+                    found.append((k, at, token.text, own))
+        return found
 
     def before(self, place: int) -> set[Fraction]:
         """The numbers of the question and of the solution before a place."""
@@ -99,6 +118,7 @@ class Solution(NamedTuple):
         return Flow(dict(changes), self.before(place), self.digits, self.commas)
 
 
+@functools.lru_cache(maxsize=256)
 def parse_solution(question: str, solution: str, answer: str | None = None) -> Solution:
     """A solution with its steps, numbers and equations.
 

@@ -62,10 +62,13 @@ class Equation(NamedTuple):
     @property
     def reading(self) -> tuple[int, int] | None:
         """How it reads as true: which of `values` counts, and the factor from that to `value`; None if it is not."""
-        readings = ((i, factor) for i in range(2) for factor in (1, 100)[: 1 + self.percents])
-        return next(
-            ((i, n) for i, n in readings if (left := self.values[i]) is not None and left * n == self.value), None
-        )
+        value = self.value
+        for i, left in enumerate(self.values):
+            if left is not None and left == value:
+                return i, 1
+            if left is not None and self.percents and left * 100 == value:
+                return i, 100
+        return None
 
     @property
     def true(self) -> bool:
@@ -75,11 +78,14 @@ class Equation(NamedTuple):
     @property
     def false(self) -> bool:
         """Whether the sides differ under every reading, by more than rounding, up or down, to the decimals shown."""
+        if self.true:
+            return False
         unit = 10 ** decimals(self.right.text)
-        return not self.true and all(
-            left is not None and self.value * unit not in (math.floor(left * n * unit), math.ceil(left * n * unit))
-            for left in self.values
-            for n in (1, 100)[: 1 + self.percents]
+        shown = self.value * unit
+        return all(
+            left is not None and shown not in (math.floor(left * factor), math.ceil(left * factor))
+            for left in dict.fromkeys(self.values)
+            for factor in (unit, 100 * unit)[: 1 + self.percents]
         )
 
 

@@ -68,19 +68,23 @@ def lex(text: str) -> tuple[list[Token], dict[int, tuple[int, int]]]:
     return tokens, marks
 
 
-def numbers_in(text: str) -> list[Token]:
+@functools.lru_cache(maxsize=2048)
+def numbers_in(text: str) -> tuple[Token, ...]:
     """The numbers of a text outside calculator marks, without ordinals, times of day, ratios and numbers of a list."""
     tokens, _ = lex(text)
-    return [token for i, token in enumerate(tokens) if token.kind == "number" and not is_no_number(tokens, i)]
+    return tuple(token for i, token in enumerate(tokens) if token.kind == "number" and not is_no_number(tokens, i))
 
 
 def is_no_number(tokens: Sequence[Token], i: int) -> bool:
     """Whether the digits at i belong to an ordinal, a time of day, a ratio or a list, and so are no quantity."""
     after = tokens[i + 1] if i + 1 < len(tokens) else None
-    ordinal = after and after.start == tokens[i].end and after.text.lower() in ("st", "nd", "rd", "th")
+    if after and after.start == tokens[i].end and after.text.lower() in ("st", "nd", "rd", "th"):
+        return True
     if (i == 0 or tokens[i - 1].kind == "newline") and _numbers_an_item(tokens[i : i + 3]):
         return True
-    return bool(ordinal) or _has_colon(tokens[i : i + 3]) or (i > 1 and _has_colon(tokens[i - 2 : i + 1]))
+    if after and after.text == ":" and _has_colon(tokens[i : i + 3]):
+        return True
+    return i > 1 and tokens[i - 1].text == ":" and _has_colon(tokens[i - 2 : i + 1])
 
 
 def _numbers_an_item(tokens: Sequence[Token]) -> bool:
