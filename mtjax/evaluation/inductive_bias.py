@@ -1,10 +1,10 @@
 """How many bits of luck it takes for a random hypothesis to be as good as a trained one."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import gammaln
 
 from mtjax.errors import InputError
 
@@ -29,7 +29,7 @@ def log_gamma_tail(shape: float, x: float) -> float:
         n += 1
         term *= x / (shape + n)
         total += term
-    return float(shape * np.log(x) - x - gammaln(shape + 1) + np.log(total))
+    return float(shape * np.log(x) - x - math.lgamma(shape + 1) + np.log(total))
 
 
 def required_bits(losses: Sequence[float] | Float[np.ndarray, " K"], threshold: float, least: float = 0.0) -> float:

@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Float
-from scipy.ndimage import median_filter
 
 
 def refine(
@@ -27,6 +26,8 @@ def refine(
         width = 2 * half + 1
         # The end is reflected, since rates fall towards it; the start is continued.
         padded = np.concatenate([norms, norms[::-1][: 2 * width]])
+        from scipy.ndimage import median_filter
+
         norms = median_filter(padded, size=width, mode="nearest")[: len(norms)]
     weights = norms**-power
     later = np.append(np.cumsum(weights[::-1])[::-1][1:], 0.0)

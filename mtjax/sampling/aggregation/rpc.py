@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.optimize import minimize
-from scipy.special import gammaln, logsumexp
 
 from mtjax.sampling.aggregation.base import AGGREGATIONS, distinct_paths
 from mtjax.sampling.aggregation.perplexity import summed
@@ -33,6 +31,9 @@ def kept_paths(log_probs: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
     if it belongs to the part with the higher mean with a probability below 1/2, and is less probable than the mean.
     Nothing is pruned of fewer than four solutions, of equal ones, and where the fit fails.
     """
+    from scipy.optimize import minimize  # takes a tenth of a second and more to import
+    from scipy.special import gammaln, logsumexp
+
     everything = np.ones(len(log_probs), bool)
     if len(log_probs) < FEWEST or np.ptp(log_probs) == 0:
         return everything
