@@ -6,6 +6,7 @@ import pathlib
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -135,7 +136,7 @@ class Drawn(NamedTuple):
     attempts: list[Attempted]
     samples: int  # how many were drawn
     tokens: int  # their tokens, end tokens included
-    seconds: tuple[float, float]  # spent on sampling, and on grading and writing
+    seconds: tuple[float, float]  # spent on sampling, and on waiting for the grader and writing
 
 
 class Begun(NamedTuple):
@@ -177,8 +178,9 @@ def draw(
 ) -> Drawn:  # fmt: skip
     """The attempts of round `number`: those that the journal holds, and the others drawn now; Halted when `stopped()`.
 
-    A problem's samples depend on the seed, the round, its place in the round and the policy alone. Of many hosts, all
-    draw; the first one judges and writes, and the others get what it wrote.
+    A problem's samples depend on the seed, the round, its place in the round and the policy alone. A thread grades
+    answers while the next ones are drawn. Of many hosts, all draw; the first one judges and writes, and the others get
+    what it wrote.
     """
     numbers = chosen(config, len(asked.problems), number)
     prompts = [begun[n].prompt if n in begun else asked.given[n] for n in numbers]
@@ -187,31 +189,35 @@ def draw(
         sampler = dataclasses.replace(sampler, ending=ending_of(config, [asked.problems[n] for n in numbers]))
     file = f"{number:04}.jsonl"
     judges = hosts.index() == 0
+
+    def graded(one: ProblemSamples) -> dict[str, Any]:
+        n = numbers[one.number]
+        whole = after(begun[n].text if n in begun else "", one)
+        return to_json(checked(asked.problems[n], asked.golds[n] or "", whole, judge)) if judges else {}
+
     if not hosts.on_first((folder / file).is_file):
         journal = Journal(folder, file, len(numbers), journal_settings, {}, on_first=hosts.on_first)
+        grader = ThreadPoolExecutor(1, "grader")
+        write = lambda waiting: journal.append((place, record.result()) for place, record in waiting)
         try:
             since = saved = time.perf_counter()
-            waiting: list[tuple[int, dict[str, Any]]] = []
+            waiting: list[tuple[int, Future[dict[str, Any]]]] = []
             for batch in config.search(sampler, prompts, seed_of(config, number), stopped, journal.missing()):
                 drawn = time.perf_counter()
-                for one in batch:
-                    n = numbers[one.number]
-                    problem, gold = asked.problems[n], asked.golds[n]
-                    whole = after(begun[n].text if n in begun else "", one)
-                    record = to_json(checked(problem, gold or "", whole, judge)) if judges else {}
-                    waiting.append((one.number, record))
+                waiting += [(one.number, grader.submit(graded, one)) for one in batch]
                 if drawn - saved > SAVE_EVERY:
-                    journal.append(waiting)
+                    write(waiting)
                     waiting, saved = [], drawn
                 seconds[0] += drawn - since
                 since = time.perf_counter()
                 seconds[1] += since - drawn
-            journal.append(waiting)
+            write(waiting)
             if journal.missing():
                 raise Halted
             journal.finish()
             seconds[1] += time.perf_counter() - since
         finally:
+            grader.shutdown(cancel_futures=True)
             journal.close()
     since = time.perf_counter()
     mined = read(folder / file)
