@@ -75,7 +75,7 @@ def test_local_says_what_it_would_run():
 
 def test_the_launchers_start_every_command_of_many_hosts_and_no_other():
     """The commands are those that run within a session of hosts."""
-    own = {file.stem for file in pathlib.Path("mtjax").glob("*.py") if "within=hosts.session" in file.read_text()}
+    own = {file.stem for file in pathlib.Path("mtjax").glob("*.py") if "hosts.session" in file.read_text()}
     assert own == {"train", "rounds", "mine", "evaluate", "generate"}
     task = yaml.safe_load((LAUNCH / "skypilot.yaml").read_text())
     for words in (
