@@ -5,7 +5,8 @@
 #           All traffic stays on 127.0.0.1.
 # Command:  launch/local.sh --hosts 2 --devices 4 -- configs/tiny.py --mesh.data=2 --mesh.fsdp=4
 #           --devices N simulates N CPU devices per process. --supervise restarts all processes when one dies.
-#           --dry-run prints the commands without running them.
+#           --dry-run prints the commands without running them. COMMAND=rounds (or mine, evaluate, generate) starts that
+#           instead of train, with its words.
 # Expect:   the output of host 0, such as
 #             devices  8 x cpu on 2 hosts, mesh {'data': 2, 'fsdp': 4, ...}
 #             step 1/60  loss 3.6898 ...
@@ -29,6 +30,10 @@ while [[ $# -gt 0 ]]; do
   esac
 done
 [[ $# -gt 0 ]] || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 2; }
+case ${COMMAND:=train} in
+  train | rounds | mine | evaluate | generate) ;;
+  *) echo "error: COMMAND='$COMMAND': expected train, rounds, mine, evaluate or generate" >&2; exit 2 ;;
+esac
 
 # Two adjacent free ports: one for mtjax's connection between hosts, the next for JAX's distributed service.
 is_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
@@ -41,7 +46,7 @@ fi
 
 python=$here/../.venv/bin/python
 [[ -x $python ]] || python=python
-command=(${supervise[@]+"${supervise[@]}"} "${PYTHON:-$python}" -m mtjax.train "$@")
+command=(${supervise[@]+"${supervise[@]}"} "${PYTHON:-$python}" -m "mtjax.$COMMAND" "$@")
 if [[ -n $dry ]]; then
   for ((host = 0; host < hosts; host++)); do
     echo "MTJAX_HOSTS=$hosts MTJAX_HOST=$host MTJAX_COORDINATOR=$MTJAX_COORDINATOR ${command[*]}"

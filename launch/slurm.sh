@@ -7,6 +7,7 @@
 #           Run it in the root folder of the repository. DRY_RUN=1 launch/slurm.sh CONFIG prints the command instead.
 #           In a container (an image of launch/gpu.Dockerfile) with CONTAINER=IMAGE, through Pyxis and Enroot, such as
 #           CONTAINER=/shared/mtjax.sqsh MOUNTS=/shared:/shared,$PWD:$PWD, or with CONTAINER=apptainer:mtjax.sif.
+#           COMMAND=rounds (or mine, evaluate, generate) starts that instead of train, with its words.
 #           JAX_COORDINATOR_PORT=PORT chooses the port where that of the job's number is taken.
 # Expect:   in slurm-<job>.out
 #             hosts    4, by JAX from Slurm (SLURM_JOB_ID=7, SLURM_NTASKS=4, ...)
@@ -22,6 +23,10 @@
 #SBATCH --open-mode=append
 set -eu
 [[ $# -gt 0 && $1 != --help && $1 != -h ]] || { sed -n '2,/^#SBATCH/s/^# \{0,1\}//p' "$0"; exit 2; }
+case ${COMMAND:=train} in
+  train | rounds | mine | evaluate | generate) ;;
+  *) echo "error: COMMAND='$COMMAND': expected train, rounds, mine, evaluate or generate" >&2; exit 2 ;;
+esac
 
 # Every task finds its number and the first node in the variables of srun, as JAX does (mtjax/distributed/clusters.py).
 command=(srun --kill-on-bad-exit=0)
@@ -30,7 +35,7 @@ case ${CONTAINER-} in
   apptainer:*) inside=(apptainer exec --nv --bind "$PWD" --pwd "$PWD" "${CONTAINER#apptainer:}") ;;
   *) command+=(--container-image="$CONTAINER" --container-mounts="${MOUNTS:-$PWD:$PWD}" --container-workdir="$PWD") ;;
 esac
-command+=(${inside[@]+"${inside[@]}"} bash launch/supervise.sh python -m mtjax.train "$@")
+command+=(${inside[@]+"${inside[@]}"} bash launch/supervise.sh python -m "mtjax.$COMMAND" "$@")
 if [[ -n ${DRY_RUN-} ]]; then
   echo "${command[*]}"
   exit 0

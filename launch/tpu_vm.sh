@@ -7,6 +7,7 @@
 #             launch/tpu_vm.sh NAME ZONE --install
 #           All workers must be able to write to the checkpoint folder.
 # Command:  launch/tpu_vm.sh NAME ZONE CONFIG --checkpoint.folder=gs://BUCKET/RUN ...
+#           COMMAND=rounds (or mine, evaluate, generate) starts that instead of train, with its words.
 #           DRY_RUN=1 launch/tpu_vm.sh ... prints the commands instead. The script stays connected, so run it in tmux or
 #           with nohup.
 #           Spot TPUs through a queued resource, requested, installed and started again after each preemption:
@@ -21,6 +22,10 @@
 #           and run the same command.
 set -eu
 [[ $# -gt 2 ]] || { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 2; }
+case ${COMMAND:=train} in
+  train | rounds | mine | evaluate | generate) ;;
+  *) echo "error: COMMAND='$COMMAND': expected train, rounds, mine, evaluate or generate" >&2; exit 2 ;;
+esac
 name=$1 zone=$2
 shift 2
 
@@ -46,7 +51,7 @@ fi
 # Every worker asks the metadata server for its number and the others, as JAX does (mtjax/distributed/clusters.py).
 words=$(printf ' %q' "$@")
 command=(gcloud compute tpus tpu-vm ssh "$name" --zone="$zone" --worker=all
-  --command="cd mtjax && bash launch/supervise.sh python3 -m mtjax.train$words")
+  --command="cd mtjax && bash launch/supervise.sh python3 -m mtjax.$COMMAND$words")
 if [[ -z ${SPOT-} ]]; then
   run_or_print "${command[@]}"
   exit

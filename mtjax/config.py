@@ -28,7 +28,7 @@ from mtjax.training.monitors import CoverageConfig
 from mtjax.training.reference import ReferenceConfig
 from mtjax.training.trace import read_span
 from mtjax.training.trackers import AnyTracker
-from mtjax.validation import CHECKPOINT_STORES, Address, PositiveInt, check_types
+from mtjax.validation import BUCKETS, Address, PositiveInt, check_types
 
 __all__ = [
     "SNAPSHOT",
@@ -65,7 +65,7 @@ class CheckpointConfig:
     def __post_init__(self) -> None:
         if self.folder == "":
             raise InputError("checkpoint.folder='': expected a folder or an address, or None for the run's own folder")
-        if self.folder and "://" in self.folder and not self.folder.startswith(CHECKPOINT_STORES):
+        if self.folder and "://" in self.folder and not self.folder.startswith(BUCKETS):
             raise InputError(
                 f"checkpoint.folder='{self.folder}' cannot be reached; expected a folder, gs://... or s3://..."
             )

@@ -29,11 +29,11 @@ PositiveInt = Annotated[int, Ge(1)]  # A whole number of at least 1.
 
 
 class Address:
-    """Mark of a setting that may be an address on an object store, such as `gs://bucket/run`; others may not."""
+    """Mark of a setting that may be an address of `BUCKETS`, such as `gs://bucket/run`; others may not."""
 
 
 STORES = re.compile(r"(gs|gcs|s3|s3a|r2|az|abfss?|adl|wasbs?|oss|hdfs|dbfs|file|hf|https?):/\S*$", re.IGNORECASE)
-CHECKPOINT_STORES = ("gs://", "s3://")  # where checkpoints can go
+BUCKETS = ("gs://", "s3://")  # where checkpoints can go, and from where data can be read
 
 WORDS = {int: "a whole number", float: "a number", str: "text in quotes", bool: "True or False", type(None): "None"}
 
@@ -55,26 +55,36 @@ def check_types(settings: Any, name: str = "") -> None:
             hints_out = [mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, str)]
             raise InputError("; ".join([f"{dotted}={value!r:.80}: expected {wrong}", *hints_out]))
         for item in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(item, str) and Address not in getattr(hint, "__metadata__", ()):
-                refuse_address(dotted, item)
+            if isinstance(item, str):
+                refuse_address(dotted, item, Address in getattr(hint, "__metadata__", ()))
             if dataclasses.is_dataclass(item) and not isinstance(item, type):
                 check_types(item, dotted)
 
 
-def refuse_address(name: str, value: str) -> None:
-    """InputError for a setting or argument that is an address on an object store, which would become a folder `gs:`."""
+def refuse_address(name: str, value: str, takes_bucket: bool = False) -> None:
+    """InputError for a setting or argument that is an address on an object store, which would become a folder `gs:`.
+
+    With `takes_bucket`, addresses of `BUCKETS` pass.
+    """
     last = name.rpartition(".")[2]
     known = WRITTEN if value.lower().startswith("http") else WRITTEN | READ
     if not STORES.match(value) or last not in known or name.startswith("server."):
+        return
+    if takes_bucket and value.startswith(BUCKETS):
         return
     way_out = "copy it to this machine, or mount it, and name the folder"
     store, _, rest = value.partition(":")
     address = f"{store}://{rest.lstrip('/')}"  # a mistyped `gs:/bucket` too
     if store.lower() == "file":
         way_out = f"write it as a path: --{name}=/{rest.lstrip('/')}"
-    elif name == "run_dir" and address.startswith(CHECKPOINT_STORES) and rest.strip("/"):
+    elif name == "run_dir" and address.startswith(BUCKETS) and rest.strip("/"):
         way_out = f"keep the run folder on this machine, and the checkpoints there: --checkpoint.folder={address}"
-    raise InputError(f"{name}={value!r:.200}: expected a path on this machine, not an address; {way_out}")
+    elif takes_bucket and address.startswith(BUCKETS):
+        way_out = f"write it with two slashes: --{name}={address}"
+    expected = (
+        "a path on this machine, gs://... or s3://..." if takes_bucket else "a path on this machine, not an address"
+    )
+    raise InputError(f"{name}={value!r:.200}: expected {expected}; {way_out}")
 
 
 WRITTEN = {"run_dir", "output", "export", "cache_dir", "json", "html", "markdown"}

@@ -6,7 +6,9 @@ import pytest
 
 from mtjax import evaluate, explain, generate, inject, mine, plan, recipe, rethink, train
 from mtjax.config import load
-from mtjax.validation import refuse_address
+from mtjax.data.sources.jsonl import Files
+from mtjax.errors import InputError
+from mtjax.validation import check_types, refuse_address
 
 TINY = "configs/tiny.py"
 SOURCE = ["source:arithmetic", "--source.count=4"]
@@ -21,7 +23,8 @@ SOURCE = ["source:arithmetic", "--source.count=4"]
         (train, [TINY, "--data.cache_dir=gs://bucket/x"], "data.cache_dir='gs://bucket/x'"),
         (train, [TINY, "--reference.cache_dir=gs://bucket/x"], "reference.cache_dir='gs://bucket/x'"),
         (train, [TINY, "--init_from=gs://bucket/x"], "init_from='gs://bucket/x'"),
-        (train, [TINY, "data.source:jsonl", "--data.source.path=gs://b/x.jsonl"], "data.source.path='gs://b/x.jsonl'"),
+        (train, [TINY, "data.source:jsonl", "--data.source.path=hdfs://b/x"], "data.source.path='hdfs://b/x'"),
+        (train, [TINY, "data.source:jsonl", "--data.source.path=gs:/b/x.jsonl"], "data.source.path='gs:/b/x.jsonl'"),
         (explain, [TINY, "--html=gs://bucket/x.html"], "html='gs://bucket/x.html'"),
         (plan, [TINY, "--topology=v5p-64", "--json=gs://bucket/x.json"], "json='gs://bucket/x.json'"),
         (inject, ["--output=gs://bucket/x", *SOURCE], "output='gs://bucket/x'"),
@@ -48,6 +51,13 @@ def test_checkpoints_may_go_to_an_object_store_which_is_the_way_out_for_a_run_fo
     assert load(TINY, ["--checkpoint.folder=gs://bucket/run"]).checkpoint.folder == "gs://bucket/run"
     assert train.main([TINY, "--run_dir=gs://bucket/run"]) == 2
     assert "--checkpoint.folder=gs://bucket/run" in capsys.readouterr().err
+
+
+def test_data_may_lie_on_an_object_store():
+    for address in ("gs://bucket/train.jsonl", "s3://bucket/shards/*.parquet"):
+        assert load(TINY, ["data.source:files", f"--data.source.path={address}"]).data.source.path == address
+    with pytest.raises(InputError, match="with two slashes: --source.path=gs://bucket/x.jsonl"):
+        check_types(Files("gs:/bucket/x.jsonl"), "source")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Loss and gradient of four objectives against float64 on the host, and log-probabilities by chunks of logits."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -28,6 +29,13 @@ MODEL = DecoderConfig(
 LENGTH, TEXTS, STEP = 128, 4, 1e-4  # tokens of a row, packed texts in it, step of a difference quotient
 LOSS, GRADIENT, BY_KERNEL = 1e-5, 1e-4, 2e-2  # largest relative errors; the last with the platform's own kernel
 BETA, NLL_WEIGHT, SAMPLES = 0.4, 0.5, 256
+
+
+@functools.cache
+def parameters() -> tuple[Any, Any]:
+    """Parameters of `MODEL`, which no kernel changes, and of its reference; one program instead of one per array."""
+    init = jax.jit(make_language_model(MODEL).init)
+    return init(jax.random.key(1)), init(jax.random.key(2))
 
 
 class Subject(NamedTuple):
@@ -106,7 +114,7 @@ def check_losses() -> Iterator[Line]:
 
 def _compare(name: str, subject: Subject, config: Any, loss: float, gradient: float, more: str = "") -> Iterator[Line]:
     model = make_language_model(config)
-    params, other = (model.init(jax.random.key(seed)) for seed in (1, 2))
+    params, other = parameters()
     batch = jax.tree.map(jnp.asarray, subject.batch)
 
     def total(params: Any) -> Any:
@@ -143,7 +151,7 @@ def _scores(params: Any, config: Any, batch: Batch) -> np.ndarray:
 def check_chunks() -> Iterator[Line]:
     """Log-probabilities from logits of some positions at a time, of all tokens and of targets alone."""
     model, batch = make_language_model(MODEL), subjects()["nll"].batch
-    params = model.init(jax.random.key(1))
+    params, _ = parameters()
     placed = jax.tree.map(jnp.asarray, batch)
     expected = _scores(jax.tree.map(lambda x: np.asarray(x, np.float64), params), MODEL, batch)
     with jax.default_matmul_precision("highest"):

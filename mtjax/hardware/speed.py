@@ -192,7 +192,7 @@ def check_sampling_speed(scale: Scale) -> Iterator[Line]:
     """Tokens per second of the engine, by the number of answers that are drawn side by side."""
     of = scale.speed[0]
     model = make_language_model(of.model)
-    params = jax.device_put(model.init(jax.random.key(0)), jax.devices()[0])
+    params = jax.device_put(jax.jit(model.init)(jax.random.key(0)), jax.devices()[0])
     prompt = np.random.default_rng(0).integers(1, of.model.vocab_size, 64).tolist()
     for slots in scale.slots:
         settings = SamplingConfig(max_new_tokens=scale.new_tokens, temperature=1.0)

@@ -18,7 +18,7 @@ from mtjax.data.batches import DataConfig
 from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.data.tasks import MistakeTask
 from mtjax.distributed.sharding import MeshSpec, make_mesh
-from mtjax.hardware.losses import MODEL, subjects
+from mtjax.hardware.losses import MODEL, parameters, subjects
 from mtjax.hardware.report import Line, judged
 from mtjax.hardware.scale import Scale
 from mtjax.model.decoder import DecoderConfig
@@ -116,7 +116,7 @@ def _differing(one: Any, other: Any) -> int:
 def check_sampling(scale: Scale) -> Iterator[Line]:
     """The log-probability of every drawn token, from the cache, is that of the complete text without one."""
     model = make_language_model(MODEL)
-    params, rng, new = model.init(jax.random.key(1)), np.random.default_rng(0), scale.new_tokens
+    params, rng, new = parameters()[0], np.random.default_rng(0), scale.new_tokens
     prompts = [rng.integers(1, MODEL.vocab_size, size).tolist() for size in (3, 17, 40, 9)]
     with jax.default_matmul_precision("highest"):
         draw = make_engine(model, SamplingConfig(max_new_tokens=new, temperature=1.0), slots=4, end_ids=())

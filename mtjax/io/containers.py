@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mtjax.errors import InputError
+from mtjax.io.bucket import is_address, local_copy
 from mtjax.io.jsonl import PARQUET, array_decoder, existing_file, needs_pyarrow, open_plain, read_lines, unpacking
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow")  # Files of records in a folder.
@@ -30,17 +31,19 @@ CHUNK = 1 << 20  # Characters of a JSON array to read at a time.
 def files_of(path: str) -> list[str]:
     """The files that a path means, in order of their names: a file, those that a glob matches, or those in a folder.
 
-    A folder is searched with all folders in it, for names that end as a file of records does (`SUFFIXES`).
+    A folder is searched with all folders in it, for names that end as a file of records does (`SUFFIXES`). Of an
+    address on an object store they are the files of its local copy (`mtjax.io.bucket`).
 
     Raises:
         InputError: nothing is found, or a folder holds training and test files beside each other.
     """
-    path = os.path.expanduser(path)
+    named, path = path, local_copy(path, _names_records) if is_address(path) else os.path.expanduser(path)
     if os.path.isdir(path):
-        found = [file for file in glob.glob(f"{glob.escape(path)}/**/*", recursive=True) if _holds_records(file)]
+        found = glob.glob(f"{glob.escape(path)}/**/*", recursive=True)
+        found = [file for file in found if os.path.isfile(file) and _names_records(file)]
         if not found:
             raise InputError(
-                f"'{path}' is a folder; expected a file in it, or a folder with files whose names end in "
+                f"'{named}' is a folder; expected a file in it, or a folder with files whose names end in "
                 f"{', '.join(SUFFIXES)}, packed or not"
             )
         parts = {part for file in found if (part := _part_of(file, path))}
@@ -48,15 +51,15 @@ def files_of(path: str) -> list[str]:
             example = next((file for file in sorted(found) if _part_of(file, path) == "train"), min(found))
             pattern = re.sub("[-_.].*", "*", os.path.relpath(example, path))
             raise InputError(
-                f"folder '{path}' holds files of the parts {', '.join(sorted(parts))}; name those of one part, such as "
-                f"'{os.path.join(path, pattern)}'"
+                f"folder '{named}' holds files of the parts {', '.join(sorted(parts))}; name those of one part, such "
+                f"as '{os.path.join(named, pattern)}'"
             )
         return sorted(found)
     if os.path.exists(path) or not glob.has_magic(path):
         return [str(existing_file(path))] if path else [path]
     found = [file for file in glob.glob(path, recursive=True) if os.path.isfile(file)]
     if not found:
-        raise InputError(f"no file matches '{path}' (seen from '{pathlib.Path.cwd()}'); check folder and pattern")
+        raise InputError(f"no file matches '{named}' (seen from '{pathlib.Path.cwd()}'); check folder and pattern")
     return sorted(found)
 
 
@@ -66,11 +69,12 @@ def _part_of(file: str, folder: str) -> str | None:
     return next((PARTS[word] for word in words if word in PARTS), None)
 
 
-def _holds_records(file: str) -> bool:
+def _names_records(file: str) -> bool:
+    """Whether a name is that of a file of records."""
     name = os.path.basename(file).lower()
     for packed in PACKED:
         name = name.removesuffix(packed)
-    return os.path.isfile(file) and name.endswith(SUFFIXES) and name not in ABOUT
+    return name.endswith(SUFFIXES) and name not in ABOUT
 
 
 class Cells(dict[str, Any]):

@@ -19,6 +19,7 @@ from typing import IO, Any, Literal, TypeVar
 import msgspec
 
 from mtjax.errors import InputError, suggest
+from mtjax.io.bucket import is_address, local_copy
 
 _MADE_BY = (
     ("data/gsm8k/", "`make example-data` makes it, in the folder of mtjax"),
@@ -27,8 +28,10 @@ _MADE_BY = (
 
 
 def existing_file(path: str) -> pathlib.Path:
-    """`path` as a path; InputError, with the nearest name in its folder, when there is no such file."""
-    file = pathlib.Path(path)
+    """`path` as a path, of a file on an object store that of its copy; InputError, with the nearest name in its folder,
+    when there is no such file.
+    """
+    file = pathlib.Path(local_copy(path) if is_address(path) else path)
     if file.is_dir():
         raise InputError(f"'{path}' is a folder; expected a file in it")
     if not file.is_file():

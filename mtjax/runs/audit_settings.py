@@ -88,8 +88,8 @@ def open_data(
     """The data that a name means, the source to compare with (or None), and the model of a run (or None)."""
     about = {"on_error": wanted.on_error, "limit": wanted.limit, "fields": fields}
     place, other, model = pathlib.Path(name).expanduser(), None, None
-    named = wanted.source != "auto" or ":" in name
-    if ":" in name and not place.exists():
+    named = wanted.source != "auto" or (":" in name and "://" not in name)
+    if ":" in name and "://" not in name and not place.exists():
         words = as_registered([name.removeprefix("data."), *rest], SourceWords)
         if SOURCES.resolve(kind := name.partition(":")[2]) is None:
             raise InputError(f"{name}: {suggest(kind, SOURCES)}")

@@ -73,6 +73,27 @@ def test_local_says_what_it_would_run():
         )
 
 
+def test_the_launchers_start_every_command_of_many_hosts_and_no_other():
+    """The commands are those that run within a session of hosts."""
+    own = {file.stem for file in pathlib.Path("mtjax").glob("*.py") if "hosts.session" in file.read_text()}
+    assert own == {"train", "rounds", "mine", "evaluate", "generate"}
+    task = yaml.safe_load((LAUNCH / "skypilot.yaml").read_text())
+    for words in (
+        ["launch/local.sh", "--hosts", "1", "--dry-run"],
+        ["launch/slurm.sh"],
+        ["launch/tpu_vm.sh", "slice", "zone"],
+        ["bash", "-c", task["run"].replace("python -m", "echo"), "run"],
+    ):
+        sky = task["envs"] | {"SKYPILOT_NODE_IPS": "1.2.3.4"} if words[0] == "bash" else {}
+        for command in own:
+            said = run(*words, "configs/tiny.py", **(sky | {"COMMAND": command, "DRY_RUN": "1"}))
+            assert f"mtjax.{command} configs/tiny.py" in said.stdout, said.stderr
+        if not sky:
+            said = run(*words, "configs/tiny.py", COMMAND="inspect", DRY_RUN="1")
+            assert (said.returncode, said.stdout) == (2, "")
+            assert said.stderr == ("error: COMMAND='inspect': expected train, rounds, mine, evaluate or generate\n")
+
+
 def test_slurm_says_what_it_would_run_in_a_container_or_not():
     plain = run("launch/slurm.sh", "configs/tiny.py", "--seed=3", DRY_RUN="1").stdout
     assert (

@@ -13,11 +13,11 @@ import urllib.parse
 
 
 class Bucket:
-    """Objects by name, each with a generation; `asked` lists what was requested."""
+    """Objects by name, each with a generation; `asked` lists what was requested, `forbidden` what may not be read."""
 
     def __init__(self):
         self.objects, self.uploads, self.generation, self.lock = {}, {}, 0, threading.RLock()
-        self.asked = []
+        self.asked, self.forbidden = [], set()
 
     def put(self, name, data):
         """Store an object; returns its resource."""
@@ -124,6 +124,9 @@ def handler_of(bucket):
                 made = bucket.put(target, bucket.objects[source][1])
                 return self.say(200, {"kind": "storage#rewriteResponse", "done": True, "resource": made})
             name = urllib.parse.unquote(quoted)
+            if name in bucket.forbidden:
+                message = f"the account does not have storage.objects.get access to {name}"
+                return self.say(403, {"error": {"code": 403, "message": message}})
             if name not in bucket.objects:
                 return self.missing(name)
             if self.refused(name, query):

@@ -1,8 +1,9 @@
-"""Checkpoints in a bucket: runs against a stand-in server, by the real clients (gcsfs, Orbax, tensorstore).
+"""Checkpoints and data in a bucket: runs against a stand-in server, by the real clients (gcsfs, Orbax, tensorstore).
 
 Needs gcsfs (`pip install '.[gcs]'`), or a folder that has it in MTJAX_GCSFS.
 """
 
+import gzip
 import importlib.util
 import json
 import os
@@ -24,12 +25,22 @@ HAS = bool(ELSEWHERE) or importlib.util.find_spec("gcsfs") is not None
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not HAS, reason="gcsfs is not installed: pip install '.[gcs]'")]
 
 
-def train(address, *words):
-    """A run of one device in a process of its own, whose Google clients find the server at `address`."""
+LINES = [f'{{"question": "{n} + 1 =", "right": ["{n + 1}"], "wrong": ["{n}"]}}\n' for n in range(40)]
+FIRST, SECOND = "".join(LINES[:30]).encode(), gzip.compress("".join(LINES[30:]).encode(), mtime=0)
+
+
+def python(address, *words, **environment):
+    """Python in a process of its own with one device, whose Google clients find the server at `address`."""
     found = {"STORAGE_EMULATOR_HOST": address, "TENSORSTORE_GCS_HTTP_URL": address, "NO_PROXY": "*"}
     found |= {"GOOGLE_AUTH_TOKEN_FOR_TESTING": "none", "PYTHONPATH": os.pathsep.join(filter(None, (".", ELSEWHERE)))}
-    command = [sys.executable, "-m", "mtjax.train", *SMALL, *words]
+    found |= environment
+    command = [sys.executable, *words]
     return subprocess.run(command, env=os.environ | ONE_DEVICE | found, capture_output=True, text=True, timeout=300)
+
+
+def train(address, *words):
+    """A run on generated arithmetic."""
+    return python(address, "-m", "mtjax.train", *SMALL, *words)
 
 
 def metrics(folder):
@@ -71,3 +82,60 @@ def test_a_bucket_that_does_not_answer_is_one_line(tmp_path):
     assert said.returncode in (ExitCode.BAD_INPUT, ExitCode.STORAGE), said.stderr[-2000:]
     assert "error: " in said.stderr
     assert said.stderr.splitlines()[-1].startswith("error: ")  # the client logs in words of its own before
+
+
+def test_a_run_on_data_in_a_bucket_goes_on_with_local_files(tmp_path):
+    small = [word for word in SMALL if "count" not in word] + ["data.source:files", "--data.source.split=all"]
+    cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.jsonl").write_bytes(FIRST)
+    (tmp_path / "data" / "b.jsonl.gz").write_bytes(SECOND)
+    there, here = "--data.source.path=gs://bucket/data", f"--data.source.path={tmp_path / 'data'}"
+
+    def run(address, path, name, steps):
+        words = [*small, path, f"--steps={steps}", f"--run_dir={tmp_path / name}", "--accept_changed_data"]
+        said = python(address, "-m", "mtjax.train", *words, **cache)
+        assert said.returncode == ExitCode.DONE, said.stderr[-2000:]
+        return said
+
+    with serve() as (bucket, address):
+        bucket.put("data/a.jsonl", FIRST)
+        bucket.put("data/b.jsonl.gz", SECOND)
+        bucket.put("data/notes.md", b"?")
+        assert "gs://bucket/data is fetched" in run(address, there, "moved", 2).stderr
+        assert "is fetched" not in run(address, there, "moved", 3).stderr
+        media = [name for method, name in bucket.asked if method == "GET" and name.endswith((".jsonl", ".gz", ".md"))]
+        assert any(name.endswith("a.jsonl") for name in media)
+        assert not any(name.endswith("notes.md") for name in media)
+    assert "trains on something else" not in run("", here, "moved", 4).stdout
+    run("", here, "whole", 4)
+    assert metrics(tmp_path / "moved") == metrics(tmp_path / "whole")
+
+
+READ = """
+import sys
+from mtjax.data.sources.jsonl import Files
+from mtjax.errors import InputError
+for path in sys.argv[1:]:
+    try:
+        print(len(Files(path).problems().items))
+    except InputError as error:
+        print(error)
+"""
+
+
+def test_files_patterns_and_what_cannot_be_read(tmp_path):
+    with serve() as (bucket, address):
+        bucket.put("data/a.jsonl", FIRST)
+        bucket.put("data/b.jsonl.gz", SECOND)
+        bucket.put("data/secret.jsonl", FIRST)
+        bucket.forbidden.add("data/secret.jsonl")
+        names = ["data/a.jsonl", "data/[ab].jsonl*", "data/c.jsonl", "other/*.jsonl", "data/secret.jsonl"]
+        paths = [f"gs://bucket/{name}" for name in names]
+        said = python(address, "-c", READ, *paths, XDG_CACHE_HOME=str(tmp_path / "cache"))
+    found = said.stdout.splitlines()
+    assert found[:2] == ["30", "40"], said.stdout + said.stderr
+    assert "nothing at 'gs://bucket/data/c.jsonl'; check bucket and name: did you mean 'a.jsonl'?" in found[2]
+    assert found[3] == "nothing at 'gs://bucket/other/*.jsonl'; check bucket and name"
+    assert "'gs://bucket/data/secret.jsonl' may not be read" in found[4]
+    assert len(found) == 5

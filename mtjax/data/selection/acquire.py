@@ -1,7 +1,6 @@
 """Keep the problems whose labels would teach most: acquisition by entropy, margin or disagreement."""
 
 import dataclasses
-import pathlib
 from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
@@ -14,6 +13,7 @@ from mtjax.data.problem import Problem
 from mtjax.data.selection.base import SELECTIONS, Selected, Selection
 from mtjax.data.sources.mined import read_mined, solutions_file
 from mtjax.errors import InputError
+from mtjax.io.containers import content_of
 from mtjax.io.hashing import digest
 from mtjax.validation import PositiveInt, check_types
 
@@ -87,5 +87,5 @@ class Acquire(Selection):
         return self.keep(kept, problems, f"not among the {self.budget:,} with the highest {self.by}")
 
     def fingerprint(self) -> str:
-        content = [pathlib.Path(solutions_file(path)).expanduser().read_bytes() for path in self.mined]
+        content = [b"".join(content_of(solutions_file(path))) for path in self.mined]
         return digest(type(self).__name__, self.budget, self.by, *content)

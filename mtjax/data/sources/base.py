@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from mtjax.data.problem import OnError, Problem, Problems, Split, UnknownKeys, in_split
 from mtjax.errors import InputError, suggest
@@ -13,6 +13,7 @@ from mtjax.io.containers import content_of, files_of, read_rows
 from mtjax.io.file_digest import remembered
 from mtjax.io.jsonl import field_of, json_of  # noqa: F401  (sources import field_of from here)
 from mtjax.registry import Registry
+from mtjax.validation import Address
 
 
 class Source:
@@ -37,9 +38,10 @@ class FileSource(Source):
     example: ClassVar[str]  # the text of a small file in the source's format, with at least one problem
     marks: ClassVar[tuple[str, ...]] = ()  # keys that only records of this source have
 
-    path: str
+    path: Annotated[str, Address]
     """A file (JSON lines, a JSON array, CSV, TSV, Parquet or Arrow, plain, gzip or zstd), a folder of such files, or a
-    pattern such as `data/*.jsonl.gz`; a relative path counts from the working directory."""
+    pattern such as `data/*.jsonl.gz`; a relative path counts from the working directory. An address such as
+    `gs://bucket/train.jsonl` or `s3://...` is fetched once into the cache."""
     split: Split = "all"  # Which part, by hash of the question: all, train (70 %), validation (10 %) or test (20 %).
 
     def parse(self, record: Any, where: str, id: str) -> Problem:

@@ -8,7 +8,7 @@ from annotated_types import Ge, Le
 from mtjax.data.problem import OnError, Problem, Problems, Split, in_split
 from mtjax.data.sources.base import SOURCES, Source, fingerprint_of, nonempty
 from mtjax.io.hashing import unit
-from mtjax.validation import check_types
+from mtjax.validation import Address, check_types
 
 ERROR, NO_ERROR = "error", "no_error"
 WORDINGS = (
@@ -34,7 +34,7 @@ class ErrorDetection(Source):
     protocol; the wordings are ours.
     """
 
-    path: str  # A file, folder or pattern that one of the other sources reads.
+    path: Annotated[str, Address]  # A file, folder, pattern or address that one of the other sources reads.
     of: str = "auto"  # Which source reads it, such as realmistake; auto: by the keys of the first record.
     split: Split = "all"  # Which part, by hash of the question that the responses answer.
     prompts: Annotated[int, Ge(1), Le(4)] = 4  # In how many ways each response is asked.

@@ -7,13 +7,15 @@ import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from mtjax.data.messages import Message, Tool, message_record, read_messages, read_tools
 from mtjax.data.problem import Candidate, OnError, Problem, Problems, Split
 from mtjax.data.sources.base import SOURCES, FileSource
 from mtjax.errors import InputError
+from mtjax.io.bucket import is_address
 from mtjax.io.jsonl import decode, json_of
+from mtjax.validation import Address
 
 SCHEMA = 1  # Version of the lines; raised when a field changes its meaning.
 FILE = "solutions.jsonl"  # What the file is called in its folder; it is there once all problems are done.
@@ -118,6 +120,8 @@ def from_json(record: Any, where: str) -> MinedProblem:
 
 def solutions_file(path: str) -> str:
     """The file of mined solutions that a path means: itself, or the one in the folder; InputError if incomplete."""
+    if is_address(path):  # a file or a pattern has the ending in its name
+        return path if ".jsonl" in path.rpartition("/")[2] else f"{path.rstrip('/')}/{FILE}"
     folder = pathlib.Path(path)
     if not folder.is_dir():
         return path
@@ -152,7 +156,8 @@ class Mined(FileSource):
         '{"text": "2", "verdict": "right", "answer": "2"}, {"text": "3", "verdict": "wrong", "answer": "3"}]}\n'
     )
 
-    path: str  # The folder that `mtjax.mine` wrote, or its solutions.jsonl (or .jsonl.gz).
+    path: Annotated[str, Address]
+    """The folder that `mtjax.mine` wrote, or its solutions.jsonl (or .jsonl.gz); also as gs://... or s3://..."""
     split: Split = "all"  # Which part, by hash of the question.
     flawed: Literal["drop", "right", "wrong"] = "drop"  # What a right answer after a false equation counts as.
     cut: Literal["drop", "wrong"] = "drop"  # What a wrong solution counts as that was cut at its longest length.

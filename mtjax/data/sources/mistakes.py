@@ -2,12 +2,13 @@
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from mtjax.data.mistake_record import Mistake, from_json
 from mtjax.data.problem import OnError, Pair, Problem, Problems, Split
 from mtjax.data.sources.base import SOURCES, FileSource, collect, nonempty
 from mtjax.io.jsonl import json_of
+from mtjax.validation import Address
 
 Kinds = Literal["all", "step", "solution", "whole"]
 """Which records to take: both kinds as they are, single steps, complete solutions, or both kinds as complete solutions.
@@ -62,7 +63,7 @@ class Mistakes(FileSource):
         ' "right_step": "6 + 1 = 7", "wrong_step": "6 + 1 = 8", "error_type": "value", "verdict": "proved"}\n'
     )
 
-    path: str  # The JSONL file, plain or `.gz`.
+    path: Annotated[str, Address]  # The JSONL file, plain or `.gz`.
     split: Split = "all"  # Which part, by hash of the question.
     kinds: Kinds = "all"
     """Which records: of steps, of complete solutions, or both as they are; whole: both, steps in their complete
