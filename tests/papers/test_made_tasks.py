@@ -14,7 +14,7 @@ from mtjax.errors import ExitCode
 from tests.papers.examples import example
 from tests.papers.table import ROOT
 
-CONFIGS = ("bandit", "infill", "oocr_functions", "oocr_parity")
+CONFIGS = ("bandit", "gpicl", "infill", "oocr_functions", "oocr_parity")
 
 
 def few(source):
@@ -38,16 +38,23 @@ def test_texts_fit_and_have_targets_and_held_out_questions_are_new(name):
     assert not questions[0] & questions[1]
 
 
-def reached(run, folder):
+def reached(run, folder, *settings):
     """The greedy accuracy of a run on its held-out source."""
-    words = [str(run), "--metrics", "greedy", "--samples=1", "--limit=500", f"--output={folder}"]
+    words = [str(run), "--metrics", "greedy", "--samples=1", "--limit=500", f"--output={folder}", *settings]
     assert evaluate.main(words) == ExitCode.DONE
     (found,) = json.loads((folder / "evaluation.json").read_text())["metrics"].values()
     return found["greedy"]["mean"]
 
 
-REACHED = {"bandit": 0.87, "oocr_parity": 0.98, "oocr_functions": 0.48}
+REACHED = {"bandit": 0.87, "gpicl": 0.82, "oocr_parity": 0.98, "oocr_functions": 0.48}
 """The least accuracy on held-out questions: below what the headers say, by what another machine may differ."""
+
+
+def trained(name, run):
+    """Trains a config, and returns its file."""
+    file = str(ROOT / "configs" / f"tiny_{name}.py")
+    assert train.main([file, f"--run_dir={run}", "--no_tensorboard"]) == ExitCode.DONE
+    return file
 
 
 @pytest.mark.slow
@@ -55,10 +62,11 @@ REACHED = {"bandit": 0.87, "oocr_parity": 0.98, "oocr_functions": 0.48}
 @pytest.mark.parametrize("name", REACHED)
 def test_it_reaches_what_the_header_of_its_config_says(name, tmp_path):
     run = tmp_path / "run"
-    words = [str(ROOT / "configs" / f"tiny_{name}.py"), f"--run_dir={run}", "--no_tensorboard"]
-    assert train.main(words) == ExitCode.DONE
+    config = trained(name, run)
     assert reached(run, tmp_path / "evaluation") >= REACHED[name]
+    if name == "gpicl":
+        assert reached(run, tmp_path / "one_shot", "--data.source.shots=1") < 0.6
     if name == "bandit":
-        regret = {player: total for player, (total, _) in example("bandit_player").main(run, words[0], 32).items()}
+        regret = {player: total for player, (total, _) in example("bandit_player").main(run, config, 32).items()}
         assert regret["model"] < 0.5 * regret["random"]
         assert regret["ucb"] < regret["greedy"]

@@ -41,10 +41,16 @@ def test_the_reader(file):
     assert (second.right, second.wrong) == ((), ("9",))
     assert first.source == "math_word_problem_generation:gpt-4-0613"
     assert third.source.partition("/")[2] == "Reasoning Correctness+Parameterized Knowledge"
-    renamed = {**RECORDS[1], "error_label": "error"}  # as the copy on Hugging Face calls it
+    renamed = {**RECORDS[1], "error_label": "error"}  # as the authors' code and the copy on Hugging Face call it
     del renamed["label"]
+    renamed["metadata"] = {  # of a published output of a detector, without the id
+        "task_name": "answerability_classification", "task_source": "hotpotqa", "dataset": "realmistake",
+        "llm_response_model": "meta-llama/Llama-2-70b-chat-hf", "difficulty": "difficult",
+    }  # fmt: skip
     file.write_text(json.dumps(renamed) + "\n")
-    assert RealMistake(str(file)).problems().items[0].wrong == ("9",)
+    (other,) = RealMistake(str(file)).problems().items
+    assert other.wrong == ("9",)
+    assert other.source == "answerability_classification:meta-llama_Llama-2-70b-chat-hf/Instruction-Following"
     file.write_text(json.dumps({**RECORDS[1], "label": "wrong"}) + "\n")
     with pytest.raises(InputError, match="'label' is 'wrong'; expected 'error' or 'no_error'"):
         RealMistake(str(file)).problems()

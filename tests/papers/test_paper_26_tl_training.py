@@ -1,12 +1,14 @@
-"""Paper 26, TL-Training: key tokens of three tool names, their weight, and the reward's table."""
+"""Paper 26, TL-Training: key tokens of three tool names, their weight, failed calls, and the reward's table."""
 
 import numpy as np
 import pytest
 
 from mtjax.data.answers import Verdict
 from mtjax.data.examples import make_example
+from mtjax.data.messages import Message
 from mtjax.data.problem import Problem
 from mtjax.data.tasks.base import Rendered, Span
+from mtjax.data.tasks.chat import ChatTask
 from mtjax.data.tasks.tool_call import ToolCallTask, called_names, key_characters
 from mtjax.data.tokenizer import load_tokenizer
 from mtjax.evaluation.rewards.tool_call import ToolCallReward
@@ -23,6 +25,16 @@ def test_key_tokens_and_their_weight():
     assert example.weights.max() == 9  # 11 others and one key, at most 9
     even = np.where(example.weights > 0, 1.0, 0.0)
     assert (even @ losses) / even.sum() != (example.weights @ losses) / example.weights.sum()
+
+
+def test_a_turn_whose_call_failed_is_left_out_and_its_repair_is_not():
+    talk = [
+        Message("user", "Find cats."), Message("assistant", "find(1)"), Message("tool", "TypeError: unexpected keyword"),
+        Message("assistant", "find('cats')"), Message("tool", "3 cats"), Message("assistant", "There are 3."),
+    ]  # fmt: skip
+    trains = lambda task: [task.trains(talk, turn) for turn in (1, 3, 5)]
+    assert trains(ChatTask(failed_calls="skip")) == [False, True, True]
+    assert trains(ChatTask()) == [True, True, True]
 
 
 TOOLS = (
