@@ -212,7 +212,7 @@ def _same_in_words(found: Found, truth: str) -> bool | None:
     return True if found.stated and (same or _named(plain(found.text), plain(truth))) else None
 
 
-_CALLS = re.compile(r"(?:[^\W\d_][^\W\d_'-]*,? ){1,12}(?:is|are|was|were|called|named) (?:an? |the )?", re.IGNORECASE)
+_CALLS = re.compile(r"(?:[^\W\d_][^\W\d_'-]*,? ){1,12}(?:is|are|was|were|called|named|known as|termed) (?:an? |the )?", re.IGNORECASE)
 
 
 _WON = (

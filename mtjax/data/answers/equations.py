@@ -24,6 +24,11 @@ _NAME = re.compile(
     r"[A-Za-z](?:_\{?\w+\}?)?'{0,2}(?:\([A-Za-z0-9, |']+\))?"
 )
 _LABEL = re.compile(rf"[A-Za-z][A-Za-z'-]+(?:[ :,]+[A-Za-z][A-Za-z'-]+)*[ :]*(?: (?P<name>{_NAME.pattern}))?")
+_TWO_LABELS = re.compile(
+    r"[^A-Za-z=]*\d[^,=]*,? (?:and )?(?!so|thus|hence|then|therefore|total|giving|which|that|the total)[A-Za-z]{3,}"
+    r"(?: [A-Za-z]+)?", re.IGNORECASE,
+)  # fmt: skip
+"""Between `Perimeter = 22, area = 30`, which states two values."""
 _SUM = re.compile(r"[A-Za-z](?: ?[-+] ?[A-Za-z])+")  # m + n, which may be asked for, or given
 _TIMES = re.compile(r"\\[A-Za-z]+|(?<=[0-9])\s*[xX]\s*(?=[0-9])")
 _SAID_FIRST = re.compile(
@@ -37,7 +42,7 @@ _VARIABLE = re.compile(r"(?<![A-Za-z\\])[0-9]*[A-Za-z](?![A-Za-z.'])")
 def read_equation(text: str, read: Callable[[str], Reading]) -> Reading:
     """What an equation gives: the right side of `x = 5`, `12 + 7 = 19`, `Total = $18`; the left one of `5 = x`."""
     sides = [side.strip() for side in EQUALS.split(settled(text))]
-    if len(sides) < 2 or not sides[-1]:
+    if len(sides) < 2 or not sides[-1] or any(map(_TWO_LABELS.fullmatch, sides[1:-1])):
         return Reading(text, {})
     left, right = sides[0], sides[-1]
     if len(sides) == 2 and re.fullmatch(r"[A-Za-z]", right) and not _NAME.fullmatch(left):

@@ -82,6 +82,7 @@ _ARTICLE = re.compile(r"(?:the|an?) ", re.IGNORECASE)
 
 def read_several(text: str) -> Several | None:
     r"""The set or list that a text is: `{1, 2}`, `1, 2 and 3`, `x = 5 or x = -5`, `\pm 5`; else None."""
+    text = re.sub(r"^Either (?=[A-Za-z] ?=)", "", text, flags=re.I)
     if text.lower() in _EMPTY or _NO_SOLUTION.fullmatch(text):
         return Several(())
     braces = re.fullmatch(r"(?:[A-Za-z] ?(?:=|\\in) ?)?\\?\{(.*?)\\?\}", text)
@@ -116,6 +117,8 @@ def read_several(text: str) -> Several | None:
 
 def read_tuple(text: str) -> Tuple | None:
     """The tuple that a text is: `(3, 4)`, or `x = 3, y = 4` in the order of the letters; else None."""
+    if len(re.findall(r"\b[a-z] is (?=[-\d])", text)) > 1:
+        text = re.sub(r"\b([a-z]) is (?=[-\d])", r"\1 = ", text)
     parts = split(text, r",|;|\band\b")
     named = [_NAMED.match(part) for part in parts]
     if len(parts) > 1 and all(named):
@@ -131,13 +134,20 @@ def read_tuple(text: str) -> Tuple | None:
         flags=re.I,
     )
     text = re.sub(r"^\([a-z], ?[a-z](?:, ?[a-z])?\) ?= ?", "", text)
-    if text[:1] != "(" or text[-1:] != ")" or len(split(text[1:-1])) < 2 or len(split(text)) > 1:
+    if text[:1] + text[-1:] not in ("()", "[]") or len(split(text[1:-1])) < 2 or len(split(text)) > 1:
         return None
+    if text[0] == "[" and len(split(text[1:-1])) < 3:
+        return None  # an interval
     return Tuple(tuple(split(text[1:-1])))
+
+
+_FOR_EVERY = re.compile(r"(?:[A-Za-z']+ ){0,5}(?P<n>[1-9]\d*) [a-z]+ (?:for|to) every (?P<m>[1-9]\d*) [a-z]+")
 
 
 def read_ratio(text: str) -> Ratio | None:
     """The ratio that a text is; else None."""
+    if every := _FOR_EVERY.fullmatch(text):
+        return Ratio((every["n"], every["m"]), said=True)
     parts = re.split(r" ?: ?| to ", text.removesuffix(" ratio"))
     fits = len(parts) in (2, 3) and all(re.fullmatch(r"[1-9]\d*(?:\.\d+)?|\.\d+|0\.\d+", part) for part in parts)
     return Ratio(tuple(parts)) if fits else None

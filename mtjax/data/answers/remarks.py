@@ -17,6 +17,13 @@ _ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:[A-Za-z]|[ap]\.m|rs|approx|i\.e|e\.g|ft|in|lbs?|oz|hrs?|"
     r"min|mins|sec|dr|mr|mrs|ms|vs|st|(?<=\w )no|u\.s|jan|feb|mar|apr|jun|jul|aug|"
                            r"sept?|oct|nov|dec)$", re.IGNORECASE)  # fmt: skip
+_REASON = re.compile(
+    r"(?P<said>.*?\d.*?)(?<!and)(?<!so)(?<!but),?\s+(?:because|since)\b(?!.*\b(?:so|hence|thus|therefore)\b)"
+    r"(?=.*\d)",
+    re.IGNORECASE | re.DOTALL,
+)
+"""A value with a reason, whose numbers are not what is said: `24, since 24 + 16 = 40`."""
+_GOES_ON = re.compile(r" (?:is|are|was|were|will|has|have|equals?|costs?|comes?|makes?|gives?|needs?|gets?)\b|\s*=")
 _OPEN = re.compile(r"\b(?:or|mod|pmod|base|remainder|repeating|either|recurring)\b|\\pmod", re.IGNORECASE)
 
 
@@ -37,6 +44,8 @@ def beginnings(text: str) -> Iterator[tuple[str, str]]:
     Each comes with the bracket cut off right behind it, or "". Nothing comes after a bracket that leaves the answer
     open, such as `18 (or 20)`.
     """
+    if reason := _REASON.match(text):
+        text = reason["said"]
     yield text, ""
     cuts = []
     for cut in _CUT.finditer(text):
@@ -57,6 +66,8 @@ def beginnings(text: str) -> Iterator[tuple[str, str]]:
             bracket = closing[0][:-1] if closing else ""
             if _OPEN.search(bracket) or re.match(r"\s*[-+*/^=×]", text[cut.end() + len(bracket) + 1 :]):
                 break  # open, or part of a formula such as 3 (left) + 5
+            if _GOES_ON.match(text, cut.end() + len(bracket) + 1):
+                break  # the price for 8 tickets ($15 each) is $120
             if cut.start("bracket") == cut.start():
                 continue  # no gap before it: part of a formula
         cuts.append((before.rstrip(), bracket))

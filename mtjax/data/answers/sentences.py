@@ -28,7 +28,7 @@ _CLAUSE_BEHIND = re.compile(
 _TASK = re.compile(r"\bto (?:find|determine|calculate|compute|figure|solve|know)\b", re.IGNORECASE)
 APPROXIMATELY = frozenset(listed(r"about approximately approx approx. around roughly ~ \approx ≈ circa"))
 _NUMERAL = r"[-+]?[$€£¥₹]?[0-9][0-9,]*(?:\.[0-9]+)?(?:/[0-9]+)?%?(?![\w:/^.]?[0-9]|[A-Za-z^])"
-_BARE = r"[0-9]+(?:\.[0-9]+)?(?:/[0-9]+)?%?"
+_BARE = r"(?<![0-9],)[0-9]+(?:\.[0-9]+)?(?:/[0-9]+)?%?"
 _IN_PASSING = tuple(
     re.compile(form, re.IGNORECASE)
     for form in (
@@ -78,7 +78,8 @@ def _without_given(text: str) -> tuple[str, tuple[Fraction, ...]]:
             number = read_number(found["n"].replace(",", ""))
             if number is None:
                 return whole, ()
-            given += [one.value for one in map(read_number, re.findall(_BARE, found["cut"])) if one]
+            named = re.findall(_BARE, re.sub(r"(?<=\d),(?=\d{3})", "", found["cut"]))
+            given += [one.value for one in map(read_number, named) if one]
             text = text[: found.start("cut")] + text[found.end("cut") :]
     return (text, tuple(given)) if len(re.findall(_NUMERAL, text)) == 1 else (whole, ())
 
@@ -90,11 +91,11 @@ _LEAD = re.compile(
 
 
 _WENT = {"up": "increased by", "down": "decreased by"}
-_COUNTED = re.compile(rf"\b(?:{'|'.join(sorted(_CLEAR_WORDS))})\b(?!-)", re.IGNORECASE)
+_COUNTED = re.compile(rf"(?<!below )(?<!above )\b(?:{'|'.join(sorted(_CLEAR_WORDS))})\b(?!-)", re.IGNORECASE)
 _ANY = rf"[0-9]+|{'|'.join(sorted(number_words.NUMBER_WORDS))}"
 _ODDS = re.compile(
     rf"(?:[^\d,]*\b(?:chances?|probability|odds|likelihood|proportion|share)\b[^\d,]* )?(?P<top>{_ANY}) "
-    rf"(?:out of|in)(?: every)? (?P<bottom>{_ANY})",
+    rf"(?:out of|in)(?: every)? (?P<bottom>{_ANY})(?(top)(?: [a-z]+)*)",
     re.IGNORECASE,
 )
 _PART_OF = re.compile(
@@ -130,6 +131,9 @@ _ONLY_ONE = re.compile(
 )
 
 
+_RELATIVE = re.compile(r", (?:who|which|whose) [^,]*, ")
+
+
 def number_in_sentence(text: str) -> Number | None:
     """The one number that a sentence such as `Jane has about 18 apples` states; None if its words change what it says.
 
@@ -149,6 +153,7 @@ def number_in_sentence(text: str) -> Number | None:
         text = _COUNTED.sub(lambda word: number_words.in_digits(word[0]), text)
     if _NOTHING_LEFT.fullmatch(text):
         return Number(Fraction(0), approximate=True)
+    text = _RELATIVE.sub(" ", text)
     text, given = _without_given(text)
     if given and (number := read_number(text)) is not None:
         return number._replace(beside=given)
