@@ -20,6 +20,11 @@ _FORMS = tuple(
         (rf"^.*\d.*(?:,|\band) (?:which|that|this) (?:leaves|left|gives|makes|means|is|equals|totals|comes to|reduces to"
          rf"|simplifies to|amounts to){_PRONOUNS} (?=[-$\d])", ""),
         (rf"^.*{_NUMBER}.* (?:simplifies|reduces|comes|amounts|evaluates) to (?=[-$\d\\]|{_NUMBER})", ""),
+        (rf"^{_NUMBER}(?: [^\s\d]+){{1,4}} (?:for|less|plus|minus|times) (?:the |a )?{_NUMBER}(?: [^\s\d]+){{0,2}} "
+         rf"(?:is|leaves|means|gives|equals|makes) (?:going )?(?={_NUMBER})", ""),
+        (rf"^.*\d.*, and (?:now )?(?:has|have|is left with|keeps?|kept|ends up with) (?={_NUMBER})", "It has "),
+        (r"^[^=]*\b(?:in|on|since) (?:[A-Z][a-z]+ )?(?=(?:1\d|20)\d\d[.!]?$)", "It was "),
+        (rf"^.*\d.*\bmeans (?:going|paying|having|getting|using|making|that) (?={_NUMBER})", ""),
         (rf"^.*\b(?:are|is|am) left with (?={_NUMBER})", ""),
         (rf"^.*\bwith (?:a )?(?:probability|chance) (?:of )?(?={_NUMBER})", ""),
         (rf"^(the|his|her|its) ([a-z]+(?: [a-z]+)?), ({_NUMBER}), (?:is|was) .*$", r"\1 \2 is \3"),
@@ -39,7 +44,7 @@ _FORMS = tuple(
         (rf" (?:at|for|of) (?:only )?{_NUMBER}(?: (?:dollars?|cents|euros?|pounds?))? "
          r"(?:each|apiece|a piece|per [a-z]+|an? [a-z]+)\b", ""),
         (rf"^(?:the |all |her |his |their )?{_NUMBER}(?: [a-z]+){{1,3}}? (?=(?:costs?|needs?|requires?|weighs?|takes?"
-         r"|come|makes?)\b)", "They "),
+         r"|come|makes?|contains?|holds?|gives?|yields?)\b)", "They "),
         (rf"\b(?:fell|dropped|rose|went (?:up|down)|increased|decreased|grew|climbed|declined|shrank) "
          rf"(?:by {_NUMBER}(?: [^\s\d]+){{0,2}} )?(?:from {_NUMBER}(?: [^\s\d]+){{0,2}} )?to (?={_NUMBER})", "is "),
         (rf"(?<=[a-z]'s) {_NUMBER}(?= [a-z]|[.!]?$)", ""),
@@ -48,7 +53,7 @@ _FORMS = tuple(
 )  # fmt: skip
 """What is left out of a sentence, or stands in its place, one after the other."""
 _OPEN = re.compile(
-    r"\?|^\W*(?:so,? )?(?:if|error)\b|\b(?:maybe|perhaps|possibly|probably|might|may|could|would|either|neither|unsure|not sure|suppos\w+"
+    r"\?|\bonly if\b|^\W*(?:so,? )?(?:if|error)\b|\b(?:maybe|perhaps|possibly|probably|might|may|could|would|either|neither|unsure|not sure|suppos\w+"
     r"|assum\w+|guess|wrong|incorrect|mistake|cannot|unknown|impossible|says?|said|claims?|instead|about)\b",
     re.IGNORECASE,
 )  # no clause of such a sentence states an answer

@@ -59,6 +59,8 @@ def read_equation(text: str, read: Callable[[str], Reading]) -> Reading:
         first, *others = map(formulas.read_formula, sides)
         if first and all(other and formulas.same_formula(first, other) for other in others):
             return read(right)
+    if name and re.fullmatch(r"-?[\d./ ]*\d ?[a-z]", right) and right[-1] in "abknxyz":
+        return Reading(text, {})  # x = 6y
     found = read(right)
     number = found.values.get("number")
     total = len(sides) == 2 and number is not None and bool(_SUM.fullmatch(left))

@@ -40,6 +40,7 @@ _SAID_AGAIN = re.compile(
 _MEANT = re.compile(r",? (?:meaning|giving|making|leaving|so)(?: that)? ([^.\n]*\d[^.\n]*)")
 
 
+_BY_EQUATION = re.compile(r",? ?(?:because|since)\b[^=]*=", re.IGNORECASE)
 _BREAKDOWN = re.compile(r":\s+\S.*")
 
 
@@ -68,6 +69,8 @@ def cut(text: str) -> tuple[str, Reading, str]:
                 and "number" in reading.values.keys() & read(behind[1:].strip()).values.keys()
             ):
                 break  # 18; 19
+            if _BY_EQUATION.match(behind) and (own := reading.values.get("number")) and own.value not in numerals(behind):
+                break  # 1600 because 800 + 2400 = 3200
             inside = read(bracket).values.get("number") if bracket else None
             if inside and compare(reading, read(bracket)) is False and "number" in reading.values:
                 break
@@ -105,7 +108,7 @@ def find(reply: str, choice: bool = False) -> Found | None:
 
 _THEREFORE = re.compile(
     r"(?:^|[,;:] +(?:and )?)(?:(?:so|thus|hence|therefore|then|finally|overall|altogether|consequently|"
-    r"in total|in all|in the end|in conclusion|in summary|in short|to conclude|as a result|the solutions?(?: set)? (?:is|are))\b(?! (?:far|that|many|much)\b),? *)+"
+    r"in total|in all|in the end|in conclusion|in summary|in short|to conclude|all things considered|all told|adding everything up|as a result|the solutions?(?: set)? (?:is|are))\b(?! (?:far|that|many|much)\b),? *)+"
     r"(?=\S)",
     re.IGNORECASE,
 )
@@ -126,7 +129,7 @@ _GIVES = re.compile(
     r"|\W*(?:no doubt|without (?:a )?doubt|clearly|obviously|for sure)[:,]\s+(?=\S)"
     r"|[-\d.,/]+ ?(?:%|percent) of [^\s=]+(?: [a-z]+)? (?:is|are|equals|was)\s+(?=[$\d])"
     r"|[^=]*\bi\.e\.,?\s+|[^=]*\bthat is,\s+"
-    r"|[^=]*, giving (?=[A-Za-z] ?=)"
+    r"|[^=]*, giving (?=[A-Za-z] ?=)|[^=]*\b(?:holds|is true|is satisfied) (?:exactly |only )?when (?=[A-Za-z] ?=)"
     r"|[^=]*=.*,? (?:giving|yielding|so we get)(?: us)?(?: the (?:point|pair|solution|interval))? (?=[\[(])"
     r"|[^:=]*[^\W\d_]{2}[^:=]*:\s+(?:[^=]*,\s+(?:and|so)\s+)?(?=[^:]*=)",
     re.IGNORECASE,

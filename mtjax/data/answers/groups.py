@@ -90,7 +90,7 @@ def read_several(text: str) -> Several | None:
     if braces and (inside.count("{") != inside.count("}") or ":" in inside or "|" in inside or "=" in inside):
         return None
     bare = _NAMED.sub("", text, count=1)
-    if text.count("\\pm") == bare.count("\\pm") == 1 and "," not in text:
+    if text.count("\\pm") == bare.count("\\pm") == 1 and not re.search(r",|\b(?:or|and)\b", text):
         before, after = (part.strip() for part in bare.split("\\pm"))
         return Several(
             (f"{before} + {after}".removeprefix(" + "), f"{before} - {after}".strip().replace("- ", "-", not before))
@@ -108,11 +108,18 @@ def read_several(text: str) -> Several | None:
     if len(set(names)) > 1 or re.search(r"[a-z]{2} .*=", parts[0]) and names:
         return None
     parts = [_NAMED.sub("", part, count=1) for part in parts]
+    if "\\pm" in text and (braces or names):
+        parts = [one for part in parts for one in _both_signs(part)]
     if not all(parts) or any(
         re.search(r"[()\[\]{}]", part) and part[0] in "([" and part[-1] not in ")]" for part in parts
     ):
         return None
     return Several(tuple(parts), ordered=not braces and not names)
+
+
+def _both_signs(part: str) -> list[str]:
+    """`\\pm 3` as 3 and -3; another part alone."""
+    return [sign + part[3:].strip() for sign in ("", "-")] if part.startswith("\\pm") else [part]
 
 
 def read_tuple(text: str) -> Tuple | None:

@@ -134,6 +134,13 @@ _ONLY_ONE = re.compile(
 _RELATIVE = re.compile(r", (?:who|which|whose) [^,]*, ")
 
 
+_DOUBTFUL = re.compile(
+    r"\b(?:whether|check|disagree|mistakes?|misconception|pitfall|trap|supposedly|allegedly|tempting|tempted|told|only if|short"
+    r"(?: by| of|$)|shy of|as (?:far|long|much|many|high|low|few|little|late|early) as(?= [-$\d]))\b",
+    re.IGNORECASE,
+)  # the sentence says of the number that it may be another
+
+
 def number_in_sentence(text: str) -> Number | None:
     """The one number that a sentence such as `Jane has about 18 apples` states; None if its words change what it says.
 
@@ -182,7 +189,7 @@ def number_in_sentence(text: str) -> Number | None:
     stems = {word.strip(",:.") for word in before}
     if _EXTREME.search(text):
         stems -= {"minimum", "maximum", "least", "most"}
-    if _OTHERS_SAY.search(text):
+    if _OTHERS_SAY.search(text) or _DOUBTFUL.search(text):
         return None
     if before[-1:] in (["almost"], ["nearly"]):
         return None

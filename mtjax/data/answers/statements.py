@@ -168,6 +168,11 @@ _FAREWELL = re.compile(
     re.IGNORECASE,
 )
 """What a reply ends with that belongs to no answer."""
+_GREETING = re.compile(
+    r"\A\W*(?:sure(?: thing)?|(?:great|good|nice) question|(?:i'm )?happy to help|of course|certainly|absolutely|hi(?: there)?"
+    r"|hello|hey|okay|ok|no problem|easy one)[!.:]+(?:\s+|[^\w\s*$\\(#-]+\s*)(?=\S)", re.IGNORECASE,
+)  # fmt: skip
+_ROLE = re.compile(r"\A(?:.*\n)?\W*(?:assistant|model|ai|bot):\s*(?=\S)", re.IGNORECASE | re.DOTALL)
 _BOLD_END = re.compile(
     r"(?<=\n)[ \t]*(?:[^\w\s*]\ufe0f?[ \t]*)?\*\*(?=[A-Z][a-z]+ )(?=[^*\n]*\*\*\W*\Z)"
     r"(?![^*\n]*:\*\*)"
@@ -180,6 +185,7 @@ _IS = re.compile(r"(?<=answer)'s (?=\(?[A-J]\b|[-$]?\d)|(?<=choice)'s (?=\(?[A-J
 
 def cleaned(reply: str) -> str:
     """A reply without thoughts and mark-up, as statements are searched in it."""
+    reply = _ROLE.sub("", _GREETING.sub("", reply))
     reply = _FAREWELL.sub("", _CALCULATOR.sub("", spoken(without_thoughts(reply))))
     bold = _BOLD_END.search(reply)
     if bold and not reply[: bold.start()].rstrip().endswith(":"):

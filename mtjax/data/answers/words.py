@@ -21,7 +21,7 @@ _TRUTHS = (
     | {"yes": (True, "yes"), "no": (False, "yes"), "true": (True, "true"), "false": (False, "true")}
 )
 _TRUTH = re.compile(
-    r"(?:indeed,? |i(?:'d| would)? (?:think|believe|say) |so )?(?:(?:the |this |that )?(?:statement|claim|assertion|sentence"
+    r"(?:indeed,? |i(?:'d| would)? (?:think|believe|say) |so |sure,? )?(?:(?:the |this |that )?(?:statement|claim|assertion|sentence"
     r"|proposition|answer|function|program|expression|code|it|this|that)"
     r"(?: is|'s| returns| prints| outputs| gives| evaluates to)? |(?:output|result|returns): )?"
     r"(yes|no|true|false|yeah|yep|yup|nope|nah)\b(?P<rest>.*)",
@@ -69,8 +69,9 @@ _SETS = (
     frozenset(["more", "less", "equal"]), frozenset(["increase", "decrease"]), frozenset(["first", "second", "third"]),
     frozenset(["prime", "composite"]), frozenset(["even", "odd"]), frozenset(["positive", "negative"]),
     frozenset(["valid", "invalid"]), frozenset(["possible", "impossible"]), frozenset(["plausible", "implausible"]),
+    frozenset(listed("ag al au ca cl cu fe hg mg na ni pb pt sn zn")),
 )  # fmt: skip
-_SAID = "|".join((*DAYS, *MONTHS, *_SETS[2], *_SETS[4], *(name for pair in _SETS[8:] for name in sorted(pair))))
+_SAID = "|".join((*DAYS, *MONTHS, *_SETS[2], *_SETS[4], *(name for pair in _SETS[8:-1] for name in sorted(pair))))
 _NAMED = re.compile(
     rf"(?:(?:[a-z0-9']+,? ){{0,8}}(?:is|was|are|were|be|on|in|facing|blows|blowing|heading|heads|points|moves"
     rf"|goes|turns?|turned|went|walks?|walked|runs|ran|flies|flew|walking|facing|going|looking|travell?ing) (?:now )?)?"
