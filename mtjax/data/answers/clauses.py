@@ -33,7 +33,7 @@ _FORMS = tuple(
         (r"^.*\d.*\band .*\d.*(?:, and|;) the (?:larger|smaller|greater|bigger|sum|difference|total|product)"
          r"(?: (?:one|number))?(?: of (?:them|the two|these|both))? (?=(?:is|are|was) )", "it "),
         (r" ?\([^()]*\)", ""),
-        (r", (?:who|which|whose|where|when) [^,]*,", ""),
+        (r", (?:who|which|whose|where|when|being|having) [^,]*,", ""),
         (rf",? (?:only |just )?{_NUMBER}(?: [a-z]+){{0,2}} (?:more|less|fewer|times|(?!other|number)[a-z]{{3,}}er)\b[^,]*$"
          .replace(",?", ","), ""),
         (r"(?:,|;) (?:of which|that's|that is) [^,;]*$", ""),
@@ -43,9 +43,17 @@ _FORMS = tuple(
          r"|while|although|given|from|to|using|rounding|having)\b[^,=]*(?:,\d{3}[^,=]*)*, (?:and )?", ""),
         (rf" (?:at|for|of) (?:only )?{_NUMBER}(?: (?:dollars?|cents|euros?|pounds?))? "
          r"(?:each|apiece|a piece|per [a-z]+|an? [a-z]+)\b", ""),
+        (r"^[a-z]+ing\b[^,=]*, ", ""),
+        (rf"^(?:at|with|for|in) {_NUMBER} \S+ (?=(?:the|an?|he|she|it|they|his|her|their)\b)", ""),
+        (rf"(?<=\b(?:the|his|her)) {_NUMBER}-(?:[a-z]+)(?= )|,? at (?:an? )?(?:(?:speed|rate|pace) of )?{_NUMBER} "
+         r"(?:mph|kph|km/h|m/s|miles (?:per|an) hour)(?=[.!]?$)", ""),
+        (rf"^(?:half|twice|double|triple|an? (?:half|third|quarter|fifth|tenth)|{_NUMBER}) (?:of )?(?:the )?{_NUMBER}"
+         rf"(?: [a-z]+){{0,2}} (?:is|are|was|equals|makes) (?={_NUMBER})", ""),
+        (rf"^.*\d.*, (?={_NUMBER}(?: [a-z]+)? (?:in all|in total|altogether|overall|total)[.!]?$)", ""),
         (rf"^(?:the |all |her |his |their )?{_NUMBER}(?: [a-z]+){{1,3}}? (?=(?:costs?|needs?|requires?|weighs?|takes?"
          r"|come|makes?|contains?|holds?|gives?|yields?)\b)", "They "),
-        (rf"\b(?:fell|dropped|rose|went (?:up|down)|increased|decreased|grew|climbed|declined|shrank) "
+        (rf"\b(?:fell|falls|dropped|drops|rose|rises|went (?:up|down)|increase[sd]|decrease[sd]|grew|grows|climbed|climbs"
+         r"|declined|shrank) "
          rf"(?:by {_NUMBER}(?: [^\s\d]+){{0,2}} )?(?:from {_NUMBER}(?: [^\s\d]+){{0,2}} )?to (?={_NUMBER})", "is "),
         (rf"(?<=[a-z]'s) {_NUMBER}(?= [a-z]|[.!]?$)", ""),
         (rf" that (?:left|leaves|started|starts|began|begins) at [\d:]+{_CLOCK} (?=arrive|end|finish|reach)", " "),

@@ -62,6 +62,8 @@ def read_equation(text: str, read: Callable[[str], Reading]) -> Reading:
     if name and re.fullmatch(r"-?[\d./ ]*\d ?[a-z]", right) and right[-1] in "abknxyz":
         return Reading(text, {})  # x = 6y
     found = read(right)
+    if "clock" in found.values and ":" in right:
+        return found._replace(text=text)
     number = found.values.get("number")
     total = len(sides) == 2 and number is not None and bool(_SUM.fullmatch(left))
     if (spoilt or not found.values or any(free) and not (name or label or total or not left)) and (

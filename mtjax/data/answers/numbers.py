@@ -52,10 +52,10 @@ BEFORE = frozenset(
     equation line question problem part example figure option choice instead rather initially originally initial
     started starts start suppose assume assuming first other another what how why without excluding besides
     when probably likely presumably page chapter section exercise considered tried nothing close
-    off rule ruled guess guessed hunch""".split()
+    off rule ruled guess guessed hunch let try given""".split()
 )  # words that change what a number behind them says
 POSITIONAL = frozenset(
-    listed("over under above below up from through than before after page chapter section exercise close off")
+    listed("over under above below up from through than before after page chapter section exercise close off given")
 )
 """Those of them that change only a number right behind them."""
 SOFT = frozenset(
@@ -222,8 +222,8 @@ def _repeating(text: str) -> Number | None:
 
 
 _AND_A_PART = re.compile(
-    r"^(an|a|one|two|three|four|five|six|[0-9]+) (hours?|minutes?|days?|weeks?|months?|years?|miles?) "
-    r"and (a half|a quarter)$",
+    r"^(an|a|one|two|three|four|five|six|[0-9]+) (hours?|minutes?|days?|weeks?|months?|years?|miles?|cups?|lit(?:er|re)s?|"
+    r"kilos?|pounds?|(?:tea|table)spoons?) and (a half|a quarter)$",
     re.IGNORECASE,
 )
 

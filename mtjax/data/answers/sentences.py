@@ -39,7 +39,7 @@ _IN_PASSING = tuple(
         rf"^(?P<cut>(?:after|in|for|over|during|within|with|from|of) (?P<n>{_NUMERAL})(?: [^\W\d_]+){{1,2}} )"
         r"(?=(?:s?he|they|we|it|you|i|there|the|an?|his|her|their|its|each|(?-i:[A-Z]\w+))\b)",
         # the total for 5 nights is 250
-        rf"(?<=[^\W\d_])(?P<cut> (?:for|of|in|with|after) (?:an? )?(?P<n>{_NUMERAL})(?: [^\W\d_]+){{1,2}})"
+        rf"(?<=[^\W\d_])(?P<cut> (?:for|of|in|with|after|over|across|during|of [a-z]+ing) (?:an? )?(?P<n>{_NUMERAL})(?: [^\W\d_]+){{0,2}})"
         r"(?= (?:is|are|was|were|will|comes|costs|equals|has|have|makes|gives)\b)",
         # each of the 4 friends
         r"\b(?:the|his|her|their|its|these|those|my|our|your|all|both) "
@@ -94,7 +94,7 @@ _WENT = {"up": "increased by", "down": "decreased by"}
 _COUNTED = re.compile(rf"(?<!below )(?<!above )\b(?:{'|'.join(sorted(_CLEAR_WORDS))})\b(?!-)", re.IGNORECASE)
 _ANY = rf"[0-9]+|{'|'.join(sorted(number_words.NUMBER_WORDS))}"
 _ODDS = re.compile(
-    rf"(?:[^\d,]*\b(?:chances?|probability|odds|likelihood|proportion|share)\b[^\d,]* )?(?P<top>{_ANY}) "
+    rf"(?P<lead>[^\d,]*\b(?:chances?|probability|odds|likelihood|proportion|share)\b[^\d,]* )?(?P<top>{_ANY}) "
     rf"(?:out of|in)(?: every)? (?P<bottom>{_ANY})(?(top)(?: [a-z]+)*)",
     re.IGNORECASE,
 )
@@ -134,8 +134,9 @@ _ONLY_ONE = re.compile(
 _RELATIVE = re.compile(r", (?:who|which|whose) [^,]*, ")
 
 
+_AT_TIME = re.compile(r"\b(?:leaves?|left|arrives?d?|starts?|started|begins?|began|ends?|opens?|closes?|meets?|met)\b.* at$")
 _DOUBTFUL = re.compile(
-    r"\b(?:whether|check|disagree|mistakes?|misconception|pitfall|trap|supposedly|allegedly|tempting|tempted|told|only if|short"
+    r"\b(?:whether|check|disagree|mistakes?|misconception|pitfall|trap|supposedly|allegedly|tempting|tempted|told|asked for(?= the)|only if|short"
     r"(?: by| of|$)|shy of|as (?:far|long|much|many|high|low|few|little|late|early) as(?= [-$\d]))\b",
     re.IGNORECASE,
 )  # the sentence says of the number that it may be another
@@ -150,7 +151,7 @@ def number_in_sentence(text: str) -> Number | None:
     if odds := _ODDS.fullmatch(text):
         top, bottom = read_number(odds["top"]), read_number(odds["bottom"])
         if top and bottom and bottom.value:
-            return Number(top.value / bottom.value, approximate=True)
+            return Number(top.value / bottom.value, approximate=odds["lead"] is None)
     if (part := _PART_OF.fullmatch(text)) and not BEFORE & set(text[: part.start("value")].lower().split()):
         value = read_number(part["value"].partition(" of ")[0])
         return value if value and value.value.denominator > 1 else None
@@ -160,7 +161,7 @@ def number_in_sentence(text: str) -> Number | None:
         text = _COUNTED.sub(lambda word: number_words.in_digits(word[0]), text)
     if _NOTHING_LEFT.fullmatch(text):
         return Number(Fraction(0), approximate=True)
-    text = _RELATIVE.sub(" ", text)
+    text = _RELATIVE.sub(" ", text.replace("'ll ", " will "))
     text, given = _without_given(text)
     if given and (number := read_number(text)) is not None:
         return number._replace(beside=given)
@@ -210,5 +211,7 @@ def number_in_sentence(text: str) -> Number | None:
     number = read_number(f"{more[1]} {more[2]}" if more else rest)
     if number is None:
         return None
+    if _AT_TIME.search(" ".join(before)) and not number.words:
+        number = number._replace(words="o'clock")
     up, down = bool(_UP & {word.rstrip("sd") for word in stems}), bool(_DOWN & {word.rstrip("sd") for word in stems})
     return number._replace(approximate=approximate, direction=up - down, beside=given)
