@@ -23,6 +23,9 @@ _FORMS = tuple(
         (rf"^{_NUMBER}(?: [^\s\d]+){{1,4}} (?:for|less|plus|minus|times) (?:the |a )?{_NUMBER}(?: [^\s\d]+){{0,2}} "
          rf"(?:is|leaves|means|gives|equals|makes) (?:going )?(?={_NUMBER})", ""),
         (rf"^.*\d.*, and (?:now )?(?:has|have|is left with|keeps?|kept|ends up with) (?={_NUMBER})", "It has "),
+        (rf"^.*\d.*(?:, (?:ending|ends|finishing) (?:up )?with|\band (?:gets|receives|got|received) back) (?={_NUMBER})", ""),
+        (rf"(?:,| -) {_NUMBER} [^,;=]* and {_NUMBER} [^,;=]*$|, from {_NUMBER} to {_NUMBER}[^,]*$", ""),
+        (rf"^from {_NUMBER} to {_NUMBER}(?: [a-z]+)? (?:is|was|means) (?:an? )?(?={_NUMBER})", ""),
         (r"^[^=]*\b(?:in|on|since) (?:[A-Z][a-z]+ )?(?=(?:1\d|20)\d\d[.!]?$)", "It was "),
         (rf"^.*\d.*\bmeans (?:going|paying|having|getting|using|making|that) (?={_NUMBER})", ""),
         (rf"^.*\b(?:are|is|am) left with (?={_NUMBER})", ""),

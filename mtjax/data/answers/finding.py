@@ -96,6 +96,8 @@ def find(reply: str, choice: bool = False) -> Found | None:
     if found:
         last = found[-1]
         part, reading, rest = cut(last.text)
+        if not reading.values and (concluded := cut(_concluded(last.text)))[1].values.keys() - {"sequence", "word"}:
+            part, reading, rest = concluded
         if not reading.values:
             first, _, rest = last.text.partition(". ")
             part = tidy(first)
@@ -129,6 +131,7 @@ _GIVES = re.compile(
     r"|\W*(?:no doubt|without (?:a )?doubt|clearly|obviously|for sure)[:,]\s+(?=\S)"
     r"|[-\d.,/]+ ?(?:%|percent) of [^\s=]+(?: [a-z]+)? (?:is|are|equals|was)\s+(?=[$\d])"
     r"|[^=]*\bi\.e\.,?\s+|[^=]*\bthat is,\s+"
+    r"|.*\b(?:vertex|points?|minimum|maximum|cent(?:er|re)|intersection)\b[^()]* (?:at|is) (?=\([^()]*\)\W*$)"
     r"|[^=]*, giving (?=[A-Za-z] ?=)|[^=]*\b(?:holds|is true|is satisfied) (?:exactly |only )?when (?=[A-Za-z] ?=)"
     r"|[^=]*=.*,? (?:giving|yielding|so we get)(?: us)?(?: the (?:point|pair|solution|interval))? (?=[\[(])"
     r"|[^:=]*[^\W\d_]{2}[^:=]*:\s+(?:[^=]*,\s+(?:and|so)\s+)?(?=[^:]*=)",

@@ -139,6 +139,8 @@ def read(answer: str) -> Reading:
     ):
         inner = read(said["value"])
         found = {kind: value for kind, value in inner.values.items() if kind in _SAID}
+        if not found and "number" in inner.values and re.search(r"\^|\\times", said["value"]):
+            found = {"number": inner.values["number"]}
         if said["given"]:
             found = {kind: value for kind, value in found.items() if kind == "several"}
         if re.search(r"\b(?:of|between)\b", said["lead"]):
