@@ -40,6 +40,7 @@ _SAID_AGAIN = re.compile(
 _MEANT = re.compile(r",? (?:meaning|giving|making|leaving|so)(?: that)? ([^.\n]*\d[^.\n]*)")
 
 
+_SUBORDINATE = re.compile(r"\W*(?:since|because|if|when|as|although|while|given)\b", re.IGNORECASE)
 _BY_EQUATION = re.compile(r",? ?(?:because|since)\b[^=]*=", re.IGNORECASE)
 _BREAKDOWN = re.compile(r":\s+\S.*")
 
@@ -57,6 +58,8 @@ def cut(text: str) -> tuple[str, Reading, str]:
     for part, bracket in beginnings(text):
         reading = read(part)
         first = first or (part, reading, "")
+        if part != text and _SUBORDINATE.match(part):
+            continue
         if reading.values.keys() - {"sequence"}:
             if (broken := _BREAKDOWN.match(text[len(part) :])) and not _adds_up(reading, broken[0]):
                 break
@@ -78,7 +81,7 @@ def cut(text: str) -> tuple[str, Reading, str]:
                 number = reading.values["number"]._replace(approximate=True)
                 reading = reading._replace(values={**reading.values, "number": number})
             meant = _MEANT.match(text[len(part) :])
-            if meant and compare(reading, read(meant[1])) is not True and "number" in read(meant[1]).values:
+            if meant and compare(reading, read(meant[1])) is not True and "number" in reading.values:
                 break
             said_again = _SAID_AGAIN.match(text[len(part) :])
             if said_again and compare(reading, read(said_again[1])) is False:
@@ -131,7 +134,7 @@ _GIVES = re.compile(
     r"|\W*(?:no doubt|without (?:a )?doubt|clearly|obviously|for sure)[:,]\s+(?=\S)"
     r"|[-\d.,/]+ ?(?:%|percent) of [^\s=]+(?: [a-z]+)? (?:is|are|equals|was)\s+(?=[$\d])"
     r"|[^=]*\bi\.e\.,?\s+|[^=]*\bthat is,\s+"
-    r"|.*\b(?:vertex|points?|minimum|maximum|cent(?:er|re)|intersection)\b[^()]* (?:at|is) (?=\([^()]*\)\W*$)"
+    r"|.*\b(?:vertex|points?|minimum|maximum|cent(?:er|re)|intersection)\b[^()]* (?:at|is) (?=\$?\([^()]*\)\W*$)"
     r"|[^=]*, giving (?=[A-Za-z] ?=)|[^=]*\b(?:holds|is true|is satisfied) (?:exactly |only )?when (?=[A-Za-z] ?=)"
     r"|[^=]*=.*,? (?:giving|yielding|so we get)(?: us)?(?: the (?:point|pair|solution|interval))? (?=[\[(])"
     r"|[^:=]*[^\W\d_]{2}[^:=]*:\s+(?:[^=]*,\s+(?:and|so)\s+)?(?=[^:]*=)",

@@ -136,7 +136,7 @@ _RELATIVE = re.compile(r", (?:who|which|whose) [^,]*, ")
 
 _AT_TIME = re.compile(r"\b(?:leaves?|left|arrives?d?|starts?|started|begins?|began|ends?|opens?|closes?|meets?|met)\b.* at$")
 _DOUBTFUL = re.compile(
-    r"\b(?:whether|check|disagree|mistakes?|misconception|pitfall|trap|supposedly|allegedly|tempting|tempted|told|will be\b.*\bnext (?:year|month|week)|was\b.*\blast (?:year|month|week)|asked for(?= the)|only if|short"
+    r"\b(?:whether|check|disagree|mistakes?|misconception|pitfall|trap|supposedly|allegedly|tempting|tempted|told|of [^,]*\d[^,]* and an? [a-z]+ of|will be\b.*\bnext (?:year|month|week)|was\b.*\blast (?:year|month|week)|asked for(?= the)|only if|short"
     r"(?: by| of|$)|shy of|as (?:far|long|much|many|high|low|few|little|late|early) as(?= [-$\d]))\b",
     re.IGNORECASE,
 )  # the sentence says of the number that it may be another
@@ -166,7 +166,7 @@ def number_in_sentence(text: str) -> Number | None:
     if given and (number := read_number(text)) is not None:
         return number._replace(beside=given)
     text = re.sub(r"\b(end|ends|ended|add|adds|added) up (?=with|at|to)", r"\1 ", text)
-    text = re.sub(r"\b(?:went|goes|gone|go) (up|down) by\b", lambda way: _WENT[way[1]], text)
+    text = re.sub(r"\b(?:went|goes|gone|go) (up|down)(?: by\b|(?= [$\d]))", lambda way: _WENT[way[1]], text)
     found, words = _LEAD.match(text), text.lower().split()
     if found is None:
         start = next((n for n, word in enumerate(words) if n and word.split("-")[0] in _CLEAR_WORDS), None)
