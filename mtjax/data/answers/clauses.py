@@ -20,11 +20,14 @@ _FORMS = tuple(
         (rf"^.*\d.*(?:,|\band) (?:which|that|this) (?:leaves|left|gives|makes|means|is|equals|totals|comes to|reduces to"
          rf"|simplifies to|amounts to){_PRONOUNS} (?=[-$\d])", ""),
         (rf"^.*{_NUMBER}.* (?:simplifies|reduces|comes|amounts|evaluates) to (?=[-$\d\\]|{_NUMBER})", ""),
-        (rf"^{_NUMBER}(?: [^\s\d]+){{1,4}} (?:for|less|plus|minus|times) (?:the |a )?{_NUMBER}(?: [^\s\d]+){{0,2}} "
+        (rf"^{_NUMBER}(?: [^\s\d]+){{1,4}} (?:for|less|plus|minus|times|at|(?:shared|divided|split) (?:among|between|by)) (?:the |a )?{_NUMBER}(?: [^\s\d]+){{0,2}} "
          rf"(?:is|leaves|means|gives|equals|makes) (?:going )?(?={_NUMBER})", ""),
         (rf"^.*\d.*, and (?:now )?(?:has|have|is left with|keeps?|kept|ends up with) (?={_NUMBER})", "It has "),
         (rf"^.*\d.*(?:, (?:ending|ends|finishing) (?:up )?with|\band (?:gets|receives|got|received) back) (?={_NUMBER})", ""),
         (rf"(?:,| -) {_NUMBER} [^,;=]* and {_NUMBER} [^,;=]*$|, from {_NUMBER} to {_NUMBER}[^,]*$", ""),
+        (rf"^from [\d:]+{_CLOCK} to [\d:]+{_CLOCK} (?:is|are|makes) (?={_NUMBER})", ""),
+        (rf"^an? (force|speed|distance|mass|time|length|pressure|voltage) of ({_NUMBER} [a-z/^\d]+) (?:is|was) "
+         r"(?:needed|required|used|reached)[.!]?$", r"the \1 is \2"),
         (rf"^from {_NUMBER} to {_NUMBER}(?: [a-z]+)? (?:is|was|means) (?:an? )?(?={_NUMBER})", ""),
         (r"^[^=]*\b(?:in|on|since) (?:[A-Z][a-z]+ )?(?=(?:1\d|20)\d\d[.!]?$)", "It was "),
         (rf"^.*\d.*\bmeans (?:going|paying|having|getting|using|making|that) (?={_NUMBER})", ""),
@@ -55,7 +58,7 @@ _FORMS = tuple(
         (rf"^.*\d.*, (?={_NUMBER}(?: [a-z]+)? (?:in all|in total|altogether|overall|total)[.!]?$)", ""),
         (rf"^(?:the |all |her |his |their )?{_NUMBER}(?: [a-z]+){{1,3}}? (?=(?:costs?|needs?|requires?|weighs?|takes?"
          r"|come|makes?|contains?|holds?|gives?|yields?)\b)", "They "),
-        (rf"\b(?:fell|falls|dropped|drops|rose|rises|went (?:up|down)|increase[sd]|decrease[sd]|grew|grows|climbed|climbs"
+        (rf"\b(?:fell|falls|dropped|drops|rose|rises|went(?: up| down)?|increase[sd]|decrease[sd]|grew|grows|climbed|climbs"
          r"|declined|shrank) "
          rf"(?:by {_NUMBER}(?: [^\s\d]+){{0,2}} )?(?:from {_NUMBER}(?: [^\s\d]+){{0,2}} )?to (?={_NUMBER})", "is "),
         (rf"(?<=[a-z]'s) {_NUMBER}(?= [a-z]|[.!]?$)", ""),

@@ -25,7 +25,7 @@ class Found(NamedTuple):
 
 
 _CONCLUDES = re.compile(
-    r"\b(?:so|thus|therefore|hence|totals?|altogether|finally|overall|in all|now|output|asked|wanted|remain\w*|sum|result|gives|get|equals|final|left|"
+    r"\b(?:so|thus|therefore|hence|totals?|altogether|finally|overall|in all|now|output|that makes|asked|wanted|remain\w*|sum|result|gives|get|equals|final|left|"
     r"consequently|answer|solution)\b|=|[→⇒⟹➜]|it(?:'s| is) [-$]?\d[\d.,]*\W*$",
     re.IGNORECASE,
 )
@@ -196,7 +196,7 @@ _EXPLAINS = re.compile(
 _REMARK = re.compile(
     r",? (?:- )?(?:because|since|not|and not|and nothing|rather than|instead of|assuming|provided)\b|, (?:the"
     r"|an?)\b|,? \(|"
-    r", (?:which|without)\b|;.*\b(?:wrong|incorrect|too|would)\b",
+    r", (?:which|without)\b|: (?=[^:]*\d)|;.*\b(?:wrong|incorrect|too|would)\b",
     re.IGNORECASE,
 )
 _PART = re.compile(r"\(?(?:[a-e]|i{1,3}|iv|v)[.)]\s")
@@ -257,9 +257,11 @@ def _ending(text: str, bold: str | None = None) -> Found | None:
     if len(lines) > 1:  # the last line is the answer if it is a value without words in front
         bare = not re.match(r"[^\W\d_]{2,}", plain(last))
         alone = alone and bare and bool(reading.values.keys() & {"number", "letter", "formula"})
+    number = reading.values.get("number")
+    again = number is not None and len(lines) > 1 and "=" in lines[-2] and numerals(lines[-2])[-1:] == (number.value,)
     truth = "truth" in reading.values and not rest.strip(" .!")
     concludes = _CONCLUDES.search(last_sentence) and not last_sentence.endswith("?")
-    if alone or reading.values and (truth or concludes):
+    if alone or reading.values and (truth or concludes or again and not last_sentence.endswith("?")):
         return Found(whole, reading, True, rest, False)
     return Found(whole, Reading(reading.text, {}), False, rest, False)
 

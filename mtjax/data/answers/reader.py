@@ -77,6 +77,7 @@ _IS_SUM = re.compile(
     r"^([$0-9][-+*/()$0-9., ]*?[-+*/] ?[$0-9.,]+\)?) (?:is|equals|makes|gives)(?: equal to)? "
     r"(?=[-$]?[0-9])"
 )
+_HAS_EQUATION = re.compile(r"^(?:The|Its|This) (?:[a-z]+ ){1,3}has (?:the )?equation (?=\S)")
 _NUMERAL = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?")
 
 
@@ -92,7 +93,7 @@ def read(answer: str) -> Reading:
     text = plain(answer)
     if len(text) > numbers.LONGEST:
         return Reading(text, {})
-    text = _IS_SUM.sub(r"\1 = ", text)
+    text = _HAS_EQUATION.sub("", _IS_SUM.sub(r"\1 = ", text))
     measured = _MEASURED.fullmatch(text) if "\\" in text else None
     if measured and (read_unit(measured["unit"]) or measured["unit"].endswith("units")):
         inner = read(measured["formula"])
