@@ -25,7 +25,8 @@ class Found(NamedTuple):
 
 
 _CONCLUDES = re.compile(
-    r"\b(?:so|thus|therefore|hence|totals?|altogether|finally|overall|in all|now|output|that makes|asked|wanted|remain\w*|sum|result|gives|get|equals|final|left|"
+    r"\b(?:so|thus|therefore|hence|totals?|altogether|finally|overall|in all|now|output|that makes|asked|wanted"
+    r"|remain\w*|sum|result|gives|get|equals|final|left|"
     r"consequently|answer|solution)\b|=|[→⇒⟹➜]|it(?:'s| is) [-$]?\d[\d.,]*\W*$",
     re.IGNORECASE,
 )
@@ -72,7 +73,11 @@ def cut(text: str) -> tuple[str, Reading, str]:
                 and "number" in reading.values.keys() & read(behind[1:].strip()).values.keys()
             ):
                 break  # 18; 19
-            if _BY_EQUATION.match(behind) and (own := reading.values.get("number")) and own.value not in numerals(behind):
+            if (
+                _BY_EQUATION.match(behind)
+                and (own := reading.values.get("number"))
+                and own.value not in numerals(behind)
+            ):
                 break  # 1600 because 800 + 2400 = 3200
             inside = read(bracket).values.get("number") if bracket else None
             if inside and compare(reading, read(bracket)) is False and "number" in reading.values:
@@ -113,7 +118,8 @@ def find(reply: str, choice: bool = False) -> Found | None:
 
 _THEREFORE = re.compile(
     r"(?:^|[,;:] +(?:and )?)(?:(?:so|thus|hence|therefore|then|finally|overall|altogether|consequently|"
-    r"in total|in all|in the end|in conclusion|in summary|in short|to conclude|all things considered|all told|adding everything up|as a result|the solutions?(?: set)? (?:is|are))\b(?! (?:far|that|many|much)\b),? *)+"
+    r"in total|in all|in the end|in conclusion|in summary|in short|to conclude|all things considered|all told"
+    r"|adding everything up|as a result|the solutions?(?: set)? (?:is|are))\b(?! (?:far|that|many|much)\b),? *)+"
     r"(?=\S)",
     re.IGNORECASE,
 )

@@ -4,7 +4,8 @@ import re
 
 _KEY = r"(?:final[ _]|correct |right |best )*(?:answers?|ans)\b"
 _LINK = (
-    r"(?: (?:to |of |for )?(?:(?:the )?(?:question|problem|part) )?\d{1,2}(?=[ \t]*:[ \t*]*\S))?(?:[\"'\])*]|\s)*(?:\([^()\n]{0,40}\)|(?:to|of|for|in)\s[^.:\n=]{1,80}?)?\s*(?:choice|option)?\s*"
+    r"(?: (?:to |of |for )?(?:(?:the )?(?:question|problem|part) )?\d{1,2}(?=[ \t]*:[ \t*]*\S))?(?:[\"'\])*]"
+    r"|\s)*(?:\([^()\n]{0,40}\)|(?:to|of|for|in)\s[^.:\n=]{1,80}?)?\s*(?:choice|option)?\s*"
     r"(?:[-–—]\s|\.(?=[\s(])|(?:,?\s*(?<![A-Za-z])(?:is\s+equal(?:\s+to)?|is|was|are|be|equals|should\s+be|must\s+be|will\s+be|would\s+be"
     r"|has\s+to\s+be|comes\s+(?:out\s+)?to(?:\s+be)?)"
     r"(?![\w'])(?:\s\([^()\d\n]{0,40}\)(?=\s?:))?|=>|[=:→])+(?:\s*(?:therefore|thus|simply|just|then|now|indeed"
@@ -45,11 +46,13 @@ FORMS = (
         r"(?P<answer>(?=[-$\\(\d]|(?-i:[A-Z]))[^\n]+)", re.IGNORECASE,
     )),
     ("correct", re.compile(
-        r"(?:^|\n|[.!?]\s)\W*(?P<key>correct(?:ed|ion)?)\W{0,3}:\W{0,3}\s(?P<answer>(?=[-$\\(\d])[^\n]+)", re.IGNORECASE,
+        r"(?:^|\n|[.!?]\s)\W*(?P<key>correct(?:ed|ion)?)\W{0,3}:\W{0,3}\s(?P<answer>(?=[-$\\(\d])[^\n]+)",
+        re.IGNORECASE,
     )),
     ("tl", re.compile(r"(?:^|\n)\W*(?P<key>tl;?dr)\W{0,3}:\W{0,3}\s?(?P<answer>[^\n]+)", re.IGNORECASE)),
     (" should ", re.compile(
-        r"\b(?P<key>it|that|this) should (?:be|have been) (?P<answer>(?=[-$\\\d])[^\n*+/^=]+?(?=[.,!]?(?:\s|$)))(?![^\n]*[*+/=])", re.IGNORECASE,
+        r"\b(?P<key>it|that|this) should (?:be|have been) (?P<answer>(?=[-$\\\d])[^\n*+/^=]+?(?=[.,!]?(?:\s"
+        r"|$)))(?![^\n]*[*+/=])", re.IGNORECASE,
     )),
     (" ", re.compile(
         r"(?P<key>\b(?:correct|right|actual|true)\s+(?:total|number|value|sum|result|count|amount))\s+is\s+"

@@ -9,7 +9,8 @@ _CUT = re.compile(
     r"|,?\s+(?=(?:because|since|which|where|that is|i\.e|due|after|for a total|meaning|in order|"
     r"as (?:required|well|stated|calculated|expected|we|the|it|there|shown|above|desired|needed))\b)"
     r"|,\s+(?=without (?:any |a )?doubt\b)|,\s+(?=i(?:'m| am) (?:\w+ )?(?:sure|certain|confident|positive)\b)"
-    r"|,?\s+(?=(?:and not|and nothing|rather than|instead of)\b)|,\s+(?=(?:the|an?|about|approximately|roughly|not|rather|as|so|giving|making"
+    r"|,?\s+(?=(?:and not|and nothing|rather than|instead of)\b)|,\s+(?=(?:the|an?|about|approximately|roughly|not"
+    r"|rather|as|so|giving|making"
     r"|therefore|thus|"
     r"hence|check|given|based|using|assuming|provided)\b)", re.IGNORECASE,
 )  # fmt: skip
@@ -17,12 +18,9 @@ _ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:[A-Za-z]|[ap]\.m|rs|approx|i\.e|e\.g|ft|in|lbs?|oz|hrs?|"
     r"min|mins|sec|dr|mr|mrs|ms|vs|st|(?<=\w )no|u\.s|jan|feb|mar|apr|jun|jul|aug|"
                            r"sept?|oct|nov|dec)$", re.IGNORECASE)  # fmt: skip
-_REASON = re.compile(
-    r"(?P<said>.*?\d.*?)(?<!and)(?<!so)(?<!but),?\s+(?:because|since)\b(?!.*\b(?:so|hence|thus|therefore)\b)"
-    r"(?=.*\d)",
-    re.IGNORECASE | re.DOTALL,
-)
+_REASON = re.compile(r"(?<!and)(?<!so)(?<!but),?\s+(?:because|since)\b", re.IGNORECASE)
 """A value with a reason, whose numbers are not what is said: `24, since 24 + 16 = 40`."""
+_CONCLUDES = re.compile(r"\b(?:so|hence|thus|therefore)\b", re.IGNORECASE)
 _GOES_ON = re.compile(r" (?:is|are|was|were|will|has|have|equals?|costs?|comes?|makes?|gives?|needs?|gets?)\b|\s*=")
 _OPEN = re.compile(r"\b(?:or|mod|pmod|base|remainder|repeating|either|recurring)\b|\\pmod", re.IGNORECASE)
 
@@ -44,8 +42,9 @@ def beginnings(text: str) -> Iterator[tuple[str, str]]:
     Each comes with the bracket cut off right behind it, or "". Nothing comes after a bracket that leaves the answer
     open, such as `18 (or 20)`.
     """
-    if reason := _REASON.match(text):
-        text = reason["said"]
+    reason = _REASON.search(text)
+    if reason and re.search(r"\d", text[: reason.start()]) and not _CONCLUDES.search(text, reason.end()):
+        text = text[: reason.start()] if re.search(r"\d", text[reason.end() :]) else text
     yield text, ""
     cuts = []
     for cut in _CUT.finditer(text):

@@ -39,7 +39,8 @@ _IN_PASSING = tuple(
         rf"^(?P<cut>(?:after|in|for|over|during|within|with|from|of) (?P<n>{_NUMERAL})(?: [^\W\d_]+){{1,2}} )"
         r"(?=(?:s?he|they|we|it|you|i|there|the|an?|his|her|their|its|each|(?-i:[A-Z]\w+))\b)",
         # the total for 5 nights is 250
-        rf"(?<=[^\W\d_])(?P<cut> (?:for|of|in|with|after|from|over|across|during|of [a-z]+ing) (?:an? )?(?P<n>{_NUMERAL})(?: [^\W\d_]+){{0,2}})"
+        rf"(?<=[^\W\d_])(?P<cut> (?:for|of|in|with|after|from|over|across|during"
+        rf"|of [a-z]+ing) (?:an? )?(?P<n>{_NUMERAL})(?: [^\W\d_]+){{0,2}})"
         r"(?= (?:is|are|was|were|will|comes|costs|equals|has|have|makes|gives)\b)",
         # each of the 4 friends
         r"\b(?:the|his|her|their|its|these|those|my|our|your|all|both) "
@@ -134,9 +135,14 @@ _ONLY_ONE = re.compile(
 _RELATIVE = re.compile(r", (?:who|which|whose) [^,]*, ")
 
 
-_AT_TIME = re.compile(r"\b(?:leaves?|left|arrives?d?|starts?|started|begins?|began|ends?|opens?|closes?|meets?|met)\b.* at$")
+_AT_TIME = re.compile(
+    r"\b(?:leaves?|left|arrives?d?|starts?|started|begins?|began|ends?|opens?|closes?|meets?"
+    r"|met)\b.* at$"
+)
 _DOUBTFUL = re.compile(
-    r"\b(?:whether|check|disagree|mistakes?|misconception|pitfall|trap|supposedly|allegedly|tempting|tempted|told|of [^,]*\d[^,]* and an? [a-z]+ of|will be\b.*\bnext (?:year|month|week)|was\b.*\blast (?:year|month|week)|asked for(?= the)|only if|short"
+    r"\b(?:whether|check|disagree|mistakes?|misconception|pitfall|trap|supposedly|allegedly|tempting|tempted|told"
+    r"|of [^,]*\d[^,]* and an? [a-z]+ of|will be\b.*\bnext (?:year|month|week)|was\b.*\blast (?:year|month|week)"
+    r"|asked for(?= the)|only if|short"
     r"(?: by| of|$)|shy of|as (?:far|long|much|many|high|low|few|little|late|early) as(?= [-$\d]))\b",
     re.IGNORECASE,
 )  # the sentence says of the number that it may be another

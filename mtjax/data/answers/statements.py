@@ -141,7 +141,9 @@ _SUPPOSED = re.compile(
     re.IGNORECASE,
 )
 _VOID = re.compile(
-    r"\b(?:not|never|wrong|incorrect|false|cannot|previous|earlier|another|possible|first|one|long)\b|n't\b", re.IGNORECASE
+    r"\b(?:not|never|wrong|incorrect|false|cannot|previous|earlier|another|possible|first|one|long)\b"
+    r"|n't\b",
+    re.IGNORECASE,
 )
 _SAID_OF = re.compile(r"\b(?:is|was|be|are|as) (?:the |my |our |your )?$", re.IGNORECASE)
 _HEDGED = re.compile(
@@ -169,10 +171,11 @@ _FAREWELL = re.compile(
 )
 """What a reply ends with that belongs to no answer."""
 _GREETING = re.compile(
-    r"\A\W*(?:sure(?: thing)?|(?:great|good|nice) question|(?:i'm )?happy to help|of course|certainly|absolutely|hi(?: there)?"
+    r"\A\W*(?:sure(?: thing)?|(?:great|good|nice) question|(?:i'm )?happy to help|of course|certainly|absolutely"
+    r"|hi(?: there)?"
     r"|hello|hey|okay|ok|no problem|easy one)[!.:]+(?:\s+|[^\w\s*$\\(#-]+\s*)(?=\S)", re.IGNORECASE,
 )  # fmt: skip
-_ROLE = re.compile(r"\A(?:.*\n)?\W*(?:assistant|model|ai|bot):\s*(?=\S)", re.IGNORECASE | re.DOTALL)
+_ROLE = re.compile(r"^[ \t*#>]{0,9}assistant:\s{0,9}(?=\S)", re.IGNORECASE | re.MULTILINE)
 _BOLD_END = re.compile(
     r"(?<=\n)[ \t]*(?:[^\w\s*]\ufe0f?[ \t]*)?\*\*(?=[A-Z][a-z]+ )(?=[^*\n]*\*\*\W*\Z)"
     r"(?![^*\n]*:\*\*)"
@@ -185,7 +188,7 @@ _IS = re.compile(r"(?<=answer)'s (?=\(?[A-J]\b|[-$]?\d)|(?<=choice)'s (?=\(?[A-J
 
 def cleaned(reply: str) -> str:
     """A reply without thoughts and mark-up, as statements are searched in it."""
-    reply = _ROLE.sub("", _GREETING.sub("", reply))
+    reply = _GREETING.sub("", _ROLE.split(reply)[-1])
     reply = _FAREWELL.sub("", _CALCULATOR.sub("", spoken(without_thoughts(reply))))
     bold = _BOLD_END.search(reply)
     if bold and not reply[: bold.start()].rstrip().endswith(":"):
@@ -285,7 +288,8 @@ def _denied(answer: str) -> bool:
 _TAKEN_BACK = re.compile(
     r"\bno, |\b(?:wait|oops|hold on|correction|let me (?:redo|reconsider|recalculate|correct|fix)|scratch that|"
     r"(?:that|this|it)(?: is|'s) (?:wrong|incorrect|not (?:right|correct))|"
-    r"(?:that|this|it|which) (?:does not|doesn't|can't|cannot) (?:look|seem|sound|be|feel) (?:quite )?(?:right|correct)|"
+    r"(?:that|this|it|which) (?:does not|doesn't|can't|cannot) (?:look|seem|sound|be|feel) (?:quite )?(?:right"
+    r"|correct)|"
     r"i (?:was wrong|made an? (?:error|mistake)|misread)|actually)\b",
     re.IGNORECASE,
 )

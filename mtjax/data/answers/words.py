@@ -21,7 +21,8 @@ _TRUTHS = (
     | {"yes": (True, "yes"), "no": (False, "yes"), "true": (True, "true"), "false": (False, "true")}
 )
 _TRUTH = re.compile(
-    r"(?:indeed,? |i(?:'d| would)? (?:think|believe|say) |so |sure,? )?(?:(?:the |this |that )?(?:statement|claim|assertion|sentence"
+    r"(?:indeed,? |i(?:'d| would)? (?:think|believe|say) |so |sure,? )?(?:(?:the |this |that )?(?:statement|claim"
+    r"|assertion|sentence"
     r"|proposition|answer|function|program|expression|code|it|this|that)"
     r"(?: is|'s| returns| prints| outputs| gives| evaluates to)? |(?:output|result|returns): )?"
     r"(yes|no|true|false|yeah|yep|yup|nope|nah)\b(?P<rest>.*)",
@@ -54,7 +55,10 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _ARTICLE = re.compile(r"^(?:an?|the) (?=\S)", re.IGNORECASE)
-_COUNTED_ON = re.compile(r"^\S+ (?:days?|weeks?|months?|years?) (?:after|before|from) [a-z]+ (?=(?:is|was|will|falls)\b)")
+_COUNTED_ON = re.compile(
+    r"^\S+ (?:days?|weeks?|months?|years?) (?:after|before|from) [a-z]+ (?=(?:is|was|will"
+    r"|falls)\b)"
+)
 _NOTHING = frozenset(
     listed(
         """unknown undetermined undefined unclear unsure none nothing maybe sorry not never or and both neither
