@@ -278,3 +278,15 @@ def test_settings_of_before_have_the_fingerprint_of_before(tmp_path):
     before = hashlib.sha256(b'Jsonl {"columns": [], "split": "all"}\0' + pathlib.Path(path).read_bytes()).hexdigest()
     assert Jsonl(path).fingerprint() == before
     assert Jsonl(path, format="completion").fingerprint() != before
+
+
+def test_an_answer_that_is_a_solution_as_in_gsm8k_is_read_as_one_behind_records_with_plain_answers():
+    reader = Reader()
+    plain = reader.read({"question": "2 + 2?", "answer": "4"}, "a.jsonl:1", "1")
+    solved = {"question": "6 + 1001?", "answer": "6 + 1001 = <<6+1001=1007>>1007\n#### 1,007"}
+    second = reader.read(solved, "a.jsonl:2", "2")
+    assert (plain.answer, plain.right) == ("4", ())
+    assert (second.answer, second.right) == ("1007", ("6 + 1001 = 1007\n#### 1,007",))
+    assert "as in GSM8K, and are read as such" in " ".join(reader.notes())
+    given = reader.read(solved | {"right": ["1007"]}, "a.jsonl:3", "3")
+    assert given.right == ("1007",)

@@ -212,11 +212,17 @@ def _same_in_words(found: Found, truth: str) -> bool | None:
     return True if found.stated and (same or _named(plain(found.text), plain(truth))) else None
 
 
-_CALLS = re.compile(r"(?:[^\W\d_][^\W\d_'-]*,? ){1,12}(?:is|are|was|were|called|named) (?:an? |the )?", re.IGNORECASE)
+_CALLS = re.compile(
+    r"(?:[^\W\d_][^\W\d_'-]*,? ){1,12}(?:is|are|was|were|called|named|known as|termed) (?:an? "
+    r"|the )?",
+    re.IGNORECASE,
+)
 
 
+_COMPOUND = re.compile(r"(?:[A-Z][a-z]?\d*){2,}")  # H2O
 _WON = (
-    r"(?:(?:is|was) the [a-z]+ (?:of|in) [A-Za-z]+(?! and\b)|won|wins|scored|scores|(?:is|was) the [a-z]+est|"
+    r"(?:(?:is|was) the (?!second\b|last\b|wrong\b|other\b|same\b)[a-z]{4,}|(?:is|was) the [a-z]+ (?:of"
+    r"|in) [A-Za-z]+(?! and\b)|won|wins|scored|scores|(?:is|was) the [a-z]+est|"
     r"(?:has|had|got|ate|earned|sold|read|ran) the most|"
     r"(?:came|finished|arrived|is|was) first)\b[a-z ]*"
 )
@@ -225,7 +231,8 @@ _WON = (
 def _named(text: str, truth: str) -> bool:
     """Whether a sentence ends in the gold words as what something is: `The capital of France is Paris`."""
     before = text[: -len(truth)].rstrip("\"'")
-    called = text.casefold().endswith(truth.casefold()) and _CALLS.fullmatch(before) and not re.search(r"\d", truth)
+    called = text.casefold().endswith(truth.casefold()) and _CALLS.fullmatch(before)
+    called = called if _COMPOUND.fullmatch(truth) or not re.search(r"\d", truth) else None
     acts = re.fullmatch(rf"{re.escape(truth)} (?:{_WON})", text)
     if (
         acts

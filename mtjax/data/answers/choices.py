@@ -89,7 +89,9 @@ _THEN_LETTER = re.compile(
 )
 
 
-_LETTER_THEN = re.compile(r"(?:.*\b(?:is|option|choice):? )?\(?(?P<letter>[A-J])\)? \((?P<text>[^()\n]+)\)\W*$")
+_LETTER_THEN = re.compile(
+    r"(?:.*\b(?:is|option|choice):? )?\W*(?P<letter>[A-J])\)? \((?P<text>[^()\n]+)\)\W*$", re.IGNORECASE
+)
 
 
 def contradicted(reply: str, options: tuple[str, ...]) -> bool:

@@ -24,6 +24,11 @@ _NAME = re.compile(
     r"[A-Za-z](?:_\{?\w+\}?)?'{0,2}(?:\([A-Za-z0-9, |']+\))?"
 )
 _LABEL = re.compile(rf"[A-Za-z][A-Za-z'-]+(?:[ :,]+[A-Za-z][A-Za-z'-]+)*[ :]*(?: (?P<name>{_NAME.pattern}))?")
+_TWO_LABELS = re.compile(
+    r"[^A-Za-z=]*\d[^,=]*,? (?:and )?(?!so|thus|hence|then|therefore|total|giving|which|that|the total)[A-Za-z]{3,}"
+    r"(?: [A-Za-z]+)?", re.IGNORECASE,
+)  # fmt: skip
+"""Between `Perimeter = 22, area = 30`, which states two values."""
 _SUM = re.compile(r"[A-Za-z](?: ?[-+] ?[A-Za-z])+")  # m + n, which may be asked for, or given
 _TIMES = re.compile(r"\\[A-Za-z]+|(?<=[0-9])\s*[xX]\s*(?=[0-9])")
 _SAID_FIRST = re.compile(
@@ -37,7 +42,7 @@ _VARIABLE = re.compile(r"(?<![A-Za-z\\])[0-9]*[A-Za-z](?![A-Za-z.'])")
 def read_equation(text: str, read: Callable[[str], Reading]) -> Reading:
     """What an equation gives: the right side of `x = 5`, `12 + 7 = 19`, `Total = $18`; the left one of `5 = x`."""
     sides = [side.strip() for side in EQUALS.split(settled(text))]
-    if len(sides) < 2 or not sides[-1]:
+    if len(sides) < 2 or not sides[-1] or any(map(_TWO_LABELS.fullmatch, sides[1:-1])):
         return Reading(text, {})
     left, right = sides[0], sides[-1]
     if len(sides) == 2 and re.fullmatch(r"[A-Za-z]", right) and not _NAME.fullmatch(left):
@@ -47,6 +52,8 @@ def read_equation(text: str, read: Callable[[str], Reading]) -> Reading:
     free = [
         bool(_VARIABLE.search(_CALLED.sub("1", _TIMES.sub(" ", side)))) for side in (_SAID_FIRST.sub("", left), *middle)
     ]
+    if re.search(r"\\(?:int|sum|prod|lim)(?![A-Za-z])|\]_", left):
+        free[0] = False  # an integral, a sum or a limit is a number
     spoilt = numbers.BEFORE & {word.strip(",:.") for word in left.lower().split()} - {"from", "other", "first", "total"}
     if name:
         spoilt = spoilt - {"equation", "line"} if label and left != name else frozenset()
@@ -54,7 +61,11 @@ def read_equation(text: str, read: Callable[[str], Reading]) -> Reading:
         first, *others = map(formulas.read_formula, sides)
         if first and all(other and formulas.same_formula(first, other) for other in others):
             return read(right)
+    if name and re.fullmatch(r"-?[\d./ ]*\d ?[a-z]", right) and right[-1] in "abknxyz":
+        return Reading(text, {})  # x = 6y
     found = read(right)
+    if "clock" in found.values and ":" in right:
+        return found._replace(text=text)
     number = found.values.get("number")
     total = len(sides) == 2 and number is not None and bool(_SUM.fullmatch(left))
     if (spoilt or not found.values or any(free) and not (name or label or total or not left)) and (

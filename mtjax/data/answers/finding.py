@@ -5,6 +5,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
+from mtjax.data.answers.clauses import emphasised, main_clauses, numerals
 from mtjax.data.answers.equations import Reading
 from mtjax.data.answers.normal import plain
 from mtjax.data.answers.reader import compare, read
@@ -24,7 +25,8 @@ class Found(NamedTuple):
 
 
 _CONCLUDES = re.compile(
-    r"\b(?:so|thus|therefore|hence|totals?|altogether|finally|overall|in all|sum|result|gives|get|equals|final|left|"
+    r"\b(?:so|thus|therefore|hence|totals?|altogether|finally|overall|in all|now|output|that makes|asked|wanted"
+    r"|remain\w*|sum|result|gives|get|equals|final|left|"
     r"consequently|answer|solution)\b|=|[→⇒⟹➜]|it(?:'s| is) [-$]?\d[\d.,]*\W*$",
     re.IGNORECASE,
 )
@@ -39,6 +41,8 @@ _SAID_AGAIN = re.compile(
 _MEANT = re.compile(r",? (?:meaning|giving|making|leaving|so)(?: that)? ([^.\n]*\d[^.\n]*)")
 
 
+_SUBORDINATE = re.compile(r"\W*(?:since|because|if|when|as|although|while|given)\b", re.IGNORECASE)
+_BY_EQUATION = re.compile(r",? ?(?:because|since)\b[^=]*=", re.IGNORECASE)
 _BREAKDOWN = re.compile(r":\s+\S.*")
 
 
@@ -55,6 +59,8 @@ def cut(text: str) -> tuple[str, Reading, str]:
     for part, bracket in beginnings(text):
         reading = read(part)
         first = first or (part, reading, "")
+        if part != text and _SUBORDINATE.match(part):
+            continue
         if reading.values.keys() - {"sequence"}:
             if (broken := _BREAKDOWN.match(text[len(part) :])) and not _adds_up(reading, broken[0]):
                 break
@@ -67,6 +73,12 @@ def cut(text: str) -> tuple[str, Reading, str]:
                 and "number" in reading.values.keys() & read(behind[1:].strip()).values.keys()
             ):
                 break  # 18; 19
+            if (
+                _BY_EQUATION.match(behind)
+                and (own := reading.values.get("number"))
+                and own.value not in numerals(behind)
+            ):
+                break  # 1600 because 800 + 2400 = 3200
             inside = read(bracket).values.get("number") if bracket else None
             if inside and compare(reading, read(bracket)) is False and "number" in reading.values:
                 break
@@ -74,7 +86,7 @@ def cut(text: str) -> tuple[str, Reading, str]:
                 number = reading.values["number"]._replace(approximate=True)
                 reading = reading._replace(values={**reading.values, "number": number})
             meant = _MEANT.match(text[len(part) :])
-            if meant and compare(reading, read(meant[1])) is not True and "number" in read(meant[1]).values:
+            if meant and compare(reading, read(meant[1])) is not True and "number" in reading.values:
                 break
             said_again = _SAID_AGAIN.match(text[len(part) :])
             if said_again and compare(reading, read(said_again[1])) is False:
@@ -87,11 +99,13 @@ def cut(text: str) -> tuple[str, Reading, str]:
 @functools.lru_cache(maxsize=4096)
 def find(reply: str, choice: bool = False) -> Found | None:
     """The answer of a reply: the last one that it states, or else what it ends in; None without either."""
-    text = cleaned(reply)
+    text = _SQUARE.sub("", cleaned(reply))
     found = statements(text, choice)
     if found:
         last = found[-1]
         part, reading, rest = cut(last.text)
+        if not reading.values and (concluded := cut(_concluded(last.text)))[1].values.keys() - {"sequence", "word"}:
+            part, reading, rest = concluded
         if not reading.values:
             first, _, rest = last.text.partition(". ")
             part = tidy(first)
@@ -99,12 +113,13 @@ def find(reply: str, choice: bool = False) -> Found | None:
         closed = last.boxed or bool(rest.strip(" *") or behind.strip(" *$")) or behind.startswith("\n")
         earlier = tuple((one.text, text[one.start : last.start]) for one in found[:-1] if one.start < last.start)
         return Found(part, reading, True, f"{rest} {behind}", closed, earlier)
-    return _ending(text)
+    return _ending(text, emphasised(reply))
 
 
 _THEREFORE = re.compile(
     r"(?:^|[,;:] +(?:and )?)(?:(?:so|thus|hence|therefore|then|finally|overall|altogether|consequently|"
-    r"in total|in all|in the end|as a result|the solutions?(?: set)? (?:is|are))\b(?! (?:far|that|many|much)\b),? *)+"
+    r"in total|in all|in the end|in conclusion|in summary|in short|to conclude|all things considered|all told"
+    r"|adding everything up|as a result|the solutions?(?: set)? (?:is|are))\b(?! (?:far|that|many|much)\b),? *)+"
     r"(?=\S)",
     re.IGNORECASE,
 )
@@ -125,6 +140,8 @@ _GIVES = re.compile(
     r"|\W*(?:no doubt|without (?:a )?doubt|clearly|obviously|for sure)[:,]\s+(?=\S)"
     r"|[-\d.,/]+ ?(?:%|percent) of [^\s=]+(?: [a-z]+)? (?:is|are|equals|was)\s+(?=[$\d])"
     r"|[^=]*\bi\.e\.,?\s+|[^=]*\bthat is,\s+"
+    r"|.*\b(?:vertex|points?|minimum|maximum|cent(?:er|re)|intersection)\b[^()]* (?:at|is) (?=\$?\([^()]*\)\W*$)"
+    r"|[^=]*, giving (?=[A-Za-z] ?=)|[^=]*\b(?:holds|is true|is satisfied) (?:exactly |only )?when (?=[A-Za-z] ?=)"
     r"|[^=]*=.*,? (?:giving|yielding|so we get)(?: us)?(?: the (?:point|pair|solution|interval))? (?=[\[(])"
     r"|[^:=]*[^\W\d_]{2}[^:=]*:\s+(?:[^=]*,\s+(?:and|so)\s+)?(?=[^:]*=)",
     re.IGNORECASE,
@@ -161,6 +178,9 @@ def _concluded(sentence: str) -> str:
         return sentence
     if _SUPPOSED.match(sentence):
         return ""
+    first = _THEREFORE.match(sentence)
+    if first and "tuple" in read(sentence[first.end() :]).values:
+        return sentence[first.end() :]
     if (last := _LAST_EQUATION.fullmatch(sentence)) and cut(last[1])[1].values:
         return last[1]
     behind_arrow = _ARROW.split(sentence)[-1]
@@ -182,19 +202,41 @@ _EXPLAINS = re.compile(
 _REMARK = re.compile(
     r",? (?:- )?(?:because|since|not|and not|and nothing|rather than|instead of|assuming|provided)\b|, (?:the"
     r"|an?)\b|,? \(|"
-    r", (?:which|without)\b|;.*\b(?:wrong|incorrect|too|would)\b",
+    r", (?:which|without)\b|: (?=[^:]*\d)|;.*\b(?:wrong|incorrect|too|would)\b",
     re.IGNORECASE,
 )
+_PART = re.compile(r"\(?(?:[a-e]|i{1,3}|iv|v)[.)]\s")
+_SQUARE = re.compile(r"\s*\$?\\?(?:black)?square\$?\s*$|\s*[∎■□]\s*$")  # the end of a proof
 _EMPTY = re.compile(r"\s*(?:\$\$|\\[\[\]]|[*#_=-]*)\s*")
 
 
-def _ending(text: str) -> Found | None:
+def _clause(sentence: str, bold: str | None) -> tuple[str, Reading, str] | None:
+    """What a sentence that is not read whole says in its main clause, or in bold; its other numbers stand beside it."""
+    so = [found.end() for found in _THEREFORE.finditer(sentence)][-1:]
+    clauses = [bold] if bold else []
+    for start in (*so, 0):
+        clauses += main_clauses(sentence[start:])
+    for part in clauses:
+        said, reading, rest = cut(_concluded(part))
+        kinds = reading.values.keys() & {"number", "clock"}
+        if kinds and not rest.strip(" .!"):
+            values = {kind: reading.values[kind] for kind in kinds}
+            if number := values.get("number"):
+                others = (one for one in numerals(sentence) if one != number.value)
+                values["number"] = number._replace(beside=(*number.beside, *others))
+            return said, reading._replace(values=values), rest
+    return None
+
+
+def _ending(text: str, bold: str | None = None) -> Found | None:
     """What a reply that states no answer ends in: its only sentence, its last line, or the last sentence of that."""
     lines = [line.strip() for line in text.splitlines() if not _EMPTY.fullmatch(line)]
     if not lines:
         return None
+    if len(lines) > 1 and _PART.match(lines[-1]) and _PART.match(lines[-2]):
+        return None  # one answer for each part of the problem
     last = re.sub(r"^\\\[\s*|\s*\\\]$", "", lines[-1])
-    last = re.sub(r"^(?:[-*•]\s+(?=[^\W\d_])|#{1,6}\s+)", "", last)
+    last = re.sub(r"^(?:[-*•]\s+(?=[^\W\d_])|#{1,6}\s+|\(?\d{1,2}[.)]\s+(?=[A-Z][a-z]))", "", last)
     sentences = split_sentences(last)
     if len(lines) > 1 and _FIRST_LINE.fullmatch(lines[0]) and not any(map(_FIRST_LINE.fullmatch, lines[1:])):
         first, behind = read(lines[0]), " ".join(lines[1:])
@@ -214,14 +256,18 @@ def _ending(text: str) -> Found | None:
     if instead := INSTEAD.match(last_sentence):
         last_sentence = instead["answer"]
     whole, reading, rest = cut(_concluded(last_sentence))
+    if not reading.values.keys() - {"sequence", "several", "word"} and (clause := _clause(last_sentence, bold)):
+        whole, reading, rest = clause
     alone = len(sentences) < 2 and not rest.strip(" .!")
     alone = alone or len(lines) == len(sentences) == 1 and bool(reading.values and _REMARK.match(rest))
     if len(lines) > 1:  # the last line is the answer if it is a value without words in front
         bare = not re.match(r"[^\W\d_]{2,}", plain(last))
         alone = alone and bare and bool(reading.values.keys() & {"number", "letter", "formula"})
+    number = reading.values.get("number")
+    again = number is not None and len(lines) > 1 and "=" in lines[-2] and numerals(lines[-2])[-1:] == (number.value,)
     truth = "truth" in reading.values and not rest.strip(" .!")
     concludes = _CONCLUDES.search(last_sentence) and not last_sentence.endswith("?")
-    if alone or reading.values and (truth or concludes):
+    if alone or reading.values and (truth or concludes or again and not last_sentence.endswith("?")):
         return Found(whole, reading, True, rest, False)
     return Found(whole, Reading(reading.text, {}), False, rest, False)
 

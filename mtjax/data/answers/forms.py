@@ -4,8 +4,9 @@ import re
 
 _KEY = r"(?:final[ _]|correct |right |best )*(?:answers?|ans)\b"
 _LINK = (
-    r"(?:[\"'\])*]|\s)*(?:\([^()\n]{0,40}\)|(?:to|of|for|in)\s[^.:\n=]{1,80}?)?\s*(?:choice|option)?\s*"
-    r"(?:[-–—]\s|\.(?=[\s(])|(?:,?\s*(?:is|was|are|be|equals|should\s+be|must\s+be|will\s+be|would\s+be"
+    r"(?: (?:to |of |for )?(?:(?:the )?(?:question|problem|part) )?\d{1,2}(?=[ \t]*:[ \t*]*\S))?(?:[\"'\])*]"
+    r"|\s)*(?:\([^()\n]{0,40}\)|(?:to|of|for|in)\s[^.:\n=]{1,80}?)?\s*(?:choice|option)?\s*"
+    r"(?:[-–—]\s|\.(?=[\s(])|(?:,?\s*(?<![A-Za-z])(?:is\s+equal(?:\s+to)?|is|was|are|be|equals|should\s+be|must\s+be|will\s+be|would\s+be"
     r"|has\s+to\s+be|comes\s+(?:out\s+)?to(?:\s+be)?)"
     r"(?![\w'])(?:\s\([^()\d\n]{0,40}\)(?=\s?:))?|=>|[=:→])+(?:\s*(?:therefore|thus|simply|just|then|now|indeed"
     r"|clearly|also)\b)?(?:\s*[=:](?!=))?)"
@@ -26,7 +27,7 @@ TONGUES = re.compile(
 FORMS = (
     ("####", re.compile(r"####[ \t]*(?P<answer>[^\n]+)")),
     (">", re.compile(
-        r"<(?P<tag>(?:final[_-]?)?(?:answer|result))>\s*(?P<answer>.+?)\s*(?P<closed></(?P=tag)>|$)",
+        r"<(?P<tag>(?:final[_-]?)?(?:answer|result))(?: [^<>\n]*)?>\s*(?P<answer>.+?)\s*(?P<closed></(?P=tag)>|$)",
         re.IGNORECASE | re.DOTALL,
     )),
     ("answer]", re.compile(r"(?:^|\n)\W*(?P<key>\[(?:final )?answer\])[ \t]*:?\s*(?P<answer>[^\n]+)", re.IGNORECASE)),
@@ -43,6 +44,22 @@ FORMS = (
         r"\bbut (?:it|that|this|the (?:correct|actual|real|true) (?:answer|value|one|number))(?: is|'s)"
         r"(?: (?:actually|really|in fact))? "
         r"(?P<answer>(?=[-$\\(\d]|(?-i:[A-Z]))[^\n]+)", re.IGNORECASE,
+    )),
+    ("correct", re.compile(
+        r"(?:^|\n|[.!?]\s)\W*(?P<key>correct(?:ed|ion)?)\W{0,3}:\W{0,3}\s(?P<answer>(?=[-$\\(\d])[^\n]+)",
+        re.IGNORECASE,
+    )),
+    ("tl", re.compile(r"(?:^|\n)\W*(?P<key>tl;?dr)\W{0,3}:\W{0,3}\s?(?P<answer>[^\n]+)", re.IGNORECASE)),
+    (" should ", re.compile(
+        r"\b(?P<key>it|that|this) should (?:be|have been) (?P<answer>(?=[-$\\\d])[^\n*+/^=]+?(?=[.,!]?(?:\s"
+        r"|$)))(?![^\n]*[*+/=])", re.IGNORECASE,
+    )),
+    (" ", re.compile(
+        r"(?P<key>\b(?:correct|right|actual|true)\s+(?:total|number|value|sum|result|count|amount))\s+is\s+"
+        r"(?P<answer>(?=[-$\\\d])[^\n]+)", re.IGNORECASE,
+    )),
+    ("no", re.compile(
+        r"(?P<key>(?:\.\.+|-)\s*no),? (?:it(?:'s| is) |make that )?(?P<answer>(?=[-$\\\d])[^\n]+)", re.IGNORECASE,
     )),
     (" ", re.compile(
         r"(?P<key>\b(?:correct|right|best|remaining|matching|my|final)\s+(?:option|choice|alternative|letter|one"

@@ -72,7 +72,7 @@ _CONNECTIVE = re.compile(
     re.IGNORECASE,
 )
 _CLAUSE = re.compile(
-    r"^(?:so|since|because|as|which|who|where|thus|hence|therefore|then|but|if|not|giving|making|leaving|meaning"
+    r"^(?:so|since|because|as|about|approximately|roughly|which|who|where|thus|hence|therefore|then|but|if|not|giving|making|leaving|meaning"
     r"|it|she|"
     r"he|they|we|you|there|this|that)\b|\b(?:is|are|was|were|has|have|had|equals)\b",
     re.IGNORECASE,
@@ -82,6 +82,7 @@ _ARTICLE = re.compile(r"(?:the|an?) ", re.IGNORECASE)
 
 def read_several(text: str) -> Several | None:
     r"""The set or list that a text is: `{1, 2}`, `1, 2 and 3`, `x = 5 or x = -5`, `\pm 5`; else None."""
+    text = re.sub(r"^Either (?=[A-Za-z] ?=)", "", text, flags=re.I)
     if text.lower() in _EMPTY or _NO_SOLUTION.fullmatch(text):
         return Several(())
     braces = re.fullmatch(r"(?:[A-Za-z] ?(?:=|\\in) ?)?\\?\{(.*?)\\?\}", text)
@@ -89,7 +90,7 @@ def read_several(text: str) -> Several | None:
     if braces and (inside.count("{") != inside.count("}") or ":" in inside or "|" in inside or "=" in inside):
         return None
     bare = _NAMED.sub("", text, count=1)
-    if text.count("\\pm") == bare.count("\\pm") == 1 and "," not in text:
+    if text.count("\\pm") == bare.count("\\pm") == 1 and not re.search(r",|\b(?:or|and)\b", text):
         before, after = (part.strip() for part in bare.split("\\pm"))
         return Several(
             (f"{before} + {after}".removeprefix(" + "), f"{before} - {after}".strip().replace("- ", "-", not before))
@@ -107,6 +108,8 @@ def read_several(text: str) -> Several | None:
     if len(set(names)) > 1 or re.search(r"[a-z]{2} .*=", parts[0]) and names:
         return None
     parts = [_NAMED.sub("", part, count=1) for part in parts]
+    if "\\pm" in text and (braces or names):
+        parts = [one for part in parts for one in _both_signs(part)]
     if not all(parts) or any(
         re.search(r"[()\[\]{}]", part) and part[0] in "([" and part[-1] not in ")]" for part in parts
     ):
@@ -114,8 +117,15 @@ def read_several(text: str) -> Several | None:
     return Several(tuple(parts), ordered=not braces and not names)
 
 
+def _both_signs(part: str) -> list[str]:
+    """`\\pm 3` as 3 and -3; another part alone."""
+    return [sign + part[3:].strip() for sign in ("", "-")] if part.startswith("\\pm") else [part]
+
+
 def read_tuple(text: str) -> Tuple | None:
     """The tuple that a text is: `(3, 4)`, or `x = 3, y = 4` in the order of the letters; else None."""
+    if len(re.findall(r"\b[a-z] is (?=[-\d])", text)) > 1:
+        text = re.sub(r"\b([a-z]) is (?=[-\d])", r"\1 = ", text)
     parts = split(text, r",|;|\band\b")
     named = [_NAMED.match(part) for part in parts]
     if len(parts) > 1 and all(named):
@@ -131,13 +141,20 @@ def read_tuple(text: str) -> Tuple | None:
         flags=re.I,
     )
     text = re.sub(r"^\([a-z], ?[a-z](?:, ?[a-z])?\) ?= ?", "", text)
-    if text[:1] != "(" or text[-1:] != ")" or len(split(text[1:-1])) < 2 or len(split(text)) > 1:
+    if text[:1] + text[-1:] not in ("()", "[]") or len(split(text[1:-1])) < 2 or len(split(text)) > 1:
         return None
+    if text[0] == "[" and len(split(text[1:-1])) < 3:
+        return None  # an interval
     return Tuple(tuple(split(text[1:-1])))
+
+
+_FOR_EVERY = re.compile(r"(?:[A-Za-z']+ ){0,5}(?P<n>[1-9]\d*) [a-z]+ (?:for|to) every (?P<m>[1-9]\d*) [a-z]+")
 
 
 def read_ratio(text: str) -> Ratio | None:
     """The ratio that a text is; else None."""
+    if every := _FOR_EVERY.fullmatch(text):
+        return Ratio((every["n"], every["m"]), said=True)
     parts = re.split(r" ?: ?| to ", text.removesuffix(" ratio"))
     fits = len(parts) in (2, 3) and all(re.fullmatch(r"[1-9]\d*(?:\.\d+)?|\.\d+|0\.\d+", part) for part in parts)
     return Ratio(tuple(parts)) if fits else None

@@ -58,12 +58,15 @@ def read_intervals(text: str) -> Intervals | None:
         text,
         flags=re.I,
     )
+    text = re.sub(r"^Either (?=[A-Za-z] ?[<>=\\])", "", text, flags=re.I)
+    text = re.sub(r"^\\?\{ ?([A-Za-z])(?: ?\\in ?[^|:\\]+)? ?(?:\\mid|[|:]) ?(\1 .*?) ?\\?\}$", r"\2", text)
     text = re.sub(r"^[A-Za-z] ?(?:\\in|(?<= )is in|(?<= )in) ?(?=[(\[\]])", "", text)
     text = re.sub(
         r"^(?:all )?(?:the )?(?:real )?numbers (?=(?:that are )?(?:strictly )?(?:greater|less|more"
         r"|smaller|at))",
         "x ",
         text,
+        flags=re.I,
     )
     text = text.replace("x that are ", "x ")
     text = re.sub(r"^(?=(?:[<>]=?|\\[lg]e\b) ?[-\\\d])", "x ", text)

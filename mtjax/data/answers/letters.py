@@ -28,6 +28,9 @@ _NO_CHOICE = re.compile(
 )
 
 
+_THE_OTHERS = re.compile(r"(?:(?:the|all(?: the| of the)?) )?others?\b", re.IGNORECASE)  # B. The others are too short
+
+
 def read_letter(text: str) -> Letter | None:
     """The choice that a text names by its letter: `B`, `(B)`, `B. 24`, `option C`; else None."""
     found = _LETTER.fullmatch(text)
@@ -35,4 +38,5 @@ def read_letter(text: str) -> Letter | None:
         return None
     letter = found["a"] or found["b"] or found["c"] or found["d"] or found["e"]
     rest = (found["rest"] or found["more"] or "").strip(" -:")
+    rest = "" if _THE_OTHERS.match(rest) else rest
     return None if _NO_CHOICE.search(rest) else Letter(letter.upper(), rest)

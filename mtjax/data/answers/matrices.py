@@ -9,6 +9,8 @@ _MATRIX = re.compile(
     r"(?:[A-Za-z] ?= ?)?\\begin\{(?P<kind>[pb]?matrix|array)\}(?:\{[lcr|]+\})?(?P<cells>.*)\\end\{(?P=kind)\}"
 )
 
+_BRACKETS = re.compile(r"\[ ?\[[^\[\]]+\](?: ?, ?\[[^\[\]]+\])+ ?\]")  # [[1, 2], [3, 4]]
+
 
 class Matrix(NamedTuple):
     """Elements in rows of equal length."""
@@ -31,13 +33,18 @@ def read_vector(text: str) -> Tuple | None:
 
 
 def _rows(text: str) -> tuple[tuple[str, ...], ...] | None:
+    if _BRACKETS.fullmatch(text):
+        return _equal([row.split(",") for row in re.findall(r"\[([^\[\]]*)\]", text[1:-1])])
     found = _MATRIX.fullmatch(text)
     if found is None or "\\begin" in found["cells"]:
         return None
-    rows = tuple(
-        tuple(cell.strip() for cell in row.split("&"))
-        for row in re.split(r"\\\\(?:\[[^\]]*\])?", found["cells"].strip().removesuffix("\\\\"))
-    )
+    rows = re.split(r"\\\\(?:\[[^\]]*\])?", found["cells"].strip().removesuffix("\\\\"))
+    return _equal([row.split("&") for row in rows])
+
+
+def _equal(cells: list[list[str]]) -> tuple[tuple[str, ...], ...] | None:
+    """The cells as rows, if these are equally long and none is empty."""
+    rows = tuple(tuple(cell.strip() for cell in row) for row in cells)
     return rows if len({len(row) for row in rows}) == 1 and all(all(row) for row in rows) else None
 
 

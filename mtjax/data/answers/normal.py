@@ -86,6 +86,7 @@ _SPOKEN_THOUSANDS = re.compile(
     r"(?:thir|four|fif|six|seven|eigh|nine)teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty)\b)",
     re.IGNORECASE,
 )
+_ITALIC = re.compile(r"(?<![\w*)])\*([A-Za-z][^*\n]*[^*\s])\*(?![\w*])")
 _EMPHASIS = re.compile(r"\*\*\*|\*\*|(?<!\w)__|__(?!\w)")
 
 
@@ -111,6 +112,8 @@ def without_markup(text: str) -> str:
         text = re.sub(r"\\color *\{\w+\} *(?:\{([^{}]*)\})?", r"\1", text)
     if text[:1] == "_" or "\n_" in text:
         text = re.sub(r"(?m)^_([A-Za-z][^_\n]*)_(?=$| )", r"\1", text)
+    if "*" in text:
+        text = _ITALIC.sub(r"\1", text)
     if "==" in text:
         text = re.sub(r"(?<!\S)==(?=[^\s=])([^=\n]*[^\s=])==(?!\S)", r"\1", text)
     if "**" in text or "__" in text:
@@ -122,18 +125,21 @@ _MATHS = re.compile(r"\$\$(.+?)\$\$|(?<![\\$])\$(?=[^\s$])((?:[^$\\\n]|\\.)*?(?:
 _FRACTION = re.compile(
     r"\\frac *(?:\{ *([-+]?[\d.,]+) *\} *\{ *(\d+) *\}|(\d) *(?:(\d)|\{ *(\d+) *\})|\{ *(\d+) *\} *(\d))"
 )
-_DROPPED = re.compile(r"\\(?:left|right|big|Big|bigg|Bigg|limits|displaystyle|mathopen|mathclose)(?![A-Za-z])|\\!")
+_DROPPED = re.compile(
+    r"\\(?:left|right|big|Big|bigg|Bigg|limits|mathopen|mathclose)(?![A-Za-z])|\\displaystyle(?![A-Za-z])\s*|\\!"
+)
 _GAPS = re.compile(r"\\(?:quad|qquad)\b|(?<!\\)\\[,:; ]|(?<!\\)~")
 _NAMES = (
     (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"), (re.compile(r"\^ *\{? *\\circ *\}?|\\degree\b|\\deg\b"), "°"),
     (re.compile(r"\\leq?(?:slant)?(?![A-Za-z])"), r"\\le "), (re.compile(r"\\geq?(?:slant)?(?![A-Za-z])"), r"\\ge "),
     (re.compile(r"\\(?:lt)(?![A-Za-z])"), "<"), (re.compile(r"\\gt(?![A-Za-z])"), ">"),
-    (re.compile(r"\\varnothing"), r"\\emptyset"),
+    (re.compile(r"\\varnothing"), r"\\emptyset"), (re.compile(r"\\langle\b"), "("), (re.compile(r"\\rangle\b"), ")"),
     (re.compile(r"\\(?:div)(?![A-Za-z])"), "/"), (re.compile(r"\\cdot(?![A-Za-z])|\\ast(?![A-Za-z])"), r"\\times "),
     (re.compile(r"\\[lr]?brack(?:et)?(?![A-Za-z])"), " "), (re.compile(r"\\(?:dots|ldots|cdots)(?![A-Za-z])"), "..."),
 )  # fmt: skip
 
 
+_CASES = re.compile(r"\\begin\{cases\}((?:(?![&<>]|\\begin).)*?)(?:\\\\)?\s*\\end\{cases\}", re.DOTALL)
 _ARROW = re.compile(r"^ *(?:→|⇒|⟹|∴|=>|\\Rightarrow\b|\\implies\b|\\therefore\b)\s*")
 
 
@@ -146,6 +152,8 @@ def plain(answer: str) -> str:
     '1 1/2 m'
     """
     text = re.sub(r"\bUS\$", "$", without_markup(ascii_signs(answer)))
+    text = text.replace("/-", "") if re.search(r"\d/-(?!\d)", text) else text  # Rs. 500/-
+    text = _CASES.sub(lambda found: ", ".join(re.split(r"\\\\", found[1])), text) if "{cases}" in text else text
     if "\\" in text:
         text = re.sub(r"(?<!\\)\\[()\[\]](?!\{)", " ", _DROPPED.sub("", text))
         for pattern, name in _NAMES:

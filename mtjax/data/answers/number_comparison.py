@@ -1,5 +1,6 @@
 """Whether two numbers are equal: units, percent signs, scales and rounding."""
 
+import re
 from fractions import Fraction
 
 from mtjax.data.answers.numbers import Number
@@ -20,6 +21,8 @@ def same_number(a: Number, b: Number) -> bool | None:
         return a.value == b.value or (None if _converted(a, b) or _converted(b, a) else False)
     if _pounds(a, b) or _pounds(b, a):
         return a.value == b.value
+    if a.value and b.value and (_per_time(a, b) or _per_time(b, a)):
+        return None
     if a.unit and b.unit and a.unit.measures == b.unit.measures:
         equal = a.value * a.unit.factor == b.value * b.unit.factor
         return equal or (None if _open(a, b, a.value * a.unit.factor / b.unit.factor) else False)
@@ -50,6 +53,15 @@ def same_number(a: Number, b: Number) -> bool | None:
     if _dollars(a, b) or _dollars(b, a):
         return True
     return None if _open(a, b, a.value) or (ratio and may_be_other_unit(ratio, hidden)) else False
+
+
+_RATE = re.compile(r"(?:^|\W)(?:per|an?|each|every|/) ?(?:second|minute|hour|day|week|month|quarter|year)s?\b")
+_TIMES = (2, 4, 5, 7, 10, 12, 24, 26, 30, 31, 48, 50, 52, 60, 365, 3600)
+
+
+def _per_time(a: Number, b: Number) -> bool:
+    """Whether one is said per time and the other may be its total, such as 4,000 a month and 48,000."""
+    return bool(_RATE.search(a.words)) and not _RATE.search(b.words) and b.value / a.value in _TIMES
 
 
 def _pounds(a: Number, b: Number) -> bool:

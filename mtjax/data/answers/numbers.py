@@ -23,6 +23,7 @@ _HEAD = re.compile(
     rf"|(?P<plain>{_C})(?:[eE](?P<exp>[-+]?[0-9]{{1,3}})(?![0-9A-Za-z])"
     r"| ?(?:\\times|[*x]) ?10 ?\^ ?(?:[{(] ?(?P<power>[-+]?[0-9]{1,3}) ?[)}]|(?P<bare>[-+]?[0-9]{1,3})(?![0-9])))?)"
 )
+_DECADE = re.compile(r"(?:in )?(?:the )?(?:(?:early|mid|late)[ -])?(?:1[5-9]|20)\d0'?s", re.I)
 _REPEATING = re.compile(r"([-+]?)([0-9]*)\.([0-9]*)\\overline *\{?([0-9]+)\}?$")
 _PLAIN = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?")
 _SCALE = re.compile(
@@ -51,10 +52,10 @@ BEFORE = frozenset(
     equation line question problem part example figure option choice instead rather initially originally initial
     started starts start suppose assume assuming first other another what how why without excluding besides
     when probably likely presumably page chapter section exercise considered tried nothing close
-    off rule ruled""".split()
+    off rule ruled guess guessed hunch let try given""".split()
 )  # words that change what a number behind them says
 POSITIONAL = frozenset(
-    listed("over under above below up from through than before after page chapter section exercise close off")
+    listed("over under above below up from through than before after page chapter section exercise close off given")
 )
 """Those of them that change only a number right behind them."""
 SOFT = frozenset(
@@ -116,6 +117,8 @@ def read_number(text: str) -> Number | None:
     if len(text) > LONGEST or not text:
         return None
     text = re.sub(r"(?<=[0-9]) ?p$", " pence", text)
+    if _DECADE.fullmatch(text):
+        return None
     if re.fullmatch(r"\([0-9.,]+\)", text):  # 5, or -5 in accounts
         inside = read_number(text[1:-1])
         return inside and inside._replace(approximate=True)
@@ -219,8 +222,9 @@ def _repeating(text: str) -> Number | None:
 
 
 _AND_A_PART = re.compile(
-    r"^(an|a|one|two|three|four|five|six|[0-9]+) (hours?|minutes?|days?|weeks?|months?|years?|miles?) "
-    r"and (a half|a quarter)$",
+    r"^(an|a|one|two|three|four|five|six|[0-9]+) (hours?|minutes?|days?|weeks?|months?|years?|miles?|cups?|lit(?:er"
+    r"|re)s?|"
+    r"kilos?|pounds?|(?:tea|table)spoons?) and (a half|a quarter)$",
     re.IGNORECASE,
 )
 

@@ -9,6 +9,10 @@ _PHRASES = (
     (re.compile(r"\bbetween (?=[^\d=]*\b(?:is|are|was|were|equals)\b)"), "of "),
     (re.compile(r"\bbetween (?=[^\d=<>]*=)"), "of "),
     (re.compile(r"\b([Tt])he unknown(?= (?:is|number|value|side|quantity)\b)"), r"\1he wanted"),
+    (re.compile(r"\b[Ww]hat (?:remains|is left|was left)(?= (?:is|are|was|were)\b)"), "The rest"),
+    (re.compile(r",? (?:that|which) (?:satisf(?:ies|y)|solves?|fulfills?|makes?) the (?:given )?(?:equations?"
+                r"|inequality"
+                r"|conditions?)(?: true)?(?= (?:is|are)\b)"), ""),
     (re.compile(r"\bpart (?=(?:is|was|that)\b)"), "share "),
     (re.compile(r"\b[Mm]ost (?=(?:certainly|definitely|surely)\b)"), ""),
     (re.compile(r"(?<=\b[Tt]he )(?:first|last) (?=(?:two|three|four|five|six|seven|eight|nine|ten|[0-9]+) )"), ""),

@@ -63,20 +63,21 @@ KINDS: dict[str, _Kind] = {
 }
 """Every kind of value: how a text is read as one, and how two are compared."""
 
-_SAID = ("tuple", "intervals", "ratio", "several", "formula")
+_SAID = ("tuple", "intervals", "ratio", "several", "formula", "clock", "matrix")
 _PREDICATE = re.compile(
-    r"(?P<lead>(?:(?:[A-Za-z][A-Za-z'-]*|(?P<given>[0-9]+)),? ){1,8}?(?:is|are|was|were|be|at|gives|yields"
+    r"(?P<lead>(?:(?:[A-Za-z][A-Za-z'-]*|(?P<given>[0-9]+)),? ){1,8}?(?:is|are|was|were|be|at|gives|yields|equals"
     r"|becomes|get|obtain|have|find|as|"
     r"(?:equal|evaluates|simplifies|reduces|amounts|comes|expands|factors) to|(?:expands|factors|simplifies"
     r"|evaluates) (?:as|into))|"
     r"(?:[A-Za-z][A-Za-z'-]* ){0,4}[A-Za-z'-]{2,}:)(?: at)?(?: the point)? "
-    r"(?P<value>(?:[^A-Za-z ]|[a-z] ?=|[A-Za-z](?:[\^(]| ?[-+*/])|\\?(?:sin|cos|tan|ln|log|sqrt)\b).*)"
+    r"(?P<value>(?:[^A-Za-z ]|[a-z] ?(?:=|\\in\b)|[A-Za-z](?:[\^(]| ?[-+*/])|\\?(?:sin|cos|tan|ln|log|sqrt)\b).*)"
 )
 """A sentence that says what something is, such as `The point is (3, 4)`."""
 _IS_SUM = re.compile(
     r"^([$0-9][-+*/()$0-9., ]*?[-+*/] ?[$0-9.,]+\)?) (?:is|equals|makes|gives)(?: equal to)? "
     r"(?=[-$]?[0-9])"
 )
+_HAS_EQUATION = re.compile(r"^(?:The|Its|This) (?:[a-z]+ ){1,3}has (?:the )?equation (?=\S)")
 _NUMERAL = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?")
 
 
@@ -92,7 +93,7 @@ def read(answer: str) -> Reading:
     text = plain(answer)
     if len(text) > numbers.LONGEST:
         return Reading(text, {})
-    text = _IS_SUM.sub(r"\1 = ", text)
+    text = _HAS_EQUATION.sub("", _IS_SUM.sub(r"\1 = ", text))
     measured = _MEASURED.fullmatch(text) if "\\" in text else None
     if measured and (read_unit(measured["unit"]) or measured["unit"].endswith("units")):
         inner = read(measured["formula"])
@@ -139,6 +140,8 @@ def read(answer: str) -> Reading:
     ):
         inner = read(said["value"])
         found = {kind: value for kind, value in inner.values.items() if kind in _SAID}
+        if not found and "number" in inner.values and re.search(r"\^|\\times", said["value"]):
+            found = {"number": inner.values["number"]}
         if said["given"]:
             found = {kind: value for kind, value in found.items() if kind == "several"}
         if re.search(r"\b(?:of|between)\b", said["lead"]):
@@ -195,12 +198,21 @@ def compare(gold: Reading, answer: Reading) -> bool | None:
     if not shared:
         mixed = _number_and_formula(gold, answer)
         mixed = _ratio_and_number(gold, answer) if mixed is None else mixed
+        mixed = _list_and_tuple(gold, answer) if mixed is None else mixed
         found = [] if mixed is None else [mixed]
     if gold.values.keys() >= {"letter", "number"} and answer.values.keys() >= {"letter", "number"} and None in found:
         return None
     if not found or (True in found and False in found):
         return None
     return True if True in found else None if None in found else False
+
+
+def _list_and_tuple(gold: Reading, answer: Reading) -> bool | None:
+    """True if a gold list has the values of letters in their order: `18 and 6` for `x = 18, y = 6`; None else."""
+    listed, named = gold.values.get("several"), answer.values.get("tuple")
+    if "=" not in answer.text:
+        return None  # a point
+    return (listed and named and groups.same_elements(listed.elements, named.elements, _same_text)) or None
 
 
 def _ratio_and_number(gold: Reading, answer: Reading) -> bool | None:

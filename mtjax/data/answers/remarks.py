@@ -9,7 +9,8 @@ _CUT = re.compile(
     r"|,?\s+(?=(?:because|since|which|where|that is|i\.e|due|after|for a total|meaning|in order|"
     r"as (?:required|well|stated|calculated|expected|we|the|it|there|shown|above|desired|needed))\b)"
     r"|,\s+(?=without (?:any |a )?doubt\b)|,\s+(?=i(?:'m| am) (?:\w+ )?(?:sure|certain|confident|positive)\b)"
-    r"|,?\s+(?=(?:and not|and nothing|rather than|instead of)\b)|,\s+(?=(?:the|an?|not|rather|as|so|giving|making"
+    r"|,?\s+(?=(?:and not|and nothing|rather than|instead of)\b)|,\s+(?=(?:the|an?|about|approximately|roughly|not"
+    r"|rather|as|so|giving|making"
     r"|therefore|thus|"
     r"hence|check|given|based|using|assuming|provided)\b)", re.IGNORECASE,
 )  # fmt: skip
@@ -17,6 +18,10 @@ _ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:[A-Za-z]|[ap]\.m|rs|approx|i\.e|e\.g|ft|in|lbs?|oz|hrs?|"
     r"min|mins|sec|dr|mr|mrs|ms|vs|st|(?<=\w )no|u\.s|jan|feb|mar|apr|jun|jul|aug|"
                            r"sept?|oct|nov|dec)$", re.IGNORECASE)  # fmt: skip
+_REASON = re.compile(r"(?<!and)(?<!so)(?<!but),?\s+(?:because|since)\b", re.IGNORECASE)
+"""A value with a reason, whose numbers are not what is said: `24, since 24 + 16 = 40`."""
+_CONCLUDES = re.compile(r"\b(?:so|hence|thus|therefore)\b", re.IGNORECASE)
+_GOES_ON = re.compile(r" (?:is|are|was|were|will|has|have|equals?|costs?|comes?|makes?|gives?|needs?|gets?)\b|\s*=")
 _OPEN = re.compile(r"\b(?:or|mod|pmod|base|remainder|repeating|either|recurring)\b|\\pmod", re.IGNORECASE)
 
 
@@ -37,6 +42,9 @@ def beginnings(text: str) -> Iterator[tuple[str, str]]:
     Each comes with the bracket cut off right behind it, or "". Nothing comes after a bracket that leaves the answer
     open, such as `18 (or 20)`.
     """
+    reason = _REASON.search(text)
+    if reason and re.search(r"\d", text[: reason.start()]) and not _CONCLUDES.search(text, reason.end()):
+        text = text[: reason.start()] if re.search(r"\d", text[reason.end() :]) else text
     yield text, ""
     cuts = []
     for cut in _CUT.finditer(text):
@@ -57,6 +65,8 @@ def beginnings(text: str) -> Iterator[tuple[str, str]]:
             bracket = closing[0][:-1] if closing else ""
             if _OPEN.search(bracket) or re.match(r"\s*[-+*/^=×]", text[cut.end() + len(bracket) + 1 :]):
                 break  # open, or part of a formula such as 3 (left) + 5
+            if _GOES_ON.match(text, cut.end() + len(bracket) + 1):
+                break  # the price for 8 tickets ($15 each) is $120
             if cut.start("bracket") == cut.start():
                 continue  # no gap before it: part of a formula
         cuts.append((before.rstrip(), bracket))

@@ -28,7 +28,7 @@ _CLAUSE_BEHIND = re.compile(
 _TASK = re.compile(r"\bto (?:find|determine|calculate|compute|figure|solve|know)\b", re.IGNORECASE)
 APPROXIMATELY = frozenset(listed(r"about approximately approx approx. around roughly ~ \approx ≈ circa"))
 _NUMERAL = r"[-+]?[$€£¥₹]?[0-9][0-9,]*(?:\.[0-9]+)?(?:/[0-9]+)?%?(?![\w:/^.]?[0-9]|[A-Za-z^])"
-_BARE = r"[0-9]+(?:\.[0-9]+)?(?:/[0-9]+)?%?"
+_BARE = r"(?<![0-9],)[0-9]+(?:\.[0-9]+)?(?:/[0-9]+)?%?"
 _IN_PASSING = tuple(
     re.compile(form, re.IGNORECASE)
     for form in (
@@ -39,7 +39,8 @@ _IN_PASSING = tuple(
         rf"^(?P<cut>(?:after|in|for|over|during|within|with|from|of) (?P<n>{_NUMERAL})(?: [^\W\d_]+){{1,2}} )"
         r"(?=(?:s?he|they|we|it|you|i|there|the|an?|his|her|their|its|each|(?-i:[A-Z]\w+))\b)",
         # the total for 5 nights is 250
-        rf"(?<=[^\W\d_])(?P<cut> (?:for|of|in|with|after) (?:an? )?(?P<n>{_NUMERAL})(?: [^\W\d_]+){{1,2}})"
+        rf"(?<=[^\W\d_])(?P<cut> (?:for|of|in|with|after|from|over|across|during"
+        rf"|of [a-z]+ing) (?:an? )?(?P<n>{_NUMERAL})(?: [^\W\d_]+){{0,2}})"
         r"(?= (?:is|are|was|were|will|comes|costs|equals|has|have|makes|gives)\b)",
         # each of the 4 friends
         r"\b(?:the|his|her|their|its|these|those|my|our|your|all|both) "
@@ -78,7 +79,8 @@ def _without_given(text: str) -> tuple[str, tuple[Fraction, ...]]:
             number = read_number(found["n"].replace(",", ""))
             if number is None:
                 return whole, ()
-            given += [one.value for one in map(read_number, re.findall(_BARE, found["cut"])) if one]
+            named = re.findall(_BARE, re.sub(r"(?<=\d),(?=\d{3})", "", found["cut"]))
+            given += [one.value for one in map(read_number, named) if one]
             text = text[: found.start("cut")] + text[found.end("cut") :]
     return (text, tuple(given)) if len(re.findall(_NUMERAL, text)) == 1 else (whole, ())
 
@@ -90,11 +92,11 @@ _LEAD = re.compile(
 
 
 _WENT = {"up": "increased by", "down": "decreased by"}
-_COUNTED = re.compile(rf"\b(?:{'|'.join(sorted(_CLEAR_WORDS))})\b(?!-)", re.IGNORECASE)
+_COUNTED = re.compile(rf"(?<!below )(?<!above )\b(?:{'|'.join(sorted(_CLEAR_WORDS))})\b(?!-)", re.IGNORECASE)
 _ANY = rf"[0-9]+|{'|'.join(sorted(number_words.NUMBER_WORDS))}"
 _ODDS = re.compile(
-    rf"(?:[^\d,]*\b(?:chances?|probability|odds|likelihood|proportion|share)\b[^\d,]* )?(?P<top>{_ANY}) "
-    rf"(?:out of|in)(?: every)? (?P<bottom>{_ANY})",
+    rf"(?P<lead>[^\d,]*\b(?:chances?|probability|odds|likelihood|proportion|share)\b[^\d,]* )?(?P<top>{_ANY}) "
+    rf"(?:out of|in)(?: every)? (?P<bottom>{_ANY})(?(top)(?: [a-z]+)*)",
     re.IGNORECASE,
 )
 _PART_OF = re.compile(
@@ -130,6 +132,22 @@ _ONLY_ONE = re.compile(
 )
 
 
+_RELATIVE = re.compile(r", (?:who|which|whose) [^,]*, ")
+
+
+_AT_TIME = re.compile(
+    r"\b(?:leaves?|left|arrives?d?|starts?|started|begins?|began|ends?|opens?|closes?|meets?"
+    r"|met)\b.* at$"
+)
+_DOUBTFUL = re.compile(
+    r"\b(?:whether|check|disagree|mistakes?|misconception|pitfall|trap|supposedly|allegedly|tempting|tempted|told"
+    r"|of [^,]*\d[^,]* and an? [a-z]+ of|will be\b.*\bnext (?:year|month|week)|was\b.*\blast (?:year|month|week)"
+    r"|asked for(?= the)|only if|short"
+    r"(?: by| of|$)|shy of|as (?:far|long|much|many|high|low|few|little|late|early) as(?= [-$\d]))\b",
+    re.IGNORECASE,
+)  # the sentence says of the number that it may be another
+
+
 def number_in_sentence(text: str) -> Number | None:
     """The one number that a sentence such as `Jane has about 18 apples` states; None if its words change what it says.
 
@@ -139,7 +157,7 @@ def number_in_sentence(text: str) -> Number | None:
     if odds := _ODDS.fullmatch(text):
         top, bottom = read_number(odds["top"]), read_number(odds["bottom"])
         if top and bottom and bottom.value:
-            return Number(top.value / bottom.value, approximate=True)
+            return Number(top.value / bottom.value, approximate=odds["lead"] is None)
     if (part := _PART_OF.fullmatch(text)) and not BEFORE & set(text[: part.start("value")].lower().split()):
         value = read_number(part["value"].partition(" of ")[0])
         return value if value and value.value.denominator > 1 else None
@@ -149,11 +167,12 @@ def number_in_sentence(text: str) -> Number | None:
         text = _COUNTED.sub(lambda word: number_words.in_digits(word[0]), text)
     if _NOTHING_LEFT.fullmatch(text):
         return Number(Fraction(0), approximate=True)
+    text = _RELATIVE.sub(" ", text.replace("'ll ", " will "))
     text, given = _without_given(text)
     if given and (number := read_number(text)) is not None:
         return number._replace(beside=given)
     text = re.sub(r"\b(end|ends|ended|add|adds|added) up (?=with|at|to)", r"\1 ", text)
-    text = re.sub(r"\b(?:went|goes|gone|go) (up|down) by\b", lambda way: _WENT[way[1]], text)
+    text = re.sub(r"\b(?:went|goes|gone|go) (up|down)(?: by\b|(?= [$\d]))", lambda way: _WENT[way[1]], text)
     found, words = _LEAD.match(text), text.lower().split()
     if found is None:
         start = next((n for n, word in enumerate(words) if n and word.split("-")[0] in _CLEAR_WORDS), None)
@@ -177,7 +196,7 @@ def number_in_sentence(text: str) -> Number | None:
     stems = {word.strip(",:.") for word in before}
     if _EXTREME.search(text):
         stems -= {"minimum", "maximum", "least", "most"}
-    if _OTHERS_SAY.search(text):
+    if _OTHERS_SAY.search(text) or _DOUBTFUL.search(text):
         return None
     if before[-1:] in (["almost"], ["nearly"]):
         return None
@@ -198,5 +217,7 @@ def number_in_sentence(text: str) -> Number | None:
     number = read_number(f"{more[1]} {more[2]}" if more else rest)
     if number is None:
         return None
+    if _AT_TIME.search(" ".join(before)) and not number.words:
+        number = number._replace(words="o'clock")
     up, down = bool(_UP & {word.rstrip("sd") for word in stems}), bool(_DOWN & {word.rstrip("sd") for word in stems})
     return number._replace(approximate=approximate, direction=up - down, beside=given)

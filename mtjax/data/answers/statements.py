@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from mtjax.data.answers.forms import CHOSEN, FORMS, TONGUES
+from mtjax.data.answers.machine import spoken
 from mtjax.data.answers.normal import ascii_signs, without_markup
 
 _THOUGHTS = r"think|thinking|thought|thoughts|reasoning|reason|scratchpad|reflection|analysis"
@@ -140,7 +141,9 @@ _SUPPOSED = re.compile(
     re.IGNORECASE,
 )
 _VOID = re.compile(
-    r"\b(?:not|never|wrong|incorrect|false|cannot|previous|earlier|another|possible|first|one)\b|n't\b", re.IGNORECASE
+    r"\b(?:not|never|wrong|incorrect|false|cannot|previous|earlier|another|possible|first|one|long)\b"
+    r"|n't\b",
+    re.IGNORECASE,
 )
 _SAID_OF = re.compile(r"\b(?:is|was|be|are|as) (?:the |my |our |your )?$", re.IGNORECASE)
 _HEDGED = re.compile(
@@ -167,6 +170,12 @@ _FAREWELL = re.compile(
     re.IGNORECASE,
 )
 """What a reply ends with that belongs to no answer."""
+_GREETING = re.compile(
+    r"\A\W*(?:sure(?: thing)?|(?:great|good|nice) question|(?:i'm )?happy to help|of course|certainly|absolutely"
+    r"|hi(?: there)?"
+    r"|hello|hey|okay|ok|no problem|easy one)[!.:]+(?:\s+|[^\w\s*$\\(#-]+\s*)(?=\S)", re.IGNORECASE,
+)  # fmt: skip
+_ROLE = re.compile(r"^[ \t*#>]{0,9}assistant:\s{0,9}(?=\S)", re.IGNORECASE | re.MULTILINE)
 _BOLD_END = re.compile(
     r"(?<=\n)[ \t]*(?:[^\w\s*]\ufe0f?[ \t]*)?\*\*(?=[A-Z][a-z]+ )(?=[^*\n]*\*\*\W*\Z)"
     r"(?![^*\n]*:\*\*)"
@@ -174,14 +183,19 @@ _BOLD_END = re.compile(
 """A last line that is wholly bold."""
 
 
+_IS = re.compile(r"(?<=answer)'s (?=\(?[A-J]\b|[-$]?\d)|(?<=choice)'s (?=\(?[A-J]\b)")
+
+
 def cleaned(reply: str) -> str:
     """A reply without thoughts and mark-up, as statements are searched in it."""
-    reply = _FAREWELL.sub("", _CALCULATOR.sub("", without_thoughts(reply)))
+    reply = _GREETING.sub("", _ROLE.split(reply)[-1])
+    reply = _FAREWELL.sub("", _CALCULATOR.sub("", spoken(without_thoughts(reply))))
     bold = _BOLD_END.search(reply)
     if bold and not reply[: bold.start()].rstrip().endswith(":"):
         reply = f"{reply[: bold.start()]}So, **{reply[bold.end() :]}"
     reply = re.sub(r"(?m)^>\s+(?=\*\*)", "", reply)
     text = without_markup(ascii_signs(reply)).replace(" isn't ", " is not ")
+    text = _IS.sub(" is ", text)
     text = TONGUES.sub("\nAnswer: ", text) if TONGUES.search(text) else text
     text = re.sub(r"[ \t]{40,}", " " * 40, text)
     if _RULE.search(text):
@@ -274,6 +288,8 @@ def _denied(answer: str) -> bool:
 _TAKEN_BACK = re.compile(
     r"\bno, |\b(?:wait|oops|hold on|correction|let me (?:redo|reconsider|recalculate|correct|fix)|scratch that|"
     r"(?:that|this|it)(?: is|'s) (?:wrong|incorrect|not (?:right|correct))|"
+    r"(?:that|this|it|which) (?:does not|doesn't|can't|cannot) (?:look|seem|sound|be|feel) (?:quite )?(?:right"
+    r"|correct)|"
     r"i (?:was wrong|made an? (?:error|mistake)|misread)|actually)\b",
     re.IGNORECASE,
 )

@@ -21,9 +21,10 @@ _TRUTHS = (
     | {"yes": (True, "yes"), "no": (False, "yes"), "true": (True, "true"), "false": (False, "true")}
 )
 _TRUTH = re.compile(
-    r"(?:indeed,? |i (?:think|believe|say) |so )?(?:(?:the |this |that )?(?:statement|claim|assertion|sentence"
-    r"|proposition|answer|it|this"
-    r"|that)(?: is|'s)? )?"
+    r"(?:indeed,? |i(?:'d| would)? (?:think|believe|say) |so |sure,? )?(?:(?:the |this |that )?(?:statement|claim"
+    r"|assertion|sentence"
+    r"|proposition|answer|function|program|expression|code|it|this|that)"
+    r"(?: is|'s| returns| prints| outputs| gives| evaluates to)? |(?:output|result|returns): )?"
     r"(yes|no|true|false|yeah|yep|yup|nope|nah)\b(?P<rest>.*)",
     re.IGNORECASE,
 )
@@ -54,12 +55,16 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _ARTICLE = re.compile(r"^(?:an?|the) (?=\S)", re.IGNORECASE)
+_COUNTED_ON = re.compile(
+    r"^\S+ (?:days?|weeks?|months?|years?) (?:after|before|from) [a-z]+ (?=(?:is|was|will"
+    r"|falls)\b)"
+)
 _NOTHING = frozenset(
     listed(
         """unknown undetermined undefined unclear unsure none nothing maybe sorry not never or and both neither
     either therefore thus hence so then also finally overall altogether perhaps possibly probably likely unlikely
     depends uncertain     unsolvable indeterminate inconclusive sure ok okay various any anything something hmm
-    well hello hi thanks"""
+    well hello hi thanks conclusion summary short"""
     )
 )
 _SETS = (
@@ -68,11 +73,12 @@ _SETS = (
     frozenset(["more", "less", "equal"]), frozenset(["increase", "decrease"]), frozenset(["first", "second", "third"]),
     frozenset(["prime", "composite"]), frozenset(["even", "odd"]), frozenset(["positive", "negative"]),
     frozenset(["valid", "invalid"]), frozenset(["possible", "impossible"]), frozenset(["plausible", "implausible"]),
+    frozenset(listed("ag al au ca cl cu fe hg mg na ni pb pt sn zn")),
 )  # fmt: skip
-_SAID = "|".join((*DAYS, *MONTHS, *_SETS[2], *_SETS[4], *(name for pair in _SETS[8:] for name in sorted(pair))))
+_SAID = "|".join((*DAYS, *MONTHS, *_SETS[2], *_SETS[4], *(name for pair in _SETS[8:-1] for name in sorted(pair))))
 _NAMED = re.compile(
     rf"(?:(?:[a-z0-9']+,? ){{0,8}}(?:is|was|are|were|be|on|in|facing|blows|blowing|heading|heads|points|moves"
-    rf"|goes|turns?|turned|went|walks?|walked|runs|ran|flies|flew) (?:now )?)?"
+    rf"|goes|turns?|turned|went|walks?|walked|runs|ran|flies|flew|walking|facing|going|looking|travell?ing) (?:now )?)?"
     r"(?:(?:to|towards?) )?(?:the )?"
     rf"(?:on |in |facing |pointing )?(?:an? )?({_SAID})"
     r"(?: (?:that|this|next|last) (?:year|month|week))?"
@@ -116,6 +122,7 @@ def read_word(text: str) -> str | None:
     if name := _NAME_SAID.fullmatch(text):
         return (name["last"] or name["by"] or name["first"]).casefold() if not DOUBTED.search(text.casefold()) else None
     word = re.sub(r"^(?:in|at) (?=[a-z]+$)", "", bare_words(text.removesuffix("!")))
+    word = _COUNTED_ON.sub("it ", word)
     if turned := _TURNED.fullmatch(word):
         return turned[1]
     if classed := _CLASSED.fullmatch(word):

@@ -25,8 +25,9 @@ class Solutions(Format):
         return keys <= known and bool(keys & {"question", "prompt"}) and bool(keys & {"answer", "right", "wrong"})
 
     def read(self, record: dict[str, Any], where: str, id: str) -> Problem:
-        if "####" in str(record.get("answer", "")):
-            self.found["{} answers end in '#### ...', as in GSM8K; data.source:gsm8k reads their solutions"] += 1
+        if not (record.get("right") or record.get("wrong")) and (solved := _as_in_gsm8k(record.get("answer"))):
+            self.found["{} answers are solutions that end in '#### ...', as in GSM8K, and are read as such"] += 1
+            record = {**record, **solved}
         return problem_from_record(record, where, id=id)
 
     def write(self, problem: Problem, number: int) -> list[dict[str, Any]]:
@@ -53,6 +54,16 @@ class Solutions(Format):
                 if one.answer or one.right or one.wrong
             ),
         )
+
+
+def _as_in_gsm8k(answer: Any) -> dict[str, Any] | None:
+    """The final answer and the solution of an `answer` that ends in `#### 7` behind a solution; None for others."""
+    from mtjax.data.sources.gsm8k import strip_marks
+
+    solution, _, final = answer.rpartition("####") if isinstance(answer, str) else ("", "", "")
+    if not (solution.strip() and final.strip()) or "\n" in final.strip():
+        return None
+    return {"answer": final.strip().replace(",", ""), "right": [strip_marks(answer)]}
 
 
 def _asked(record: dict[str, Any], where: str) -> str:
