@@ -230,3 +230,9 @@ def test_the_worker_does_not_outlive_its_owner():
     verdict, pid = done.stdout.split()
     assert verdict == "right"
     assert subprocess.run(["kill", "-0", pid], capture_output=True).returncode != 0
+
+
+def test_thousands_of_blank_lines_between_texts():
+    """Each form would be tried at each of them, which took minutes."""
+    assert check_answer("The total is 5." + "\n" * 20_000 + "The answer is 7", "7") is RIGHT
+    assert check_answer("The answer is 7." + "\n" * 20_000, "7") is RIGHT

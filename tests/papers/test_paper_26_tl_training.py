@@ -29,8 +29,9 @@ def test_key_tokens_and_their_weight():
 
 def test_a_turn_whose_call_failed_is_left_out_and_its_repair_is_not():
     talk = [
-        Message("user", "Find cats."), Message("assistant", "find(1)"), Message("tool", "TypeError: unexpected keyword"),
-        Message("assistant", "find('cats')"), Message("tool", "3 cats"), Message("assistant", "There are 3."),
+        Message("user", "Find cats."), Message("assistant", "find(1)"),
+        Message("tool", "TypeError: unexpected keyword"), Message("assistant", "find('cats')"),
+        Message("tool", "3 cats"), Message("assistant", "There are 3."),
     ]  # fmt: skip
     trains = lambda task: [task.trains(talk, turn) for turn in (1, 3, 5)]
     assert trains(ChatTask(failed_calls="skip")) == [False, True, True]

@@ -188,7 +188,7 @@ _IS = re.compile(r"(?<=answer)'s (?=\(?[A-J]\b|[-$]?\d)|(?<=choice)'s (?=\(?[A-J
 
 def cleaned(reply: str) -> str:
     """A reply without thoughts and mark-up, as statements are searched in it."""
-    reply = _GREETING.sub("", _ROLE.split(reply)[-1])
+    reply = _GREETING.sub("", _ROLE.split(re.sub(r"\n{3,}", "\n\n", reply))[-1])  # no long runs, which take long
     reply = _FAREWELL.sub("", _CALCULATOR.sub("", spoken(without_thoughts(reply))))
     bold = _BOLD_END.search(reply)
     if bold and not reply[: bold.start()].rstrip().endswith(":"):
