@@ -205,9 +205,10 @@ def draw(
             for batch in config.search(sampler, prompts, seed_of(config, number), stopped, journal.missing()):
                 drawn = time.perf_counter()
                 waiting += [(one.number, grader.submit(graded, one)) for one in batch]
-                if drawn - saved > SAVE_EVERY:
-                    write(waiting)
-                    waiting, saved = [], drawn
+                if drawn - saved > SAVE_EVERY:  # what is graded by now: to wait for the rest would hold up sampling
+                    ready = sum(record.done() for _, record in waiting)
+                    write(waiting[:ready])
+                    waiting, saved = waiting[ready:], drawn
                 seconds[0] += drawn - since
                 since = time.perf_counter()
                 seconds[1] += since - drawn
