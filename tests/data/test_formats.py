@@ -288,5 +288,7 @@ def test_an_answer_that_is_a_solution_as_in_gsm8k_is_read_as_one_behind_records_
     assert (plain.answer, plain.right) == ("4", ())
     assert (second.answer, second.right) == ("1007", ("6 + 1001 = 1007\n#### 1,007",))
     assert "as in GSM8K, and are read as such" in " ".join(reader.notes())
+    point = reader.read({"question": "Where?", "answer": "It is there.\n#### (1, 2)"}, "a.jsonl:3", "3")
+    assert point.answer == "(1, 2)"  # its comma separates no thousands
     given = reader.read(solved | {"right": ["1007"]}, "a.jsonl:3", "3")
     assert given.right == ("1007",)

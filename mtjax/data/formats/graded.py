@@ -58,12 +58,15 @@ class Solutions(Format):
 
 def _as_in_gsm8k(answer: Any) -> dict[str, Any] | None:
     """The final answer and the solution of an `answer` that ends in `#### 7` behind a solution; None for others."""
+    from mtjax.data.answers import parse_number
     from mtjax.data.sources.gsm8k import strip_marks
 
     solution, _, final = answer.rpartition("####") if isinstance(answer, str) else ("", "", "")
     if not (solution.strip() and final.strip()) or "\n" in final.strip():
         return None
-    return {"answer": final.strip().replace(",", ""), "right": [strip_marks(answer)]}
+    final = final.strip()
+    number = parse_number(final) is not None  # whose commas separate thousands; those of `(1, 2)` stay
+    return {"answer": final.replace(",", "") if number else final, "right": [strip_marks(answer)]}
 
 
 def _asked(record: dict[str, Any], where: str) -> str:
