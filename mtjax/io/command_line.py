@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import gc
 import io
 import os
 import pathlib
@@ -59,6 +60,8 @@ def command(
             if before is not None:
                 before()
             enable_compilation_cache()
+            if argv is None:
+                gc.freeze()  # what has been imported stays: the collector need not go through it again and again
             with within():
                 return main(words)
 

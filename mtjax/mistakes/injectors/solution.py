@@ -105,9 +105,15 @@ class Solution:
                     found.append((k, at, token.text, own))
         return found
 
-    def before(self, place: int) -> set[Fraction]:
+    def before(self, place: int) -> frozenset[Fraction]:
         """The numbers of the question and of the solution before a place."""
-        return {number_of(token) for token in self.numbers if token.start < place} | self.given
+        if place not in self._before:
+            self._before[place] = self.given.union(number_of(token) for token in self.numbers if token.start < place)
+        return self._before[place]
+
+    @functools.cached_property
+    def _before(self) -> dict[int, frozenset[Fraction]]:
+        return {}
 
     def draft(self, type: str, k: int, changed: Changed | None) -> Draft | None:
         """The draft that replaces step k; None if `changed` is None."""
@@ -115,7 +121,7 @@ class Solution:
 
     def flow(self, changes: dict[Fraction, Fraction], place: int) -> Flow:
         """The flow that carries `changes` on from a place of the solution."""
-        return Flow(dict(changes), self.before(place), self.digits, self.commas)
+        return Flow(dict(changes), set(self.before(place)), self.digits, self.commas)
 
 
 @functools.lru_cache(maxsize=256)

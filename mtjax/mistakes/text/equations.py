@@ -21,7 +21,12 @@ _CLAUSE = """and or so is are was were be then that which because since if when 
 equal than to from at in on by the have has had will would leaving leaves leave makes for half twice of"""
 NOT_UNITS = frozenset(_CLAUSE.split())
 """Words that say nothing about what the number before them counts."""
-_OPERATIONS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
+def _quotient(left: int | Fraction, right: int | Fraction) -> int | Fraction:
+    value = Fraction(left, right)
+    return value.numerator if value.denominator == 1 else value
+
+
+_OPERATIONS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": _quotient}
 _PLAIN = {"number", "operator", "open", "close", "currency"}
 DEEPEST = 20  # Levels of nested brackets that are read.
 
@@ -193,40 +198,45 @@ def evaluate(tokens: Sequence[Token], hundredths: bool) -> Fraction | None:
 
     `hundredths` reads `20%` as 1/5, and otherwise as 20. A number before a bracket multiplies it.
     """
-    rest = list(reversed(tokens))
-
-    def kind() -> str:
-        return rest[-1].kind if rest else ""
-
-    def chain(level: int, depth: int) -> Fraction:
-        """A sum (level 0) of products (level 1) of operands, within `depth` brackets."""
-        if level == 2:
-            return operand(depth)
-        value = chain(level + 1, depth)
-        while (kind() == "operator" and sign_of(rest[-1]) in ("+-", "*/")[level]) or (kind() == "open" and level == 1):
-            sign = sign_of(rest.pop()) if kind() == "operator" else "*"
-            value = _OPERATIONS[sign](value, chain(level + 1, depth))
-        return value
-
-    def operand(depth: int) -> Fraction:
-        if kind() == "currency":
-            rest.pop()
-        token = rest.pop()
-        if token.kind == "open" and depth < DEEPEST:
-            value = chain(0, depth + 1)
-            if rest.pop().kind != "close":
-                raise ValueError
-        elif token.kind == "number":
-            value = number_of(token)
-        else:
-            raise ValueError
-        if kind() == "percent":
-            rest.pop()
-            value = value / 100 if hundredths else value
-        return value
-
     try:
-        value = chain(0, 0)
+        value, end = _chain(tokens, 0, 0, 0, hundredths)
     except (IndexError, ValueError, ZeroDivisionError):
         return None
-    return None if rest else value
+    return Fraction(value) if end == len(tokens) else None
+
+
+def _chain(tokens: Sequence[Token], at: int, level: int, depth: int, hundredths: bool) -> tuple[int | Fraction, int]:
+    """A sum (level 0) of products (level 1) of operands from token `at` on, within `depth` brackets; and its end."""
+    read = functools.partial(_chain, level=1) if not level else _operand
+    value, at = read(tokens, at, depth=depth, hundredths=hundredths)
+    while at < len(tokens):
+        token = tokens[at]
+        if token.kind == "operator" and (sign := sign_of(token)) in ("+-", "*/")[level]:
+            at += 1
+        elif token.kind == "open" and level:
+            sign = "*"
+        else:
+            break
+        other, at = read(tokens, at, depth=depth, hundredths=hundredths)
+        value = _OPERATIONS[sign](value, other)
+    return value, at
+
+
+def _operand(tokens: Sequence[Token], at: int, depth: int, hundredths: bool) -> tuple[int | Fraction, int]:
+    """A number or an expression in brackets, with its currency or percent sign; and its end."""
+    value: int | Fraction
+    at += tokens[at].kind == "currency"
+    token, at = tokens[at], at + 1
+    if token.kind == "open" and depth < DEEPEST:
+        value, at = _chain(tokens, at, 0, depth + 1, hundredths)
+        if tokens[at].kind != "close":
+            raise ValueError
+        at += 1
+    elif token.kind == "number":
+        value = number_of(token)
+        value = value.numerator if value.denominator == 1 else value  # whole numbers are quicker
+    else:
+        raise ValueError
+    if at < len(tokens) and tokens[at].kind == "percent":
+        return (Fraction(value, 100) if hundredths else value), at + 1
+    return value, at
