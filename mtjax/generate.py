@@ -23,7 +23,7 @@ from mtjax.sampling.config import EmbeddedSampling, SamplingConfig
 from mtjax.sampling.sampler import Contrasted
 from mtjax.validation import PositiveInt
 
-FEW, MANY = 4, 16  # answers drawn side by side by default
+FEW, MANY = 4, 16  # answers drawn side by side by default, where there is more than one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,8 @@ class Generate:
     """Go on beyond the model's length: see so many nearest tokens, and the first ten (docs/models.md, LM-Infinite)."""
     seed: int = 0  # Random seed for sampling.
     rows: int | None = None
-    """Answers drawn side by side; they belong to what determines an answer to the bit. None: 4, or 16 for over four."""
+    """Answers drawn side by side; they belong to what determines an answer to the bit. None: 1 for one, 4 for up to
+    four, 16 for more."""
     step: int | Literal["best"] | None = None
     """Checkpoint of a run folder: its step, or "best" by held-out loss; default the newest."""
     weights: Literal["auto", "raw", "average"] = "auto"
@@ -80,7 +81,8 @@ def generate(settings: Generate) -> int:
         raise InputError('no prompt was given; ask something: python -m mtjax.generate smollm2 "What is 2+3?"')
     rows = settings.rows
     if rows is None:
-        rows = FEW if len(prompts) * settings.sampling.samples <= FEW else MANY
+        answers = len(prompts) * settings.sampling.samples
+        rows = 1 if answers == 1 else FEW if answers <= FEW else MANY
     if rows < 1:
         raise InputError(f"rows={settings.rows}: expected at least 1")
     check_seed(settings.seed)

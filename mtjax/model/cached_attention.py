@@ -5,6 +5,9 @@ a query run along contiguous memory. On the CPU a page has 64 positions, and a l
 position that a row of the call has: the work grows with what is used and not with the length of the cache. All pages
 have one shape, so what a row gets does not depend, to the bit, on the length of the cache or on other rows. Elsewhere,
 and with LM-Infinite, one page holds all.
+
+On the CPU every layer has arrays of its own, in a tuple, as its parameters are (`apart`): XLA copies what it slices
+from an array of all layers before it multiplies, which took as long as the products of one row.
 """
 
 import math
@@ -12,15 +15,46 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from mtjax.distributed.sharding import platform_of
 from mtjax.model.attention import attend_by_head
 from mtjax.model.lm_infinite import Far, far_mask
+from mtjax.types import Params
 
 PAGE = 64  # positions of a page on the CPU
 LEAST = -1e30  # in place of a score that is not seen
 FEW = 8  # queries that share a key head, from 2, up to which products are written as sums: a matrix product costs more
+
+
+def layers_apart() -> bool:
+    """Whether a cache made now holds each layer by itself: on the CPU."""
+    return platform_of(jax.sharding.get_abstract_mesh()) == "cpu"
+
+
+def apart(params: Params) -> Params:
+    """The parameters of a decoder with `layers` as a tuple of each layer's, where a cache is kept so; else as they are.
+
+    On one device they are views, without a copy. What has no `layers`, such as an adapter beside its base, is left.
+    """
+    layers = params.get("layers")
+    if layers is None or isinstance(layers, tuple) or not layers_apart():
+        return params
+    leaves, tree = jax.tree.flatten(layers)
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        return {**params, "layers": _split(layers)}
+    if any(len(leaf.devices()) > 1 for leaf in leaves):
+        return {**params, "layers": jax.jit(_split)(layers)}
+    (device,) = leaves[0].devices()
+    whole = [np.asarray(leaf) for leaf in leaves]
+    own = lambda layer: [jax.device_put(leaf[layer], device, may_alias=True) for leaf in whole]
+    return {**params, "layers": tuple(jax.tree.unflatten(tree, own(layer)) for layer in range(len(whole[0])))}
+
+
+def _split(layers: Any) -> tuple[Any, ...]:
+    take = lambda layer: jax.tree.map(lambda leaf: leaf[layer], layers)
+    return tuple(take(layer) for layer in range(len(jax.tree.leaves(layers)[0])))
 
 
 def pages_for(config: Any, length: int) -> tuple[int, int]:
@@ -29,19 +63,19 @@ def pages_for(config: Any, length: int) -> tuple[int, int]:
     return (-(-length // PAGE), PAGE) if paged else (1, length)
 
 
-def written(cache: Any, name: str, layer: Any, made: Any, positions: Any) -> Array:
-    """The array `name` of a cache with what a layer made, `[B, N, G, K]`, at its positions; later ones are dropped."""
-    array, rows = cache[name], jnp.arange(made.shape[0])[:, None]
-    if name == "first":
-        place: tuple[Any, ...] = (layer, rows, slice(None), positions)
-    else:
-        size = cache["value"].shape[4]
+def written(cache: Any, name: str, layer: Any, made: Any, positions: Any) -> Any:
+    """The entry `name` of a cache with what a layer made, `[B, N, G, K]`, at its positions; later ones are dropped."""
+    held, rows = cache[name], jnp.arange(made.shape[0])[:, None]
+    in_layers = isinstance(held, tuple)
+    array = held[layer] if in_layers else held
+    place: tuple[Any, ...] = (rows, slice(None), positions)
+    if name != "first":
+        size = (cache["value"][layer] if in_layers else cache["value"]).shape[-2]
         page, slot = positions // size, positions % size
-        place = (layer, page, rows, slice(None), slice(None), slot) if name == "key" else (
-            layer, page, rows, slice(None), slot
-        )  # fmt: skip
-    at: Array = array.at[place].set(made.astype(array.dtype), mode="drop")
-    return at
+        place = (page, rows, slice(None), slice(None), slot) if name == "key" else (page, rows, slice(None), slot)
+    place = place if in_layers else (layer, *place)
+    own = array.at[place].set(made.astype(array.dtype), mode="drop")
+    return (*held[:layer], own, *held[layer + 1 :]) if in_layers else own
 
 
 def cached_mask(positions: Int[Array, "B N"], length: int, window: Int[Array, ""]) -> Bool[Array, "B 1 N M"]:
@@ -54,20 +88,21 @@ def cached_attention(
     config: Any,
     query: Float[Array, "B N H K"],
     cache: dict[str, Any],
-    layer: Int[Array, ""],
+    layer: Any,
     positions: Int[Array, "B N"],
     window: Int[Array, ""],
     far: Far | None,
 ) -> Float[Array, "B N H K"]:
     """Attention of N new tokens over the cache of a layer, in which the slot is the position."""
     divisor = math.sqrt(config.query_scalar or query.shape[-1])
-    if far is None and cache["value"].shape[4] == PAGE and platform_of(jax.sharding.get_abstract_mesh()) == "cpu":
-        return attend_by_page(query, cache, layer, positions, window, divisor, config.score_cap)
-    key, value = cache["key"][layer, 0].swapaxes(2, 3).astype(query.dtype), cache["value"][layer, 0].astype(query.dtype)
+    own = {name: held[layer] for name, held in cache.items()}
+    if far is None and own["value"].shape[3] == PAGE and layers_apart():
+        return attend_by_page(query, own["key"], own["value"], positions, window, divisor, config.score_cap)
+    key, value = own["key"][0].swapaxes(2, 3).astype(query.dtype), own["value"][0].astype(query.dtype)
     length = value.shape[2]
     afar = None
     if far is not None:
-        first = cache["first"][layer].astype(query.dtype)
+        first = own["first"].astype(query.dtype)
         slots = jnp.arange(min(config.lm_infinite.starting, length))
         distance = positions[:, :, None] - slots
         places = jnp.broadcast_to(slots, (len(positions), len(slots)))
@@ -80,8 +115,8 @@ def cached_attention(
 
 def attend_by_page(
     query: Float[Array, "B N H K"],
-    cache: dict[str, Any],
-    layer: Int[Array, ""],
+    keys: Float[Array, "P B G K C"],
+    values: Float[Array, "P B G C K"],
     positions: Int[Array, "B N"],
     window: Int[Array, ""],
     divisor: float,
@@ -92,7 +127,7 @@ def attend_by_page(
     A page of which a query sees nothing changes nothing of it, to the bit. Positions beyond the cache see all of it.
     """
     rows, count, heads, width = query.shape
-    pages, _, groups, size, _ = cache["value"].shape[1:]
+    pages, _, groups, size, _ = values.shape
     ours = query.reshape(rows, count, groups, heads // groups, width).transpose(0, 2, 1, 3, 4)
     ours = ours.reshape(rows, groups, -1, width)  # [B, G, R, K] with R = N H / G
     at = jnp.repeat(positions, heads // groups, axis=1)[:, None, :, None]  # [B, 1, R, 1]
@@ -107,8 +142,7 @@ def attend_by_page(
 
     def body(number: Any, so_far: Any) -> Any:
         most, total, out = so_far
-        page = lambda name: cache[name][layer, number].astype(query.dtype)
-        scores = product(ours, page("key")) / divisor
+        scores = product(ours, keys[number].astype(query.dtype)) / divisor
         if cap is not None:
             scores = cap * jnp.tanh(scores / cap)
         distance = at - (number * size + jnp.arange(size))
@@ -116,7 +150,7 @@ def attend_by_page(
         higher = jnp.maximum(most, jnp.max(scores, axis=-1, keepdims=True))
         weights, shrink = jnp.exp(scores - higher), jnp.exp(most - higher)
         total = total * shrink + jnp.sum(weights, axis=-1, keepdims=True)
-        return higher, total, out * shrink + product(weights.astype(query.dtype), page("value"))
+        return higher, total, out * shrink + product(weights.astype(query.dtype), values[number].astype(query.dtype))
 
     inside = positions < pages * size
     begin = jnp.maximum(jnp.min(jnp.where(inside, positions, pages * size)) - window + 1, 0) // size

@@ -211,6 +211,16 @@ class Decoder(nn.Module):
             block = nn.remat(Block, policy=policy, prevent_cse=False)
         kinds = c.blocks
         groups = c.layers // len(kinds)
+        if cache is not None and isinstance(cache["key"], tuple):  # see mtjax.model.cached_attention
+            windows = [jnp.int32(window) for window in c.windows]
+            for layer in range(0, c.layers, len(kinds)):
+                name, own = f"layer_{layer // len(kinds)}", slice(layer, layer + len(kinds))
+                if len(kinds) == 1:
+                    (x, cache), _ = Block(c, kinds[0], name=name)((x, cache), windows[layer], layer, place)
+                else:
+                    group = Group(c, Block, name=name)
+                    (x, cache), _ = group((x, cache), windows[own], range(c.layers)[own], place)
+            return RMSNorm(c.norm_eps, c.norm, name="final_norm")(x), cache, None
         scanned: Any = nn.scan(
             block if len(kinds) == 1 else Group,
             variable_axes={"params": 0, ROUTED: 0},

@@ -13,7 +13,7 @@ from mtjax.errors import InputError
 from mtjax.model.adapters import adapt, merged
 from mtjax.model.adapters.base import ROUTED
 from mtjax.model.attention import positions_of
-from mtjax.model.cached_attention import pages_for
+from mtjax.model.cached_attention import apart, layers_apart, pages_for
 from mtjax.model.decoder import Decoder, DecoderConfig
 from mtjax.model.encoder_decoder import make_encoder_decoder
 from mtjax.model.value_head import VALUE, with_value_head
@@ -79,7 +79,9 @@ def make_language_model(config: DecoderConfig) -> LanguageModel:
         return params
 
     def body(params: Params) -> dict[str, Any]:
-        inner = {name: params[name] for name in ("layers", "final_norm")}
+        layers = params["layers"]
+        inner = {f"layer_{n}": own for n, own in enumerate(layers)} if isinstance(layers, tuple) else {"layers": layers}
+        inner["final_norm"] = params["final_norm"]
         return {"params": {"embedding": params["embed"]["embedding"], **inner}}
 
     def noise_of(params: Params) -> Any:
@@ -106,7 +108,7 @@ def make_language_model(config: DecoderConfig) -> LanguageModel:
         out = jnp.matmul(hidden.astype(dtype), kernel.astype(dtype), preferred_element_type=jnp.float32)
         return out if config.logit_cap is None else config.logit_cap * jnp.tanh(out / config.logit_cap)
 
-    def init_cache(batch_size: int, length: int) -> dict[str, Array]:
+    def init_cache(batch_size: int, length: int) -> dict[str, Any]:
         scaling = config.rope_scaling
         if scaling is not None and scaling.kind == "dynamic" and length > config.max_length:
             raise InputError(
@@ -121,16 +123,22 @@ def make_language_model(config: DecoderConfig) -> LanguageModel:
             )
         pages, size = pages_for(config, length)
         names = ("layers", None, "batch", "kv_heads", None, None)
-        lead = (config.layers, pages, batch_size, config.kv_heads)
-        empty = lambda *shape: constrain(jnp.zeros((*lead, *shape), dtype), *names)
-        cache = {"key": empty(config.head_dim, size), "value": empty(size, config.head_dim)}
+        lead = (pages, batch_size, config.kv_heads)
+
+        def empty(lead: tuple[int, ...], names: tuple[str | None, ...], *shape: int) -> Any:
+            if not layers_apart():
+                return constrain(jnp.zeros((config.layers, *lead, *shape), dtype), *names)
+            return tuple(constrain(jnp.zeros((*lead, *shape), dtype), *names[1:]) for _ in range(config.layers))
+
+        cache = {"key": empty(lead, names, config.head_dim, size), "value": empty(lead, names, size, config.head_dim)}
         if config.lm_infinite is not None:
-            cache["first"] = jnp.zeros((*lead[:1], *lead[2:], config.lm_infinite.starting, config.head_dim), dtype)
+            cache["first"] = empty(lead[1:], (names[0], *names[2:]), config.lm_infinite.starting, config.head_dim)
         return cache
 
     def decode(
         params: Params, cache: Any, tokens: Int[Array, "B N"], positions: Int[Array, "B N"]
     ) -> tuple[Float[Array, "B N D"], Any]:
+        params = apart(params) if isinstance(cache["key"], tuple) else params
         return network.apply(body(params), tokens, positions, None, cache)[:2]
 
     own = None if config.mixture is None else routed

@@ -17,6 +17,7 @@ import numpy as np
 from mtjax.distributed.placement import read_whole
 from mtjax.distributed.sharding import mesh_in_force, platform_of, ways
 from mtjax.errors import InputError
+from mtjax.model.cached_attention import apart
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.loop import Drawn, Slots, programs
 from mtjax.types import LanguageModel, Params
@@ -112,6 +113,7 @@ def make_engine(
         together = 1 + twice
         free: list[int] = list(range(count))[::-1]
         owners: dict[int, tuple[int, int, int]] = {}  # of a slot: request, place of the sample, tokens drawn
+        params = apart(params)
         state = ran.start(params, together * count, small)
         scratch = ran.scratch(together * rows, large)
         hidden = np.zeros((together * rows, state.hidden.shape[1]), state.hidden.dtype)

@@ -43,7 +43,7 @@ def workload(name: str, problems: int) -> dict:
             text = "\n\n".join([*shots, f"Q: {text}\nA:"])
         mixed.append(chat(text))
     common = {"new": 128, "samples": 1, "temperature": 0.0}
-    return common | ({"prompts": mixed[1:2], "rows": 4} if name == "single" else {"prompts": mixed, "rows": 32})
+    return common | ({"prompts": mixed[1:2], "rows": 1} if name == "single" else {"prompts": mixed, "rows": 32})
 
 
 def spent() -> tuple[float, float]:

@@ -21,6 +21,8 @@ _CLAUSE = """and or so is are was were be then that which because since if when 
 equal than to from at in on by the have has had will would leaving leaves leave makes for half twice of"""
 NOT_UNITS = frozenset(_CLAUSE.split())
 """Words that say nothing about what the number before them counts."""
+
+
 def _quotient(left: int | Fraction, right: int | Fraction) -> int | Fraction:
     value = Fraction(left, right)
     return value.numerator if value.denominator == 1 else value
