@@ -87,7 +87,7 @@ def test_a_cache_decodes_as_the_complete_text(one_device):
     whole = jax.jit(model.hidden)(weights, TOKENS, ONES)
     decode = jax.jit(model.decode)
     hidden, cache = decode(weights, model.init_cache(1, 12), TOKENS[:, :5], jnp.arange(5)[None])
-    assert cache["first"].shape == (2, 1, 1, 2, 4)
+    assert [first.shape for first in cache["first"]] == [(1, 1, 2, 4)] * 2  # of each layer
     parts = [hidden]
     for t in range(5, 12):
         hidden, cache = decode(weights, cache, TOKENS[:, t : t + 1], jnp.full((1, 1), t))
