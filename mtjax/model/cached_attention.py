@@ -46,7 +46,8 @@ def apart(params: Params) -> Params:
         return {**params, "layers": _split(layers)}
     if any(len(leaf.devices()) > 1 for leaf in leaves):
         return {**params, "layers": jax.jit(_split)(layers)}
-    where = leaves[0].sharding if leaves[0].committed else None  # else programs would be compiled anew for a new place
+    # Programs would be compiled anew for parameters that are bound to a device and were not.
+    where = next(iter(leaves[0].devices())) if leaves[0].committed else None
     whole = [np.asarray(leaf) for leaf in leaves]
     own = lambda layer: [jax.device_put(leaf[layer], where, may_alias=True) for leaf in whole]
     return {**params, "layers": tuple(jax.tree.unflatten(tree, own(layer)) for layer in range(len(whole[0])))}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mtjax.errors import InputError
 from mtjax.model import attention
+from mtjax.model.cached_attention import apart
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.model.rope import RopeScaling
@@ -206,3 +207,21 @@ def test_a_plain_function_model_trains_through_the_same_contract():
         losses.append(float(metrics["loss"]))
     assert losses[0] > 1.5
     assert losses[-1] < 0.2
+
+
+def test_layers_apart_are_views_that_stay_where_they_are():
+    """Of three layers, also where a mesh of one device or a device holds them; on two devices they are as split."""
+    pointer = lambda leaf: leaf.unsafe_buffer_pointer()
+    stacked = PARAMS["layers"]["mlp"]["up"]["kernel"]
+    own = apart(PARAMS)["layers"]
+    assert len(own) == len(stacked)
+    for layer, one in enumerate(own):
+        assert (one["mlp"]["up"]["kernel"] == stacked[layer]).all()
+        assert not one["mlp"]["up"]["kernel"].committed
+    first = jax.tree.leaves(PARAMS["layers"])[0]
+    assert pointer(jax.tree.leaves(own[0])[0]) == pointer(first)  # no copy
+    for count in (1, 2):
+        mesh = jax.make_mesh((count,), ("data",), devices=jax.devices()[-count:])
+        placed = jax.device_put(PARAMS, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
+        for one in jax.tree.leaves(apart(placed)["layers"]):
+            assert one.devices() == set(jax.devices()[-count:])
