@@ -111,6 +111,7 @@ plans: setup
 	$(call plan,llama31_8b_rise_v5p_64,llama31_8b_rise,--topology=v5p-64)
 	$(call plan,llama31_8b_rise_v5e_256,llama31_8b_rise,--topology=v5e-256 --batch_size=256)
 	$(call plan,qwen25_7b_rise_h100_8,qwen25_7b_rise,--topology=h100-8)
+	$(call plan,qwen25_7b_rise_rounds_h100_8,qwen25_7b_rise_rounds,--topology=h100-8)
 	$(call plan,tulu3_8b_rlvr_v5p_16,tulu3_8b_rlvr,--topology=v5p-16 --init_from=meta-llama/Llama-3.1-8B)
 	$(call plan,llama31_70b_nll_512_chips,llama31_8b_nll,--topology=v5p:8x8x8 \
 	  --init_from=meta-llama/Llama-3.1-70B --mesh.data=8 --mesh.fsdp=64 --batch_size=512)

@@ -2,8 +2,9 @@
 
 Command:  make example-data
           python -m mtjax.rounds configs/qwen25_7b_rise_rounds.py
+          python -m mtjax.plan configs/qwen25_7b_rise_rounds.py --topology=h100-8
 Machine:  8 x H100 80 GB, with XLA_PYTHON_CLIENT_MEM_FRACTION=.92.
-Time:     not measured. An update is that of qwen25_7b_rise.py: docs/plans/qwen25_7b_rise_h100_8.md gives its bounds.
+Time:     not measured. docs/plans/qwen25_7b_rise_rounds_h100_8.md gives bounds of an update; sampling comes on top.
 Expect:   unknown, because this config has not been run: the paper does one round (configs/qwen25_7b_rise.py).
 
 A round samples 5 solutions of each problem, lets the model plant an error into a step of a right one, and trains on
