@@ -2,7 +2,8 @@
 
 Keys are kept as `[L, P, B, G, K, C]`, values as `[L, P, B, G, C, K]`: P pages of C positions, so that both products of
 a query run along contiguous memory. On the CPU a page has 64 positions, and a loop goes over the pages up to the last
-position that a row of the call has: the work grows with what is used and not with the length of the cache. All pages
+position that a row of the call has: the work grows with what is used and not with the length of the cache. Where a
+row's part of a page is large, each row has a loop of its own, up to its own last position (`row_by_row`). All pages
 have one shape, so what a row gets does not depend, to the bit, on the length of the cache or on other rows. Elsewhere,
 and with LM-Infinite, one page holds all.
 
@@ -18,13 +19,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from mtjax.distributed.sharding import platform_of
+from mtjax.distributed.sharding import platform_of, ways
 from mtjax.model.attention import attend_by_head
 from mtjax.model.lm_infinite import Far, far_mask
 from mtjax.types import Params
 
 PAGE = 64  # positions of a page on the CPU
 LEAST = -1e30  # in place of a score that is not seen
+LARGE_PAGE = 8192  # numbers of a row's keys in a page from which a row has a loop of its own; below, one is faster
 FEW = 8  # queries that share a key head, from 2, up to which products are written as sums: a matrix product costs more
 
 
@@ -98,7 +100,8 @@ def cached_attention(
     divisor = math.sqrt(config.query_scalar or query.shape[-1])
     own = {name: held[layer] for name, held in cache.items()}
     if far is None and own["value"].shape[3] == PAGE and layers_apart():
-        return attend_by_page(query, own["key"], own["value"], positions, window, divisor, config.score_cap)
+        given = query, own["key"], own["value"], positions, window, divisor, config.score_cap
+        return row_by_row(*given) if _large_rows(own["key"]) else attend_by_page(*given)
     key, value = own["key"][0].swapaxes(2, 3).astype(query.dtype), own["value"][0].astype(query.dtype)
     length = value.shape[2]
     afar = None
@@ -114,7 +117,14 @@ def cached_attention(
     )
 
 
-def attend_by_page(
+def _large_rows(keys: Any) -> bool:
+    """Whether there are several rows, on one device, each with much in a page: then each is read by itself."""
+    _, rows, *rest = keys.shape
+    one_device = ways(jax.sharding.get_abstract_mesh(), "batch") == 1
+    return rows > 1 and one_device and math.prod(rest) >= LARGE_PAGE
+
+
+def row_by_row(
     query: Float[Array, "B N H K"],
     keys: Float[Array, "P B G K C"],
     values: Float[Array, "P B G C K"],
@@ -123,12 +133,36 @@ def attend_by_page(
     divisor: float,
     cap: float | None,
 ) -> Float[Array, "B N H K"]:
+    """`attend_by_page` for one row after the other: a row reads the pages that it uses itself, not the longest one's.
+
+    Each page goes through a core's cache once; with all rows, XLA copies it to memory before it multiplies.
+    """
+    one = lambda row: attend_by_page(
+        query[row][None], keys, values, positions[row][None], window, divisor, cap, row=row
+    )[0]
+    return jax.lax.map(one, jnp.arange(query.shape[0]))
+
+
+def attend_by_page(
+    query: Float[Array, "B N H K"],
+    keys: Float[Array, "P M G K C"],
+    values: Float[Array, "P M G C K"],
+    positions: Int[Array, "B N"],
+    window: Int[Array, ""],
+    divisor: float,
+    cap: float | None,
+    row: Any = 0,
+) -> Float[Array, "B N H K"]:
     """`cached_attention` page by page: the running maximum, sum of weights and weighted values of each query.
 
     A page of which a query sees nothing changes nothing of it, to the bit. Positions beyond the cache see all of it.
+    The queries are those of B rows of the cache from `row` on.
     """
     rows, count, heads, width = query.shape
     pages, _, groups, size, _ = values.shape
+    page = lambda array, number: jax.lax.dynamic_slice(
+        array, (number, row, 0, 0, 0), (1, rows, *array.shape[2:])
+    )[0].astype(query.dtype)  # fmt: skip
     ours = query.reshape(rows, count, groups, heads // groups, width).transpose(0, 2, 1, 3, 4)
     ours = ours.reshape(rows, groups, -1, width)  # [B, G, R, K] with R = N H / G
     at = jnp.repeat(positions, heads // groups, axis=1)[:, None, :, None]  # [B, 1, R, 1]
@@ -143,7 +177,7 @@ def attend_by_page(
 
     def body(number: Any, so_far: Any) -> Any:
         most, total, out = so_far
-        scores = product(ours, keys[number].astype(query.dtype)) / divisor
+        scores = product(ours, page(keys, number)) / divisor
         if cap is not None:
             scores = cap * jnp.tanh(scores / cap)
         distance = at - (number * size + jnp.arange(size))
@@ -151,7 +185,7 @@ def attend_by_page(
         higher = jnp.maximum(most, jnp.max(scores, axis=-1, keepdims=True))
         weights, shrink = jnp.exp(scores - higher), jnp.exp(most - higher)
         total = total * shrink + jnp.sum(weights, axis=-1, keepdims=True)
-        return higher, total, out * shrink + product(weights.astype(query.dtype), values[number].astype(query.dtype))
+        return higher, total, out * shrink + product(weights.astype(query.dtype), page(values, number))
 
     inside = positions < pages * size
     begin = jnp.maximum(jnp.min(jnp.where(inside, positions, pages * size)) - window + 1, 0) // size

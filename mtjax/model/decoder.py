@@ -212,14 +212,7 @@ class Decoder(nn.Module):
         kinds = c.blocks
         groups = c.layers // len(kinds)
         if cache is not None and isinstance(cache["key"], tuple):  # see mtjax.model.cached_attention
-            windows = [jnp.int32(window) for window in c.windows]
-            for layer in range(0, c.layers, len(kinds)):
-                name, own = f"layer_{layer // len(kinds)}", slice(layer, layer + len(kinds))
-                if len(kinds) == 1:
-                    (x, cache), _ = Block(c, kinds[0], name=name)((x, cache), windows[layer], layer, place)
-                else:
-                    group = Group(c, Block, name=name)
-                    (x, cache), _ = group((x, cache), windows[own], range(c.layers)[own], place)
+            x, cache = self._apart(x, cache, place)
             return RMSNorm(c.norm_eps, c.norm, name="final_norm")(x), cache, None
         scanned: Any = nn.scan(
             block if len(kinds) == 1 else Group,
@@ -237,3 +230,22 @@ class Decoder(nn.Module):
             (x, cache), routing = scanned(c, block, name="layers")((x, cache), *by_group, place)
             routing = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), routing)
         return RMSNorm(c.norm_eps, c.norm, name="final_norm")(x), cache, routing
+
+    def _apart(self, x: Any, cache: Any, place: Any) -> tuple[Any, Any]:
+        """The stream and the cache after all layers, which have arrays of their own; one trace serves all of a kind."""
+        c, size = self.config, len(self.config.blocks)
+        made = Block(c, c.blocks[0], parent=None) if size == 1 else Group(c, Block, parent=None)
+        numbers = 0 if size == 1 else range(size)
+
+        @jax.jit
+        def run(params: Any, x: Any, held: Any, windows: Any, place: Any) -> Any:
+            return made.apply({"params": params}, (x, held), windows[0] if size == 1 else windows, numbers, place)[0]
+
+        after: dict[str, tuple[Any, ...]] = dict.fromkeys(cache, ())
+        for group in range(c.layers // size):
+            own = slice(group * size, (group + 1) * size)
+            held = {name: arrays[own] for name, arrays in cache.items()}
+            windows = [jnp.int32(window) for window in c.windows[own]]
+            x, held = run(self.variables["params"][f"layer_{group}"], x, held, windows, place)
+            after = {name: (*arrays, *held[name]) for name, arrays in after.items()}
+        return x, after

@@ -22,7 +22,7 @@ from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.loop import Drawn, Slots, programs
 from mtjax.types import LanguageModel, Params
 
-CHUNK = {"cpu": 32}  # tokens of a prompt that are read at a time; more on accelerators, whose products are larger
+CHUNK = {"cpu": 64}  # tokens of a prompt that are read at a time; more on accelerators, whose products are larger
 LARGE_CHUNK = 256
 STEPS = 32  # most tokens of a slot between two looks of the host
 STOP_STEPS = 16  # the same with stop texts, which the host looks for

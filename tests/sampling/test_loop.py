@@ -14,6 +14,7 @@ from mtjax.data.examples import encode_prompt
 from mtjax.distributed.sharding import MeshSpec, make_mesh, shardings
 from mtjax.errors import InputError
 from mtjax.model import huggingface
+from mtjax.model.cached_attention import LARGE_PAGE, PAGE
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.model.policy import make_policy
@@ -46,6 +47,15 @@ def small():
     return model, model.init(jax.random.key(1))
 
 
+@pytest.fixture(scope="module", params=["rows together", "row by row"])
+def any_size(request):
+    """Models of both kinds of attention over pages: of all rows together, and of large rows one after the other."""
+    large = dataclasses.replace(CONFIG, head_dim=64, max_length=1024)
+    assert large.kv_heads * large.head_dim * PAGE == LARGE_PAGE
+    model = make_language_model(large if request.param == "row by row" else dataclasses.replace(large, head_dim=8))
+    return model, model.init(jax.random.key(1))
+
+
 def draw(small, config, prompts, *, end_ids=(29,), requests=None, seed=0, slots=3, **more):
     """The answers of each prompt, or of each request, in order."""
     model, params = small
@@ -57,7 +67,7 @@ def draw(small, config, prompts, *, end_ids=(29,), requests=None, seed=0, slots=
 
 
 def test_greedy_continuation_is_the_golden_one(tmp_path):
-    """Section 1.11 of the specs: 6, then eleven times 19; here with a prompt of 12 tokens in a chunk of 32."""
+    """Section 1.11 of the specs: 6, then eleven times 19; here with a prompt of 12 tokens in a chunk of 64."""
     config = golden.COMMON | {"model_type": "llama", "tie_word_embeddings": False, "rope_theta": 5e5}
     model = huggingface.load(golden.write(tmp_path, config))
     (out,) = draw(model, SamplingConfig(temperature=0.0, max_new_tokens=12), [golden.TOKENS], end_ids=(47,))
@@ -146,36 +156,35 @@ def test_a_row_ends_at_its_end_token_and_the_others_go_on(small):
 REQUESTS = [Request([number % 7, *range(number % 28), number % 5], 10 + number, (0, 3)) for number in range(0, 44, 4)]
 
 
-def test_an_answer_does_not_depend_on_others_nor_on_order_nor_on_refills(small):
+def test_an_answer_does_not_depend_on_others_nor_on_order_nor_on_refills(any_size):
     """To the bit: each request alone, all together in both orders, more than twice as many as there are slots."""
     config = SamplingConfig(max_new_tokens=9)
-    together = draw(small, config, [], requests=REQUESTS, end_ids=(3, 4, 5, 29))
+    together = draw(any_size, config, [], requests=REQUESTS, end_ids=(3, 4, 5, 29))
     assert len({len(answer.tokens) for answer in together}) > 3
-    turned = draw(small, config, [], requests=REQUESTS[::-1], end_ids=(3, 4, 5, 29))
+    turned = draw(any_size, config, [], requests=REQUESTS[::-1], end_ids=(3, 4, 5, 29))
     for number, request in enumerate(REQUESTS):
-        alone = draw(small, config, [], requests=[request], end_ids=(3, 4, 5, 29))
+        alone = draw(any_size, config, [], requests=[request], end_ids=(3, 4, 5, 29))
         for place in range(2):
             expected = alone[place][2:]
             assert together[2 * number + place][2:] == expected
             assert turned[2 * (len(REQUESTS) - 1 - number) + place][2:] == expected
 
 
-def test_an_answer_does_not_depend_on_the_length_of_the_cache(small):
+def test_an_answer_does_not_depend_on_the_length_of_the_cache(any_size):
     """To the bit: beside a prompt of 500 tokens the cache begins with 256 positions and grows to 512."""
-    long = make_language_model(dataclasses.replace(CONFIG, max_length=1024))
     rng = np.random.default_rng(0)
     requests = [Request(rng.integers(0, 28, size).tolist(), size) for size in (3, 40, 70, 130, 500)]
     config = SamplingConfig(max_new_tokens=12)
-    together = draw((long, small[1]), config, [], requests=requests)
+    together = draw(any_size, config, [], requests=requests)
     for number, request in enumerate(requests):
-        (alone,) = draw((long, small[1]), config, [], requests=[request])
+        (alone,) = draw(any_size, config, [], requests=[request])
         assert alone[2:] == together[number][2:]
 
 
 def test_prompts_with_a_common_beginning_read_it_once(small):
     """Three chunks are shared: of 4 x 4 chunks 7 are read, and nothing else changes, to the bit."""
-    model = make_language_model(dataclasses.replace(CONFIG, max_length=256))
-    shared = np.random.default_rng(1).integers(0, 28, 96).tolist()
+    model = make_language_model(dataclasses.replace(CONFIG, max_length=512))
+    shared = np.random.default_rng(1).integers(0, 28, 192).tolist()
     requests = [Request([*shared, *range(number, number + 4)], number) for number in range(4)]
     config, read = SamplingConfig(max_new_tokens=4), []
     plain = programs(model, config, (29,), 28)
