@@ -3,7 +3,7 @@
 Keys are kept as `[L, P, B, G, K, C]`, values as `[L, P, B, G, C, K]`: P pages of C positions, so that both products of
 a query run along contiguous memory. On the CPU a page has 64 positions, and a loop goes over the pages up to the last
 position that a row of the call has: the work grows with what is used and not with the length of the cache. Where a
-row's part of a page is large, each row has a loop of its own, up to its own last position (`row_by_row`). All pages
+row's part of a page is large, each row has a loop of its own, up to its own last position. All pages
 have one shape, so what a row gets does not depend, to the bit, on the length of the cache or on other rows. Elsewhere,
 and with LM-Infinite, one page holds all.
 
@@ -12,6 +12,7 @@ from an array of all layers before it multiplies, which took as long as the prod
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -100,8 +101,7 @@ def cached_attention(
     divisor = math.sqrt(config.query_scalar or query.shape[-1])
     own = {name: held[layer] for name, held in cache.items()}
     if far is None and own["value"].shape[3] == PAGE and layers_apart():
-        given = query, own["key"], own["value"], positions, window, divisor, config.score_cap
-        return row_by_row(*given) if _large_rows(own["key"]) else attend_by_page(*given)
+        return attend_by_page(query, own["key"], own["value"], positions, window, divisor, config.score_cap)
     key, value = own["key"][0].swapaxes(2, 3).astype(query.dtype), own["value"][0].astype(query.dtype)
     length = value.shape[2]
     afar = None
@@ -117,14 +117,7 @@ def cached_attention(
     )
 
 
-def _large_rows(keys: Any) -> bool:
-    """Whether there are several rows, on one device, each with much in a page: then each is read by itself."""
-    _, rows, *rest = keys.shape
-    one_device = ways(jax.sharding.get_abstract_mesh(), "batch") == 1
-    return rows > 1 and one_device and math.prod(rest) >= LARGE_PAGE
-
-
-def row_by_row(
+def attend_by_page(
     query: Float[Array, "B N H K"],
     keys: Float[Array, "P B G K C"],
     values: Float[Array, "P B G C K"],
@@ -132,41 +125,25 @@ def row_by_row(
     window: Int[Array, ""],
     divisor: float,
     cap: float | None,
-) -> Float[Array, "B N H K"]:
-    """`attend_by_page` for one row after the other: a row reads the pages that it uses itself, not the longest one's.
-
-    Each page goes through a core's cache once; with all rows, XLA copies it to memory before it multiplies.
-    """
-    one = lambda row: attend_by_page(
-        query[row][None], keys, values, positions[row][None], window, divisor, cap, row=row
-    )[0]
-    return jax.lax.map(one, jnp.arange(query.shape[0]))
-
-
-def attend_by_page(
-    query: Float[Array, "B N H K"],
-    keys: Float[Array, "P M G K C"],
-    values: Float[Array, "P M G C K"],
-    positions: Int[Array, "B N"],
-    window: Int[Array, ""],
-    divisor: float,
-    cap: float | None,
-    row: Any = 0,
+    row_by_row: bool | None = None,
 ) -> Float[Array, "B N H K"]:
     """`cached_attention` page by page: the running maximum, sum of weights and weighted values of each query.
 
     A page of which a query sees nothing changes nothing of it, to the bit. Positions beyond the cache see all of it.
-    The queries are those of B rows of the cache from `row` on.
+
+    Args:
+        row_by_row: a loop over pages for each row, up to its own last one, in place of one loop for all rows, up to the
+            furthest; None decides by `LARGE_PAGE`, and where a mesh splits rows there is one loop.
     """
     rows, count, heads, width = query.shape
     pages, _, groups, size, _ = values.shape
-    page = lambda array, number: jax.lax.dynamic_slice(
-        array, (number, row, 0, 0, 0), (1, rows, *array.shape[2:])
-    )[0].astype(query.dtype)  # fmt: skip
     ours = query.reshape(rows, count, groups, heads // groups, width).transpose(0, 2, 1, 3, 4)
     ours = ours.reshape(rows, groups, -1, width)  # [B, G, R, K] with R = N H / G
     at = jnp.repeat(positions, heads // groups, axis=1)[:, None, :, None]  # [B, 1, R, 1]
-    few = 1 < ours.shape[2] <= FEW
+    if row_by_row is None:
+        row_by_row = rows > 1 and groups * width * size >= LARGE_PAGE
+        row_by_row &= ways(jax.sharding.get_abstract_mesh(), "batch") == 1
+    few = not row_by_row and 1 < ours.shape[2] <= FEW
     precision = jax.lax.DotAlgorithmPreset.BF16_BF16_F32 if query.dtype == jnp.bfloat16 else None
 
     def product(one: Any, other: Any) -> Array:
@@ -175,24 +152,40 @@ def attend_by_page(
             return jnp.sum(one[..., None].astype(jnp.float32) * other[:, :, None].astype(jnp.float32), axis=3)
         return jnp.einsum("bgrx,bgxy->bgry", one, other, precision=precision, preferred_element_type=jnp.float32)
 
-    def body(number: Any, so_far: Any) -> Any:
-        most, total, out = so_far
-        scores = product(ours, page(keys, number)) / divisor
-        if cap is not None:
-            scores = cap * jnp.tanh(scores / cap)
-        distance = at - (number * size + jnp.arange(size))
-        scores = jnp.where((distance >= 0) & (distance < window), scores, LEAST)
-        higher = jnp.maximum(most, jnp.max(scores, axis=-1, keepdims=True))
-        weights, shrink = jnp.exp(scores - higher), jnp.exp(most - higher)
-        total = total * shrink + jnp.sum(weights, axis=-1, keepdims=True)
-        return higher, total, out * shrink + product(weights.astype(query.dtype), page(values, number))
+    def over_pages(ours: Any, at: Any, begin: Any, end: Any, page: Callable[..., Any]) -> tuple[Array, Array]:
+        """Sum of weights and weighted values of queries, from the pages `begin` to `end` that `page` takes."""
+
+        def body(number: Any, so_far: Any) -> Any:
+            most, total, out = so_far
+            scores = product(ours, page(keys, number).astype(query.dtype)) / divisor
+            if cap is not None:
+                scores = cap * jnp.tanh(scores / cap)
+            distance = at - (number * size + jnp.arange(size))
+            scores = jnp.where((distance >= 0) & (distance < window), scores, LEAST)
+            higher = jnp.maximum(most, jnp.max(scores, axis=-1, keepdims=True))
+            weights, shrink = jnp.exp(scores - higher), jnp.exp(most - higher)
+            total = total * shrink + jnp.sum(weights, axis=-1, keepdims=True)
+            value = page(values, number).astype(query.dtype)
+            return higher, total, out * shrink + product(weights.astype(query.dtype), value)
+
+        shape = ours.shape[:3]
+        start = (jnp.full((*shape, 1), LEAST), jnp.zeros((*shape, 1)), jnp.zeros((*shape, width)))
+        return jax.lax.fori_loop(jnp.minimum(begin, pages - 1), end, body, start)[1:]
 
     inside = positions < pages * size
-    begin = jnp.maximum(jnp.min(jnp.where(inside, positions, pages * size)) - window + 1, 0) // size
-    end = jnp.max(jnp.where(inside, positions, 0)) // size + 1
-    shape = ours.shape[:3]
-    start = (jnp.full((*shape, 1), LEAST), jnp.zeros((*shape, 1)), jnp.zeros((*shape, width)))
-    _, total, out = jax.lax.fori_loop(jnp.minimum(begin, pages - 1), end, body, start)
+    axis = 1 if row_by_row else None
+    begin = jnp.maximum(jnp.min(jnp.where(inside, positions, pages * size), axis) - window + 1, 0) // size
+    end = jnp.max(jnp.where(inside, positions, 0), axis) // size + 1
+    if row_by_row:
+        own = lambda array, number, row: jax.lax.dynamic_slice(
+            array, (number, row, 0, 0, 0), (1, 1, *array.shape[2:])
+        )[0]  # fmt: skip
+        one = lambda row: over_pages(
+            ours[row][None], at[row][None], begin[row], end[row], lambda array, number: own(array, number, row)
+        )
+        total, out = jax.tree.map(lambda x: x[:, 0], jax.lax.map(one, jnp.arange(rows)))
+    else:
+        total, out = over_pages(ours, at, begin, end, lambda array, number: array[number])
     seen = (out / jnp.maximum(total, jnp.finfo(jnp.float32).tiny)).astype(query.dtype)
     seen = seen.reshape(rows, groups, count, heads // groups, width).transpose(0, 2, 1, 3, 4)
     return seen.reshape(rows, count, heads, width)

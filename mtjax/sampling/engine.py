@@ -22,8 +22,9 @@ from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.loop import Drawn, Slots, programs
 from mtjax.types import LanguageModel, Params
 
-CHUNK = {"cpu": 64}  # tokens of a prompt that are read at a time; more on accelerators, whose products are larger
-LARGE_CHUNK = 256
+CHUNKS = {"cpu": (64, 128)}
+"""Tokens of a prompt that are read at a time: the largest number, and the least one that holds the rest."""
+LARGE_CHUNKS = (256,)  # on accelerators, whose products are larger
 STEPS = 32  # most tokens of a slot between two looks of the host
 STOP_STEPS = 16  # the same with stop texts, which the host looks for
 REFILL = 16  # one in so many slots has ended before the loop gives control back to refill them
@@ -108,21 +109,20 @@ def make_engine(
         rows = ways(mesh, "batch")
         count = -(-slots // rows) * rows
         small, large = cache_lengths(model, needed)
-        chunk = CHUNK.get(platform_of(mesh), LARGE_CHUNK)
-        waiting, key = _Waiting(requests, rows, chunk, twice), jax.random.key(seed)
+        chunks = CHUNKS.get(platform_of(mesh), LARGE_CHUNKS)
+        waiting, key = _Waiting(requests, rows, chunks[-1], twice), jax.random.key(seed)
         together = 1 + twice
         free: list[int] = list(range(count))[::-1]
         owners: dict[int, tuple[int, int, int]] = {}  # of a slot: request, place of the sample, tokens drawn
         params = apart(params)
-        state = ran.start(params, together * count, small)
-        scratch = ran.scratch(together * rows, large)
+        state, scratch = ran.start(params, together * count, small, together * rows, large)
         hidden = np.zeros((together * rows, state.hidden.shape[1]), state.hidden.dtype)
         killed = np.zeros(count, bool)
         length = small
         while waiting or owners:
             while free and waiting:
                 if not waiting.pending:
-                    scratch, hidden = _read(ran.prefill, params, scratch, hidden, waiting, chunk)
+                    scratch, hidden = _read(ran.prefill, params, scratch, hidden, waiting, chunks)
                 longest = max(_length(requests[owner]) for _, owner, _ in waiting.pending)
                 if longest + 1 > length:
                     state, length = ran.grow(state, large), large
@@ -202,8 +202,13 @@ def _needed(model: LanguageModel, requests: Sequence[Request], new: int) -> int:
     return longest + new
 
 
-def _read(prefill: Callable, params: Params, cache: Any, hidden: Any, waiting: _Waiting, chunk: int) -> tuple[Any, Any]:
-    """Read the next prompts, one in each row, chunk by chunk; whole chunks that a row has read already are left out."""
+def _read(
+    prefill: Callable, params: Params, cache: Any, hidden: Any, waiting: _Waiting, chunks: Sequence[int]
+) -> tuple[Any, Any]:
+    """Read the next prompts, one in each row, chunk by chunk; whole chunks that a row has read already are left out.
+
+    How a prompt is divided depends on its length alone; a row whose next chunk is smaller than another's waits.
+    """
     rows, single = len(waiting.read), waiting.rows
     begin = np.zeros(rows, int)
     ids: list[tuple[int, ...]] = [()] * rows
@@ -217,18 +222,19 @@ def _read(prefill: Callable, params: Params, cache: Any, hidden: Any, waiting: _
     taken = [row for row in range(rows) if ids[row]]
     for row in taken:
         same = len(os.path.commonprefix([ids[row], waiting.read[row]]))  # type: ignore[type-var]
-        begin[row] = min(same, len(ids[row]) - 1) // chunk * chunk  # the last token is read in any case
+        begin[row] = min(same, len(ids[row]) - 1) // chunks[-1] * chunks[-1]  # the last token is read in any case
         waiting.read[row] = ids[row]
     beyond = np.int32(2**30)  # what is written there is dropped
-    while any(begin[row] < len(ids[row]) for row in taken):
+    holds = lambda left: next((size for size in chunks if left <= size), chunks[-1])
+    while left := {row: len(ids[row]) - begin[row] for row in taken if begin[row] < len(ids[row])}:
+        chunk = max(holds(count) for count in left.values())
         tokens, positions = np.zeros((rows, chunk), np.int32), np.full((rows, chunk), beyond)
         last = np.full(rows, -1, np.int32)
-        for row in taken:
+        for row in [row for row, count in left.items() if holds(count) == chunk]:
             part = ids[row][begin[row] : begin[row] + chunk]
-            if part:
-                tokens[row, : len(part)], positions[row] = part, begin[row] + np.arange(chunk)
-                last[row] = len(part) - 1 if begin[row] + chunk >= len(ids[row]) else -1
-                begin[row] += chunk
+            tokens[row, : len(part)], positions[row] = part, begin[row] + np.arange(chunk)
+            last[row] = len(part) - 1 if left[row] <= chunk else -1
+            begin[row] += chunk
         cache, hidden = prefill(params, cache, hidden, tokens, positions, last)
     return cache, hidden
 

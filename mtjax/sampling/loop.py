@@ -45,9 +45,9 @@ class Slots(NamedTuple):
 class Programs(NamedTuple):
     """Functions, each compiled once for each shape; samplers of one model and settings share them."""
 
-    scratch: Callable[[int, int], Any]  # (rows, length) -> an empty cache for prompts
+    start: Callable[[Params, int, int, int, int], tuple[Slots, Any]]
+    """(params, slots, length, rows, longest) -> slots without an answer, and an empty cache for rows of prompts"""
     prefill: Callable[..., Any]  # (params, cache, hidden, tokens, positions, last) -> (cache, hidden)
-    start: Callable[[Params, int, int], Slots]  # (params, slots, length) -> slots without an answer
     insert: Callable[..., Slots]  # (slots, cache, hidden, orders, count) -> slots with prompts in them
     grow: Callable[[Slots, int], Slots]  # (slots, length) -> slots with room for more positions
     advance: Callable[..., Slots]  # (params, slots, key, killed, steps, enough) -> slots, some tokens later
@@ -80,8 +80,8 @@ def _programs(
         ended = jnp.take_along_axis(made, jnp.maximum(last, 0)[:, None, None], axis=1)[:, 0]
         return cache, jnp.where(last[:, None] >= 0, ended, hidden)
 
-    @functools.partial(jax.jit, static_argnums=(1, 2))
-    def start(params: Params, count: int, length: int) -> Slots:
+    @functools.partial(jax.jit, static_argnums=(1, 2, 3, 4))
+    def start(params: Params, count: int, length: int, rows: int, longest: int) -> tuple[Slots, Any]:
         hidden, _ = jax.eval_shape(
             decode, params, jax.eval_shape(lambda: init_cache(count, length)), *[jnp.zeros((count, 1), jnp.int32)] * 2
         )
@@ -90,11 +90,12 @@ def _programs(
         numbers = jnp.zeros(count, jnp.int32)
         none = jnp.zeros(count, bool)
         drawn = Drawn(empty(pad_id, jnp.int32), numbers, empty(0, jnp.float32), empty(0, jnp.float32), none)
-        begun, fresh = (decoder.init(rows, vocabulary) for rows in (count if combine is None else count // 2, 1))
+        begun, fresh = (decoder.init(own, vocabulary) for own in (count if combine is None else count // 2, 1))
         hidden = jnp.zeros((count, hidden.shape[-1]), hidden.dtype)
         asked = draws = problem = sample = numbers
         cache = init_cache(count, length)
-        return Slots(cache, hidden, numbers, none, asked, draws, problem, sample, begun, fresh, drawn)
+        slots = Slots(cache, hidden, numbers, none, asked, draws, problem, sample, begun, fresh, drawn)
+        return slots, init_cache(rows, longest)
 
     @functools.partial(jax.jit, donate_argnums=0)
     def insert(slots: Slots, cache: Any, hidden: Array, orders: Array, count: Array) -> Slots:
@@ -185,8 +186,7 @@ def _programs(
 
         return jax.lax.while_loop(more, body, (jnp.int32(0), slots))[1]
 
-    scratch = jax.jit(init_cache, static_argnums=(0, 1))
-    return Programs(scratch, prefill, start, insert, grow, advance)
+    return Programs(start, prefill, insert, grow, advance)
 
 
 def _stack(size: Array, live: Array, back: Array | None, most: int) -> tuple[Callable[..., Array], Array]:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtjax.model.cached_attention import PAGE, attend_by_page, layers_apart, row_by_row
+from mtjax.model.cached_attention import PAGE, attend_by_page, layers_apart
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 
@@ -40,8 +40,8 @@ def test_both_ways_equal_numpy(count, window, cap):
     given = [jnp.asarray(array, jnp.float32) for array in (query, keys, values)]
     given += [jnp.asarray(positions, jnp.int32), jnp.int32(window), WIDTH**0.5, cap]
     right = expected(query, keys, values, positions, window, cap)
-    for attend in (attend_by_page, row_by_row):
-        np.testing.assert_allclose(attend(*given), right, rtol=2e-5, atol=2e-6)
+    for row_by_row in (False, True):
+        np.testing.assert_allclose(attend_by_page(*given, row_by_row), right, rtol=2e-5, atol=2e-6)
 
 
 def test_a_row_reads_the_pages_that_it_uses():
@@ -51,7 +51,7 @@ def test_a_row_reads_the_pages_that_it_uses():
     query, keys = rng.normal(size=(ROWS, 1, GROUPS * SHARED, WIDTH)), rng.normal(size=shape)
     values, positions = keys.swapaxes(3, 4), jnp.asarray([[3], [PAGE], [2 * PAGE]], jnp.int32)
     given = lambda: [jnp.asarray(each, jnp.float32) for each in (query, keys, values)]
-    attend = jax.jit(lambda *each: row_by_row(*each, positions, jnp.int32(2**30), 1.0, None))
+    attend = jax.jit(lambda *each: attend_by_page(*each, positions, jnp.int32(2**30), 1.0, None, True))
     plain = attend(*given())
     for row in range(ROWS - 1):
         keys[row + 1 :, row], values[row + 1 :, row] = np.nan, np.nan

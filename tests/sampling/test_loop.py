@@ -184,7 +184,7 @@ def test_an_answer_does_not_depend_on_the_length_of_the_cache(any_size):
 def test_prompts_with_a_common_beginning_read_it_once(small):
     """Three chunks are shared: of 4 x 4 chunks 7 are read, and nothing else changes, to the bit."""
     model = make_language_model(dataclasses.replace(CONFIG, max_length=512))
-    shared = np.random.default_rng(1).integers(0, 28, 192).tolist()
+    shared = np.random.default_rng(1).integers(0, 28, 384).tolist()
     requests = [Request([*shared, *range(number, number + 4)], number) for number in range(4)]
     config, read = SamplingConfig(max_new_tokens=4), []
     plain = programs(model, config, (29,), 28)
