@@ -1,6 +1,7 @@
 """The decoder: one scanned Linen block, and its settings, which cover every family of `families/`."""
 
 import dataclasses
+import functools
 import math
 from typing import Annotated, Any, Literal
 
@@ -232,15 +233,9 @@ class Decoder(nn.Module):
         return RMSNorm(c.norm_eps, c.norm, name="final_norm")(x), cache, routing
 
     def _apart(self, x: Any, cache: Any, place: Any) -> tuple[Any, Any]:
-        """The stream and the cache after all layers, which have arrays of their own; one trace serves all of a kind."""
+        """The stream and the cache after all layers, each of which has arrays of its own."""
         c, size = self.config, len(self.config.blocks)
-        made = Block(c, c.blocks[0], parent=None) if size == 1 else Group(c, Block, parent=None)
-        numbers = 0 if size == 1 else range(size)
-
-        @jax.jit
-        def run(params: Any, x: Any, held: Any, windows: Any, place: Any) -> Any:
-            return made.apply({"params": params}, (x, held), windows[0] if size == 1 else windows, numbers, place)[0]
-
+        run = _group_apart(c)
         after: dict[str, tuple[Any, ...]] = dict.fromkeys(cache, ())
         for group in range(c.layers // size):
             own = slice(group * size, (group + 1) * size)
@@ -249,3 +244,17 @@ class Decoder(nn.Module):
             x, held = run(self.variables["params"][f"layer_{group}"], x, held, windows, place)
             after = {name: (*arrays, *held[name]) for name, arrays in after.items()}
         return x, after
+
+
+@functools.lru_cache(maxsize=16)
+def _group_apart(c: DecoderConfig) -> Any:
+    """A group of layers as a compiled function, so that all groups of a model share one trace."""
+    size = len(c.blocks)
+    made = Block(c, c.blocks[0], parent=None) if size == 1 else Group(c, Block, parent=None)
+
+    @jax.jit
+    def run(params: Any, x: Any, held: Any, windows: Any, place: Any) -> Any:
+        numbered = (windows[0], 0) if size == 1 else (windows, range(size))
+        return made.apply({"params": params}, (x, held), *numbered, place)[0]
+
+    return run
