@@ -2,10 +2,10 @@
 
 Keys are kept as `[L, P, B, G, K, C]`, values as `[L, P, B, G, C, K]`: P pages of C positions, so that both products of
 a query run along contiguous memory. On the CPU a page has 64 positions, and a loop goes over the pages up to the last
-position that a row of the call has: the work grows with what is used and not with the length of the cache. Where a
-row's part of a page is large, each row has a loop of its own, up to its own last position. All pages
-have one shape, so what a row gets does not depend, to the bit, on the length of the cache or on other rows. Elsewhere,
-and with LM-Infinite, one page holds all.
+position that a row of the call has: the work grows with what is used and not with the length of the cache. Where there
+are several rows and the part of each in a page is large, each has a loop of its own, up to its own last position. All
+pages have one shape, so what a row gets does not depend, to the bit, on the length of the cache or on other rows.
+Elsewhere, and with LM-Infinite, one page holds all.
 
 On the CPU every layer has arrays of its own, in a tuple, as its parameters are (`apart`): XLA copies what it slices
 from an array of all layers before it multiplies, which took as long as the products of one row.
@@ -27,8 +27,8 @@ from mtjax.types import Params
 
 PAGE = 64  # positions of a page on the CPU
 LEAST = -1e30  # in place of a score that is not seen
-LARGE_PAGE = 8192  # numbers of a row's keys in a page from which a row has a loop of its own; below, one is faster
-FEW = 8  # queries that share a key head, from 2, up to which products are written as sums: a matrix product costs more
+LARGE_PAGE = 8192  # numbers of a row's keys in a page from which each row has its own loop; below, one for all is fast
+FEW = 8  # queries of a key head, from 2, up to which a loop for all rows writes products as sums, which costs less
 
 
 def layers_apart() -> bool:
@@ -129,11 +129,12 @@ def attend_by_page(
 ) -> Float[Array, "B N H K"]:
     """`cached_attention` page by page: the running maximum, sum of weights and weighted values of each query.
 
-    A page of which a query sees nothing changes nothing of it, to the bit. Positions beyond the cache see all of it.
+    A page of which a query sees nothing changes nothing of it, to the bit. What is computed for positions beyond the
+    cache has no meaning.
 
     Args:
         row_by_row: a loop over pages for each row, up to its own last one, in place of one loop for all rows, up to the
-            furthest; None decides by `LARGE_PAGE`, and where a mesh splits rows there is one loop.
+            furthest. None: where there are several rows of at least `LARGE_PAGE`, and no mesh splits them.
     """
     rows, count, heads, width = query.shape
     pages, _, groups, size, _ = values.shape

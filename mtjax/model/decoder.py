@@ -193,8 +193,11 @@ class Decoder(nn.Module):
             x = x + embedding_noise(noise, c.neftune_alpha, segments, x)
         if c.embed_scale:
             x = x * jnp.asarray(math.sqrt(c.width), dtype)
-        # Through a cache the length of a row is not known: the last position of the call stands for it.
-        longest = jnp.max(positions, axis=1, keepdims=True) + 1
+        # Through a cache the length of a row is not known: the last position of the call stands for it. That of padding
+        # may lie beyond the lengths that `init_cache` allows.
+        scaling = c.rope_scaling
+        limit = scaling.original_length if scaling is not None and scaling.kind == "longrope" else c.max_length
+        longest = jnp.minimum(jnp.max(positions, axis=1, keepdims=True) + 1, limit)
         lengths = longest if segments is None else attention.lengths_of(segments)
         turned = c.rotary_dim or c.head_dim
         angles = lambda theta, scaling: rope.rotary(positions, lengths, theta, turned, scaling, c.max_length)
@@ -248,7 +251,7 @@ class Decoder(nn.Module):
 
 @functools.lru_cache(maxsize=16)
 def _group_apart(c: DecoderConfig) -> Any:
-    """A group of layers as a compiled function, so that all groups of a model share one trace."""
+    """A group of layers (`DecoderConfig.blocks`) as a compiled function, so that all groups share one trace."""
     size = len(c.blocks)
     made = Block(c, c.blocks[0], parent=None) if size == 1 else Group(c, Block, parent=None)
 

@@ -1,8 +1,8 @@
 """The sampling engine: any number of prompts and samples over a fixed number of slots, refilled as answers end.
 
-A prompt is read once, in chunks of one shape, whatever its length; its keys and values are copied into a slot for each
-of its samples. One compiled loop draws a token for every slot at a time. When some slots have ended, the loop gives
-control back, the answers are taken out and the next prompts put in, without a new program. See docs/sampling.md.
+A prompt is read once, in chunks of one or two sizes, whatever its length; its keys and values are copied into a slot
+for each of its samples. One compiled loop draws a token for every slot at a time. When some slots have ended, the loop
+gives control back, the answers are taken out and the next prompts put in, without a new program. See docs/sampling.md.
 """
 
 import collections
@@ -23,7 +23,7 @@ from mtjax.sampling.loop import Drawn, Slots, programs
 from mtjax.types import LanguageModel, Params
 
 CHUNKS = {"cpu": (64, 128)}
-"""Tokens of a prompt that are read at a time: the largest number, and the least one that holds the rest."""
+"""Sizes of the chunks of a prompt, ascending: all are of the last one, and the rest takes the first that holds it."""
 LARGE_CHUNKS = (256,)  # on accelerators, whose products are larger
 STEPS = 32  # most tokens of a slot between two looks of the host
 STOP_STEPS = 16  # the same with stop texts, which the host looks for

@@ -100,6 +100,26 @@ def test_the_engine_draws_what_a_python_loop_draws(params):
     assert all(one.logprobs == found[1, one.sample].logprobs for one in alone)
 
 
+def test_the_two_prompts_may_be_read_in_other_chunks():
+    """One waits while the other reads a larger chunk, row by row: equal bits alone, log-probs of the entire text."""
+    config = dataclasses.replace(MODEL.config, heads=2, kv_heads=2, head_dim=64, max_length=256)
+    model = make_language_model(config)
+    params = jax.tree.map(lambda x: 4 * x if x.ndim > 1 else x, model.init(jax.random.key(2)))
+    text = lambda size, first: [first, *[3, 8, 1, size % 4] * 60][:size]
+    sizes = [(64, 129), (65, 192), (128, 65), (193, 64)]
+    requests = [Request(text(one, 6), number, (0,), text(other, 2)) for number, (one, other) in enumerate(sizes)]
+    draw = make_engine(model, SamplingConfig(max_new_tokens=4, decoder=Contrastive()), slots=2, end_ids=[END], pad_id=0)
+    together = {one.request: one[2:] for one in draw(params, requests, 0)}
+    assert together == {3 - one.request: one[2:] for one in draw(params, requests[::-1], 0)}
+    for number, request in enumerate(requests):
+        (alone,) = draw(params, [request], 0)
+        assert alone[2:] == together[number]
+        ids = jnp.asarray([[*request.ids, *alone.tokens]])
+        logits = model.logits(params, model.hidden(params, ids, jnp.ones_like(ids)))[0, len(request.ids) - 1 : -1]
+        expected = jax.nn.log_softmax(logits)[jnp.arange(len(alone.tokens)), jnp.asarray(alone.tokens)]
+        np.testing.assert_allclose(alone.logprobs, expected, atol=1e-5)
+
+
 def test_without_weight_it_decodes_after_the_first_prompt(params):
     plain = SamplingConfig(0.8, max_new_tokens=MOST)
     none = dataclasses.replace(plain, decoder=Contrastive(0.0, 1e-9))

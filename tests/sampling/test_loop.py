@@ -18,6 +18,7 @@ from mtjax.model.cached_attention import LARGE_PAGE, PAGE
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
 from mtjax.model.policy import make_policy
+from mtjax.model.rope import RopeScaling
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.decoders import proposal
 from mtjax.sampling.engine import Request, cut_at_stop, make_engine
@@ -88,6 +89,21 @@ def test_log_probs_are_those_of_the_policy(small, config):
         np.testing.assert_allclose(answer.logprobs, expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["dynamic", "longrope"])
+def test_padding_of_a_chunk_is_no_length_of_a_scaled_model(kind):
+    """A prompt of 70 in a chunk of 128, in a model whose angles change beyond 96 positions."""
+    factors = {"short_factor": (1.0,) * 4, "long_factor": (4.0,) * 4} if kind == "longrope" else {}
+    scaling = RopeScaling(kind, 4.0, original_length=96, **factors)
+    model = make_language_model(dataclasses.replace(CONFIG, max_length=96, rope_scaling=scaling))
+    params, prompt = model.init(jax.random.key(1)), [*range(28), *range(28), *range(14)]
+    (answer,) = draw((model, params), SamplingConfig(max_new_tokens=6), [prompt])
+    tokens = np.concatenate([prompt, answer.tokens]).astype(np.int32)[None]
+    ones = np.ones_like(tokens)
+    batch = Batch(jnp.asarray(tokens), jnp.asarray(ones, jnp.float32), jnp.asarray(ones), {})
+    expected = make_policy(model, params).scores(batch).logprob[0, len(prompt) :]
+    np.testing.assert_allclose(answer.logprobs, expected, atol=1e-4)
+
+
 def test_the_proposal_by_hand():
     """Probabilities .5 .25 .15 .1: top_k 2 leaves 2/3 1/3; top_p .6 leaves the same (.5 < .6, .5 + .25 >= .6)."""
     logits = jnp.log(jnp.array([[0.25, 0.5, 0.1, 0.15]]))
@@ -154,6 +170,7 @@ def test_a_row_ends_at_its_end_token_and_the_others_go_on(small):
 
 
 REQUESTS = [Request([number % 7, *range(number % 28), number % 5], 10 + number, (0, 3)) for number in range(0, 44, 4)]
+REQUESTS += [Request([size % 5, *[size % 28, 3, 8] * 70][:size], size, (0, 3)) for size in (64, 65, 128, 129, 193)]
 
 
 def test_an_answer_does_not_depend_on_others_nor_on_order_nor_on_refills(any_size):
