@@ -27,7 +27,7 @@ from mtjax.types import Params
 
 PAGE = 64  # positions of a page on the CPU
 LEAST = -1e30  # in place of a score that is not seen
-LARGE_PAGE = 8192  # numbers of a row's keys in a page from which each row has its own loop; below, one for all is fast
+LARGE_PAGE = 8192  # numbers of a row's keys in a page from which each row has its own loop; below, one for all
 FEW = 8  # queries of a key head, from 2, up to which a loop for all rows writes products as sums, which costs less
 
 
@@ -178,12 +178,13 @@ def attend_by_page(
     begin = jnp.maximum(jnp.min(jnp.where(inside, positions, pages * size), axis) - window + 1, 0) // size
     end = jnp.max(jnp.where(inside, positions, 0), axis) // size + 1
     if row_by_row:
-        own = lambda array, number, row: jax.lax.dynamic_slice(
-            array, (number, row, 0, 0, 0), (1, 1, *array.shape[2:])
-        )[0]  # fmt: skip
-        one = lambda row: over_pages(
-            ours[row][None], at[row][None], begin[row], end[row], lambda array, number: own(array, number, row)
-        )
+
+        def one(row: Any) -> tuple[Array, Array]:
+            page = lambda array, number: jax.lax.dynamic_slice(
+                array, (number, row, 0, 0, 0), (1, 1, *array.shape[2:])
+            )[0]  # fmt: skip
+            return over_pages(ours[row][None], at[row][None], begin[row], end[row], page)
+
         total, out = jax.tree.map(lambda x: x[:, 0], jax.lax.map(one, jnp.arange(rows)))
     else:
         total, out = over_pages(ours, at, begin, end, lambda array, number: array[number])
