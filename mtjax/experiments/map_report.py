@@ -21,8 +21,8 @@ from mtjax.reporting.report import Cell, Figure, Report, Section, Table, format_
 MARKS = ("<!-- results: made by mtjax.recipe from here -->", "<!-- results: to here -->")
 """The lines of a page between which the results stand."""
 EFFECTS = "effects.jsonl"
+DECODINGS = {f"{IN}@contrast": "contrast", IN: "right prefix", f"{IN}@none": "no prefix"}
 PICTURES = "pictures/map"
-ROWS = 40  # most rows of a picture
 
 
 def write(c: Map, grid: Grid, command: str = "") -> pathlib.Path:
@@ -79,7 +79,10 @@ def _sections(c: Map, grid: Grid, runs: Runs, found: Sequence[Effect]) -> list[S
     sections = [Section("What helps", "\n".join(_sentences(c, grid, found)), (_by_method(c, grid, found),))]
     for name, own in grid.slices.items():
         effect = main_effects(grid, runs, name)
-        figures = _line_figure(c, grid, runs, name) if "line" in own.measures else _figure(name, effect)
+        if "line" in own.measures:
+            figures = _line_figure(c, grid, runs, name)
+        else:
+            figures = _decodings_figure(grid, found, name) if "decodings" in own.measures else _figure(name, effect)
         tables = (_main_table(effect),) if effect else ()
         if tables or figures:
             sections.append(Section(name.capitalize(), own.question, tables, figures))
@@ -145,14 +148,32 @@ def _main_table(effect: Sequence[Main]) -> Table:
 
 
 def _figure(name: str, effect: Sequence[Main]) -> tuple[Figure, ...]:
-    """The main effects of the factor with most levels, as intervals around 0."""
+    """The main effects as intervals around 0, method by method, each in its colour."""
     if not effect:
         return ()
     zero = Interval(0.0, 0.0, 0.0, 0.95)
     arms = [Arm(BASELINE, {IN: zero, OUT: zero})]
-    arms += [Arm(f"{one.method}, {one.factor} {one.level}", one.intervals) for one in effect if len(one.intervals) == 2]
+    for color, method in enumerate(dict.fromkeys(one.method for one in effect), 1):
+        own = [one for one in effect if one.method == method and len(one.intervals) == 2]
+        label = lambda one: f"{one.method}, {one.factor.replace('_', ' ')} {one.level}"
+        arms += [Arm(label(one), one.intervals, color=color) for one in own]
     caption = f"{name}: pass@1 less that of right-only training."
-    return (arms_plot(f"map-{_slug(name)}", arms[:ROWS], (IN, OUT), caption=caption, axis="difference in pass@1"),)
+    return (arms_plot(f"map-{_slug(name)}", arms, (IN, OUT), caption=caption, axis="difference in pass@1"),)
+
+
+def _decodings_figure(grid: Grid, found: Sequence[Effect], name: str) -> tuple[Figure, ...]:
+    """Each cell of a slice as each decoding measures it, as intervals around 0."""
+    rows = [Arm(BASELINE, {IN: Interval(0.0, 0.0, 0.0, 0.95)})]
+    for cell in grid.cells_of(name):
+        asked = cell.name, "equal positions", 1
+        own = {one.contrast.test: one.interval for one in found
+               if (one.contrast.cell, one.contrast.says, one.contrast.k) == asked}  # fmt: skip
+        for color, (test, how) in enumerate(DECODINGS.items(), 1):
+            if test in own:
+                rows.append(Arm(f"{cell.name}: {how}", {IN: own[test]}, color=color))
+    caption = f"{name}: pass@1 less that of right-only training."
+    options: dict[str, Any] = {"caption": caption, "axis": "difference in pass@1"}
+    return (arms_plot(f"map-{_slug(name)}", rows, (IN,), **options),) if rows[1:] else ()
 
 
 def _line_figure(c: Map, grid: Grid, runs: Runs, name: str) -> tuple[Figure, ...]:

@@ -13,7 +13,8 @@ from mtjax.errors import InputError
 from mtjax.reporting.intervals import Interval
 from mtjax.reporting.report import Figure
 
-MARKERS = "osD^vPX*"
+MARKERS = "osD^vPX*"  # as many as a style has colours
+FEW = 20  # rows of a picture that stand wide apart
 
 WIDTHS = (9.0, 4.2)
 """Inches of a picture for a screen, and of one for a phone."""
@@ -25,6 +26,7 @@ class Arm(NamedTuple):
     label: str
     intervals: Mapping[str, Interval]  # by metric
     seeds: Mapping[str, Sequence[float]] = {}  # by metric, the mean of each training seed
+    color: int | None = None  # number of its colour and marker, for rows that belong together; None: one of its own
 
 
 class Curve(NamedTuple):
@@ -63,16 +65,17 @@ def arms_plot(
         for panel, metric in zip(panels, metrics, strict=True):
             panel.axvline(arms[0].intervals[metric].mean, color=soft, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
             for row, arm in enumerate(arms):
-                _interval(panel, arm.intervals[metric], row, row)
+                color = row if arm.color is None else arm.color
+                _interval(panel, arm.intervals[metric], row, color)
                 seeds = arm.seeds.get(metric, ())
                 rings = {"marker": "o", "linestyle": "", "markersize": 4.5, "fillstyle": "none"}
-                panel.plot(seeds, [row + 0.28] * len(seeds), color=f"C{row}", **rings)
+                panel.plot(seeds, [row + 0.28] * len(seeds), color=f"C{color}", **rings)
             panel.set(title=metric, xlabel=axis)
             panel.margins(x=0.18)
             panel.locator_params(axis="x", nbins=4)
         _rows(panels[0], arms)
 
-    return _figure(name, caption, 1.25 + 0.5 * len(arms), draw, len(metrics))
+    return _figure(name, caption, 1.25 + (0.5 if len(arms) <= FEW else 0.3) * len(arms), draw, len(metrics))
 
 
 def panels_plot(
@@ -106,9 +109,12 @@ def panels_plot(
                 panel.plot([0, 1], [0, 1], color=soft, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
             for number, (label, curve) in enumerate(curves.items(), start=first):
                 color, marker = f"C{number}", MARKERS[number % len(MARKERS)] if markers else None
+                again = number >= len(MARKERS)  # the colours begin anew: dashed, with hollow markers
+                style: dict[str, Any] = {"marker": marker, "markersize": 5, "linewidth": 1.8}
+                style |= {"linestyle": "--", "markerfacecolor": panel.get_facecolor()} if again else {}
                 if curve.low is not None and curve.high is not None:
                     panel.fill_between(curve.x, curve.low, curve.high, color=color, alpha=0.16, linewidth=0)
-                panel.plot(curve.x, curve.y, color=color, label=label, marker=marker, markersize=5, linewidth=1.8)
+                panel.plot(curve.x, curve.y, color=color, label=label, **style)
             if log2_x:
                 ticks = sorted({x for curve in curves.values() for x in curve.x})
                 panel.set_xscale("log", base=2)

@@ -219,3 +219,18 @@ def test_a_picture_for_phones_has_its_panels_below_each_other():
         "(max-width: 40rem) and (prefers-color-scheme: dark)", "(max-width: 40rem)", "(prefers-color-scheme: dark)"
     ]  # fmt: skip
     assert re.findall(r'<td data-label="([^"]+)"', page)[: len(TABLE.columns)] == list(TABLE.columns)
+
+
+def test_the_ninth_curve_is_not_drawn_like_the_first():
+    """There are eight colours; after them lines are dashed."""
+    curves = {"a": Curve([0, 1], [0.0, 1.0])}
+    drawn = [panels_plot("x", {"one": curves}, x_label="x", y_label="y", first=n).light for n in (0, 0, 8)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_rows_of_a_group_share_a_colour():
+    rows = lambda *colors: [Arm(f"row {n}", {"pass@1": HALF}, color=color) for n, color in enumerate(colors)]
+    own, given, same = (arms_plot("x", rows(*colors), ["pass@1"]).light for colors in ((None, None), (0, 1), (0, 0)))
+    assert own == given != same
+    height = lambda count: struct.unpack(">I", arms_plot("x", rows(*[0] * count), ["pass@1"]).light[20:24])[0]
+    assert height(40) < 1.5 * height(20)  # many rows stand closer
