@@ -75,7 +75,7 @@ def methods(c: Comparison) -> dict[str, Method]:
             "likes it less than the reference does (RISE's gate; an ungated term would be DPO + NLL proper).",
         ),
         "RISE": Method(
-            paired, rise, with_both,
+            paired, rise, with_both, step_pairs=True,
             says="The same, and pairs of single steps: a right step over one with an error injected by rule.",
         ),
         "DCO": Method(

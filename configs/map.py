@@ -35,6 +35,7 @@ recipe = Map(
     arm_optim=OptimConfig(warmup_steps=20, schedule="constant", b2=0.98),
     max_segments=4,
     batch_size=32,
+    start_batch_size=64,
     start_steps=2500,
     check_every=25,
     arm_steps=120,

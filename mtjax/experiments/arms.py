@@ -32,7 +32,7 @@ def start_config(c: Setup, seed: int) -> Config:
         optim=dataclasses.replace(c.optim, schedule_steps=c.optim.schedule_steps or c.start_steps),
         checkpoint=CheckpointConfig(every=c.start_steps, keep=1),
         steps=c.start_steps,
-        batch_size=c.batch_size,
+        batch_size=c.start_batch_size or c.batch_size,
         seed=seed,
         run_dir=f"{c.output}/train/start-{seed}",
         tensorboard=False,

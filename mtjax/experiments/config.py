@@ -24,6 +24,7 @@ class Setup:
     arm_optim: OptimConfig = OptimConfig(learning_rate=1e-3, warmup_steps=20, schedule="constant", b2=0.98)
     """Optimizer of every arm, with fresh moments."""
     batch_size: PositiveInt = 64  # Rows per update, an even number; a pair has two.
+    start_batch_size: PositiveInt | None = None  # Rows per update of the start model; None takes `batch_size`.
     sequence_length: PositiveInt = 96  # Tokens per row.
     max_segments: PositiveInt = 3  # Most examples in a row.
     start_steps: PositiveInt = 900  # Budget of the start model; the experiment fails if the stop rule does not hold.

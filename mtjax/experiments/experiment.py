@@ -7,7 +7,7 @@ import dataclasses
 import pathlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from mtjax.config import read_module
 from mtjax.data.problem import Problem
@@ -41,6 +41,8 @@ class Method(NamedTuple):
     says: str = ""  # description for the report
     file: str = ""  # part of the names of its files; the method's name by default
     right_tokens_of: str = ""  # stop after as many target tokens of right solutions as this method had
+    step_pairs: bool = False  # train on the injected pairs of steps of `Mining.step_pairs`, too
+    rate: float | None = None  # learning rate; None takes the one that `Experiment.tuning` chooses, or of `arm_optim`
 
     @property
     def objective_name(self) -> str:
@@ -81,7 +83,11 @@ class Experiment:
     tuning: Tuning | None = None  # None takes the learning rate of `arm_optim`
     small: tuple[Mapping[str, Method], Overfit] | None = None  # the demo's small training set
     baseline: str = ""  # method that the others are compared with; "" compares none
-    claims: Sequence[tuple[str, str, str, int]] = ()  # sentence, and pass@k of which arm is above that of which
+    claims: Sequence[tuple[str, str, str, int | Literal["margin"]]] = ()
+    """A sentence, and of which arm pass@k, or the mean of `Record.margins`, is above that of which other arm; also of
+    the small training set."""
+    contrast: float = 0.0  # weight of `decoder:contrastive`, another decoding of methods with two prefixes; 0 for none
+    margins: bool = False  # measure `Record.margins`
     sections: Sequence[str]  # names in `report.SECTIONS`, in the order of the report
     texts: Mapping[str, Callable[[Any], str]]  # text of a section from the `findings.Findings`, by its name
     free: tuple[str, ...] = ("seeds", "ks", "output")  # settings no arm depends on: they may change on resume
@@ -102,6 +108,10 @@ class Experiment:
         shared = f"{self.looks} looks, on {self.train_on!r}"
         return {
             name: f"{method.objective_name}, {method.task!r}, {method.right_tokens_of!r}, {shared}"
+            + (", no step pairs" if getattr(self.train_on, "step_pairs", 0) and not method.step_pairs else "")
+            + ("" if method.rate is None else f", rate {method.rate:g}")
+            + ("" if not self.contrast else f", contrast {self.contrast:g}")
+            + (", margins" if self.margins else "")
             for name, method in (small | dict(self.methods)).items()
         }
 

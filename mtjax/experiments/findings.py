@@ -19,8 +19,8 @@ class Arms(dict[str, list[Record]]):
 
     @property
     def trained(self) -> dict[str, list[Record]]:
-        """All arms but the start."""
-        return {name: records for name, records in self.items() if name != START}
+        """All arms but the start, and but those that are another decoding of an arm."""
+        return {name: own for name, own in self.items() if name != START and not own[0].decoding}
 
     @property
     def steps(self) -> list[int]:
@@ -39,6 +39,11 @@ class Arms(dict[str, list[Record]]):
         """Difference in pass@k at the end on the same problems, with its paired interval over problems."""
         return difference_interval(self.passes(ours, k), self.passes(theirs, k))
 
+    def margin(self, ours: str, theirs: str) -> Interval:
+        """Difference in `Record.margins`, with its paired interval over problems."""
+        found = [np.stack([np.asarray(record.margins) for record in self[name]]) for name in (ours, theirs)]
+        return difference_interval(*found)
+
     def votes(self, name: str, k: int) -> Float[np.ndarray, "S N"]:
         """maj@k at the end."""
         both = [zip(record.end.answers, record.end.right, strict=True) for record in self[name]]
@@ -56,6 +61,9 @@ class Outcome(NamedTuple):
     rates: dict[str, float]  # learning rate chosen for each method
     small: Arms | None  # arms on the small training set of the demo
     seconds: dict[str, float]  # by stage; stored with the results, so that a resumed run reports them too
+
+
+MARGIN = "nats, right step less wrong one"
 
 
 class Claim(NamedTuple):
@@ -102,7 +110,7 @@ class Findings:
     def gains(self, k: int) -> dict[str, Interval]:
         """pass@k of each method minus that of the baseline; empty without one."""
         arms, baseline = self.outcome.arms, self.e.baseline
-        return {name: arms.gain(name, baseline, k) for name in arms.trained if baseline not in ("", name)}
+        return {name: arms.gain(name, baseline, k) for name in arms if name != START and baseline not in ("", name)}
 
     @functools.cached_property
     def behind(self) -> tuple[str, Interval, Interval, Interval] | None:
@@ -116,12 +124,13 @@ class Findings:
     @property
     def claims(self) -> list[Claim]:
         """The claims about the methods that were run."""
-        arms = self.outcome.arms
-        claims = [
-            Claim(says, f"pass@{k}: {ours} less {theirs}", arms.gain(ours, theirs, k))
-            for says, ours, theirs, k in self.e.claims
-            if ours in arms and theirs in arms
-        ]
+        claims = []
+        for says, ours, theirs, k in self.e.claims:
+            for arms in (self.outcome.arms, self.outcome.small or Arms()):
+                if ours in arms and theirs in arms:
+                    gain = arms.margin(ours, theirs) if k == "margin" else arms.gain(ours, theirs, k)
+                    measure = MARGIN if k == "margin" else f"pass@{k}"
+                    claims.append(Claim(says, f"{measure}: {ours} less {theirs}", gain))
         prefixes = "The model tells the two prefixes apart", "pass@1: correct less incorrect"
         return claims + ([Claim(*prefixes, self.behind[3])] if self.behind else [])
 
@@ -138,7 +147,7 @@ class Findings:
                 by.setdefault(words, []).append(f"{name} ({gain})")
             groups = "; ".join(f"{words} {self.e.baseline}: {', '.join(by[words])}" for words in sorted(by))
             parts.append(
-                f"pass@{k}: {len(by.get('higher than', ()))} of {len(gains)} methods are higher than "
+                f"pass@{k}: {len(by.get('higher than', ()))} of {len(gains)} arms are higher than "
                 f"{self.e.baseline} training. In detail, {groups}."
             )
         parts += [prefix_text(self.behind[0], self.behind[3])] if self.behind else []

@@ -98,12 +98,24 @@ class Record:
     losses: list[float]  # of each step
     cost: dict[str, int | float]  # see `arms.cost_of`
     seconds: dict[str, float]  # of training and of measuring, by name
+    contrast: Measured | None = None  # the same by the contrast of both prefixes, if it was asked for
+    margins: np.ndarray | None = None
+    """`[N]`, nats: log-probability of a right step of each problem less that of the step with an injected error, after
+    the right steps before it; None if not asked for."""
+    decoding: str = ""  # how it was decoded, of a second measurement of an arm that is there too
 
     @classmethod
-    def of_start(cls, measured: Measured) -> "Record":
+    def of_start(cls, measured: Measured, margins: np.ndarray | None = None) -> "Record":
         """A start model as an arm of no steps."""
         counts = measured.right.sum(axis=1).tolist()
-        return cls({0: counts}, measured.right.shape[1], measured, None, [], {}, {})
+        return cls({0: counts}, measured.right.shape[1], measured, None, [], {}, {}, margins=margins)
+
+    @property
+    def by_contrast(self) -> "Record":
+        """The arm as the contrast of its prefixes decodes it."""
+        assert self.contrast is not None
+        curve = {max(self.curve): self.contrast.right.sum(axis=1).tolist()}
+        return dataclasses.replace(self, curve=curve, measured=self.contrast, behind_wrong=None, decoding="contrast")
 
     def passes(self, k: int, step: int | None = None) -> Float[np.ndarray, " N"]:
         """pass@k of each problem after some steps, at the end by default."""

@@ -43,8 +43,9 @@ def _run(c: Setup, e: Experiment, log: Callable[[str], None], advance: Callable[
     arms = Arms({name: [] for name in (START, *e.methods)})
     problems: Sequence[Problem] = ()
 
-    def measure(name: str, params: Params, on: Sequence[Problem], samples: int) -> Record:
-        return Record.of_start(kept.part(name, Measured, partial(stages.measure, params, on, PLAIN, samples)))
+    def measure(name: str, params: Params, on: Sequence[Problem], samples: int, margins: bool = False) -> Record:
+        measured = kept.part(name, Measured, partial(stages.measure, params, on, PLAIN, samples))
+        return Record.of_start(measured, stages.margins(params, on, PLAIN) if margins else None)
 
     def arm(
         place: str, method: Method, seed: int, on: Sequence[Problem] = test, samples: int = c.samples, *,
@@ -53,7 +54,8 @@ def _run(c: Setup, e: Experiment, log: Callable[[str], None], advance: Callable[
         """Train an arm on `problems`, until `right_tokens` if given, and measure it on the problems `on`."""
 
         def make() -> Record:
-            config = arm_config(c, place, method, problems, seed, rate, steps)
+            given = injected.problems if injected and method.step_pairs else problems
+            config = arm_config(c, place, method, given, seed, rate, steps)
             if right_tokens is not None:
                 enough = cost_of(config, stages.tokenizer, right_tokens)["updates"]
                 config = dataclasses.replace(config, steps=int(enough))
@@ -70,14 +72,15 @@ def _run(c: Setup, e: Experiment, log: Callable[[str], None], advance: Callable[
             train = partial(stages.train_start, seed if e.own_starts else c.seed, early_at)
             begins.append(kept.start(name, stages.model, train, early=early_at is not None))
             params = begins[-1].params
-            arms[START].append(measure(f"{name}/test" if e.own_starts else START, params, test, c.samples))
+            place = f"{name}/test" if e.own_starts else START
+            arms[START].append(measure(place, params, test, c.samples, e.margins))
             log(f"{name}: {curve_text(arms[START][-1], c.ks)}, greedy {arms[START][-1].end.greedy:.3f}")
         if not isinstance(e.train_on, Mining):
             problems = dataclasses.replace(e.train_on, seed=e.train_on.seed + seed).problems().items
         elif first:
             mined = kept.part("mined", MinedProblems, partial(stages.mine, params, *e.train_on[:2]))
             injected = stages.inject(mined.problems, pairs) if (pairs := e.train_on.step_pairs) else None
-            problems = (injected or mined).problems
+            problems = mined.problems
         if (t := e.tuning) is not None and first:
             on = t.source.problems().items
             for name, method in e.methods.items():
@@ -91,8 +94,10 @@ def _run(c: Setup, e: Experiment, log: Callable[[str], None], advance: Callable[
         for name, method in e.methods.items():
             goal = arms[method.right_tokens_of][-1].cost["right_tokens"] if method.right_tokens_of else None
             place = f"arms/{file_name(name, method)}{f'-{rates[name]:g}' if rates else ''}-seed{seed}"
-            arms[name].append(arm(place, method, seed, rate=rates.get(name), looks=e.looks, right_tokens=goal))
+            make = partial(arm, place, method, seed, rate=rates.get(name, method.rate), right_tokens=goal)
+            arms[name].append(make(looks=e.looks, contrast=e.contrast, margins=e.margins))
             log(f"{name}, seed {seed}: {curve_text(arms[name][-1], c.ks)}")
+    arms = Arms(with_decodings(arms))
     if e.small is not None:
         methods, o = e.small
         params, problems, on = begins[0].early, o.source.problems().items, o.test_source.problems().items
@@ -115,6 +120,16 @@ def _run(c: Setup, e: Experiment, log: Callable[[str], None], advance: Callable[
         for key in ("train", "measure") if by_name else ():
             seconds[f"{stage}: {key}"] = sum(record.seconds[key] for own in by_name.values() for record in own)
     return Outcome(begins, arms, mined, injected, tuning, rates, small, seconds)
+
+
+def with_decodings(arms: Mapping[str, list[Record]]) -> dict[str, list[Record]]:
+    """The arms, and after one that the contrast of its prefixes decoded as well, that as an arm of its own."""
+    found: dict[str, list[Record]] = {}
+    for name, records in arms.items():
+        found[name] = records
+        if all(record.contrast is not None for record in records):
+            found[f"{name}, by contrast"] = [record.by_contrast for record in records]
+    return found
 
 
 def curve_text(record: Record, ks: Sequence[int]) -> str:

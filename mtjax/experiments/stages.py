@@ -10,14 +10,16 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from mtjax.config import Config
+from mtjax.data.examples import encode_prompt
 from mtjax.data.problem import Pair, Problem
 from mtjax.data.sources.mined import FILE, Mined, read_mined
 from mtjax.data.sources.mistakes import pair_of
@@ -26,6 +28,7 @@ from mtjax.data.tokenizer import load_tokenizer
 from mtjax.errors import ExitCode, InputError
 from mtjax.evaluation.evaluator import evaluate_policy, greedy_of
 from mtjax.evaluation.grading import grade
+from mtjax.evaluation.token_scores import Scorer
 from mtjax.evaluation.transitions import label_answer
 from mtjax.experiments.arms import cost_of, look_steps, start_config
 from mtjax.experiments.config import Setup
@@ -39,6 +42,7 @@ from mtjax.runs.loading import Loaded, fitted_to
 from mtjax.runs.loop import Result, train
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.decoders import Temperature
+from mtjax.sampling.decoders.contrastive import Contrastive
 from mtjax.sampling.texts import sample_texts
 from mtjax.training.alarms import read_log
 from mtjax.types import Params
@@ -47,6 +51,7 @@ ANSWER_LENGTH = 64  # tokens; generated problems have shorter solutions
 ROWS = 512  # solutions that are drawn side by side
 DRAWN = Temperature()  # how solutions are drawn unless a decoder is given
 CHECK_SAMPLES = 4  # solutions per problem of the stop rule
+SCORED = 64  # steps whose margins are computed side by side
 
 Watch = Callable[[int, Params], bool]
 """Called after each step with the parameters; True ends the run."""
@@ -161,21 +166,40 @@ class Stages:
         yields: Yields = {}
         found: dict[str, list[Pair]] = {}
         unreadable = 0
-        for mistake in inject(with_both(problems), Rules(seed=self.c.seed, per_problem=per_problem), yields):
-            try:
-                pair = pair_of(mistake)
-                self.tokenizer.encode("" if pair is None else pair.rejected)
-            except InputError:
-                pair = None
+        for name, pair in self.step_pairs(with_both(problems), per_problem, yields):
             if pair is None:
                 unreadable += 1
             else:
-                found.setdefault(mistake.problem_id, []).append(pair)
+                found.setdefault(name, []).append(pair)
         kinds = Counter(pair.error_type for pairs in found.values() for pair in pairs)
         made = sum(counts["made"] for counts in yields.values())
         paired = [dataclasses.replace(p, pairs=(*p.pairs, *found.get(p.id, ()))) for p in problems]
         self.log(f"injected {kinds.total()} step pairs, each wrong side proved wrong")
         return Injected(paired, kinds.total(), made, unreadable, dict(sorted(kinds.items())))
+
+    def step_pairs(self, problems: Sequence[Problem], most: int, yields: Yields) -> Iterator[tuple[str, Pair | None]]:
+        """Problem ids and step pairs; None for a pair that cannot be made or that the tokenizer cannot write."""
+        for mistake in inject(problems, Rules(seed=self.c.seed, per_problem=most), yields):
+            pair = pair_of(mistake)
+            try:
+                self.tokenizer.encode("" if pair is None else pair.rejected)
+            except InputError:
+                pair = None
+            yield mistake.problem_id, pair
+
+    def margins(
+        self, params: Params, problems: Sequence[Problem], task: Task, polarity: bool | None = None
+    ) -> Float[np.ndarray, " P"]:
+        """`Record.margins`: one pair for each problem whose right solutions yield one."""
+        named = {problem.id: problem for problem in problems}
+        held = [(named[name], pair) for name, pair in self.step_pairs(problems, 1, {}) if pair is not None]
+        ids = lambda text: self.tokenizer.encode(text).ids
+        begin = lambda problem: encode_prompt(self.tokenizer, task.prompt(problem, polarity, self.tokenizer))
+        before = [[*begin(problem), *ids(pair.context)] for problem, pair in held]
+        scorer = Scorer(self.model, jax.device_put(params, jax.devices()[0]), self.tokenizer, SCORED)
+        sides = zip(*((ids(pair.chosen), ids(pair.rejected)) for _, pair in held), strict=True)
+        right, wrong = (scorer.sums(list(zip(before, side, strict=True))) for side in sides)
+        return right - wrong
 
     def wrong_by_rule(self, problems: Sequence[Problem], per_problem: int) -> dict[str, list[str]]:
         """Whole wrong solutions by problem id, made of the right ones by `mtjax.mistakes.injection.inject`.
@@ -211,10 +235,11 @@ class Stages:
         ).sampled  # fmt: skip
 
     def measure(
-        self, params: Params, problems: Sequence[Problem], task: Task, samples: int, polarity: bool | None = None
-    ) -> Measured:
-        """Evaluate sampled solutions and the greedy one, with its probability."""
-        sampled = self._sampled(params, problems, task, samples, polarity)
+        self, params: Params, problems: Sequence[Problem], task: Task, samples: int, polarity: bool | None = None,
+        decoder: Any = DRAWN,
+    ) -> Measured:  # fmt: skip
+        """Evaluate sampled solutions, and the greedy one, which no decoder changes, with its probability."""
+        sampled = self._sampled(params, problems, task, samples, polarity, decoder)
         prompts = [task.prompt(problem, polarity, self.tokenizer) for problem in problems]
         greedy = greedy_of(SamplingConfig(max_new_tokens=ANSWER_LENGTH))
         params = jax.device_put(params, jax.devices()[0])
@@ -235,25 +260,30 @@ class Stages:
 
     def run(
         self, config: Config, method: Method, start: Params, problems: Sequence[Problem], samples: int, *,
-        looks: int = 1, full: bool = True,
+        looks: int = 1, full: bool = True, contrast: float = 0.0, margins: bool = False,
     ) -> Record:  # fmt: skip
         """Train an arm; count the right ones of `samples` solutions of each problem at `looks` evenly spaced steps.
 
-        With `full`, everything is measured at the end, after each of the method's prefixes; otherwise the files of the
-        run are deleted.
+        With `full`, everything is measured at the end, after each of the method's prefixes, and if asked for, by their
+        contrast with this weight, and the margins of `Record`; otherwise the files of the run are deleted.
         """
         begun, measuring = time.perf_counter(), 0.0
         at = look_steps(config.steps, looks)
         curve: dict[int, list[int]] = {}
         ends: list[Measured] = []
+        found = None
 
         def watch(step: int, params: Params) -> bool:
-            nonlocal measuring
+            nonlocal measuring, found
             if step in at:
                 since = time.perf_counter()
-                prefixes = method.polarities if full and step == config.steps else ()
-                ends.extend(self.measure(params, problems, method.task, samples, prefix) for prefix in prefixes)
-                first = method.polarities[0]
+                first, last = method.polarities[0], full and step == config.steps
+                for prefix in method.polarities if last else ():
+                    ends.append(self.measure(params, problems, method.task, samples, prefix))
+                if last and contrast and len(method.polarities) > 1:
+                    ends.append(self.measure(params, problems, method.task, samples, first, Contrastive(contrast)))
+                if last and margins:
+                    found = self.margins(params, problems, method.task, first)
                 right = ends[0].right if ends else self.right(params, problems, method.task, samples, first)
                 curve[step] = right.sum(axis=1).tolist()
                 measuring += time.perf_counter() - since
@@ -264,5 +294,6 @@ class Stages:
         losses = [line["loss"] for line in read_log(pathlib.Path(config.run_dir))]
         if not full:
             shutil.rmtree(config.run_dir)
-        measured, behind_wrong = [*ends, None, None][:2]
-        return Record(curve, samples, measured, behind_wrong, losses, cost_of(config, self.tokenizer), seconds)
+        measured, behind_wrong, by_contrast = [*ends, None, None, None][:3]
+        cost = cost_of(config, self.tokenizer)
+        return Record(curve, samples, measured, behind_wrong, losses, cost, seconds, by_contrast, found)
