@@ -132,7 +132,7 @@ def _small(f: Findings) -> Found:
 def _claims(f: Findings) -> Found:
     claims = [claim._asdict() | {"shown": claim.shown} for claim in f.claims]
     table = Table(("claim", "difference", "measured", "shown"), [list(claim.values()) for claim in claims])
-    return section("What was and was not reproduced", f.text("claims"), table), {"claims": claims}
+    return section("Which claims hold", f.text("claims"), table), {"claims": claims}
 
 
 def _coverage(f: Findings) -> Found:

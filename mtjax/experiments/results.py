@@ -100,8 +100,8 @@ class Record:
     seconds: dict[str, float]  # of training and of measuring, by name
     contrast: Measured | None = None  # the same by the contrast of both prefixes, if it was asked for
     margins: np.ndarray | None = None
-    """`[N]`, nats: log-probability of a right step of each problem less that of the step with an injected error, after
-    the right steps before it; None if not asked for."""
+    """`[P]`, nats: log-probability of a right step less that of the step with an injected error, after the right steps
+    before it; of each problem that has such a pair. None if not asked for."""
     decoding: str = ""  # how it was decoded, of a second measurement of an arm that is there too
 
     @classmethod

@@ -71,7 +71,7 @@ def test_the_results_hold_what_the_page_says(done):
     assert found["sampling"]["solutions"] == 24 * 8
     assert found["calibration"].keys() == {"start", *METHODS}
     text = page.read_text()
-    for words in (*METHODS, "What it cost", "Learning rates", "What was and was not reproduced"):
+    for words in (*METHODS, "What it cost", "Learning rates", "Which claims hold"):
         assert words in text
     assert text.count("<img") == 5  # arms, coverage, over training, calibration, prefix
     for claim in found["claims"]:

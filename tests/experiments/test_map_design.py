@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -236,3 +237,18 @@ def test_every_method_of_every_cell_is_a_config_that_training_takes():
     for made in kinds.values():
         config = arm_config(MAP.recipe, "x", made, problems, 0, 1e-3, 3)
         assert config.batch_size == 32 // made.task.sides
+
+
+def test_the_ten_sentences_say_what_the_results_say():
+    """Their cells are in the grid, and their differences in domain are those of the table below them."""
+    text = (ROOT / "docs" / "when_mistakes_help.md").read_text()
+    sentences = " ".join(text.partition("## What to use when")[2].partition("\n## ")[0].split())
+    assert [f"{n}. **" in sentences for n in range(1, 12)] == [True] * 10 + [False]
+    assert set(re.findall(r"`([^`]+)`", sentences)) <= set(GRID.cells)
+    rows = [[part.strip() for part in line.split("|")[1:-1]] for line in text.splitlines() if "| as trained " in line]
+    table = {row[0]: float(row[5].split()[0]) for row in rows if len(row) == 9 and "[" in row[5]}
+    said = re.findall(r"`([^`]+)`(?: \(|, )([-+]?\d+\.\d)[,);]", sentences)
+    assert len(said) > 25
+    assert [(name, float(points)) for name, points in said] == [(name, round(100 * table[name], 1)) for name, _ in said]
+    assert "0 help, 111 hurt and 243 are unclear" in text
+    assert "no method is better, 111 are worse and 243 are unclear" in sentences
