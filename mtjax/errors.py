@@ -78,20 +78,27 @@ def note(message: str) -> None:
     print(f"note: {message}", file=sys.stderr, flush=True)
 
 
+MANY = 120  # names from which a message lists the closest alone
+
+
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """The known name that a misspelt one is most like; None if `difflib`'s ratio is below `cutoff` for all."""
     return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=cutoff)), None)
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """The tail of a message about a misspelt name: the nearest known name, and all of them.
+    """The tail of a message about a misspelt name: the nearest known name, and all of them, or of many the nearest.
 
     >>> suggest("nlll", ["nll", "dpo"])
     "did you mean 'nll'? (known: dpo, nll)"
     """
     known = sorted(known)
     near = nearest(name, known)
-    return (f"did you mean '{near}'? " if near else "") + f"(known: {', '.join(known)})"
+    listed = ", ".join(known)
+    if len(known) > MANY:
+        closest = difflib.get_close_matches(name, known, n=5, cutoff=0)
+        listed = f"{len(known)} names, the closest are {'; '.join(closest)}"
+    return (f"did you mean '{near}'? " if near else "") + f"(known: {listed})"
 
 
 def entry_point(main: Callable[..., int | None]) -> Callable[..., int]:

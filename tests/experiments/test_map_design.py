@@ -194,6 +194,9 @@ def test_bad_journals_pages_and_names(tmp_path):
         map_report.fill(tmp_path / "absent.md", "x")
     with pytest.raises(InputError, match="no cell 'glow,share=3'; did you mean 'glow,share=2'"):
         chosen(Map(cells=("glow,share=3",)), GRID)
+    with pytest.raises(InputError, match="known: 149 names, the closest are glow,share=2; ") as refused:
+        chosen(Map(cells=("glow,share=3",)), GRID)
+    assert len(str(refused.value)) < 250  # not all 149
     with pytest.raises(InputError, match="no slice 'domains'; did you mean 'domain'"):
         chosen(Map(slices=("domains",)), GRID)
     early = GRID.starts | {"planted": GRID.starts["planted"]._replace(target=(0.3, 0.7))}
