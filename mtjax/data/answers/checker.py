@@ -258,12 +258,16 @@ _DENIED = re.compile(
 )
 
 
+_SUMS = re.compile(r"[-+*/×÷=−()$€£.,\d\s]*=\s*[-−]?[$€£]?[\d,.]*\d\.?\s*")
+"""Nothing but computations, the last of which gives a number: its other numbers are no answers."""
+
+
 def _also_said(found: Found, candidate: str, truth: str, options: Sequence[str]) -> bool:
     """Whether a reply whose answer differs from the gold one also gives the gold one, as an answer or as a number."""
     for text, rest in found.earlier:
         if same_answer(cut(text)[0], truth, options=options) and not taken_back(rest):
             return True
-    if found.closed or found.earlier or statements(cleaned(candidate), bool(options)):
+    if found.closed or found.earlier or statements(cleaned(candidate), bool(options)) or _SUMS.fullmatch(candidate):
         return False
     if re.match(
         r"\W*one\b(?!\W*$)(?! (?:hundred|thousand|million|billion|half|third|quarter|[a-z]+th|and)\b)",
