@@ -10,7 +10,7 @@ from mtjax.data.sources.bigbench_mistake import BigBenchMistake
 from mtjax.data.sources.cot_error_set import CotErrorSet
 from mtjax.data.sources.gsm8k import Gsm8k, Gsm8kSolutions
 from mtjax.data.sources.rise import Rise
-from mtjax.data.sources.svamp import Svamp
+from mtjax.data.sources.svamp import Svamp, equation_lines
 from mtjax.data.sources.trl import Trl
 from mtjax.errors import InputError
 
@@ -61,6 +61,27 @@ def test_svamp_joins_body_and_question(tmp_path):
     one, two = Svamp(str(tmp_path / "s.json")).problems().items
     assert (one.id, one.question, one.answer) == ("chal-1", "A pack costs 76 dollars. How much are 2?", "152")
     assert (two.question, two.answer) == ("If Dan had 3, how many?", "1.5")
+
+
+def test_svamp_equations_are_solutions(tmp_path):
+    records = [
+        SVAMP[0] | {"Equation": "( 76.0 * 2.0 )", "Answer": 152.0},
+        SVAMP[1] | {"Equation": "( ( 19.0 - 11.0 ) + ( 5.0 / 2.0 ) )", "Answer": 10.5},
+        SVAMP[0] | {"Equation": "( ( 4.0 - 2.0 ) + 3.0 )", "Answer": 1.0},  # so in the published file
+        SVAMP[0] | {"Equation": "8.0", "Answer": 8.0},
+        SVAMP[0] | {"Equation": "( 1.0 / 3.0 )", "Answer": 0.3},
+    ]
+    (tmp_path / "s.json").write_text(json.dumps(records))
+    problems = Svamp(str(tmp_path / "s.json"), solutions="equations").problems().items
+    assert [problem.right for problem in problems] == [
+        ("76 * 2 = 152",), ("19 - 11 = 8\n5 / 2 = 2.5\n8 + 2.5 = 10.5",), (), (), ()
+    ]  # fmt: skip
+    assert not any(problem.right for problem in Svamp(str(tmp_path / "s.json")).problems().items)
+
+
+@pytest.mark.parametrize("text", ["x + 1", "1 +", "2 ** 9", "(1.0/0.0)", "abs(1 + 2)", "", "(" * 300 + "1" + ")" * 300])
+def test_what_is_no_equation_has_no_lines(text):
+    assert equation_lines(text) == []
 
 
 def test_traces_keep_the_first_wrong_step(tmp_path):

@@ -1,11 +1,13 @@
 """SVAMP: word problems of one and two steps."""
 
+import ast
 import dataclasses
 import decimal
 import json
 import math
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from fractions import Fraction
+from typing import Any, ClassVar, Literal
 
 from mtjax.data.problem import Problem
 from mtjax.data.sources.base import SOURCES, FileSource, field_of
@@ -16,7 +18,7 @@ from mtjax.io.jsonl import existing_file, json_of, open_plain
 @SOURCES.register("svamp")
 @dataclasses.dataclass(frozen=True)
 class Svamp(FileSource):
-    """SVAMP (`SVAMP.json`, one JSON list): 1,000 one- and two-step word problems with an answer and no solution.
+    """SVAMP (`SVAMP.json`, one JSON list): 1,000 one- and two-step word problems with an equation and an answer.
 
     Source: Patel et al., "Are NLP Models really able to Solve Simple Math Word Problems?", NAACL 2021
     (arXiv 2103.07191).
@@ -26,6 +28,9 @@ class Svamp(FileSource):
     example: ClassVar[str] = (
         '[{"ID": "chal-1", "Body": "A pack costs 76 dollars.", "Question": "How much are 2?", "Answer": 152.0}]'
     )
+
+    solutions: Literal["none", "equations"] = "none"
+    """The right solution of a problem: none, or the computations of its equation, a line each (`equation_lines`)."""
 
     def records(self) -> Iterator[tuple[Any, str, str]]:
         file = existing_file(self.path)
@@ -46,4 +51,49 @@ class Svamp(FileSource):
             raise InputError(f"{where}: 'Answer' is {json.dumps(given)}; expected a number")
         value = decimal.Decimal(str(given))
         answer = str(int(value)) if value == value.to_integral_value() else str(value)
-        return Problem(str(record.get("ID", id)), question, answer, source="svamp")
+        right: tuple[str, ...] = ()
+        if self.solutions == "equations":
+            lines = equation_lines(field_of(record, "Equation", str, where))
+            # The equation of one record of the published file gives another number than its answer.
+            right = ("\n".join(lines),) if lines and lines[-1].endswith(f"= {answer}") else ()
+        return Problem(str(record.get("ID", id)), question, answer, right, source="svamp")
+
+
+_SIGNS: dict[type, str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
+
+
+def equation_lines(expression: str) -> list[str]:
+    """The computations of an expression in numbers, parentheses and `+ - * /`, one line each, the last one last.
+
+    Empty for anything else, for an expression that computes nothing, and for a result without an exact decimal form.
+
+    >>> equation_lines("( ( 19.0 - 11.0 ) + 5.0 )")
+    ['19 - 11 = 8', '8 + 5 = 13']
+    """
+    lines: list[str] = []
+
+    def value(node: ast.expr) -> Fraction:
+        if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+            return Fraction(str(node.value))
+        if not isinstance(node, ast.BinOp):
+            raise ValueError("not arithmetic")
+        left, right, sign = value(node.left), value(node.right), _SIGNS[type(node.op)]
+        found = {"+": left.__add__, "-": left.__sub__, "*": left.__mul__, "/": left.__truediv__}[sign](right)
+        lines.append(f"{_decimal(left)} {sign} {_decimal(right)} = {_decimal(found)}")
+        return found
+
+    try:
+        value(ast.parse(expression.strip(), mode="eval").body)
+    except (ValueError, KeyError, SyntaxError, ZeroDivisionError):
+        return []
+    return lines
+
+
+def _decimal(number: Fraction) -> str:
+    """A number in decimal digits; ValueError if it has no end."""
+    if number.denominator == 1:
+        return str(number.numerator)
+    exact = decimal.Decimal(number.numerator) / decimal.Decimal(number.denominator)
+    if Fraction(exact) != number:
+        raise ValueError("no decimal form")
+    return str(exact.normalize())
