@@ -14,6 +14,7 @@ from mtjax.data.tokenizer import Tokenizer
 from mtjax.experiments.config import Setup
 from mtjax.experiments.experiment import PLAIN, Method
 from mtjax.objectives.nll import Nll
+from mtjax.training.fitting import AUTO
 from mtjax.types import Batch
 
 CHUNK = 1024  # positions whose logits exist at a time: 33 symbols take little room
@@ -21,11 +22,13 @@ CHUNK = 1024  # positions whose logits exist at a time: 33 symbols take little r
 
 def start_config(c: Setup, seed: int) -> Config:
     """The training run of the start model; every arm is a change of it."""
+    new = c.init_from is None
     return Config(
         model=c.model,
+        init_from=c.init_from,
         # A degenerate solution of the model may begin with a symbol that merges with the end of the prompt.
         data=DataConfig(
-            source=c.start_source, task=PLAIN, tokenizer="arithmetic", boundary="allow",
+            source=c.start_source, task=PLAIN, tokenizer="arithmetic" if new else None, boundary="allow",
             sequence_length=c.sequence_length, max_segments=c.max_segments,
         ),
         objective=Nll(),
@@ -37,7 +40,7 @@ def start_config(c: Setup, seed: int) -> Config:
         run_dir=f"{c.output}/train/start-{seed}",
         tensorboard=False,
         self_check=False,
-        chunk=CHUNK,
+        chunk=CHUNK if new else AUTO,
     )  # fmt: skip
 
 

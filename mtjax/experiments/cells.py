@@ -65,7 +65,8 @@ class CellRunner:
     """The runs of one grid in one results folder.
 
     Raises:
-        InputError: the folder holds results of other settings; a weaker model that is not weaker than its start.
+        InputError: the folder holds results of other settings; a weaker model that is not weaker than its start; a line
+            between adapters.
     """
 
     def __init__(self, c: Map, grid: Grid, log: Callable[[str], None] = print):
@@ -74,6 +75,8 @@ class CellRunner:
             raise InputError(
                 f"weak_at={c.weak_at}: expected at most {low}, where the start '{grid.weaker_of}' may stop; lower it"
             )
+        if c.model.adapter is not None and any("line" in own.measures for own in grid.slices.values()):
+            raise InputError("the measure 'line' mixes weights, which a mean of two adapters does not; leave it out")
         described = {f"start {name}": repr(start) for name, start in grid.starts.items()}
         for name, cell in grid.cells.items():
             method = grid.methods[cell.method].make(cell)

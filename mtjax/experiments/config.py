@@ -13,7 +13,11 @@ from mtjax.validation import PositiveInt, check_types
 class Setup:
     """The start model, its training data, and the budget of every arm; part of each experiment."""
 
-    model: DecoderConfig = DecoderConfig(max_length=128)  # Shape of the decoder; `vocab_size` is the tokenizer's.
+    init_from: str | None = None
+    """What the start model itself starts from: a run folder, a Hugging Face folder, a hub id or `smollm2`, with its own
+    tokenizer; None trains a new one on the tokenizer of the task."""
+    model: DecoderConfig = DecoderConfig(max_length=128)
+    """Shape of a new decoder, whose `vocab_size` is the tokenizer's; with `init_from`, its adapter."""
     start_source: Arithmetic = Arithmetic(count=20_000, split="train", slip_probability=0.5, habit_share=0.8)
     """What the start model imitates; `habit_share` of it drops carries and borrows, which plants a kind of mistake."""
     check_source: Arithmetic = Arithmetic(count=96, seed=2, split="validation")
@@ -34,6 +38,8 @@ class Setup:
     arm_steps: PositiveInt = 120  # Updates of each arm.
     seeds: tuple[int, ...] = (0, 1, 2)  # Seeds of the arms; each is trained once per seed.
     samples: PositiveInt = 16  # Solutions per test problem, at temperature 1.
+    answer_length: PositiveInt = 64  # Most tokens of a solution.
+    rows: PositiveInt = 512  # Solutions that are drawn side by side.
     ks: tuple[int, ...] = (1, 2, 4, 8)  # k of pass@k; at most `samples`.
     seed: int = 0  # Seed of the start model and of all sampling.
     output: str = "runs/demo"  # Folder of the report, its plots and `results.json`.

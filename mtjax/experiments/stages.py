@@ -24,7 +24,7 @@ from mtjax.data.problem import Pair, Problem
 from mtjax.data.sources.mined import FILE, Mined, read_mined
 from mtjax.data.sources.mistakes import pair_of
 from mtjax.data.tasks import Task
-from mtjax.data.tokenizer import load_tokenizer
+from mtjax.distributed.sharding import make_mesh
 from mtjax.errors import ExitCode, InputError
 from mtjax.evaluation.evaluator import evaluate_policy, greedy_of
 from mtjax.evaluation.grading import grade
@@ -36,9 +36,9 @@ from mtjax.experiments.experiment import MISTAKE, PLAIN, Method, with_both
 from mtjax.experiments.results import Injected, Measured, MinedProblems, Record, Start
 from mtjax.mistakes.injection import Rules, Yields, inject
 from mtjax.mistakes.mining import MineConfig, MineData
-from mtjax.model.language_model import make_language_model
 from mtjax.runs import mining
-from mtjax.runs.loading import Loaded, fitted_to
+from mtjax.runs.assembly import make_model
+from mtjax.runs.loading import Loaded
 from mtjax.runs.loop import Result, train
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.decoders import Temperature
@@ -47,8 +47,6 @@ from mtjax.sampling.texts import sample_texts
 from mtjax.training.alarms import read_log
 from mtjax.types import Params
 
-ANSWER_LENGTH = 64  # tokens; generated problems have shorter solutions
-ROWS = 512  # solutions that are drawn side by side
 DRAWN = Temperature()  # how solutions are drawn unless a decoder is given
 CHECK_SAMPLES = 4  # solutions per problem of the stop rule
 SCORED = 64  # steps whose margins are computed side by side
@@ -68,10 +66,8 @@ class Stages:
     def __init__(self, c: Setup, log: Callable[[str], None] = print):
         self.c, self._log, self._terminal = c, log, sys.stdout
         self.folder = pathlib.Path(c.output)
-        tokenizer = load_tokenizer("arithmetic")
-        shape = dataclasses.replace(c.model, vocab_size=tokenizer.vocab_size)
-        shape, self.tokenizer = fitted_to(shape, tokenizer, new=True)
-        self.model = make_language_model(shape)
+        config = start_config(c, c.seed)
+        self.model, _, self.tokenizer = make_model(config, make_mesh(config.mesh))
 
     def log(self, text: str) -> None:
         """Print a line of progress, also while the output of a training run goes to its log file."""
@@ -132,7 +128,12 @@ class Stages:
         return Start(int(done.state.step), checks, self.separate_prefixes(done.state.params), early)
 
     def separate_prefixes(self, params: Params) -> Params:
-        """Give the two prefix tokens, which the start model never saw, different embeddings of the usual size."""
+        """Give the two prefix tokens, which the start model never saw, different embeddings of the usual size.
+
+        A model that did not begin here reads the prefixes as words that it knows.
+        """
+        if self.c.init_from is not None:
+            return params
         table = params["embed"]["embedding"]
         ids = [self.tokenizer.encode(text).ids[0] for text in (MISTAKE.correct_prefix, MISTAKE.incorrect_prefix)]
         drawn = jax.random.normal(jax.random.key(self.c.seed + 1), (2, table.shape[1])) * jnp.std(table)
@@ -146,8 +147,8 @@ class Stages:
         folder = self.folder / name
         config = MineConfig(
             data=MineData(source=source, task=PLAIN),
-            sampling=SamplingConfig(samples=samples, max_new_tokens=ANSWER_LENGTH), seed=self.c.seed,
-            output=str(folder), overwrite=True, rows=max(ROWS // samples, 1) * samples,
+            sampling=SamplingConfig(samples=samples, max_new_tokens=self.c.answer_length), seed=self.c.seed,
+            output=str(folder), overwrite=True, rows=max(self.c.rows // samples, 1) * samples,
         )  # fmt: skip
         if mining.run("start model", config, lambda _: None, Loaded(self.model, params, self.tokenizer)):
             raise KeyboardInterrupt
@@ -230,8 +231,8 @@ class Stages:
     ) -> Any:  # fmt: skip
         return evaluate_policy(
             self.model, jax.device_put(params, jax.devices()[0]), self.tokenizer, problems, task,
-            SamplingConfig(max_new_tokens=ANSWER_LENGTH, samples=samples, decoder=decoder), polarity=polarity,
-            needs=("samples",), seed=self.c.seed, rows=max(ROWS // samples, 1) * samples,
+            SamplingConfig(max_new_tokens=self.c.answer_length, samples=samples, decoder=decoder), polarity=polarity,
+            needs=("samples",), seed=self.c.seed, rows=max(self.c.rows // samples, 1) * samples,
         ).sampled  # fmt: skip
 
     def measure(
@@ -241,9 +242,9 @@ class Stages:
         """Evaluate sampled solutions, and the greedy one, which no decoder changes, with its probability."""
         sampled = self._sampled(params, problems, task, samples, polarity, decoder)
         prompts = [task.prompt(problem, polarity, self.tokenizer) for problem in problems]
-        greedy = greedy_of(SamplingConfig(max_new_tokens=ANSWER_LENGTH))
+        greedy = greedy_of(SamplingConfig(max_new_tokens=self.c.answer_length))
         params = jax.device_put(params, jax.devices()[0])
-        best = sample_texts(self.model, params, self.tokenizer, prompts, greedy, self.c.seed, rows=ROWS)
+        best = sample_texts(self.model, params, self.tokenizer, prompts, greedy, self.c.seed, rows=self.c.rows)
         once = grade(best, problems)
         labels = lambda graded: [
             [label_answer(problem.question, text) for text in texts]
