@@ -4,7 +4,7 @@ Command:  python -m mtjax.recipe configs/map_smollm2.py
 Machine:  2 CPU cores and 8 GB. SmolLM2 is fetched once. A killed process loses the cell that it was at.
 Expect:   runs/map_smollm2/report.html: right-only training, RISE, DCO and mistake tuning, in and out of domain.
 
-The start model is an adapter that is trained on exact solutions until 20 to 60 % of its samples are right; each method
+The start model is an adapter that is trained on exact solutions until 30 to 60 % of its samples are right; each method
 goes on with this adapter. The grid is a part of that of `map.py`, with fewer problems, samples and updates.
 """
 
@@ -35,7 +35,7 @@ recipe = dataclasses.replace(
     optim=OptimConfig(learning_rate=5e-4, warmup_steps=5, schedule="constant", b2=0.98),
     arm_optim=OptimConfig(warmup_steps=5, schedule="constant", b2=0.98),
     rates=(3e-4,),
-    target=(0.2, 0.6),
+    target=(0.3, 0.6),
     batch_size=8,
     start_batch_size=4,
     sequence_length=128,
