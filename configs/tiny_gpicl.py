@@ -21,7 +21,7 @@ task = {"shots": 5, "classes": 3, "inputs": 3, "features": 1, "levels": 26, "noi
 config = dataclasses.replace(
     parent,
     # Attention is sharp from the start, which is to shorten the plateau; not compared with the defaults on this task.
-    model=DecoderConfig(layers=2, mlp_width=64, qk_norm=True, rope_theta=100.0, init_scale=0.1, max_length=32),
+    model=DecoderConfig(layers=2, mlp_width=64, qk_norm=True, rope_theta=100.0, init_scale=0.1, max_length=128),
     data=dataclasses.replace(parent.data, source=Gpicl(count=40_000, split="train", **task), sequence_length=32),
     held_out=HeldOut(source=Gpicl(count=512, split="test", **task), every=500, batches=4),
     optim=dataclasses.replace(parent.optim, learning_rate=3e-3),

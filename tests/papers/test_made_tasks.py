@@ -14,7 +14,7 @@ from mtjax.errors import ExitCode
 from tests.papers.examples import example
 from tests.papers.table import ROOT
 
-CONFIGS = ("bandit", "gpicl", "infill", "oocr_functions", "oocr_parity")
+CONFIGS = ("bandit", "few_shot_stream", "gpicl", "infill", "oocr_functions", "oocr_parity")
 
 
 def few(source):
@@ -50,10 +50,10 @@ REACHED = {"bandit": 0.87, "gpicl": 0.82, "oocr_parity": 0.98, "oocr_functions":
 """The least accuracy on held-out questions: below what the headers say, by what another machine may differ."""
 
 
-def trained(name, run):
+def trained(name, run, *settings):
     """Trains a config, and returns its file."""
     file = str(ROOT / "configs" / f"tiny_{name}.py")
-    assert train.main([file, f"--run_dir={run}", "--no_tensorboard"]) == ExitCode.DONE
+    assert train.main([file, f"--run_dir={run}", "--no_tensorboard", *settings]) == ExitCode.DONE
     return file
 
 
@@ -66,6 +66,8 @@ def test_it_reaches_what_the_header_of_its_config_says(name, tmp_path):
     assert reached(run, tmp_path / "evaluation") >= REACHED[name]
     if name == "gpicl":
         assert reached(run, tmp_path / "one_shot", "--data.source.shots=1") < 0.6
+        trained("few_shot_stream", tmp_path / "stream", f"--init_from={run}")
+        assert reached(tmp_path / "stream", tmp_path / "streams") >= 0.95
     if name == "bandit":
         regret = {player: total for player, (total, _) in example("bandit_player").main(run, config, 32).items()}
         assert regret["model"] < 0.5 * regret["random"]
