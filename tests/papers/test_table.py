@@ -75,9 +75,10 @@ def test_a_command_of_training_trains(command, tmp_path, monkeypatch):
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     short = ["--steps=2", "--no_tensorboard", "--held_out=None"]
     _, words = words_of(command)
-    if "runs/tiny" in command:
-        assert train.main(["configs/tiny.py", *short, "--run_dir=runs/tiny"]) == ExitCode.DONE
-    if config.load(words[0], words[1:]).held_out is None:
+    settings = config.load(words[0], words[1:])
+    for start in {settings.init_from, settings.reference.model} - {None, "smollm2"}:
+        assert train.main([f"configs/{start.removeprefix('runs/')}.py", *short, f"--run_dir={start}"]) == ExitCode.DONE
+    if settings.held_out is None:
         short = short[:2]
     assert train.main([*words, *short, "--run_dir=run"]) == ExitCode.DONE
     assert (tmp_path / "run" / "metrics.jsonl").exists()
