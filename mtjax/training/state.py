@@ -75,9 +75,12 @@ def init_state(
 ) -> TrainState:
     """A fresh state at step 0: from `key`, or around given `params` (a warm start). Made where it lives.
 
-    Frozen parts of `params` are shared and not copied; of other parts, what they lack is made from `key`.
+    Frozen parts of `params` are shared and not copied, if they are on devices; of other parts, what they lack is made
+    from `key`.
     """
     held = {} if params is None or not model.frozen else model.held(params)
+    if not all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(held)):
+        held = jax.device_put(held, None if mesh is None else model.held(state_shardings(model, optimizer, mesh).params))
     program = _init_program(model, optimizer, mesh, bool(held))
     if not held:
         made: TrainState = program(key, params, held)

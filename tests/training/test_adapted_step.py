@@ -55,6 +55,21 @@ def test_dpo_starts_at_log_2_without_a_second_copy_and_trains_the_adapter_alone_
     assert b.sharding.shard_shape(b.shape) == (2, 2, 12)  # hidden width over tensor, like the kernel's
 
 
+@pytest.mark.parametrize("mesh", [None, make_mesh(MeshSpec(data=1, **MIXED))], ids=["one device", "eight"])
+def test_a_base_in_host_memory_is_put_where_the_mesh_wants_it(mesh):
+    model = make_language_model(dataclasses.replace(CONFIG, adapter=Lora(rank=2, base_dtype="bfloat16")))
+    state = init_state(model, PLAIN, jax.random.key(0), mesh, {"base": jax.device_get(BASE)})
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(state.params["base"]), jax.device_get(BASE))
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(state.params))
+    if mesh is not None:
+        wanted = state_shardings(model, PLAIN, mesh).params["base"]
+        jax.tree.map(
+            lambda leaf, place: leaf.sharding.is_equivalent_to(place, leaf.ndim) or pytest.fail(),
+            state.params["base"],
+            wanted,
+        )
+
+
 @pytest.mark.slow
 def test_dropout_is_the_same_on_eight_devices():
     one, many = (run(Nll(), mesh=mesh, dropout=0.2) for mesh in (None, make_mesh(MeshSpec(data=1, **MIXED))))
