@@ -1,4 +1,4 @@
-"""Continual few-shot learning: a stream of support sets whose classes change, and a question about all of it (paper 11).
+"""Continual few-shot learning: support sets whose classes change, and a question about all of them (paper 11).
 
 Command:  python -m mtjax.train configs/tiny_gpicl.py
           python -m mtjax.train configs/tiny_few_shot_stream.py

@@ -13,22 +13,18 @@ from mtjax.config import HeldOut, read_file
 from mtjax.data.sources import Arithmetic
 from mtjax.data.tasks.infill import InfillTask
 
-parent = read_file(pathlib.Path(__file__).with_name("tiny_bandit.py"))
-size = {"min_operands": 2, "max_operands": 2, "high": 9}
-task = InfillTask(template="{question}", mask="[{n}]", sep="|", eom=";", spans=1.0, draws=16)
+parent = read_file(pathlib.Path(__file__).with_name("tiny_gpicl.py"))
+size = {"min_operands": 2, "max_operands": 2, "high": 60}
+task = InfillTask(template="{question}", mask="[{n}]", sep="|", eom=";", spans=1.0, draws=4)
 
 
 config = dataclasses.replace(
     parent,
+    init_from="runs/tiny_gpicl",
     data=dataclasses.replace(
-        parent.data,
-        source=Arithmetic(count=2_000, split="train", **size),
-        task=task,
-        max_segments=1,
-        sequence_length=80,
+        parent.data, source=Arithmetic(count=2_000, split="train", **size), task=task, sequence_length=80
     ),
-    held_out=HeldOut(source=Arithmetic(count=100, split="test", **size), every=200, batches=4),
-    steps=1500,
-    batch_size=32,
+    held_out=HeldOut(source=Arithmetic(count=200, split="test", **size), every=200, batches=8),
+    steps=2000,
     run_dir="runs/tiny_infill",
 )

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from mtjax.data.answers import LONGEST
 from mtjax.data.mistake_record import Mistake
 from mtjax.mistakes.filters import first_difference
 from mtjax.mistakes.text.equations import equations
@@ -79,7 +80,8 @@ def difference(right: str, wrong: str) -> dict[str, float]:
 
 def _magnitude(text: str) -> float:
     """The sum of the sizes of a text's numbers."""
-    return math.fsum(math.log10(1 + int(number)) for number in _NUMBER.findall(text))
+    size = lambda number: math.log10(1 + int(number)) if len(number) <= LONGEST else float(len(number))
+    return math.fsum(map(size, _NUMBER.findall(text)))
 
 
 FALSE = "false equation"  # The change of an edit that leaves a false equation.

@@ -80,7 +80,8 @@ def init_state(
     """
     held = {} if params is None or not model.frozen else model.held(params)
     if not all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(held)):
-        held = jax.device_put(held, None if mesh is None else model.held(state_shardings(model, optimizer, mesh).params))
+        places = None if mesh is None else model.held(state_shardings(model, optimizer, mesh).params)
+        held = jax.device_put(held, places)
     program = _init_program(model, optimizer, mesh, bool(held))
     if not held:
         made: TrainState = program(key, params, held)

@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtjax.data import math_worker
-from mtjax.data.answers import Verdict, check_answer, extract_answer, parse_number
+from mtjax.data.answers import Verdict, check_answer, extract_answer, parse_number, vote
 from mtjax.data.answers.normal import listed
+from mtjax.data.problem import Problem
 from mtjax.errors import InputError
+from mtjax.mistakes.injection import Rules, inject
 
 RIGHT, WRONG, UNKNOWN = Verdict.RIGHT, Verdict.WRONG, Verdict.UNKNOWN
 
@@ -244,3 +246,20 @@ def test_thousands_of_blank_lines_between_texts():
     """Each form would be tried at each of them, which took minutes."""
     assert check_answer("The total is 5." + "\n" * 20_000 + "The answer is 7", "7") is RIGHT
     assert check_answer("The answer is 7." + "\n" * 20_000, "7") is RIGHT
+
+
+LONG = "9" * 6000  # Python refuses to convert over 4,300 digits
+FORMS = (
+    "{}", "-{}.5", "${}", "{}%", "The answer is {}.", "#### {}", "x = {}", "1/{}", "{} + {} = {}", "1e{}", "10^{}",
+    "0.\\overline{{{}}}", "{}:{}", "({}, {})", "{} or {}", "{} red, 3 blue and 7 white", "log_{}({})", "{} of the {}",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_number_of_any_length_is_graded(form):
+    text = form.format(*[LONG] * 3)
+    assert check_answer(text, "12") is not RIGHT
+    assert check_answer("12", text) is not RIGHT
+    for function in (extract_answer, vote, parse_number):
+        function(text)
+    list(inject([Problem("a", f"What is {text}?", "12", (f"3 + 4 = 7\n{text}",))], Rules(per_problem=2), {}))

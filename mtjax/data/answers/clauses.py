@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from mtjax.data.answers import number_words
 from mtjax.data.answers.normal import plain
-from mtjax.data.answers.numbers import BEFORE, BEHIND, POSITIONAL
+from mtjax.data.answers.numbers import BEFORE, BEHIND, LONGEST, POSITIONAL
 from mtjax.data.answers.statements import without_thoughts
 
 _WORD = "|".join(sorted(number_words.NUMBER_WORDS - {"a", "an"}))
@@ -116,12 +116,13 @@ def main_clauses(sentence: str) -> Iterator[str]:
 
 
 def numerals(sentence: str) -> tuple[Fraction, ...]:
-    """The numbers that stand in a sentence in digits.
+    """The numbers that stand in a sentence in digits, those of at most `LONGEST` characters.
 
     >>> numerals("12 of the 1,000")
     (Fraction(12, 1), Fraction(1000, 1))
     """
-    return tuple(Fraction(one.replace(",", "").rstrip(".")) for one in _NUMERAL.findall(sentence))
+    found = (one for one in _NUMERAL.findall(sentence) if len(one) <= LONGEST)
+    return tuple(Fraction(one.replace(",", "").rstrip(".")) for one in found)
 
 
 def emphasised(reply: str) -> str | None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from mtjax.data.answers.clauses import emphasised, main_clauses, numerals
 from mtjax.data.answers.equations import Reading
 from mtjax.data.answers.normal import plain
+from mtjax.data.answers.numbers import LONGEST
 from mtjax.data.answers.reader import compare, read
 from mtjax.data.answers.remarks import beginnings, split_sentences
 from mtjax.data.answers.statements import DENIED_BEHIND, INSTEAD, cleaned, statements
@@ -49,8 +50,10 @@ _BREAKDOWN = re.compile(r":\s+\S.*")
 def _adds_up(reading: Reading, pieces: str) -> bool:
     """Whether the numbers of a text are the parts of a value: `2 blue and 1 white` of 3."""
     number = reading.values.get("number")
-    found = [Fraction(one) for one in re.findall(r"(?<![\w.,/])[0-9]+(?:\.[0-9]+)?(?![\w/%]|[.,][0-9])", pieces)]
-    return number is not None and len(found) > 1 and sum(found) == number.value
+    found = re.findall(r"(?<![\w.,/])[0-9]+(?:\.[0-9]+)?(?![\w/%]|[.,][0-9])", pieces)
+    if number is None or len(found) < 2 or any(len(one) > LONGEST for one in found):
+        return False
+    return sum(map(Fraction, found)) == number.value
 
 
 def cut(text: str) -> tuple[str, Reading, str]:

@@ -112,10 +112,10 @@ def _sign(*signs: str | None) -> int | None:
 
 def read_number(text: str) -> Number | None:
     """The number that a text (in the spelling of `normal.plain`) is, with at most a unit around it; else None."""
-    if _PLAIN.fullmatch(text):
-        return Number(Fraction(text), places=len(text.partition(".")[2]))
     if len(text) > LONGEST or not text:
         return None
+    if _PLAIN.fullmatch(text):
+        return Number(Fraction(text), places=len(text.partition(".")[2]))
     text = re.sub(r"(?<=[0-9]) ?p$", " pence", text)
     if _DECADE.fullmatch(text):
         return None

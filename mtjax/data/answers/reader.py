@@ -88,7 +88,7 @@ def read(answer: str) -> Reading:
     >>> sorted(read("(1, 5)").values), read("x = 18 dollars").values["number"].value
     (['intervals', 'tuple'], Fraction(18, 1))
     """
-    if _NUMERAL.fullmatch(answer):
+    if len(answer) <= numbers.LONGEST and _NUMERAL.fullmatch(answer):
         return Reading(answer, {"number": numbers.read_number(answer)})
     text = plain(answer)
     if len(text) > numbers.LONGEST:

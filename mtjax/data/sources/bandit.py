@@ -98,7 +98,7 @@ class BanditDecisions(Generated):
     def arm_of(self, reply: str) -> int:
         """The arm that a reply names, its first number; 0 for a reply without an arm."""
         found = re.search(r"\d+", reply)
-        return int(found[0]) if found and int(found[0]) < self.arms else 0
+        return int(found[0]) if found and len(found[0]) < 20 and int(found[0]) < self.arms else 0
 
     def question(self, history: History) -> str:
         """What a player sees before its next pull."""

@@ -22,7 +22,7 @@ def stated_confidence(text: str) -> int | None:
     (7, None, None)
     """
     found = STATED.findall(text)
-    return int(found[-1]) if found and int(found[-1]) <= 10 else None
+    return int(found[-1]) if found and len(found[-1]) < 20 and int(found[-1]) <= 10 else None
 
 
 def confidence_reward(confidence: int, right: bool) -> float:

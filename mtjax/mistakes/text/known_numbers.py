@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from fractions import Fraction
 
+from mtjax.data.answers import LONGEST
 from mtjax.mistakes.text.equations import NOT_UNITS
 from mtjax.mistakes.text.lexer import is_no_number, lex, number_of, numbers_in
 
@@ -70,8 +71,9 @@ def known_numbers(*texts: str) -> frozenset[Fraction]:
             if number is not None and word in _SCALES:
                 known.add(number * _SCALES[word])
         for top, bottom in re.findall(r"([0-9]+) ?/ ?([0-9]*[1-9][0-9]*)", text):
-            share = Fraction(int(top), int(bottom))
-            known |= {share, 1 - share, 1 + share}
+            if max(len(top), len(bottom)) <= LONGEST:
+                share = Fraction(int(top), int(bottom))
+                known |= {share, 1 - share, 1 + share}
     return frozenset(known)
 
 

@@ -1,0 +1,32 @@
+"""Embers of autoregression: a cipher learnt on plain sentences, asked about likely and unlikely ones (paper 15).
+
+Command:  python -m mtjax.train configs/tiny_embers.py
+Machine:  to be measured.
+Expect:   to be measured.
+"""
+
+import dataclasses
+import pathlib
+
+from mtjax.config import HeldOut, read_file
+from mtjax.data.sources.embers import Embers
+from mtjax.data.tasks import CompletionTask
+from mtjax.model.decoder import DecoderConfig
+
+parent = read_file(pathlib.Path(__file__).with_name("tiny_bandit.py"))
+
+config = dataclasses.replace(
+    parent,
+    model=DecoderConfig(layers=3, mlp_width=128, qk_norm=True, rope_theta=100.0, init_scale=0.1, max_length=224),
+    data=dataclasses.replace(
+        parent.data,
+        source=Embers(tiers=("high",), count=4000, split="train"),
+        task=CompletionTask(),
+        sequence_length=224,
+    ),
+    held_out=HeldOut(source=Embers(tiers=("high",), count=1000, split="test"), every=200, batches=2),
+    optim=dataclasses.replace(parent.optim, learning_rate=3e-3),
+    steps=1500,
+    batch_size=32,
+    run_dir="runs/tiny_embers",
+)
