@@ -1,9 +1,10 @@
 """Infilling and continuing with one model: span corruption of half of the texts, on a CPU (paper 7).
 
-Command:  python -m mtjax.train configs/tiny_infill.py
-Machine:  2 CPU cores; 5 minutes on a machine that did other work.
-Expect:   0.54 nats per target on new texts. 1,500 steps teach the layout, and hardly the look at the rest of the text:
-          asked for the value of a first step, 0.06 of the answers were right (0.21 in one of four tries).
+Command:  python -m mtjax.train configs/tiny_gpicl.py
+          python -m mtjax.train configs/tiny_infill.py
+Machine:  one CPU core, two and a half minutes after the start model.
+Expect:   0.29 nats per target on new texts, and 0.40 of the spans that the task cuts out of them are filled in exactly
+          (264 texts of one span, greedy). From nothing, models of this size learn the layout alone.
 """
 
 import dataclasses
