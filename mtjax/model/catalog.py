@@ -9,6 +9,7 @@ from typing import Any, Literal
 from jax.sharding import Mesh
 
 from mtjax.errors import InputError, note, suggest
+from mtjax.io.plain_snapshot import has_snapshot
 from mtjax.model import huggingface, peft, smollm2
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.export import KEPT, Origin, read_origin
@@ -32,8 +33,8 @@ def find_model(name: str, weights: bool = True) -> pathlib.Path | str:
     """The folder of the model called `name`, or "smollm2", the model in a package; a folder of that name goes first.
 
     An id `owner/name` is looked up in the local hub cache and then downloaded, without `weights` its small files only.
-    Raises InputError for an unknown name,
-    with the nearest one, and for a hub that cannot be reached or does not have it.
+    Raises InputError for an unknown name, with the nearest one, and for a hub that cannot be reached or does not have
+    it. A name in `runs/`, or in a folder that has models, is no id.
     """
     folder = pathlib.Path(name).expanduser()
     if folder.is_dir():
@@ -44,9 +45,16 @@ def find_model(name: str, weights: bool = True) -> pathlib.Path | str:
         raise InputError(f"model {name!r}: {not_a_folder(folder)}")
     if name == SMOLLM2:
         return SMOLLM2
-    if HUB_ID.fullmatch(name):
+    beside = [
+        one.name for one in sorted(folder.parent.glob("*")) if (one / "config.json").is_file() or has_snapshot(one)
+    ]
+    of_runs = folder.parts[0] == "runs" or bool(beside) and folder.parent != pathlib.Path()
+    if HUB_ID.fullmatch(name) and not of_runs:
         return _from_hub(name, WANTED if weights else DESCRIPTION)
-    known = [SMOLLM2, *(file.parent.name for file in folder.parent.glob("*/config.json"))][:20]
+    if of_runs:
+        near = f"; {suggest(folder.name, beside)}" if beside else ""
+        raise InputError(f"there is no folder {name!r}; train that model first{near}")
+    known = [SMOLLM2, *beside][:20]
     raise InputError(f"model {name!r} is not a folder, hub id (owner/name) or 'smollm2': {suggest(folder.name, known)}")
 
 

@@ -132,11 +132,14 @@ def test_a_damaged_gguf_file_is_refused(tmp_path, monkeypatch):
         ("smolm2", "did you mean 'smollm2'"),
         ("tinny", "did you mean 'tiny'"),
         ("nobody/nothing", "cannot be reached: give a local folder"),
+        ("runs/tiny_gpicl", "there is no folder 'runs/tiny_gpicl'; train that model first$"),
+        ("models/on", "there is no folder 'models/on'; train that model first; did you mean 'one'"),
         ("a/b/c", "is not a folder, hub id"),
     ],
 )
 def test_a_misspelt_model_is_refused(name, message, tmp_path, monkeypatch):
-    golden.write(tmp_path / "tiny", golden.COMMON | {"model_type": "llama", "tie_word_embeddings": True})
+    for folder in ("tiny", "models/one"):
+        golden.write(tmp_path / folder, golden.COMMON | {"model_type": "llama", "tie_word_embeddings": True})
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=message):
         catalog.find_model(name)
