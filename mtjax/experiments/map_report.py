@@ -22,7 +22,7 @@ MARKS = ("<!-- results: made by mtjax.recipe from here -->", "<!-- results: to h
 """The lines of a page between which the results stand."""
 EFFECTS = "effects.jsonl"
 DECODINGS = {f"{IN}@contrast": "contrast", IN: "right prefix", f"{IN}@none": "no prefix"}
-PICTURES = "pictures/map"
+PICTURES = "pictures"  # beside the page; those of an experiment are in a folder with the name of its `output`
 
 
 def write(c: Map, grid: Grid, command: str = "") -> pathlib.Path:
@@ -45,8 +45,9 @@ def write(c: Map, grid: Grid, command: str = "") -> pathlib.Path:
     write_text(folder / "report.md", markdown_of(report))
     write_text(folder / EFFECTS, "".join(json.dumps(_record(one, c.level)) + "\n" for one in found))
     if c.page:
-        fill(pathlib.Path(c.page), markdown_of(Report("", sections, lead), PICTURES).replace("\n## ", "\n### "))
-        pictures = pathlib.Path(c.page).parent / PICTURES
+        place = f"{PICTURES}/{folder.name}"
+        fill(pathlib.Path(c.page), markdown_of(Report("", sections, lead), place).replace("\n## ", "\n### "))
+        pictures = pathlib.Path(c.page).parent / place
         pictures.mkdir(parents=True, exist_ok=True)
         for figure in (figure for part in sections for figure in part.figures):
             (pictures / f"{figure.name}.png").write_bytes(figure.light)

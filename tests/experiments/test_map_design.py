@@ -172,7 +172,7 @@ def test_the_page_is_made_from_a_journal(tmp_path, capsys):
     for words in ("6 of 6 cells", "help", "hurt", "loss is nan at step 3", "no-prefix", "### Every cell"):
         assert words in text, words
     assert "not complete" not in text
-    assert (tmp_path / "pictures/map/map-domain.png").stat().st_size > 1000
+    assert (tmp_path / "pictures" / tmp_path.name / "map-domain.png").stat().st_size > 1000
     assert "the command" in html.read_text()
     kept = [json.loads(line) for line in (tmp_path / map_report.EFFECTS).read_text().splitlines()]
     assert len(kept) == len(list(contrasts(grid, TESTS, 4)))
