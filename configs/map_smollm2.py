@@ -1,7 +1,7 @@
 """The map of when mistakes help from a pretrained start: SmolLM2-135M-Instruct with LoRA on the map's own task.
 
 Command:  python -m mtjax.recipe configs/map_smollm2.py
-Machine:  2 CPU cores and 8 GB. SmolLM2 is fetched once. A killed process loses the cell that it was at.
+Machine:  2 CPU cores and 8 GB; two and a half hours beside other work. A killed process loses the cell that it was at.
 Expect:   runs/map_smollm2/report.html: right-only training, RISE, DCO and mistake tuning, in and out of domain.
 
 The start model is an adapter that is trained on exact solutions until 30 to 60 % of its samples are right; each method
