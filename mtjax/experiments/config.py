@@ -46,6 +46,8 @@ class Setup:
 
     def __post_init__(self) -> None:
         check_types(self)
+        if self.model.adapter is not None and self.init_from is None:
+            raise InputError("model.adapter: an adapter needs a trained model to stand on; name it with --init_from")
         low, high = self.target
         if not 0 <= low < high <= 1:
             raise InputError(f"target={self.target}: expected 0 <= low < high <= 1, such as (0.3, 0.7)")

@@ -22,6 +22,11 @@ ADAPTED = DecoderConfig(adapter=Lora(rank=4, alpha=8.0))
 SLICES = {"methods": Slice("?", (BASELINE, "mistake tuning", "RISE"), measures=("decodings",))}
 
 
+def test_an_adapter_needs_a_model(tmp_path):
+    with pytest.raises(InputError, match="needs a trained model to stand on; name it with --init_from"):
+        tiny(tmp_path, model=ADAPTED)
+
+
 def test_a_line_between_adapters_is_refused(tmp_path):
     c = tiny(tmp_path, init_from="smollm2", model=ADAPTED)
     with pytest.raises(InputError, match="'line' mixes weights, which a mean of two adapters does not"):

@@ -96,6 +96,6 @@ def test_it_reaches_what_the_header_of_its_config_says(name, tmp_path):
         assert reached(run, tmp_path / "shuffled", "--data.source.tiers", "low") < 0.1
         assert reached(run, tmp_path / "replaced", "--data.source.tiers", "adversarial") < 0.3
     if name == "bandit":
-        regret = {player: total for player, (total, _) in example("bandit_player").main(run, config, 32).items()}
+        regret = {player: total for player, (total, _) in example("bandit_player").main(str(run), config, 32).items()}
         assert regret["model"] < 0.5 * regret["random"]
         assert regret["ucb"] < regret["greedy"]
