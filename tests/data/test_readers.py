@@ -69,14 +69,19 @@ def test_svamp_equations_are_solutions(tmp_path):
         SVAMP[1] | {"Equation": "( ( 19.0 - 11.0 ) + ( 5.0 / 2.0 ) )", "Answer": 10.5},
         SVAMP[0] | {"Equation": "( ( 4.0 - 2.0 ) + 3.0 )", "Answer": 1.0},  # so in the published file
         SVAMP[0] | {"Equation": "8.0", "Answer": 8.0},
+        SVAMP[0] | {"Equation": "( 1.0 / 10000000.0 )", "Answer": 0.1},  # another number than the answer
         SVAMP[0] | {"Equation": "( 1.0 / 3.0 )", "Answer": 0.3},
     ]
     (tmp_path / "s.json").write_text(json.dumps(records))
     problems = Svamp(str(tmp_path / "s.json"), solutions="equations").problems().items
     assert [problem.right for problem in problems] == [
-        ("76 * 2 = 152",), ("19 - 11 = 8\n5 / 2 = 2.5\n8 + 2.5 = 10.5",), (), (), ()
+        ("76 * 2 = 152",), ("19 - 11 = 8\n5 / 2 = 2.5\n8 + 2.5 = 10.5",), (), (), (), ()
     ]  # fmt: skip
     assert not any(problem.right for problem in Svamp(str(tmp_path / "s.json")).problems().items)
+
+
+def test_small_numbers_are_written_in_digits():
+    assert equation_lines("(1.0 / 10000000.0)") == ["1 / 10000000 = 0.0000001"]
 
 
 @pytest.mark.parametrize("text", ["x + 1", "1 +", "2 ** 9", "(1.0/0.0)", "abs(1 + 2)", "", "(" * 300 + "1" + ")" * 300])

@@ -96,4 +96,4 @@ def _decimal(number: Fraction) -> str:
     exact = decimal.Decimal(number.numerator) / decimal.Decimal(number.denominator)
     if Fraction(exact) != number:
         raise ValueError("no decimal form")
-    return str(exact.normalize())
+    return f"{exact.normalize():f}"
