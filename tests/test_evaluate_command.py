@@ -135,7 +135,7 @@ def test_end_to_end_on_a_folder(folder, tmp_path, capsys):
         (["http://localhost:8000/v1"], "evaluate needs a model, not a server"),
         (["FOLDER"], "give a config file, or data.source:KIND"),
         (["FOLDER", "data.source:arithmetic"], "a choice is missing: expected one of data.task:"),
-        (["FOLDER", *PROBLEMS, "--smaples=3"], "Perhaps you meant: --samples"),
+        (["FOLDER", *PROBLEMS, "--smaples=3"], "did you mean --samples?"),
         (["FOLDER", *PROBLEMS, "--samples=2", "--k", "1", "4"], "k=4: expected 1 to samples=2"),
         (["FOLDER", *PROBLEMS, "--limit=0"], "limit=0"),
         (["FOLDER", *PROBLEMS, "--aggregation=majorty"], "did you mean 'majority'"),

@@ -65,7 +65,7 @@ def test_prompts_from_standard_input(folder, capsys, monkeypatch):
         (("smolm2", "hi"), "did you mean 'smollm2'"),
         (("FOLDER",), "no prompt was given"),
         ((), "STR"),
-        (("FOLDER", "hi", "--temprature", "1"), "Perhaps you meant: --temperature"),
+        (("FOLDER", "hi", "--temprature", "1"), "did you mean --temperature?"),
         (("FOLDER", "hi", "--temperature", "hot"), "'hot' is not a number"),
         (("FOLDER", "hi", "--temperature", "-1"), "temperature=-1.0: expected at least 0"),
         (("FOLDER", "hi", "--rows", "0"), "rows=0"),

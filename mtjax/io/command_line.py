@@ -20,7 +20,7 @@ from mtjax.errors import ExitCode, InputError, entry_point
 from mtjax.io.files import cache_folder
 from mtjax.io.progress import take_switches
 from mtjax.io.short_help import HELP, HELP_ALL, short_help
-from mtjax.io.unknown_words import answer
+from mtjax.io.unknown_words import answer, unknown
 from mtjax.io.words import CHOICE, Part, as_registered, as_switch, is_part, names_of, parts_of
 from mtjax.registry import annotations_of
 from mtjax.validation import check_types
@@ -93,9 +93,9 @@ def split_options(kind: Any, words: Sequence[str], prog: str) -> tuple[Any, list
     own = dict(names_of(kind))
     name_of = lambda word: word[2:].split("=")[0] if word.startswith("--") else None
     given = [as_switch(word, own) if name_of(word) in own else word for word in words]
-    found, rest = _call_tyro(kind, given, own, prog=prog, return_unknown_args=True)
+    found, rest = _call_tyro(kind, given, own, leave_rest=True, prog=prog)
     check_types(found)
-    return found, list(rest)
+    return found, rest
 
 
 def parse(default: Any, overrides: Sequence[str], prog: str, kind: Any = None) -> Any:
@@ -130,7 +130,7 @@ def parse(default: Any, overrides: Sequence[str], prog: str, kind: Any = None) -
     given = chosen + [word for word in given if word not in chosen]
     last = {word.split("=")[0]: word for word in given}
     given = [word for word in given if not re.match(r"--.*=", word) or last[word.split("=")[0]] is word]
-    found = _call_tyro(kind, given, names, prog=prog, default=default)
+    found, _ = _call_tyro(kind, given, names, prog=prog, default=default)
     check_types(found)
     return found
 
@@ -151,18 +151,27 @@ def output_file(option: str, path: str | None) -> pathlib.Path | None:
     return file
 
 
-def _call_tyro(kind: Any, given: Sequence[str], names: dict[str, Any], **options: Any) -> Any:
-    """The words as settings; InputError instead of what tyro prints."""
+def _call_tyro(
+    kind: Any, given: Sequence[str], names: dict[str, Any], *, leave_rest: bool = False, **options: Any
+) -> tuple[Any, list[str]]:
+    """The words as settings, and those that are none if `leave_rest`; InputError instead of what tyro prints.
+
+    tyro would look for words like an unknown one in the comments of all settings, which takes seconds.
+    """
     said = io.StringIO()
     # tyro finds the switch of a part that no word chooses by its plain name only, so `--a.b` goes before `--a.no_b`.
     args = [each for word in given for each in ([word.replace(".no_", ".")] if NEGATED.match(word) else []) + [word]]
     try:
         with contextlib.redirect_stderr(said), warnings.catch_warnings(action="ignore"):
-            return tyro.cli(kind, args=args, use_underscores=True, **options)
+            found, rest = tyro.cli(kind, args=args, use_underscores=True, return_unknown_args=True, **options)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-    message = answer(said.getvalue(), given, names, kind)
+        message = answer(said.getvalue(), given, names, kind)
+    else:
+        if leave_rest or not rest:
+            return found, list(rest)
+        message = unknown(rest[0], given, names, kind)
     chosen = [word for word in given if CHOICE.fullmatch(word)]
     if not message and chosen and chosen != given:
         _call_tyro(kind, chosen, names, **options)  # a misspelt choice is answered best without the other settings

@@ -2,12 +2,12 @@
 
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from mtjax.errors import nearest, suggest
 from mtjax.io.foreign_names import NOT_OFFERED, our_choice, our_setting
-from mtjax.io.words import Part, accepts, classes_in, is_part, settings_of_choices
+from mtjax.io.words import Part, accepts, choices_of, classes_in, is_part, settings_of_choices
 
 PLAIN = (
     (r"^(Value error |Invalid choice |Missing argument )?(Error parsing [A-Za-z][\w.]*: )?", ""),
@@ -32,18 +32,9 @@ def answer(said: str, given: Sequence[str], names: dict[str, Any], kind: Any) ->
     text = re.sub(r"\s+", " ", " ".join(line for line in lines if set(line) - set("─- ")))
     # What the user can use begins after tyro's headline and ends before its pointer to the help text.
     text = re.split(r" Argument helptext:| For full helptext,", text)[0]
-    ends = r" \(applied to| Available subc| Perhaps you|$"
-    if unknown := re.match(rf"Unrecognized options Unrecognized (?:or misplaced )?options: (.*?)({ends})", text):
-        listed = re.search(r"Available subcommands: ([\w.:, ]*?)(?= Perhaps| Arguments similar|$)", text)
-        near = re.search(
-            r"(?:Perhaps you meant|Arguments similar to [^:]*(?:=\S*)?): (--.*?)(?= Arguments similar|$)", text
-        )
-        word, choices = unknown[1].split(", ")[0], listed[1].split(", ") if listed else []
-        if word.startswith("-"):
-            if "=" not in word and word in given[:-1] and not given[given.index(word) + 1].startswith("-"):
-                word += f"={given[given.index(word) + 1]}"
-            return _unknown_setting(word, near[1] if near else "", choices, names, kind)
-        return _unknown_word(word, choices, given, names)
+    free = choices_of(next(classes_in(kind)), given)
+    if text.startswith("Missing subcommand") and (word := _misspelt(given, set(free), names)):
+        return unknown(word, given, names, kind)
     for pattern, plain in PLAIN:
         text = re.sub(pattern, plain, text)
     if choice := re.match(r"invalid choice '(.*?)' for argument '(--[\w.]+)'\. Expected one of \((.*?),?\)", text):
@@ -53,6 +44,22 @@ def answer(said: str, given: Sequence[str], names: dict[str, Any], kind: Any) ->
         instead = f"; it is {names[parsing[1]]!r} without this option" if parsing[1] in names else ""
         return f"--{parsing[1]}: {parsing[2]}{instead}"
     return text
+
+
+def _misspelt(given: Sequence[str], free: Collection[str], names: dict[str, Any]) -> str | None:
+    """The first word that would choose among `free`, if it were one of them."""
+    parts = {word.partition(":")[0] for word in free}
+    return next((word for word in given if word.partition(":")[0] in parts and ":" in word and word not in free), None)
+
+
+def unknown(word: str, given: Sequence[str], names: dict[str, Any], kind: Any) -> str:
+    """One plain sentence about a word that is neither a setting nor a choice; the arguments are those of `answer`."""
+    choices = list(choices_of(next(classes_in(kind)), given))
+    if not word.startswith("-"):
+        return _unknown_word(word, choices, given, names)
+    if "=" not in word and word in given[:-1] and not given[given.index(word) + 1].startswith("-"):
+        word += f"={given[given.index(word) + 1]}"
+    return _unknown_setting(word, choices, names, kind)
 
 
 def _unknown_word(word: str, choices: Sequence[str], given: Sequence[str], names: dict[str, Any]) -> str:
@@ -126,8 +133,8 @@ def _of_choices(name: str, value: str, kind: Any) -> str | None:
     return f"{name} is a setting of other choices, {listed}: choose one, or leave it out"
 
 
-def _unknown_setting(word: str, near: str, choices: Sequence[str], names: dict[str, Any], kind: Any) -> str:
-    """The answer to a word with dashes that tyro does not know; `near` is its own suggestion."""
+def _unknown_setting(word: str, choices: Sequence[str], names: dict[str, Any], kind: Any) -> str:
+    """The answer to a word with dashes that tyro does not know; `choices` are those that it knows."""
     name, _, value = word.partition("=")
     part = name.lstrip("-").replace("-", "_")
     if ":" in part and is_part(part.split(":")[0], names):
@@ -145,11 +152,12 @@ def _unknown_setting(word: str, near: str, choices: Sequence[str], names: dict[s
         return _group(part, value, names)
     if ours := our_setting(name, listed):
         return f"unknown setting {name}; here it is {ours}"
-    offered = re.match(r"--[\w.]+(, --[\w.]+)*", near)  # what follows is the help text
-    if offered and _alike(part, re.findall(r"--([\w.]+)", offered[0])):
-        of = _of_choices(offered[0].split(",")[0], value, kind) if offered[0].split(",")[0][2:] not in names else None
-        return f"unknown setting {name}. {of or f'Perhaps you meant: {offered[0]}'}"
     settings = [other for other, value in names.items() if value is not Part]
+    of_others = {own for cls in classes_in(kind) for own, _, _ in settings_of_choices(cls) if "." in part}
+    of_others -= {*settings}
+    like = _alike(part, [*settings, *sorted(of_others)])
+    if like in of_others:
+        return f"unknown setting {name}. {_of_choices(f'--{like}', value, kind)}"
     last_words = {other.rpartition(".")[2]: other for other in sorted(settings, reverse=True)}
-    like = _alike(part, settings) or last_words.get(nearest(part.rpartition(".")[2], last_words, 0.8) or "")
+    like = like or last_words.get(nearest(part.rpartition(".")[2], last_words, 0.8) or "")
     return f"unknown setting {name}; {f'did you mean --{like}?' if like else '--help lists all'}"

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import tyro
@@ -75,6 +75,28 @@ def settings_of_choices(cls: Any, before: str = "") -> Iterator[tuple[str, str, 
             yield from ((f"{before}{name}.{own}", word, of) for own, of in fields(inner).items())
         elif inner is not None:
             yield from settings_of_choices(inner, f"{before}{name}.")
+
+
+def _may_be_none(hint: Any) -> bool:
+    """Whether None is among the alternatives of an annotation."""
+    return hint is type(None) or any(map(_may_be_none, typing.get_args(hint)))
+
+
+def choices_of(cls: Any, given: Collection[str], before: str = "") -> Iterator[str]:
+    """Every word that may still choose beside those given, such as `objective:dpo`, also within what was chosen."""
+    for name, hint in fields(cls).items():
+        part, registry, inner = before + name, registry_of(hint), list(classes_in(hint))
+        optional = _may_be_none(hint)
+        if registry is None and len(inner) == 1 and not optional:
+            yield from choices_of(inner[0], given, f"{part}.")
+            continue
+        named = dict(registry.items()) if registry else {snake_case(one.__name__): one for one in inner}
+        chosen = [choice for choice in (*named, "none") if f"{part}:{choice}" in given]
+        for choice in chosen:
+            if dataclasses.is_dataclass(named.get(choice)):
+                yield from choices_of(named[choice], given, f"{part}.")
+        if not chosen:
+            yield from (f"{part}:{choice}" for choice in (*named, *(["none"] if named and optional else [])))
 
 
 def accepts(hint: Any, value: str) -> bool:
