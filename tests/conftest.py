@@ -68,6 +68,8 @@ LONG += ["experiments/test_coverage", "test_bad_input", "test_examples", "test_m
 
 def pytest_collection_modifyitems(items):
     """Long files first; xdist keeps this order with `--no-loadscope-reorder`, and would else begin with many tests."""
+    gc.freeze()  # what has been imported stays: the collector need not go through it again and again
+    gc.set_threshold(20_000, 20, 20)
     files = {f"tests/{name}.py": place for place, name in enumerate(LONG)}
     items.sort(key=lambda item: files.get(item.nodeid.partition("::")[0], len(files)))
 

@@ -181,6 +181,7 @@ def test_a_class_of_a_config_file_can_be_chosen_and_is_in_the_snapshot(tmp_path,
     vars(OBJECTIVES)["_entries"].pop("halved")
 
 
+@pytest.mark.slow
 def test_a_class_of_a_config_file_gets_the_contract_tests(grown, tmp_path):
     (tmp_path / "own.py").write_text(OWN)
     environment = os.environ | {"PYTHONPATH": str(grown), "MTJAX_CONFIG": str(tmp_path / "own.py")}

@@ -160,6 +160,7 @@ def start(out, count, *options):
     return subprocess.Popen([sys.executable, "-m", "mtjax.inject", *words], stdout=subprocess.DEVNULL)
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_changes_nothing(tmp_path):
     count = 400
     assert start(tmp_path / "whole", count).wait() == 0

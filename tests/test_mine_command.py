@@ -153,6 +153,7 @@ def test_killed_at_random_moments(folder, tmp_path, temperature):
     assert files(killed) == files(through)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_asked_by_jobs_that_die_three_ways(tmp_path, capsys):
     """SIGKILL, SIGTERM (0), Ctrl-C (130) while requests hang, then the rest: nothing that is there is asked again."""
     gate = [3]  # so many problems are answered, the others hang

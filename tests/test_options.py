@@ -24,7 +24,11 @@ def today(line):
     return " ".join([f"{part}:{resolve(name)}" if colon else choice, *option])
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+# Those that print their help many times, once for each choice, are slow.
+MANY = ("train", "mine", "rethink", "recipe_demo", "recipe_compare", "recipe_coverage")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in MANY else n for n in COMMANDS])
 def test_what_was_offered_is_offered(name):
     now = set(offered(name))
     parts = {f"--{line.partition(':')[0]}" for line in now if not line.startswith("-")}  # --part=NAME chooses too

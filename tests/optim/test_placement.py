@@ -82,7 +82,11 @@ def run(optimizer, mesh, folder=None):
     return state
 
 
-@pytest.mark.parametrize("name", MAKERS)
+# With plain moments, factored ones, products of matrices, a Hessian; an average; parts. The others are slow.
+QUICK = ("adamw", "adafactor", "muon", "sophia", "ema", "parts")
+
+
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in MAKERS])
 def test_eight_devices_equal_one_and_a_resumed_run_is_the_same(name, tmp_path):
     mesh = make_mesh(MeshSpec(**MESH))
     one, many = run(MAKERS[name](), None), run(MAKERS[name](), mesh)

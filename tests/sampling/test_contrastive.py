@@ -100,6 +100,7 @@ def test_the_engine_draws_what_a_python_loop_draws(params):
     assert all(one.logprobs == found[1, one.sample].logprobs for one in alone)
 
 
+@pytest.mark.slow
 def test_the_two_prompts_may_be_read_in_other_chunks():
     """One waits while the other reads a larger chunk, row by row: equal bits alone, log-probs of the entire text."""
     config = dataclasses.replace(MODEL.config, heads=2, kv_heads=2, head_dim=64, max_length=256)

@@ -268,6 +268,7 @@ def test_any_run_logs_coverage_and_goes_on_as_it_would_have(tmp_path):
     assert metrics_of(tmp_path / "cut") == through
 
 
+@pytest.mark.slow
 def test_training_on_near_equal_pairs_is_told_to_displace(tmp_path, capsys):
     # Chosen and rejected share all but their last letter, and the batch is small: both fall.
     pairs = [Problem(f"p{n}", f"{n}?", pairs=(Pair("", f"the word {n} a", f"the word {n} b"),)) for n in range(8)]

@@ -68,6 +68,7 @@ def test_a_save_that_fails_is_one_sentence(tmp_path, monkeypatch):
     checkpoints.close()
 
 
+@pytest.mark.slow
 def test_a_folder_is_named_without_dots_that_orbax_refuses(tmp_path, monkeypatch):
     (tmp_path / "inside").mkdir()
     monkeypatch.chdir(tmp_path / "inside")

@@ -232,6 +232,7 @@ make_batches(DataConfig(source=InMemory(many), task=PairTask()), tokenizer, batc
 """
 
 
+@pytest.mark.slow
 def test_builds_that_are_killed_at_random_moments_end_in_the_same_files(tmp_path):
     start = lambda folder: subprocess.Popen([sys.executable, "-c", BUILD, folder], stdout=subprocess.DEVNULL)
     files = lambda folder: {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
