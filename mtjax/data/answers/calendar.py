@@ -106,6 +106,7 @@ _OTHER_DAY = re.compile(
     r"either|neither|say)\b|n't\b",
     re.I,
 )
+_DAY_BEFORE = re.compile(r"\b(?:today|yesterday|tomorrow)\b", re.IGNORECASE)
 _MONTH_ONLY = re.compile(
     rf"(?:(?:it|that|this) (?:is|was|happened) )?(?:in )?{_NAME},? (?:of )?(?P<year>[0-9]{{4}})", re.IGNORECASE
 )
@@ -117,11 +118,15 @@ class Date(NamedTuple):
 
     readings: frozenset[tuple[int | None, int, int | None]]  # (year, month, day)
     written: tuple[int, int, int] | None = None  # the numbers of one such as 03/05/2020 in the order of the text
+    said_of: bool = False  # as that of a day which need not be the one asked for: "Tomorrow is ..."
 
 
 def read_date(text: str) -> Date | None:
     """The date that a text is: `March 5, 2020`, `5 March`, `2020-03-05`, `03/05/2020`; else None."""
     said = _DATED.match(text)
+    if said and _DAY_BEFORE.search(said[0]) and not _OTHER_DAY.search(_DAY_BEFORE.sub("", said[0])):
+        named = read_date(text[said.end() :])
+        return named and named._replace(said_of=True)
     text = text[said.end() :] if said and not _OTHER_DAY.search(said[0]) else text
     if found := _NUMERIC.fullmatch(text):
         first, second, year = map(int, found.groups())
@@ -148,6 +153,8 @@ def _date(readings: Sequence[tuple[int | None, int, int]], written: tuple[int, i
 
 def same_date(a: Date, b: Date) -> bool | None:
     """Whether two dates are equal; None where a reading of one is and another is not, or a year is missing."""
+    if a.said_of or b.said_of:
+        return same_date(a._replace(said_of=False), b._replace(said_of=False)) or None
     if a.written is not None and a.written == b.written:
         return True
     if len(a.readings) > 1 or len(b.readings) > 1:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 from mtjax.data.answers import formulas, numbers
@@ -77,6 +78,20 @@ def read_equation(text: str, read: Callable[[str], Reading]) -> Reading:
     if total and number is not None:
         return Reading(text, {"number": number._replace(approximate=True)})
     values = dict(found.values)
+    exact = read(text[: text.rindex("\\approx")].rstrip()) if "\\approx" in text and number is not None else None
+    if exact and number is not None and (value := rounded(exact, number)):
+        return exact._replace(text=text, values={**exact.values, **value})
     if "\\approx" in text and number is not None:
         values["number"] = number._replace(approximate=True, computed=bool(number.places))
     return Reading(text, values, name if len(name) == 1 else "", found.unit)
+
+
+def rounded(exact: Reading, number: numbers.Number) -> dict[str, numbers.Number] | None:
+    """The number that an exact value rounds to, by its kind, or the exact one with it; None if it does not round to it."""
+    own, formula = exact.values.get("number"), exact.values.get("formula")
+    value = number.value / 100 if number.percent and not (own and own.percent) else number.value
+    size = Fraction(1, 2 * 10 ** (number.places or 0)) / (100 if value != number.value else 1)
+    if own is not None and not own.approximate and abs(own.value - value) <= size:
+        return {"number": own._replace(rounded=value)}
+    near = formula is not None and not formula.letters and formulas.near(formula, value, size)
+    return {"number": number._replace(approximate=True, computed=bool(number.places))} if near else None

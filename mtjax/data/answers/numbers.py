@@ -97,6 +97,7 @@ class Number(NamedTuple):
     compound: bool = False  # several units, as in "3 hours 20 minutes"
     direction: int = 0  # 1 for "increases by", -1 for "a loss of"; 0 where nothing is said
     computed: bool = False  # approximate, but as the result of a computation with decimals: `= 16.7`
+    rounded: Fraction | None = None  # what the text rounds the value to: 5 in "19/4 ≈ 5"
     beside: tuple[Fraction, ...] = ()  # numbers that the sentence names in passing, such as 20 in "12 of the 20"
 
 

@@ -170,7 +170,7 @@ def _said_twice(several: groups.Several) -> numbers.Number | None:
     """The number that both of two elements are, as in `1/8, or 12.5%`; None if they differ."""
     if not several.ordered or len(several.elements) != 2:
         return None
-    first, second = map(numbers.read_number, several.elements)
+    first, second = (read(element).values.get("number") for element in several.elements)
     if first is None or second is None:
         return None
     if first.unit and second.unit and not first.percent | second.percent:

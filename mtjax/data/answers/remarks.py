@@ -8,7 +8,7 @@ _CUT = re.compile(
     r"(\[])(?=[^()\[\]]*[)\]])|\\\]|\$\$"
     r"|,?\s+(?=(?:because|since|which|where|that is|i\.e|due|after|for a total|meaning|in order|"
     r"as (?:required|well|stated|calculated|expected|we|the|it|there|shown|above|desired|needed))\b)"
-    r"|,\s+(?=without (?:any |a )?doubt\b)|,\s+(?=i(?:'m| am) (?:\w+ )?(?:sure|certain|confident|positive)\b)"
+    r"|,\s+(?=or\s+(?:about\s+|approximately\s+|roughly\s+)?[-$£€]?\d)|,\s+(?=without (?:any |a )?doubt\b)|,\s+(?=i(?:'m| am) (?:\w+ )?(?:sure|certain|confident|positive)\b)"
     r"|,?\s+(?=(?:and not|and nothing|rather than|instead of)\b)|,\s+(?=(?:the|an?|about|approximately|roughly|not"
     r"|rather|as|so|giving|making"
     r"|therefore|thus|"

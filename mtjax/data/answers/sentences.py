@@ -106,6 +106,11 @@ _PART_OF = re.compile(
 )
 
 
+_TAKES = re.compile(
+    r"(?P<lead>(?:[A-Za-z']+ ){1,6}?)(?:is|was|takes|took|lasts|lasted|needs|uses|lives|walks|runs) "
+    r"(?P<amount>(?:an?|half|one|three) [a-z -]*\b(?:half|quarters?|third)\b.*)"
+)
+"""`It takes an hour and a half`."""
 _EXTREME = re.compile(
     r"\b(?:minimum|maximum)(?! of\b) [A-Za-z]|(?<!at )\bthe (?:least|most) [A-Za-z]+ [A-Za-z]", re.IGNORECASE
 )  # the minimum number, the least common multiple: no bound
@@ -175,6 +180,8 @@ def number_in_sentence(text: str) -> Number | None:
     text = re.sub(r"\b(?:went|goes|gone|go) (up|down)(?: by\b|(?= [$\d]))", lambda way: _WENT[way[1]], text)
     found, words = _LEAD.match(text), text.lower().split()
     if found is None:
+        if (takes := _TAKES.fullmatch(text)) and (value := read_number(takes["amount"])) and not value.places:
+            return value if not BEFORE & set(takes["lead"].lower().split()) else None
         start = next((n for n, word in enumerate(words) if n and word.split("-")[0] in _CLEAR_WORDS), None)
         if start is None:
             return Number(Fraction(1), approximate=True) if _ONLY_ONE.fullmatch(text) else None

@@ -183,11 +183,25 @@ _BOLD_END = re.compile(
 """A last line that is wholly bold."""
 
 
+_NEXT_PROBLEM = re.compile(
+    r"\n[ \t#*>]*(?:next )?(?:question|problem|q|human|user|instruction|exercise)[ \t]*\d*[ \t*]*[:.)](?=\s)",
+    re.IGNORECASE,
+)
+
+
+def _up_to_next_problem(text: str, choice: bool) -> str:
+    """A cleaned reply up to where it goes on with another problem after it has stated an answer."""
+    for found in _NEXT_PROBLEM.finditer(text):
+        if statements(text[: found.start()], choice):
+            return text[: found.start() + 1]
+    return text
+
+
 _IS = re.compile(r"(?<=answer)'s (?=\(?[A-J]\b|[-$]?\d)|(?<=choice)'s (?=\(?[A-J]\b)")
 
 
-def cleaned(reply: str) -> str:
-    """A reply without thoughts and mark-up, as statements are searched in it."""
+def cleaned(reply: str, choice: bool = False) -> str:
+    """A reply without thoughts and mark-up, up to the next problem, as statements are searched in it."""
     reply = _GREETING.sub("", _ROLE.split(re.sub(r"\n{3,}", "\n\n", reply))[-1])  # no long runs, which take long
     reply = _FAREWELL.sub("", _CALCULATOR.sub("", spoken(without_thoughts(reply))))
     bold = _BOLD_END.search(reply)
@@ -201,7 +215,7 @@ def cleaned(reply: str) -> str:
     if _RULE.search(text):
         text = _ROW.sub(r"\1: \2", _RULE.sub("", text))
         text = _LAST_ROW.sub(r"\1: \2", text.rstrip())
-    return text
+    return _up_to_next_problem(text, choice)
 
 
 def _before(text: str, place: int) -> str:
@@ -295,6 +309,12 @@ _TAKEN_BACK = re.compile(
 )
 
 
+def taken_back_at(rest: str) -> int | None:
+    """Where a reply takes back an answer in what follows it; None if it does not."""
+    found = _TAKEN_BACK.search(rest)
+    return found.start() if found else None
+
+
 def taken_back(rest: str) -> bool:
     """Whether a reply takes back an answer in what follows it, without stating another."""
-    return bool(_TAKEN_BACK.search(rest))
+    return taken_back_at(rest) is not None
