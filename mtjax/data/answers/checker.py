@@ -265,6 +265,8 @@ _DENIED = re.compile(
 )
 
 
+_QUOTIENT = re.compile(r"[0-9.,]+ ?/ ?[0-9.,]+(?=\s*=)")
+"""A division whose result follows, which need not be its value."""
 _SUMS = re.compile(r"[-+*/×÷=−()$€£.,\d\s]*=\s*[-−]?[$€£]?[\d,.]*\d\.?\s*")
 """Nothing but computations, the last of which gives a number: its other numbers are no answers."""
 
@@ -284,9 +286,9 @@ def _also_said(found: Found, candidate: str, truth: str, options: Sequence[str])
     ):
         return True  # "One sentence" need not count anything
     number = read(truth).values.get("number")
-    numbers = (
-        read(one.strip()).values.get("number") for one in NUMBER_IN_TEXT.findall(_DENIED.sub("", cleaned(candidate)))
-    )
+    said = _DENIED.sub("", cleaned(candidate))
+    said = _QUOTIENT.sub("", said) if number and number.value.denominator == 1 else said
+    numbers = (read(one.strip()).values.get("number") for one in NUMBER_IN_TEXT.findall(said))
     own = found.reading.values.get("number")
     if number is None or own is None or own.value == number.value:
         return False

@@ -15,7 +15,7 @@ _STATES = (
     r"(?:(?:now|then|still|finally|therefore|thus|so) )?(?:has|have|had|is left with|are left with|keeps?|kept"
     r"|ends? up with|ended up with|(?:gets|receives?|got|received) back|gets?|needs?)\b"
 )
-_NEXT = rf"(?:{'|'.join(sorted(VERBS))}|he|she|they|it|there|we)"
+_NEXT = rf"(?:{'|'.join(sorted(VERBS))}|he|she|they|it|there|we|none|nothing)"
 _BREAK = re.compile(
     rf"(?:,(?!\d{{3}}(?!\d))|;| - )\s*|\s+(?=(?:because|since|when|while|after|before|although|whereas|once|until|leaving"
     rf"|making|giving|rather than|instead of|compared (?:to|with)|down from|up from|out of|in order to|whose|who"
@@ -31,7 +31,8 @@ _RESULT = re.compile(
 _GIVES = re.compile(
     rf"(?:and |but )?(?:(?:which|that|this|it) (?P<verb>leaves|left|gives|gave|makes|made|is|equals|totals|brings|(?:comes|amounts|reduces"
     rf"|simplifies) to)|leaving|making|giving|yielding|totall?ing|bringing|meaning|(?:ending|finishing)(?: up)? with"
-    rf"|for (?=a (?:grand )?total of)|(?P<which>(?:and )?(?:the )?(?:larger|smaller|greater|bigger|sum|difference|total|product)"
+    rf"|for (?=a (?:grand )?total of)|(?:an?|a total) (?:increase|decrease|difference|total|profit|loss|gain|drop|saving"
+    rf"|discount|rise|sum) of|(?P<which>(?:and )?(?:the )?(?:larger|smaller|greater|bigger|sum|difference|total|product)"
     rf"(?: (?:one|number))?(?: of (?:them|the two|these|both))? (?:is|are|was)))\b(?: (?:him|her|them|us|it|you|me|only"
     rf"|just|with|exactly|a (?:grand )?total of|(?-i:[A-Z])[a-z]+(?: with)?))*(?= (?:an? |{_NUMBER}|[-\\(]))",
     re.IGNORECASE,
@@ -47,7 +48,11 @@ _BESIDE = re.compile(
 )
 _NOTHING_ELSE = re.compile(rf"\b(?:none|nothing|no [a-z]+|{_NUMBER})\b.*\b(?:left|over|remain\w*)$", re.IGNORECASE)
 _DENIES = re.compile(r"\b(?:not|never|but|however|contradict\w*|too|wrong|think|guess|believe)\b|n't\b", re.IGNORECASE)
-_AGAIN = re.compile(rf"{_NUMBER}(?: [a-z]+){{0,2}}", re.IGNORECASE)  # at 60 mph for 3 hours, 180 miles
+_AGAIN = re.compile(rf"{_NUMBER}(?: (?!each|per|every|apiece)[a-z]+){{0,2}}", re.IGNORECASE)  # at 60 mph for 3 hours, 180 miles
+_REMAINDER = re.compile(
+    rf"(?:and )?(?:with )?(?:there (?:is|are|will be) )?(?:none|nothing|no [a-z]+|{_NUMBER})(?: [a-z]+)?"
+    r"(?: is| are| will be)? (?:left(?: over)?|remaining|over)", re.IGNORECASE,
+)  # fmt: skip
 _MEASURE = (
     r"force|speed|distance|mass|time|length|pressure|voltage|profit|loss|total|gain|discount|increase|decrease"
     r"|remainder|sum"
@@ -86,7 +91,7 @@ def _role(part: str, parts: list[str], place: int) -> tuple[int, str]:
         return 2, part
     if place and (state := _STATE.match(part)):
         return 2, f"It has {part[state.end() :].strip()}"
-    if len(parts) > 1 and _BESIDE.match(part):
+    if len(parts) > 1 and (_BESIDE.match(part) or place and _REMAINDER.fullmatch(part)):
         return 0, part
     verb = any(one.lower in VERBS for one in tokens(part))
     return int(verb), part

@@ -25,8 +25,10 @@ _BREAKDOWN = re.compile(r":\s+\S.*")
 
 
 def _adds_up(reading: Reading, pieces: str) -> bool:
-    """Whether the numbers of a text are the parts of a value: `2 blue and 1 white` of 3."""
+    """Whether the numbers of a text are the parts of a value: `2 blue and 1 white` of 3, or as many as it."""
     number = reading.values.get("number")
+    if number and len(re.findall(r"(?<![A-Za-z])[A-Za-z](?:_\{?\w\}?)? ?=", pieces)) == number.value:
+        return True  # two solutions: x = 1 and x = 3
     found = re.findall(r"(?<![\w.,/])[0-9]+(?:\.[0-9]+)?(?![\w/%]|[.,][0-9])", pieces)
     if number is None or len(found) < 2 or any(len(one) > LONGEST for one in found):
         return False

@@ -53,8 +53,8 @@ def read_equation(text: str, read: Callable[[str], Reading]) -> Reading:
     free = [
         bool(_VARIABLE.search(_CALLED.sub("1", _TIMES.sub(" ", side)))) for side in (_SAID_FIRST.sub("", left), *middle)
     ]
-    if re.search(r"\\(?:int|sum|prod|lim)(?![A-Za-z])|\]_", left):
-        free[0] = False  # an integral, a sum or a limit is a number
+    bound = [re.search(r"\\(?:int|sum|prod|lim)(?![A-Za-z])|\]_", side) for side in (left, *middle)]
+    free = [one and not limit for one, limit in zip(free, bound, strict=True)]  # a sum or a limit is a number
     spoilt = numbers.BEFORE & {word.strip(",:.") for word in left.lower().split()} - {"from", "other", "first", "total"}
     if name:
         spoilt = spoilt - {"equation", "line"} if label and left != name else frozenset()

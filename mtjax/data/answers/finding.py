@@ -60,15 +60,18 @@ def find(reply: str, choice: bool = False) -> Found | None:
         again = _ending(remark[back:]) if (back := taken_back_at(remark)) is not None else None
         if again and again.stated and (number := again.reading.values.get("number")):
             same = compare(reading, again.reading)  # else it need not be the last word, but may be right
-            number = number._replace(approximate=number.approximate or not same)
+            plainly = _IT_IS.search(again.text)
+            number = number._replace(approximate=number.approximate or not (same or plainly))
             return again._replace(reading=again.reading._replace(values={"number": number}))
         return Found(part, reading, True, remark, closed, earlier)
     return _ending(text, emphasised(reply))
 
 
+_IT_IS = re.compile(r"(?:^|\W)(?:it(?:'s| is)|it should be|i meant)\W+[-$]?\d[\d.,]*%?(?: [a-z]+)?\W*$", re.IGNORECASE)
 _FIRST_LINE = re.compile(r"\W*(?:\(?[A-J]\)?\.?|yes|no|true|false)\W*", re.IGNORECASE)
 """An answer in a line of its own, which reasons follow."""
 _VALUE_LINE = re.compile(r"\W*[0-9][0-9.,/]*(?:%| [a-z]+)?\W*")
+_OPTION_LINE = re.compile(r"\W*[A-J][).:] \S")
 _EXPLAINS = re.compile(
     r"\W*(?:explanation|reason(?:ing)?|because|justification|here's (?:how|why)|this is because)\b", re.IGNORECASE
 )
@@ -132,7 +135,7 @@ def _ending(text: str, bold: str | None = None) -> Found | None:
             r"\b(?:option|answer|choice|so|thus|hence|therefore)\b|\([A-J]\)", behind, re.I
         ):
             return Found(lines[0], first, True, behind, True)
-    if len(lines) > 1 and _VALUE_LINE.fullmatch(lines[0]) and _EXPLAINS.match(lines[1]):
+    if len(lines) > 1 and (_VALUE_LINE.fullmatch(lines[0]) or _OPTION_LINE.match(lines[0])) and _EXPLAINS.match(lines[1]):
         return Found(lines[0], read(lines[0]), True, " ".join(lines[1:]), True)
     if len(lines) == 1 and len(sentences) > 1:
         first = read(sentences[0])

@@ -70,8 +70,8 @@ FORMS = (
 """How a reply states an answer, each with a text that it always holds."""
 CHOSEN = (
     re.compile(r"(?<![\w,])(?<!and )(?<!or )(?<!nor )(?:(?:option|choice|answer|alternative)\s*)?"
-               r"(?P<answer>\( ?[A-J] ?\)|\b[A-J])\)?\s+is\s+(?:the\s+|our\s+|my\s+|therefore\s+)?"
-               r"(?:correct|right|best|true|answer)\b(?!\s+(?:only|if))", re.IGNORECASE),
+               r"(?P<answer>\( ?[A-J] ?\)|\b[A-J])\)?(?: \([^()\n]{1,40}\))?\s+is\s+(?:the\s+|our\s+|my\s+|therefore\s+)?"
+               r"(?:correct|right|best|true|answer|one|what we (?:want|need))\b(?!\s+(?:only|if))", re.IGNORECASE),
     re.compile(r"(?:^|\n|(?<=[.!;,]\s))[^\w\n]*(?:(?:so|hence|thus|therefore|the|correct|right|best|answer|ans|is"
                r"|it|it's|i'll|i'd|let's|we'll|i'm|going|say|definitely|certainly|surely|think|believe|must|be|i"
                r"|would|will|we|"
@@ -79,7 +79,7 @@ CHOSEN = (
                r"(?P<answer>\([A-J]\)|(?-i:[A-J])\b)\)?(?: \([^()\n]{1,40}\))?\s*[.!]?\s*(?=\n|$)",
                re.IGNORECASE),
     re.compile(r"(?:^|\n)[^\w\n]*(?P<answer>\([A-J]\)|(?-i:[A-J]))\)?\W*$", re.IGNORECASE),
-    re.compile(r"\b(?:which is|that is|i\.e\.|corresponding to|corresponds to|matches|matching),? (?:the )?"
+    re.compile(r"\b(?:which is|that is|that's|this is|i\.e\.|corresponding to|corresponds to|matches|matching),? (?:the )?"
                r"(?:answer )?"
                r"(?:option|choice|alternative) (?P<answer>\( ?[A-J] ?\)|[A-J]\b)\W*$", re.IGNORECASE),
     re.compile(r"\b(?:choice|option|answer|selection|pick)\b[^.\n]{0,40}? (?:is|was|be|seems to be) (?:option"

@@ -29,6 +29,7 @@ def ends(group: Intervals) -> list[str]:
     return [end for part in group.parts for end in (part.low, part.high) if end is not None]
 
 
+_ABSOLUTE = re.compile(r"(?:\||\\lvert )(?P<letter>[A-Za-z])(?:\||\\rvert) ?(?P<sign><=?|\\le) ?(?P<size>[\d./]+)")
 _OPEN_SIDE = re.compile(r"([<>]=?|\\le |\\ge |\\le|\\ge)")
 _MORE = {
     "<": (False, False), "<=": (False, True), "\\le": (False, True),
@@ -70,6 +71,9 @@ def read_intervals(text: str) -> Intervals | None:
     )
     text = text.replace("x that are ", "x ")
     text = re.sub(r"^(?=(?:[<>]=?|\\[lg]e\b) ?[-\\\d])", "x ", text)
+    text = re.sub(r",? (?:i\.e\.|that is),? all .*$", "", text)
+    if absolute := _ABSOLUTE.fullmatch(text):
+        text = f"-{absolute['size']} {absolute['sign']} {absolute['letter']} {absolute['sign']} {absolute['size']}"
     if re.match(r"[A-Za-z] ", text):
         for said, sign in _SPOKEN:
             text = said.sub(sign, text)

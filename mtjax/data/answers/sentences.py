@@ -147,7 +147,7 @@ _AT_TIME = re.compile(
 _DOUBTFUL = re.compile(
     r"\b(?:whether|check|disagree|mistakes?|misconception|pitfall|trap|supposedly|allegedly|tempting|tempted|told"
     r"|of [^,]*\d[^,]* and an? [a-z]+ of|will be\b.*\bnext (?:year|month|week)|was\b.*\blast (?:year|month|week)"
-    r"|asked for(?= the)|only if|short"
+    r"|none|asked for(?= the)|only if|short"
     r"(?: by| of|$)|shy of|as (?:far|long|much|many|high|low|few|little|late|early) as(?= [-$\d]))\b",
     re.IGNORECASE,
 )  # the sentence says of the number that it may be another

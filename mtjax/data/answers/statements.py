@@ -300,8 +300,9 @@ def _denied(answer: str) -> bool:
 
 
 _TAKEN_BACK = re.compile(
-    r"\bno, |\b(?:wait|oops|hold on|correction|let me (?:redo|reconsider|recalculate|correct|fix)|scratch that|"
+    r"\bno, |\b(?:edit|update|sorry|my mistake|i meant|wait|oops|hold on|correction|let me (?:redo|reconsider|recalculate|correct|fix)|scratch that|"
     r"(?:that|this|it)(?: is|'s) (?:wrong|incorrect|not (?:right|correct))|"
+    r"(?:that|this|it|which) (?:does not|doesn't) (?:match|check|work|add up|fit)|"
     r"(?:that|this|it|which) (?:does not|doesn't|can't|cannot) (?:look|seem|sound|be|feel) (?:quite )?(?:right"
     r"|correct)|"
     r"i (?:was wrong|made an? (?:error|mistake)|misread)|actually)\b",

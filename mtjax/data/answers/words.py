@@ -18,6 +18,8 @@ class Truth(NamedTuple):
 _TRUTHS = (
     dict.fromkeys(("yeah", "yep", "yup"), (True, "yes"))
     | dict.fromkeys(("nope", "nah"), (False, "yes"))
+    | dict.fromkeys(listed("absolutely_not certainly_not definitely_not of_course_not not_at_all no_way"), (False, "yes"))
+    | dict.fromkeys(listed("of_course absolutely certainly definitely indeed"), (True, "yes"))
     | {"yes": (True, "yes"), "no": (False, "yes"), "true": (True, "true"), "false": (False, "true")}
 )
 _TRUTH = re.compile(
@@ -29,13 +31,15 @@ _TRUTH = re.compile(
     re.IGNORECASE,
 )
 _UNSURE = re.compile(
-    r"\b(?:yes|true|false|but|however|although|unless|if|maybe|wait|actually|hmm|and no|or no|no(?=[,.;!]|$))\b",
+    r"\b(?:yes|true|false|but|however|unless|if|maybe|wait|actually|hmm|and no|or no|no(?=[,.;!]|$))\b",
     re.IGNORECASE,
 )
 
 
 def read_truth(text: str) -> Truth | None:
     """The yes or no that a text is, with at most an explanation behind a comma; else None."""
+    if plain := _TRUTHS.get(text.lower().strip("!").replace(" ", "_")):
+        return Truth(*plain)
     found = _TRUTH.fullmatch(text)
     if found is None:
         return None
