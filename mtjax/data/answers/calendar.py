@@ -54,7 +54,7 @@ def read_clock(text: str) -> Clock | None:
     said = _SENTENCE.match(text)
     if said and _OTHER_DAY.search(said[0]):
         return None
-    text = _in_digits(_SENTENCE.sub("", text))
+    text = re.sub(r"^([01]?[0-9]|2[0-3]) ?h ?([0-5][0-9])$", r"\1:\2", _in_digits(_SENTENCE.sub("", text)))
     lowered = text.lower()
     if lowered in _NAMED or lowered in ("12 noon", "12 midnight"):
         return Clock(_NAMED[lowered.split()[-1]] * 60, False)
@@ -106,6 +106,11 @@ _OTHER_DAY = re.compile(
     r"either|neither|say)\b|n't\b",
     re.I,
 )
+_COUNTED_DATE = re.compile(
+    r"(?:the date )?(?:\d+|[a-z]+) (?:days?|weeks?|months?|years?) (?:ago )?(?:from|before|after) [^,]*\d[^,]*? "
+    r"(?:is|was|will be|would be) (?P<date>.*\d.*)", re.IGNORECASE,
+)  # fmt: skip
+"""`One week ago from 01/01/2022 is 12/25/2021`."""
 _DAY_BEFORE = re.compile(r"\b(?:today|yesterday|tomorrow)\b", re.IGNORECASE)
 _MONTH_ONLY = re.compile(
     rf"(?:(?:it|that|this) (?:is|was|happened) )?(?:in )?{_NAME},? (?:of )?(?P<year>[0-9]{{4}})", re.IGNORECASE
@@ -124,6 +129,8 @@ class Date(NamedTuple):
 def read_date(text: str) -> Date | None:
     """The date that a text is: `March 5, 2020`, `5 March`, `2020-03-05`, `03/05/2020`; else None."""
     said = _DATED.match(text)
+    if (later := _COUNTED_DATE.fullmatch(text)) and (named := read_date(later["date"])):
+        return named
     if said and _DAY_BEFORE.search(said[0]) and not _OTHER_DAY.search(_DAY_BEFORE.sub("", said[0])):
         named = read_date(text[said.end() :])
         return named and named._replace(said_of=True)

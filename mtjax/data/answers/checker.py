@@ -279,12 +279,6 @@ def _also_said(found: Found, candidate: str, truth: str, options: Sequence[str])
     choice = bool(options)
     if found.closed or found.earlier or statements(cleaned(candidate, choice), choice) or _SUMS.fullmatch(candidate):
         return False
-    if re.match(
-        r"\W*one\b(?!\W*$)(?! (?:hundred|thousand|million|billion|half|third|quarter|[a-z]+th|and)\b)",
-        cleaned(candidate),
-        re.I,
-    ):
-        return True  # "One sentence" need not count anything
     number = read(truth).values.get("number")
     said = _DENIED.sub("", cleaned(candidate))
     said = _QUOTIENT.sub("", said) if number and number.value.denominator == 1 else said
@@ -292,4 +286,10 @@ def _also_said(found: Found, candidate: str, truth: str, options: Sequence[str])
     own = found.reading.values.get("number")
     if number is None or own is None or own.value == number.value:
         return False
+    if re.match(
+        r"\W*one\b(?!\W*$)(?! (?:hundred|thousand|million|billion|half|third|quarter|[a-z]+th|and)\b)",
+        cleaned(candidate),
+        re.I,
+    ):
+        return True  # "One sentence" need not count anything
     return any(one is not None and one.value == number.value for one in numbers)

@@ -18,11 +18,12 @@ _STATES = (
 _NEXT = rf"(?:{'|'.join(sorted(VERBS))}|he|she|they|it|there|we|none|nothing)"
 _BREAK = re.compile(
     rf"(?:,(?!\d{{3}}(?!\d))|;| - )\s*|\s+(?=(?:because|since|when|while|after|before|although|whereas|once|until|leaving"
-    rf"|making|giving|rather than|instead of|compared (?:to|with)|down from|up from|out of|in order to|whose|who"
+    rf"|making|giving|rather than|instead of|compared (?:to|with)|down from|up from|in order to|whose|who"
     rf"|for a (?:grand )?total of|so (?!far|many|much|that)|which (?:leaves|gives|makes|means|is)"
     rf"|if|and (?:(?:now|then|still|finally|therefore|thus|so) )?{_NEXT})\b)",
     re.IGNORECASE,
 )
+_REASON = re.compile(r"(?:because|since|if|rather|instead|compared|down|up|which|so)\b", re.IGNORECASE)
 _RESULT = re.compile(
     r"(?:and |but )?(?:(?:so|thus|hence|therefore|consequently|as a result|meaning|i\.e\.|namely|that is)\b[, ]*(?:that )?"
     r"|(?:which|that|this) means (?:that )?(?=[^\W\d_]))",
@@ -42,15 +43,17 @@ _ENDS_WITH = re.compile(r"\b(?:ends?|ended) up with\b|\bleft with\b", re.IGNOREC
 _IN_ALL = re.compile(rf"(?:and )?{_NUMBER}(?: [a-z]+)?,? (?:in all|in total|altogether|overall|total)$", re.IGNORECASE)
 _BESIDE = re.compile(
     r"(?:because|since|as|when|while|after|before|if|although|though|whereas|once|until|unless|who|whose|whom|where|which"
-    r"|of which|rather|instead|compared|given|considering|down|up|out|to|not|[a-z]+ing|thanks|due)\b"
+    r"|(?:and |but )?the (?:other|remaining|rest)|rather|instead|compared|given|considering|down|up|out|to|not|[a-z]+ing|thanks|due)\b"
     rf"|(?:only |just )?{_NUMBER}(?: [a-z]+){{0,2}} (?:more|less|fewer|times|(?!other|number)[a-z]{{3,}}er)\b",
     re.IGNORECASE,
 )
 _NOTHING_ELSE = re.compile(rf"\b(?:none|nothing|no [a-z]+|{_NUMBER})\b.*\b(?:left|over|remain\w*)$", re.IGNORECASE)
 _DENIES = re.compile(r"\b(?:not|never|but|however|contradict\w*|too|wrong|think|guess|believe)\b|n't\b", re.IGNORECASE)
 _AGAIN = re.compile(rf"{_NUMBER}(?: (?!each|per|every|apiece)[a-z]+){{0,2}}", re.IGNORECASE)  # at 60 mph for 3 hours, 180 miles
+_OF_WHICH = re.compile(r"of which\b", re.IGNORECASE)
+_WHOLE = re.compile(r"\b(?:total|sum|altogether|costs?|bill)\b|=", re.IGNORECASE)
 _REMAINDER = re.compile(
-    rf"(?:and )?(?:with )?(?:there (?:is|are|will be) )?(?:none|nothing|no [a-z]+|{_NUMBER})(?: [a-z]+)?"
+    rf"(?:and )?(?:with )?(?:there (?:is|are|will be) )?(?:none|nothing|no [a-z]+|{_NUMBER})(?: [a-z]+){{0,3}}?"
     r"(?: is| are| will be)? (?:left(?: over)?|remaining|over)", re.IGNORECASE,
 )  # fmt: skip
 _MEASURE = (
@@ -65,6 +68,8 @@ _FORMS = tuple(
          r"|earned|paid|needed|required|used|reached)\b[^,]*$", r"the \1 is \2"),
         (rf"^(the|his|her|its) ([a-z]+(?: [a-z]+)?), ({_NUMBER}), (?:is|was) .*$", r"\1 \2 is \3"),
         (rf"^.*\bwith (?:a )?(?:probability|chance) (?:of )?(?={_NUMBER})", ""),
+        # the mean of 2, 4 and 6 is 4
+        (rf"\b(of|between) {_NUMBER}(?:, {_NUMBER})*,? and {_NUMBER}(?= (?:is|equals|was|comes)\b)", r"\1 them"),
         # the landing took place in 1969; the train that left at 2:15
         (r"^[^=]*\b(?:in|on|since) (?:[A-Z][a-z]+ )?(?=(?:1\d|20)\d\d$)", "It was "),
         (rf" that (?:left|leaves|started|starts|began|begins) at {_NUMBER} (?=arrive|end|finish|reach)", " "),
@@ -72,13 +77,25 @@ _FORMS = tuple(
 )  # fmt: skip
 """Sentences in other words, in which the number is one that the clause states."""
 _OPEN = re.compile(
-    r"\?|\bonly if\b|^\W*(?:so,? )?(?:if|error)\b|\b(?:maybe|perhaps|possibly|probably|might|may|could|would|either"
+    r"\?|\bonly if\b|^\W*(?:so,? )?(?:if|error)\b|\b(?:maybe|perhaps|possibly|probably|might|may|could|would(?! (?:have to|need|take|cost|require)\b)|either"
     r"|neither|unsure|not sure|suppos\w+"
     r"|assum\w+|guess|wrong|incorrect|mistake|cannot|unknown|impossible|says?|said|claims?|instead|about)\b",
     re.IGNORECASE,
 )  # no clause of such a sentence states an answer
 _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
 _NUMERAL = re.compile(r"(?<![\w.,/])\d[\d,]*(?:\.\d+)?(?![\w/]|[.,]\d)")
+
+
+def _parts(text: str) -> list[str]:
+    """A sentence split at its clauses; a subject is left with what stands between it and its verb."""
+    parts, start = [], 0
+    for found in _BREAK.finditer(text):
+        part = text[start : found.start()].strip()
+        verb = any(token.lower in VERBS for token in tokens(part))
+        if found[0].strip() or verb or _REASON.match(text, found.end()):
+            parts.append(part)
+            start = found.end()
+    return [part for part in (*parts, text[start:].strip()) if part]
 
 
 def _role(part: str, parts: list[str], place: int) -> tuple[int, str]:
@@ -91,6 +108,8 @@ def _role(part: str, parts: list[str], place: int) -> tuple[int, str]:
         return 2, part
     if place and (state := _STATE.match(part)):
         return 2, f"It has {part[state.end() :].strip()}"
+    if place and _OF_WHICH.match(part):
+        return int(not _WHOLE.search(parts[0])), part
     if len(parts) > 1 and (_BESIDE.match(part) or place and _REMAINDER.fullmatch(part)):
         return 0, part
     verb = any(one.lower in VERBS for one in tokens(part))
@@ -99,7 +118,7 @@ def _role(part: str, parts: list[str], place: int) -> tuple[int, str]:
 
 def _selected(text: str) -> str | None:
     """The part of a sentence that says its result: behind *so* or *leaving*, or its only main clause; None if open."""
-    parts = [part.strip() for part in _BREAK.split(text) if part and part.strip()]
+    parts = _parts(text)
     if any(re.fullmatch(rf"(?:and |or )?{_NUMBER}(?: (?:and|or) {_NUMBER})?", part, re.IGNORECASE) for part in parts):
         return None  # a list
     roles = [_role(part, parts, place) for place, part in enumerate(parts)]
@@ -114,11 +133,28 @@ def _selected(text: str) -> str | None:
         return None
     for place in range(said[-1] + 1, len(parts)):
         part, rank = parts[place], roles[place][0]
-        if rank and not _NOTHING_ELSE.search(part) or _DENIES.search(part):
+        if rank and not _NOTHING_ELSE.search(part) or _DENIES.search(part) or part.startswith("or "):
             return None
         if place == len(parts) - 1 and _AGAIN.fullmatch(part):
             return None
     return roles[said[-1]][1]
+
+
+def single(text: str) -> str | None:
+    """A sentence with several numbers reduced to the one that it states; None if that is not clear.
+
+    >>> single("After 3 weeks, each of the 4 friends has 5 books.")
+    'It has 5 books'
+    """
+    if _OPEN.search(text) or len(text) > 300 or "=" in text:
+        return None
+    text = re.sub(r" \([^()]*\)", "", text).rstrip(".!")
+    for form, instead in _FORMS:
+        text = form.sub(instead, text, count=1)
+    clause = _selected(text)
+    if clause is None or len(re.findall(_NUMBER, clause, re.IGNORECASE)) < 2:
+        return clause
+    return stated(clause)
 
 
 def main_clauses(sentence: str) -> Iterator[str]:

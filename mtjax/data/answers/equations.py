@@ -62,7 +62,7 @@ def read_equation(text: str, read: Callable[[str], Reading]) -> Reading:
         first, *others = map(formulas.read_formula, sides)
         if first and all(other and formulas.same_formula(first, other) for other in others):
             return read(right)
-    if name and re.fullmatch(r"-?[\d./ ]*\d ?[a-z]", right) and right[-1] in "abknxyz":
+    if len(name) == 1 and re.fullmatch(r"-?[\d./ ]*\d ?[a-z]", right) and right[-1] in "abknxyz":
         return Reading(text, {})  # x = 6y
     found = read(right)
     if "clock" in found.values and ":" in right:

@@ -75,6 +75,8 @@ _OPTION_LINE = re.compile(r"\W*[A-J][).:] \S")
 _EXPLAINS = re.compile(
     r"\W*(?:explanation|reason(?:ing)?|because|justification|here's (?:how|why)|this is because)\b", re.IGNORECASE
 )
+_ASIDE = re.compile(r"\([^()]*\)[.!]?")
+_BULLET = re.compile(r"[-*•] ")
 _REMARK = re.compile(
     r",? (?:- )?(?:because|since|or (?=[\w$£€-]*\d|about|approximately|roughly)|not|and not|and nothing|rather than|instead of|assuming|provided)\b|, (?:the"
     r"|an?)\b|,? \(|"
@@ -127,8 +129,13 @@ def _ending(text: str, bold: str | None = None) -> Found | None:
     if len(lines) > 1 and _PART.match(lines[-1]) and _PART.match(lines[-2]):
         return None  # one answer for each part of the problem
     last = re.sub(r"^\\\[\s*|\s*\\\]$", "", lines[-1])
+    bullet = len(lines) > 1 and _BULLET.match(lines[-1]) and _BULLET.match(lines[-2])
     last = re.sub(r"^(?:[-*•]\s+(?=[^\W\d_])|#{1,6}\s+|\(?\d{1,2}[.)]\s+(?=[A-Z][a-z]))", "", last)
     sentences = split_sentences(last)
+    sentences = sentences[:-1] if len(sentences) > 1 and _ASIDE.fullmatch(sentences[-1]) else sentences
+    explained = next((n for n, one in enumerate(sentences) if n and _EXPLAINS.match(one)), None)
+    if explained and (said := _ending("\n".join([*lines[:-1], " ".join(sentences[:explained])]))):
+        return said._replace(rest=" ".join(sentences[explained:]), closed=True)
     if len(lines) > 1 and _FIRST_LINE.fullmatch(lines[0]) and not any(map(_FIRST_LINE.fullmatch, lines[1:])):
         first, behind = read(lines[0]), " ".join(lines[1:])
         if first.values and not re.search(
@@ -152,7 +159,7 @@ def _ending(text: str, bold: str | None = None) -> Found | None:
     alone = len(sentences) < 2 and not rest.strip(" .!")
     alone = alone or len(lines) == len(sentences) == 1 and bool(reading.values and _REMARK.match(rest))
     if len(lines) > 1:  # the last line is the answer if it is a value without words in front
-        bare = not re.match(r"[^\W\d_]{2,}", plain(last))
+        bare = not re.match(r"[^\W\d_]{2,}", plain(last)) and not (bullet and last[:1] in "-*•")
         alone = alone and bare and bool(reading.values.keys() & {"number", "letter", "formula"})
     number = reading.values.get("number")
     again = number is not None and _computed_before(number.value, sentences, lines)

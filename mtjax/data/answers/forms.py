@@ -27,7 +27,7 @@ TONGUES = re.compile(
 FORMS = (
     ("####", re.compile(r"####[ \t]*(?P<answer>[^\n]+)")),
     (">", re.compile(
-        r"<(?P<tag>(?:final[_-]?)?(?:answer|result))(?: [^<>\n]*)?>\s*(?P<answer>.+?)\s*(?P<closed></(?P=tag)>|$)",
+        r"<(?P<tag>(?:final[_-]?)?(?:answer|result)|final|ans)(?: [^<>\n]*)?>\s*(?P<answer>.+?)\s*(?P<closed></(?P=tag)>|$)",
         re.IGNORECASE | re.DOTALL,
     )),
     ("answer]", re.compile(r"(?:^|\n)\W*(?P<key>\[(?:final )?answer\])[ \t]*:?\s*(?P<answer>[^\n]+)", re.IGNORECASE)),

@@ -30,6 +30,11 @@ def ends(group: Intervals) -> list[str]:
 
 
 _ABSOLUTE = re.compile(r"(?:\||\\lvert )(?P<letter>[A-Za-z])(?:\||\\rvert) ?(?P<sign><=?|\\le) ?(?P<size>[\d./]+)")
+_ALL = re.compile(r"(?:[A-Za-z] (?:can be |is )?(?:\\in ?)?)?(?:R|(?:all|any|every) real numbers?|all reals)", re.IGNORECASE)
+_BETWEEN = re.compile(
+    r"(?P<letter>[A-Za-z]) (?:is|lies|must be) (?:strictly )?between (?P<low>[-\d./]+) and (?P<high>[-\d./]+)"
+    r"(?P<closed>,? ?\(?inclusive\)?)?"
+)
 _OPEN_SIDE = re.compile(r"([<>]=?|\\le |\\ge |\\le|\\ge)")
 _MORE = {
     "<": (False, False), "<=": (False, True), "\\le": (False, True),
@@ -71,6 +76,11 @@ def read_intervals(text: str) -> Intervals | None:
     )
     text = text.replace("x that are ", "x ")
     text = re.sub(r"^(?=(?:[<>]=?|\\[lg]e\b) ?[-\\\d])", "x ", text)
+    if _ALL.fullmatch(text):
+        return Intervals((Interval(None, None, False, False),))
+    if between := _BETWEEN.fullmatch(text):
+        sign = "\\le" if between["closed"] else "<"
+        text = f"{between['low']} {sign} {between['letter']} {sign} {between['high']}"
     text = re.sub(r",? (?:i\.e\.|that is),? all .*$", "", text)
     if absolute := _ABSOLUTE.fullmatch(text):
         text = f"-{absolute['size']} {absolute['sign']} {absolute['letter']} {absolute['sign']} {absolute['size']}"

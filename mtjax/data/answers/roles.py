@@ -33,7 +33,7 @@ VERBS = frozenset(
     work works worked owe owes owed burn burns burned fit fits carry carries carried serve serves served
     rise rises rose fall falls fell drop drops dropped increase increases increased decrease decreases decreased
     grow grows grew climbed shrank went goes reach reaches reached arrive arrives arrived hike hikes hiked fly flies
-    flew swim swims swam borrow borrowed fill fills filled add adds added donate donates donated reduces simplifies evaluates works"""
+    flew swim swims swam borrow borrowed fill fills filled add adds added donate donates donated reduces simplifies evaluates remain remains remained survive survived break breaks broke"""
     )
 )
 """Verbs behind which a clause says its number; a form that is a noun too counts only where a number follows."""
@@ -47,6 +47,7 @@ _CHANGES = frozenset(
     listed("""fell falls dropped drops rose rises went goes increased increases decreased decreases grew grows climbed
     climbs declined declines shrank shrinks moved moves reduced""")
 )
+_SCOPE = frozenset(listed("in on at for"))
 _GIVES_TO = frozenset(listed("take takes took cost costs leave leaves left give gives gave"))
 _ARITHMETIC = frozenset(listed("plus minus times divided multiplied shared split less by"))
 _SKIPPED = frozenset(
@@ -72,7 +73,7 @@ _FORBIDDEN_BEHIND = (BEHIND - _ARITHMETIC - {"and"}) | {"than", "if", "unless"}
 
 _MONEY = re.compile(r"[$€£₹]|^(?:dollars?|cents|euros?|rupees|pounds)$|\b(?:dollars?|cents|euros?|rupees|pounds)\b")
 _DIFFERENCE = re.compile(
-    r"(?P<lead>.*?(?P<a>\d+(?:\.\d+)?).*? )(?P<b>\d+(?:\.\d+)?) (?P<unit>(?:[a-z]+ )?(?:more|less|fewer|[a-z]+er)(?: [a-z]+)?)"
+    r"(?P<lead>[^.,;]*?(?P<a>\d+(?:\.\d+)?)[^.,;]*? )(?P<b>\d+(?:\.\d+)?) (?P<unit>(?:[a-z]+ )?(?:more|less|fewer|[a-z]+er)(?: [a-z]+)?)"
     r" than (?P<c>\d+(?:\.\d+)?)"
 )
 
@@ -100,12 +101,18 @@ def tokens(text: str) -> list[Token]:
     return [Token(str(one.lastgroup), one[0], one.start(), one.end()) for one in _TOKEN.finditer(text)]
 
 
+_NAME = re.compile(
+    r"(?!(?:The|His|Her|Their|Its|These|Those|Both|All|Only|Exactly|Just|About|So|There|Each|Every|Of|In|At|For|With"
+    r"|From|After|Out|Approximately|Around|And|Thus|Hence|Therefore|By|On|To|Another|Roughly|Nearly|Answer)$)[A-Z][a-z]+"
+)
+
+
 def _governor(line: list[Token], at: int) -> tuple[str, int]:
     """What the number at a place hangs on, as (`verb`, `given`, `preposition`, `with` or `start`, its place)."""
     if at + 1 < len(line) and line[at + 1].text == "-" and line[at + 1].start == line[at].end:
         return "given", at  # the 360-mile trip
-    if at and line[at - 1].lower.endswith("'s"):
-        return "given", at
+    if at and (line[at - 1].lower.endswith("'s") or _NAME.fullmatch(line[at - 1].text) and at == 1 < len(line) - 1):
+        return "given", at  # Ann's 35 stickers, Apollo 11 landed
     back = at - 1
     while back >= 0:
         token = line[back]
@@ -153,7 +160,7 @@ def stated(clause: str) -> str | None:
     """
     line = tokens(clause)
     if (compared := _DIFFERENCE.fullmatch(clause)) and _differ(*compared.group("a", "b", "c")):
-        return f"{compared['lead']}{compared['b']} {compared['unit']} than it"  # 24 is 8 more than 16
+        return f"It is {compared['b']} {compared['unit']} than it"  # 24 is 8 more than 16
     places = [n for n, token in enumerate(line) if token.kind == "number"]
     if len(places) < 2 or any(token.text in "=<>^_\\?" for token in line):
         return None
@@ -169,6 +176,10 @@ def stated(clause: str) -> str | None:
         subject = "It" if any(token.kind == "number" for token in lead) else clause[: line[verb].start].strip()
     else:
         bare = [n for n in places if roles[n][0] == "start"]
+        last = places[-1]
+        if not bare and roles[last][0] == "preposition" and any(token.lower in VERBS for token in line[: roles[last][1]]):
+            bare, places = [last], [last]  # with all others given: she will finish the 180-page book in 6 days
+            return f"It is {clause[line[last].start :]}" if _SCOPE & {line[roles[last][1]].lower} else None
         if len(bare) != 1 or any(roles[n][0] == "with" for n in places):
             return None
         first, verb = bare[0], bare[0]

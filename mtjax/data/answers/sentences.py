@@ -4,6 +4,7 @@ import re
 from fractions import Fraction
 
 from mtjax.data.answers import number_words
+from mtjax.data.answers.clauses import single
 from mtjax.data.answers.normal import listed
 from mtjax.data.answers.numbers import BEFORE, POSITIONAL, SOFT, Number, read_number
 from mtjax.data.answers.phrases import settled
@@ -73,16 +74,12 @@ def _without_given(text: str) -> tuple[str, tuple[Fraction, ...]]:
     """
     if "=" in text:
         return text, ()
-    whole, given = text, list[Fraction]()
-    for form in _IN_PASSING:
-        while len(re.findall(_NUMERAL, text)) > 1 and (found := form.search(text)):
-            number = read_number(found["n"].replace(",", ""))
-            if number is None:
-                return whole, ()
-            named = re.findall(_BARE, re.sub(r"(?<=\d),(?=\d{3})", "", found["cut"]))
-            given += [one.value for one in map(read_number, named) if one]
-            text = text[: found.start("cut")] + text[found.end("cut") :]
-    return (text, tuple(given)) if len(re.findall(_NUMERAL, text)) == 1 else (whole, ())
+    if len(re.findall(_NUMERAL, text)) < 2 or (reduced := single(text)) is None:
+        return text, ()
+    kept = re.findall(_NUMERAL, reduced)
+    others = [one for one in re.findall(_NUMERAL, text) if one not in kept]
+    numbers = [read_number(one.replace(",", "")) for one in others]
+    return reduced, tuple(one.value for one in numbers if one)
 
 
 _LEAD = re.compile(

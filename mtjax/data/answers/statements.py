@@ -150,6 +150,7 @@ _HEDGED = re.compile(
     r"\b(?:maybe|perhaps|possibly|might|could|either|neither|is it|doubt|not sure|rul(?:e|es|ed) out|anything but)\b",
     re.IGNORECASE,
 )
+_SO = re.compile(r"\b(?:so|thus|hence|therefore)\b", re.IGNORECASE)
 _OPTION = re.compile(r"(?:^|\n)[ \t*>]*[A-E][ \t*]*[:.)]")
 _SENTENCE = re.compile(r"[.!?](?=\s)|\n")
 
@@ -165,7 +166,8 @@ _ROW = re.compile(r"^[ \t]*\|([^|\n]*\banswer[ \t]*)\|(?:\s*\|)?([^|\n]+)\|[ \t]
 
 _CALCULATOR = re.compile(r"<<[^<>\n]{1,80}>>")  # the annotations of GSM8K
 _FAREWELL = re.compile(
-    r"\n\s*(?:let me know if|(?:i )?hope (?:this|that|it) helps|feel free to|please let me know|if you have any|"
+    r"\n\s*(?:is there (?:anything|something)|do you (?:want|need|have)|can i|shall i|want me to|need (?:any|more)|"
+    r"let me know if|(?:i )?hope (?:this|that|it) helps|feel free to|please let me know|if you have any|"
     r"this completes|thus,? we are done|q\.?e\.?d\b|would you like|happy to)[^\n]*\s*\Z",
     re.IGNORECASE,
 )
@@ -268,7 +270,7 @@ def statements(text: str, choice: bool = False) -> list[Statement]:
         for match in form.finditer(text):
             place = match.start("answer")
             if not (
-                _voided(text, place) or _HEDGED.search(_before(text, place)) or DENIED_BEHIND.match(text, match.end())
+                _voided(text, place) or _HEDGED.search(_SO.split(_before(text, place))[-1]) or DENIED_BEHIND.match(text, match.end())
             ):
                 found.append(Statement(match["answer"], match.start("answer"), match.end("answer")))
     for box in _boxed(text) if "box" in lowered else ():

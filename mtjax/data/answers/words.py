@@ -27,7 +27,7 @@ _TRUTH = re.compile(
     r"|assertion|sentence"
     r"|proposition|answer|function|program|expression|code|it|this|that)"
     r"(?: is|'s| returns| prints| outputs| gives| evaluates to)? |(?:output|result|returns): )?"
-    r"(yes|no|true|false|yeah|yep|yup|nope|nah)\b(?P<rest>.*)",
+    r"(?P<not>not )?(?P<truth>yes|no|true|false|yeah|yep|yup|nope|nah)\b(?P<rest>.*)",
     re.IGNORECASE,
 )
 _UNSURE = re.compile(
@@ -46,7 +46,8 @@ def read_truth(text: str) -> Truth | None:
     rest = re.sub(r"^ ?(?:indeed|of course|definitely|certainly|absolutely|way)\b", "", found["rest"].lstrip())
     if rest and (rest[0] not in ",.!;:-(" or _UNSURE.search(rest)):
         return None
-    return Truth(*_TRUTHS[found[1].lower()])
+    positive, pair = _TRUTHS[found["truth"].lower()]
+    return Truth(positive != bool(found["not"]), pair) if pair == "true" or not found["not"] else None
 
 
 def same_truth(a: Truth, b: Truth) -> bool | None:
