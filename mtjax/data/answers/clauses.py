@@ -146,7 +146,7 @@ def single(text: str) -> str | None:
     >>> single("After 3 weeks, each of the 4 friends has 5 books.")
     'It has 5 books'
     """
-    if _OPEN.search(text) or len(text) > 300 or "=" in text:
+    if _OPEN.search(text) or len(text) > 300 or "=" in text or re.search(r"[a-z\d)][.!?] +[A-Z]", text):
         return None
     text = re.sub(r" \([^()]*\)", "", text).rstrip(".!")
     for form, instead in _FORMS:

@@ -1,5 +1,6 @@
 """Where a reply states its answer."""
 
+import functools
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -39,14 +40,21 @@ class Statement(NamedTuple):
 BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*(?P<brace>\{)?")
 
 
+@functools.lru_cache(maxsize=16)
+def _braces(text: str) -> dict[int, int]:
+    """The place of each closing brace by the place behind the one that it closes."""
+    pairs, opened = dict[int, int](), list[int]()
+    for brace in re.finditer("[{}]", text):
+        if brace[0] == "{":
+            opened.append(brace.end())
+        elif opened:
+            pairs[opened.pop()] = brace.start()
+    return pairs
+
+
 def closing_brace(text: str, start: int) -> int | None:
     """Where the brace closes that was opened just before `start`; None if it never does."""
-    depth = 1
-    for end in range(start, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[end], 0)
-        if depth == 0:
-            return end
-    return None
+    return _braces(text).get(start)
 
 
 def unboxed(text: str) -> str:
@@ -55,13 +63,15 @@ def unboxed(text: str) -> str:
     >>> unboxed(r"so \boxed{\frac{1}{2}}.")
     'so \\frac{1}{2}.'
     """
-    place = 0
-    while box := re.compile(r"\\boxed\s*\{").search(text, place):
-        end = closing_brace(text, box.end())
-        place = box.end() if end is None else box.start()
-        if end is not None:
-            text = text[: box.start()] + text[box.end() : end] + text[end + 1 :]
-    return text
+    dropped: list[tuple[int, int]] = []
+    for box in re.finditer(r"\\boxed\s*\{", text):
+        if (end := closing_brace(text, box.end())) is not None:
+            dropped += [box.span(), (end, end + 1)]
+    kept, place = [], 0
+    for start, end in sorted(dropped):
+        kept.append(text[place:start])
+        place = end
+    return "".join((*kept, text[place:]))
 
 
 _BARE = re.compile(r"\s*(\\[dt]?frac *(?:\{[^{}]*\}|\d) *(?:\{[^{}]*\}|\d)|[-+]?[\d.,]*\d|[A-Za-z](?![A-Za-z]))")
@@ -255,7 +265,8 @@ def statements(text: str, choice: bool = False) -> list[Statement]:
                 continue
             if key and text[key - 1] in "\"'" and re.match(r"[\"']\s*:", text[match.end("key") :]):  # JSON
                 answer = re.sub(r"^\"((?:[^\"\\]|\\.)*)\".*|^([^,}\]]*).*", r"\1\2", answer)
-            answer = re.sub(r"\s*\\[\])]$", "", answer)
+            if answer.endswith(("\\]", "\\)")):
+                answer = answer[:-2].rstrip()
             if answer[-1:] in ")]}" and re.search(r"\w", answer) and _closers(answer) > 0:
                 answer = answer[:-1].rstrip()
             if sign == ">":
