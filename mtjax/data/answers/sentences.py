@@ -89,7 +89,7 @@ _LEAD = re.compile(
 
 
 _WENT = {"up": "increased by", "down": "decreased by"}
-_COUNTED = re.compile(rf"(?<!below )(?<!above )\b(?:{'|'.join(sorted(_CLEAR_WORDS))})\b(?!-)", re.IGNORECASE)
+_COUNTED = re.compile(rf"(?<!below )(?<!above )(?<![Tt]he )(?<!these )(?<!those )\b(?:{'|'.join(sorted(_CLEAR_WORDS))})\b(?!-)", re.IGNORECASE)
 _ANY = rf"[0-9]+|{'|'.join(sorted(number_words.NUMBER_WORDS))}"
 _ODDS = re.compile(
     rf"(?P<lead>[^\d,]*\b(?:chances?|probability|odds|likelihood|proportion|share)\b[^\d,]* )?(?P<top>{_ANY}) "
