@@ -17,7 +17,7 @@ _STATES = (
 )
 _NEXT = rf"(?:{'|'.join(sorted(VERBS))}|he|she|they|it|there|we|none|nothing)"
 _BREAK = re.compile(
-    rf"(?:,(?!\d{{3}}(?!\d))|;| - )\s*|\s+(?=(?:because|since|when|while|after|before|although|whereas|once|until|leaving"
+    rf"(?:,(?!\d{{3}}(?!\d))|;| - (?![^,;]*=))\s*|\s+(?=(?:because|since|when|while|after|before|although|whereas|once|until|leaving"
     rf"|making|giving|rather than|instead of|compared (?:to|with)|down from|up from|in order to|whose|who"
     rf"|for a (?:grand )?total of|so (?!far|many|much|that)|which (?:leaves|gives|makes|means|is)"
     rf"|if|and (?:(?:now|then|still|finally|therefore|thus|so) )?{_NEXT})\b)",

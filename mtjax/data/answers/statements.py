@@ -151,7 +151,7 @@ _SUPPOSED = re.compile(
     re.IGNORECASE,
 )
 _VOID = re.compile(
-    r"\b(?:not|never|wrong|incorrect|false|cannot|previous|earlier|another|possible|first|one|long)\b"
+    r"\b(?:not|never|wrong|incorrect|false|cannot|previous|earlier|another|possible|first|next|second|third|one|long)\b"
     r"|n't\b",
     re.IGNORECASE,
 )
@@ -160,6 +160,7 @@ _HEDGED = re.compile(
     r"\b(?:maybe|perhaps|possibly|might|could|either|neither|is it|doubt|not sure|rul(?:e|es|ed) out|anything but)\b",
     re.IGNORECASE,
 )
+_COUNTED = re.compile(r"\b(?:number|total|sum|all|many|amount|percentage) (?:of )?(?:[a-z]+ ){0,4}$", re.IGNORECASE)
 _SO = re.compile(r"\b(?:so|thus|hence|therefore)\b", re.IGNORECASE)
 _OPTION = re.compile(r"(?:^|\n)[ \t*>]*[A-E][ \t*]*[:.)]")
 _SENTENCE = re.compile(r"[.!?](?=\s)|\n")
@@ -261,6 +262,8 @@ def statements(text: str, choice: bool = False) -> list[Statement]:
                 start, answer = start + instead.start("answer"), instead["answer"].strip()
             if key is not None and text[match.end("key") :][:1] == "." and _SAID_OF.search(text[:key][-30:]):
                 continue  # "18 is the answer. ..."
+            if key is not None and match["key"].lower() == "answers" and _COUNTED.search(_before(text, key)):
+                continue  # the number of answers is 12
             if key is not None and (_denied(answer) or _voided(text, key)):
                 continue
             if key and text[key - 1] in "\"'" and re.match(r"[\"']\s*:", text[match.end("key") :]):  # JSON
