@@ -15,7 +15,7 @@ _STATES = (
     r"(?:(?:now|then|still|finally|therefore|thus|so) )?(?:has|have|had|is left with|are left with|keeps?|kept"
     r"|ends? up with|ended up with|(?:gets|receives?|got|received) back|gets?|needs?)\b"
 )
-_NEXT = rf"(?:{'|'.join(sorted(VERBS))}|he|she|they|it|there|we|none|nothing)"
+_NEXT = rf"(?:{'|'.join(sorted(VERBS))}|he|she|they|it|there|we|none|nothing|will)"
 _BREAK = re.compile(
     rf"(?:,(?!\d{{3}}(?!\d))|;| - (?![^,;]*=))\s*|\s+(?=(?:because|since|when|while|after|before|although|whereas|once|until|leaving"
     rf"|making|giving|rather than|instead of|compared (?:to|with)|down from|up from|in order to|whose|who"

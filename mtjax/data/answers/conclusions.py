@@ -16,7 +16,7 @@ THEREFORE = re.compile(
 
 _GIVES = re.compile(
     r"(?:since|because|as|given that)\b[^,]*\d[^,]*,\s+|[^,]*,\s+(?=we (?:get|have|find|obtain)\b)"
-    r"|[^,]*?\b(?:gives|yields|implies|means)(?: us| that)?\s+\$?(?=[A-Za-z] ?=[^=]*$)|[^=,]*\d[^=,]*"
+    r"|[^,]*?\b(?:gives|yields|implies|means)(?: us| that)?\s+\$?(?=[A-Za-z] ?=[^=,;]*(?:[,;]|$))|[^=,]*\d[^=,]*"
     r"\b(?:plus|minus|times|by|take away)\b[^=,]*\b(?:gives|leaves|makes|equals|yields|is|results in|comes to)"
     r"(?: (?:us|him|her|them|you|it))?(?: a total of)?\s+(?=[$\d])"
     r"|.*,? (?:for|making|giving)(?: (?:us|him|her|them|you))? a (?:grand )?total of\s+"

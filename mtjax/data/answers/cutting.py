@@ -29,13 +29,16 @@ def _adds_up(reading: Reading, pieces: str) -> bool:
     number = reading.values.get("number")
     if number and len(re.findall(r"(?<![A-Za-z])[A-Za-z](?:_\{?\w\}?)? ?=", pieces)) == number.value:
         return True  # two solutions: x = 1 and x = 3
+    if number and re.fullmatch(r":?\s*(?:-?\d+,? ?(?:and )?)+\.?", pieces) and len(re.findall(r"\d+", pieces)) == number.value:
+        return True  # nine such numbers: 1, 2, ...
     found = re.findall(r"(?<![\w.,/])[0-9]+(?:\.[0-9]+)?(?![\w/%]|[.,][0-9])", pieces)
     if number is None or len(found) < 2 or any(len(one) > LONGEST for one in found):
         return False
     return sum(map(Fraction, found)) == number.value
 
 
-_OR = re.compile(r", or ((?:about |approximately |roughly )?[-$£€]?\d.*)")
+_REJECTED = re.compile(r"\b(?:reject\w*|extraneous|invalid|discard\w*|not valid|ignored?)\b", re.IGNORECASE)
+_OR = re.compile(r",? (?:or|that is,?|i\.e\.,?) ((?:about |approximately |roughly )?[-$£€]?\d.*)")
 
 
 def _same_or_rounded(reading: Reading, text: str) -> bool:
@@ -72,6 +75,8 @@ def cut(text: str) -> tuple[str, Reading, str]:
             ):
                 break  # 1600 because 800 + 2400 = 3200
             inside = read(bracket).values.get("number") if bracket else None
+            if bracket and _REJECTED.search(bracket):
+                inside = None
             if inside and compare(reading, read(bracket)) is False and "number" in reading.values:
                 break
             if bracket and re.search(r"\b(?:rounded|nearest)\b", bracket) and "number" in reading.values:
@@ -80,8 +85,13 @@ def cut(text: str) -> tuple[str, Reading, str]:
             meant = _MEANT.match(text[len(part) :])
             if meant and compare(reading, read(meant[1])) is not True and "number" in reading.values:
                 break
-            if (other := _OR.match(text[len(part) :])) and not _same_or_rounded(reading, other[1]):
-                break
+            if other := _OR.match(text[len(part) :]):
+                if not _same_or_rounded(reading, other[1]):
+                    break
+                own, again = reading.values.get("number"), read(other[1]).values.get("number")
+                if own and again and own.value != again.value and not again.percent:
+                    own = own._replace(rounded=again.value)  # 0.35 kg, that is, 350 grams
+                    reading = reading._replace(values={**reading.values, "number": own})
             said_again = _SAID_AGAIN.match(text[len(part) :])
             if said_again and compare(reading, read(said_again[1])) is False:
                 break

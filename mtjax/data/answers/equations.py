@@ -69,6 +69,8 @@ def read_equation(text: str, read: Callable[[str], Reading]) -> Reading:
         return found._replace(text=text)
     number = found.values.get("number")
     total = len(sides) == 2 and number is not None and bool(_SUM.fullmatch(left))
+    if middle and number is not None and _SUM.fullmatch(left) and not any(free[1:]):
+        return Reading(text, {"number": number})  # m + n = 4 + 6 = 10
     if (spoilt or not found.values or any(free) and not (name or label or total or not left)) and (
         number := computed_number(sides)
     ):

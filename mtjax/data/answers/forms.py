@@ -41,7 +41,7 @@ FORMS = (
         r"(?P<key>\[(?:final )?answer\])\s*(?P<answer>[^\n]+?)\s*\[/(?:final )?answer\]", re.IGNORECASE,
     )),
     ("but", re.compile(
-        r"\bbut (?:it|that|this|the (?:correct|actual|real|true) (?:answer|value|one|number))(?: is|'s)"
+        r"\bbut (?:(?:after|on|upon|when) [^.,\n]{1,40}?,? )?(?:it|that|this|the (?:correct|actual|real|true) (?:answer|value|one|number))(?: is|'s)"
         r"(?: (?:actually|really|in fact))? "
         r"(?P<answer>(?=[-$\\(\d]|(?-i:[A-Z]))[^\n]+)", re.IGNORECASE,
     )),

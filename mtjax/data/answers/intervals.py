@@ -76,6 +76,10 @@ def read_intervals(text: str) -> Intervals | None:
     )
     text = text.replace("x that are ", "x ")
     text = re.sub(r"^(?=(?:[<>]=?|\\[lg]e\b) ?[-\\\d])", "x ", text)
+    text = re.sub(
+        r"^(?:the )?(?:solution(?: set)?|domain|range) is (?:the set of )?all (?:real )?(?:numbers |values of )?(?=[A-Za-z] )",
+        "", text, flags=re.I,
+    )  # fmt: skip
     if _ALL.fullmatch(text):
         return Intervals((Interval(None, None, False, False),))
     if between := _BETWEEN.fullmatch(text):

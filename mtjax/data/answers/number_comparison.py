@@ -60,12 +60,14 @@ def same_number(a: Number, b: Number) -> bool | None:
 
 
 _RATE = re.compile(r"(?:^|\W)(?:per|an?|each|every|/) ?(?:second|minute|hour|day|week|month|quarter|year)s?\b")
-_TIMES = (2, 4, 5, 7, 10, 12, 24, 26, 30, 31, 48, 50, 52, 60, 365, 3600)
 
 
 def _per_time(a: Number, b: Number) -> bool:
     """Whether one is said per time and the other may be its total, such as 4,000 a month and 48,000."""
-    return bool(_RATE.search(a.words)) and not _RATE.search(b.words) and b.value / a.value in _TIMES
+    times = b.value / a.value
+    if a.value < 1 and re.match(r"an? ", a.words):
+        return False  # half an hour
+    return bool(_RATE.search(a.words)) and not _RATE.search(b.words) and times > 1 and times.denominator == 1
 
 
 def _pounds(a: Number, b: Number) -> bool:

@@ -27,7 +27,7 @@ from mtjax.data.answers.computed import computed_number
 from mtjax.data.answers.equations import EQUALS, Reading, read_equation
 from mtjax.data.answers.normal import plain
 from mtjax.data.answers.phrases import settled
-from mtjax.data.answers.units import read_unit
+from mtjax.data.answers.units import UNITS, read_unit
 
 _Kind = tuple[Callable[[str], Any], Callable[[Any, Any], bool | None]]
 
@@ -226,6 +226,8 @@ def _ratio_and_number(gold: Reading, answer: Reading) -> bool | None:
 def _number_and_formula(gold: Reading, answer: Reading) -> bool | None:
     for one, other in ((gold, answer), (answer, gold)):
         number, formula = one.values.get("number"), other.values.get("formula")
+        if number is not None and number.unit == UNITS["degree"] and other.unit.startswith("radian"):
+            return None
         if number is not None and formula is not None:
             value: Fraction = number.value
             equal = formulas.same_formula(formulas.constant(value), formula)

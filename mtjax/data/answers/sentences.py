@@ -159,7 +159,8 @@ def number_in_sentence(text: str) -> Number | None:
     if odds := _ODDS.fullmatch(text):
         top, bottom = read_number(odds["top"]), read_number(odds["bottom"])
         if top and bottom and bottom.value:
-            return Number(top.value / bottom.value, approximate=odds["lead"] is None)
+            counted = top.value if re.search(r" out of \S+ [a-z]+ [a-z]", text) else None  # 45 out of 60 students passed
+            return Number(top.value / bottom.value, approximate=odds["lead"] is None, rounded=counted)
     if (part := _PART_OF.fullmatch(text)) and not BEFORE & set(text[: part.start("value")].lower().split()):
         value = read_number(part["value"].partition(" of ")[0])
         return value if value and value.value.denominator > 1 else None
