@@ -38,6 +38,7 @@ def _adds_up(reading: Reading, pieces: str) -> bool:
 
 
 _REJECTED = re.compile(r"\b(?:reject\w*|extraneous|invalid|discard\w*|not valid|ignored?)\b", re.IGNORECASE)
+_GOES_ON = re.compile(r",? (?:and )?(?:then|next) ", re.IGNORECASE)  # gives 100, then subtract 20
 _OR = re.compile(r",? (?:or|that is,?|i\.e\.,?) ((?:about |approximately |roughly )?[-$£€]?\d.*)")
 
 
@@ -84,6 +85,8 @@ def cut(text: str) -> tuple[str, Reading, str]:
                 reading = reading._replace(values={**reading.values, "number": number})
             meant = _MEANT.match(text[len(part) :])
             if meant and compare(reading, read(meant[1])) is not True and "number" in reading.values:
+                break
+            if _GOES_ON.match(text[len(part) :]):
                 break
             if other := _OR.match(text[len(part) :]):
                 if not _same_or_rounded(reading, other[1]):

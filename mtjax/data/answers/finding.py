@@ -13,7 +13,7 @@ from mtjax.data.answers.letters import marked_option
 from mtjax.data.answers.normal import plain
 from mtjax.data.answers.reader import compare, read
 from mtjax.data.answers.remarks import split_sentences
-from mtjax.data.answers.statements import INSTEAD, cleaned, statements, taken_back_at
+from mtjax.data.answers.statements import HEDGED, INSTEAD, cleaned, statements, taken_back_at
 
 
 class Found(NamedTuple):
@@ -60,6 +60,8 @@ def find(reply: str, choice: bool = False) -> Found | None:
         again = _ending(remark[back:]) if (back := taken_back_at(remark)) is not None else None
         if again and again.stated and (number := again.reading.values.get("number")):
             same = compare(reading, again.reading)  # else it need not be the last word, but may be right
+            if not same and HEDGED.search(again.text):
+                return Found(part, reading, True, remark, closed, earlier)
             plainly = _IT_IS.search(again.text)
             number = number._replace(approximate=number.approximate or not (same or plainly))
             return again._replace(reading=again.reading._replace(values={"number": number}))
@@ -76,6 +78,7 @@ _EXPLAINS = re.compile(
     r"\W*(?:explanation|reason(?:ing)?|because|justification|here's (?:how|why)|this is because)\b", re.IGNORECASE
 )
 _ASIDE = re.compile(r"\([^()]*\)[.!]?")
+_FIRST_STEP = re.compile(r"\W*(?:step (?:1|one)\b|first(?:ly)?,|given:)", re.IGNORECASE)
 _BULLET = re.compile(r"[-*•] ")
 _REMARK = re.compile(
     r",? (?:- )?(?:because|since|or (?=[\w$£€-]*\d|about|approximately|roughly)|not|and not|and nothing|rather than|instead of|assuming|provided)\b|, (?:the"
@@ -144,6 +147,8 @@ def _ending(text: str, bold: str | None = None) -> Found | None:
             return Found(lines[0], first, True, behind, True)
     if len(lines) > 1 and (_VALUE_LINE.fullmatch(lines[0]) or _OPTION_LINE.match(lines[0])) and _EXPLAINS.match(lines[1]):
         return Found(lines[0], read(lines[0]), True, " ".join(lines[1:]), True)
+    if len(lines) == len(sentences) == 1 and _FIRST_STEP.match(last):
+        return None
     if len(lines) == 1 and len(sentences) > 1:
         first = read(sentences[0])
         if first.values.keys() & {"truth", "word"}:

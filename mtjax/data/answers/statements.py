@@ -156,7 +156,7 @@ _VOID = re.compile(
     re.IGNORECASE,
 )
 _SAID_OF = re.compile(r"\b(?:is|was|be|are|as) (?:the |my |our |your )?$", re.IGNORECASE)
-_HEDGED = re.compile(
+HEDGED = re.compile(
     r"\b(?:maybe|perhaps|possibly|might|could|either|neither|is it|doubt|not sure|rul(?:e|es|ed) out|anything but)\b",
     re.IGNORECASE,
 )
@@ -284,7 +284,7 @@ def statements(text: str, choice: bool = False) -> list[Statement]:
         for match in form.finditer(text):
             place = match.start("answer")
             if not (
-                _voided(text, place) or _HEDGED.search(_SO.split(_before(text, place))[-1]) or DENIED_BEHIND.match(text, match.end())
+                _voided(text, place) or HEDGED.search(_SO.split(_before(text, place))[-1]) or DENIED_BEHIND.match(text, match.end())
             ):
                 found.append(Statement(match["answer"], match.start("answer"), match.end("answer")))
     for box in _boxed(text) if "box" in lowered else ():
@@ -318,6 +318,7 @@ def _denied(answer: str) -> bool:
 _TAKEN_BACK = re.compile(
     r"\bno, |\b(?:edit|update|sorry|my mistake|i meant|wait|oops|hold on|correction|let me (?:redo|reconsider|recalculate|correct|fix)|scratch that|"
     r"(?:that|this|it)(?: is|'s) (?:wrong|incorrect|not (?:right|correct))|"
+    r"(?:that|this|it|which) (?:seems?|looks?|sounds?|feels?) (?:off|odd|wrong|strange|too \w+|suspicious|implausible)|"
     r"(?:that|this|it|which) (?:does not|doesn't) (?:match|check|work|add up|fit)|"
     r"(?:that|this|it|which) (?:does not|doesn't|can't|cannot) (?:look|seem|sound|be|feel) (?:quite )?(?:right"
     r"|correct)|"
