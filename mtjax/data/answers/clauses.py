@@ -48,7 +48,7 @@ _BESIDE = re.compile(
     re.IGNORECASE,
 )
 _NOTHING_ELSE = re.compile(rf"\b(?:none|nothing|no [a-z]+|{_NUMBER})\b.*\b(?:left|over|remain\w*)$", re.IGNORECASE)
-_DENIES = re.compile(r"\b(?:not|never|but|however|contradict\w*|too|wrong|think|guess|believe)\b|n't\b", re.IGNORECASE)
+_DENIES = re.compile(r"\b(?:not|never|but|however|contradict\w*|too|wrong|think|guess|believe|seems?|looks?|strange|odd)\b|n't\b", re.IGNORECASE)
 _AGAIN = re.compile(rf"{_NUMBER}(?: (?!each|per|every|apiece)[a-z]+){{0,2}}", re.IGNORECASE)  # at 60 mph for 3 hours, 180 miles
 _OF_WHICH = re.compile(r"of which\b", re.IGNORECASE)
 _WHOLE = re.compile(r"\b(?:total|sum|altogether|costs?|bill)\b|=", re.IGNORECASE)

@@ -60,7 +60,7 @@ def find(reply: str, choice: bool = False) -> Found | None:
         again = _ending(remark[back:]) if (back := taken_back_at(remark)) is not None else None
         if again and again.stated and (number := again.reading.values.get("number")):
             same = compare(reading, again.reading)  # else it need not be the last word, but may be right
-            if not same and HEDGED.search(again.text):
+            if not same and HEDGED.search(remark[back:]):
                 return Found(part, reading, True, remark, closed, earlier)
             plainly = _IT_IS.search(again.text)
             number = number._replace(approximate=number.approximate or not (same or plainly))

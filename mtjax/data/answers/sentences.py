@@ -108,6 +108,7 @@ _TAKES = re.compile(
     r"(?P<amount>(?:an?|half|one|three) [a-z -]*\b(?:half|quarters?|third)\b.*)"
 )
 """`It takes an hour and a half`."""
+_INSTRUCTS = frozenset(listed("add subtract multiply divide find calculate compute consider"))
 _EXTREME = re.compile(
     r"\b(?:minimum|maximum)(?! of\b) [A-Za-z]|(?<!at )\bthe (?:least|most) [A-Za-z]+ [A-Za-z]", re.IGNORECASE
 )  # the minimum number, the least common multiple: no bound
@@ -203,7 +204,7 @@ def number_in_sentence(text: str) -> Number | None:
         stems -= {"minimum", "maximum", "least", "most"}
     if _OTHERS_SAY.search(text) or _DOUBTFUL.search(text):
         return None
-    if before[-1:] in (["almost"], ["nearly"]):
+    if before[:1] and before[0] in _INSTRUCTS or before[-1:] in (["almost"], ["nearly"]):
         return None
     if (
         stems & (BEFORE - SOFT - POSITIONAL)
