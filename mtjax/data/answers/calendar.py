@@ -97,9 +97,7 @@ _WRITTEN = [
     re.compile(rf"{_WEEKDAY}{_DAY} (?:of )?{_NAME}(?:,? (?P<year>[0-9]{{4}}))?", re.IGNORECASE),
     re.compile(r"(?P<year>[0-9]{4})[-/.](?P<number>[0-9]{1,2})[-/.](?P<day>[0-9]{1,2})"),
 ]
-_DATED = re.compile(
-    rf"(?:[A-Za-z0-9']+ ){{1,8}}?(?:is|was|be|on) (?:on )?(?=[0-9]|{_WEEKDAY}{_NAME} )", re.IGNORECASE
-)
+_DATED = re.compile(rf"(?:[A-Za-z0-9']+ ){{1,8}}?(?:is|was|be|on) (?:on )?(?=[0-9]|{_WEEKDAY}{_NAME} )", re.IGNORECASE)
 _OTHER_DAY = re.compile(
     r"\b(?:today|yesterday|tomorrow|if|suppose|assume|whether|unless|not|never|before|after|until|since|than|or"
     r"|cannot|might|maybe|perhaps|doubt|could|"

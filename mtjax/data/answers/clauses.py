@@ -17,7 +17,8 @@ _STATES = (
 )
 _NEXT = rf"(?:{'|'.join(sorted(VERBS))}|he|she|they|it|there|we|none|nothing|will)"
 _BREAK = re.compile(
-    rf"(?:,(?!\d{{3}}(?!\d))|;| - (?![^,;]*=))\s*|\s+(?=(?:because|since|when|while|after|before|although|whereas|once|until|leaving"
+    rf"(?:,(?!\d{{3}}(?!\d))|;| - (?![^,;]*=))\s*|\s+(?=(?:because|since|when|while|after|before|although|whereas"
+    rf"|once|until|leaving"
     rf"|making|giving|rather than|instead of|compared (?:to|with)|down from|up from|in order to|whose|who"
     rf"|for a (?:grand )?total of|so (?!far|many|much|that)|which (?:leaves|gives|makes|means|is)"
     rf"|if|and (?:(?:now|then|still|finally|therefore|thus|so) )?{_NEXT})\b)",
@@ -25,31 +26,50 @@ _BREAK = re.compile(
 )
 _REASON = re.compile(r"(?:because|since|if|rather|instead|compared|down|up|which|so)\b", re.IGNORECASE)
 _RESULT = re.compile(
-    r"(?:and |but )?(?:(?:so|thus|hence|therefore|consequently|as a result|meaning|i\.e\.|namely|that is)\b[, ]*(?:that )?"
+    r"(?:and |but )?(?:(?:so|thus|hence|therefore|consequently|as a result|meaning|i\.e\.|namely|that is)\b[, "
+    r"]*(?:that )?"
     r"|(?:which|that|this) means (?:that )?(?=[^\W\d_]))",
     re.IGNORECASE,
 )
 _GIVES = re.compile(
-    rf"(?:and |but )?(?:(?:which|that|this|it) (?P<verb>leaves|left|gives|gave|makes|made|is|equals|totals|brings|(?:comes|amounts|reduces"
+    rf"(?:and |but )?(?:(?:which|that|this|it) (?P<verb>leaves|left|gives|gave|makes|made|is|equals|totals|brings"
+    rf"|(?:comes|amounts|reduces"
     rf"|simplifies) to)|leaving|making|giving|yielding|totall?ing|bringing|meaning|(?:ending|finishing)(?: up)? with"
-    rf"|for (?=a (?:grand )?total of)|(?:an?|a total) (?:increase|decrease|difference|total|profit|loss|gain|drop|saving"
-    rf"|discount|rise|sum) of|(?P<which>(?:and )?(?:the )?(?:larger|smaller|greater|bigger|sum|difference|total|product)"
+    rf"|for (?=a (?:grand )?total of)|(?:an?|a total) (?:increase|decrease|difference|total|profit|loss|gain|drop"
+    rf"|saving"
+    rf"|discount|rise|sum) of|(?P<which>(?:and )?(?:the )?(?:larger|smaller|greater|bigger|sum|difference|total"
+    rf"|product)"
     rf"(?: (?:one|number))?(?: of (?:them|the two|these|both))? (?:is|are|was)))\b(?: (?:him|her|them|us|it|you|me|only"
     rf"|just|with|exactly|a (?:grand )?total of|(?-i:[A-Z])[a-z]+(?: with)?))*(?= (?:an? |{_NUMBER}|[-\\(]))",
     re.IGNORECASE,
 )
 _STATE = re.compile(rf"(?:and |but )?(?:(?:he|she|they|it|we) )?{_STATES}", re.IGNORECASE)
 _ENDS_WITH = re.compile(r"\b(?:ends?|ended) up with\b|\bleft with\b", re.IGNORECASE)
-_IN_ALL = re.compile(rf"(?:and )?{_NUMBER}(?: [a-z]+)?,? (?:in all|in total|altogether|overall|total)$", re.IGNORECASE)
+_ARRIVING = re.compile(r"(?:and )?(?:arriving|ending|finishing) at (?=\d)", re.IGNORECASE)
+_IN_ALL = re.compile(
+    rf"(?:and )?(?:[a-z]+ing )?{_NUMBER}(?: [a-z]+)?,? (?:in all|in total|altogether|overall"
+    rf"|total)$",
+    re.IGNORECASE,
+)
 _BESIDE = re.compile(
-    r"(?:because|since|as|when|while|after|before|if|although|though|whereas|once|until|unless|who|whose|whom|where|which"
-    r"|(?:and |but )?the (?:other|remaining|rest)|rather|instead|compared|given|considering|down|up|out|to|not|[a-z]+ing|thanks|due)\b"
+    r"(?:because|since|as|when|while|after|before|if|although|though|whereas|once|until|unless|who|whose|whom|where"
+    r"|which"
+    r"|(?:and |but )?the (?:other|remaining|rest)|rather|instead|compared|given|considering|down|up|out|to|not"
+    r"|[a-z]+ing|thanks|due)\b"
     rf"|(?:only |just )?{_NUMBER}(?: [a-z]+){{0,2}} (?:more|less|fewer|times|(?!other|number)[a-z]{{3,}}er)\b",
     re.IGNORECASE,
 )
 _NOTHING_ELSE = re.compile(rf"\b(?:none|nothing|no [a-z]+|{_NUMBER})\b.*\b(?:left|over|remain\w*)$", re.IGNORECASE)
-_DENIES = re.compile(r"\b(?:not|never|but|however|contradict\w*|too|wrong|think|guess|believe|seems?|looks?|strange|odd)\b|n't\b", re.IGNORECASE)
-_AGAIN = re.compile(rf"{_NUMBER}(?: (?!each|per|every|apiece)[a-z]+){{0,2}}", re.IGNORECASE)  # at 60 mph for 3 hours, 180 miles
+_DENIES = re.compile(
+    r"\b(?:not|never|but|however|contradict\w*|too|wrong|think|guess|believe|seems?|looks?|strange"
+    r"|odd)\b|n't\b",
+    re.IGNORECASE,
+)
+_AGAIN = re.compile(
+    rf"{_NUMBER}(?: (?!each|per|every"
+    rf"|apiece)[a-z]+){{0,2}}",
+    re.IGNORECASE,
+)  # at 60 mph for 3 hours, 180 miles
 _OF_WHICH = re.compile(r"of which\b", re.IGNORECASE)
 _WHOLE = re.compile(r"\b(?:total|sum|altogether|costs?|bill)\b|=", re.IGNORECASE)
 _REMAINDER = re.compile(
@@ -77,7 +97,8 @@ _FORMS = tuple(
 )  # fmt: skip
 """Sentences in other words, in which the number is one that the clause states."""
 _OPEN = re.compile(
-    r"\?|\bonly if\b|^\W*(?:so,? )?(?:if|error)\b|\b(?:maybe|perhaps|possibly|probably|might|may|could|would(?! (?:have to|need|take|cost|require)\b)|either"
+    r"\?|\bonly if\b|^\W*(?:so,? )?(?:if|error)\b|\b(?:maybe|perhaps|possibly|probably|might|may|could|would(?! "
+    r"(?:have to|need|take|cost|require)\b)|either"
     r"|neither|unsure|not sure|suppos\w+"
     r"|assum\w+|guess|wrong|incorrect|mistake|cannot|unknown|impossible|says?|said|claims?|instead|about)\b",
     re.IGNORECASE,
@@ -105,7 +126,9 @@ def _role(part: str, parts: list[str], place: int) -> tuple[int, str]:
     if result := _RESULT.match(part):
         return 2, part[result.end() :]
     if place and _IN_ALL.fullmatch(part):
-        return 2, part
+        return 2, re.sub(r"^(?:and )?[a-z]+ing ", "", part)
+    if place and (arriving := _ARRIVING.match(part)):
+        return 2, f"It is at {part[arriving.end() :]}"
     if place and (state := _STATE.match(part)):
         return 2, f"It has {part[state.end() :].strip()}"
     if place and _OF_WHICH.match(part):

@@ -3,12 +3,12 @@
 import re
 from fractions import Fraction
 
+from mtjax.data.answers.boxes import DENIED_BEHIND
 from mtjax.data.answers.clauses import numerals
 from mtjax.data.answers.equations import Reading, rounded
 from mtjax.data.answers.numbers import LONGEST
 from mtjax.data.answers.reader import compare, read
 from mtjax.data.answers.remarks import beginnings
-from mtjax.data.answers.statements import DENIED_BEHIND
 
 _SAID_AGAIN = re.compile(
     r",? (?:which|that) (?:is|equals|simplifies to|reduces to|"
@@ -29,7 +29,15 @@ def _adds_up(reading: Reading, pieces: str) -> bool:
     number = reading.values.get("number")
     if number and len(re.findall(r"(?<![A-Za-z])[A-Za-z](?:_\{?\w\}?)? ?=", pieces)) == number.value:
         return True  # two solutions: x = 1 and x = 3
-    if number and re.fullmatch(r":?\s*(?:-?\d+,? ?(?:and )?)+\.?", pieces) and len(re.findall(r"\d+", pieces)) == number.value:
+    if (
+        number
+        and re.fullmatch(
+            r":?\s*(?:-?\d+,? ?(?:and "
+            r")?)+\.?",
+            pieces,
+        )
+        and len(re.findall(r"\d+", pieces)) == number.value
+    ):
         return True  # nine such numbers: 1, 2, ...
     found = re.findall(r"(?<![\w.,/])[0-9]+(?:\.[0-9]+)?(?![\w/%]|[.,][0-9])", pieces)
     if number is None or len(found) < 2 or any(len(one) > LONGEST for one in found):
@@ -39,6 +47,7 @@ def _adds_up(reading: Reading, pieces: str) -> bool:
 
 _REJECTED = re.compile(r"\b(?:reject\w*|extraneous|invalid|discard\w*|not valid|ignored?)\b", re.IGNORECASE)
 _GOES_ON = re.compile(r",? (?:and )?(?:then|next) ", re.IGNORECASE)  # gives 100, then subtract 20
+_RELATED = re.compile(r"\S+ (?:[a-z]+ )?(?:more|less|fewer|times|%|percent|[a-z]{3,}er)\b")  # 5 more than the girls
 _OR = re.compile(r",? (?:or|that is,?|i\.e\.,?) ((?:about |approximately |roughly )?[-$£€]?\d.*)")
 
 
@@ -96,6 +105,8 @@ def cut(text: str) -> tuple[str, Reading, str]:
                     own = own._replace(rounded=again.value)  # 0.35 kg, that is, 350 grams
                     reading = reading._replace(values={**reading.values, "number": own})
             said_again = _SAID_AGAIN.match(text[len(part) :])
+            if said_again and _RELATED.match(said_again[1]):
+                said_again = None
             if said_again and compare(reading, read(said_again[1])) is False:
                 break
             return part, reading, text[len(part) :]

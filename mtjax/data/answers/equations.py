@@ -89,7 +89,7 @@ def read_equation(text: str, read: Callable[[str], Reading]) -> Reading:
 
 
 def rounded(exact: Reading, number: numbers.Number) -> dict[str, numbers.Number] | None:
-    """The number that an exact value rounds to, by its kind, or the exact one with it; None if it does not round to it."""
+    """What an exact value that a text rounds to a number is, as a number with both; None if it does not round to it."""
     own, formula = exact.values.get("number"), exact.values.get("formula")
     value = number.value / 100 if number.percent and not (own and own.percent) else number.value
     size = Fraction(1, 2 * 10 ** (number.places or 0)) / (100 if value != number.value else 1)

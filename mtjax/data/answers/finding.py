@@ -79,9 +79,11 @@ _EXPLAINS = re.compile(
 )
 _ASIDE = re.compile(r"\([^()]*\)[.!]?")
 _FIRST_STEP = re.compile(r"\W*(?:step (?:1|one)\b|first(?:ly)?,|given:)", re.IGNORECASE)
+_LABELLED = re.compile(r"Q?\d{1,2}[.):]\s+([-$]?\d[\d.,]*(?: [a-z]+)?)")  # Q1. 24
 _BULLET = re.compile(r"[-*•] ")
 _REMARK = re.compile(
-    r",? (?:- )?(?:because|since|or (?=[\w$£€-]*\d|about|approximately|roughly)|not|and not|and nothing|rather than|instead of|assuming|provided)\b|, (?:the"
+    r",? (?:- )?(?:because|since|or (?=[\w$£€-]*\d|about|approximately|roughly)|not|and not|and nothing|rather than"
+    r"|instead of|assuming|provided)\b|, (?:the"
     r"|an?)\b|,? \(|"
     r", (?:which|without)\b|: (?=[^:]*\d)|;.*\b(?:wrong|incorrect|too|would)\b",
     re.IGNORECASE,
@@ -121,7 +123,8 @@ def _computed_before(value: Fraction, sentences: list[str], lines: list[str]) ->
 def _derived(value: Fraction, text: str) -> bool:
     """Whether a value is the sum, difference, product or quotient of two of the last numbers of a text."""
     last = numerals(text[-600:])[-10:]
-    return any(value in (p + q, p - q, p * q, q and p / q) for n, p in enumerate(last) for q in last[:n] + last[n + 1 :])
+    pairs = ((p, q) for n, p in enumerate(last) for m, q in enumerate(last) if n != m)
+    return any(value in (p + q, p - q, p * q, q and p / q) for p, q in pairs)
 
 
 def _ending(text: str, bold: str | None = None) -> Found | None:
@@ -134,6 +137,8 @@ def _ending(text: str, bold: str | None = None) -> Found | None:
     last = re.sub(r"^\\\[\s*|\s*\\\]$", "", lines[-1])
     bullet = len(lines) > 1 and _BULLET.match(lines[-1]) and _BULLET.match(lines[-2])
     last = re.sub(r"^(?:[-*•]\s+(?=[^\W\d_])|#{1,6}\s+|\(?\d{1,2}[.)]\s+(?=[A-Z][a-z]))", "", last)
+    if len(lines) == 1 and (labelled := _LABELLED.fullmatch(last)):
+        last = labelled[1]
     sentences = split_sentences(last)
     sentences = sentences[:-1] if len(sentences) > 1 and _ASIDE.fullmatch(sentences[-1]) else sentences
     explained = next((n for n, one in enumerate(sentences) if n and _EXPLAINS.match(one)), None)
@@ -145,7 +150,8 @@ def _ending(text: str, bold: str | None = None) -> Found | None:
             r"\b(?:option|answer|choice|so|thus|hence|therefore)\b|\([A-J]\)", behind, re.I
         ):
             return Found(lines[0], first, True, behind, True)
-    if len(lines) > 1 and (_VALUE_LINE.fullmatch(lines[0]) or _OPTION_LINE.match(lines[0])) and _EXPLAINS.match(lines[1]):
+    value = _VALUE_LINE.fullmatch(lines[0]) or _OPTION_LINE.match(lines[0])
+    if len(lines) > 1 and value and _EXPLAINS.match(lines[1]):
         return Found(lines[0], read(lines[0]), True, " ".join(lines[1:]), True)
     if len(lines) == len(sentences) == 1 and _FIRST_STEP.match(last):
         return None

@@ -30,7 +30,11 @@ def ends(group: Intervals) -> list[str]:
 
 
 _ABSOLUTE = re.compile(r"(?:\||\\lvert )(?P<letter>[A-Za-z])(?:\||\\rvert) ?(?P<sign><=?|\\le) ?(?P<size>[\d./]+)")
-_ALL = re.compile(r"(?:[A-Za-z] (?:can be |is )?(?:\\in ?)?)?(?:R|(?:all|any|every) real numbers?|all reals)", re.IGNORECASE)
+_ALL = re.compile(
+    r"(?:[A-Za-z] (?:can be |is )?(?:\\in ?)?)?(?:R|(?:all|any|every) real numbers?|all "
+    r"reals)",
+    re.IGNORECASE,
+)
 _BETWEEN = re.compile(
     r"(?P<letter>[A-Za-z]) (?:is|lies|must be) (?:strictly )?between (?P<low>[-\d./]+) and (?P<high>[-\d./]+)"
     r"(?P<closed>,? ?\(?inclusive\)?)?"
@@ -77,7 +81,8 @@ def read_intervals(text: str) -> Intervals | None:
     text = text.replace("x that are ", "x ")
     text = re.sub(r"^(?=(?:[<>]=?|\\[lg]e\b) ?[-\\\d])", "x ", text)
     text = re.sub(
-        r"^(?:the )?(?:solution(?: set)?|domain|range) is (?:the set of )?all (?:real )?(?:numbers |values of )?(?=[A-Za-z] )",
+        r"^(?:the )?(?:solution(?: set)?|domain|range) is (?:the set of )?all (?:real )?(?:numbers |values of "
+        r")?(?=[A-Za-z] )",
         "", text, flags=re.I,
     )  # fmt: skip
     if _ALL.fullmatch(text):

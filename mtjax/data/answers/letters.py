@@ -31,9 +31,7 @@ _NO_CHOICE = re.compile(
 
 _YES = r"(?:yes|correct|right|true|✓|✔|✅|☑)"
 _NO = r"(?:no|incorrect|wrong|false|not correct|too [a-z]+|✗|✘|❌|✖|\\times|x)"
-_MARKED = re.compile(
-    rf"[\W_]*\(?(?P<letter>[A-J])[).:][^\n]*?\W(?:(?P<yes>{_YES})|{_NO})[\W\ufe0f]*", re.IGNORECASE
-)
+_MARKED = re.compile(rf"[\W_]*\(?(?P<letter>[A-J])[).:][^\n]*?\W(?:(?P<yes>{_YES})|{_NO})[\W\ufe0f]*", re.IGNORECASE)
 
 
 def marked_option(text: str) -> str | None:

@@ -13,7 +13,8 @@ _PHRASES = (
     (re.compile(r",? (?:that|which) (?:satisf(?:ies|y)|solves?|fulfills?|makes?) the (?:given )?(?:equations?"
                 r"|inequality"
                 r"|conditions?)(?: true)?(?= (?:is|are)\b)"), ""),
-    (re.compile(r"\b(?:we |you |they |i )?(?:can |must |have to )?round(?:s|ed|ing)? (?:it |this |that )?(?:up |down |off )?"
+    (re.compile(r"\b(?:we |you |they |i )?(?:can |must |have to )?round(?:s|ed|ing)? (?:it |this |that )?(?:up "
+                r"|down |off )?"
                 r"to (?=[-$]?\d)"), "it is "),
     (re.compile(r"\bpart (?=(?:is|was|that)\b)"), "share "),
     (re.compile(r"\b[Mm]ost (?=(?:certainly|definitely|surely)\b)"), ""),

@@ -70,7 +70,8 @@ _PREDICATE = re.compile(
     r"(?:equal|evaluates|simplifies|reduces|amounts|comes|expands|factors) to|(?:expands|factors|simplifies"
     r"|evaluates) (?:as|into))|"
     r"(?:[A-Za-z][A-Za-z'-]* ){0,4}[A-Za-z'-]{2,}:)(?: at)?(?: the point)? "
-    r"(?P<value>(?:[^A-Za-z ]|[a-z](?:_\{?\w\}?)? ?(?:=|\\in\b)|[A-Za-z](?:[\^(]| ?[-+*/])|\\?(?:sin|cos|tan|ln|log|sqrt)\b).*)"
+    r"(?P<value>(?:[^A-Za-z ]|[a-z](?:_\{?\w\}?)? ?(?:=|\\in\b)|[A-Za-z](?:[\^(]| ?[-+*/])|\\?(?:sin|cos|tan|ln|log"
+    r"|sqrt)\b).*)"
 )
 """A sentence that says what something is, such as `The point is (3, 4)`."""
 _IS_SUM = re.compile(

@@ -33,7 +33,8 @@ VERBS = frozenset(
     work works worked owe owes owed burn burns burned fit fits carry carries carried serve serves served
     rise rises rose fall falls fell drop drops dropped increase increases increased decrease decreases decreased
     grow grows grew climbed shrank went goes reach reaches reached arrive arrives arrived hike hikes hiked fly flies
-    flew swim swims swam borrow borrowed fill fills filled add adds added donate donates donated reduces simplifies evaluates remain remains remained survive survived break breaks broke"""
+    flew swim swims swam borrow borrowed fill fills filled add adds added donate donates donated reduces
+    simplifies evaluates remain remains remained survive survived break breaks broke"""
     )
 )
 """Verbs behind which a clause says its number; a form that is a noun too counts only where a number follows."""
@@ -57,11 +58,14 @@ _SKIPPED = frozenset(
     )
 )
 """Words between a verb and the number that is its object."""
-_DETERMINERS = frozenset(listed("the his her their its these those both my our your this that all other first last next"))
+_DETERMINERS = frozenset(
+    listed("the his her their its these those both my our your this that all other first last next")
+)
 _MEASURES = frozenset(
     listed(
         """total sum profit loss distance price amount area perimeter volume average mean speed length width height
-    difference product quotient number gain discount increase decrease remainder age cost score temperature salary"""
+    difference product quotient number gain discount increase decrease remainder age cost score temperature
+    salary class group team set collection"""
     )
 )
 _PURPOSE = frozenset(listed("need needs needed has have had want wants going able used got ought order"))
@@ -73,7 +77,8 @@ _FORBIDDEN_BEHIND = (BEHIND - _ARITHMETIC - {"and"}) | {"than", "if", "unless"}
 
 _MONEY = re.compile(r"[$€£₹]|^(?:dollars?|cents|euros?|rupees|pounds)$|\b(?:dollars?|cents|euros?|rupees|pounds)\b")
 _DIFFERENCE = re.compile(
-    r"(?P<lead>[^.,;]*?(?P<a>\d+(?:\.\d+)?)[^.,;]*? )(?P<b>\d+(?:\.\d+)?) (?P<unit>(?:[a-z]+ )?(?:more|less|fewer|[a-z]+er)(?: [a-z]+)?)"
+    r"(?P<lead>[^.,;]*?(?P<a>\d+(?:\.\d+)?)[^.,;]*? )(?P<b>\d+(?:\.\d+)?) (?P<unit>(?:[a-z]+ )?(?:more|less|fewer"
+    r"|[a-z]+er)(?: [a-z]+)?)"
     r" than (?:[A-Z]\w*'s |the )?(?P<c>\d+(?:\.\d+)?)"
 )
 
@@ -103,7 +108,8 @@ def tokens(text: str) -> list[Token]:
 
 _NAME = re.compile(
     r"(?!(?:The|His|Her|Their|Its|These|Those|Both|All|Only|Exactly|Just|About|So|There|Each|Every|Of|In|At|For|With"
-    r"|From|After|Out|Approximately|Around|And|Thus|Hence|Therefore|By|On|To|Another|Roughly|Nearly|Answer)$)[A-Z][a-z]+"
+    r"|From|After|Out|Approximately|Around|And|Thus|Hence|Therefore|By|On|To|Another|Roughly|Nearly"
+    r"|Answer)$)[A-Z][a-z]+"
 )
 
 
@@ -119,7 +125,8 @@ def _governor(line: list[Token], at: int) -> tuple[str, int]:
         word = token.lower
         if token.kind != "word":
             return "start", back
-        if word in _DETERMINERS and back == at - 1 and not (back and word == "her" and line[back - 1].lower in _GIVES_TO):
+        to_her = back > 0 and word == "her" and line[back - 1].lower in _GIVES_TO
+        if word in _DETERMINERS and back == at - 1 and not to_her:
             return "given", back
         if word == "of" and back and line[back - 1].lower in _MEASURES:
             back -= 2  # a profit of $5 stands where "profit" does
@@ -176,10 +183,10 @@ def stated(clause: str) -> str | None:
         subject = "It" if any(token.kind == "number" for token in lead) else clause[: line[verb].start].strip()
     else:
         bare = [n for n in places if roles[n][0] == "start"]
-        last = places[-1]
-        if not bare and roles[last][0] == "preposition" and any(token.lower in VERBS for token in line[: roles[last][1]]):
-            bare, places = [last], [last]  # with all others given: she will finish the 180-page book in 6 days
-            return f"It is {clause[line[last].start :]}" if _SCOPE & {line[roles[last][1]].lower} else None
+        (role, place), last = roles[places[-1]], line[places[-1]]
+        if not bare and role == "preposition" and any(token.lower in VERBS for token in line[:place]):
+            # all others are given: she will finish the 180-page book in 6 days
+            return f"It is {clause[last.start :]}" if line[place].lower in _SCOPE else None
         if len(bare) != 1 or any(roles[n][0] == "with" for n in places):
             return None
         first, verb = bare[0], bare[0]
@@ -195,7 +202,8 @@ def stated(clause: str) -> str | None:
     if stop <= first or any(line[n - 1].lower in ("to", "vs", "versus") and n - 2 in places for n in following):
         return None  # 40 to 50
     dropped = line[stop:] if following else []
-    if {token.lower for token in lead} & (_DENYING if subject == "It" else _FORBIDDEN) or {token.lower for token in dropped} & _FORBIDDEN_BEHIND:
+    forbidden = _DENYING if subject == "It" else _FORBIDDEN
+    if any(token.lower in forbidden for token in lead) or any(token.lower in _FORBIDDEN_BEHIND for token in dropped):
         return None
     if between and between[0].lower in _CHANGES and any(token.kind == "number" for token in between):
         between, subject = [], f"{subject} is"  # it fell from 5 to -3, and so is -3

@@ -89,7 +89,11 @@ _LEAD = re.compile(
 
 
 _WENT = {"up": "increased by", "down": "decreased by"}
-_COUNTED = re.compile(rf"(?<!below )(?<!above )(?<![Tt]he )(?<!these )(?<!those )\b(?:{'|'.join(sorted(_CLEAR_WORDS))})\b(?!-)", re.IGNORECASE)
+_COUNTED = re.compile(
+    rf"(?<!below )(?<!above )(?<![Tt]he )(?<!these )(?<!those "
+    rf")\b(?:{'|'.join(sorted(_CLEAR_WORDS))})\b(?!-)",
+    re.IGNORECASE,
+)
 _ANY = rf"[0-9]+|{'|'.join(sorted(number_words.NUMBER_WORDS))}"
 _ODDS = re.compile(
     rf"(?P<lead>[^\d,]*\b(?:chances?|probability|odds|likelihood|proportion|share)\b[^\d,]* )?(?P<top>{_ANY}) "
@@ -160,7 +164,15 @@ def number_in_sentence(text: str) -> Number | None:
     if odds := _ODDS.fullmatch(text):
         top, bottom = read_number(odds["top"]), read_number(odds["bottom"])
         if top and bottom and bottom.value:
-            counted = top.value if re.search(r" out of \S+ [a-z]+ [a-z]", text) else None  # 45 out of 60 students passed
+            counted = (
+                top.value
+                if re.search(
+                    r" out of \S+ [a-z]+ "
+                    r"[a-z]",
+                    text,
+                )
+                else None
+            )  # 45 out of 60 students passed
             return Number(top.value / bottom.value, approximate=odds["lead"] is None, rounded=counted)
     if (part := _PART_OF.fullmatch(text)) and not BEFORE & set(text[: part.start("value")].lower().split()):
         value = read_number(part["value"].partition(" of ")[0])
@@ -178,6 +190,8 @@ def number_in_sentence(text: str) -> Number | None:
     text = re.sub(r"\b(end|ends|ended|add|adds|added) up (?=with|at|to)", r"\1 ", text)
     text = re.sub(r"\b(?:went|goes|gone|go) (up|down)(?: by\b|(?= [$\d]))", lambda way: _WENT[way[1]], text)
     found, words = _LEAD.match(text), text.lower().split()
+    if found and re.search(r"\b(?:because|since)\b", found[1], re.IGNORECASE):
+        return None  # the number belongs to the reason
     if found is None:
         if (takes := _TAKES.fullmatch(text)) and (value := read_number(takes["amount"])) and not value.places:
             return value if not BEFORE & set(takes["lead"].lower().split()) else None

@@ -18,22 +18,28 @@ class Truth(NamedTuple):
 _TRUTHS = (
     dict.fromkeys(("yeah", "yep", "yup"), (True, "yes"))
     | dict.fromkeys(("nope", "nah"), (False, "yes"))
-    | dict.fromkeys(listed("absolutely_not certainly_not definitely_not of_course_not not_at_all no_way"), (False, "yes"))
+    | dict.fromkeys(
+        listed("absolutely_not certainly_not definitely_not of_course_not not_at_all no_way"), (False, "yes")
+    )
     | dict.fromkeys(listed("of_course absolutely certainly definitely indeed"), (True, "yes"))
     | {"yes": (True, "yes"), "no": (False, "yes"), "true": (True, "true"), "false": (False, "true")}
 )
 _TRUTH = re.compile(
-    r"(?:indeed,? |i(?:'d| would)? (?:think|believe|say) |so |sure,? )?(?:(?:the |this |that )?(?:statement|claim"
+    r"(?:indeed,? |i(?:'d| would)? (?:think|believe|say) |so |sure,? |(?:most )?(?:definitely|certainly|absolutely"
+    r"|clearly|obviously),? |my answer (?:is|would be) )?(?:(?:the |this |that )?(?:statement|claim"
     r"|assertion|sentence"
     r"|proposition|answer|function|program|expression|code|it|this|that)"
     r"(?: is|'s| returns| prints| outputs| gives| evaluates to)? |(?:output|result|returns): )?"
-    r"(?P<not>not )?(?P<truth>yes|no|true|false|yeah|yep|yup|nope|nah)\b(?P<rest>.*)",
+    r"(?:an? )?(?P<not>not )?(?P<truth>yes|no|true|false|yeah|yep|yup|nope|nah)\b(?P<rest>.*)",
     re.IGNORECASE,
 )
 _UNSURE = re.compile(
     r"\b(?:yes|true|false|but|however|unless|if|maybe|wait|actually|hmm|and no|or no|no(?=[,.;!]|$))\b",
     re.IGNORECASE,
 )
+
+
+_GOES_ON = re.compile(r"^(?:they|it|he|she|you|we|i|that|there) [a-z ]+$")  # yes they could
 
 
 def read_truth(text: str) -> Truth | None:
@@ -44,6 +50,8 @@ def read_truth(text: str) -> Truth | None:
     if found is None:
         return None
     rest = re.sub(r"^ ?(?:indeed|of course|definitely|certainly|absolutely|way)\b", "", found["rest"].lstrip())
+    rest = re.sub(r"^ ?(?:statement|claim|sentence|assertion)\b", "", rest) if " is a " in text else rest
+    rest = _GOES_ON.sub("", rest)
     if rest and (rest[0] not in ",.!;:-(" or _UNSURE.search(rest)):
         return None
     positive, pair = _TRUTHS[found["truth"].lower()]
