@@ -184,7 +184,7 @@ def main_clauses(sentence: str) -> Iterator[str]:
     """What a sentence states beside what it names in passing, in one or two readings, the likelier first.
 
     >>> list(main_clauses("Tom has 7 left after giving 5 away."))
-    ['Tom has 7 left']
+    ['Tom has 7 left', 'Tom has 7 left after giving 5 away']
     """
     text = re.sub(r"(?<=[a-z])!$", "", plain(sentence.strip()))
     if _OPEN.search(text) or len(text) > 300:

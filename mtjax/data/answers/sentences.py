@@ -29,48 +29,13 @@ _CLAUSE_BEHIND = re.compile(
 _TASK = re.compile(r"\bto (?:find|determine|calculate|compute|figure|solve|know)\b", re.IGNORECASE)
 APPROXIMATELY = frozenset(listed(r"about approximately approx approx. around roughly ~ \approx ≈ circa"))
 _NUMERAL = r"[-+]?[$€£¥₹]?[0-9][0-9,]*(?:\.[0-9]+)?(?:/[0-9]+)?%?(?![\w:/^.]?[0-9]|[A-Za-z^])"
-_BARE = r"(?<![0-9],)[0-9]+(?:\.[0-9]+)?(?:/[0-9]+)?%?"
-_IN_PASSING = tuple(
-    re.compile(form, re.IGNORECASE)
-    for form in (
-        # After 3 weeks, she has 5
-        rf"^(?P<cut>(?:after|in|for|over|during|within|by|at|on|with|from|out of|of)\b[^,]*?(?P<n>{_NUMERAL})"
-        r"[^,0-9]*, )",
-        # For 9 trays she needs 45
-        rf"^(?P<cut>(?:after|in|for|over|during|within|with|from|of) (?P<n>{_NUMERAL})(?: [^\W\d_]+){{1,2}} )"
-        r"(?=(?:s?he|they|we|it|you|i|there|the|an?|his|her|their|its|each|(?-i:[A-Z]\w+))\b)",
-        # the total for 5 nights is 250
-        rf"(?<=[^\W\d_])(?P<cut> (?:for|of|in|with|after|from|over|across|during"
-        rf"|of [a-z]+ing) (?:an? )?(?P<n>{_NUMERAL})(?: [^\W\d_]+){{0,2}})"
-        r"(?= (?:is|are|was|were|will|comes|costs|equals|has|have|makes|gives)\b)",
-        # each of the 4 friends
-        r"\b(?:the|his|her|their|its|these|those|my|our|your|all|both) "
-        r"(?P<cut>(?:(?:other|first|last|next|remaining|same|previous|past|original|whole) )?"
-        rf"(?P<n>{_NUMERAL}) )(?=[^\W\d_])",
-        # the GCD of 12 and 8 is 4
-        rf"(?<=[^\W\d_])(?P<cut> (?:of|between|from) (?:{_BARE},? (?:and )?)+(?P<n>{_BARE}))"
-        r"(?= (?:is|equals|was|comes)\b)",
-        # 8 candies, with 2 left over
-        rf"(?<=[\w%])(?P<cut>,? (?:and|with|leaving) (?:a remainder of )?(?P<n>{_NUMERAL})(?: [^\W\d_]+){{0,3}}?"
-        r" (?:left over|left|remaining|to spare|over))$",
-        rf"(?<=[\w%])(?P<cut> (?:out )?of (?P<n>{_NUMERAL}))(?= [^\W\d_]|$)",  # 12 of 20 pencils
-        rf"(?P<cut>,? not (?P<n>{_NUMERAL}),)(?= )",  # 15, not 12, apples
-        # 460 dollars for 45 hours
-        rf"(?<=[\w%])(?P<cut> (?:for|in|per|after|during|over|within|every|with)(?: about)? (?P<n>{_NUMERAL})"
-        r"(?: [^\W\d_]+){1,3})$",
-        # 8 hours to travel 480 miles
-        rf"(?<=[\w%])(?P<cut> to (?!about|nearly|almost|roughly)[a-z]{{3,}}(?: (?!and\b|or\b)[^\W\d_]+){{0,3}} "
-        rf"(?P<n>{_NUMERAL})(?: [^\W\d_]+){{1,3}})$",
-    )
-)
-"""Numbers that a sentence names beside the one that it states: they are given, or belong to another thing."""
 
 
 def _without_given(text: str) -> tuple[str, tuple[Fraction, ...]]:
-    """A sentence with several numbers without those that it names in passing, and these.
+    """The part of a sentence with several numbers that states one (`clauses.single`), and its other numbers.
 
     >>> _without_given("12 of the 20 pencils are red")
-    ('12 of the pencils are red', (Fraction(20, 1),))
+    ('12', (Fraction(20, 1),))
     """
     if "=" in text:
         return text, ()
