@@ -7,7 +7,7 @@ from fractions import Fraction
 from mtjax.data.answers import number_words
 from mtjax.data.answers.normal import plain
 from mtjax.data.answers.numbers import BEFORE, BEHIND, LONGEST, POSITIONAL
-from mtjax.data.answers.roles import NUMERAL, SPELLED, VERBS, stated, tokens
+from mtjax.data.answers.roles import NUMERAL, SPELLED, VERBS, is_verb, stated, tokens
 from mtjax.data.answers.statements import without_thoughts
 
 _NUMBER = rf"(?:{NUMERAL}|{SPELLED})"
@@ -45,6 +45,12 @@ _GIVES = re.compile(
 )
 _STATE = re.compile(rf"(?:and |but )?(?:(?:he|she|they|it|we) )?{_STATES}", re.IGNORECASE)
 _ENDS_WITH = re.compile(r"\b(?:ends?|ended) up with\b|\bleft with\b", re.IGNORECASE)
+_DOING = re.compile(
+    rf"(?:and )?(?:bringing (?:the|his|her|its|their) [a-z]+(?: [a-z]+)? to|[a-z]+ing(?: (?:a total of|only|up))?) "
+    rf"(?={_NUMBER})",
+    re.IGNORECASE,
+)  # covering 39 km
+_SINGLE = re.compile(r"\b(?:each|every|per|apiece|an?|at|more|less|fewer)\b", re.IGNORECASE)
 _ARRIVING = re.compile(r"(?:and )?(?:arriving|ending|finishing) at (?=\d)", re.IGNORECASE)
 _IN_ALL = re.compile(
     rf"(?:and )?(?:[a-z]+ing )?{_NUMBER}(?: [a-z]+)?,? (?:in all|in total|altogether|overall"
@@ -107,12 +113,17 @@ _BOLD = re.compile(r"\*\*([^*\n]+)\*\*")
 _NUMERAL = re.compile(r"(?<![\w.,/])\d[\d,]*(?:\.\d+)?(?![\w/]|[.,]\d)")
 
 
+def _has_verb(part: str) -> bool:
+    line = tokens(part)
+    return any(is_verb(line, place) for place in range(len(line)))
+
+
 def _parts(text: str) -> list[str]:
     """A sentence split at its clauses; a subject is left with what stands between it and its verb."""
     parts, start = [], 0
     for found in _BREAK.finditer(text):
         part = text[start : found.start()].strip()
-        verb = any(token.lower in VERBS for token in tokens(part))
+        verb = _has_verb(part)
         if found[0].strip() or verb or _REASON.match(text, found.end()):
             parts.append(part)
             start = found.end()
@@ -127,6 +138,8 @@ def _role(part: str, parts: list[str], place: int) -> tuple[int, str]:
         return 2, part[result.end() :]
     if place and _IN_ALL.fullmatch(part):
         return 2, re.sub(r"^(?:and )?[a-z]+ing ", "", part)
+    if 0 < place == len(parts) - 1 and (doing := _DOING.match(part)) and not _SINGLE.search(part):
+        return 2, f"It is {part[doing.end() :]}"
     if place and (arriving := _ARRIVING.match(part)):
         return 2, f"It is at {part[arriving.end() :]}"
     if place and (state := _STATE.match(part)):
@@ -135,7 +148,7 @@ def _role(part: str, parts: list[str], place: int) -> tuple[int, str]:
         return int(not _WHOLE.search(parts[0])), part
     if len(parts) > 1 and (_BESIDE.match(part) or place and _REMAINDER.fullmatch(part)):
         return 0, part
-    verb = any(one.lower in VERBS for one in tokens(part))
+    verb = _has_verb(part)
     return int(verb), part
 
 

@@ -16,7 +16,7 @@ THEREFORE = re.compile(
 
 _GIVES = re.compile(
     r"(?:since|because|as|given that)\b[^,]*\d[^,]*,\s+|[^,]*,\s+(?=we (?:get|have|find|obtain)\b)"
-    r"|[^,]*?\b(?:gives|yields|implies|means)(?: us| that)?\s+\$?(?=[A-Za-z] ?=[^=,;]*(?:[,;]|$))|[^=,]*\d[^=,]*"
+    r"|[^,]*?\b(?:gives|yields|implies|imply|means)(?: us| that)?\s+\$?(?=[A-Za-z] ?=[^=,;]*(?:[,;]|$))|[^=,]*\d[^=,]*"
     r"\b(?:plus|minus|times|by|take away)\b[^=,]*\b(?:gives|leaves|makes|equals|yields|is|results in|comes to)"
     r"(?: (?:us|him|her|them|you|it))?(?: a total of)?\s+(?=[$\d])"
     r"|.*,? (?:for|making|giving)(?: (?:us|him|her|them|you))? a (?:grand )?total of\s+"
@@ -28,6 +28,7 @@ _GIVES = re.compile(
     r"|[^=,]*\d[^=,]*\b(?:make|makes|give|come to)\s+(?=[-$\d])"
     r"|\W*(?:no doubt|without (?:a )?doubt|clearly|obviously|for sure)[:,]\s+(?=\S)"
     r"|[-\d.,/]+ ?(?:%|percent) of [^\s=]+(?: [a-z]+)? (?:is|are|equals|was)\s+(?=[$\d])"
+    r"|[^:=]*\d[^:=]*[a-z]{2}[^:=]*\d[^:=]*:\s+(?=[-$]?\d[\d,.]*%?(?: [a-z]+){0,3}\W*$)"
     r"|[^=]*\bi\.e\.,?\s+|[^=]*\bthat is,\s+"
     r"|.*\b(?:vertex|points?|minimum|maximum|cent(?:er|re)|intersection)\b[^()]* (?:at|is) (?=\$?\([^()]*\)\W*$)"
     r"|[^=]*, giving (?=[A-Za-z] ?=)|[^=]*\b(?:holds|is true|is satisfied) (?:exactly |only )?when (?=[A-Za-z] ?=)"

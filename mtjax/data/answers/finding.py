@@ -75,7 +75,9 @@ _FIRST_LINE = re.compile(r"\W*(?:\(?[A-J]\)?\.?|yes|no|true|false)\W*", re.IGNOR
 _VALUE_LINE = re.compile(r"\W*[0-9][0-9.,/]*(?:%| [a-z]+)?\W*")
 _OPTION_LINE = re.compile(r"\W*[A-J][).:] \S")
 _EXPLAINS = re.compile(
-    r"\W*(?:explanation|reason(?:ing)?|because|justification|here's (?:how|why)|this is because)\b", re.IGNORECASE
+    r"\W*(?:explanation|reason(?:ing)?|because|justification|(?:double-?)?check(?:ing)?(?=:)|verif(?:y|ying"
+    r"|ication)(?=:)|here's (?:how|why)|this is because)\b",
+    re.IGNORECASE,
 )
 _ASIDE = re.compile(r"\([^()]*\)[.!]?")
 _FIRST_STEP = re.compile(r"\W*(?:step (?:1|one)\b|first(?:ly)?,|given:)", re.IGNORECASE)

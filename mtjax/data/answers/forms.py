@@ -72,6 +72,7 @@ FORMS = (
 )  # fmt: skip
 """How a reply states an answer, each with a text that it always holds."""
 CHOSEN = (
+    re.compile(r"(?<=[.!?]\s)(?P<answer>\([A-J]\)|[B-J])[.!*\s]*$"),
     re.compile(r"(?:^|\n)\W*(?P<answer>\([A-J]\)|(?-i:[A-J])\b),? (?:is )?(?:my |the )?final (?:answer|choice)\W*$",
                re.IGNORECASE),
     re.compile(r"(?<![\w,])(?<!and )(?<!or )(?<!nor )(?:(?:option|choice|answer|alternative)\s*)?"

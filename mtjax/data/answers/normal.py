@@ -153,6 +153,7 @@ def plain(answer: str) -> str:
     '1 1/2 m'
     """
     text = re.sub(r"\bUS\$", "$", without_markup(ascii_signs(answer)))
+    text = re.sub(r"\b[Aa]pprox\. ?(?=[-$\d])", "about ", text)
     text = re.sub(r"\b[Nn]o\. ?of\b", "number of", text)
     text = text.replace("/-", "") if re.search(r"\d/-(?!\d)", text) else text  # Rs. 500/-
     text = _CASES.sub(lambda found: ", ".join(re.split(r"\\\\", found[1])), text) if "{cases}" in text else text

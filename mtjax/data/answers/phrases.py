@@ -16,6 +16,7 @@ _PHRASES = (
     (re.compile(r"\b(?:we |you |they |i )?(?:can |must |have to )?round(?:s|ed|ing)? (?:it |this |that )?(?:up "
                 r"|down |off )?"
                 r"to (?=[-$]?\d)"), "it is "),
+    (re.compile(r"\bone[- ]way\b"), "there"),
     (re.compile(r"\bpart (?=(?:is|was|that)\b)"), "share "),
     (re.compile(r"\b[Mm]ost (?=(?:certainly|definitely|surely)\b)"), ""),
     (re.compile(r"(?<=\b[Tt]he )(?:first|last) (?=(?:two|three|four|five|six|seven|eight|nine|ten|[0-9]+) )"), ""),

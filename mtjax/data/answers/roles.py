@@ -46,8 +46,9 @@ PREPOSITIONS = frozenset(
 )
 _CHANGES = frozenset(
     listed("""fell falls dropped drops rose rises went goes increased increases decreased decreases grew grows climbed
-    climbs declined declines shrank shrinks moved moves reduced""")
+    climbs declined declines shrank shrinks moved moves reduced brings brought raises raised lowers lowered""")
 )
+_PRONOUNS = frozenset(listed("he she it they we you i who"))
 _SCOPE = frozenset(listed("in on at for"))
 _GIVES_TO = frozenset(listed("take takes took cost costs leave leaves left give gives gave"))
 _ARITHMETIC = frozenset(listed("plus minus times divided multiplied shared split less by"))
@@ -113,6 +114,15 @@ _NAME = re.compile(
 )
 
 
+def is_verb(line: list[Token], place: int) -> bool:
+    """Whether a word is a verb: one of `VERBS`, or `rides` and the like right behind a pronoun or a name."""
+    word, before = line[place].lower, line[place - 1] if place else None
+    if word in VERBS:
+        return True
+    ends = word.endswith(("s", "ed")) and len(word) > 3 and word.isalpha()
+    return ends and before is not None and (before.lower in _PRONOUNS or bool(_NAME.fullmatch(before.text)))
+
+
 def _governor(line: list[Token], at: int) -> tuple[str, int]:
     """What the number at a place hangs on, as (`verb`, `given`, `preposition`, `with` or `start`, its place)."""
     if at + 1 < len(line) and line[at + 1].text == "-" and line[at + 1].start == line[at].end:
@@ -140,7 +150,7 @@ def _governor(line: list[Token], at: int) -> tuple[str, int]:
             return "preposition", back
         if word in ("and", "or", "plus", "minus", "times", "by", "versus"):
             return "with", back
-        if word in VERBS:
+        if is_verb(line, back):
             infinitive = back and line[back - 1].lower == "to"
             if infinitive and not (back > 1 and line[back - 2].lower in _PURPOSE):
                 return "preposition", back - 1  # to reach her goal
@@ -184,7 +194,7 @@ def stated(clause: str) -> str | None:
     else:
         bare = [n for n in places if roles[n][0] == "start"]
         (role, place), last = roles[places[-1]], line[places[-1]]
-        if not bare and role == "preposition" and any(token.lower in VERBS for token in line[:place]):
+        if not bare and role == "preposition" and any(is_verb(line, n) for n in range(place)):
             # all others are given: she will finish the 180-page book in 6 days
             return f"It is {clause[last.start :]}" if line[place].lower in _SCOPE else None
         if len(bare) != 1 or any(roles[n][0] == "with" for n in places):

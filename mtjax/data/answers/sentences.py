@@ -86,7 +86,7 @@ _NOTHING_LEFT = re.compile(
     r"(?:none|nothing)(?: at all)?(?: (?:left|remaining|over))?)",
     re.IGNORECASE,
 )
-_MORE_THAN = re.compile(r"(\S+(?: [a-z]+)?) (?:more|fewer|less|[a-z]+er)((?: [a-z]+){0,4}) than [^\d,]+")
+_MORE_THAN = re.compile(r"(\S+(?: [a-z]+)?) (?:more|fewer|less|[a-z]+er)((?: [A-Za-z]+){0,4}) than [^\d,]+")
 """`13 more marbles than Ann`, which says 13 only where a difference is asked for."""
 
 

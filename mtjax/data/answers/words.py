@@ -39,11 +39,18 @@ _UNSURE = re.compile(
 )
 
 
+_AGREES = re.compile(
+    r"(?:sure|indeed|of course|correct|right),? (?:it|they|he|she|that|you|we) (?:is|are|was|were|does|do|did|can"
+    r"|will|has|have)"
+    r"|(?:that's|that is|it's|it is) (?:correct|right|true),? yes", re.IGNORECASE,
+)  # fmt: skip
 _GOES_ON = re.compile(r"^(?:they|it|he|she|you|we|i|that|there) [a-z ]+$")  # yes they could
 
 
 def read_truth(text: str) -> Truth | None:
     """The yes or no that a text is, with at most an explanation behind a comma; else None."""
+    if _AGREES.fullmatch(text):
+        return Truth(True, "yes")
     if plain := _TRUTHS.get(text.lower().strip("!").replace(" ", "_")):
         return Truth(*plain)
     found = _TRUTH.fullmatch(text)
