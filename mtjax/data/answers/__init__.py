@@ -4,6 +4,7 @@
 and compares two, and `checker` decides. Verdicts, votes and extraction use the same reading.
 """
 
+from mtjax.data.answers.boxes import unboxed
 from mtjax.data.answers.checker import (
     Verdict,
     check_answer,
@@ -15,7 +16,6 @@ from mtjax.data.answers.checker import (
 )
 from mtjax.data.answers.choices import options_in
 from mtjax.data.answers.numbers import LONGEST
-from mtjax.data.answers.statements import unboxed
 
 __all__ = [
     "LONGEST",

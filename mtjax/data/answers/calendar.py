@@ -54,7 +54,7 @@ def read_clock(text: str) -> Clock | None:
     said = _SENTENCE.match(text)
     if said and _OTHER_DAY.search(said[0]):
         return None
-    text = _in_digits(_SENTENCE.sub("", text))
+    text = re.sub(r"^([01]?[0-9]|2[0-3]) ?h ?([0-5][0-9])$", r"\1:\2", _in_digits(_SENTENCE.sub("", text)))
     lowered = text.lower()
     if lowered in _NAMED or lowered in ("12 noon", "12 midnight"):
         return Clock(_NAMED[lowered.split()[-1]] * 60, False)
@@ -97,15 +97,19 @@ _WRITTEN = [
     re.compile(rf"{_WEEKDAY}{_DAY} (?:of )?{_NAME}(?:,? (?P<year>[0-9]{{4}}))?", re.IGNORECASE),
     re.compile(r"(?P<year>[0-9]{4})[-/.](?P<number>[0-9]{1,2})[-/.](?P<day>[0-9]{1,2})"),
 ]
-_DATED = re.compile(
-    rf"(?:[A-Za-z][A-Za-z']* ){{1,8}}?(?:is|was|be|on) (?:on )?(?=[0-9]|{_WEEKDAY}{_NAME} )", re.IGNORECASE
-)
+_DATED = re.compile(rf"(?:[A-Za-z0-9']+ ){{1,8}}?(?:is|was|be|on) (?:on )?(?=[0-9]|{_WEEKDAY}{_NAME} )", re.IGNORECASE)
 _OTHER_DAY = re.compile(
     r"\b(?:today|yesterday|tomorrow|if|suppose|assume|whether|unless|not|never|before|after|until|since|than|or"
     r"|cannot|might|maybe|perhaps|doubt|could|"
     r"either|neither|say)\b|n't\b",
     re.I,
 )
+_COUNTED_DATE = re.compile(
+    r"(?:the date )?(?:\d+|[a-z]+) (?:days?|weeks?|months?|years?) (?:ago )?(?:from|before|after) [^,]*\d[^,]*? "
+    r"(?:is|was|will be|would be) (?P<date>.*\d.*)", re.IGNORECASE,
+)  # fmt: skip
+"""`One week ago from 01/01/2022 is 12/25/2021`."""
+_DAY_BEFORE = re.compile(r"\b(?:today|yesterday|tomorrow)\b", re.IGNORECASE)
 _MONTH_ONLY = re.compile(
     rf"(?:(?:it|that|this) (?:is|was|happened) )?(?:in )?{_NAME},? (?:of )?(?P<year>[0-9]{{4}})", re.IGNORECASE
 )
@@ -117,11 +121,17 @@ class Date(NamedTuple):
 
     readings: frozenset[tuple[int | None, int, int | None]]  # (year, month, day)
     written: tuple[int, int, int] | None = None  # the numbers of one such as 03/05/2020 in the order of the text
+    said_of: bool = False  # as that of a day which need not be the one asked for: "Tomorrow is ..."
 
 
 def read_date(text: str) -> Date | None:
     """The date that a text is: `March 5, 2020`, `5 March`, `2020-03-05`, `03/05/2020`; else None."""
     said = _DATED.match(text)
+    if (later := _COUNTED_DATE.fullmatch(text)) and (named := read_date(later["date"])):
+        return named
+    if said and _DAY_BEFORE.search(said[0]) and not _OTHER_DAY.search(_DAY_BEFORE.sub("", said[0])):
+        named = read_date(text[said.end() :])
+        return named and named._replace(said_of=True)
     text = text[said.end() :] if said and not _OTHER_DAY.search(said[0]) else text
     if found := _NUMERIC.fullmatch(text):
         first, second, year = map(int, found.groups())
@@ -148,6 +158,8 @@ def _date(readings: Sequence[tuple[int | None, int, int]], written: tuple[int, i
 
 def same_date(a: Date, b: Date) -> bool | None:
     """Whether two dates are equal; None where a reading of one is and another is not, or a year is missing."""
+    if a.said_of or b.said_of:
+        return same_date(a._replace(said_of=False), b._replace(said_of=False)) or None
     if a.written is not None and a.written == b.written:
         return True
     if len(a.readings) > 1 or len(b.readings) > 1:

@@ -8,7 +8,9 @@ from fractions import Fraction
 
 from mtjax.data.answers import words
 from mtjax.data.answers.choices import CONFLICT, choose, contradicted, option_texts
-from mtjax.data.answers.finding import Found, cut, find, tidy
+from mtjax.data.answers.cutting import cut
+from mtjax.data.answers.equations import Reading
+from mtjax.data.answers.finding import Found, find, tidy
 from mtjax.data.answers.normal import plain
 from mtjax.data.answers.numbers import LONGEST
 from mtjax.data.answers.reader import compare, key, read
@@ -38,7 +40,7 @@ def stated_answer(text: str, *, choice: bool = False) -> str | None:
     Forms: `#### 18`, a line `A: 18` or `Answer: 18`, `\boxed{18}`, `The answer is 18.`, `<answer>18</answer>`; with
     `choice` also `option (C) is correct` and a last line `C`.
     """
-    if not statements(cleaned(text), choice):
+    if not statements(cleaned(text, choice), choice):
         return None
     found = find(text, choice)
     return tidy(found.text) or None if found else None
@@ -95,8 +97,10 @@ def parse_number(text: str) -> tuple[Fraction, bool] | None:
 
 def same_answer(answer: str | None, gold: str, *, options: Sequence[str] = ()) -> bool | None:
     """Whether two answers are equal; None unless both are read whole as values of one kind, or equal in their words."""
-    if not answer or not gold:
-        return None
+    return _same(answer, read(answer), gold, options) if answer and gold else None
+
+
+def _same(answer: str, found: Reading, gold: str, options: Sequence[str]) -> bool | None:
     texts = option_texts(tuple(options))
     if texts:
         places = choose(gold, texts), choose(answer, texts)
@@ -105,9 +109,11 @@ def same_answer(answer: str | None, gold: str, *, options: Sequence[str] = ()) -
         if None not in places:
             return places[0] == places[1] or compare(*(read(texts[place or 0]) for place in places)) or False
         gold = texts[places[0]] if places[0] is not None else gold
-    right, found = cut(gold)[1], read(answer)
+    right = cut(gold)[1]
     if "letter" in right.values and re.fullmatch("[a-j]", found.text):
         found = read(found.text.upper())
+    if texts and found.values.keys() <= {"word", "sequence"}:
+        return compare(right, found) or None  # no option, and so no choice
     return compare(right, found)
 
 
@@ -163,7 +169,8 @@ def check_answer(
     found = find(candidate, choice)
     if found is None or not (finished or found.stated and found.closed):
         return Verdict.UNKNOWN
-    equal = same_answer(found.text, truth, options=options) if found.reading.values or options else None
+    reads = bool(found.text and (found.reading.values or options))
+    equal = _same(found.text, found.reading, truth, options) if reads else None
     if equal is None:
         equal = _same_in_words(found, truth) or _by_library(found, truth, seconds)
     elif not found.stated or not equal and _rough(found):
@@ -258,6 +265,8 @@ _DENIED = re.compile(
 )
 
 
+_QUOTIENT = re.compile(r"[0-9.,]+ ?/ ?[0-9.,]+(?=\s*=)")
+"""A division whose result follows, which need not be its value."""
 _SUMS = re.compile(r"[-+*/×÷=−()$€£.,\d\s]*=\s*[-−]?[$€£]?[\d,.]*\d\.?\s*")
 """Nothing but computations, the last of which gives a number: its other numbers are no answers."""
 
@@ -267,7 +276,15 @@ def _also_said(found: Found, candidate: str, truth: str, options: Sequence[str])
     for text, rest in found.earlier:
         if same_answer(cut(text)[0], truth, options=options) and not taken_back(rest):
             return True
-    if found.closed or found.earlier or statements(cleaned(candidate), bool(options)) or _SUMS.fullmatch(candidate):
+    choice = bool(options)
+    if found.closed or found.earlier or statements(cleaned(candidate, choice), choice) or _SUMS.fullmatch(candidate):
+        return False
+    number = read(truth).values.get("number")
+    said = _DENIED.sub("", cleaned(candidate))
+    said = _QUOTIENT.sub("", said) if number and number.value.denominator == 1 else said
+    numbers = (read(one.strip()).values.get("number") for one in NUMBER_IN_TEXT.findall(said))
+    own = found.reading.values.get("number")
+    if number is None or own is None or own.value == number.value:
         return False
     if re.match(
         r"\W*one\b(?!\W*$)(?! (?:hundred|thousand|million|billion|half|third|quarter|[a-z]+th|and)\b)",
@@ -275,11 +292,4 @@ def _also_said(found: Found, candidate: str, truth: str, options: Sequence[str])
         re.I,
     ):
         return True  # "One sentence" need not count anything
-    number = read(truth).values.get("number")
-    numbers = (
-        read(one.strip()).values.get("number") for one in NUMBER_IN_TEXT.findall(_DENIED.sub("", cleaned(candidate)))
-    )
-    own = found.reading.values.get("number")
-    if number is None or own is None or own.value == number.value:
-        return False
     return any(one is not None and one.value == number.value for one in numbers)

@@ -90,7 +90,7 @@ _THEN_LETTER = re.compile(
 
 
 _LETTER_THEN = re.compile(
-    r"(?:.*\b(?:is|option|choice):? )?\W*(?P<letter>[A-J])\)? \((?P<text>[^()\n]+)\)\W*$", re.IGNORECASE
+    r"(?:.*\b(?:is|option|choice|answer):? )?\W*(?P<letter>[A-J])\)? \((?P<text>[^()\n]+)\)\W*$", re.IGNORECASE
 )
 
 

@@ -8,11 +8,14 @@ from mtjax.data.answers.normal import listed
 from mtjax.data.answers.numbers import BEFORE, POSITIONAL, SOFT, Number, read_number
 from mtjax.data.answers.phrases import settled
 
-_UNIT = r"(?:(?: |-)?[A-Za-z]+(?:[ /-][A-Za-z]+){0,3})?"
+_UNIT = r"(?:(?: |-|/(?=[A-Za-z]{2}))?[A-Za-z]+(?:[ /-][A-Za-z]+){0,3})?"
 _TERM = rf"\(*[-+]?[$€£]? ?\(*[0-9][0-9,]*(?:\.[0-9]+)?(?:/[0-9]+)?%?{_UNIT}\)*"
 _OP = r"\s*(?:[-+*/]|\\times|(?<=[\d)% ])[xX](?=[ $(\d]))\s*"
 _SUM = re.compile(rf"(?:(?<=^)|(?<=[\s:,(]))(?P<sum>{_TERM}(?:{_OP}{_TERM})+)\s*$")
-_WORDS = re.compile(r"(?<=[\d)%])(?: |-)?(?![xX] ?[\d$(])[A-Za-z]+(?:[ /-](?![xX] ?[\d$(])[A-Za-z]+){0,3}")
+_WORDS = re.compile(
+    r"(?<=[\d)%])(?: |-|/(?=[A-Za-z]{2}))?(?![xX] ?[\d$(])[A-Za-z]+(?:[ /-](?![xX] "
+    r"?[\d$(])[A-Za-z]+){0,3}"
+)
 _RESULT = re.compile(
     r"(?P<number>-?[$€£]? ?-?[0-9][0-9,]*(?:\.[0-9]+)?%?)(?P<tail>(?:,? "
     r"[$€£]?[A-Za-z0-9][\w'.-]*)+)"

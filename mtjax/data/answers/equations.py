@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 from mtjax.data.answers import formulas, numbers
@@ -52,8 +53,8 @@ def read_equation(text: str, read: Callable[[str], Reading]) -> Reading:
     free = [
         bool(_VARIABLE.search(_CALLED.sub("1", _TIMES.sub(" ", side)))) for side in (_SAID_FIRST.sub("", left), *middle)
     ]
-    if re.search(r"\\(?:int|sum|prod|lim)(?![A-Za-z])|\]_", left):
-        free[0] = False  # an integral, a sum or a limit is a number
+    bound = [re.search(r"\\(?:int|sum|prod|lim)(?![A-Za-z])|\]_", side) for side in (left, *middle)]
+    free = [one and not limit for one, limit in zip(free, bound, strict=True)]  # a sum or a limit is a number
     spoilt = numbers.BEFORE & {word.strip(",:.") for word in left.lower().split()} - {"from", "other", "first", "total"}
     if name:
         spoilt = spoilt - {"equation", "line"} if label and left != name else frozenset()
@@ -61,13 +62,15 @@ def read_equation(text: str, read: Callable[[str], Reading]) -> Reading:
         first, *others = map(formulas.read_formula, sides)
         if first and all(other and formulas.same_formula(first, other) for other in others):
             return read(right)
-    if name and re.fullmatch(r"-?[\d./ ]*\d ?[a-z]", right) and right[-1] in "abknxyz":
+    if len(name) == 1 and re.fullmatch(r"-?[\d./ ]*\d ?[a-z]", right) and right[-1] in "abknxyz":
         return Reading(text, {})  # x = 6y
     found = read(right)
     if "clock" in found.values and ":" in right:
         return found._replace(text=text)
     number = found.values.get("number")
     total = len(sides) == 2 and number is not None and bool(_SUM.fullmatch(left))
+    if middle and number is not None and _SUM.fullmatch(left) and not any(free[1:]):
+        return Reading(text, {"number": number})  # m + n = 4 + 6 = 10
     if (spoilt or not found.values or any(free) and not (name or label or total or not left)) and (
         number := computed_number(sides)
     ):
@@ -77,6 +80,20 @@ def read_equation(text: str, read: Callable[[str], Reading]) -> Reading:
     if total and number is not None:
         return Reading(text, {"number": number._replace(approximate=True)})
     values = dict(found.values)
+    exact = read(text[: text.rindex("\\approx")].rstrip()) if "\\approx" in text and number is not None else None
+    if exact and number is not None and (value := rounded(exact, number)):
+        return exact._replace(text=text, values={**exact.values, **value})
     if "\\approx" in text and number is not None:
         values["number"] = number._replace(approximate=True, computed=bool(number.places))
     return Reading(text, values, name if len(name) == 1 else "", found.unit)
+
+
+def rounded(exact: Reading, number: numbers.Number) -> dict[str, numbers.Number] | None:
+    """What an exact value that a text rounds to a number is, as a number with both; None if it does not round to it."""
+    own, formula = exact.values.get("number"), exact.values.get("formula")
+    value = number.value / 100 if number.percent and not (own and own.percent) else number.value
+    size = Fraction(1, 2 * 10 ** (number.places or 0)) / (100 if value != number.value else 1)
+    if own is not None and not own.approximate and abs(own.value - value) <= size:
+        return {"number": own._replace(rounded=value)}
+    near = formula is not None and not formula.letters and formulas.near(formula, value, size)
+    return {"number": number._replace(approximate=True, computed=bool(number.places))} if near else None

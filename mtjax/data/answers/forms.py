@@ -6,7 +6,8 @@ _KEY = r"(?:final[ _]|correct |right |best )*(?:answers?|ans)\b"
 _LINK = (
     r"(?: (?:to |of |for )?(?:(?:the )?(?:question|problem|part) )?\d{1,2}(?=[ \t]*:[ \t*]*\S))?(?:[\"'\])*]"
     r"|\s)*(?:\([^()\n]{0,40}\)|(?:to|of|for|in)\s[^.:\n=]{1,80}?)?\s*(?:choice|option)?\s*"
-    r"(?:[-–—]\s|\.(?=[\s(])|(?:,?\s*(?<![A-Za-z])(?:is\s+equal(?:\s+to)?|is|was|are|be|equals|should\s+be|must\s+be|will\s+be|would\s+be"
+    r"(?:[-–—]\s|\.(?=[\s(])|(?:,?\s*(?<![A-Za-z])(?:is\s+equal(?:\s+to)?|is|was|are|be|equals|should\s+be"
+    r"|must\s+be|will\s+be|would\s+be"
     r"|has\s+to\s+be|comes\s+(?:out\s+)?to(?:\s+be)?)"
     r"(?![\w'])(?:\s\([^()\d\n]{0,40}\)(?=\s?:))?|=>|[=:→])+(?:\s*(?:therefore|thus|simply|just|then|now|indeed"
     r"|clearly|also)\b)?(?:\s*[=:](?!=))?)"
@@ -27,7 +28,8 @@ TONGUES = re.compile(
 FORMS = (
     ("####", re.compile(r"####[ \t]*(?P<answer>[^\n]+)")),
     (">", re.compile(
-        r"<(?P<tag>(?:final[_-]?)?(?:answer|result))(?: [^<>\n]*)?>\s*(?P<answer>.+?)\s*(?P<closed></(?P=tag)>|$)",
+        r"<(?P<tag>(?:final[_-]?)?(?:answer|result)|final|ans)(?: "
+        r"[^<>\n]*)?>\s*(?P<answer>.+?)\s*(?P<closed></(?P=tag)>|$)",
         re.IGNORECASE | re.DOTALL,
     )),
     ("answer]", re.compile(r"(?:^|\n)\W*(?P<key>\[(?:final )?answer\])[ \t]*:?\s*(?P<answer>[^\n]+)", re.IGNORECASE)),
@@ -41,7 +43,8 @@ FORMS = (
         r"(?P<key>\[(?:final )?answer\])\s*(?P<answer>[^\n]+?)\s*\[/(?:final )?answer\]", re.IGNORECASE,
     )),
     ("but", re.compile(
-        r"\bbut (?:it|that|this|the (?:correct|actual|real|true) (?:answer|value|one|number))(?: is|'s)"
+        r"\bbut (?:(?:after|on|upon|when) [^.,\n]{1,40}?,? )?(?:it|that|this|the (?:correct|actual|real|true) "
+        r"(?:answer|value|one|number))(?: is|'s)"
         r"(?: (?:actually|really|in fact))? "
         r"(?P<answer>(?=[-$\\(\d]|(?-i:[A-Z]))[^\n]+)", re.IGNORECASE,
     )),
@@ -63,15 +66,19 @@ FORMS = (
     )),
     (" ", re.compile(
         r"(?P<key>\b(?:correct|right|best|remaining|matching|my|final)\s+(?:option|choice|alternative|letter|one"
-        r"|pick))\s*(?:is|:|=)+\s*:?\s*(?P<answer>[^\n]+)",
+        r"|pick))(?:\s+(?:among|of|from)\s[^.:\n]{1,40}?)?\s*(?:is|:|=)+\s*:?\s*(?P<answer>[^\n]+)",
         re.IGNORECASE,
     )),
 )  # fmt: skip
 """How a reply states an answer, each with a text that it always holds."""
 CHOSEN = (
+    re.compile(r"(?<=[.!?]\s)(?P<answer>\([A-J]\)|[B-J])[.!*\s]*$"),
+    re.compile(r"(?:^|\n)\W*(?P<answer>\([A-J]\)|(?-i:[A-J])\b),? (?:is )?(?:my |the )?final (?:answer|choice)\W*$",
+               re.IGNORECASE),
     re.compile(r"(?<![\w,])(?<!and )(?<!or )(?<!nor )(?:(?:option|choice|answer|alternative)\s*)?"
-               r"(?P<answer>\( ?[A-J] ?\)|\b[A-J])\)?\s+is\s+(?:the\s+|our\s+|my\s+|therefore\s+)?"
-               r"(?:correct|right|best|true|answer)\b(?!\s+(?:only|if))", re.IGNORECASE),
+               r"(?P<answer>\( ?[A-J] ?\)|\b[A-J])\)?(?: \([^()\n]{1,40}\))?\s+is\s+(?:the\s+|our\s+|my\s+"
+               r"|therefore\s+)?"
+               r"(?:correct|right|best|true|answer|one|what we (?:want|need))\b(?!\s+(?:only|if))", re.IGNORECASE),
     re.compile(r"(?:^|\n|(?<=[.!;,]\s))[^\w\n]*(?:(?:so|hence|thus|therefore|the|correct|right|best|answer|ans|is"
                r"|it|it's|i'll|i'd|let's|we'll|i'm|going|say|definitely|certainly|surely|think|believe|must|be|i"
                r"|would|will|we|"
@@ -79,7 +86,8 @@ CHOSEN = (
                r"(?P<answer>\([A-J]\)|(?-i:[A-J])\b)\)?(?: \([^()\n]{1,40}\))?\s*[.!]?\s*(?=\n|$)",
                re.IGNORECASE),
     re.compile(r"(?:^|\n)[^\w\n]*(?P<answer>\([A-J]\)|(?-i:[A-J]))\)?\W*$", re.IGNORECASE),
-    re.compile(r"\b(?:which is|that is|i\.e\.|corresponding to|corresponds to|matches|matching),? (?:the )?"
+    re.compile(r"\b(?:which is|that is|that's|this is|i\.e\.|corresponding to|corresponds to|matches|matching),? "
+               r"(?:the )?"
                r"(?:answer )?"
                r"(?:option|choice|alternative) (?P<answer>\( ?[A-J] ?\)|[A-J]\b)\W*$", re.IGNORECASE),
     re.compile(r"\b(?:choice|option|answer|selection|pick)\b[^.\n]{0,40}? (?:is|was|be|seems to be) (?:option"

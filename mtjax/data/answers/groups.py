@@ -72,7 +72,8 @@ _CONNECTIVE = re.compile(
     re.IGNORECASE,
 )
 _CLAUSE = re.compile(
-    r"^(?:so|since|because|as|about|approximately|roughly|which|who|where|thus|hence|therefore|then|but|if|not|giving|making|leaving|meaning"
+    r"^(?:so|since|because|as|about|approximately|roughly|which|who|where|thus|hence|therefore|then|but|if|not"
+    r"|giving|making|leaving|meaning"
     r"|it|she|"
     r"he|they|we|you|there|this|that)\b|\b(?:is|are|was|were|has|have|had|equals)\b",
     re.IGNORECASE,

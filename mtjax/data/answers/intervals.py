@@ -29,6 +29,16 @@ def ends(group: Intervals) -> list[str]:
     return [end for part in group.parts for end in (part.low, part.high) if end is not None]
 
 
+_ABSOLUTE = re.compile(r"(?:\||\\lvert )(?P<letter>[A-Za-z])(?:\||\\rvert) ?(?P<sign><=?|\\le) ?(?P<size>[\d./]+)")
+_ALL = re.compile(
+    r"(?:[A-Za-z] (?:can be |is )?(?:\\in ?)?)?(?:R|(?:all|any|every) real numbers?|all "
+    r"reals)",
+    re.IGNORECASE,
+)
+_BETWEEN = re.compile(
+    r"(?P<letter>[A-Za-z]) (?:is|lies|must be) (?:strictly )?between (?P<low>[-\d./]+) and (?P<high>[-\d./]+)"
+    r"(?P<closed>,? ?\(?inclusive\)?)?"
+)
 _OPEN_SIDE = re.compile(r"([<>]=?|\\le |\\ge |\\le|\\ge)")
 _MORE = {
     "<": (False, False), "<=": (False, True), "\\le": (False, True),
@@ -70,6 +80,19 @@ def read_intervals(text: str) -> Intervals | None:
     )
     text = text.replace("x that are ", "x ")
     text = re.sub(r"^(?=(?:[<>]=?|\\[lg]e\b) ?[-\\\d])", "x ", text)
+    text = re.sub(
+        r"^(?:the )?(?:solution(?: set)?|domain|range) is (?:the set of )?all (?:real )?(?:numbers |values of "
+        r")?(?=[A-Za-z] )",
+        "", text, flags=re.I,
+    )  # fmt: skip
+    if _ALL.fullmatch(text):
+        return Intervals((Interval(None, None, False, False),))
+    if between := _BETWEEN.fullmatch(text):
+        sign = "\\le" if between["closed"] else "<"
+        text = f"{between['low']} {sign} {between['letter']} {sign} {between['high']}"
+    text = re.sub(r",? (?:i\.e\.|that is),? all .*$", "", text)
+    if absolute := _ABSOLUTE.fullmatch(text):
+        text = f"-{absolute['size']} {absolute['sign']} {absolute['letter']} {absolute['sign']} {absolute['size']}"
     if re.match(r"[A-Za-z] ", text):
         for said, sign in _SPOKEN:
             text = said.sub(sign, text)

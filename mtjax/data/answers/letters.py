@@ -21,11 +21,31 @@ _LETTER = re.compile(
 
 
 _NO_CHOICE = re.compile(
+    r"- (?:no|wrong|incorrect)$|[✗✘❌]|"
     r"^(?:(?:or|and|nor|to|cannot|can|gives?|isn't|would|has|have|was|were|does|fits|but)\b|"
     r"[,&/]|(?:is|are)\b(?! (?:the )?(?:correct|right)))|\b(?:is|are|was|seems) (?:wrong|incorrect|false"
     r"|impossible|not (?:right|correct|the answer)|too [a-z]+)\b|"
     r"\b(?:would|can't|cannot) be\b|\bdoes(?: not|n't) (?:satisfy|work|fit)\b|\bor [0-9]|\([A-J]\)|\boption [A-J]\b"
 )
+
+
+_YES = r"(?:yes|correct|right|true|✓|✔|✅|☑)"
+_NO = r"(?:no|incorrect|wrong|false|not correct|too [a-z]+|✗|✘|❌|✖|\\times|x)"
+_MARKED = re.compile(rf"[\W_]*\(?(?P<letter>[A-J])[).:][^\n]*?\W(?:(?P<yes>{_YES})|{_NO})[\W\ufe0f]*", re.IGNORECASE)
+
+
+def marked_option(text: str) -> str | None:
+    """The one letter that a list of options from A on marks as correct, the others as wrong; else None.
+
+    >>> marked_option("A: 12 ✗\\nB: 15 ✓\\nC: 18 ✗"), marked_option("A: 12 ✓\\nB: 15 ✓")
+    ('B', None)
+    """
+    lines = [line for line in text.splitlines() if line.strip()]
+    found = [one for line in reversed(lines) if (one := _MARKED.fullmatch(line))][::-1]
+    letters = "".join(one["letter"].upper() for one in found)
+    chosen = [one["letter"].upper() for one in found if one["yes"]]
+    complete = len(found) > 1 and "ABCDEFGHIJ".startswith(letters) and bool(_MARKED.fullmatch(lines[-1]))
+    return chosen[0] if complete and len(chosen) == 1 else None
 
 
 _THE_OTHERS = re.compile(r"(?:(?:the|all(?: the| of the)?) )?others?\b", re.IGNORECASE)  # B. The others are too short

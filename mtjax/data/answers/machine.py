@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 _FENCED = re.compile(r"\s*(?:```(?:json)?\s*)?(?P<object>\{.*\})(?:\s*```)?\s*", re.DOTALL)
-_KEYS = ("final_answer", "finalanswer", "answer", "result", "solution", "output", "action_input", "value", "total")
+_KEYS = ("final_answer", "finalanswer", "answer", "final", "result", "solution", "output", "action_input", "value",
+         "total")  # fmt: skip
 _REWRITTEN = tuple(
     (re.compile(form), instead)
     for form, instead in (
         (r"(?m)^Out ?\[\d+\]:", "Output:"),
         (r"(?m)^(?:Action: ?)?Finish\[([^\[\]\n]+)\]\s*$", r"Answer: \1"),
+        (r"(?m)^(?:Action: ?)?(?:finish|final_answer|submit)\([\"']?([^()\n\"']+)[\"']?\)\s*$", r"Answer: \1"),
+        (r"(?m)(=[^\n#=]*\d)\s+#\s[^\n]*$", r"\1"),
         (r"\bFraction\((-?\d+), ?(\d+)\)", r"\1/\2"),
         (r"^\s*(?://|--)\s+(?=[^\n]*\Z)", ""),
         (r"(?<=[A-Za-z]) ?\.{4,} ?(?=[$\d])", ": "),

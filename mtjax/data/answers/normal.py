@@ -15,7 +15,7 @@ _SIGNS = {
     **dict.fromkeys("‘’′＇", "'"),
     **dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff\u00ad\ufe0f", ""), **dict.fromkeys("≤⩽", r"\le "), "″": '"',
     **dict.fromkeys("≥⩾", r"\ge "), "≠": r"\ne ", "÷": "/", "⁄": "/", "∕": "/", "／": "/", "√": r"\sqrt ",
-    "∩": r"\cap ", "π": r"\pi ", "∞": r"\infty ",
+    "ℝ": "R", "∩": r"\cap ", "π": r"\pi ", "∞": r"\infty ",
     "∪": r"\cup ", "∅": r"\emptyset ", "±": r"\pm ", "≈": r"\approx ", "∈": r"\in ", "∠": r"\angle ",
     "℃": "°C", "℉": "°F", "٫": ".", "٬": ",", "，": ", ", "：": ":", "（": "(", "）": ")",
     "＝": "=", "．": ".", "。": ". ", "º": "°", "…": "...", 
@@ -133,7 +133,8 @@ _NAMES = (
     (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"), (re.compile(r"\^ *\{? *\\circ *\}?|\\degree\b|\\deg\b"), "°"),
     (re.compile(r"\\leq?(?:slant)?(?![A-Za-z])"), r"\\le "), (re.compile(r"\\geq?(?:slant)?(?![A-Za-z])"), r"\\ge "),
     (re.compile(r"\\(?:lt)(?![A-Za-z])"), "<"), (re.compile(r"\\gt(?![A-Za-z])"), ">"),
-    (re.compile(r"\\varnothing"), r"\\emptyset"), (re.compile(r"\\langle\b"), "("), (re.compile(r"\\rangle\b"), ")"),
+    (re.compile(r"\\varnothing"), r"\\emptyset"), (re.compile(r"\\mathbb *\{? *([RZNQ]) "
+        r"*\}?"), r"\1"), (re.compile(r"\\langle\b"), "("), (re.compile(r"\\rangle\b"), ")"),
     (re.compile(r"\\(?:div)(?![A-Za-z])"), "/"), (re.compile(r"\\cdot(?![A-Za-z])|\\ast(?![A-Za-z])"), r"\\times "),
     (re.compile(r"\\[lr]?brack(?:et)?(?![A-Za-z])"), " "), (re.compile(r"\\(?:dots|ldots|cdots)(?![A-Za-z])"), "..."),
 )  # fmt: skip
@@ -152,6 +153,8 @@ def plain(answer: str) -> str:
     '1 1/2 m'
     """
     text = re.sub(r"\bUS\$", "$", without_markup(ascii_signs(answer)))
+    text = re.sub(r"\b[Aa]pprox\. ?(?=[-$\d])", "about ", text)
+    text = re.sub(r"\b[Nn]o\. ?of\b", "number of", text)
     text = text.replace("/-", "") if re.search(r"\d/-(?!\d)", text) else text  # Rs. 500/-
     text = _CASES.sub(lambda found: ", ".join(re.split(r"\\\\", found[1])), text) if "{cases}" in text else text
     if "\\" in text:

@@ -14,7 +14,11 @@ def same_number(a: Number, b: Number) -> bool | None:
     equals `0.5` and `50`. A unit that only one side names is taken to be meant on the other, but numbers that differ by
     the factor of two units of one kind, such as `3` and `180 minutes`, are neither equal nor different.
     """
+    if a.rounded == b.value or b.rounded == a.value:
+        return True
     if a.value == -b.value and (a.direction or b.direction):  # "a loss of 12" may be -12
+        if a.value and any(one.direction > 0 < one.value and not two.direction for one, two in ((a, b), (b, a))):
+            return False  # a profit of 12 is no -12
         lost, other = (a, b) if a.direction < 0 else (b, a)
         return True if lost.direction < 0 < lost.value and not other.direction else None
     if _degrees(a, b) or _degrees(b, a):
@@ -56,12 +60,14 @@ def same_number(a: Number, b: Number) -> bool | None:
 
 
 _RATE = re.compile(r"(?:^|\W)(?:per|an?|each|every|/) ?(?:second|minute|hour|day|week|month|quarter|year)s?\b")
-_TIMES = (2, 4, 5, 7, 10, 12, 24, 26, 30, 31, 48, 50, 52, 60, 365, 3600)
 
 
 def _per_time(a: Number, b: Number) -> bool:
     """Whether one is said per time and the other may be its total, such as 4,000 a month and 48,000."""
-    return bool(_RATE.search(a.words)) and not _RATE.search(b.words) and b.value / a.value in _TIMES
+    times = b.value / a.value
+    if a.value < 1 and re.match(r"an? ", a.words):
+        return False  # half an hour
+    return bool(_RATE.search(a.words)) and not _RATE.search(b.words) and times > 1 and times.denominator == 1
 
 
 def _pounds(a: Number, b: Number) -> bool:
@@ -87,6 +93,9 @@ def _converted(a: Number, b: Number) -> bool:
 def _made_of(a: Number, b: Number) -> bool:
     """Whether a sentence says `a` beside numbers that give `b` with it, such as 12 of 20 for 3/5 or for 8."""
     x, y = a.value, b.value / 100 if b.percent else b.value
+    pairs = [(p, q) for n, p in enumerate(a.beside[:8]) for m, q in enumerate(a.beside[:8]) if n != m]
+    if y not in a.beside and any(x in (p + q, p - q, p * q, q and p / q) for p, q in pairs):
+        return False  # it is what they give, as 60 in "20 mph for 3 hours is 60 miles"
     return any(
         y in (z, x + z, x - z, z - x, x * z) or (z and y in (x / z, 100 * x / z)) or (x and y == z / x)
         for z in a.beside

@@ -27,11 +27,12 @@ _DECADE = re.compile(r"(?:in )?(?:the )?(?:(?:early|mid|late)[ -])?(?:1[5-9]|20)
 _REPEATING = re.compile(r"([-+]?)([0-9]*)\.([0-9]*)\\overline *\{?([0-9]+)\}?$")
 _PLAIN = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?")
 _SCALE = re.compile(
-    r"(?P<short>[kKMB](?![A-Za-z/^°*])|bn\b|mn\b)|(?: ?-?)"
+    r"(?P<short>[kKMB](?![A-Za-z/^°*])|bn\b|mn\b| ?(?:mil|mln|bil|bln)\b)|(?: ?-?)"
     r"(?P<long>thousand|million|billion|trillion|dozen|lakh|crore)s?\b",
     re.I,
 )
-_SHORT = {"k": 1000, "m": 10**6, "b": 10**9, "mn": 10**6, "bn": 10**9}
+_SHORT = {"k": 1000, "m": 10**6, "b": 10**9, "mn": 10**6, "bn": 10**9} | {"mil": 10**6, "mln": 10**6} | {
+    "bil": 10**9, "bln": 10**9}  # fmt: skip
 _PERCENT = re.compile(r" ?(?:%|per ?cent(?:age points?)?\b|pct\b|percentage points?\b)", re.I)
 _BELOW_ZERO = re.compile(r"( degrees?(?: [Cc]elsius| [Ff]ahrenheit)?| ?°[CF]?)? (below|above) zero$")
 _ORDINAL = re.compile(r"(?:st|nd|rd|th)\b")
@@ -97,6 +98,7 @@ class Number(NamedTuple):
     compound: bool = False  # several units, as in "3 hours 20 minutes"
     direction: int = 0  # 1 for "increases by", -1 for "a loss of"; 0 where nothing is said
     computed: bool = False  # approximate, but as the result of a computation with decimals: `= 16.7`
+    rounded: Fraction | None = None  # what the text rounds the value to: 5 in "19/4 ≈ 5"
     beside: tuple[Fraction, ...] = ()  # numbers that the sentence names in passing, such as 20 in "12 of the 20"
 
 
@@ -150,7 +152,7 @@ def read_number(text: str) -> Number | None:
 def _with_tail(value: Fraction, tail: str, money: str, places: int | None, bare: Fraction | None) -> Number | None:
     """The number with what stands behind it: scale, percent sign, unit; None if that changes what it says."""
     if scale := _SCALE.match(tail):
-        short = (scale["short"] or "").lower()
+        short = (scale["short"] or "").lower().strip()
         if short in ("m", "b") and scale["short"].islower() and not money:
             scale = None
         else:
@@ -266,6 +268,7 @@ _PIECE = re.compile(rf"(?P<n>{_A}) ?(?P<unit>[A-Za-z]+|[¢°])\.?(?: ?(?:,|and|&
 
 def _compound(text: str) -> Number | None:
     """Several units of one kind from large to small: `3 hours 20 minutes`, `$5 and 50 cents`, `5'6"`; else None."""
+    text = re.sub(r"^([0-9]+) ?h ?([0-5][0-9])(?: ?m(?:in)?)?$", r"\1 hours \2 minutes", text)
     text = re.sub(r"^([0-9]+) ?' ?([0-9]{1,2}(?:\.[0-9]+)?) ?(?:\"|'')?$", r"\1 feet \2 inches", text)
     text = re.sub(rf"^\$ ?({_B})", r"\1 dollars", text)
     if coins := _TWO_COINS.fullmatch(text):

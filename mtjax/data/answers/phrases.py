@@ -13,6 +13,10 @@ _PHRASES = (
     (re.compile(r",? (?:that|which) (?:satisf(?:ies|y)|solves?|fulfills?|makes?) the (?:given )?(?:equations?"
                 r"|inequality"
                 r"|conditions?)(?: true)?(?= (?:is|are)\b)"), ""),
+    (re.compile(r"\b(?:we |you |they |i )?(?:can |must |have to )?round(?:s|ed|ing)? (?:it |this |that )?(?:up "
+                r"|down |off )?"
+                r"to (?=[-$]?\d)"), "it is "),
+    (re.compile(r"\bone[- ]way\b"), "there"),
     (re.compile(r"\bpart (?=(?:is|was|that)\b)"), "share "),
     (re.compile(r"\b[Mm]ost (?=(?:certainly|definitely|surely)\b)"), ""),
     (re.compile(r"(?<=\b[Tt]he )(?:first|last) (?=(?:two|three|four|five|six|seven|eight|nine|ten|[0-9]+) )"), ""),

@@ -27,7 +27,7 @@ from mtjax.data.answers.computed import computed_number
 from mtjax.data.answers.equations import EQUALS, Reading, read_equation
 from mtjax.data.answers.normal import plain
 from mtjax.data.answers.phrases import settled
-from mtjax.data.answers.units import read_unit
+from mtjax.data.answers.units import UNITS, read_unit
 
 _Kind = tuple[Callable[[str], Any], Callable[[Any, Any], bool | None]]
 
@@ -70,7 +70,8 @@ _PREDICATE = re.compile(
     r"(?:equal|evaluates|simplifies|reduces|amounts|comes|expands|factors) to|(?:expands|factors|simplifies"
     r"|evaluates) (?:as|into))|"
     r"(?:[A-Za-z][A-Za-z'-]* ){0,4}[A-Za-z'-]{2,}:)(?: at)?(?: the point)? "
-    r"(?P<value>(?:[^A-Za-z ]|[a-z] ?(?:=|\\in\b)|[A-Za-z](?:[\^(]| ?[-+*/])|\\?(?:sin|cos|tan|ln|log|sqrt)\b).*)"
+    r"(?P<value>(?:[^A-Za-z ]|[a-z](?:_\{?\w\}?)? ?(?:=|\\in\b)|[A-Za-z](?:[\^(]| ?[-+*/])|\\?(?:sin|cos|tan|ln|log"
+    r"|sqrt)\b).*)"
 )
 """A sentence that says what something is, such as `The point is (3, 4)`."""
 _IS_SUM = re.compile(
@@ -170,7 +171,7 @@ def _said_twice(several: groups.Several) -> numbers.Number | None:
     """The number that both of two elements are, as in `1/8, or 12.5%`; None if they differ."""
     if not several.ordered or len(several.elements) != 2:
         return None
-    first, second = map(numbers.read_number, several.elements)
+    first, second = (read(element).values.get("number") for element in several.elements)
     if first is None or second is None:
         return None
     if first.unit and second.unit and not first.percent | second.percent:
@@ -226,6 +227,8 @@ def _ratio_and_number(gold: Reading, answer: Reading) -> bool | None:
 def _number_and_formula(gold: Reading, answer: Reading) -> bool | None:
     for one, other in ((gold, answer), (answer, gold)):
         number, formula = one.values.get("number"), other.values.get("formula")
+        if number is not None and number.unit == UNITS["degree"] and other.unit.startswith("radian"):
+            return None
         if number is not None and formula is not None:
             value: Fraction = number.value
             equal = formulas.same_formula(formulas.constant(value), formula)

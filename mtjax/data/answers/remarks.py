@@ -3,12 +3,15 @@
 import re
 from collections.abc import Iterator
 
+from mtjax.data.answers.numbers import LONGEST
+
 _CUT = re.compile(
     r"(?<=[a-z]):\s+(?=[^:]*\d[^:]*\d)|(?P<end>[.!?]+(?=\s|$))|\s*[;\n]|\s+[-–—]+\s+(?=[A-Za-z])|\s*(?P<bracket>["
     r"(\[])(?=[^()\[\]]*[)\]])|\\\]|\$\$"
     r"|,?\s+(?=(?:because|since|which|where|that is|i\.e|due|after|for a total|meaning|in order|"
     r"as (?:required|well|stated|calculated|expected|we|the|it|there|shown|above|desired|needed))\b)"
-    r"|,\s+(?=without (?:any |a )?doubt\b)|,\s+(?=i(?:'m| am) (?:\w+ )?(?:sure|certain|confident|positive)\b)"
+    r"|,\s+(?=or\s+(?:about\s+|approximately\s+|roughly\s+)?[-$£€]?\d)|,\s+(?=without (?:any |a )?doubt\b)"
+    r"|,\s+(?=i(?:'m| am) (?:\w+ )?(?:sure|certain|confident|positive)\b)"
     r"|,?\s+(?=(?:and not|and nothing|rather than|instead of)\b)|,\s+(?=(?:the|an?|about|approximately|roughly|not"
     r"|rather|as|so|giving|making"
     r"|therefore|thus|"
@@ -18,6 +21,8 @@ _ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:[A-Za-z]|[ap]\.m|rs|approx|i\.e|e\.g|ft|in|lbs?|oz|hrs?|"
     r"min|mins|sec|dr|mr|mrs|ms|vs|st|(?<=\w )no|u\.s|jan|feb|mar|apr|jun|jul|aug|"
                            r"sept?|oct|nov|dec)$", re.IGNORECASE)  # fmt: skip
+_ABBREVIATED = 16  # characters in which an abbreviation is looked for
+_LONGEST = 4 * LONGEST  # characters, with mark-up, of which a value has at most `LONGEST` without
 _REASON = re.compile(r"(?<!and)(?<!so)(?<!but),?\s+(?:because|since)\b", re.IGNORECASE)
 """A value with a reason, whose numbers are not what is said: `24, since 24 + 16 = 40`."""
 _CONCLUDES = re.compile(r"\b(?:so|hence|thus|therefore)\b", re.IGNORECASE)
@@ -29,7 +34,7 @@ def split_sentences(line: str) -> list[str]:
     """The sentences of a line; none ends behind an abbreviation or the letter of a choice."""
     out: list[str] = []
     for part in re.split(r"(?<=[.!?])\s+(?=[A-Z0-9$\\(])", line):
-        if out and _ABBREVIATION.search(out[-1].removesuffix(".")):
+        if out and _ABBREVIATION.search(out[-1][-_ABBREVIATED:].removesuffix(".")):
             out[-1] += f" {part}"
         elif part.strip():
             out.append(part)
@@ -40,14 +45,14 @@ def beginnings(text: str) -> Iterator[tuple[str, str]]:
     """The text, and each of its beginnings that a remark, bracket or next sentence may follow, the longest first.
 
     Each comes with the bracket cut off right behind it, or "". Nothing comes after a bracket that leaves the answer
-    open, such as `18 (or 20)`.
+    open, such as `18 (or 20)`. Beginnings of more than `_LONGEST` characters are left out: they are no values.
     """
     reason = _REASON.search(text)
     if reason and re.search(r"\d", text[: reason.start()]) and not _CONCLUDES.search(text, reason.end()):
         text = text[: reason.start()] if re.search(r"\d", text[reason.end() :]) else text
     yield text, ""
     cuts = []
-    for cut in _CUT.finditer(text):
+    for cut in _CUT.finditer(text, 0, _LONGEST):
         before = text[: cut.start()]
         if (
             not before.strip()

@@ -4,6 +4,7 @@ import re
 from fractions import Fraction
 
 from mtjax.data.answers import number_words
+from mtjax.data.answers.clauses import single
 from mtjax.data.answers.normal import listed
 from mtjax.data.answers.numbers import BEFORE, POSITIONAL, SOFT, Number, read_number
 from mtjax.data.answers.phrases import settled
@@ -28,61 +29,22 @@ _CLAUSE_BEHIND = re.compile(
 _TASK = re.compile(r"\bto (?:find|determine|calculate|compute|figure|solve|know)\b", re.IGNORECASE)
 APPROXIMATELY = frozenset(listed(r"about approximately approx approx. around roughly ~ \approx ≈ circa"))
 _NUMERAL = r"[-+]?[$€£¥₹]?[0-9][0-9,]*(?:\.[0-9]+)?(?:/[0-9]+)?%?(?![\w:/^.]?[0-9]|[A-Za-z^])"
-_BARE = r"(?<![0-9],)[0-9]+(?:\.[0-9]+)?(?:/[0-9]+)?%?"
-_IN_PASSING = tuple(
-    re.compile(form, re.IGNORECASE)
-    for form in (
-        # After 3 weeks, she has 5
-        rf"^(?P<cut>(?:after|in|for|over|during|within|by|at|on|with|from|out of|of)\b[^,]*?(?P<n>{_NUMERAL})"
-        r"[^,0-9]*, )",
-        # For 9 trays she needs 45
-        rf"^(?P<cut>(?:after|in|for|over|during|within|with|from|of) (?P<n>{_NUMERAL})(?: [^\W\d_]+){{1,2}} )"
-        r"(?=(?:s?he|they|we|it|you|i|there|the|an?|his|her|their|its|each|(?-i:[A-Z]\w+))\b)",
-        # the total for 5 nights is 250
-        rf"(?<=[^\W\d_])(?P<cut> (?:for|of|in|with|after|from|over|across|during"
-        rf"|of [a-z]+ing) (?:an? )?(?P<n>{_NUMERAL})(?: [^\W\d_]+){{0,2}})"
-        r"(?= (?:is|are|was|were|will|comes|costs|equals|has|have|makes|gives)\b)",
-        # each of the 4 friends
-        r"\b(?:the|his|her|their|its|these|those|my|our|your|all|both) "
-        r"(?P<cut>(?:(?:other|first|last|next|remaining|same|previous|past|original|whole) )?"
-        rf"(?P<n>{_NUMERAL}) )(?=[^\W\d_])",
-        # the GCD of 12 and 8 is 4
-        rf"(?<=[^\W\d_])(?P<cut> (?:of|between|from) (?:{_BARE},? (?:and )?)+(?P<n>{_BARE}))"
-        r"(?= (?:is|equals|was|comes)\b)",
-        # 8 candies, with 2 left over
-        rf"(?<=[\w%])(?P<cut>,? (?:and|with|leaving) (?:a remainder of )?(?P<n>{_NUMERAL})(?: [^\W\d_]+){{0,3}}?"
-        r" (?:left over|left|remaining|to spare|over))$",
-        rf"(?<=[\w%])(?P<cut> (?:out )?of (?P<n>{_NUMERAL}))(?= [^\W\d_]|$)",  # 12 of 20 pencils
-        rf"(?P<cut>,? not (?P<n>{_NUMERAL}),)(?= )",  # 15, not 12, apples
-        # 460 dollars for 45 hours
-        rf"(?<=[\w%])(?P<cut> (?:for|in|per|after|during|over|within|every|with)(?: about)? (?P<n>{_NUMERAL})"
-        r"(?: [^\W\d_]+){1,3})$",
-        # 8 hours to travel 480 miles
-        rf"(?<=[\w%])(?P<cut> to (?!about|nearly|almost|roughly)[a-z]{{3,}}(?: (?!and\b|or\b)[^\W\d_]+){{0,3}} "
-        rf"(?P<n>{_NUMERAL})(?: [^\W\d_]+){{1,3}})$",
-    )
-)
-"""Numbers that a sentence names beside the one that it states: they are given, or belong to another thing."""
 
 
 def _without_given(text: str) -> tuple[str, tuple[Fraction, ...]]:
-    """A sentence with several numbers without those that it names in passing, and these.
+    """The part of a sentence with several numbers that states one (`clauses.single`), and its other numbers.
 
     >>> _without_given("12 of the 20 pencils are red")
-    ('12 of the pencils are red', (Fraction(20, 1),))
+    ('12', (Fraction(20, 1),))
     """
     if "=" in text:
         return text, ()
-    whole, given = text, list[Fraction]()
-    for form in _IN_PASSING:
-        while len(re.findall(_NUMERAL, text)) > 1 and (found := form.search(text)):
-            number = read_number(found["n"].replace(",", ""))
-            if number is None:
-                return whole, ()
-            named = re.findall(_BARE, re.sub(r"(?<=\d),(?=\d{3})", "", found["cut"]))
-            given += [one.value for one in map(read_number, named) if one]
-            text = text[: found.start("cut")] + text[found.end("cut") :]
-    return (text, tuple(given)) if len(re.findall(_NUMERAL, text)) == 1 else (whole, ())
+    if len(re.findall(_NUMERAL, text)) < 2 or (reduced := single(text)) is None:
+        return text, ()
+    kept = re.findall(_NUMERAL, reduced)
+    others = [one for one in re.findall(_NUMERAL, text) if one not in kept]
+    numbers = [read_number(one.replace(",", "")) for one in others]
+    return reduced, tuple(one.value for one in numbers if one)
 
 
 _LEAD = re.compile(
@@ -92,7 +54,11 @@ _LEAD = re.compile(
 
 
 _WENT = {"up": "increased by", "down": "decreased by"}
-_COUNTED = re.compile(rf"(?<!below )(?<!above )\b(?:{'|'.join(sorted(_CLEAR_WORDS))})\b(?!-)", re.IGNORECASE)
+_COUNTED = re.compile(
+    rf"(?<!below )(?<!above )(?<![Tt]he )(?<!these )(?<!those "
+    rf")\b(?:{'|'.join(sorted(_CLEAR_WORDS))})\b(?!-)",
+    re.IGNORECASE,
+)
 _ANY = rf"[0-9]+|{'|'.join(sorted(number_words.NUMBER_WORDS))}"
 _ODDS = re.compile(
     rf"(?P<lead>[^\d,]*\b(?:chances?|probability|odds|likelihood|proportion|share)\b[^\d,]* )?(?P<top>{_ANY}) "
@@ -106,6 +72,12 @@ _PART_OF = re.compile(
 )
 
 
+_TAKES = re.compile(
+    r"(?P<lead>(?:[A-Za-z']+ ){1,6}?)(?:is|was|takes|took|lasts|lasted|needs|uses|lives|walks|runs) "
+    r"(?P<amount>(?:an?|half|one|three) [a-z -]*\b(?:half|quarters?|third)\b.*)"
+)
+"""`It takes an hour and a half`."""
+_INSTRUCTS = frozenset(listed("add subtract multiply divide find calculate compute consider"))
 _EXTREME = re.compile(
     r"\b(?:minimum|maximum)(?! of\b) [A-Za-z]|(?<!at )\bthe (?:least|most) [A-Za-z]+ [A-Za-z]", re.IGNORECASE
 )  # the minimum number, the least common multiple: no bound
@@ -114,7 +86,7 @@ _NOTHING_LEFT = re.compile(
     r"(?:none|nothing)(?: at all)?(?: (?:left|remaining|over))?)",
     re.IGNORECASE,
 )
-_MORE_THAN = re.compile(r"(\S+(?: [a-z]+)?) (?:more|fewer|less|[a-z]+er)((?: [a-z]+){0,4}) than [^\d,]+")
+_MORE_THAN = re.compile(r"(\S+(?: [a-z]+)?) (?:more|fewer|less|[a-z]+er)((?: [A-Za-z]+){0,4}) than [^\d,]+")
 """`13 more marbles than Ann`, which says 13 only where a difference is asked for."""
 
 
@@ -142,7 +114,7 @@ _AT_TIME = re.compile(
 _DOUBTFUL = re.compile(
     r"\b(?:whether|check|disagree|mistakes?|misconception|pitfall|trap|supposedly|allegedly|tempting|tempted|told"
     r"|of [^,]*\d[^,]* and an? [a-z]+ of|will be\b.*\bnext (?:year|month|week)|was\b.*\blast (?:year|month|week)"
-    r"|asked for(?= the)|only if|short"
+    r"|none|asked for(?= the)|only if|short"
     r"(?: by| of|$)|shy of|as (?:far|long|much|many|high|low|few|little|late|early) as(?= [-$\d]))\b",
     re.IGNORECASE,
 )  # the sentence says of the number that it may be another
@@ -157,7 +129,16 @@ def number_in_sentence(text: str) -> Number | None:
     if odds := _ODDS.fullmatch(text):
         top, bottom = read_number(odds["top"]), read_number(odds["bottom"])
         if top and bottom and bottom.value:
-            return Number(top.value / bottom.value, approximate=odds["lead"] is None)
+            counted = (
+                top.value
+                if re.search(
+                    r" out of \S+ [a-z]+ "
+                    r"[a-z]",
+                    text,
+                )
+                else None
+            )  # 45 out of 60 students passed
+            return Number(top.value / bottom.value, approximate=odds["lead"] is None, rounded=counted)
     if (part := _PART_OF.fullmatch(text)) and not BEFORE & set(text[: part.start("value")].lower().split()):
         value = read_number(part["value"].partition(" of ")[0])
         return value if value and value.value.denominator > 1 else None
@@ -174,7 +155,11 @@ def number_in_sentence(text: str) -> Number | None:
     text = re.sub(r"\b(end|ends|ended|add|adds|added) up (?=with|at|to)", r"\1 ", text)
     text = re.sub(r"\b(?:went|goes|gone|go) (up|down)(?: by\b|(?= [$\d]))", lambda way: _WENT[way[1]], text)
     found, words = _LEAD.match(text), text.lower().split()
+    if found and re.search(r"\b(?:because|since)\b", found[1], re.IGNORECASE):
+        return None  # the number belongs to the reason
     if found is None:
+        if (takes := _TAKES.fullmatch(text)) and (value := read_number(takes["amount"])) and not value.places:
+            return value if not BEFORE & set(takes["lead"].lower().split()) else None
         start = next((n for n, word in enumerate(words) if n and word.split("-")[0] in _CLEAR_WORDS), None)
         if start is None:
             return Number(Fraction(1), approximate=True) if _ONLY_ONE.fullmatch(text) else None
@@ -198,7 +183,7 @@ def number_in_sentence(text: str) -> Number | None:
         stems -= {"minimum", "maximum", "least", "most"}
     if _OTHERS_SAY.search(text) or _DOUBTFUL.search(text):
         return None
-    if before[-1:] in (["almost"], ["nearly"]):
+    if before[:1] and before[0] in _INSTRUCTS or before[-1:] in (["almost"], ["nearly"]):
         return None
     if (
         stems & (BEFORE - SOFT - POSITIONAL)

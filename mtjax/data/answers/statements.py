@@ -1,9 +1,8 @@
 """Where a reply states its answer."""
 
 import re
-from collections.abc import Iterator
-from typing import NamedTuple
 
+from mtjax.data.answers.boxes import DENIED_BEHIND, Statement, boxed
 from mtjax.data.answers.forms import CHOSEN, FORMS, TONGUES
 from mtjax.data.answers.machine import spoken
 from mtjax.data.answers.normal import ascii_signs, without_markup
@@ -27,129 +26,22 @@ def without_thoughts(reply: str) -> str:
     return _BEGUN.sub("", reply)
 
 
-class Statement(NamedTuple):
-    """An answer that a reply states in so many words."""
-
-    text: str  # from the answer on to the end of its line, or the content of a box
-    start: int  # where the text stands in the cleaned reply
-    end: int
-    boxed: bool = False  # it has an end of its own: a box or a closed tag
-
-
-BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*(?P<brace>\{)?")
-
-
-def closing_brace(text: str, start: int) -> int | None:
-    """Where the brace closes that was opened just before `start`; None if it never does."""
-    depth = 1
-    for end in range(start, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[end], 0)
-        if depth == 0:
-            return end
-    return None
-
-
-def unboxed(text: str) -> str:
-    r"""The text with every `\boxed{...}` replaced by its content; one without closing brace is left.
-
-    >>> unboxed(r"so \boxed{\frac{1}{2}}.")
-    'so \\frac{1}{2}.'
-    """
-    place = 0
-    while box := re.compile(r"\\boxed\s*\{").search(text, place):
-        end = closing_brace(text, box.end())
-        place = box.end() if end is None else box.start()
-        if end is not None:
-            text = text[: box.start()] + text[box.end() : end] + text[end + 1 :]
-    return text
-
-
-_BARE = re.compile(r"\s*(\\[dt]?frac *(?:\{[^{}]*\}|\d) *(?:\{[^{}]*\}|\d)|[-+]?[\d.,]*\d|[A-Za-z](?![A-Za-z]))")
-_SCALED = re.compile(r"\}?\s*\$?\s*(\\?%|(?:percent|thousand|million|billion|dozen|hundred)\b)")
-
-
-def _boxes(text: str) -> Iterator[Statement]:
-    for box in BOX.finditer(text):
-        if box["brace"]:
-            end = closing_brace(text, box.end())
-            content = None if end is None else text[box.end() : end]
-            after = None if end is None else end + 1
-        else:
-            bare = _BARE.match(text, box.end())
-            content, after = (bare[1], bare.end()) if bare else (None, None)
-        if content is None or after is None:
-            continue
-        content = re.sub(r"(?<!\\)\\(?=\s|$)", " ", content)
-        behind = text[after : after + 40]
-        if scale := _SCALED.match(behind):
-            content += f" {scale[1]}"
-        elif re.match(r"\$?\s*[\^!_/*+]|\$?[A-Za-z0-9(]", behind):
-            content = f"{content} ..."  # it goes on: no value is read whole
-        sign = (
-            "-"
-            if re.search(r"[-−]\s?\$?$", text[: box.start()])
-            and re.search(r"(?:^|[=({\[$:\s])[-−]\s?\$?$", text[: box.start()])
-            else ""
-        )
-        yield Statement(sign + content, box.start(), after, True)
-
-
-_DENIED_BOX = re.compile(
-    r"(?:(?:\bnot|n't|wrong)\s+(?:\w+\s+)?|\b(?:neither|either|nor|perhaps|maybe|possibly|whether it is|is it|"
-    r"doubt (?:that )?it(?: is|'s)|could be|might be|may be|anything but|close to|rul(?:e|es|ed) out|"
-    r"if [^.,\n]{0,40}\b(?:were|is|was))\s+)(?:\\\(|\\\[|\$)*\s*$",
-    re.IGNORECASE,
-)
-DENIED_BEHIND = re.compile(
-    r"(?:\\\)|\\\]|\$)*\s*(?:\?|,? not the (?:number|amount|value|one|total)\b|(?:is|are|was) (?:not|wrong"
-    r"|incorrect|false|too|impossible)\b|(?:isn't|cannot"
-    r"|can't|does not|"
-    r"doesn't|would|nor|is just|might)\b|or (?!\$?\\boxed))", re.IGNORECASE,
-)  # fmt: skip
-
-
-def _boxed(text: str) -> list[Statement]:
-    """The boxes, several that a list of boxes ends in as one list; an outer box stands for those within."""
-    found: list[Statement] = []
-    for one in _boxes(text):
-        if not found or one.start >= found[-1].end:
-            found.append(one)
-    found = [
-        one
-        for one in found
-        if not _DENIED_BOX.search(text[max(0, one.start - 60) : one.start]) and not DENIED_BEHIND.match(text, one.end)
-    ]
-    if not found:
-        return []
-    last, parts = found[-1], [found[-1]]
-    for one in reversed(found[:-1]):
-        if not re.fullmatch(
-            r"[\s$,;&.]*(?:\b(?:and|or)\b)?[\s$]*(?:[A-Za-z] ?= ?)?[\s$]*", text[one.end : parts[-1].start]
-        ):
-            break
-        if "\n\n" in text[one.end : parts[-1].start]:
-            break
-        parts.append(one)
-    texts = [unboxed(one.text).strip() for one in reversed(parts)]
-    same = len(set(texts)) == 1
-    last = last._replace(text=texts[-1] if same else ", ".join(texts), start=last.start if same else parts[-1].start)
-    return [*found[: -len(parts)], last]
-
-
 _SUPPOSED = re.compile(
     r"\b(?:if|suppose|supposing|assum\w+|unless|whether|why|how|no matter|until|check that|not the case)\b",
     re.IGNORECASE,
 )
 _VOID = re.compile(
-    r"\b(?:not|never|wrong|incorrect|false|cannot|previous|earlier|another|possible|first|one|long)\b"
+    r"\b(?:not|never|wrong|incorrect|false|cannot|previous|earlier|another|possible|first|next|second|third|one|long)\b"
     r"|n't\b",
     re.IGNORECASE,
 )
 _SAID_OF = re.compile(r"\b(?:is|was|be|are|as) (?:the |my |our |your )?$", re.IGNORECASE)
-_HEDGED = re.compile(
+HEDGED = re.compile(
     r"\b(?:maybe|perhaps|possibly|might|could|either|neither|is it|doubt|not sure|rul(?:e|es|ed) out|anything but)\b",
     re.IGNORECASE,
 )
+_COUNTED = re.compile(r"\b(?:number|total|sum|all|many|amount|percentage) (?:of )?(?:[a-z]+ ){0,4}$", re.IGNORECASE)
+_SO = re.compile(r"\b(?:so|thus|hence|therefore)\b", re.IGNORECASE)
 _OPTION = re.compile(r"(?:^|\n)[ \t*>]*[A-E][ \t*]*[:.)]")
 _SENTENCE = re.compile(r"[.!?](?=\s)|\n")
 
@@ -165,7 +57,8 @@ _ROW = re.compile(r"^[ \t]*\|([^|\n]*\banswer[ \t]*)\|(?:\s*\|)?([^|\n]+)\|[ \t]
 
 _CALCULATOR = re.compile(r"<<[^<>\n]{1,80}>>")  # the annotations of GSM8K
 _FAREWELL = re.compile(
-    r"\n\s*(?:let me know if|(?:i )?hope (?:this|that|it) helps|feel free to|please let me know|if you have any|"
+    r"\n\s*(?:is there (?:anything|something)|do you (?:want|need|have)|can i|shall i|want me to|need (?:any|more)|"
+    r"let me know if|(?:i )?hope (?:this|that|it) helps|feel free to|please let me know|if you have any|"
     r"this completes|thus,? we are done|q\.?e\.?d\b|would you like|happy to)[^\n]*\s*\Z",
     re.IGNORECASE,
 )
@@ -183,17 +76,37 @@ _BOLD_END = re.compile(
 """A last line that is wholly bold."""
 
 
+_NEXT_PROBLEM = re.compile(
+    r"\n[ \t#*>]*(?:next )?(?:question|problem|q|human|user|instruction|exercise)[ \t]*\d*[ \t*]*[:.)](?=\s)",
+    re.IGNORECASE,
+)
+
+
+def _up_to_next_problem(text: str, choice: bool) -> str:
+    """A cleaned reply up to where it goes on with another problem after it has stated an answer."""
+    for found in _NEXT_PROBLEM.finditer(text):
+        if statements(text[: found.start()], choice):
+            return text[: found.start() + 1]
+    return text
+
+
+_ROWS = re.compile(
+    r"(?:\$\$|\\\[)?\s*\\begin\{(?P<kind>align|aligned|gathered|split|eqnarray)(?P<star>\*?)\}(?P<rows>.*?)"
+    r"\\end\{(?P=kind)(?P=star)\}\s*(?:\$\$|\\\])?", re.DOTALL,
+)  # fmt: skip
+"""Equations below each other, each of which is a line."""
 _IS = re.compile(r"(?<=answer)'s (?=\(?[A-J]\b|[-$]?\d)|(?<=choice)'s (?=\(?[A-J]\b)")
 
 
-def cleaned(reply: str) -> str:
-    """A reply without thoughts and mark-up, as statements are searched in it."""
+def cleaned(reply: str, choice: bool = False) -> str:
+    """A reply without thoughts and mark-up, up to the next problem, as statements are searched in it."""
     reply = _GREETING.sub("", _ROLE.split(re.sub(r"\n{3,}", "\n\n", reply))[-1])  # no long runs, which take long
     reply = _FAREWELL.sub("", _CALCULATOR.sub("", spoken(without_thoughts(reply))))
     bold = _BOLD_END.search(reply)
     if bold and not reply[: bold.start()].rstrip().endswith(":"):
         reply = f"{reply[: bold.start()]}So, **{reply[bold.end() :]}"
     reply = re.sub(r"(?m)^>\s+(?=\*\*)", "", reply)
+    reply = _ROWS.sub(lambda rows: rows["rows"].replace("\\\\", "\n"), reply) if "\\begin{" in reply else reply
     text = without_markup(ascii_signs(reply)).replace(" isn't ", " is not ")
     text = _IS.sub(" is ", text)
     text = TONGUES.sub("\nAnswer: ", text) if TONGUES.search(text) else text
@@ -201,7 +114,7 @@ def cleaned(reply: str) -> str:
     if _RULE.search(text):
         text = _ROW.sub(r"\1: \2", _RULE.sub("", text))
         text = _LAST_ROW.sub(r"\1: \2", text.rstrip())
-    return text
+    return _up_to_next_problem(text, choice)
 
 
 def _before(text: str, place: int) -> str:
@@ -235,11 +148,14 @@ def statements(text: str, choice: bool = False) -> list[Statement]:
                 start, answer = start + instead.start("answer"), instead["answer"].strip()
             if key is not None and text[match.end("key") :][:1] == "." and _SAID_OF.search(text[:key][-30:]):
                 continue  # "18 is the answer. ..."
+            if key is not None and match["key"].lower() == "answers" and _COUNTED.search(_before(text, key)):
+                continue  # the number of answers is 12
             if key is not None and (_denied(answer) or _voided(text, key)):
                 continue
             if key and text[key - 1] in "\"'" and re.match(r"[\"']\s*:", text[match.end("key") :]):  # JSON
                 answer = re.sub(r"^\"((?:[^\"\\]|\\.)*)\".*|^([^,}\]]*).*", r"\1\2", answer)
-            answer = re.sub(r"\s*\\[\])]$", "", answer)
+            if answer.endswith(("\\]", "\\)")):
+                answer = answer[:-2].rstrip()
             if answer[-1:] in ")]}" and re.search(r"\w", answer) and _closers(answer) > 0:
                 answer = answer[:-1].rstrip()
             if sign == ">":
@@ -253,11 +169,10 @@ def statements(text: str, choice: bool = False) -> list[Statement]:
     for form in CHOSEN if choice else ():
         for match in form.finditer(text):
             place = match.start("answer")
-            if not (
-                _voided(text, place) or _HEDGED.search(_before(text, place)) or DENIED_BEHIND.match(text, match.end())
-            ):
+            hedged = HEDGED.search(_SO.split(_before(text, place))[-1])
+            if not (hedged or _voided(text, place) or DENIED_BEHIND.match(text, match.end())):
                 found.append(Statement(match["answer"], match.start("answer"), match.end("answer")))
-    for box in _boxed(text) if "box" in lowered else ():
+    for box in boxed(text) if "box" in lowered else ():
         # A box within a stated answer, as in "the answer is $\boxed{18}$", starts later and so wins.
         found = [one for one in found if not box.start < one.start < box.end]
         found.append(box)
@@ -286,8 +201,11 @@ def _denied(answer: str) -> bool:
 
 
 _TAKEN_BACK = re.compile(
-    r"\bno, |\b(?:wait|oops|hold on|correction|let me (?:redo|reconsider|recalculate|correct|fix)|scratch that|"
+    r"\bno, |\b(?:edit|update|sorry|my mistake|i meant|wait|oops|hold on|correction|let me (?:redo|reconsider"
+    r"|recalculate|correct|fix)|scratch that|"
     r"(?:that|this|it)(?: is|'s) (?:wrong|incorrect|not (?:right|correct))|"
+    r"(?:that|this|it|which) (?:seems?|looks?|sounds?|feels?) (?:off|odd|wrong|strange|too \w+|suspicious|implausible)|"
+    r"(?:that|this|it|which) (?:does not|doesn't) (?:match|check|work|add up|fit)|"
     r"(?:that|this|it|which) (?:does not|doesn't|can't|cannot) (?:look|seem|sound|be|feel) (?:quite )?(?:right"
     r"|correct)|"
     r"i (?:was wrong|made an? (?:error|mistake)|misread)|actually)\b",
@@ -295,6 +213,12 @@ _TAKEN_BACK = re.compile(
 )
 
 
+def taken_back_at(rest: str) -> int | None:
+    """Where a reply takes back an answer in what follows it; None if it does not."""
+    found = _TAKEN_BACK.search(rest)
+    return found.start() if found else None
+
+
 def taken_back(rest: str) -> bool:
     """Whether a reply takes back an answer in what follows it, without stating another."""
-    return bool(_TAKEN_BACK.search(rest))
+    return taken_back_at(rest) is not None

@@ -22,7 +22,10 @@ _TABLE = {
     "angle": "degree ° deg=1", "radians": "radian rad=1",
     "celsius": "celsius=1", "fahrenheit": "fahrenheit=1", "kelvin": "kelvin=1",
     "percent": "% percent=1", "force": "newton=1", "energy": "joule=1 kilojoule kj=1000",
-    "power": "watt=1 kilowatt kw=1000", "voltage": "volt=1", "frequency": "hertz hz=1", "pressure": "pascal pa=1",
+    "power": "watt=1 kilowatt "
+             "kw=1000", "voltage": "volt=1", "amount": "mole mol=1000 mmol "
+                                                       "millimole=1", "frequency": "hertz "
+                                                           "hz=1", "pressure": "pascal pa=1",
     "data": "byte=1 kb=1024 mb=1048576 gb=1073741824",
 }  # fmt: skip
 

@@ -18,31 +18,51 @@ class Truth(NamedTuple):
 _TRUTHS = (
     dict.fromkeys(("yeah", "yep", "yup"), (True, "yes"))
     | dict.fromkeys(("nope", "nah"), (False, "yes"))
+    | dict.fromkeys(
+        listed("absolutely_not certainly_not definitely_not of_course_not not_at_all no_way"), (False, "yes")
+    )
+    | dict.fromkeys(listed("of_course absolutely certainly definitely indeed"), (True, "yes"))
     | {"yes": (True, "yes"), "no": (False, "yes"), "true": (True, "true"), "false": (False, "true")}
 )
 _TRUTH = re.compile(
-    r"(?:indeed,? |i(?:'d| would)? (?:think|believe|say) |so |sure,? )?(?:(?:the |this |that )?(?:statement|claim"
+    r"(?:indeed,? |i(?:'d| would)? (?:think|believe|say) |so |sure,? |(?:most )?(?:definitely|certainly|absolutely"
+    r"|clearly|obviously),? |my answer (?:is|would be) )?(?:(?:the |this |that )?(?:statement|claim"
     r"|assertion|sentence"
     r"|proposition|answer|function|program|expression|code|it|this|that)"
     r"(?: is|'s| returns| prints| outputs| gives| evaluates to)? |(?:output|result|returns): )?"
-    r"(yes|no|true|false|yeah|yep|yup|nope|nah)\b(?P<rest>.*)",
+    r"(?:an? )?(?P<not>not )?(?P<truth>yes|no|true|false|yeah|yep|yup|nope|nah)\b(?P<rest>.*)",
     re.IGNORECASE,
 )
 _UNSURE = re.compile(
-    r"\b(?:yes|true|false|but|however|although|unless|if|maybe|wait|actually|hmm|and no|or no|no(?=[,.;!]|$))\b",
+    r"\b(?:yes|true|false|but|however|unless|if|maybe|wait|actually|hmm|and no|or no|no(?=[,.;!]|$))\b",
     re.IGNORECASE,
 )
+
+
+_AGREES = re.compile(
+    r"(?:sure|indeed|of course|correct|right),? (?:it|they|he|she|that|you|we) (?:is|are|was|were|does|do|did|can"
+    r"|will|has|have)"
+    r"|(?:that's|that is|it's|it is) (?:correct|right|true),? yes", re.IGNORECASE,
+)  # fmt: skip
+_GOES_ON = re.compile(r"^(?:they|it|he|she|you|we|i|that|there) [a-z ]+$")  # yes they could
 
 
 def read_truth(text: str) -> Truth | None:
     """The yes or no that a text is, with at most an explanation behind a comma; else None."""
+    if _AGREES.fullmatch(text):
+        return Truth(True, "yes")
+    if plain := _TRUTHS.get(text.lower().strip("!").replace(" ", "_")):
+        return Truth(*plain)
     found = _TRUTH.fullmatch(text)
     if found is None:
         return None
     rest = re.sub(r"^ ?(?:indeed|of course|definitely|certainly|absolutely|way)\b", "", found["rest"].lstrip())
+    rest = re.sub(r"^ ?(?:statement|claim|sentence|assertion)\b", "", rest) if " is a " in text else rest
+    rest = _GOES_ON.sub("", rest)
     if rest and (rest[0] not in ",.!;:-(" or _UNSURE.search(rest)):
         return None
-    return Truth(*_TRUTHS[found[1].lower()])
+    positive, pair = _TRUTHS[found["truth"].lower()]
+    return Truth(positive != bool(found["not"]), pair) if pair == "true" or not found["not"] else None
 
 
 def same_truth(a: Truth, b: Truth) -> bool | None:

@@ -83,18 +83,19 @@ def changed_span(right: str, wrong: str) -> tuple[int, int, int, int]:
     >>> changed_span("48/2 = 24 clips", "48/2 = 25 clips")
     (7, 9, 7, 9)
     """
+    in_right, in_wrong = _inside(right), _inside(wrong)
     start = first_difference(right, wrong)
-    while start and _joined(right, start) | _joined(wrong, start):
+    while start and (start in in_right or start in in_wrong):
         start -= 1
     same = first_difference(right[start:][::-1], wrong[start:][::-1])
-    while same and (_joined(right, len(right) - same) or _joined(wrong, len(wrong) - same)):
+    while same and (len(right) - same in in_right or len(wrong) - same in in_wrong):
         same -= 1
     return start, len(right) - same, start, len(wrong) - same
 
 
-def _joined(text: str, place: int) -> bool:
-    """Whether a place is inside a word or number."""
-    return any(match.start() < place < match.end() for match in _WORD.finditer(text))
+def _inside(text: str) -> set[int]:
+    """The places inside a word or number."""
+    return {place for match in _WORD.finditer(text) for place in range(match.start() + 1, match.end())}
 
 
 def compared(right: str, wrong: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import re
+from bisect import bisect_left
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -97,10 +98,10 @@ class Solution:
         """
         found = []
         for k, step in enumerate(self.steps):
-            known, results = self.before(step.start), {equation.right.start for equation in self.equations[k]}
-            for token in self.numbers:
-                at = token.start - step.start
-                if 0 <= at < step.end - step.start and at not in results and number_of(token) in known:
+            results = {equation.right.start for equation in self.equations[k]}
+            for token in self.numbers[slice(*(bisect_left(self._starts, place) for place in (step.start, step.end)))]:
+                at, first = token.start - step.start, self._first.get(number_of(token), step.start)
+                if at not in results and (first < step.start or number_of(token) in self.given):
                     own = next((each for each in self.equations[k] if each.start <= at < each.end), None)
                     found.append((k, at, token.text, own))
         return found
@@ -108,8 +109,18 @@ class Solution:
     def before(self, place: int) -> frozenset[Fraction]:
         """The numbers of the question and of the solution before a place."""
         if place not in self._before:
-            self._before[place] = self.given.union(number_of(token) for token in self.numbers if token.start < place)
+            self._before[place] = self.given.union(number for number, first in self._first.items() if first < place)
         return self._before[place]
+
+    @functools.cached_property
+    def _starts(self) -> list[int]:
+        """Where each number stands, in order."""
+        return [token.start for token in self.numbers]
+
+    @functools.cached_property
+    def _first(self) -> dict[Fraction, int]:
+        """Where each value stands first."""
+        return {number_of(token): token.start for token in reversed(self.numbers)}
 
     @functools.cached_property
     def _before(self) -> dict[int, frozenset[Fraction]]:

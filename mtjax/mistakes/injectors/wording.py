@@ -1,5 +1,6 @@
 """Error types in the wording: confused units, words that change the meaning, and steps that are left out."""
 
+import functools
 import random
 import re
 from fractions import Fraction
@@ -34,6 +35,7 @@ _MEASURES = re.compile(
 )
 """What stands before a word that is used as a unit: `5 minutes`, `per second`, `in hours`, not `the second box`."""
 
+_NEAR = 64  # characters before a word in which that is looked for
 _PAIRS = {
     "+-": "more/fewer more/less older/younger longer/shorter taller/shorter earned/spent bought/sold gained/lost "
     "total/difference added/removed more/left together/left",
@@ -53,8 +55,8 @@ def unit(solution: Solution, rng: random.Random) -> Draft | None:
         if not {sign_of(sign) for sign in equation.operators} & set("*/"):
             continue
         step = solution.steps[k]
-        named = _units_named(f"{solution.question}\n{solution.text[: step.end]}")
-        known = solution.before(step.start)
+        known, end = solution.before(step.start), len(solution.question) + 1 + step.end
+        named = {unit for unit, place in _units_named(solution).items() if place < end}
         for token in equation.operands:
             factors = _wrong_factors(number_of(token), named) if number_of(token) not in known else []
             places += [(k, equation, token, factors)] if factors else []
@@ -76,18 +78,23 @@ def unit(solution: Solution, rng: random.Random) -> Draft | None:
 
 def _is_unit(text: str, at: int, word: str) -> bool:
     """Whether the word at a place measures something there; "second" is more often an ordinal."""
-    before = _MEASURES.search(text[:at])
+    before = _MEASURES.search(text, max(0, at - _NEAR), at)
     if before is None:
         return False
     return word.lower() != "second" or before[0][0].isdigit() or before[0][:3].lower() == "per"
 
 
-def _units_named(text: str) -> set[str]:
-    """The units that a text measures in, in the singular."""
+@functools.lru_cache(maxsize=8)
+def _units_named(solution: Solution) -> dict[str, int]:
+    """The units that a question with its solution measures in, in the singular, and where each stands first."""
+    text = f"{solution.question}\n{solution.text}"
     one = {many: unit for unit, many in _MANY.items()}
-    words = [(match.start(), match[0]) for match in re.finditer(r"[A-Za-z]+", text)]
-    named = {one.get(word.lower(), word.lower().removesuffix("s")) for at, word in words if _is_unit(text, at, word)}
-    return named | {"dollar" for sign in "$" if sign in text}
+    first = {"dollar": text.index("$")} if "$" in text else dict[str, int]()
+    for match in re.finditer(r"[A-Za-z]+", text):
+        unit = one.get(match[0].lower(), match[0].lower().removesuffix("s"))
+        if first.get(unit, len(text)) > match.start() and _is_unit(text, match.start(), match[0]):
+            first[unit] = match.start()
+    return first
 
 
 def _wrong_factors(number: Fraction, named: set[str]) -> list[str]:

@@ -166,10 +166,10 @@ def _goes_on(tokens: list[Token], kinds: str, i: int) -> bool:
 
 def _expression(tokens: list[Token], kinds: str, i: int) -> tuple[int, list[Token]]:
     """The longest expression that ends before token i: the number of its first token, and its parts."""
-    parts: list[Token] = []
+    back: list[Token] = []
     depth, k = 0, i - 1
     while k >= 0:
-        token, kind, after = tokens[k], kinds[k], parts[0].kind if parts else ""
+        token, kind, after = tokens[k], kinds[k], back[-1].kind if back else ""
         if kind in "wW":
             if len(token.text) == 1 and token.start == tokens[k - 1].end:
                 return i, []  # a variable, such as `2x`, or a unit that looks like one
@@ -183,8 +183,9 @@ def _expression(tokens: list[Token], kinds: str, i: int) -> tuple[int, list[Toke
         if kind in "=?" or apart or (kind == "(" and not depth):
             break
         depth += {")": 1, "(": -1}.get(kind, 0)
-        parts.insert(0, token)
+        back.append(token)
         k -= 1
+    parts = back[::-1]
     if depth:  # a bracket that was never opened: the expression starts after it
         opened = unopened = 0
         for n, token in enumerate(parts):
@@ -192,7 +193,7 @@ def _expression(tokens: list[Token], kinds: str, i: int) -> tuple[int, list[Toke
             if opened < 0:
                 opened, unopened = 0, n + 1
         parts = parts[unopened:]
-    return tokens.index(parts[0]) if parts else i, parts
+    return tokens.index(parts[0], k + 1) if parts else i, parts
 
 
 def evaluate(tokens: Sequence[Token], hundredths: bool) -> Fraction | None:
