@@ -2,7 +2,8 @@
 
 python tests/benchmarks/peers/run.py --peers PYTHON [--work sft dpo] [--laps 5] [--gsm8k train.jsonl] [--out DIR]
 
-PYTHON is an interpreter with torch, transformers, trl and datasets. Each peer is measured against mtjax alone: both
+PYTHON is an interpreter with torch, transformers, trl and datasets; `--tunix OTHER` adds Tunix, which OTHER has (the
+package google-tunix, in an environment of its own). Each peer is measured against mtjax alone: both
 processes stay, and their laps (steps) take turns; the second start of mtjax is warm. A lap's tokens are real ones,
 padding is not counted. Where other programs use the processors, figures are printed and no verdict.
 """
@@ -37,8 +38,8 @@ OWN = {
 """Settings of mtjax; all but the first are measured with the work dpo alone, without a peer."""
 
 
-def contenders(work: str, peers: str) -> dict[str, list[str]]:
-    """The command of each contender, without model and data; mtjax comes first."""
+def contenders(work: str, peers: str, tunix: str | None = None) -> dict[str, list[str]]:
+    """The command of each contender, without model and data; mtjax comes first, Tunix last, where there is one."""
     own = {name: [sys.executable, str(HERE / "of_mtjax.py"), work, *words] for name, words in OWN.items()}
     if work == "sft":
         own = {"mtjax": own["mtjax"]}
@@ -51,7 +52,9 @@ def contenders(work: str, peers: str) -> dict[str, list[str]]:
     else:
         theirs["torch loop"] = [peers, str(HERE / "of_torch.py"), work, threads]
     one = {f"{name}, 1 thread": [*words[:3], "1", *words[4:]] for name, words in theirs.items()}
-    return own | theirs | one
+    script, remats = str(HERE / "of_tunix.py"), {"tunix": "none", "tunix, layers computed again": "decoder"}
+    others = {name: [tunix, script, work, f"remat={remat}"] for name, remat in remats.items()} if tunix else {}
+    return own | theirs | one | others
 
 
 def prepare(gsm8k: str, out: pathlib.Path, problems: int = 400) -> dict[str, pathlib.Path]:
@@ -89,7 +92,7 @@ class Process:
         environment = os.environ | {
             "PEERS_STARTED": repr(time.time()), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false",
             "PYTHONPATH": f"{ROOT}:{HERE}", "JAX_COMPILATION_CACHE_DIR": str(cache / "jax"),
-            "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1" if "of_mtjax" in words[1] else "",
+            "GLIBC_TUNABLES": "" if words[1].endswith(("of_trl.py", "of_torch.py")) else "glibc.malloc.hugetlb=1",
         }  # fmt: skip
         self.name, self.log = name, (cache / f"{re.sub(r'[^a-z0-9]+', '_', name)}.log").open("w")
         pipe = subprocess.PIPE
@@ -141,6 +144,7 @@ def main() -> None:
     """Measure, print a table for each work, and write every lap to `results.json`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", required=True, help="interpreter with torch, transformers, trl and datasets")
+    parser.add_argument("--tunix", help="interpreter with google-tunix")
     parser.add_argument("--work", nargs="+", default=["sft", "dpo"], choices=["sft", "dpo"])
     parser.add_argument("--only", nargs="+", help="names of the peers to measure, instead of all")
     parser.add_argument("--laps", type=int, default=5)
@@ -150,7 +154,7 @@ def main() -> None:
     files, results = prepare(wanted.gsm8k, wanted.out.absolute()), []
     busy = load_of_others()
     for work in wanted.work:
-        all_of_them = contenders(work, wanted.peers)
+        all_of_them = contenders(work, wanted.peers, wanted.tunix)
         own = [name for name in all_of_them if name.startswith("mtjax")]
         names = [name for name in all_of_them if name not in own and (not wanted.only or name in wanted.only)]
         for name, ours in [(name, own[0]) for name in names] + [(None, one) for one in own[1:]]:
