@@ -27,7 +27,7 @@ from mtjax.runs.adapters import BASE, keep_base
 from mtjax.runs.announcement import announce
 from mtjax.runs.assembly import Run, assemble
 from mtjax.runs.export import card_of, export_model
-from mtjax.runs.folder import begin, check_shared, locked_run, snapshot_elsewhere
+from mtjax.runs.folder import begin, check_shared, keep_log, locked_run, snapshot_elsewhere
 from mtjax.runs.loading import decoding_of
 from mtjax.runs.same_run import check_memory, resumed, snapshot_of, started
 from mtjax.training import step as stepping
@@ -213,6 +213,8 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None, spent: Goodput
                     log.sync()
                     with spent.of("saving"):
                         checkpoints.save(number, kept(state), about)
+                        if hosts.index() == 0:
+                            keep_log(config)
                 if stop == signal.SIGINT:
                     exit_code = ExitCode.INTERRUPTED
                 elif stop and not ended and number < config.steps:
