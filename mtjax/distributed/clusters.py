@@ -115,8 +115,9 @@ def _kind(environment: Mapping[str, str]) -> Any:
         for warning in told:
             note(" ".join(str(warning.message).split()))
     kind = _of_mpi(environment, ClusterEnv._cluster_types)
-    if kind is None and environment.get("SLURM_NTASKS", "1") != "1" and "SLURM_STEP_NODELIST" not in environment:
-        note(f"SLURM_NTASKS={environment['SLURM_NTASKS']}, but this process runs by itself: srun starts one for each task")
+    tasks = environment.get("SLURM_NTASKS", "1")
+    if kind is None and tasks != "1" and "SLURM_STEP_NODELIST" not in environment:
+        note(f"SLURM_NTASKS={tasks}, but this process runs by itself: srun starts one for each task")
     return kind
 
 

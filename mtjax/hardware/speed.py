@@ -65,12 +65,9 @@ def check_speed(scale: Scale) -> Iterator[Line]:
             continue
         best = max(found, key=lambda one: one.tokens)
         rows, remat = next(each for each in tried if best.words.startswith(_words(*each, kernel)))
-        for other in (
-            "plain",
-            *(one for one, takes in kernels.TABLE.items() if jax.default_backend() in takes.platforms),
-        ):
-            if other == kernel:
-                continue
+        here = (one for one, takes in kernels.TABLE.items() if jax.default_backend() in takes.platforms)
+        others: list[Any] = [one for one in ("plain", *here) if one != kernel]
+        for other in others:
             try:
                 choice_for(dataclasses.replace(of.model, attention=other), of.length)
             except InputError as error:

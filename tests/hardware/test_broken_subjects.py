@@ -1,4 +1,4 @@
-"""Each judged line of the hardware check fails when its subject is broken: those that `test_check_hardware.py` has not."""
+"""Each judged line of the hardware check fails when its subject is broken: what `test_check_hardware.py` has not."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ from mtjax.data import batches
 from mtjax.errors import ExitCode, InputError
 from mtjax.hardware import attention as attention_check
 from mtjax.hardware import losses, machine, speed, training
-from mtjax.hardware.report import Line, Report, judged, measured, worst
+from mtjax.hardware.report import Line, Report, measured, worst
 from mtjax.model import attention
 from mtjax.training.checkpoint import Checkpoints
 from tests.devices import only_one_device
@@ -94,9 +94,7 @@ def test_a_gradient_of_nan_in_queries_keys_or_values_fails(place, monkeypatch):
 @pytest.mark.parametrize("leaf", ["embed", "final_norm"])
 def test_a_gradient_of_nan_in_one_leaf_fails(leaf, monkeypatch):
     real = losses.make_policy
-    spoilt = lambda model, params, **more: real(
-        model, {**params, leaf: jax.tree.map(nan_behind, params[leaf])}, **more
-    )
+    spoilt = lambda model, params, **more: real(model, {**params, leaf: jax.tree.map(nan_behind, params[leaf])}, **more)
     monkeypatch.setattr(losses, "make_policy", spoilt)
     subject = losses.subjects()["nll"]
     found = failed(losses._compare("nll", subject, losses.MODEL, losses.LOSS, losses.GRADIENT))
@@ -123,7 +121,6 @@ def test_parameters_of_nan_on_a_mesh_fail(monkeypatch):
 def test_a_loss_with_a_broken_kernel_fails(monkeypatch):
     """Of the four objectives, which are computed by plain attention, none does."""
     packed = attention.packed_attention
-
 
     def call(config, *rest):
         return packed(*(across_segments(config, *rest[:5]) if config.attention == "auto" else (config, *rest)))

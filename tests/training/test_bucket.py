@@ -152,7 +152,9 @@ def test_two_hosts_that_share_a_bucket_alone_go_on_after_one_was_killed(victim, 
         assert two.codes() == {0: 0, 1: 0}, two.texts
         assert "steps 5 to 8" in two.texts[0], two.texts
         ours = sums(bucket.objects["run/checkpoints/8/_CHECKPOINT_METADATA"][1])
-        logged = sorted(int(line["step"]) for line in map(json.loads, bucket.objects["run/metrics.jsonl"][1].splitlines()))
+        logged = sorted(
+            int(line["step"]) for line in map(json.loads, bucket.objects["run/metrics.jsonl"][1].splitlines())
+        )
         assert logged == list(range(1, 9))  # as they were on the machine that is lost
     assert not (tmp_path / "cloud" / "host-1" / "run").exists()
     (tmp_path / "data").mkdir()
