@@ -154,7 +154,7 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None, spent: Goodput
         if waiting is None:
             return
         number, values, examples, work = waiting
-        with spent.of("steps"):
+        with spent.of("compiling" if number == first + 1 else "steps"):  # until the slowest host has compiled
             values = {name: float(value) for name, value in jax.device_get(values).items()}
         waiting = None
         if not np.isfinite([values["loss"], values["grad_norm"]]).all():
@@ -174,6 +174,7 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None, spent: Goodput
             note(number, values, wall)
 
     exit_code = ExitCode.DONE
+    rate_at(first + 1)  # within the loop its program would wait for the first step
     spent.started()
     with stop_poll() as should_stop:
         try:
