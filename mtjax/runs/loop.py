@@ -205,6 +205,8 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None, spent: Goodput
                 work = flops.work(np.asarray(batch.segments), config.batch_size)._replace(waited=waited)
                 values = values | {"learning_rate": rate_at(number)}
                 waiting = (number, values, batch.extras["segment_id"], work)
+                if number == first + 1:
+                    settle()
                 if so_far.see(number, values):
                     settle()
                     best.save(number, kept(state), about | {so_far.metric: float(values[so_far.metric])})

@@ -49,7 +49,7 @@ def test_the_wait_for_the_first_step_is_compiling(monkeypatch, tmp_path):
     monkeypatch.setattr(loop, "learning_rate_at", lambda *_: lambda number: seen.append(f"rate {number}") or 1e-3)
     with only_one_device():
         assert train.main([*SMALL, f"--run_dir={tmp_path / 'run'}", "--steps=2"]) == ExitCode.DONE
-    first, second = ["compiling", "rate 1"], ["steps", "compiling", "rate 2", "steps"]
+    first, second = ["compiling", "rate 1", "compiling"], ["steps", "rate 2", "steps"]
     assert seen == ["rate 1", "started", *first, *second, "saving", "saving"]
 
 
