@@ -12,6 +12,7 @@ COPY mtjax mtjax
 COPY configs configs
 COPY launch launch
 COPY .ci .ci
-RUN pip install --no-cache-dir -c .ci/constraints-3.11.txt ".[$EXTRA]"
+# gcs is for checkpoints and data in a bucket; s3 has no versions under these pins, so add it without -c.
+RUN pip install --no-cache-dir -c .ci/constraints-3.11.txt ".[$EXTRA,gcs]"
 ENV JAX_COMPILATION_CACHE_DIR=/mtjax/runs/.compiled
 CMD ["python", "-m", "mtjax.train", "--help"]

@@ -3,7 +3,7 @@
 #
 # Needs:    gcloud, signed in; a running TPU VM, for example
 #             gcloud compute tpus tpu-vm create NAME --zone=ZONE --accelerator-type=v5p-64 --version=v2-alpha-tpuv5
-#           This command copies the repository to ~/mtjax on every worker and runs `pip install '.[tpu]'` there:
+#           This command copies the repository to ~/mtjax on every worker and runs `pip install '.[tpu,gcs]'` there:
 #             launch/tpu_vm.sh NAME ZONE --install
 #           All workers must be able to write to the checkpoint folder.
 # Command:  launch/tpu_vm.sh NAME ZONE CONFIG --checkpoint.folder=gs://BUCKET/RUN ...
@@ -40,7 +40,7 @@ install() {
     run_or_print gcloud compute tpus tpu-vm scp --recurse --worker=all --zone="$zone" "$root/mtjax" "$root/launch" \
       "$root/configs" "$root/pyproject.toml" "$root/README.md" "$name:mtjax/" &&
     run_or_print gcloud compute tpus tpu-vm ssh "$name" --zone="$zone" --worker=all \
-      --command="cd mtjax && pip install -q '.[tpu]'"
+      --command="cd mtjax && pip install -q '.[tpu,gcs]'"
 }
 
 if [[ $1 == --install ]]; then

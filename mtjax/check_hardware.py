@@ -68,6 +68,8 @@ def main(words: list[str]) -> int:
     }
     print(f"{about['devices']} ({about['platform']}), jax {jax.__version__}, {about['size']} size, {about['date']}")
     chosen = [(name, check) for name, check in checks.items() if not wanted.only or name in wanted.only]
+    if wanted.only:
+        about["left out"] = [name for name in checks if name not in wanted.only]
     return int(report.Report(wanted.minutes * 60, file, about).run(chosen))
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtjax.hardware.report import Line, judged
+from mtjax.hardware.report import Line, judged, worst
 from mtjax.hardware.scale import Scale
 from mtjax.model import attention, kernels
 from mtjax.model.decoder import DecoderConfig
@@ -87,7 +87,7 @@ def _error(name: Any, rows: tuple[Any, ...], exact: Any, dtype: Any, windowed: b
     )
     live = (segments > 0)[..., None, None]
     found = [np.asarray(seen, np.float64) * live, *(np.asarray(x, np.float64) for x in gradients)]
-    return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(found, exact, strict=True))
+    return worst(np.abs(a - b).max() / np.abs(b).max() for a, b in zip(found, exact, strict=True))
 
 
 def _on_host(rows: tuple[Any, ...], window: int | None, cap: float | None) -> list[np.ndarray]:

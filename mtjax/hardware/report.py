@@ -10,8 +10,10 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
+
+import numpy as np
 
 from mtjax.errors import ExitCode
 from mtjax.io.files import write_text
@@ -47,15 +49,27 @@ def measured(check: str, what: str, number: float, unit: str = "", text: str = "
     return Line(check, what, "info", number, unit, text=text)
 
 
+def worst(errors: Iterable[float]) -> float:
+    """The largest of some errors; NaN where one is NaN, which Python's `max` would pass over.
+
+    >>> worst([0.1, float("nan"), 0.2])
+    nan
+    """
+    return float(np.max(list(errors)))
+
+
 Checks = Sequence[tuple[str, Callable[[], Iterator[Line]]]]
 """Checks by name, in their order; each yields its lines one by one."""
+
+
+VERDICTS = {"FAILED": ExitCode.CHECK_FAILED, "INCOMPLETE": ExitCode.INCOMPLETE, "passed": ExitCode.DONE}
 
 
 class Report:
     """Runs checks until the time is over.
 
-    A check that raises is a failed line. When the time is over, the rest is skipped; a check that is then still
-    running is skipped too, and the process ends from a thread, with the report written.
+    A check that raises, or gives no line, is a failed line. When the time is over, the rest is skipped; a check that is
+    then still running is skipped too, and the process ends from a thread, with the report written.
 
     Args:
         seconds: for all of it; None is no limit.
@@ -70,7 +84,7 @@ class Report:
         self.lock, self.over = threading.RLock(), False
 
     def run(self, checks: Checks) -> ExitCode:
-        """Run them; returns 0, `CHECK_FAILED` where one failed, or `INCOMPLETE` where one was skipped."""
+        """Run them; returns 0, `CHECK_FAILED` where one failed, `INCOMPLETE` where one was skipped or none passed."""
         self.left = [name for name, _ in checks]
         watch = None
         if self.seconds is not None:
@@ -79,10 +93,12 @@ class Report:
             watch.start()
         spent = self.about["seconds of each check"] = dict[str, float]()
         for name, check in checks:
-            began = time.monotonic()
+            began, before = time.monotonic(), len(self.lines)
             try:
                 for line in check():
                     self.add(line)
+                if len(self.lines) == before:
+                    raise RuntimeError("it gave no line")
             except Exception as error:  # whatever the hardware or its compiler raises
                 self.add(Line(name, "runs to its end", "FAIL", text=f"{type(error).__name__}: {first_line(error)}"))
             with self.lock:
@@ -102,7 +118,7 @@ class Report:
             self._write()
 
     def finish(self) -> ExitCode:
-        """Print how many lines passed, failed and were skipped; the exit code."""
+        """Print how many lines passed, failed and were skipped; the exit code. Nothing passed is no pass."""
         with self.lock:
             self.over = True
             seen = Counter(line.state for line in self.lines)
@@ -110,11 +126,13 @@ class Report:
             parts = [f"{seen['pass']} passed", f"{failed} failed", f"{skipped} skipped"]
             parts += [f"{seen['n/a']} not possible here", f"{seen['info']} measured without a bound"]
             seconds = time.monotonic() - self.began
-            verdict = "FAILED" if failed else "INCOMPLETE" if skipped else "passed"
+            verdict = "FAILED" if failed else "passed" if seen["pass"] and not skipped else "INCOMPLETE"
+            if left_out := self.about.get("left out"):
+                parts.append(f"{len(left_out)} checks left out by --only")
             print(f"\n{verdict}: {', '.join(parts)}; {seconds:.0f} s", flush=True)
             self.about |= {"verdict": verdict, "seconds": round(seconds, 1)}
             self._write()
-            return ExitCode.CHECK_FAILED if failed else ExitCode.INCOMPLETE if skipped else ExitCode.DONE
+            return VERDICTS[verdict]
 
     def _stop(self) -> None:
         """The time is over: what has not ended is skipped, and the process ends, whatever its main thread does."""

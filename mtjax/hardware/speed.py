@@ -12,6 +12,7 @@ import numpy as np
 import optax
 
 from mtjax.distributed.sharding import MeshSpec, device_bytes, make_mesh
+from mtjax.errors import InputError
 from mtjax.hardware import clock
 from mtjax.hardware.report import Line, first_line, judged, measured
 from mtjax.hardware.scale import Scale, Speed
@@ -64,12 +65,16 @@ def check_speed(scale: Scale) -> Iterator[Line]:
             continue
         best = max(found, key=lambda one: one.tokens)
         rows, remat = next(each for each in tried if best.words.startswith(_words(*each, kernel)))
-        for other in (
-            "plain",
-            *(one for one, takes in kernels.TABLE.items() if jax.default_backend() in takes.platforms),
-        ):
-            if other != kernel:
-                yield from _try(of, name, rows, remat, other, found)
+        here = (one for one, takes in kernels.TABLE.items() if jax.default_backend() in takes.platforms)
+        others: list[Any] = [one for one in ("plain", *here) if one != kernel]
+        for other in others:
+            try:
+                choice_for(dataclasses.replace(of.model, attention=other), of.length)
+            except InputError as error:
+                what = f"{of.name}, {name}: {_words(rows, remat, other)}"
+                yield Line("speed", what, "n/a", text=first_line(error))
+                continue
+            yield from _try(of, name, rows, remat, other, found)
         best = max(found, key=lambda one: one.tokens)
         share = f", MFU {best.share:.1%}" if best.share is not None else ""
         yield measured(

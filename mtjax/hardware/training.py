@@ -19,7 +19,7 @@ from mtjax.data.sources.arithmetic import Arithmetic
 from mtjax.data.tasks import MistakeTask
 from mtjax.distributed.sharding import MeshSpec, make_mesh
 from mtjax.hardware.losses import MODEL, parameters, subjects
-from mtjax.hardware.report import Line, judged
+from mtjax.hardware.report import Line, judged, worst
 from mtjax.hardware.scale import Scale
 from mtjax.model.decoder import DecoderConfig
 from mtjax.model.language_model import make_language_model
@@ -48,8 +48,8 @@ def check_parity() -> Iterator[Line]:
         for axis in ("data", "fsdp"):
             mesh = make_mesh(MeshSpec(data=count) if axis == "data" else MeshSpec(data=1, fsdp=count))
             found = _update(model, subject.objective, batch, mesh)
-            apart = max(
-                float(np.abs(a - b).max() / (np.abs(b).max() + 1e-30))
+            apart = worst(
+                np.abs(a - b).max() / (np.abs(b).max() + 1e-30)
                 for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(alone), strict=True)
             )
             yield judged("parity", f"{name} on {axis}={count}: loss, gradient norm, parameters", apart, 1e-4)
@@ -91,19 +91,28 @@ def check_resume(scale: Scale) -> Iterator[Line]:
     """A run stopped at half of its steps and resumed ends with the bytes of one that was not; how long it waited."""
     with tempfile.TemporaryDirectory() as place:
         root = pathlib.Path(place)
-        whole, again = (_train(tiny_run(root / name, scale.steps)) for name in ("whole", "again"))
+        (whole, _), (again, _) = (_train(tiny_run(root / name, scale.steps)) for name in ("whole", "again"))
         yield judged("resume", "numbers that differ between two equal runs", _differing(whole, again), 0)
         _train(tiny_run(root / "half", scale.steps // 2))
-        resumed = _train(tiny_run(root / "half", scale.steps))
+        resumed, steps = _train(tiny_run(root / "half", scale.steps))
+        yield judged("resume", "steps too many or too few after the resume", abs(steps - scale.steps // 2), 0)
         yield judged("resume", "numbers that differ after a save and a resume", _differing(whole, resumed), 0)
-        waited = json.loads((root / "whole" / "metrics.jsonl").read_text().splitlines()[-1]).get("time/input_wait")
-        yield judged("input", "share of the time that steps waited for data", float(waited or 0), scale.waited)
+        last = json.loads((root / "whole" / "metrics.jsonl").read_text().splitlines()[-1])
+        yield judged("input", "share of the time that steps waited for data", last["time/input_wait"], scale.waited)
 
 
-def _train(config: Config) -> Any:
+def _train(config: Config) -> tuple[Any, int]:
+    """Parameters and optimizer state at the end of a run, and how many steps were done for it."""
+    steps = 0
+
+    def watch(*_: Any) -> bool:
+        nonlocal steps
+        steps += 1
+        return False
+
     with contextlib.redirect_stdout(io.StringIO()):
-        result = loop.train(config)
-    return jax.device_get((result.state.params, result.state.opt_state))
+        result = loop.train(config, watch=watch)
+    return jax.device_get((result.state.params, result.state.opt_state)), steps
 
 
 def _differing(one: Any, other: Any) -> int:
@@ -121,7 +130,7 @@ def check_sampling(scale: Scale) -> Iterator[Line]:
     with jax.default_matmul_precision("highest"):
         draw = make_engine(model, SamplingConfig(max_new_tokens=new, temperature=1.0), slots=4, end_ids=())
         answers = list(draw(params, [Request(ids, number) for number, ids in enumerate(prompts)], 0))
-        width, worst = -(-(40 + new) // 128) * 128, 0.0
+        width, errors = -(-(40 + new) // 128) * 128, []
         tokens, segments = np.zeros((4, width), np.int32), np.zeros((4, width), np.int32)
         for answer in answers:
             ids = [*prompts[answer.request], *answer.tokens]
@@ -131,7 +140,7 @@ def check_sampling(scale: Scale) -> Iterator[Line]:
     for answer in answers:
         start = len(prompts[answer.request])
         scored = scores[answer.request, start : start + len(answer.tokens)]
-        worst = max(worst, float(np.abs(scored - np.asarray(answer.logprobs)).max()))
+        errors.append(np.abs(scored - np.asarray(answer.logprobs)).max())
     count = sum(len(answer.tokens) for answer in answers)
     yield judged("sampling", "tokens drawn", count, 4 * new, at_least=True)
-    yield judged("sampling", "drawn and scored log-probabilities differ by", worst, 1e-3, "nats")
+    yield judged("sampling", "drawn and scored log-probabilities differ by", worst(errors), 1e-3, "nats")

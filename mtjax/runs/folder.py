@@ -14,7 +14,7 @@ from etils import epath
 
 from mtjax.config import Config, as_kept, read_run, same_class
 from mtjax.distributed import hosts
-from mtjax.errors import InputError
+from mtjax.errors import InputError, note
 from mtjax.io.config_file import is_snapshot
 from mtjax.io.files import write_text
 from mtjax.io.lock import LOCK, locked
@@ -35,6 +35,8 @@ other micro-batches and another chunk sum the same numbers in another order: equ
 
 DATA = ("data.source", "data.tokenizer", "held_out.source", "coverage.source")
 """Settings that may differ too with `accept_changed_data`, as after data were moved: what they give is compared."""
+
+LOG = "metrics.jsonl"
 
 
 @contextlib.contextmanager
@@ -115,6 +117,8 @@ def _check_folder(config: Config) -> dict[str, Any]:
     kept, elsewhere = folder / "config.py", snapshot_elsewhere(config)
     if not kept.exists() and not config.overwrite and elsewhere is not None and elsewhere.exists():
         folder.mkdir(parents=True, exist_ok=True)  # this machine is new to the run
+        if (log := elsewhere.with_name(LOG)).exists():
+            write_text(folder / LOG, log.read_text())
         write_text(kept, elsewhere.read_text())
     checkpoints = folders_of(folder, config.checkpoint.folder)[0]
     done = saved_steps(checkpoints)
@@ -213,6 +217,16 @@ def _check_place(config: Config) -> None:
 def snapshot_elsewhere(config: Config) -> epath.Path | None:
     """Where a second snapshot is, with the checkpoints, so that a new machine can go on; None where they are here."""
     return None if config.checkpoint.folder is None else place_of(config.checkpoint.folder) / "config.py"
+
+
+def keep_log(config: Config) -> None:
+    """Copy the log beside checkpoints that are elsewhere, as it is: a new machine goes on with it."""
+    elsewhere = snapshot_elsewhere(config)
+    if elsewhere is not None:
+        try:
+            write_text(elsewhere.with_name(LOG), (pathlib.Path(config.run_dir) / LOG).read_text())
+        except Exception as error:  # each store's client has its own; the run goes on without
+            note(f"{LOG} could not be copied to {elsewhere.parent} ({type(error).__name__}: {error})")
 
 
 def begin(config: Config) -> None:

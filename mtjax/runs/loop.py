@@ -27,7 +27,7 @@ from mtjax.runs.adapters import BASE, keep_base
 from mtjax.runs.announcement import announce
 from mtjax.runs.assembly import Run, assemble
 from mtjax.runs.export import card_of, export_model
-from mtjax.runs.folder import begin, check_shared, locked_run, snapshot_elsewhere
+from mtjax.runs.folder import begin, check_shared, keep_log, locked_run, snapshot_elsewhere
 from mtjax.runs.loading import decoding_of
 from mtjax.runs.same_run import check_memory, resumed, snapshot_of, started
 from mtjax.training import step as stepping
@@ -154,7 +154,7 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None, spent: Goodput
         if waiting is None:
             return
         number, values, examples, work = waiting
-        with spent.of("steps"):
+        with spent.of("compiling" if number == first + 1 else "steps"):  # until the slowest host has compiled
             values = {name: float(value) for name, value in jax.device_get(values).items()}
         waiting = None
         if not np.isfinite([values["loss"], values["grad_norm"]]).all():
@@ -174,6 +174,7 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None, spent: Goodput
             note(number, values, wall)
 
     exit_code = ExitCode.DONE
+    rate_at(first + 1)  # within the loop its program would wait for the first step
     spent.started()
     with stop_poll() as should_stop:
         try:
@@ -204,6 +205,8 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None, spent: Goodput
                 work = flops.work(np.asarray(batch.segments), config.batch_size)._replace(waited=waited)
                 values = values | {"learning_rate": rate_at(number)}
                 waiting = (number, values, batch.extras["segment_id"], work)
+                if number == first + 1:
+                    settle()
                 if so_far.see(number, values):
                     settle()
                     best.save(number, kept(state), about | {so_far.metric: float(values[so_far.metric])})
@@ -213,6 +216,8 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None, spent: Goodput
                     log.sync()
                     with spent.of("saving"):
                         checkpoints.save(number, kept(state), about)
+                        if hosts.index() == 0:
+                            keep_log(config)
                 if stop == signal.SIGINT:
                     exit_code = ExitCode.INTERRUPTED
                 elif stop and not ended and number < config.steps:

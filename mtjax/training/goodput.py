@@ -14,8 +14,9 @@ class Goodput:
     """Adds up seconds by kind from when it is made.
 
     "steps" is the time in which the host starts steps and waits for their numbers. The first step of a process is
-    "compiling": its program is compiled, or read from the cache. Work that was lost is that of earlier starts of the
-    run: steps that were logged after the checkpoint which this one goes on from, and are done again.
+    "compiling": its program is compiled, or read from the cache, and its numbers are waited for, which many hosts have
+    when the slowest has compiled. Work that was lost is that of earlier starts of the run: steps that were logged after
+    the checkpoint which this one goes on from, and are done again.
     """
 
     def __init__(self) -> None:

@@ -38,9 +38,10 @@ class Hosts:
         words: behind `python`.
         others: other words for some hosts, by number; None leaves that host out.
         slurm: with the variables of `srun` in place of ours.
+        apart: a folder in which each host has a working folder and a cache of its own, as machines that share nothing.
     """
 
-    def __init__(self, words, count=2, others=None, devices=4, port=None, slurm=False, **environment):
+    def __init__(self, words, count=2, others=None, devices=4, port=None, slurm=False, apart=None, **environment):
         flags = os.environ.get("XLA_FLAGS", "").split()
         flags = [flag for flag in flags if "device_count" not in flag]
         flags.append(f"--xla_force_host_platform_device_count={devices}")
@@ -56,11 +57,16 @@ class Hosts:
         self.files, self.processes, self.texts = {}, {}, {}
         for host in range(count):
             mine = (others or {}).get(host, words)
+            own = {number: str(host)} if count > 1 else {}
+            if apart is not None:
+                (apart / f"host-{host}").mkdir(parents=True, exist_ok=True)
+                own |= {"XDG_CACHE_HOME": str(apart / f"host-{host}" / "cache"), "PYTHONPATH": _absolute(common)}
             if mine is not None:
                 self.files[host] = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
                 self.processes[host] = subprocess.Popen(
                     [sys.executable, *mine],
-                    env=common | ({number: str(host)} if count > 1 else {}),
+                    env=common | own,
+                    cwd=None if apart is None else apart / f"host-{host}",
                     stdout=self.files[host],
                     stderr=subprocess.STDOUT,
                 )
@@ -87,3 +93,8 @@ class Hosts:
                 self.files[host].seek(0)
                 self.texts[host] = self.files[host].read()
                 self.files[host].close()
+
+
+def _absolute(environment):
+    """The places where Python looks for modules, for a process in another folder."""
+    return os.pathsep.join(os.path.abspath(place) for place in environment["PYTHONPATH"].split(os.pathsep))

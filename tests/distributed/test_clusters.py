@@ -2,6 +2,7 @@
 
 import http.server
 import os
+import pathlib
 import subprocess
 import sys
 import threading
@@ -15,8 +16,8 @@ from mtjax.distributed.host_channel import Cluster
 from mtjax.errors import HostLost, InputError
 from tests.distributed.start import ENVIRONMENT, free_port
 
-KINDS = ("slurm", "ompi", "gketpu", "gcetpu")
-OTHERS = ("SLURM_", "OMPI_", "TPU_", "MEGASCALE_", "KUBERNETES_", "JOB_COMPLETION", "MTJAX_", "JAX_COORDINATOR")
+KINDS = ("slurm", "ompi", "mpi4py", "gketpu", "slices", "gcetpu", "K8sCluster")
+OTHERS = ("SLURM_", "OMPI_", "PMI_", "TPU_", "MEGASCALE_", "KUBERNETES_", "JOB_COMPLETION", "MTJAX_", "JAX_COORDINATOR")
 
 PROGRAM = """
 import glob, os, pathlib, sys
@@ -45,10 +46,20 @@ def of_kind(kind, host, port, count=2):
         given |= {"OMPI_MCA_orte_hnp_uri": "1531576320.0;tcp://127.0.0.1,10.148.0.1:34911"}
         given |= {"OMPI_COMM_WORLD_SIZE": str(count), "OMPI_COMM_WORLD_RANK": str(host)}
         given |= {"OMPI_COMM_WORLD_LOCAL_RANK": str(host)}
+    elif kind == "mpi4py":  # Open MPI 5, which has no address in its environment
+        given |= {"OMPI_COMM_WORLD_SIZE": str(count), "OMPI_COMM_WORLD_RANK": str(host)}
+        given |= {"OMPI_COMM_WORLD_LOCAL_RANK": str(host)}
     elif kind == "gketpu":
         given |= {"JAX_FORCE_TPU_INIT": "1", "TPU_WORKER_ID": str(host)}
         given |= {"TPU_WORKER_HOSTNAMES": ",".join(["localhost"] * count)}
         given |= {"MEGASCALE_NUM_SLICES": "1", "MEGASCALE_SLICE_ID": "0", "MEGASCALE_COORDINATOR_ADDRESS": ""}
+    elif kind == "slices":  # of one host each
+        given |= {"JAX_FORCE_TPU_INIT": "1", "TPU_WORKER_ID": "0", "TPU_WORKER_HOSTNAMES": "localhost"}
+        given |= {"MEGASCALE_NUM_SLICES": str(count), "MEGASCALE_SLICE_ID": str(host)}
+        given |= {"MEGASCALE_COORDINATOR_ADDRESS": "localhost"}
+    elif kind == "K8sCluster":
+        given |= {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": str(host), "HOSTNAME": "localhost"}
+        given["JAX_COORDINATOR_ADDRESS"] = f"localhost:{port}"  # what Kubernetes would resolve by its own names
     return given
 
 
@@ -87,6 +98,55 @@ def metadata(tmp_path):
     server.server_close()
 
 
+MPI = """
+import os, pathlib, socket, time
+class World:
+    Get_size = lambda self: int(os.environ["OMPI_COMM_WORLD_SIZE"])
+    Get_rank = lambda self: int(os.environ["OMPI_COMM_WORLD_RANK"])
+    Split_type = lambda self, kind: self
+    def bcast(self, value, root):
+        file = pathlib.Path(os.environ["STAND_IN_MPI"])
+        if self.Get_rank() == root:
+            file.with_suffix(".part").write_text(value.replace(socket.gethostname(), "localhost"))
+            file.with_suffix(".part").rename(file)
+        while not file.exists():
+            time.sleep(0.05)
+        return file.read_text()
+COMM_WORLD, COMM_TYPE_SHARED = World(), 0
+"""
+
+
+KUBERNETES = """
+import types
+from types import SimpleNamespace as some
+LABELS = {"job-name": "job", "jobset.sigs.k8s.io/jobset-name": "set"}
+def load_incluster_config():
+    from jax._src.clusters.k8s_cluster import K8sCluster
+    K8sCluster._namespace = classmethod(lambda kind: "default")  # of a file of the pod
+class CoreV1Api:
+    def list_namespaced_pod(self, namespace, field_selector):
+        owner = some(controller=True, kind="Job")
+        return some(items=[some(metadata=some(name="pod", labels=LABELS, owner_references=[owner]))])
+class BatchV1Api:
+    def read_namespaced_job(self, name, namespace):
+        return some(spec=some(parallelism=2), metadata=some(name=name, labels=LABELS))
+config = some(load_incluster_config=load_incluster_config)
+client = some(CoreV1Api=CoreV1Api, BatchV1Api=BatchV1Api, exceptions=some(ApiException=RuntimeError))
+"""
+
+
+@pytest.fixture
+def packages(tmp_path):
+    """The environment in which stand-ins are found: mpi4py, which tells by a file what the first says, kubernetes."""
+    place = tmp_path / "packages"
+    for name, file, text in (("mpi4py", "MPI.py", MPI), ("kubernetes", "__init__.py", KUBERNETES)):
+        (place / name).mkdir(parents=True)
+        (place / name / "__init__.py").touch()
+        (place / name / file).write_text(text)
+    path = os.pathsep.join((ENVIRONMENT["PYTHONPATH"], str(place)))
+    return lambda host: {"PYTHONPATH": path, "STAND_IN_MPI": str(tmp_path / "said")}
+
+
 def clean():
     """The environment without anything of a cluster."""
     return {name: value for name, value in ENVIRONMENT.items() if not name.startswith(OTHERS)} | {
@@ -112,12 +172,12 @@ def form(kind, more=lambda host: {}, words=("-c", PROGRAM)):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_two_processes_form_one_run(kind, metadata):
+def test_two_processes_form_one_run(kind, metadata, packages):
     """Slurm also in the default suite, by `test_two_hosts.py`."""
-    more = metadata if kind == "gcetpu" else lambda host: {}
+    more = {"gcetpu": metadata, "mpi4py": packages, "K8sCluster": packages}.get(kind, lambda host: {})
     said = form(kind, more)
     assert "formed 0 2 2 4 3" in said[0]
-    assert said[0].count("hosts    2, by JAX from " + clusters.NAMES[kind]) == 1
+    assert said[0].count("hosts    2, by JAX from " + clusters.NAMES.get(kind, clusters.NAMES["gketpu"])) == 1
     assert "hosts " not in said[1]
 
 
@@ -202,6 +262,56 @@ def test_what_cannot_be_read_is_refused_with_what_was_found(environment):
     environment(of_kind("slurm", 1, 7001) | {"MTJAX_HEARTBEAT": "0"})
     with pytest.raises(InputError, match="seconds above 0"):
         hosts.cluster_of_process()
+
+
+@pytest.mark.parametrize("size", ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"])
+def test_one_of_many_of_an_mpirun_that_jax_does_not_find_does_not_train_alone(size, environment, monkeypatch):
+    """Open MPI 5, MPICH and Intel MPI, without mpi4py."""
+    from jax._src.clusters import mpi4py_cluster
+
+    monkeypatch.setattr(mpi4py_cluster, "find_spec", lambda name: None)
+    environment({size: "2"})
+    with pytest.raises(InputError, match=rf"processes of mpirun \({size}=2\).*pip install mpi4py.*MTJAX_HOSTS=1"):
+        hosts.cluster_of_process()
+    environment({size: "2", "MTJAX_HOSTS": "1"})
+    assert hosts.cluster_of_process() is None
+    environment({size: "1"})
+    assert hosts.cluster_of_process() is None
+
+
+def test_a_job_of_slurm_without_srun_is_one_process_and_is_told(environment, capsys):
+    errors.note.cache_clear()
+    environment({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"})
+    assert hosts.cluster_of_process() is None
+    said = "note: SLURM_NTASKS=2, but this process runs by itself: srun starts one for each task\n"
+    assert capsys.readouterr().err == said
+    environment({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"})
+    assert hosts.cluster_of_process() is None
+    assert capsys.readouterr().err == ""
+
+
+def test_mpirun_in_a_job_of_slurm_is_mpirun(environment, packages, monkeypatch):
+    """Its processes have the variables of Slurm's step that started Open MPI's daemon: the same for all on a node."""
+    monkeypatch.syspath_prepend(packages(1)["PYTHONPATH"].rpartition(os.pathsep)[2])
+    for name in ("mpi4py", "mpi4py.MPI"):  # forgotten again at the end
+        monkeypatch.setitem(sys.modules, name, None)
+        del sys.modules[name]
+    said = packages(1)["STAND_IN_MPI"]
+    pathlib.Path(said).write_text("localhost:7001")
+    environment(of_kind("slurm", 0, 7001, 1) | of_kind("mpi4py", 1, 7001, 3) | {"STAND_IN_MPI": said})
+    found = hosts.cluster_of_process()
+    assert found[:4] == ("localhost", 7002, 3, 1)
+    assert found.found.startswith("MPI through mpi4py (OMPI_COMM_WORLD_SIZE=3")
+
+
+@pytest.mark.parametrize("more", [{}, {"TPU_PROCESS_ADDRESSES": "local"}, {"TPU_SKIP_MDS_QUERY": "1"}])
+def test_a_single_host_with_a_tpu_asks_no_metadata_server(more, environment, monkeypatch):
+    """As notebooks with a TPU are, which have none."""
+    from jax._src.clusters import cloud_tpu_cluster
+
+    monkeypatch.setattr(cloud_tpu_cluster, "get_metadata", lambda key: pytest.fail(key))
+    environment({"TPU_WORKER_HOSTNAMES": "localhost", "TPU_WORKER_ID": "0"} | more, on_tpu=True)
+    assert hosts.cluster_of_process() is None
 
 
 def test_a_lone_pod_is_not_asked_and_an_indexed_job_is(environment, monkeypatch, capsys):

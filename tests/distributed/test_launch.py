@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 
 import pytest
 import yaml
@@ -267,6 +268,36 @@ def test_the_sky_file_conforms():
         **task["envs"],
     )
     assert said.stdout.startswith("2 1 10.0.0.7:23456"), said.stderr
+
+
+def test_the_image_is_linted():
+    """Neither the engine nor a base image is here, so it is not built."""
+    checked = run(pathlib.Path(sys.executable).with_name("hadolint"), LAUNCH / "gpu.Dockerfile")
+    assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize("extra", ["cuda12", "tpu"])
+def test_the_image_installs_an_extra_that_exists_under_its_pins(extra):
+    """Its one line of `pip`, for GPUs as it is and for TPUs as its header says."""
+    text = (LAUNCH / "gpu.Dockerfile").read_text()
+    assert f"ARG EXTRA={extra}" in text or f"--build-arg EXTRA={extra}" in text
+    assert extra in tomllib.loads(pathlib.Path("pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (version,) = re.findall(r"^FROM python:(\d+\.\d+)-slim$", text, re.M)
+    (pins,) = re.findall(r"install.* -c (\S+)", text)
+    assert pins == f".ci/constraints-{version}.txt"
+
+
+def test_what_is_installed_has_the_clients_of_the_buckets_that_are_written_to():
+    """The commands of the headers keep checkpoints in gs:// or s3://."""
+    installed = {
+        "gpu.Dockerfile": (LAUNCH / "gpu.Dockerfile").read_text(),  # the image of gke.yaml
+        "tpu_vm.sh": run("launch/tpu_vm.sh", "slice", "zone", "--install", DRY_RUN="1").stdout,
+        "skypilot.yaml": yaml.safe_load((LAUNCH / "skypilot.yaml").read_text())["setup"],
+    }
+    for name, text in installed.items():
+        (extras,) = re.findall(r"pip install .*\.\[(.*)\]", text)
+        assert "gcs" in extras.split(","), name
+        assert "s3" in extras.split(",") or "s3://" not in (LAUNCH / name).read_text()
 
 
 def test_the_image_copies_what_exists():

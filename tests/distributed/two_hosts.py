@@ -69,7 +69,7 @@ def apart(state, run):
     step, other = checkpoints.restore_latest(abstract_state(state))
     checkpoints.close()
     both = zip(jax.tree.leaves(state.params), jax.tree.leaves(other.params), strict=True)
-    return step, max(float(abs(a - b).max()) for a, b in both)
+    return step, float(np.max([abs(a - b).max() for a, b in both]))
 
 
 def main(folder, *names):

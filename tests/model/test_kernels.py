@@ -114,11 +114,11 @@ def with_cudnn(monkeypatch):
     monkeypatch.setattr(kernels, "_capability", lambda: 9.0)
 
 
-def lowered(call, platform, width=64, dtype="bfloat16"):
+def lowered(call, platform, case):
     """The program of value and gradient for an accelerator that is not here, by `jax.export`."""
-    query, key, segments = ((2, 512, 4, width), (2, 512, 2, width), (2, 512))
-    shape = lambda size, dtype: jax.ShapeDtypeStruct(size, dtype)
-    inputs = (shape(query, dtype), shape(key, dtype), shape(key, dtype), shape(segments, jnp.int32))
+    shape = lambda length, *more: jax.ShapeDtypeStruct((2, length, *more), case.dtype if more else jnp.int32)
+    keys, own = shape(case.length, 2, case.head_dim), case.length // case.context
+    inputs = (shape(own, 4, case.head_dim), keys, keys, shape(case.length))
 
     def gradient(query, key, value, segments):
         total = lambda *qkv: call(*qkv, segments).astype(jnp.float32).sum()
@@ -135,44 +135,112 @@ def caller(name, case):
         of = kernels.splash_kernel(4, case.length, window if case.windows else None, 1, interpret=False, cap=case.cap)
         return lambda q, k, v, segments: kernels.splash_attend(of, q, k, v, segments, segments)
     if name == "cudnn":
-        mask = lambda segments: attention.packed_mask(segments, jnp.int32(window))
+        of_own = lambda segments: segments[:, : case.length // case.context]
+        mask = lambda segments: attention.packed_mask(segments, jnp.int32(window), of_own(segments), 0)
         return lambda q, k, v, segments: kernels.cudnn_attend(q, k, v, mask, (segments,), interpret=False)
     return functools.partial(kernels.triton_attend, interpret=False)
 
 
 CALLS = {"splash": ("@tpu_custom_call", 3), "cudnn": ("__cudnn$fmha", 2), "triton": ("xla.gpu.triton", 3)}
 """What a kernel's call looks like in the program, and how many value and gradient have."""
-WIDTHS = (32, 64, 80, 96, 128, 192, 256)
-EVERY = pytest.param(WIDTHS, {"splash": 18, "cudnn": 8, "triton": 14}, marks=pytest.mark.slow, id="all")
-SOME = pytest.param((64,), {"splash": 6, "cudnn": 2, "triton": 2}, id="64")
+ROWS = [(name, kind) for name, takes in kernels.TABLE.items() for kind in takes.platforms if kind not in ("cpu", "gpu")]
+"""Each row with each accelerator that it is for: "gpu" is another word for cuda, and the CPU's own kernel runs here."""
+WIDTHS = (8, 32, 64, 80, 96, 128, 192, 256)
 
 
-@pytest.mark.parametrize(("widths", "expected"), [SOME, EVERY])
-@pytest.mark.parametrize("name", ["splash", "cudnn", "triton"])
-def test_every_row_of_the_table_lowers_and_what_it_excludes_is_refused(name, widths, expected, with_cudnn):
-    """Head dimensions, types, windows and caps: all that the table allows, for the platform that is not here."""
-    takes, seen = kernels.TABLE[name], 0
-    platform = "tpu" if name == "splash" else "cuda"
-    options = [((), None), ((100, 2**30), None), ((), 50.0)]
-    for width in widths:
-        for dtype in kernels.BOTH:
-            for windows, cap in options if width == 64 else options[:1]:
-                case = kernels.Case(512, 1, windows, cap, width, dtype)
-                allowed = dtype in takes.types and (takes.window or not windows) and (takes.cap or cap is None)
-                if not allowed:
-                    with pytest.raises(InputError, match=f"model.attention='{name}' cannot be used: it"):
-                        kernels.choose(name, platform, case)
-                    continue
-                assert kernels.choose(name, platform, case) == kernels._choice(name, platform, case)
-                text, times = CALLS[name]
-                assert lowered(caller(name, case), platform, width, dtype).count(text) == times
-                seen += 1
-    assert seen == expected[name]
+def taken(takes, widths):
+    """What a row of the table takes: types, head dimensions, the shortest row, windows, caps, a part of the queries."""
+    marks = [((), None), *[((100, 2**30), None)] * takes.window, *[((), 50.0)] * takes.cap]
+    marks += [((100, 2**30), 50.0)] * (takes.window and takes.cap)
+    for dtype in takes.types:
+        for width in widths:
+            for windows, cap in marks if width == 64 else marks[:1]:
+                yield kernels.Case(512, 1, windows, cap, width, dtype)
+        yield kernels.Case(takes.tokens, 1, (), None, 64, dtype)
+
+
+def test_no_row_of_the_table_is_left_out():
+    assert ROWS == [("splash", "tpu"), ("cudnn", "cuda"), ("triton", "cuda"), ("triton", "rocm")]
+    assert [name for name in kernels.TABLE if name not in CALLS] == ["blocked"]
+    assert kernels.TABLE["blocked"].platforms == ("cpu",)  # plain JAX: `test_blocked_attention.py`
+
+
+@pytest.mark.parametrize("widths", [(64,), pytest.param(WIDTHS, marks=pytest.mark.slow, id="all")])
+@pytest.mark.parametrize(("name", "platform"), ROWS)
+def test_every_row_of_the_table_lowers(name, platform, widths, with_cudnn):
+    """Value and gradient, for a platform that is not here."""
+    text, times = CALLS[name]
+    for case in taken(kernels.TABLE[name], widths):
+        assert kernels.choose(name, platform, case) == kernels._choice(name, platform, case)
+        assert lowered(caller(name, case), platform, case).count(text) == times, case
+
+
+def test_cudnn_lowers_where_the_queries_are_a_part_of_the_row(with_cudnn):
+    """As splash does on a mesh, below."""
+    case = kernels.Case(512, 2, (100, 2**30))
+    assert kernels.choose("cudnn", "cuda", case).name == "cudnn"
+    assert lowered(caller("cudnn", case), "cuda", case).count("__cudnn$fmha") == 2
+
+
+def excluded(takes):
+    """A case for each thing that a row of the table does not take, and what the refusal says."""
+    dtype, many = takes.types[0], 48 * takes.tokens
+    case = kernels.Case(many, dtype=dtype)
+    for other in set(kernels.BOTH) - set(takes.types):
+        yield case._replace(dtype=other), f"it takes {' and '.join(takes.types)}, and model.dtype={other}"
+    of_widths = f"it takes multiples of {takes.head_dims} up to {takes.widest}, and model.head_dim="
+    if takes.head_dims > 1:
+        yield case._replace(head_dim=takes.head_dims + 1), f"{of_widths}{takes.head_dims + 1}"
+    if takes.widest is not None:
+        wide = takes.widest + takes.head_dims
+        yield case._replace(head_dim=wide), f"{of_widths}{wide}"
+    yield case._replace(length=many + 1), f"{many + 1}"
+    yield case._replace(context=32), f"{many}" if takes.platforms == ("cpu",) else f"{many} tokens over 32 devices"
+    if not takes.window:
+        yield case._replace(windows=(100, 2**30)), "it has no sliding window (model.window=100)"
+    if not takes.cap:
+        yield case._replace(cap=50.0), "it has no cap on scores (model.score_cap=50.0)"
+    if not takes.context:
+        yield case._replace(context=2), "it has no offset between queries and keys"
+
+
+@pytest.mark.parametrize("name", list(kernels.TABLE))
+def test_what_a_row_excludes_is_refused_by_name(name, with_cudnn):
+    """On each of its platforms; `auto` passes over it and says the same, or takes another."""
+    takes = kernels.TABLE[name]
+    cases = list(excluded(takes))
+    flags = (takes.window, takes.cap, takes.context, takes.head_dims == 1, takes.widest is None)
+    assert len(cases) == 2 + len(kernels.BOTH) - len(takes.types) + flags.count(False)
+    for platform in takes.platforms:
+        for case, why in cases:
+            with pytest.raises(InputError, match=f"model.attention='{name}' cannot be used: ") as refused:
+                kernels.choose(name, platform, case)
+            assert why in str(refused.value)
+            chosen = kernels.choose("auto", platform, case)
+            assert chosen.name != name
+            assert chosen.name != "plain" or f"{name} cannot be used: " in chosen.why
+
+
+@pytest.mark.parametrize(
+    ("name", "platform", "more"),
+    [
+        ("cudnn", "cuda", {"dtype": "float32"}),
+        ("cudnn", "cuda", {"head_dim": 12}),
+        ("cudnn", "cuda", {"head_dim": 264}),
+        ("cudnn", "cuda", {"length": 513}),
+        ("triton", "cuda", {"length": 192}),
+    ],
+)
+def test_the_libraries_refuse_what_the_table_does(name, platform, more, with_cudnn):
+    """So the limits of the table are theirs."""
+    case = kernels.Case(512)._replace(**more)
+    with pytest.raises((ValueError, NotImplementedError)):
+        lowered(caller(name, case), platform, case)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [32, 80, 128, 256])
-@pytest.mark.parametrize("name", ["splash", "cudnn", "triton"])
+@pytest.mark.parametrize("width", [8, 32, 80, 128, 256])
+@pytest.mark.parametrize("name", list(kernels.TABLE))
 def test_every_row_of_the_table_has_the_values_of_plain_attention(name, width):
     """In interpret mode, in each type, with a window and a cap where the kernel has them."""
     takes = kernels.TABLE[name]

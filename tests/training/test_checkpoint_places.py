@@ -39,7 +39,18 @@ def test_a_new_machine_goes_on_from_checkpoints_elsewhere(tmp_path, capsys):
     assert "optim.learning_rate was" in capsys.readouterr().err  # it knows what run that was
     assert train.main([*command, "--steps=3"]) == 0
     assert "steps 3 to 3" in capsys.readouterr().out
+    logged = lambda place: [json.loads(line)["step"] for line in (place / "metrics.jsonl").read_text().splitlines()]
+    assert logged(run) == logged(elsewhere) == [0, 1, 2, 3]  # those of the machine that is gone, too
     assert train.main([*command, "--steps=1", "--overwrite"]) == 0
+    assert checkpoint.saved_steps(elsewhere / "checkpoints") == [1]
+    assert logged(run) == logged(elsewhere) == [0, 1]
+
+
+def test_a_log_that_cannot_be_copied_is_a_note_and_the_run_goes_on(tmp_path, capfd):
+    run, elsewhere = tmp_path / "run", tmp_path / "bucket"
+    (elsewhere / "metrics.jsonl").mkdir(parents=True)  # nothing can take its place
+    assert train.main([*SMALL, f"--run_dir={run}", f"--checkpoint.folder={elsewhere}", "--steps=1"]) == 0
+    assert f"note: metrics.jsonl could not be copied to {elsewhere} (IsADirectoryError: " in capfd.readouterr().err
     assert checkpoint.saved_steps(elsewhere / "checkpoints") == [1]
 
 

@@ -11,6 +11,7 @@ import pytest
 from mtjax import train
 from mtjax.config import load
 from mtjax.errors import ExitCode, InputError
+from mtjax.runs import loop
 from mtjax.training.goodput import Goodput
 from mtjax.training.trace import FOLDER, read_span
 from tests.devices import only_one_device
@@ -38,6 +39,18 @@ def test_every_second_is_counted_once(monkeypatch):
     )
     found.lose([{"step": 3}, {"step": 5, "time/step": 2.0}], 2)
     assert str(found).endswith("; 3 steps (6.0 s) of an earlier start were lost")
+
+
+def test_the_wait_for_the_first_step_is_compiling(monkeypatch, tmp_path):
+    """And nothing else waits for it: the rates are computed before, as a program of the device is after it."""
+    seen, of, started = [], Goodput.of, Goodput.started
+    monkeypatch.setattr(Goodput, "of", lambda self, kind: seen.append(kind) or of(self, kind))
+    monkeypatch.setattr(Goodput, "started", lambda self: seen.append("started") or started(self))
+    monkeypatch.setattr(loop, "learning_rate_at", lambda *_: lambda number: seen.append(f"rate {number}") or 1e-3)
+    with only_one_device():
+        assert train.main([*SMALL, f"--run_dir={tmp_path / 'run'}", "--steps=2"]) == ExitCode.DONE
+    first, second = ["compiling", "rate 1", "compiling"], ["steps", "rate 2", "steps"]
+    assert seen == ["rate 1", "started", *first, *second, "saving", "saving"]
 
 
 @pytest.mark.parametrize("text", ["10", "0:3", "5:4", "a:b", "1:2:3", "-1:4"])
