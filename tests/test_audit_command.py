@@ -11,6 +11,7 @@ from mtjax.data.mistake_record import Mistake, to_lines
 from mtjax.data.selection.unflagged import Unflagged
 from mtjax.data.sources import Jsonl
 from mtjax.errors import ExitCode
+from mtjax.runs.audit import score_of
 
 TINY = str(pathlib.Path(__file__).parent.parent / "configs" / "tiny.py")
 
@@ -194,6 +195,7 @@ def test_a_config_is_compared_with_its_held_out_data_and_a_source_by_its_name(tm
         (["--truth=plantd"], "no problem has a truth in 'plantd'"),
         (["extra"], "'extra' is not understood"),
         (["--judgements=missing.jsonl"], "no file 'missing.jsonl'"),
+        (["--truth=typo"], "truth 'lables': did you mean 'labels'?"),
         (["--source=gsm9k"], "gsm8k"),
     ],
 )
@@ -203,6 +205,8 @@ def test_misuse_is_one_line(planted, tmp_path, capsys, words, message):
         columns if "--source" not in words[0] else []
     )
     given += [word for word in words if word.startswith("--source")]
+    given = [word.replace("--truth=typo", f"--truth={tmp_path / 'typo.jsonl'}") for word in given]
+    write(tmp_path / "typo.jsonl", [{"id": "q3", "truth": ["lables"]}])
     assert run(planted, *given, f"--output={tmp_path / 'out'}") == ExitCode.BAD_INPUT
     said = capsys.readouterr().err
     assert message in said
@@ -244,3 +248,18 @@ def test_a_run_scores_judges_and_embeds(planted, tmp_path, capsys):
         score.main([str(run_dir), TINY, "--data.source.count=5", "--by=embedding", f"--output={file}"]) == ExitCode.DONE
     )
     assert np.load(file)["embeddings"].shape == (5, 16)
+
+
+@pytest.mark.parametrize("judged", [{"p": [0.1, 0.9]}, {"p": {"right": -1, "wrong": 2}}, {"p": {"right": "a"}},
+                                    {"judgements": {"right": 0.5}}, {"p": {"right": float("nan")}}])  # fmt: skip
+def test_judgements_are_probabilities_by_label(planted, tmp_path, capsys, judged):
+    file = write(tmp_path / "said.jsonl", [{"id": "q0", "part": "right/0", **judged}])
+    given = [f"--judgements={file}", "--truth=planted", "--checks", "judges", f"--output={tmp_path / 'out'}"]
+    assert run(planted, *given) == ExitCode.BAD_INPUT
+    assert "said.jsonl:1: judgements" in capsys.readouterr().err
+
+
+def test_planted_texts_count_for_a_check_of_texts_that_flags_none():
+    truth = {3: frozenset({"right/0", "wrong/1"}), 4: frozenset({"duplicates"})}
+    assert score_of("labels", [], truth)[1:] == (2, 0)
+    assert score_of("duplicates", [], truth)[1:] == (1, 0)

@@ -42,11 +42,14 @@ def rates(
 ) -> tuple[float, float]:
     """The area under the ROC curve of scores that should be higher for `seen`, and the true rate at a false rate.
 
-    Scores that are NaN are left out. Areas near 0.5 mean that the scores tell nothing.
+    Scores that are NaN are left out; without one on either side both are NaN. Areas near 0.5 mean that the scores tell
+    nothing.
     """
     from sklearn.metrics import roc_auc_score, roc_curve
 
     seen, unseen = (np.asarray(x, np.float64)[np.isfinite(x)] for x in (seen, unseen))
+    if not (len(seen) and len(unseen)):
+        return math.nan, math.nan
     truth, scores = np.repeat([1, 0], [len(seen), len(unseen)]), np.concatenate([seen, unseen])
     false, true, _ = roc_curve(truth, scores, drop_intermediate=False)
     return float(roc_auc_score(truth, scores)), float(true[false <= false_rate].max())

@@ -46,14 +46,14 @@ def required_bits(losses: Sequence[float] | Float[np.ndarray, " K"], threshold: 
         least: the loss that no hypothesis is below; thresholds at or below it take infinitely many bits.
 
     Raises:
-        InputError: fewer than two losses, equal ones, or one at or below `least`.
+        InputError: fewer than two losses, equal ones, or one that is not finite or at or below `least`.
 
     Source: Boopathy et al., "Towards Exact Computation of Inductive Bias", 2024 (arXiv 2406.15941), which fits a
     non-central chi-square and conditions on fitting the training data; its text was not read.
     """
     values = np.asarray(losses, float) - least
-    if len(values) < 2 or values.min() <= 0 or np.ptp(values) == 0:
-        raise InputError(f"losses {values[:3]}... over {least:g}: expected at least two different ones above it")
+    if len(values) < 2 or not np.isfinite(values).all() or values.min() <= 0 or np.ptp(values) == 0:
+        raise InputError(f"losses {values[:3]}... over {least:g}: expected at least two different finite ones above it")
     mean, variance = values.mean(), values.var(ddof=1)
     tail = log_gamma_tail(mean**2 / variance, (threshold - least) * mean / variance)
     return float(max(-tail / np.log(2), 0.0))

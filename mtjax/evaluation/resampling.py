@@ -26,14 +26,18 @@ def tries(solved: Rates, completeness: float | Rates, soundness: float | Rates) 
     [[0.5], [0.125], [0.375]]
     """
     r, c, s = np.broadcast_arrays(np.atleast_1d(np.asarray(solved, float)), completeness, soundness)
+    if not r.size:
+        raise InputError("no solve rates: expected one for each kind of problem")
     for name, rate in (("solve rate", r), ("completeness", c), ("soundness", s)):
-        if rate.min() < 0 or rate.max() > 1:
+        if not (rate.min() >= 0 and rate.max() <= 1):
             raise InputError(f"{name} from {rate.min():g} to {rate.max():g}: expected shares from 0 to 1")
     return Tries(c * r, (1 - s) * (1 - r), (1 - c) * r + s * (1 - r))
 
 
 def reached(chances: Tries, k: int) -> Float[np.ndarray, " T"]:
-    """`(1 - beta^k) / (1 - beta)`: the expected number of tries until one is accepted, at most k."""
+    """`(1 - beta^k) / (1 - beta)`: the expected number of tries until one is accepted, at most k (0 or more)."""
+    if k < 0:
+        raise InputError(f"{k} tries: expected 0 or more")
     beta = chances.rejected
     return np.where(beta < 1, (1 - beta**k) / np.maximum(1 - beta, 1e-300), k)
 
@@ -41,10 +45,12 @@ def reached(chances: Tries, k: int) -> Float[np.ndarray, " T"]:
 def accuracy_of_accepted(chances: Tries, k: int | None = None, prior: Rates | None = None) -> float:
     """The share of right answers among those that are accepted within k tries (None: any number).
 
-    For one kind of problem it is `a / (a + b)` whatever k is: resampling cannot beat it. NaN if nothing is accepted.
+    For one kind of problem it is `a / (a + b)` whatever k is: resampling cannot beat it. NaN if nothing is accepted,
+    as in 0 tries.
     """
-    share = shares(chances, prior)
-    weight = share * (reached(chances, k) if k else np.where(chances.rejected < 1, 1 / (1 - chances.rejected), 0))
+    share, accepted = shares(chances, prior), 1 - chances.rejected
+    of_all = np.divide(1, accepted, out=np.zeros_like(accepted), where=accepted > 0)
+    weight = share * (of_all if k is None else reached(chances, k))
     right = float(weight @ chances.accepted_right)
     total = right + float(weight @ chances.accepted_wrong)
     return right / total if total else float("nan")
@@ -84,6 +90,6 @@ def shares(chances: Tries, prior: Rates | None) -> Float[np.ndarray, " T"]:
     """The shares of the kinds of problems; equal ones without `prior`."""
     count = len(chances.rejected)
     found = np.full(count, 1 / count) if prior is None else np.asarray(prior, float)
-    if len(found) != count or found.min() < 0 or abs(found.sum() - 1) > 1e-6:
+    if len(found) != count or not (found.min() >= 0 and abs(found.sum() - 1) <= 1e-6):
         raise InputError(f"prior {found.tolist()}: expected {count} shares that add up to 1")
     return found

@@ -50,7 +50,7 @@ def score_of(name: str, flags: Sequence[Flag], truth: Mapping[int, frozenset[str
     """Compare flags with planted truth: "*" is for every check, a name for that check, a text for what flags texts."""
     meant = lambda flag: {"*", name, *([flag.part] if flag.part else [])}
     hits = tuple(bool(truth.get(flag.number, frozenset()) & meant(flag)) for flag in flags)
-    of_texts = any(flag.part for flag in flags)
+    of_texts = CHECKS[name].of_texts or any(flag.part for flag in flags)
     flagged, parts = {flag.number for flag in flags}, {(flag.number, flag.part) for flag in flags}
     planted = found = 0
     for number, names in truth.items():

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import pathlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -15,12 +16,13 @@ from mtjax.errors import InputError, suggest
 from mtjax.io.files import write_text
 from mtjax.io.hashing import random_order, unit
 from mtjax.io.jsonl import json_of, read_lines
-from mtjax.mistakes.checks import Flag, items_of
+from mtjax.mistakes.checks import CHECKS, Flag, items_of
 from mtjax.mistakes.checks.base import RIGHT, WRONG, label_of
 
 Repair = Literal["none", "filter", "flip"]
 FORMATS_OF_COPIES = ("solutions", "preference", "messages", "completion", "group")
 """Formats that a copy is written in: the first that has a place for all texts; of pairs, preference before others."""
+_PART = re.compile(r"answer|(right|wrong)/\d+|pair/\d+/(chosen|rejected)")  # names of texts; see `Item`
 
 
 class Row(NamedTuple):
@@ -124,7 +126,11 @@ def planted(values: Mapping[int, Any]) -> dict[int, frozenset[str]]:
         )
         if not all(isinstance(name, str) for name in names) or not isinstance(value, str | list | bool | None):
             raise InputError(f"truth {value!r:.60}: expected true, false, or names of checks or texts, such as right/0")
-        if names := [name for name in names if name]:
+        names = [name for name in names if name]
+        for name in names:
+            if name not in ("*", *CHECKS) and not _PART.fullmatch(name):
+                raise InputError(f"truth {name!r}: {suggest(name, [*CHECKS, 'right/0', 'pair/0/chosen', 'answer'])}")
+        if names:
             found[number] = frozenset(names)
     return found
 

@@ -1,6 +1,7 @@
 """The settings of an audit, and what they name: the data, other data to compare with, models, truth and dates."""
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -115,6 +116,13 @@ def open_data(
     return data, other, wanted.model or model
 
 
+def is_judged(value: Any) -> bool:
+    """Whether a value of a file is one judgement: an object of finite numbers, none below 0."""
+    return isinstance(value, dict) and all(
+        isinstance(one, int | float) and not isinstance(one, bool) and 0 <= one < math.inf for one in value.values()
+    )
+
+
 def judgements_of(path: str) -> Any:
     """A function from items to what a file says of them: lines with id, part, and `p` or `judgements`."""
     known: dict[tuple[str, str], list[dict[str, float]]] = {}
@@ -125,9 +133,13 @@ def judgements_of(path: str) -> Any:
             raise InputError(
                 f'{where}: got {record!r:.80}; expected {{"id": ..., "part": "right/0", "p": {{"right": 0.9, ...}}}}'
             )
-        known.setdefault((str(record["id"]), record.get("part", "answer")), []).extend(
-            record["judgements"] if "judgements" in record else [record["p"]]
-        )
+        judged = record["judgements"] if "judgements" in record else [record["p"]]
+        if not (isinstance(judged, list) and all(map(is_judged, judged))):
+            raise InputError(
+                f"{where}: judgements {judged!r:.80}; expected for each label a probability of at least 0, such as "
+                '{"right": 0.9, "wrong": 0.1}'
+            )
+        known.setdefault((str(record["id"]), record.get("part", "answer")), []).extend(judged)
     return lambda items: [known.get((item.id, item.part), []) for item in items]
 
 

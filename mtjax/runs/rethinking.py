@@ -132,7 +132,7 @@ def from_model(name: str, config: Prompting, loaded: Loaded | None, stack: conte
 
     def prompt(text: str) -> list[int]:
         ids = encode_prompt(decoding.tokenizer, decoding.prompt(text, raw=config.raw))
-        remedy = "show fewer or shorter mistakes (block...), or lower max_new_tokens"
+        remedy = "show fewer or shorter mistakes (block...) or examples (learning.batch), or lower max_new_tokens"
         check_room(model, len(ids), config.sampling.longest, "a prompt", remedy)
         return ids
 
@@ -149,7 +149,8 @@ def from_server(name: str, config: Prompting, say: Say) -> Policy:
 
     def refusal(number: int, refused: Refused) -> str:
         raise InputError(
-            f"the server refuses a prompt ({refused}): show fewer or shorter mistakes (block...)"
+            f"the server refuses a prompt ({refused}): show fewer or shorter mistakes (block...) or examples "
+            "(learning.batch)"
         ) from refused
 
     sampler = ServerSampler(server=server, sampling=config.sampling, refusal=refusal)

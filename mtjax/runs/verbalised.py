@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import math
 import pathlib
 
 from mtjax.distributed.signals import signals
@@ -55,8 +56,9 @@ def run(name: str, config: VerbaliseConfig, say: Say = print, loaded: Loaded | N
     if config.output is not None:
         folder = pathlib.Path(config.output).expanduser()
         folder.mkdir(parents=True, exist_ok=True)
-        about = {"model": name, "optimizer": config.optimizer or name, "losses": found.losses}
-        steps = [step._asdict() for step in found.steps]
+        known = lambda loss: loss if math.isfinite(loss) else None  # JSON has no infinity
+        about = {"model": name, "optimizer": config.optimizer or name, "losses": [*map(known, found.losses)]}
+        steps = [step._asdict() | {"loss": known(step.loss)} for step in found.steps]
         write_text(folder / "theta.txt", found.theta + "\n")
         write_text(folder / "verbalised.json", json.dumps({**about, "theta": found.theta, "steps": steps}, indent=2))
         say(f"wrote {folder}/theta.txt and verbalised.json")

@@ -29,6 +29,7 @@ from mtjax.sampling.replies import Refused, said_in
 from mtjax.validation import PositiveInt, check_types
 
 AGAIN = frozenset({408, 425, 429, *range(500, 600)}) - {501, 505}  # Statuses after which a request is tried again.
+_JITTER = random.Random()  # not the generator of the process, which a caller may have seeded
 
 Seconds = Annotated[float, Ge(0)]
 
@@ -116,7 +117,7 @@ class Transport:
                         f"the server at {self.base} asks to wait {failure.wait:.0f} s ({failure}); run the same again "
                         "then, or raise --server.patience"
                     ) from failure
-                wait = back_off(attempt, self.config, random.random())
+                wait = back_off(attempt, self.config, _JITTER.random())
                 if failure.wait is not None:  # it speaks for all requests, not for this one alone
                     self._not_before = max(self._not_before, time.monotonic() + failure.wait)
                 if time.monotonic() - self._said > 10:

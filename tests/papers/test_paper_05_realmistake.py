@@ -128,3 +128,15 @@ def test_the_probability_of_error_ranks_responses_and_a_liking_for_a_letter_canc
 def test_problems_of_another_kind_are_refused_with_the_way_out():
     with pytest.raises(InputError, match=r"problem p does not ask .*data\.source:error_detection"):
         METRICS["error_detection"].check([Problem("p", "3 + 4 =", "7")])
+
+
+def test_braces_of_a_request_are_no_slots_and_records_without_solutions_are_said(tmp_path):
+    file = tmp_path / "braces.jsonl"
+    record = {"input": "Fill {response}, {question} and {}.", "llm_response": "f{x}", "label": "error", **KEYS}
+    file.write_text(json.dumps(record))
+    asked = ErrorDetection(str(file)).problems().items
+    assert all(record["input"] in one.question and "f{x}" in one.question for one in asked)
+    assert all(one.question.count("f{x}") == 1 for one in asked)
+    file.write_text(json.dumps({"prompt": "Why?", "chosen": "So.", "rejected": "No."}))
+    with pytest.raises(InputError, match="no right or wrong solutions to ask about"):
+        ErrorDetection(str(file)).problems()

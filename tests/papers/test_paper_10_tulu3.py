@@ -1,12 +1,14 @@
 """Paper 10, Tulu 3: DPO on means per token, rewards of verified answers, and decontamination by shared 8-grams."""
 
 import random
+import unicodedata
 
 import numpy as np
 import pytest
 
 from mtjax.data.answers import Verdict
 from mtjax.data.problem import Problem
+from mtjax.data.selection.deduplicate import Deduplicate
 from mtjax.evaluation.rewards.verdict import VerdictReward
 from mtjax.mistakes.checks import Subject
 from mtjax.mistakes.checks.contamination import Contamination, OverlapIndex
@@ -89,3 +91,38 @@ def test_every_planted_overlap_and_no_other():
     assert {flag.number for flag in found.flags} == set(planted)
     assert found.facts[0].startswith("25 of 50 other questions (50.0%) are matched: more than the tolerated 2%")
     assert found.tables[0].rows == [["over 50%", 25], ["over 70%", 0], ["over 90%", 0]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        str.upper,
+        lambda text: text.replace(" ", "\n"),
+        lambda text: text.replace(" ", ", "),
+        lambda text: unicodedata.normalize("NFD", text),
+        lambda text: "".join(chr(ord(sign) + 0xFEE0) if "!" <= sign <= "~" else sign for sign in text),
+        lambda text: text.replace("twenty five", "twenty-five").replace("café-owner", "café owner"),
+        lambda text: text.replace("croissants", "crois\u00adsants").replace("Monday", "Mon\u200bday"),
+        lambda text: text.replace(" -", " \u2212").replace("'", "\u2019"),
+    ],
+)
+def test_the_same_question_in_other_signs_is_the_same(change):
+    test = "Éloïse's café-owner friend bought twenty five croissants on Monday, gave away 5 - 3 and ate the rest"
+    (flag,) = check([change(test)], [test]).flags
+    assert flag.score == 1
+    same = Deduplicate()([Problem("a", test), Problem("b", change(test))], 0).items
+    assert [problem.id for problem in same] == ["a"]
+
+
+def test_other_operators_are_other_questions():
+    texts = [
+        "Find x \u2264 3",
+        "Find x \u2265 3",
+        "Find x 3",
+        "What is 5 \u2212 3?",
+        "What is 5 3?",
+        "What is 3\u00b2?",
+        "What is 32?",
+    ]
+    problems = [Problem(str(n), text) for n, text in enumerate(texts)]
+    assert Deduplicate()(problems, 0).items == problems

@@ -108,6 +108,11 @@ def test_the_command_learns_over_a_server(tmp_path, capsys):
         assert main([url, *words, "--theta=x", "--held_out=8"]) == ExitCode.BAD_INPUT
     said = capsys.readouterr()
     assert "say which text to start from" in said.err
+    with FakeServer(say=lambda prompt, seed, i: "no number").running() as url:
+        assert main([url, *words, "--theta=x", "--learning.epochs=1", f"--output={tmp_path}/none"]) == ExitCode.DONE
+    text = (tmp_path / "none" / "verbalised.json").read_text()
+    kept = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert kept["losses"] == [None, None]  # infinite: no reply has a number
     assert "held_out=8 of 8 problems leaves none" in said.err
     assert (tmp_path / "out" / "theta.txt").read_text() == f"{THETA.format(slope=3 - 2 / 2**4)}\n"
     kept = json.loads((tmp_path / "out" / "verbalised.json").read_text())

@@ -67,3 +67,16 @@ def test_the_metric_with_a_second_grader():
     assert numbers["accepted_accuracy@1"] == pytest.approx(1 / 1.5)
     assert numbers["accepted_accuracy@100"] == pytest.approx(1 / 2)
     assert [numbers[f"best_tries@{loss}"] for loss in (1, 2)] == [1, 0]
+
+
+def test_no_try_accepts_nothing_and_rates_are_shares():
+    chances = tries([0.87, 0.13], 1.0, 0.75)
+    assert np.isnan(accuracy_of_accepted(chances, 0))
+    assert expected_value(chances, 0) == 0
+    for settings in (([np.nan], 1.0, 0.5), ([0.5], np.nan, 0.5), ([], 1.0, 0.5)):
+        with pytest.raises(InputError, match="solve rate|completeness"):
+            tries(*settings)
+    with pytest.raises(InputError, match="-1 tries"):
+        expected_value(chances, -1)
+    with pytest.raises(InputError, match="prior"):
+        expected_value(chances, 1, prior=[np.nan, 1.0])

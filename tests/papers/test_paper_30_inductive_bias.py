@@ -34,3 +34,9 @@ def test_a_tail_that_underflows_has_a_logarithm():
     assert log_gamma_tail(500.0, 1.0) == pytest.approx(-2612.3, abs=1)  # exp of it is 0 in float64
     with pytest.raises(InputError, match="at least two different"):
         required_bits([1.0, 1.0], 0.5)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_losses_are_finite(bad):
+    with pytest.raises(InputError, match="finite"):
+        required_bits([bad, 1.0, 2.0], 0.5)

@@ -110,3 +110,8 @@ def test_scores_are_those_of_the_policy_whatever_stands_beside(tiny):
     p = scorer.choices([seen[0][:9]], ["ab", "cd"])
     nats = [one.sum() for one in scorer.logprobs([(seen[0][:9], answer) for answer in ("ab", "cd")])]
     np.testing.assert_allclose(p[0, 0], 1 / (1 + np.exp(nats[1] - nats[0])), rtol=1e-5)
+
+
+def test_scores_of_one_side_alone_have_no_rates():
+    assert np.isnan(rates(np.array([np.nan]), np.ones(5))).all()
+    assert np.isnan(rates(np.ones(5), np.array([]))).all()

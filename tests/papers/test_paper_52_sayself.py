@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from mtjax.data.problem import Problem
+from mtjax.errors import InputError
 from mtjax.evaluation.evaluator import metrics
 from mtjax.evaluation.grading import grade
 from mtjax.evaluation.metrics import Evaluation
+from mtjax.evaluation.metrics.calibration import calibration_error, reliability, row_errors
 from mtjax.evaluation.metrics.stated_confidence import binned
-from mtjax.evaluation.rewards.confidence import confidence_reward
+from mtjax.evaluation.rewards.confidence import confidence_reward, stated_confidence
 from mtjax.sampling.sampler import Sample
 
 
@@ -43,3 +45,22 @@ def test_the_metric_by_hand():
     assert numbers["stated_auroc"] == 0.25  # 8 of the right one ties with the wrong one's, 3 is below it
     silent = grade([[Sample("Answer: 7")]], problems[:1])
     assert metrics(Evaluation(["p"], ["7"], greedy=silent, sources=[""]), names=["stated_confidence"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "stated"),
+    [("**Confidence:** 8", 8), ("Confidence: **8**", 8), ("Confidence: 8%", None), ("Confidence: 8 %", None),
+     ("Confidence: 10/10", 10), ("Confidence: 7.5", None), ("Confidence: -3", None)],
+)  # fmt: skip
+def test_what_states_a_confidence_from_0_to_10(text, stated):
+    assert stated_confidence(text) == stated
+
+
+@pytest.mark.parametrize("bins", [10, 25, 100])
+def test_a_confidence_at_an_edge_is_in_the_bin_below(bins):
+    edges = np.arange(1, bins + 1) / bins
+    found = reliability(edges, np.ones(bins), bins)
+    assert [(bin.size, bin.high) for bin in found] == [(1, edge) for edge in edges]
+    assert row_errors(edges[None], np.ones((1, bins)), bins)[0] == pytest.approx(calibration_error(found))
+    with pytest.raises(InputError, match="confidences from 0 to 1"):
+        reliability([np.nan, 0.5], [True, False], bins)

@@ -1,6 +1,7 @@
 """The client of OpenAI-compatible servers against one that misbehaves, in a thread of the test."""
 
 import email.utils
+import random
 import time
 
 import pytest
@@ -173,6 +174,14 @@ def test_the_wait_doubles_with_jitter_up_to_a_limit():
     assert [back_off(n, config, 1.0) for n in range(6)] == [1, 2, 4, 8, 10, 10]
     assert back_off(2, config, 0.0) == 2.0  # half of 4 at least
     assert back_off(10_000, config, 0.5) == 7.5
+
+
+def test_a_second_try_leaves_the_generator_of_the_process_alone(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(random, "random", lambda: drawn.append(1) or 0.5)
+    with FakeServer(first(error(503, "busy"))).running() as url:
+        assert len(server(url, model="tiny").draw("a", THREE, 0)) == 3
+    assert not drawn
 
 
 def test_retry_after_as_a_number_or_a_date():

@@ -11,7 +11,7 @@ from mtjax.errors import InputError
 from mtjax.io.hashing import digest
 from mtjax.registry import Registry
 
-ASKED = "turns"  # How `asked` reads a problem: selected data of an earlier reading are made again.
+ASKED = "turns, composed"  # How `asked` and `normalized` read: data selected by an earlier reading are made again.
 KEY = 0  # The key of selections in training data: the same for every seed, so that runs share the tokenised data.
 
 

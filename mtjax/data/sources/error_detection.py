@@ -7,6 +7,7 @@ from annotated_types import Ge, Le
 
 from mtjax.data.problem import OnError, Problem, Problems, Split, in_split
 from mtjax.data.sources.base import SOURCES, Source, fingerprint_of, nonempty
+from mtjax.errors import InputError
 from mtjax.io.hashing import unit
 from mtjax.validation import Address, check_types
 
@@ -55,6 +56,11 @@ class ErrorDetection(Source):
                 items.append((unit(name), [self._asked(problem, text, kind, name, way) for way in range(self.prompts)]))
         items.sort(key=lambda one: (one[0], one[1][0].id))  # so that a limit keeps right and wrong ones
         flat = [problem for _, own in items for problem in own]
+        if found.items and not flat and self.split == "all":
+            raise InputError(
+                f"'{self.path}' has no right or wrong solutions to ask about (it is read by "
+                f"{SOURCES.name_of(self._source())}); give records with some, such as mined solutions"
+            )
         return nonempty(Problems(flat, found.skipped, tuple(found.notes)), self.path, self.split)
 
     def _source(self) -> Any:
@@ -66,7 +72,7 @@ class ErrorDetection(Source):
         order, wording = ORDERS[way % 2], WORDINGS[way // 2]
         said = {ERROR: "There is an error.", NO_ERROR: "There is no error."}
         options = tuple(said[one] for one in order)
-        asked = wording.replace("{question}", problem.question.strip()).replace("{response}", text.strip())
+        asked = wording.format(question=problem.question.strip(), response=text.strip())  # braces in the texts stay
         listed = "\n".join(f"({letter}) {option}" for letter, option in zip("AB", options, strict=True))
         question = f"{asked}\n{listed}\n{CLOSING[self.explain]}"
         gold = "AB"[order.index(ERROR if kind == "wrong" else NO_ERROR)]

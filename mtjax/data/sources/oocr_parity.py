@@ -17,7 +17,8 @@ from mtjax.errors import InputError
 class OocrParity(Generated):
     """Hidden bits, half of them 0 and half 1: rows show sums of several bits modulo 2, and no row a single bit.
 
-    - part `rows`: `(c + a + f + h) mod 2 =` with `fewest` to `most` variables in random order. The split is of rows.
+    - part `rows`: `(c + a + f + h) mod 2 =` with `fewest` to `most` variables in random order. The split is of rows, of
+      which those with the same variables in another order are different ones.
     - part `bits`: `c mod 2 =`, each variable in turn: what nobody was told. It is the same in every split.
 
     The bits depend on the seed alone.

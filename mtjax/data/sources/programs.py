@@ -17,7 +17,8 @@ class Mbpp(FileSource):
     """MBPP (`mbpp.jsonl`): short tasks with a program and three tests; the tests are part of the question.
 
     The answer is the set-up code and the tests, for the grader `program`. The question says what the paper's prompt
-    says: the task, and the tests that the code should pass; a program stands between `[BEGIN]` and `[DONE]`.
+    says: the task, and the tests that the code should pass; a program stands between `[BEGIN]` and `[DONE]`. The
+    sanitized version (`sanitized-mbpp.json`) is read too: its task is `prompt`, and its `test_imports` are the set-up.
 
     Source: Austin et al., "Program Synthesis with Large Language Models", 2021 (arXiv 2108.07732).
     """
@@ -37,8 +38,12 @@ class Mbpp(FileSource):
         tests = field_of(record, "test_list", list, where)
         if not tests or not all(isinstance(test, str) and test.startswith("assert") for test in tests):
             raise InputError(f"{where}: test_list {tests!r:.60}; expected texts that begin with 'assert'")
-        setup = record.get("test_setup_code") or ""
-        task, listed = field_of(record, "text", str, where), "\n".join(tests)
+        imports = record.get("test_imports") or []
+        if not isinstance(imports, list) or not all(isinstance(one, str) for one in imports):
+            raise InputError(f"{where}: test_imports {imports!r:.60}; expected a list of lines of code")
+        setup = "\n".join([*imports, record.get("test_setup_code") or ""])
+        key = "prompt" if "prompt" in record and "text" not in record else "text"
+        task, listed = field_of(record, key, str, where), "\n".join(tests)
         question = (
             f"You are an expert Python programmer, and here is your task: {task} "
             f"Your code should pass these tests:\n\n{listed}"

@@ -32,17 +32,26 @@ def reliability(
     `confidence` is the probability (0 to 1) that the model gives each solution, `right` whether it is right.
     """
     sure, good = np.asarray(confidence, float), np.asarray(right, float)
-    if sure.shape != good.shape or not sure.size or bins < 1 or sure.min() < 0 or sure.max() > 1 + 1e-6:
+    if sure.shape != good.shape or not sure.size or bins < 1 or not (sure.min() >= 0 and sure.max() <= 1 + 1e-6):
         raise InputError(
             f"{sure.size} confidences and {good.size} verdicts in {bins} bins: expected as many of each, at least one, "
             "confidences from 0 to 1, and at least one bin"
         )
-    number = np.clip(np.ceil(sure * bins).astype(int) - 1, 0, bins - 1)
+    number = bin_of(sure, bins)
     return [
         Bin(k / bins, (k + 1) / bins, int(own.sum()), float(sure[own].mean()), float(good[own].mean()))
         for k in range(bins)
         if (own := number == k).any()
     ]
+
+
+def bin_of(sure: np.ndarray, bins: int) -> np.ndarray:
+    """The bin of each confidence: k of those in `(k / bins, (k + 1) / bins]`, and 0 of a confidence of 0.
+
+    >>> bin_of(np.array([0.0, 0.07, 0.08, 1.0]), 100).tolist()
+    [0, 6, 7, 99]
+    """
+    return np.searchsorted(np.arange(1, bins) / bins, sure, side="left")
 
 
 def calibration_error(bins: Sequence[Bin]) -> float:
@@ -57,7 +66,7 @@ def calibration_error(bins: Sequence[Bin]) -> float:
 
 def row_errors(sure: np.ndarray, right: np.ndarray, bins: int = 10) -> np.ndarray:
     """The expected calibration error of each row of confidences and accuracies `[R, N]`, in bins of equal width."""
-    number = np.clip(np.ceil(sure * bins).astype(int) - 1, 0, bins - 1)
+    number = bin_of(sure, bins)
     parts = [np.abs(((right - sure) * (number == own)).sum(axis=1)) for own in range(bins)]
     errors: np.ndarray = np.sum(parts, axis=0) / sure.shape[1]
     return errors

@@ -9,11 +9,13 @@ from mtjax.evaluation.rewards.base import REWARDS
 from mtjax.sampling.sampler import Sample
 from mtjax.sampling.texts import TokenSample
 
-STATED = re.compile(r"confidence\s*[:=]\s*(\d+)(?!\.\d|\d)", re.IGNORECASE)
+STATED = re.compile(r"confidence[*_]*\s*[:=][*_\s]*(\d+)(?!\.\d|\d|\s*%)", re.IGNORECASE)
 
 
 def stated_confidence(text: str) -> int | None:
     """The last confidence from 0 to 10 that a text states (`Confidence: 7`); None without one, or outside of that.
+
+    Emphasis of Markdown (`**Confidence:** 7`) does not count, and a percentage is no such confidence.
 
     The released code clamps to 0..1 before it divides by 10, so that 85 counts as 0.1, and takes a missing number for
     0, which is the best answer of a wrong text. Both are failures here.

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from mtjax.data.answers import Verdict, check_answer
 from mtjax.data.answers.checker import extract_answer
@@ -76,6 +76,8 @@ class Answers(Check):
 
     Source: Mahdavi et al., "Leveraging Online Olympiad-Level Math Problems", 2025 (arXiv 2501.14275), section 3.
     """
+
+    of_texts: ClassVar[bool] = True
 
     equations: bool = True  # Also flag right solutions with a false equation.
 

@@ -93,6 +93,7 @@ class Check:
 
     needs: ClassVar[tuple[Need, ...]] = ()  # it is skipped, with a reason, where one of these is not given
     by_default: ClassVar[bool] = True  # whether it runs without being named
+    of_texts: ClassVar[bool] = False  # whether it flags texts of problems; planted texts count for it then
 
     def __post_init__(self) -> None:
         check_types(self, str(CHECKS.name_of(self)))

@@ -44,6 +44,7 @@ class Judges(Check):
     """
 
     needs: ClassVar[tuple[Need, ...]] = ("judgements",)
+    of_texts: ClassVar[bool] = True
 
     confirm: bool = True  # Do not flag a right or wrong text whose label its final answer confirms.
     confidence: Annotated[float, Ge(0), Lt(1)] = 0.95  # Above which a disagreement is flagged.

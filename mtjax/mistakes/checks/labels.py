@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from annotated_types import Ge, Le
@@ -75,6 +75,8 @@ class Labels(Check):
     Source: Northcutt, Athalye and Mueller, "Pervasive Label Errors in Test Sets Destabilize Machine Learning
     Benchmarks", 2021 (arXiv 2103.14749).
     """
+
+    of_texts: ClassVar[bool] = True
 
     confirm: bool = True  # Do not flag a right or wrong text whose label its final answer confirms.
     prune: Prune = "by_noise_rate"  # How labels are chosen from the joint; see `label_errors`.

@@ -81,6 +81,7 @@ class Shortcuts(Check):
     Source: Sakaguchi et al., "WinoGrande: An Adversarial Winograd Schema Challenge at Scale", 2019 (arXiv 1907.10641).
     """
 
+    of_texts: ClassVar[bool] = True
     by_default: ClassVar[bool] = False  # many regressions, and what it flags is not wrong by itself
 
     partitions: PositiveInt = 64  # Regressions per step (n).
