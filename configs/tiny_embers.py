@@ -5,8 +5,9 @@ Command:  python -m mtjax.train configs/tiny_embers.py
           python -m mtjax.evaluate runs/tiny_embers --metrics greedy --data.source.tiers low
           python -m mtjax.evaluate runs/tiny_embers --metrics greedy --data.source.tiers adversarial
 Machine:  2 CPU cores, some 4 minutes.
-Expect:   0.92 of new sentences are decoded (interval 0.88 to 0.96), none of the same words in random order, and 0.13 of
-          the sentences in which a word is replaced by a similar one: mostly the model writes the likelier word.
+Expect:   All of 200 new sentences are decoded, none of the same words in random order, and 0.12 of the sentences in
+          which a word is replaced by a similar one (interval 0.08 to 0.16): mostly the model writes the likelier word.
+          At a constant rate the first was 0.92 on one machine and 0.74 on another.
 """
 
 import dataclasses
@@ -29,7 +30,7 @@ config = dataclasses.replace(
         sequence_length=224,
     ),
     held_out=HeldOut(source=Embers(tiers=("high",), count=1000, split="test"), every=200, batches=2),
-    optim=dataclasses.replace(parent.optim, learning_rate=3e-3),
+    optim=dataclasses.replace(parent.optim, learning_rate=3e-3, schedule="cosine"),
     steps=500,
     batch_size=32,
     run_dir="runs/tiny_embers",

@@ -68,7 +68,7 @@ def filled(run):
     return sum(right) / len(right)
 
 
-REACHED = {"bandit": 0.87, "embers": 0.8, "gpicl": 0.82, "oocr_parity": 0.98, "oocr_functions": 0.48}
+REACHED = {"bandit": 0.87, "embers": 0.95, "gpicl": 0.82, "oocr_parity": 0.98, "oocr_functions": 0.48}
 """The least accuracy on held-out questions: below what the headers say, by what another machine may differ."""
 
 
