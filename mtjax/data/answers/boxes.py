@@ -90,8 +90,7 @@ _DENIED_BOX = re.compile(
 )
 DENIED_BEHIND = re.compile(
     r"(?:\\\)|\\\]|\$)*\s*(?:\?|,? not the (?:number|amount|value|one|total)\b|(?:is|are|was) (?:not|wrong"
-    r"|incorrect|false|too|impossible)\b|(?:isn't|cannot"
-    r"|can't|does not|"
+    r"|incorrect|false|too|impossible)\b|(?:isn't|cannot|can't|does not|"
     r"doesn't|would|nor|is just|might)\b|or (?!\$?\\boxed))", re.IGNORECASE,
 )  # fmt: skip
 

@@ -13,8 +13,7 @@ _CLOCK = re.compile(
 )
 _SENTENCE = re.compile(
     r"(?:[A-Za-z][a-z']* ){0,8}?(?:[Aa]t|is|was|be|[Ii]t's) (?=[0-9]|noon|midnight|half past|(?:a )?quarter|"
-    r"(?:[a-z]+ )o'? ?clock|"
-    r"(?:five|ten|twenty|twenty-five)(?: minutes)? (?:past|to) )"
+    r"(?:[a-z]+ )o'? ?clock|(?:five|ten|twenty|twenty-five)(?: minutes)? (?:past|to) )"
 )
 _HOURS = dict(zip(listed("one two three four five six seven eight nine ten eleven twelve"), range(1, 13), strict=True))
 _SPOKEN = re.compile(
@@ -100,8 +99,7 @@ _WRITTEN = [
 _DATED = re.compile(rf"(?:[A-Za-z0-9']+ ){{1,8}}?(?:is|was|be|on) (?:on )?(?=[0-9]|{_WEEKDAY}{_NAME} )", re.IGNORECASE)
 _OTHER_DAY = re.compile(
     r"\b(?:today|yesterday|tomorrow|if|suppose|assume|whether|unless|not|never|before|after|until|since|than|or"
-    r"|cannot|might|maybe|perhaps|doubt|could|"
-    r"either|neither|say)\b|n't\b",
+    r"|cannot|might|maybe|perhaps|doubt|could|either|neither|say)\b|n't\b",
     re.I,
 )
 _COUNTED_DATE = re.compile(

@@ -220,8 +220,7 @@ def _same_in_words(found: Found, truth: str) -> bool | None:
 
 
 _CALLS = re.compile(
-    r"(?:[^\W\d_][^\W\d_'-]*,? ){1,12}(?:is|are|was|were|called|named|known as|termed) (?:an? "
-    r"|the )?",
+    r"(?:[^\W\d_][^\W\d_'-]*,? ){1,12}(?:is|are|was|were|called|named|known as|termed) (?:an? |the )?",
     re.IGNORECASE,
 )
 
@@ -230,8 +229,7 @@ _COMPOUND = re.compile(r"(?:[A-Z][a-z]?\d*){2,}")  # H2O
 _WON = (
     r"(?:(?:is|was) the (?!second\b|last\b|wrong\b|other\b|same\b)[a-z]{4,}|(?:is|was) the [a-z]+ (?:of"
     r"|in) [A-Za-z]+(?! and\b)|won|wins|scored|scores|(?:is|was) the [a-z]+est|"
-    r"(?:has|had|got|ate|earned|sold|read|ran) the most|"
-    r"(?:came|finished|arrived|is|was) first)\b[a-z ]*"
+    r"(?:has|had|got|ate|earned|sold|read|ran) the most|(?:came|finished|arrived|is|was) first)\b[a-z ]*"
 )
 
 

@@ -18,29 +18,25 @@ _STATES = (
 _NEXT = rf"(?:{'|'.join(sorted(VERBS))}|he|she|they|it|there|we|none|nothing|will)"
 _BREAK = re.compile(
     rf"(?:,(?!\d{{3}}(?!\d))|;| - (?![^,;]*=))\s*|\s+(?=(?:because|since|when|while|after|before|although|whereas"
-    rf"|once|until|leaving"
-    rf"|making|giving|rather than|instead of|compared (?:to|with)|down from|up from|in order to|whose|who"
-    rf"|for a (?:grand )?total of|so (?!far|many|much|that)|which (?:leaves|gives|makes|means|is)"
-    rf"|if|and (?:(?:now|then|still|finally|therefore|thus|so) )?{_NEXT})\b)",
+    rf"|once|until|leaving|making|giving|rather than|instead of|compared (?:to|with)|down from|up from|in order to"
+    rf"|whose|who|for a (?:grand )?total of|so (?!far|many|much|that)|which (?:leaves|gives|makes|means|is)|if"
+    rf"|and (?:(?:now|then|still|finally|therefore|thus|so) )?{_NEXT})\b)",
     re.IGNORECASE,
 )
 _REASON = re.compile(r"(?:because|since|if|rather|instead|compared|down|up|which|so)\b", re.IGNORECASE)
 _RESULT = re.compile(
     r"(?:and |but )?(?:(?:so|thus|hence|therefore|consequently|as a result|meaning|i\.e\.|namely|that is)\b[, "
-    r"]*(?:that )?"
-    r"|(?:which|that|this) means (?:that )?(?=[^\W\d_]))",
+    r"]*(?:that )?|(?:which|that|this) means (?:that )?(?=[^\W\d_]))",
     re.IGNORECASE,
 )
 _GIVES = re.compile(
     rf"(?:and |but )?(?:(?:which|that|this|it) (?P<verb>leaves|left|gives|gave|makes|made|is|equals|totals|brings"
-    rf"|(?:comes|amounts|reduces"
-    rf"|simplifies) to)|leaving|making|giving|yielding|totall?ing|bringing|meaning|(?:ending|finishing)(?: up)? with"
-    rf"|for (?=a (?:grand )?total of)|(?:an?|a total) (?:increase|decrease|difference|total|profit|loss|gain|drop"
-    rf"|saving"
-    rf"|discount|rise|sum) of|(?P<which>(?:and )?(?:the )?(?:larger|smaller|greater|bigger|sum|difference|total"
-    rf"|product)"
-    rf"(?: (?:one|number))?(?: of (?:them|the two|these|both))? (?:is|are|was)))\b(?: (?:him|her|them|us|it|you|me|only"
-    rf"|just|with|exactly|a (?:grand )?total of|(?-i:[A-Z])[a-z]+(?: with)?))*(?= (?:an? |{_NUMBER}|[-\\(]))",
+    rf"|(?:comes|amounts|reduces|simplifies) to)|leaving|making|giving|yielding|totall?ing|bringing|meaning"
+    rf"|(?:ending|finishing)(?: up)? with|for (?=a (?:grand )?total of)|(?:an?|a total) (?:increase|decrease"
+    rf"|difference|total|profit|loss|gain|drop|saving|discount|rise|sum) of|(?P<which>(?:and )?(?:the )?(?:larger"
+    rf"|smaller|greater|bigger|sum|difference|total|product)(?: (?:one|number))?(?: of (?:them|the two|these"
+    rf"|both))? (?:is|are|was)))\b(?: (?:him|her|them|us|it|you|me|only|just|with|exactly|a (?:grand )?total of"
+    rf"|(?-i:[A-Z])[a-z]+(?: with)?))*(?= (?:an? |{_NUMBER}|[-\\(]))",
     re.IGNORECASE,
 )
 _STATE = re.compile(rf"(?:and |but )?(?:(?:he|she|they|it|we) )?{_STATES}", re.IGNORECASE)
@@ -53,27 +49,23 @@ _DOING = re.compile(
 _SINGLE = re.compile(r"\b(?:each|every|per|apiece|an?|at|more|less|fewer)\b", re.IGNORECASE)
 _ARRIVING = re.compile(r"(?:and )?(?:arriving|ending|finishing) at (?=\d)", re.IGNORECASE)
 _IN_ALL = re.compile(
-    rf"(?:and )?(?:[a-z]+ing )?{_NUMBER}(?: [a-z]+)?,? (?:in all|in total|altogether|overall"
-    rf"|total)$",
+    rf"(?:and )?(?:[a-z]+ing )?{_NUMBER}(?: [a-z]+)?,? (?:in all|in total|altogether|overall|total)$",
     re.IGNORECASE,
 )
 _BESIDE = re.compile(
     r"(?:because|since|as|when|while|after|before|if|although|though|whereas|once|until|unless|who|whose|whom|where"
-    r"|which"
-    r"|(?:and |but )?the (?:other|remaining|rest)|rather|instead|compared|given|considering|down|up|out|to|not"
+    r"|which|(?:and |but )?the (?:other|remaining|rest)|rather|instead|compared|given|considering|down|up|out|to|not"
     r"|[a-z]+ing|thanks|due)\b"
     rf"|(?:only |just )?{_NUMBER}(?: [a-z]+){{0,2}} (?:more|less|fewer|times|(?!other|number)[a-z]{{3,}}er)\b",
     re.IGNORECASE,
 )
 _NOTHING_ELSE = re.compile(rf"\b(?:none|nothing|no [a-z]+|{_NUMBER})\b.*\b(?:left|over|remain\w*)$", re.IGNORECASE)
 _DENIES = re.compile(
-    r"\b(?:not|never|but|however|contradict\w*|too|wrong|think|guess|believe|seems?|looks?|strange"
-    r"|odd)\b|n't\b",
+    r"\b(?:not|never|but|however|contradict\w*|too|wrong|think|guess|believe|seems?|looks?|strange|odd)\b|n't\b",
     re.IGNORECASE,
 )
 _AGAIN = re.compile(
-    rf"{_NUMBER}(?: (?!each|per|every"
-    rf"|apiece)[a-z]+){{0,2}}",
+    rf"{_NUMBER}(?: (?!each|per|every|apiece)[a-z]+){{0,2}}",
     re.IGNORECASE,
 )  # at 60 mph for 3 hours, 180 miles
 _OF_WHICH = re.compile(r"of which\b", re.IGNORECASE)
@@ -104,8 +96,7 @@ _FORMS = tuple(
 """Sentences in other words, in which the number is one that the clause states."""
 _OPEN = re.compile(
     r"\?|\bonly if\b|^\W*(?:so,? )?(?:if|error)\b|\b(?:maybe|perhaps|possibly|probably|might|may|could|would(?! "
-    r"(?:have to|need|take|cost|require)\b)|either"
-    r"|neither|unsure|not sure|suppos\w+"
+    r"(?:have to|need|take|cost|require)\b)|either|neither|unsure|not sure|suppos\w+"
     r"|assum\w+|guess|wrong|incorrect|mistake|cannot|unknown|impossible|says?|said|claims?|instead|about)\b",
     re.IGNORECASE,
 )  # no clause of such a sentence states an answer

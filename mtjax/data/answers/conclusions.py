@@ -15,25 +15,22 @@ THEREFORE = re.compile(
 
 
 _GIVES = re.compile(
-    r"(?:since|because|as|given that)\b[^,]*\d[^,]*,\s+|[^,]*,\s+(?=we (?:get|have|find|obtain)\b)"
-    r"|[^,]*?\b(?:gives|yields|implies|imply|means)(?: us| that)?\s+\$?(?=[A-Za-z] ?=[^=,;]*(?:[,;]|$))|[^=,]*\d[^=,]*"
-    r"\b(?:plus|minus|times|by|take away)\b[^=,]*\b(?:gives|leaves|makes|equals|yields|is|results in|comes to)"
-    r"(?: (?:us|him|her|them|you|it))?(?: a total of)?\s+(?=[$\d])"
-    r"|.*,? (?:for|making|giving)(?: (?:us|him|her|them|you))? a (?:grand )?total of\s+"
-    r"|.*, which (?:is|equals|gives|makes|means) (?=[-$\d])|.*\d.*, leaving(?: (?:him|her|them|us|it|only|just"
-    r"|with)){0,3}\s+(?=[$\d])"
-    r"|\W*[A-Z][a-z]+ing\b[^=]*\d[^=]*\b(?:gives|yields|results in|leads to|produces|makes|leaves)(?: us)?\s+"
-    r"(?=[-$\d])"
-    r"|.*\d.*\b(?:to|and|we|you) (?:get|obtain|find)\s+(?=[-$\d])"
-    r"|[^=,]*\d[^=,]*\b(?:make|makes|give|come to)\s+(?=[-$\d])"
-    r"|\W*(?:no doubt|without (?:a )?doubt|clearly|obviously|for sure)[:,]\s+(?=\S)"
-    r"|[-\d.,/]+ ?(?:%|percent) of [^\s=]+(?: [a-z]+)? (?:is|are|equals|was)\s+(?=[$\d])"
-    r"|[^:=]*\d[^:=]*[a-z]{2}[^:=]*\d[^:=]*:\s+(?=[-$]?\d[\d,.]*%?(?: [a-z]+){0,3}\W*$)"
-    r"|[^=]*\bi\.e\.,?\s+|[^=]*\bthat is,\s+"
-    r"|.*\b(?:vertex|points?|minimum|maximum|cent(?:er|re)|intersection)\b[^()]* (?:at|is) (?=\$?\([^()]*\)\W*$)"
-    r"|[^=]*, giving (?=[A-Za-z] ?=)|[^=]*\b(?:holds|is true|is satisfied) (?:exactly |only )?when (?=[A-Za-z] ?=)"
-    r"|[^=]*=.*,? (?:giving|yielding|so we get)(?: us)?(?: the (?:point|pair|solution|interval))? (?=[\[(])"
-    r"|[^:=]*[^\W\d_]{2}[^:=]*:\s+(?:[^=]*,\s+(?:and|so)\s+)?(?=[^:]*=)",
+    r"(?:since|because|as|given that)\b[^,]*\d[^,]*,\s+|[^,]*,\s+(?=we (?:get|have|find|obtain)\b)|[^,]*?\b(?:gives"
+    r"|yields|implies|imply|means)(?: us| that)?\s+\$?(?=[A-Za-z] ?=[^=,;]*(?:[,;]|$))|[^=,]*\d[^=,]*\b(?:plus|minus"
+    r"|times|by|take away)\b[^=,]*\b(?:gives|leaves|makes|equals|yields|is|results in|comes to)(?: (?:us|him|her"
+    r"|them|you|it))?(?: a total of)?\s+(?=[$\d])|.*,? (?:for|making|giving)(?: (?:us|him|her|them"
+    r"|you))? a (?:grand )?total of\s+|.*, which (?:is|equals|gives|makes|means) (?=[-$\d])"
+    r"|.*\d.*, leaving(?: (?:him|her|them|us|it|only|just|with)){0,3}\s+(?=[$\d])"
+    r"|\W*[A-Z][a-z]+ing\b[^=]*\d[^=]*\b(?:gives|yields|results in|leads to|produces|makes"
+    r"|leaves)(?: us)?\s+(?=[-$\d])|.*\d.*\b(?:to|and|we|you) (?:get|obtain|find)\s+(?=[-$\d])"
+    r"|[^=,]*\d[^=,]*\b(?:make|makes|give|come to)\s+(?=[-$\d])|\W*(?:no doubt|without (?:a )?doubt|clearly"
+    r"|obviously|for sure)[:,]\s+(?=\S)|[-\d.,/]+ ?(?:%|percent) of [^\s=]+(?: [a-z]+)? (?:is|are|equals"
+    r"|was)\s+(?=[$\d])|[^:=]*\d[^:=]*[a-z]{2}[^:=]*\d[^:=]*:\s+(?=[-$]?\d[\d,.]*%?(?: [a-z]+){0,3}\W*$)"
+    r"|[^=]*\bi\.e\.,?\s+|[^=]*\bthat is,\s+|.*\b(?:vertex|points?|minimum|maximum|cent(?:er|re)"
+    r"|intersection)\b[^()]* (?:at|is) (?=\$?\([^()]*\)\W*$)|[^=]*, giving (?=[A-Za-z] ?=)|[^=]*\b(?:holds|is true"
+    r"|is satisfied) (?:exactly |only )?when (?=[A-Za-z] ?=)|[^=]*=.*,? (?:giving|yielding"
+    r"|so we get)(?: us)?(?: the (?:point|pair|solution"
+    r"|interval))? (?=[\[(])|[^:=]*[^\W\d_]{2}[^:=]*:\s+(?:[^=]*,\s+(?:and|so)\s+)?(?=[^:]*=)",
     re.IGNORECASE,
 )
 """What stands before the value of a sentence that reasons: `Since 20 - 6 = 14,`."""

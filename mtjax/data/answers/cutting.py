@@ -32,8 +32,7 @@ def _adds_up(reading: Reading, pieces: str) -> bool:
     if (
         number
         and re.fullmatch(
-            r":?\s*(?:-?\d+,? ?(?:and "
-            r")?)+\.?",
+            r":?\s*(?:-?\d+,? ?(?:and )?)+\.?",
             pieces,
         )
         and len(re.findall(r"\d+", pieces)) == number.value

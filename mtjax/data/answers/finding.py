@@ -85,8 +85,7 @@ _LABELLED = re.compile(r"Q?\d{1,2}[.):]\s+([-$]?\d[\d.,]*(?: [a-z]+)?)")  # Q1. 
 _BULLET = re.compile(r"[-*•] ")
 _REMARK = re.compile(
     r",? (?:- )?(?:because|since|or (?=[\w$£€-]*\d|about|approximately|roughly)|not|and not|and nothing|rather than"
-    r"|instead of|assuming|provided)\b|, (?:the"
-    r"|an?)\b|,? \(|"
+    r"|instead of|assuming|provided)\b|, (?:the|an?)\b|,? \(|"
     r", (?:which|without)\b|: (?=[^:]*\d)|;.*\b(?:wrong|incorrect|too|would)\b",
     re.IGNORECASE,
 )

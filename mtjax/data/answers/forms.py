@@ -7,15 +7,13 @@ _LINK = (
     r"(?: (?:to |of |for )?(?:(?:the )?(?:question|problem|part) )?\d{1,2}(?=[ \t]*:[ \t*]*\S))?(?:[\"'\])*]"
     r"|\s)*(?:\([^()\n]{0,40}\)|(?:to|of|for|in)\s[^.:\n=]{1,80}?)?\s*(?:choice|option)?\s*"
     r"(?:[-–—]\s|\.(?=[\s(])|(?:,?\s*(?<![A-Za-z])(?:is\s+equal(?:\s+to)?|is|was|are|be|equals|should\s+be"
-    r"|must\s+be|will\s+be|would\s+be"
-    r"|has\s+to\s+be|comes\s+(?:out\s+)?to(?:\s+be)?)"
+    r"|must\s+be|will\s+be|would\s+be|has\s+to\s+be|comes\s+(?:out\s+)?to(?:\s+be)?)"
     r"(?![\w'])(?:\s\([^()\d\n]{0,40}\)(?=\s?:))?|=>|[=:→])+(?:\s*(?:therefore|thus|simply|just|then|now|indeed"
     r"|clearly|also)\b)?(?:\s*[=:](?!=))?)"
 )
 _GAP = (
     r"(?:\s|(?:[=-]>|[→⇒➜★☆▶►])\s*|(?<=\n)#{1,6}\s|(?<=\n)(?:---+|\*\*\*+|===+)(?=\n)|(?<=\n)>(?=\s+[^\s\[\]"
-    r"(){}<>])|\$\$|\\\[|"
-    r"(?<=\n)[-*•·+]\s|(?<=\n)\d+[.)]\s(?=\S)|\*(?=\s))*"
+    r"(){}<>])|\$\$|\\\[|(?<=\n)[-*•·+]\s|(?<=\n)\d+[.)]\s(?=\S)|\*(?=\s))*"
 )
 TONGUES = re.compile(
     r"(?:答案|答え|答|정답|답)\s*(?:(?:是|为|為|は|은|는)\s*:?|:)\s*"
@@ -44,8 +42,7 @@ FORMS = (
     )),
     ("but", re.compile(
         r"\bbut (?:(?:after|on|upon|when) [^.,\n]{1,40}?,? )?(?:it|that|this|the (?:correct|actual|real|true) "
-        r"(?:answer|value|one|number))(?: is|'s)"
-        r"(?: (?:actually|really|in fact))? "
+        r"(?:answer|value|one|number))(?: is|'s)(?: (?:actually|really|in fact))? "
         r"(?P<answer>(?=[-$\\(\d]|(?-i:[A-Z]))[^\n]+)", re.IGNORECASE,
     )),
     ("correct", re.compile(
@@ -87,8 +84,7 @@ CHOSEN = (
                re.IGNORECASE),
     re.compile(r"(?:^|\n)[^\w\n]*(?P<answer>\([A-J]\)|(?-i:[A-J]))\)?\W*$", re.IGNORECASE),
     re.compile(r"\b(?:which is|that is|that's|this is|i\.e\.|corresponding to|corresponds to|matches|matching),? "
-               r"(?:the )?"
-               r"(?:answer )?"
+               r"(?:the )?(?:answer )?"
                r"(?:option|choice|alternative) (?P<answer>\( ?[A-J] ?\)|[A-J]\b)\W*$", re.IGNORECASE),
     re.compile(r"\b(?:choice|option|answer|selection|pick)\b[^.\n]{0,40}? (?:is|was|be|seems to be) (?:option"
                r"|choice|letter) (?P<answer>\( ?[A-J] ?\)|[A-J]\b)\W*$", re.IGNORECASE),

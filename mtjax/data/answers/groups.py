@@ -73,8 +73,7 @@ _CONNECTIVE = re.compile(
 )
 _CLAUSE = re.compile(
     r"^(?:so|since|because|as|about|approximately|roughly|which|who|where|thus|hence|therefore|then|but|if|not"
-    r"|giving|making|leaving|meaning"
-    r"|it|she|"
+    r"|giving|making|leaving|meaning|it|she|"
     r"he|they|we|you|there|this|that)\b|\b(?:is|are|was|were|has|have|had|equals)\b",
     re.IGNORECASE,
 )

@@ -31,8 +31,7 @@ def ends(group: Intervals) -> list[str]:
 
 _ABSOLUTE = re.compile(r"(?:\||\\lvert )(?P<letter>[A-Za-z])(?:\||\\rvert) ?(?P<sign><=?|\\le) ?(?P<size>[\d./]+)")
 _ALL = re.compile(
-    r"(?:[A-Za-z] (?:can be |is )?(?:\\in ?)?)?(?:R|(?:all|any|every) real numbers?|all "
-    r"reals)",
+    r"(?:[A-Za-z] (?:can be |is )?(?:\\in ?)?)?(?:R|(?:all|any|every) real numbers?|all reals)",
     re.IGNORECASE,
 )
 _BETWEEN = re.compile(
@@ -72,8 +71,7 @@ def read_intervals(text: str) -> Intervals | None:
     text = re.sub(r"^\\?\{ ?([A-Za-z])(?: ?\\in ?[^|:\\]+)? ?(?:\\mid|[|:]) ?(\1 .*?) ?\\?\}$", r"\2", text)
     text = re.sub(r"^[A-Za-z] ?(?:\\in|(?<= )is in|(?<= )in) ?(?=[(\[\]])", "", text)
     text = re.sub(
-        r"^(?:all )?(?:the )?(?:real )?numbers (?=(?:that are )?(?:strictly )?(?:greater|less|more"
-        r"|smaller|at))",
+        r"^(?:all )?(?:the )?(?:real )?numbers (?=(?:that are )?(?:strictly )?(?:greater|less|more|smaller|at))",
         "x ",
         text,
         flags=re.I,

@@ -13,19 +13,17 @@ class Letter(NamedTuple):
 
 _LETTER = re.compile(
     r"(?:(?i:option|choice|alternative|answer) )?(?:[(\[{] ?(?P<a>[A-Za-z]) ?[)\]}][.:]?|(?P<b>[A-J])(?:[).:]|"
-    r"(?= -)))"
-    r"(?: *(?P<rest>.*))?"
+    r"(?= -)))(?: *(?P<rest>.*))?"
     r"|(?:(?i:option|choice|alternative|letter) )(?P<e>[a-j])|(?:(?i:option|choice|alternative|answer|letter) )?"
     r"(?P<c>[A-Z])|(?P<d>[a-j])\)(?: *(?P<more>.*))?"
 )
 
 
 _NO_CHOICE = re.compile(
-    r"- (?:no|wrong|incorrect)$|[✗✘❌]|"
-    r"^(?:(?:or|and|nor|to|cannot|can|gives?|isn't|would|has|have|was|were|does|fits|but)\b|"
-    r"[,&/]|(?:is|are)\b(?! (?:the )?(?:correct|right)))|\b(?:is|are|was|seems) (?:wrong|incorrect|false"
-    r"|impossible|not (?:right|correct|the answer)|too [a-z]+)\b|"
-    r"\b(?:would|can't|cannot) be\b|\bdoes(?: not|n't) (?:satisfy|work|fit)\b|\bor [0-9]|\([A-J]\)|\boption [A-J]\b"
+    r"- (?:no|wrong|incorrect)$|[✗✘❌]|^(?:(?:or|and|nor|to|cannot|can|gives?|isn't|would|has|have|was|were|does|fits"
+    r"|but)\b|[,&/]|(?:is|are)\b(?! (?:the )?(?:correct|right)))|\b(?:is|are|was|seems) (?:wrong|incorrect|false"
+    r"|impossible|not (?:right|correct|the answer)|too [a-z]+)\b|\b(?:would|can't|cannot) be\b|\bdoes(?: not"
+    r"|n't) (?:satisfy|work|fit)\b|\bor [0-9]|\([A-J]\)|\boption [A-J]\b"
 )
 
 

@@ -69,15 +69,12 @@ def ascii_signs(text: str) -> str:
 
 _WORDS_IN_LATEX = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal|up)?|mathrm|mathbf|mathit|mathsf|mathtt|mbox|hbox|boldsymbol|bm"
-    r"|operatorname|emph|"
-    r"underline|textcolor\{\w*\}|displaystyle) *\{([^{}]*)\}"
+    r"|operatorname|emph|underline|textcolor\{\w*\}|displaystyle) *\{([^{}]*)\}"
 )
 _MARKS = re.compile(
     r"<\|[^|<>\n]{1,40}\|>|</?s>|<(?:eos|pad|end_of_turn)>|</?(?:b|i|u|em|strong|br|p|div|span|code|pre|mark"
-    r"|h[1-6])\b[^<>\n]{0,80}>"
-    r"|```[\w+-]*|`|~~|\\begin\{(?:align\*?|equation\*?|aligned|gathered|center)\}|\\end\{(?:align\*?|equation\*?"
-    r"|aligned|"
-    r"gathered|center)\}",
+    r"|h[1-6])\b[^<>\n]{0,80}>|```[\w+-]*|`|~~|\\begin\{(?:align\*?|equation\*?|aligned|gathered|center)\}"
+    r"|\\end\{(?:align\*?|equation\*?|aligned|gathered|center)\}",
     re.IGNORECASE,
 )
 _STRUCK = re.compile(r"~~[^~\n]+~~|<(del|strike)>.*?</\1>", re.IGNORECASE | re.DOTALL)

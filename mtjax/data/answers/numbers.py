@@ -225,8 +225,7 @@ def _repeating(text: str) -> Number | None:
 
 _AND_A_PART = re.compile(
     r"^(an|a|one|two|three|four|five|six|[0-9]+) (hours?|minutes?|days?|weeks?|months?|years?|miles?|cups?|lit(?:er"
-    r"|re)s?|"
-    r"kilos?|pounds?|(?:tea|table)spoons?) and (a half|a quarter)$",
+    r"|re)s?|kilos?|pounds?|(?:tea|table)spoons?) and (a half|a quarter)$",
     re.IGNORECASE,
 )
 

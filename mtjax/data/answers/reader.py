@@ -66,17 +66,14 @@ KINDS: dict[str, _Kind] = {
 _SAID = ("tuple", "intervals", "ratio", "several", "formula", "clock", "matrix")
 _PREDICATE = re.compile(
     r"(?P<lead>(?:(?:[A-Za-z][A-Za-z'-]*|(?P<given>[0-9]+)),? ){1,8}?(?:is|are|was|were|be|at|gives|yields|equals"
-    r"|becomes|get|obtain|have|find|as|"
-    r"(?:equal|evaluates|simplifies|reduces|amounts|comes|expands|factors) to|(?:expands|factors|simplifies"
-    r"|evaluates) (?:as|into))|"
-    r"(?:[A-Za-z][A-Za-z'-]* ){0,4}[A-Za-z'-]{2,}:)(?: at)?(?: the point)? "
-    r"(?P<value>(?:[^A-Za-z ]|[a-z](?:_\{?\w\}?)? ?(?:=|\\in\b)|[A-Za-z](?:[\^(]| ?[-+*/])|\\?(?:sin|cos|tan|ln|log"
-    r"|sqrt)\b).*)"
+    r"|becomes|get|obtain|have|find|as|(?:equal|evaluates|simplifies|reduces|amounts|comes|expands|factors) to"
+    r"|(?:expands|factors|simplifies|evaluates) (?:as|into))"
+    r"|(?:[A-Za-z][A-Za-z'-]* ){0,4}[A-Za-z'-]{2,}:)(?: at)?(?: the point)? (?P<value>(?:[^A-Za-z ]"
+    r"|[a-z](?:_\{?\w\}?)? ?(?:=|\\in\b)|[A-Za-z](?:[\^(]| ?[-+*/])|\\?(?:sin|cos|tan|ln|log|sqrt)\b).*)"
 )
 """A sentence that says what something is, such as `The point is (3, 4)`."""
 _IS_SUM = re.compile(
-    r"^([$0-9][-+*/()$0-9., ]*?[-+*/] ?[$0-9.,]+\)?) (?:is|equals|makes|gives)(?: equal to)? "
-    r"(?=[-$]?[0-9])"
+    r"^([$0-9][-+*/()$0-9., ]*?[-+*/] ?[$0-9.,]+\)?) (?:is|equals|makes|gives)(?: equal to)? (?=[-$]?[0-9])"
 )
 _HAS_EQUATION = re.compile(r"^(?:The|Its|This) (?:[a-z]+ ){1,3}has (?:the )?equation (?=\S)")
 _NUMERAL = re.compile(r"[-+]?[0-9]+(?:\.[0-9]+)?")

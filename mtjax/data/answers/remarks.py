@@ -13,8 +13,7 @@ _CUT = re.compile(
     r"|,\s+(?=or\s+(?:about\s+|approximately\s+|roughly\s+)?[-$£€]?\d)|,\s+(?=without (?:any |a )?doubt\b)"
     r"|,\s+(?=i(?:'m| am) (?:\w+ )?(?:sure|certain|confident|positive)\b)"
     r"|,?\s+(?=(?:and not|and nothing|rather than|instead of)\b)|,\s+(?=(?:the|an?|about|approximately|roughly|not"
-    r"|rather|as|so|giving|making"
-    r"|therefore|thus|"
+    r"|rather|as|so|giving|making|therefore|thus|"
     r"hence|check|given|based|using|assuming|provided)\b)", re.IGNORECASE,
 )  # fmt: skip
 _ABBREVIATION = re.compile(

@@ -79,8 +79,7 @@ _FORBIDDEN_BEHIND = (BEHIND - _ARITHMETIC - {"and"}) | {"than", "if", "unless"}
 _MONEY = re.compile(r"[$€£₹]|^(?:dollars?|cents|euros?|rupees|pounds)$|\b(?:dollars?|cents|euros?|rupees|pounds)\b")
 _DIFFERENCE = re.compile(
     r"(?P<lead>[^.,;]*?(?P<a>\d+(?:\.\d+)?)[^.,;]*? )(?P<b>\d+(?:\.\d+)?) (?P<unit>(?:[a-z]+ )?(?:more|less|fewer"
-    r"|[a-z]+er)(?: [a-z]+)?)"
-    r" than (?:[A-Z]\w*'s |the )?(?P<c>\d+(?:\.\d+)?)"
+    r"|[a-z]+er)(?: [a-z]+)?) than (?:[A-Z]\w*'s |the )?(?P<c>\d+(?:\.\d+)?)"
 )
 
 

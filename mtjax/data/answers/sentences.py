@@ -55,8 +55,7 @@ _LEAD = re.compile(
 
 _WENT = {"up": "increased by", "down": "decreased by"}
 _COUNTED = re.compile(
-    rf"(?<!below )(?<!above )(?<![Tt]he )(?<!these )(?<!those "
-    rf")\b(?:{'|'.join(sorted(_CLEAR_WORDS))})\b(?!-)",
+    rf"(?<!below )(?<!above )(?<![Tt]he )(?<!these )(?<!those )\b(?:{'|'.join(sorted(_CLEAR_WORDS))})\b(?!-)",
     re.IGNORECASE,
 )
 _ANY = rf"[0-9]+|{'|'.join(sorted(number_words.NUMBER_WORDS))}"
@@ -108,8 +107,7 @@ _RELATIVE = re.compile(r", (?:who|which|whose) [^,]*, ")
 
 
 _AT_TIME = re.compile(
-    r"\b(?:leaves?|left|arrives?d?|starts?|started|begins?|began|ends?|opens?|closes?|meets?"
-    r"|met)\b.* at$"
+    r"\b(?:leaves?|left|arrives?d?|starts?|started|begins?|began|ends?|opens?|closes?|meets?|met)\b.* at$"
 )
 _DOUBTFUL = re.compile(
     r"\b(?:whether|check|disagree|mistakes?|misconception|pitfall|trap|supposedly|allegedly|tempting|tempted|told"
@@ -132,8 +130,7 @@ def number_in_sentence(text: str) -> Number | None:
             counted = (
                 top.value
                 if re.search(
-                    r" out of \S+ [a-z]+ "
-                    r"[a-z]",
+                    r" out of \S+ [a-z]+ [a-z]",
                     text,
                 )
                 else None

@@ -70,8 +70,7 @@ _GREETING = re.compile(
 )  # fmt: skip
 _ROLE = re.compile(r"^[ \t*#>]{0,9}assistant:\s{0,9}(?=\S)", re.IGNORECASE | re.MULTILINE)
 _BOLD_END = re.compile(
-    r"(?<=\n)[ \t]*(?:[^\w\s*]\ufe0f?[ \t]*)?\*\*(?=[A-Z][a-z]+ )(?=[^*\n]*\*\*\W*\Z)"
-    r"(?![^*\n]*:\*\*)"
+    r"(?<=\n)[ \t]*(?:[^\w\s*]\ufe0f?[ \t]*)?\*\*(?=[A-Z][a-z]+ )(?=[^*\n]*\*\*\W*\Z)(?![^*\n]*:\*\*)"
 )
 """A last line that is wholly bold."""
 
@@ -187,8 +186,7 @@ def _closers(text: str) -> int:
 INSTEAD = re.compile(
     r"(?:(?:rather than|instead of)\s+[^.,;\n]{1,30},\s+(?:it\s+is|it's|the\s+answer\s+is)"
     r"|(?:it(?: is|'s) )?(?:not|neither)\s+[^.,;\n]{1,30}?"
-    r"(?:,?\s+but(?:\s+(?:rather|instead|it\s+is|it's))?|[,;]\s+(?:rather|it\s+is|it's)))\s+"
-    r"(?P<answer>[^\n]+)",
+    r"(?:,?\s+but(?:\s+(?:rather|instead|it\s+is|it's))?|[,;]\s+(?:rather|it\s+is|it's)))\s+(?P<answer>[^\n]+)",
     re.IGNORECASE,
 )
 """`not 9 but 7`: what stands behind a denial in its place."""
@@ -202,13 +200,11 @@ def _denied(answer: str) -> bool:
 
 _TAKEN_BACK = re.compile(
     r"\bno, |\b(?:edit|update|sorry|my mistake|i meant|wait|oops|hold on|correction|let me (?:redo|reconsider"
-    r"|recalculate|correct|fix)|scratch that|"
-    r"(?:that|this|it)(?: is|'s) (?:wrong|incorrect|not (?:right|correct))|"
+    r"|recalculate|correct|fix)|scratch that|(?:that|this|it)(?: is|'s) (?:wrong|incorrect|not (?:right|correct))|"
     r"(?:that|this|it|which) (?:seems?|looks?|sounds?|feels?) (?:off|odd|wrong|strange|too \w+|suspicious|implausible)|"
     r"(?:that|this|it|which) (?:does not|doesn't) (?:match|check|work|add up|fit)|"
     r"(?:that|this|it|which) (?:does not|doesn't|can't|cannot) (?:look|seem|sound|be|feel) (?:quite )?(?:right"
-    r"|correct)|"
-    r"i (?:was wrong|made an? (?:error|mistake)|misread)|actually)\b",
+    r"|correct)|i (?:was wrong|made an? (?:error|mistake)|misread)|actually)\b",
     re.IGNORECASE,
 )
 

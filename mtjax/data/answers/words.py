@@ -27,8 +27,7 @@ _TRUTHS = (
 _TRUTH = re.compile(
     r"(?:indeed,? |i(?:'d| would)? (?:think|believe|say) |so |sure,? |(?:most )?(?:definitely|certainly|absolutely"
     r"|clearly|obviously),? |my answer (?:is|would be) )?(?:(?:the |this |that )?(?:statement|claim"
-    r"|assertion|sentence"
-    r"|proposition|answer|function|program|expression|code|it|this|that)"
+    r"|assertion|sentence|proposition|answer|function|program|expression|code|it|this|that)"
     r"(?: is|'s| returns| prints| outputs| gives| evaluates to)? |(?:output|result|returns): )?"
     r"(?:an? )?(?P<not>not )?(?P<truth>yes|no|true|false|yeah|yep|yup|nope|nah)\b(?P<rest>.*)",
     re.IGNORECASE,
@@ -76,8 +75,7 @@ _LEAD = re.compile(
 )
 _ARTICLE = re.compile(r"^(?:an?|the) (?=\S)", re.IGNORECASE)
 _COUNTED_ON = re.compile(
-    r"^\S+ (?:days?|weeks?|months?|years?) (?:after|before|from) [a-z]+ (?=(?:is|was|will"
-    r"|falls)\b)"
+    r"^\S+ (?:days?|weeks?|months?|years?) (?:after|before|from) [a-z]+ (?=(?:is|was|will|falls)\b)"
 )
 _NOTHING = frozenset(
     listed(
@@ -105,20 +103,17 @@ _NAMED = re.compile(
 )
 DOUBTED = re.compile(
     r"\b(?:not|never|no|doubt|unlikely|if|whether|unless|maybe|perhaps|possibly|might|may (?!is|was)|could|or"
-    r"|nor|than|"
-    r"false|wrong|yesterday|tomorrow|before|after|until|since)\b|n't\b"
+    r"|nor|than|false|wrong|yesterday|tomorrow|before|after|until|since)\b|n't\b"
 )
 _NAME_SAID = re.compile(
     r"(?:(?:The|Its|His|Her|Their|This|That|My|Our) (?:[a-z-]+ ){1,5}?|It )(?:is|was|'s) (?P<last>(?!A "
-    r")[A-Z][a-z]{2,})!?"
-    r"|(?:It |The (?:[a-z-]+ ){1,4})(?:was|is|were) [a-z]+(?:ed|en) by (?P<by>[A-Z][a-z]{2,})"
+    r")[A-Z][a-z]{2,})!?|(?:It |The (?:[a-z-]+ ){1,4})(?:was|is|were) [a-z]+(?:ed|en) by (?P<by>[A-Z][a-z]{2,})"
     r"|(?P<first>[A-Z][a-z]{2,}) (?:is|was|has|had|runs|ran) the (?:[a-z]{3,}est|most [a-z]+)(?: [a-z]+)?"
 )
 """A sentence that gives a name: `The planet is Neptune`, `Bob is the tallest`."""
 _TURNED = re.compile(
     r"(?:[a-z]+ ){0,4}(?:turn(?:s|ed|ing)?|(?:to|on|at)(?: the| your| his| her)?|towards?(?: the)?|goes|went"
-    r"|moves|moved) "
-    r"(left|right)"
+    r"|moves|moved) (left|right)"
 )
 _CLASSED = re.compile(
     r"(?:(?:the|its|this) )?(?:correct |final )?(?:label|sentiment|relation|relationship|category|class"
