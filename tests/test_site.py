@@ -57,7 +57,6 @@ def anchors(pages):
     return {name: set(re.findall(r' (?:id|name)="([^"]+)"', text)) for name, text in pages.items()}
 
 
-@pytest.mark.slow
 def test_every_public_name_is_on_a_page_of_the_reference(anchors):
     there = set().union(*(places for name, places in anchors.items() if name.startswith("api/")))
     assert len(reference.public_names()) > 2000

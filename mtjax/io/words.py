@@ -9,7 +9,7 @@ from typing import Any
 import tyro
 
 from mtjax.errors import InputError
-from mtjax.registry import Registry, resolve, snake_case
+from mtjax.registry import OPTIONAL, Registry, resolve, snake_case
 
 CHOICE = re.compile(r"([a-z][\w.]*):([\w-]*)")  # A word such as `objective:nll`.
 
@@ -77,16 +77,11 @@ def settings_of_choices(cls: Any, before: str = "") -> Iterator[tuple[str, str, 
             yield from settings_of_choices(inner, f"{before}{name}.")
 
 
-def _may_be_none(hint: Any) -> bool:
-    """Whether None is among the alternatives of an annotation."""
-    return hint is type(None) or any(map(_may_be_none, typing.get_args(hint)))
-
-
 def choices_of(cls: Any, given: Collection[str], before: str = "") -> Iterator[str]:
     """Every word that may still choose beside those given, such as `objective:dpo`, also within what was chosen."""
     for name, hint in fields(cls).items():
         part, registry, inner = before + name, registry_of(hint), list(classes_in(hint))
-        optional = _may_be_none(hint)
+        optional = OPTIONAL in getattr(hint, "__metadata__", ()) or type(None) in typing.get_args(hint)
         if registry is None and len(inner) == 1 and not optional:
             yield from choices_of(inner[0], given, f"{part}.")
             continue
