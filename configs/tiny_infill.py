@@ -2,9 +2,10 @@
 
 Command:  python -m mtjax.train configs/tiny_gpicl.py
           python -m mtjax.train configs/tiny_infill.py
-Machine:  one CPU core, two and a half minutes after the start model.
-Expect:   0.29 nats per target on new texts, and 0.40 of the spans that the task cuts out of them are filled in exactly
-          (264 texts of one span, greedy). From nothing, models of this size learn the layout alone.
+Machine:  2 CPU cores, six minutes after the start model.
+Expect:   0.23 nats per target on new texts, and 0.70 of the spans that the task cuts out of them are filled in exactly
+          (264 texts of one span, greedy); after 2,000 steps it was 0.20 to 0.40. From nothing, models of this size
+          learn the layout alone.
 """
 
 import dataclasses
@@ -26,6 +27,7 @@ config = dataclasses.replace(
         parent.data, source=Arithmetic(count=2_000, split="train", **size), task=task, sequence_length=80
     ),
     held_out=HeldOut(source=Arithmetic(count=200, split="test", **size), every=200, batches=8),
-    steps=2000,
+    optim=dataclasses.replace(parent.optim, schedule="cosine"),
+    steps=6000,
     run_dir="runs/tiny_infill",
 )
