@@ -5,7 +5,9 @@ python tests/benchmarks/peers/run.py --peers PYTHON [--work sft dpo] [--laps 5] 
 PYTHON is an interpreter with torch, transformers, trl and datasets; `--tunix OTHER` adds Tunix, which OTHER has (the
 package google-tunix, in an environment of its own). Each peer is measured against mtjax alone: both
 processes stay, and their laps (steps) take turns; the second start of mtjax is warm. A lap's tokens are real ones,
-padding is not counted. Where other programs use the processors, figures are printed and no verdict.
+padding is not counted. MFU is what the real tokens need (the head on targets alone, the reference's pass where there is
+one) over the fastest float32 product of the model's shapes that XLA, NumPy or torch computes here (`peak.py`). Where
+other programs use the processors, figures are printed and no verdict.
 """
 
 import argparse
@@ -18,6 +20,8 @@ import statistics
 import subprocess
 import sys
 import time
+
+from mtjax.data.tokenizer import load_tokenizer
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -80,6 +84,37 @@ def prepare(gsm8k: str, out: pathlib.Path, problems: int = 400) -> dict[str, pat
     return files
 
 
+LAYERS, HEAD = 106_203_456, 28_311_552
+"""Numbers in the matrices of SmolLM2-135M's layers, and of its head."""
+
+
+def needed(work: str, name: str, share: float) -> float:
+    """GFLOP that a real token needs in one update: 6 for each number of the matrices, and 2 more for a reference."""
+    passes = 6 if work == "sft" or "cached" in name or "least" in name else 8
+    return passes * (LAYERS + share * HEAD) / 1e9
+
+
+def share_of_targets(file: pathlib.Path) -> float:
+    """The share of the tokens of examples, or of both sides of pairs, that are targets; an end token is one."""
+    encode = load_tokenizer("smollm2").encode
+    prompts, targets = 0, 0
+    for row in map(json.loads, file.read_text().splitlines()):
+        sides = [row[name] for name in ("completion", "chosen", "rejected") if name in row]
+        prompts += len(sides) * len(encode(row["prompt"]).ids)
+        targets += sum(len(encode(text).ids) + 1 for text in sides)
+    return targets / (prompts + targets)
+
+
+def peak(peers: str) -> float:
+    """GFLOP/s of the fastest product here, over the libraries at hand."""
+    found = {}
+    for library, python in {"jax": sys.executable, "numpy": sys.executable, "torch": peers}.items():
+        done = subprocess.run([python, str(HERE / "peak.py"), library], check=True, capture_output=True, text=True)
+        found[library] = json.loads(done.stdout)["wall"]
+    print("peak of float32 products, GFLOP/s:", ", ".join(f"{name} {rate:.0f}" for name, rate in found.items()))
+    return max(found.values())
+
+
 class Process:
     """A contender that waits for its next lap."""
 
@@ -130,11 +165,12 @@ def load_of_others(seconds: float = 2.0) -> float:
     return 1 - (spent[3] + spent[4]) / max(sum(spent), 1)
 
 
-def row_of(found: dict, items: str) -> dict:
-    """The medians of a contender."""
+def row_of(found: dict, items: str, gflop: float, limit: float) -> dict:
+    """The medians of a contender, whose tokens need `gflop` each where `limit` GFLOP/s are the most."""
     median = lambda name, per: statistics.median(lap[per] / lap[name] for lap in found["laps"])
     return {
         "name": found["name"], "tokens/s": median("wall", "tokens"), "tokens/CPU s": median("cpu", "tokens"),
+        "MFU %": 100 * median("wall", "tokens") * gflop / limit,
         f"{items}/s": median("wall", "items"), f"{items}/CPU s": median("cpu", "items"),
         "first step s": found["about"]["first_step_seconds"], "peak MiB": found["peak_mib"], "laps": len(found["laps"]),
     }  # fmt: skip
@@ -152,8 +188,9 @@ def main() -> None:
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / ".cache" / "peers")
     wanted = parser.parse_args()
     files, results = prepare(wanted.gsm8k, wanted.out.absolute()), []
-    busy = load_of_others()
+    busy, limit = load_of_others(), peak(wanted.peers)
     for work in wanted.work:
+        share = share_of_targets(files[work])
         all_of_them = contenders(work, wanted.peers, wanted.tunix)
         own = [name for name in all_of_them if name.startswith("mtjax")]
         names = [name for name in all_of_them if name not in own and (not wanted.only or name in wanted.only)]
@@ -164,7 +201,7 @@ def main() -> None:
                     one.lap(counts=number > 0)
             found = [one.end() for one in pair]
             items = "examples" if work == "sft" else "pairs"
-            rows = [row_of(one, items) for one in found]
+            rows = [row_of(one, items, needed(work, one["name"], share), limit) for one in found]
             ratio = rows[0]["tokens/s"] / rows[-1]["tokens/s"], rows[0]["tokens/CPU s"] / rows[-1]["tokens/CPU s"]
             for row in rows:
                 print(work, " | ".join(f"{key} {x if isinstance(x, str) else round(x, 1)}" for key, x in row.items()))
@@ -174,7 +211,7 @@ def main() -> None:
     busy = max(busy, load_of_others())
     if busy > QUIET:
         print(f"no verdict: other programs used {busy:.0%} of the processors before or after the runs")
-    (wanted.out / "results.json").write_text(json.dumps({"busy": busy, "results": results}, indent=1))
+    (wanted.out / "results.json").write_text(json.dumps({"busy": busy, "peak": limit, "results": results}, indent=1))
 
 
 if __name__ == "__main__":
