@@ -91,7 +91,7 @@ def test_it_reaches_what_the_header_of_its_config_says(name, tmp_path):
         trained("few_shot_stream", tmp_path / "stream", f"--init_from={run}")
         assert reached(tmp_path / "stream", tmp_path / "streams") >= 0.95
         trained("infill", tmp_path / "infill", f"--init_from={run}")
-        assert filled(tmp_path / "infill") >= 0.5
+        assert filled(tmp_path / "infill") >= 0.4
     if name == "embers":
         assert reached(run, tmp_path / "shuffled", "--data.source.tiers", "low") < 0.1
         assert reached(run, tmp_path / "replaced", "--data.source.tiers", "adversarial") < 0.3
