@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from mtjax import config, train
+from mtjax import config, inject, train
 from mtjax.errors import ExitCode
 from tests.papers.table import COMMANDS, ROOT, TABLE, faults_of, papers, words_of
 
@@ -76,6 +76,11 @@ def test_a_command_of_training_trains(command, tmp_path, monkeypatch):
     short = ["--steps=2", "--no_tensorboard", "--held_out=None"]
     _, words = words_of(command)
     settings = config.load(words[0], words[1:])
+    for line in (
+        (ROOT / words[0]).read_text().split('"""')[1].splitlines()
+    ):  # the head of a config says what comes first
+        if "python -m mtjax.inject " in line:
+            assert inject.main(line.split("mtjax.inject ")[1].split()) == ExitCode.DONE
     for start in {settings.init_from, settings.reference.model} - {None, "smollm2"}:
         assert train.main([f"configs/{start.removeprefix('runs/')}.py", *short, f"--run_dir={start}"]) == ExitCode.DONE
     if settings.held_out is None:
