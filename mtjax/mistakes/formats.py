@@ -73,7 +73,9 @@ def _pairs(mined: MinedProblem, known: Mapping[str, Any], most: int | None, seed
     options = options_in(mined.question)
     for number, solution in enumerate(wrong[:most] if right else ()):
         # An earlier version may have judged it, with fewer forms of answers.
-        now = check_answer(solution.text, mined.answer, options=options, finished=solution.finished)
+        now = check_answer(
+            solution.text, mined.answer, question=mined.question, options=options, finished=solution.finished
+        )
         if now is Verdict.RIGHT:
             continue
         stated = now is Verdict.WRONG and stated_answer(solution.text, choice=bool(options)) is not None

@@ -98,7 +98,8 @@ def checked(problem: Problem, gold: str, attempt: ProblemSamples, judge: Judge |
             verdict, reward = judge(problem, sample)
             verdict = "unknown" if why else verdict
         elif not why:
-            verdict = check_answer(sample.text, gold, options=options, finished=sample.finished).value
+            asked = problem.question
+            verdict = check_answer(sample.text, gold, question=asked, options=options, finished=sample.finished).value
         steps: dict[str, Any] = {}
         if parse_question(problem.question) is not None:
             report = check_steps(problem.question, sample.text)

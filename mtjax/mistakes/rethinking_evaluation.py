@@ -84,7 +84,9 @@ def think(
         record |= {"rationales": list(state.rationales), "replies": list(state.replies), "ended": state.ended}
         record |= {"calls": state.calls, "first": reply, "final": state.answer}
         options = problems[number].options or options_in(state.question)
-        before, after = (check_answer(text, gold, options=options).value for text in (reply, state.answer))
+        before, after = (
+            check_answer(text, gold, question=state.question, options=options).value for text in (reply, state.answer)
+        )
         record |= {"before": before, "after": after}
         yield number, record
 

@@ -76,7 +76,7 @@ def same_answer(answer: str | None, gold: str, question: str = "") -> bool | Non
     cannot be read."""
     if final_value(question, gold) is None:
         return None
-    return answers.same_answer(answer, gold, options=options_in(question))
+    return answers.same_answer(answer, gold, options=options_in(question), question=question)
 
 
 def _solution(mistake: Mistake) -> Judgement:
@@ -86,7 +86,7 @@ def _solution(mistake: Mistake) -> Judgement:
     if mistake.generator == "rules" or not mistake.answer:
         same = same_answer(mistake.wrong_answer or extract_answer(wrong), mistake.answer, mistake.question)
     else:
-        verdict = check_answer(wrong, mistake.answer, options=options_in(mistake.question))
+        verdict = check_answer(wrong, mistake.answer, question=mistake.question, options=options_in(mistake.question))
         same = None if verdict is AnswerVerdict.UNKNOWN else verdict is AnswerVerdict.RIGHT
     if same is False and _states_answer(mistake):
         return Judgement("proved", "final answer")

@@ -18,7 +18,11 @@ def cases(file):
 
 def verdict(case):
     return check_answer(
-        case["reply"], case["gold"], options=case.get("options", ()), finished=case.get("finished", True)
+        case["reply"],
+        case["gold"],
+        question=case.get("question", ""),
+        options=case.get("options", ()),
+        finished=case.get("finished", True),
     ).value
 
 

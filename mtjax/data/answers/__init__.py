@@ -1,7 +1,8 @@
 """Final answers: found in a reply, read as a value of some kind, and compared.
 
 `statements` finds where a reply states its answer, `reader` reads a text as a number, choice, time, set, formula, ...
-and compares two, and `checker` decides. Verdicts, votes and extraction use the same reading.
+and compares two, and `checker` decides. `asked` reads what a question asks for, and `answering` what a reply without a
+stated answer says to it. Verdicts, votes and extraction use the same reading.
 """
 
 from mtjax.data.answers.boxes import unboxed

@@ -6,15 +6,16 @@ import re
 from collections.abc import Hashable, Sequence
 from fractions import Fraction
 
-from mtjax.data.answers import words
+from mtjax.data.answers import answering, words
+from mtjax.data.answers.asked import of_kind, read_question
 from mtjax.data.answers.choices import CONFLICT, choose, contradicted, option_texts
 from mtjax.data.answers.cutting import cut
-from mtjax.data.answers.equations import Reading
 from mtjax.data.answers.finding import Found, find, tidy
 from mtjax.data.answers.normal import plain
 from mtjax.data.answers.numbers import LONGEST
 from mtjax.data.answers.reader import compare, key, read
 from mtjax.data.answers.remarks import beginnings
+from mtjax.data.answers.same import same, same_answer
 from mtjax.data.answers.statements import cleaned, statements, taken_back
 from mtjax.data.math_worker import MathWorker
 from mtjax.errors import InputError
@@ -95,28 +96,6 @@ def parse_number(text: str) -> tuple[Fraction, bool] | None:
     return None if number is None or re.search(r"[a-z]", number.words) else (number.value, number.percent)
 
 
-def same_answer(answer: str | None, gold: str, *, options: Sequence[str] = ()) -> bool | None:
-    """Whether two answers are equal; None unless both are read whole as values of one kind, or equal in their words."""
-    return _same(answer, read(answer), gold, options) if answer and gold else None
-
-
-def _same(answer: str, found: Reading, gold: str, options: Sequence[str]) -> bool | None:
-    texts = option_texts(tuple(options))
-    if texts:
-        places = choose(gold, texts), choose(answer, texts)
-        if CONFLICT in places:
-            return None
-        if None not in places:
-            return places[0] == places[1] or compare(*(read(texts[place or 0]) for place in places)) or False
-        gold = texts[places[0]] if places[0] is not None else gold
-    right = cut(gold)[1]
-    if "letter" in right.values and re.fullmatch("[a-j]", found.text):
-        found = read(found.text.upper())
-    if texts and found.values.keys() <= {"word", "sequence"}:
-        return compare(right, found) or None  # no option, and so no choice
-    return compare(right, found)
-
-
 _MATRIX = re.compile(r"(?:[0-9A-Za-z{}()\[\]+\-*/^_=,&| ]|\.(?!\.)|\\[A-Za-z]++|\\\\)++")
 _NO_FORMULA = re.compile(r"\d *_|(?<![A-Za-z\\])[A-Za-z]{3,}|\\(?:text|[lc]?dots|[pb]?mod|deg)|\d\.\d+\.|\d-\d+-\d")
 
@@ -138,7 +117,13 @@ def _mathematics(text: str) -> bool:
 
 
 def check_answer(
-    candidate: str, gold: str, *, options: Sequence[str] = (), finished: bool = True, seconds: float = 10.0
+    candidate: str,
+    gold: str,
+    *,
+    question: str = "",
+    options: Sequence[str] = (),
+    finished: bool = True,
+    seconds: float = 10.0,
 ) -> Verdict:
     """Whether a solution, or an answer alone, gives the gold answer.
 
@@ -150,6 +135,8 @@ def check_answer(
     find them equal.
 
     Args:
+        question: the problem's text, if known. Then a gold number has the unit that is asked for, and of a reply that
+            states no answer the last sentence is read by what each of its values is to the question (`answering`).
         options: texts of the options of a choice, in order; then a letter and the text of its option are the same.
         finished: False if the candidate was cut off. Then only an answer counts that something follows.
 
@@ -165,12 +152,29 @@ def check_answer(
         return Verdict.RIGHT
     if options and choose(truth, option_texts(tuple(options))) in (None, CONFLICT):
         options = ()  # they are not options of this answer
+    verdict = _verdict(candidate, truth, options, finished, seconds, question)
+    if verdict is not Verdict.UNKNOWN or not question or not finished:
+        return verdict
+    text = cleaned(candidate, bool(options))
+    short = answering.without_remarks(text, read_question(question))
+    if statements(text, bool(options)) or taken_back(text[len(short) :]):
+        return verdict
+    if short != text.rstrip():
+        verdict = _verdict(short, truth, options, finished, seconds, question)
+    equal = answering.by_question(short, truth, options, question) if verdict is Verdict.UNKNOWN else None
+    return verdict if equal is None else Verdict.RIGHT if equal else Verdict.WRONG
+
+
+def _verdict(
+    candidate: str, truth: str, options: Sequence[str], finished: bool, seconds: float, question: str
+) -> Verdict:
+    """The verdict on the answer that a candidate states, or that it ends in."""
     choice = bool(options) or "letter" in read(truth).values
     found = find(candidate, choice)
     if found is None or not (finished or found.stated and found.closed):
         return Verdict.UNKNOWN
     reads = bool(found.text and (found.reading.values or options))
-    equal = _same(found.text, found.reading, truth, options) if reads else None
+    equal = same(found.text, found.reading, truth, options, question) if reads else None
     if equal is None:
         equal = _same_in_words(found, truth) or _by_library(found, truth, seconds)
     elif not found.stated or not equal and _rough(found):
@@ -187,7 +191,10 @@ def check_answer(
         return Verdict.UNKNOWN
     if equal:
         return Verdict.RIGHT
-    return Verdict.UNKNOWN if _also_said(found, candidate, truth, options) else Verdict.WRONG
+    number = found.reading.values.get("number") if question and "number" in read(truth).values else None
+    other_thing = number is not None and not of_kind(number, number.words, read_question(question))
+    open_ = other_thing or _also_said(found, candidate, truth, options, question)
+    return Verdict.UNKNOWN if open_ else Verdict.WRONG
 
 
 def _rough(found: Found) -> bool:
@@ -269,10 +276,10 @@ _SUMS = re.compile(r"[-+*/×÷=−()$€£.,\d\s]*=\s*[-−]?[$€£]?[\d,.]*\d\
 """Nothing but computations, the last of which gives a number: its other numbers are no answers."""
 
 
-def _also_said(found: Found, candidate: str, truth: str, options: Sequence[str]) -> bool:
+def _also_said(found: Found, candidate: str, truth: str, options: Sequence[str], question: str) -> bool:
     """Whether a reply whose answer differs from the gold one also gives the gold one, as an answer or as a number."""
     for text, rest in found.earlier:
-        if same_answer(cut(text)[0], truth, options=options) and not taken_back(rest):
+        if same_answer(cut(text)[0], truth, options=options, question=question) and not taken_back(rest):
             return True
     choice = bool(options)
     if found.closed or found.earlier or statements(cleaned(candidate, choice), choice) or _SUMS.fullmatch(candidate):

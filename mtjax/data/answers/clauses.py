@@ -25,7 +25,7 @@ _BREAK = re.compile(
 )
 _REASON = re.compile(r"(?:because|since|if|rather|instead|compared|down|up|which|so)\b", re.IGNORECASE)
 _RESULT = re.compile(
-    r"(?:and |but )?(?:(?:so|thus|hence|therefore|consequently|as a result|meaning|i\.e\.|namely|that is)\b[, "
+    r"(?:and |but )?(?:(?:(?:so|thus|hence|therefore|consequently|as a result|meaning|namely|that is)\b|i\.e\.)[, "
     r"]*(?:that )?|(?:which|that|this) means (?:that )?(?=[^\W\d_]))",
     re.IGNORECASE,
 )

@@ -44,6 +44,8 @@ def find(reply: str, choice: bool = False) -> Found | None:
     text = _SQUARE.sub("", cleaned(reply, choice))
     if choice and (marked := marked_option(text)):
         return Found(marked, read(marked), True, "", True)
+    if "✅" in text and "❌" in text:
+        text = "\n".join(line for line in text.splitlines() if "❌" not in line)
     found = statements(text, choice)
     if found:
         last = found[-1]

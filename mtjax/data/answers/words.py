@@ -93,6 +93,8 @@ _SETS = (
     frozenset(["valid", "invalid"]), frozenset(["possible", "impossible"]), frozenset(["plausible", "implausible"]),
     frozenset(listed("ag al au ca cl cu fe hg mg na ni pb pt sn zn")),
 )  # fmt: skip
+OPPOSITES = {a: b for pair in _SETS if len(pair) == 2 for a, b in (sorted(pair), sorted(pair)[::-1])}
+"""Words that deny each other, such as `prime` and `composite`."""
 _SAID = "|".join((*DAYS, *MONTHS, *_SETS[2], *_SETS[4], *(name for pair in _SETS[8:-1] for name in sorted(pair))))
 _NAMED = re.compile(
     rf"(?:(?:[a-z0-9']+,? ){{0,8}}(?:is|was|are|were|be|on|in|facing|blows|blowing|heading|heads|points|moves"

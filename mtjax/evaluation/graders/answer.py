@@ -23,7 +23,7 @@ class AnswerGrader:
     """Compares final answers: right if equal to the gold one, wrong if both are read whole and differ, else unknown.
 
     See `mtjax.data.answers.check_answer`. A letter and the text of its option are the same if the options are known,
-    from the problem or from its question.
+    from the problem or from its question; the question also says in which unit a number is asked for.
     """
 
     needs_gold: ClassVar[bool] = True
@@ -33,4 +33,4 @@ class AnswerGrader:
         if gold is None:
             return Verdict.UNKNOWN
         options = problem.options or options_in(problem.question)
-        return check_answer(sample.text, gold, options=options, finished=sample.finished)
+        return check_answer(sample.text, gold, question=problem.question, options=options, finished=sample.finished)

@@ -58,7 +58,7 @@ def unconfirmed(subject: Subject, flags: Sequence[Flag]) -> list[Flag]:
     for number, problem in enumerate(subject.read()):
         for item in items_of(number, problem) if number in numbers and problem.answer else ():
             if item.part != "answer" and (number, item.part) in parts:
-                verdict = check_answer(item.text, problem.answer, options=problem.options)
+                verdict = check_answer(item.text, problem.answer, question=problem.question, options=problem.options)
                 if verdict is {RIGHT: Verdict.RIGHT, WRONG: Verdict.WRONG}[item.label]:
                     confirmed.add((number, item.part))
     return [flag for flag in flags if (flag.number, flag.part) not in confirmed]
@@ -99,18 +99,19 @@ class Answers(Check):
 
     def _flags(self, number: int, problem: Problem) -> Iterator[Flag]:
         about, gold, options = (number, problem.id), problem.answer, problem.options
+        question = problem.question
         if not gold and agree(problem.right, options) is False:
             yield Flag(*about, "right solutions disagree: their final answers differ", "", 1.0, "drop")
         for n, text in enumerate(problem.right):
             false = false_equation(text) if self.equations else None
-            if gold and check_answer(text, gold, options=options) is Verdict.WRONG:
+            if gold and check_answer(text, gold, question=question, options=options) is Verdict.WRONG:
                 said = extract_answer(text, choice=bool(options))
                 reason = f"right solution, other answer: it ends in {said!r:.60}, and the record says {gold!r:.60}"
                 yield Flag(*about, reason, f"{RIGHT}/{n}", 1.0, "flip", WRONG)
             elif false is not None:
                 yield Flag(*about, f"right solution, false equation: {false!r:.80}", f"{RIGHT}/{n}", 0.9, "drop", WRONG)
         for n, text in enumerate(problem.wrong):
-            if gold and check_answer(text, gold, options=options) is Verdict.RIGHT:
+            if gold and check_answer(text, gold, question=question, options=options) is Verdict.RIGHT:
                 sound = false_equation(text) is None
                 reason = f"wrong solution, right answer: it ends in the record's answer {gold!r:.60}"
                 reason += "" if sound else ", after a false equation"

@@ -64,7 +64,7 @@ class Tailored(Curation):
         new: dict[str, list[str]] = {}
         for (one, _), text in zip(requests, said, strict=False):
             options = one.problem.options
-            if check_answer(text, one.mined.answer, options=options) is Verdict.RIGHT:
+            if check_answer(text, one.mined.answer, question=one.problem.question, options=options) is Verdict.RIGHT:
                 new.setdefault(one.problem.id, []).append(text.strip() if self.strip else text)
         problems = []
         for one, wrong in failed:
