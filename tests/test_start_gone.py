@@ -154,6 +154,17 @@ def test_a_fixed_reference_is_needed_to_go_on_and_a_moving_one_is_not(place):
     assert bits(train(pair(place, "moving", steps=4, reference=moving)).state) == bits(through)
 
 
+def test_a_reference_model_that_is_gone_is_missed_in_training_alone(place):
+    shutil.copytree(place / "base", place / "other")
+    config = pair(place, "run", reference=ReferenceConfig(model=str(place / "other")))
+    train(config)
+    before = facts(config.run_dir)
+    shutil.rmtree(place / "other")
+    assert facts(config.run_dir) == before
+    with pytest.raises(InputError, match=r"reference\.model='.*other', cannot be loaded: .*bring it back"):
+        train(dataclasses.replace(config, steps=3))
+
+
 def test_a_run_of_an_earlier_version_takes_the_facts_from_its_start(place):
     train(chat(place, "run"))
     before = facts(str(place / "run"))

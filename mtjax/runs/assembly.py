@@ -198,10 +198,16 @@ def make_reference(
     params, adapted, adapter = start, bool(model.frozen), cast(Any, config.model.adapter)
     refresh = refresh_of(config.reference, config.objective)
     if config.reference.model is not None:
-        loaded = load_any(
-            config.reference.model, tokenizer=config.data.tokenizer and tokenizer.name, mesh=mesh,
-            dtype=config.model.dtype, merge=not adapted, storage=adapter.base_dtype if adapted else "float32",
-        )  # fmt: skip
+        try:
+            loaded = load_any(
+                config.reference.model, tokenizer=config.data.tokenizer and tokenizer.name, mesh=mesh,
+                dtype=config.model.dtype, merge=not adapted, storage=adapter.base_dtype if adapted else "float32",
+            )  # fmt: skip
+        except InputError as error:
+            raise InputError(
+                f"the model that the objective compares with, reference.model={config.reference.model!r}, cannot be "
+                f"loaded: {error}; bring it back"
+            ) from error
         if loaded.model.config.vocab_size != model.config.vocab_size:
             raise InputError(
                 f"reference.model={config.reference.model!r} has {loaded.model.config.vocab_size} tokens, the policy "
