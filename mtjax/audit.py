@@ -18,7 +18,7 @@ from mtjax.reporting.report import to_text
 from mtjax.runs.audit import FILES, make_report, run_checks, settings_of, write_audit
 from mtjax.runs.audit_data import Copied, control_flags, fields_of, write_copy
 from mtjax.runs.audit_settings import AuditConfig, open_data, subject_of
-from mtjax.runs.loading import is_run
+from mtjax.runs.start import is_run
 
 
 @command("SOURCE [--checks ...] [options]", options=AuditConfig)

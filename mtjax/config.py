@@ -121,7 +121,8 @@ class Config:
     stop: tuple[str, ...] = ()  # Texts that end an answer whenever this run decodes, besides its end tokens.
     run_dir: str = "runs/run"  # Run folder: checkpoints, metrics, snapshot; an existing run is resumed.
     init_from: str | None = None
-    """Warm start: a run folder, a Hugging Face folder, a hub id or `smollm2`. Not a resume: the step is 0."""
+    """Warm start: a run folder, a Hugging Face folder, a hub id or `smollm2`. Not a resume: the step is 0. The run
+    keeps its description and tokenizer, not its weights."""
     overwrite: bool = False  # Delete the existing run in `run_dir` first.
     accept_changed_data: bool = False
     """Resume although data or tokenizer have changed since the checkpoint; the run records the change."""

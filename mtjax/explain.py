@@ -29,11 +29,12 @@ from mtjax.io.command_line import command, output_file, split_options
 from mtjax.io.files import write_text
 from mtjax.io.progress import progress
 from mtjax.objectives import OBJECTIVES
-from mtjax.runs.assembly import make_model, make_reference
+from mtjax.runs.assembly import make_reference
 from mtjax.runs.loading import load_any
 from mtjax.runs.mesh_checks import check_mesh
 from mtjax.runs.same_run import differences, listed, made_of
 from mtjax.runs.step_settings import with_chunk
+from mtjax.runs.warm_start import make_model
 from mtjax.training.checkpoint import folders_of, read_about, saved_steps
 from mtjax.training.live_filter import make_chooser
 from mtjax.validation import PositiveInt, check_types
@@ -60,7 +61,8 @@ def explain(config: Config, wanted: ExplainConfig) -> Explanation:
         InputError: invalid settings or data, or a checkpoint that the run folder does not have.
     """
     mesh = make_mesh(config.mesh)
-    model, warm, tokenizer = make_model(config, mesh)
+    taken = which_checkpoint(pathlib.Path(config.run_dir), wanted, config.checkpoint)
+    model, warm, tokenizer = make_model(config, mesh, resumes=taken is not None)
     check_mesh(model, mesh, config.data.sequence_length)
     config = with_chunk(config, model.config, mesh)
     rows = ways(mesh, "batch")
@@ -76,7 +78,6 @@ def explain(config: Config, wanted: ExplainConfig) -> Explanation:
     with tempfile.TemporaryDirectory() as folder:
         new = warm is None or "adapter" not in warm
         reference = make_reference(frozen, model, start, tokenizer, mesh, pathlib.Path(folder), new_adapter=new)
-    taken = which_checkpoint(pathlib.Path(config.run_dir), wanted, config.checkpoint)
     newest, best = folders_of(config.run_dir, config.checkpoint.folder)
     place = newest if taken in saved_steps(newest) else best
     named: int | Literal["best"] | None = taken if place == newest else "best"

@@ -17,7 +17,8 @@ from mtjax.io.command_line import command, split_options
 from mtjax.io.progress import progress
 from mtjax.model import huggingface
 from mtjax.runs import export as exporting
-from mtjax.runs.loading import is_run, load_any, named_step, origin_of
+from mtjax.runs.loading import load_any, named_step
+from mtjax.runs.start import is_run, origin_of
 from mtjax.validation import check_types, refuse_address
 
 

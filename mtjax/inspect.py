@@ -40,7 +40,7 @@ from mtjax.io.plain_snapshot import has_snapshot
 from mtjax.model import catalog
 from mtjax.model.weights import OTHERS, not_a_folder
 from mtjax.registry import plain_settings
-from mtjax.runs.loading import describe, has_encoder, is_run
+from mtjax.runs.start import describe, fitted_to, has_encoder, is_run
 from mtjax.training.checkpoint import folders_of, saved_steps
 from mtjax.validation import PositiveInt, check_types
 
@@ -77,9 +77,9 @@ OF_A_FILE = ("task", "template", "source", "format", "columns", "sequence_length
 
 def tokenizer_of(name: str) -> Tokenizer:
     """The tokenizer of a model, run or config name, as that model is given its tokens; no weights are read."""
-    folder = pathlib.Path(name).expanduser()
-    if has_snapshot(folder):
-        return _own_tokenizer(settings.read_run(folder))
+    if is_run(name):
+        shape, own, _ = describe(name)
+        return fitted_to(shape, load_tokenizer(own))[1]
     tokenizer = load_tokenizer(name)
     return with_closed_prompts(tokenizer) if catalog.has_encoder(name) else tokenizer
 
@@ -130,9 +130,10 @@ def inspect_file(path: str, wanted: InspectConfig) -> DataView:
     return view_data(path, facts, items, data, tokenizer, batches, notes=notes, most=wanted.examples)
 
 
-def inspect_config(config: Config, title: str, wanted: InspectConfig) -> DataView:
-    """What there is to show of the data of a training run."""
-    tokenizer = tokenizer_of(wanted.model) if wanted.model else _own_tokenizer(config)
+def inspect_config(config: Config, title: str, wanted: InspectConfig, run: str | None = None) -> DataView:
+    """What there is to show of the data of a training run; `run` is its folder, if the tokenizer is that of the run."""
+    name = wanted.model or run
+    tokenizer = tokenizer_of(name) if name else _own_tokenizer(config)
     found = problems_of(config.data)
     facts = {"source": f"{source_name(config.data.source)} {plain_settings(config.data.source)}"[:200]}
     facts["records"] = f"{len(found.items):,}" + (f", {found.skipped:,} skipped" if found.skipped else "")
@@ -204,9 +205,10 @@ def main(words: list[str]) -> int:
         of_model = ("sequence_length",) if is_run(place) and wanted.what != "data" else ()
         if given := [name for name in changed if name not in of_model]:
             raise InputError(f"--{given[0]} is for files; change the setting of the config, --data.{given[0]}=...")
-        config = settings.read_run(place) if place.is_dir() else settings.read_file(place)
-        config = settings.parse(config, rest, f"python -m mtjax.inspect {place}")
-        view = inspect_config(config, str(place), wanted)
+        own = settings.read_run(place) if place.is_dir() else settings.read_file(place)
+        config = settings.parse(own, rest, f"python -m mtjax.inspect {place}")
+        same = (own.data.tokenizer, own.init_from) == (config.data.tokenizer, config.init_from)
+        view = inspect_config(config, str(place), wanted, run=str(place) if is_run(place) and same else None)
     elif rest:
         raise InputError(f"{rest[0]!r} is not understood; python -m mtjax.inspect --help lists the options")
     else:

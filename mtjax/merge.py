@@ -28,8 +28,9 @@ from mtjax.reporting.report import to_text, write_report
 from mtjax.runs import export as exporting
 from mtjax.runs import merging
 from mtjax.runs.evaluation import held_out_settings
-from mtjax.runs.loading import Weights, is_run, load_any, named_step, origin_of
+from mtjax.runs.loading import Weights, load_any, named_step
 from mtjax.runs.model_or_server import read_settings
+from mtjax.runs.start import is_run, origin_of
 from mtjax.validation import check_types, refuse_address
 
 

@@ -26,9 +26,9 @@ from mtjax.data.selection.base import asked
 from mtjax.errors import ExitCode, InputError
 from mtjax.io.command_line import command, split_options
 from mtjax.io.files import atomic_file, write_text
-from mtjax.runs.loading import is_run
 from mtjax.runs.ranking import By, best_of_n, rank_solutions
 from mtjax.runs.scoring import score_examples
+from mtjax.runs.start import is_run
 from mtjax.runs.text_scores import load_text_model
 from mtjax.validation import PositiveInt
 

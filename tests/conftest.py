@@ -3,6 +3,7 @@
 import gc
 import os
 import pathlib
+import random
 
 QUICK_COMPILATION = ["--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false"]
 
@@ -27,7 +28,12 @@ os.environ["MPLBACKEND"] = "Agg"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["XDG_CACHE_HOME"] = str(CACHE.parent / "home")  # not the cache of the user
 
+from beartype._check.code import codemain  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402
+
+# A check of a list looks at a random item of it, also in the threads that assemble batches and ask servers. It draws
+# from a generator of its own: Hypothesis refuses a test if another thread moves the global one while the test draws.
+codemain.getrandbits = random.Random().getrandbits
 
 # Where arrays are. On every function of text it would cost a fifth of the suite's time.
 ARRAYS = [

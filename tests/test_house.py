@@ -154,6 +154,15 @@ def test_every_dependency_says_why():
 
 
 @pytest.mark.parametrize("python", ["3.11", "3.12"])
+def test_the_clients_of_buckets_fit_the_pins(python):
+    """s3fs takes the fsspec of its own version, and its aiobotocore takes python-dateutil 2."""
+    lines = (ROOT / f".ci/constraints-{python}.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert pins["s3fs"] == pins["fsspec"]
+    assert pins["python-dateutil"].startswith("2.")
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12"])
 def test_every_dependency_is_pinned(python):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]

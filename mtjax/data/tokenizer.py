@@ -67,6 +67,7 @@ class Tokenizer(NamedTuple):
     decode: Callable[[Sequence[int]], str]
     """Special tokens included; `decode(encode(text).ids) == text` for byte-level vocabularies and for arithmetic."""
     save: Callable[[str | pathlib.Path], None]  # to a folder that `AutoTokenizer` of transformers 4.57 and 5 reads
+    keep: Callable[[str | pathlib.Path], None]  # to a folder that loads with the same `identity`, EOS token included
     render_chat: Callable[..., str]
     """`(messages, add_generation_prompt, date=DATE, control=False, tools=())`; InputError without template, or if it
     refuses. Special tokens in messages are shielded (`mtjax.data.special_tokens`) unless `control`. The clock shows
@@ -246,6 +247,7 @@ def _from_transformers(name: str, fast: Any) -> Tokenizer:
         encode=Encoder(backend, special, refused, folds),
         decode=Decoder(backend),
         save=lambda folder: save_tokenizer(fast, end_id, pathlib.Path(folder)),
+        keep=lambda folder: fast.save_pretrained(str(folder)),
         render_chat=template.render,
         chat_template=fast.chat_template,
         fingerprint=hashlib.sha256("\0".join(parts).encode()).hexdigest(),

@@ -37,9 +37,9 @@ from mtjax.experiments.results import Injected, Measured, MinedProblems, Record,
 from mtjax.mistakes.injection import Rules, Yields, inject
 from mtjax.mistakes.mining import MineConfig, MineData
 from mtjax.runs import mining
-from mtjax.runs.assembly import make_model
 from mtjax.runs.loading import Loaded
 from mtjax.runs.loop import Result, train
+from mtjax.runs.warm_start import make_model
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.decoders import Temperature
 from mtjax.sampling.decoders.contrastive import Contrastive

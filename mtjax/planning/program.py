@@ -31,8 +31,8 @@ from mtjax.objectives.base import needs_pass
 from mtjax.optim import make_optimizer
 from mtjax.planning.flops import dot_flops, model_flops
 from mtjax.planning.topologies import Hardware
-from mtjax.runs.loading import fitted_to
 from mtjax.runs.mesh_checks import check_mesh
+from mtjax.runs.start import fitted_to, kept_start
 from mtjax.runs.step_settings import check_batch, fit_of, settled, with_chunk
 from mtjax.training import step as stepping
 from mtjax.training.fitting import AUTO, memory_limit
@@ -201,7 +201,8 @@ def shape_of(name: str) -> DecoderConfig:
     if (folder / "config.json").is_file():
         return huggingface.read_config(folder)
     if has_snapshot(folder):
-        return model_shape(settings.read_run(folder))
+        kept = kept_start(folder)
+        return model_shape(settings.read_run(folder), None if kept is None else kept.shape)
     plain = DECORATION.sub("", name.rsplit("/", 1)[-1].lower())
     plain = CARRIED.get(plain, plain)
     if plain not in SIZES:
@@ -212,14 +213,17 @@ def shape_of(name: str) -> DecoderConfig:
     return SIZES[plain]
 
 
-def model_shape(config: Config) -> DecoderConfig:
-    """The decoder that a run of `config` trains: as in `assembly.make_model`, without loading anything."""
+def model_shape(config: Config, start: DecoderConfig | None = None) -> DecoderConfig:
+    """The decoder that a run of `config` trains: as in `runs.warm_start.make_model`, without loading anything.
+
+    `start` is the shape that its run folder keeps of the model in `init_from`.
+    """
     if config.init_from is not None:
         own = {
             name: getattr(config.model, name)
             for name in ("remat", "dtype", "attention", "adapter", "value_head", "lm_infinite", "neftune_alpha")
         }
-        return dataclasses.replace(shape_of(config.init_from), **own)
+        return dataclasses.replace(start or shape_of(config.init_from), **own)
     if config.data.tokenizer is None:
         raise InputError("data.tokenizer is not set and no init_from to take it from; e.g. --data.tokenizer=bytes")
     tokenizer = load_tokenizer(config.data.tokenizer)

@@ -17,7 +17,7 @@ from mtjax.data.arrays import Index
 from mtjax.data.batches import Batches, make_batches
 from mtjax.data.batches import fingerprint_of as fingerprint_of_data
 from mtjax.data.tasks.base import written_settings
-from mtjax.data.tokenizer import Tokenizer, load_tokenizer
+from mtjax.data.tokenizer import Tokenizer
 from mtjax.distributed import hosts
 from mtjax.distributed.placement import own_rows
 from mtjax.distributed.sharding import make_mesh
@@ -31,12 +31,14 @@ from mtjax.model.language_model import make_language_model
 from mtjax.model.value_head import VALUE
 from mtjax.optim import make_optimizer
 from mtjax.optim.averages import averages
-from mtjax.runs.adapters import BASE, fitted, kept_base, with_bank
-from mtjax.runs.folder import prepare_folder
-from mtjax.runs.loading import decoding_of, fitted_to, load_any, origin_of
+from mtjax.runs.adapters import BASE, kept_base
+from mtjax.runs.folder import prepare_folder, saved_in
+from mtjax.runs.loading import decoding_of, load_any
 from mtjax.runs.mesh_checks import check_mesh
 from mtjax.runs.same_run import made_of
+from mtjax.runs.start import is_run, origin_of
 from mtjax.runs.step_settings import check_batch, kept_if_possible, settle, with_chunk
+from mtjax.runs.warm_start import begin_from, make_model
 from mtjax.training.checkpoint import abstract_state, folders_of
 from mtjax.training.fitting import Fit
 from mtjax.training.live_filter import make_chooser
@@ -54,6 +56,8 @@ from mtjax.training.reference_cache import Cache, make_scorer
 from mtjax.training.state import TrainState, init_state
 from mtjax.training.step import make_train_step
 from mtjax.types import LanguageModel, Params, short_repr
+
+REFERENCE = "reference.json"  # The file of a run folder with the fingerprint of the reference.
 
 
 @short_repr
@@ -95,8 +99,9 @@ def assemble(config: Config, start: Params | None = None) -> Run:
     config = kept_if_possible(asked, config, mesh)
 
     # Model, optimizer and the state before the first step.
+    resumes = bool(saved_in(config))
     with progress("loading the model", None):
-        model, warm, tokenizer = make_model(config, mesh)
+        model, warm, tokenizer = make_model(config, mesh, resumes)
     warm = warm if start is None else begin_from(model, start)
     hosts.agree({"tokenizer": tokenizer.fingerprint})
     check_mesh(model, mesh, config.data.sequence_length)
@@ -104,7 +109,8 @@ def assemble(config: Config, start: Params | None = None) -> Run:
     origin = None
     if config.export:
         huggingface.check_place(config.export, model)
-        origin = None if config.init_from is None else origin_of(config.init_from)
+        begun = config.run_dir if resumes and is_run(config.run_dir) else config.init_from
+        origin = None if begun is None else origin_of(begun)
     optimizer = make_optimizer(config.optim, config.steps)
     seed = jax.random.key(config.seed)
     state = init_state(model, optimizer, seed, mesh, warm)
@@ -116,7 +122,8 @@ def assemble(config: Config, start: Params | None = None) -> Run:
 
     # What the objective compares with, data, monitors, step.
     new = warm is None or "adapter" not in warm
-    reference = make_reference(config, model, state.params, tokenizer, mesh, folder, new_adapter=new)
+    lost = warm is None and config.init_from is not None
+    reference = make_reference(config, model, state.params, tokenizer, mesh, folder, new_adapter=new, lost=lost)
     if reference.refresh is not None:  # its parameters are part of what training changes
         moving = compared_part(model, reference.params)
         state, reference = state._replace(reference=moving), reference._replace(params=None)
@@ -168,43 +175,9 @@ def facts_of(config: Config) -> dict[str, str]:
     return settings | data | hosts.device_facts()
 
 
-def make_model(config: Config, mesh: Any) -> tuple[LanguageModel, Params | None, Tokenizer]:
-    """The model, warm parameters if any, and the tokenizer."""
-    if config.init_from is not None:
-        adapter: Any = config.model.adapter
-        loaded = load_any(
-            config.init_from, tokenizer=config.data.tokenizer, mesh=mesh, dtype=config.model.dtype, merge=False,
-            storage="float32" if adapter is None else adapter.base_dtype,
-        )  # fmt: skip
-        # What a checkpoint does not say, the run does: what the backward pass computes again, kernel, adapter, noise.
-        own = ("remat", "attention", "adapter", "value_head", "lm_infinite", "neftune_alpha")
-        said = {name: getattr(config.model, name) for name in own}
-        model = make_language_model(dataclasses.replace(loaded.model.config, **said))
-        params = fitted(model, loaded.model, loaded.params)
-        if getattr(adapter, "bank", ()) and "adapter" not in params:
-            with_adapter = lambda name: load_any(name, mesh=mesh, merge=False, storage=adapter.base_dtype)[:2]
-            params = with_bank(model, params, jax.random.key(config.seed), with_adapter)
-        return model, params, loaded.tokenizer
-    if getattr(config.model.adapter, "bank", ()):
-        raise InputError("model.adapter.bank: its LoRA belong to a base model; name it with --init_from")
-    if config.data.tokenizer is None:
-        raise InputError("data.tokenizer is not set and no init_from to take it from; e.g. --data.tokenizer=bytes")
-    tokenizer = load_tokenizer(config.data.tokenizer)
-    shape = dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)
-    shape, tokenizer = fitted_to(shape, tokenizer, new=True)
-    return make_language_model(shape), None, tokenizer
-
-
-def begin_from(model: LanguageModel, start: Params) -> Params:
-    """Parameters to start from that a caller gave: those of the model, or those of the base of its adapter."""
-    if not model.frozen or BASE in start:
-        return start
-    return {BASE: jax.tree.map(lambda x: x.astype(model.config.adapter.base_dtype), start)}
-
-
 def make_reference(
     config: Config, model: LanguageModel, start: Params, tokenizer: Tokenizer, mesh: Any, folder: pathlib.Path,
-    new_adapter: bool = True,
+    new_adapter: bool = True, lost: bool = False,
 ) -> Reference:  # fmt: skip
     """What the objective compares with: the run's start or another model, as a frozen copy or as cached log-probs.
 
@@ -212,6 +185,7 @@ def make_reference(
 
     Args:
         new_adapter: whether the adapter in `start`, if any, is fresh: then the base alone is the start.
+        lost: whether `start` stands for a model that is gone, of which a reference that moves needs nothing.
 
     Raises:
         InputError: a resumed run would get another reference than it began with; another size of vocabulary.
@@ -224,10 +198,16 @@ def make_reference(
     params, adapted, adapter = start, bool(model.frozen), cast(Any, config.model.adapter)
     refresh = refresh_of(config.reference, config.objective)
     if config.reference.model is not None:
-        loaded = load_any(
-            config.reference.model, tokenizer=config.data.tokenizer, mesh=mesh, dtype=config.model.dtype,
-            merge=not adapted, storage=adapter.base_dtype if adapted else "float32",
-        )  # fmt: skip
+        try:
+            loaded = load_any(
+                config.reference.model, tokenizer=config.data.tokenizer and tokenizer.name, mesh=mesh,
+                dtype=config.model.dtype, merge=not adapted, storage=adapter.base_dtype if adapted else "float32",
+            )  # fmt: skip
+        except InputError as error:
+            raise InputError(
+                f"the model that the objective compares with, reference.model={config.reference.model!r}, cannot be "
+                f"loaded: {error}; bring it back"
+            ) from error
         if loaded.model.config.vocab_size != model.config.vocab_size:
             raise InputError(
                 f"reference.model={config.reference.model!r} has {loaded.model.config.vocab_size} tokens, the policy "
@@ -251,8 +231,8 @@ def make_reference(
         )
     alone = adapted and not model.frozen
     own = params[BASE] if alone else params
-    fingerprint = fingerprint_of(own)
-    hosts.on_first(lambda: _keep_fingerprint(folder / "reference.json", fingerprint))
+    fingerprint = _kept_fingerprint(folder / REFERENCE) if lost and refresh is not None else fingerprint_of(own)
+    hosts.on_first(lambda: _keep_fingerprint(folder / REFERENCE, fingerprint))
     if config.reference.kind == "frozen":
         # A copy, because the step reuses the buffers of the state.
         params = jax.tree.map(jnp.copy, params) if params is start else params
@@ -285,15 +265,19 @@ def _keep_fingerprint(file: pathlib.Path, fingerprint: str) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, json.dumps({"weights": fingerprint}))
         return
-    try:
-        kept = str(json.loads(file.read_text())["weights"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{file} cannot be read ({error!r:.80}); expected the fingerprint of the reference that this run began "
-            "with: if the model it started from is unchanged, delete this file, and it is written again"
-        ) from error
-    if kept != fingerprint:
+    if (kept := _kept_fingerprint(file)) != fingerprint:
         raise InputError(
             f"{file} says that this run began with a reference of fingerprint {kept}, but it is {fingerprint} now: the "
             "model it started from has changed; bring that back, or start again with another --run_dir"
         )
+
+
+def _kept_fingerprint(file: pathlib.Path) -> str:
+    """The fingerprint in a file that `_keep_fingerprint` wrote."""
+    try:
+        return str(json.loads(file.read_text())["weights"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{file} cannot be read ({error!r:.80}); expected the fingerprint of the reference that this run began "
+            "with: if the model it started from is unchanged, delete this file, and it is written again"
+        ) from error

@@ -19,7 +19,7 @@ from mtjax.io.jsonl import json_of, read_lines
 from mtjax.io.words import as_registered
 from mtjax.mistakes.checks import CHECKS, Item, Subject
 from mtjax.runs.audit_data import AuditData, Repair, planted
-from mtjax.runs.loading import is_run
+from mtjax.runs.start import is_run
 from mtjax.validation import PositiveInt, check_types
 
 INJECTED = "mistakes.jsonl"  # What `mtjax.inject` writes into its folder.

@@ -20,7 +20,8 @@ from mtjax.model.language_model import can_merge, without_adapter
 from mtjax.model.value_head import save_value_head
 from mtjax.objectives import OBJECTIVES
 from mtjax.runs.adapters import BASE
-from mtjax.runs.loading import Loaded, is_run
+from mtjax.runs.loading import Loaded
+from mtjax.runs.start import is_run
 from mtjax.sampling.decoding import Decoding
 from mtjax.types import LanguageModel, Params
 

@@ -19,6 +19,7 @@ from mtjax.io.config_file import is_snapshot
 from mtjax.io.files import write_text
 from mtjax.io.lock import LOCK, locked
 from mtjax.runs.adapters import BASE
+from mtjax.runs.start import copy_start
 from mtjax.training.checkpoint import check_address, folders_of, place_of, read_about, saved_steps
 from mtjax.training.fitting import AUTO
 
@@ -119,6 +120,7 @@ def _check_folder(config: Config) -> dict[str, Any]:
         folder.mkdir(parents=True, exist_ok=True)  # this machine is new to the run
         if (log := elsewhere.with_name(LOG)).exists():
             write_text(folder / LOG, log.read_text())
+        copy_start(elsewhere.parent, epath.Path(folder))
         write_text(kept, elsewhere.read_text())
     checkpoints = folders_of(folder, config.checkpoint.folder)[0]
     done = saved_steps(checkpoints)

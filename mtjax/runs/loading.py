@@ -1,6 +1,5 @@
 """A model to use, by any name: the run folder of a training run, or whatever `mtjax.model.catalog` knows."""
 
-import contextlib
 import dataclasses
 import pathlib
 from typing import Any, Literal, NamedTuple
@@ -9,20 +8,18 @@ import jax
 from jax.sharding import Mesh, SingleDeviceSharding
 
 from mtjax import config as settings
-from mtjax.data.closing import with_closed_prompts
 from mtjax.data.tasks import Task
-from mtjax.data.tokenizer import Tokenizer, load_tokenizer
+from mtjax.data.tokenizer import Tokenizer
 from mtjax.errors import InputError
-from mtjax.io.plain_snapshot import has_snapshot
 from mtjax.io.progress import progress
 from mtjax.model import catalog
 from mtjax.model.decoder import DecoderConfig
-from mtjax.model.export import Origin
 from mtjax.model.fingerprint import fingerprint_of
 from mtjax.model.language_model import can_merge, make_language_model, without_adapter
 from mtjax.optim import make_optimizer
 from mtjax.runs.adapters import BASE, check_base, fitted, kept_base
 from mtjax.runs.same_run import check_tokenizer
+from mtjax.runs.start import describe, fitted_to, is_run, with_end_ids
 from mtjax.sampling.decoding import Decoding
 from mtjax.training.checkpoint import Unreadable, folders_of, read_state, saved_shapes, saved_steps
 from mtjax.training.memory import placement
@@ -93,7 +90,7 @@ def _load(
     folder = pathlib.Path(name).expanduser()
     if is_run(folder):
         shape, own, end_ids = describe(str(folder))
-        its_tokenizer, end_ids = _with_end_ids(tokenizer, own, end_ids)
+        its_tokenizer, end_ids = with_end_ids(tokenizer, own, end_ids)
         shape, its_tokenizer = fitted_to(shape, its_tokenizer)
         own_tokenizer = None if tokenizer else its_tokenizer
         model, params, taken = _read_run(folder, shape, mesh, dtype, step, own_tokenizer, weights)
@@ -104,7 +101,7 @@ def _load(
         raise InputError(f"weights={weights}: {name!r} is not a run folder and has no average; leave --weights out")
     else:
         model, params = catalog.load_model(name, mesh=mesh, dtype=dtype, storage=storage)
-        its_tokenizer, end_ids = _with_end_ids(tokenizer, catalog.tokenizer_of(name), catalog.end_ids(name))
+        its_tokenizer, end_ids = with_end_ids(tokenizer, catalog.tokenizer_of(name), catalog.end_ids(name))
         shape, its_tokenizer = fitted_to(model.config, its_tokenizer)
         loaded = Loaded(make_language_model(shape), params, its_tokenizer, end_ids)
     if merge and can_merge(loaded.model):
@@ -127,46 +124,6 @@ def decoding_of(config: settings.Config, tokenizer: Tokenizer) -> Decoding:
     return Decoding(tokenizer, config.data.task, stop=config.stop)
 
 
-def has_encoder(config: settings.Config) -> bool:
-    """Whether the model of a training run has an encoder; nothing is fetched."""
-    if config.init_from is None:
-        return config.model.encoder is not None
-    folder = pathlib.Path(config.init_from).expanduser()
-    return has_encoder(settings.read_run(folder)) if is_run(folder) else catalog.has_encoder(config.init_from)
-
-
-def fitted_to(shape: DecoderConfig, tokenizer: Tokenizer, new: bool = False) -> tuple[DecoderConfig, Tokenizer]:
-    """A shape and a tokenizer that agree on what closes a prompt, if the model has an encoder: the end token.
-
-    The decoder of a `new` model starts from the padding token. InputError as in `with_closed_prompts`.
-    """
-    if shape.encoder is None:
-        return shape, tokenizer
-    start_id = tokenizer.pad_id if new else shape.encoder.start_id
-    encoder = dataclasses.replace(shape.encoder, end_id=tokenizer.end_id, start_id=start_id)
-    return dataclasses.replace(shape, encoder=encoder), with_closed_prompts(tokenizer)
-
-
-def _with_end_ids(asked: str | None, own: str, end_ids: tuple[int, ...]) -> tuple[Tokenizer, tuple[int, ...]]:
-    """The tokenizer with the end ids of its model's files added, and those ids.
-
-    Where another tokenizer than the model's own is asked for, only the ids that mean the same token in both count.
-    """
-    tokenizer = load_tokenizer(asked or own)
-    if asked not in (None, own) and end_ids:
-        with contextlib.suppress(InputError):  # a model without a tokenizer of its own
-            theirs = load_tokenizer(own)
-            known = [id for id in end_ids if id < min(theirs.vocab_size, tokenizer.vocab_size)]
-            end_ids = tuple(id for id in known if theirs.decode([id]) == tokenizer.decode([id]))
-    return tokenizer._replace(end_ids=tuple(dict.fromkeys((*tokenizer.end_ids, *end_ids)))), end_ids
-
-
-def is_run(name: str | pathlib.Path) -> bool:
-    """Whether a name is the run folder of a training run."""
-    folder = pathlib.Path(name).expanduser()
-    return has_snapshot(folder) and not (folder / "config.json").is_file()
-
-
 def named_step(name: str, step: Step = None) -> tuple[str, Step]:
     """The model and the step that a name means: `RUN/checkpoints/500` is step 500 of RUN; InputError for two steps."""
     path = pathlib.Path(name).expanduser()
@@ -176,36 +133,6 @@ def named_step(name: str, step: Step = None) -> tuple[str, Step]:
     if step is not None:
         raise InputError(f"{name} names a step already; leave --step={step} out")
     return str(path.parent.parent), "best" if path.parent.name == "best" else int(path.name)
-
-
-def describe(name: str) -> tuple[DecoderConfig, str, tuple[int, ...]]:
-    """Shape, tokenizer and end ids of a model by name; a run that started from another model takes them from there.
-
-    Weights are not read. InputError as `load_any`.
-    """
-    folder = pathlib.Path(name).expanduser()
-    if not is_run(folder):
-        return catalog.model_config(name), catalog.tokenizer_of(name), catalog.end_ids(name)
-    config = settings.read_run(folder)
-    if config.init_from is not None:
-        shape, own, end_ids = describe(config.init_from)
-        said = {field: getattr(config.model, field) for field in ("dtype", "adapter", "value_head", "lm_infinite")}
-        shape = dataclasses.replace(shape, **said)
-        return shape, config.data.tokenizer or own, end_ids
-    if not config.data.tokenizer:
-        raise InputError(f"{folder / 'config.py'} names no tokenizer; set data.tokenizer there")
-    tokenizer = load_tokenizer(config.data.tokenizer)
-    shape = dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)
-    return fitted_to(shape, tokenizer, new=True)[0], config.data.tokenizer, ()
-
-
-def origin_of(name: str) -> Origin | None:
-    """What an export keeps of the Hugging Face checkpoint behind a model, a run included; None where there is none."""
-    folder = pathlib.Path(name).expanduser()
-    if not is_run(folder):
-        return catalog.origin(name)
-    started = settings.read_run(folder).init_from
-    return None if started is None else origin_of(started)
 
 
 def _weights(name: str, mesh: Mesh | None, dtype: Any, storage: Storage) -> tuple[LanguageModel, Params]:
@@ -269,7 +196,14 @@ def _read_run(
                     f"run folder {folder} lacks {newest.parent / BASE}, the base of its adapter; bring it back"
                 )
             adapter: Any = config.model.adapter
-            held = fitted(model, *_weights(config.init_from, mesh, dtype, adapter.base_dtype))[BASE]
+            try:
+                base = _weights(config.init_from, mesh, dtype, adapter.base_dtype)
+            except InputError as error:
+                raise InputError(
+                    f"run folder {folder} holds an adapter, whose base is the model that it started from "
+                    f"(init_from={config.init_from!r}), and that cannot be loaded: {error}; bring it back"
+                ) from error
+            held = fitted(model, *base)[BASE]
         check_base(checkpoints, taken, fingerprint_of(held), config.init_from or str(newest.parent / BASE))
         state = completed(model, state, {BASE: held})
     params = params_to_use(model, state, config.optim.optimizer, weights)

@@ -30,6 +30,7 @@ from mtjax.runs.export import card_of, export_model
 from mtjax.runs.folder import begin, check_shared, keep_log, locked_run, snapshot_elsewhere
 from mtjax.runs.loading import decoding_of
 from mtjax.runs.same_run import check_memory, resumed, snapshot_of, started
+from mtjax.runs.start import copy_start, keep_start
 from mtjax.training import step as stepping
 from mtjax.training.alarms import Alarms, read_log
 from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of, read_about, saved_steps
@@ -121,6 +122,9 @@ def _train(run: Run, watch: Callable[[int, Params], bool] | None, spent: Goodput
         elsewhere = snapshot_elsewhere(config)
         for place in (folder, *([] if elsewhere is None else [elsewhere.parent])):
             settings.write_snapshot(place, started(config))
+        keep_start(folder, config, run.tokenizer, anew)
+        if elsewhere is not None:
+            copy_start(epath.Path(folder), elsewhere.parent)
         if changes:
             write_text(folder / "changes.json", json.dumps(changes, indent=1) + "\n")
         later = cut_back(folder / "metrics.jsonl", first if found else -1)

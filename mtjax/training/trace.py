@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from mtjax.distributed import hosts
 from mtjax.errors import InputError
 
 FOLDER = "profile"  # in the run folder; xprof and TensorBoard look for its sub-folder plugins/profile
@@ -30,12 +31,15 @@ class Trace:
     """Records the steps of `profile` in `FOLDER` of the run folder; nothing without one.
 
     The device is waited for before the first step and after the last, so that the trace has whole steps. Of many hosts
-    each records its own devices. A run that begins or ends within the span records what it has of it.
+    each records its own devices, in a sub-folder `process_N` of its own: the profiler names a file by machine and
+    second, which two processes on one machine share. A run that begins or ends within the span records what it has of
+    it.
     """
 
     def __init__(self, profile: str | None, folder: pathlib.Path):
         self.first, self.last = read_span(profile) if profile else (0, -1)
-        self.folder, self.running, self.steps = folder / FOLDER, False, 0
+        own = f"process_{hosts.index()}" if hosts.count() > 1 else ""
+        self.folder, self.running, self.steps = folder / FOLDER / own, False, 0
 
     @contextlib.contextmanager
     def step(self, number: int, state: Any) -> Iterator[None]:

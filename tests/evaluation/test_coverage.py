@@ -1,6 +1,8 @@
 """pass@k and maj@k: by hand, against fractions and against enumeration of every subset."""
 
 import itertools
+import random
+import threading
 from fractions import Fraction
 from math import comb
 
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from mtjax.errors import InputError
 from mtjax.evaluation.coverage import coverage_table, maj_at_k, pass_at_k
+from mtjax.sampling.sampler import cut
 
 
 def test_pass_at_k_by_hand():
@@ -28,6 +31,15 @@ def test_pass_at_k_equals_the_exact_fraction_for_every_small_case():
             for k in range(1, n + 1):
                 exact = 1 - Fraction(comb(n - c, k), comb(n, k))
                 assert abs(pass_at_k(n, c, k) - exact) < 1e-14, (n, c, k)
+
+
+def test_checks_of_types_in_another_thread_leave_the_global_generator_alone():
+    """Hypothesis compares its state before and after each draw of the test below."""
+    before = random.getstate()
+    thread = threading.Thread(target=cut, args=("a b c", ["c", "b"]))
+    thread.start()
+    thread.join()
+    assert random.getstate() == before
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=8), st.data())

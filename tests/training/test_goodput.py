@@ -5,15 +5,18 @@ import gzip
 import json
 import shutil
 import time
+from types import SimpleNamespace
 
+import jax.numpy as jnp
 import pytest
 
 from mtjax import train
 from mtjax.config import load
+from mtjax.distributed import hosts
 from mtjax.errors import ExitCode, InputError
 from mtjax.runs import loop
 from mtjax.training.goodput import Goodput
-from mtjax.training.trace import FOLDER, read_span
+from mtjax.training.trace import FOLDER, Trace, read_span
 from tests.devices import only_one_device
 
 SMALL = ["configs/tiny.py", "--model.width=16", "--model.mlp_width=32", "--model.layers=1", "--data.source.count=80"]
@@ -59,6 +62,20 @@ def test_a_span_that_is_none_is_refused(text):
         read_span(text)
     with pytest.raises(InputError, match="profile="):
         dataclasses.replace(load("configs/tiny.py"), profile=text)
+
+
+def test_two_hosts_on_one_machine_keep_both_traces(tmp_path, monkeypatch):
+    """The profiler names its files by machine and second: within one second both would be one file."""
+    for host in range(2):
+        monkeypatch.setattr(hosts, "_line", SimpleNamespace(cluster=SimpleNamespace(host=host, hosts=2)))
+        trace = Trace("1:1", tmp_path)
+        with trace.step(1, jnp.zeros(())):
+            values = jnp.ones(()) + host
+        trace.end(1, values)
+    places = {file.relative_to(tmp_path / FOLDER).parts[0] for file in (tmp_path / FOLDER).rglob("*.xplane.pb")}
+    assert places == {"process_0", "process_1"}
+    monkeypatch.undo()
+    assert Trace("1:1", tmp_path).folder.relative_to(tmp_path / FOLDER).parts == ()  # of a single host
 
 
 @pytest.mark.slow

@@ -28,6 +28,7 @@ from mtjax.runs.rounds.measuring import HeldOut
 from mtjax.runs.rounds.stopping import alarm, best_round, reason_to_stop
 from mtjax.runs.rounds.trainer import Halted, Trained, Trainer, closing
 from mtjax.runs.same_run import snapshot_of
+from mtjax.runs.start import keep_start
 from mtjax.sampling.sampler import Sampler
 from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of, read_about, saved_steps
 from mtjax.training.metrics_log import MetricsLog, cut_back
@@ -118,6 +119,7 @@ class _Run:
                 trainer.restore(found[1], int(hosts.on_first(lambda: read_about(places[0], first)["updates"])))
                 self.restore_reference(first)
             write_settings(config)
+            hosts.on_first(lambda: keep_start(folder, c, trainer.tokenizer, anew=not found))
             hosts.on_first(lambda: (folder / SUMMARY).unlink(missing_ok=True))  # of a run with fewer rounds
             lines = read_lines(folder, first)
             if first and (not lines or lines[-1]["round"] != first):

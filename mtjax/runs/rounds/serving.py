@@ -9,9 +9,9 @@ from mtjax.distributed import hosts
 from mtjax.distributed.placement import read_whole
 from mtjax.errors import InputError
 from mtjax.runs.export import card_of, export_model
-from mtjax.runs.loading import origin_of
 from mtjax.runs.rounds.config import Rounds
 from mtjax.runs.rounds.trainer import Trainer
+from mtjax.runs.start import origin_of
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.local import Prompts
 from mtjax.sampling.remote import ServerSampler, chat_or_text
@@ -70,7 +70,7 @@ class ServedSampler:
         params = trainer.params if hosts.count() == 1 else read_whole(trainer.params)
 
         def write() -> None:
-            origin = None if train.init_from is None else origin_of(train.init_from)
+            origin = origin_of(train.run_dir)
             card = card_of(train, trainer.updates)
             export_model(serving.folder, trainer.model, params, trainer.decoding, origin, card, serving.dtype)
             serving.tell(self.say)

@@ -22,11 +22,13 @@ from mtjax.errors import InputError, NonFiniteLoss
 from mtjax.model.fingerprint import fingerprint_of
 from mtjax.optim import make_optimizer
 from mtjax.runs.adapters import BASE, kept_base
-from mtjax.runs.assembly import begin_from, make_model, make_reference
+from mtjax.runs.assembly import make_reference
+from mtjax.runs.folder import saved_in
 from mtjax.runs.loading import decoding_of
 from mtjax.runs.mesh_checks import check_mesh
 from mtjax.runs.rounds.config import Rounds
 from mtjax.runs.step_settings import settle, with_chunk
+from mtjax.runs.warm_start import begin_from, make_model
 from mtjax.training.checkpoint import Checkpoints, abstract_state, folders_of
 from mtjax.training.reference import compared_part
 from mtjax.training.state import TrainState, changing, completed, init_state, params_to_use
@@ -77,7 +79,8 @@ class Trainer:
         check_rows(c.batch_size, c.micro_batch_count, self.mesh)
         if c.optim.compression is not None:
             raise InputError("train.optim.compression is for many workers, which rounds do not have; leave it out")
-        self.model, warm, self.tokenizer = make_model(c, self.mesh)
+        resumes = bool(saved_in(c)) and config.begin != "base"  # which begins each round with the weights of the start
+        self.model, warm, self.tokenizer = make_model(c, self.mesh, resumes)
         warm = warm if start is None else begin_from(self.model, start)
         check_mesh(self.model, self.mesh, c.data.sequence_length)
         c = with_chunk(c, self.model.config, self.mesh)
