@@ -3,6 +3,7 @@
 python tests/benchmarks/sampling.py mixed --runs=5 --torch=PYTHON --model=FOLDER   # 32 prompts x 128 tokens, greedy
 python tests/benchmarks/sampling.py single --torch=PYTHON --model=FOLDER           # one prompt
 python tests/benchmarks/sampling.py mined --before=CHECKOUT --problems=16          # GSM8K x 8 samples, temperature 1
+python tests/benchmarks/sampling.py mined --before=CHECKOUT --new=512 --rows=32 --problems=4
 
 Every contestant is a process that has loaded the model and compiled its programs; they take turns, so that other load
 meets all alike, and medians are compared. PYTHON has torch and transformers; FOLDER is what `python -m mtjax.export
@@ -26,13 +27,13 @@ GSM8K = pathlib.Path(__file__).resolve().parents[2].parent / "shared" / "data" /
 PARAMETERS, LAYERS, CACHED = 134_515_008, 30, 2 * 192  # of SmolLM2-135M; numbers that a layer caches for a token
 
 
-def workload(name: str, problems: int) -> dict:
+def workload(name: str, problems: int, new: int = 256, rows: int = 64) -> dict:
     """Prompts and settings: half of the mixed prompts are questions of GSM8K, others are short or have two examples."""
     records = [json.loads(line) for line in GSM8K.read_text().splitlines()]
     chat = lambda text: f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n"
     if name == "mined":
         prompts = [chat(one["question"]) for one in records[:problems]]
-        return {"prompts": prompts, "new": 256, "samples": 8, "rows": 64, "temperature": 1.0}
+        return {"prompts": prompts, "new": new, "samples": 8, "rows": rows, "temperature": 1.0}
     mixed = []
     for number in range(32):
         text = records[number]["question"]
@@ -133,12 +134,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workload", choices=["mixed", "single", "mined"])
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--problems", type=int, default=16)
+    parser.add_argument("--problems", type=int, default=16, help="of the workload mined, as are --new and --rows")
+    parser.add_argument("--new", type=int, default=256, help="longest answer, in tokens")
+    parser.add_argument("--rows", type=int, default=64, help="answers drawn side by side")
     parser.add_argument("--torch", help="Python with torch and transformers")
     parser.add_argument("--model", help="Hugging Face folder of the same model")
     parser.add_argument("--before", help="another checkout of mtjax")
     asked = parser.parse_args()
-    work = workload(asked.workload, asked.problems)
+    work = workload(asked.workload, asked.problems, asked.new, asked.rows)
     here = str(pathlib.Path(__file__).resolve().parents[2])
     own = [sys.executable, __file__, "serve", "ours", json.dumps(work)]
     contestants = {"mtjax": (own, here)}
