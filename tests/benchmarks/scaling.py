@@ -1,6 +1,7 @@
 """How a step scales: CPU seconds, memory and compile time over length, rows, vocabulary, depth and devices.
 
 python tests/benchmarks/scaling.py [OUT.json [OUT.png]]
+python tests/benchmarks/scaling.py draw FOUND.json OUT.png   # the picture again
 
 A small model (width 256), float32, AdamW; one axis is doubled at a time. The exponent of a curve is the slope of its
 logarithms over the larger half of the sizes. Rows are packed with examples of 256 tokens, and once with one example.
@@ -96,10 +97,15 @@ def draw(found: dict[str, list[dict]], file: str) -> None:
         for panel, unit in zip(panels[:, column], UNITS, strict=True):
             y = [row[unit] for row in rows]
             panel.loglog(x, y, marker="o", base=2)
-            panel.set_xticks(x, [f"{value // 1024}k" if value >= 1024 else str(value) for value in x])
+            shown = x[-1::-2] if len(x) > 6 else x
+            panel.set_xticks(shown, [f"{value // 1024}k" if value >= 1024 else str(value) for value in shown])
             panel.minorticks_off()
             panel.set(title=f"exponent {exponent(x, y):.2f}", xlabel=axis, ylabel=UNITS[unit] if not column else "")
-            panel.set_yticks(y, [f"{value:.3g}" for value in y])
+            low, high = min(y), max(y)
+            if high < 2 * low:  # nearly constant: on a scale of its own it would look like noise
+                panel.set_ylim(low / 2, high * 2)
+            ends = [low, high] if high > 1.2 * low else [high]
+            panel.set_yticks(ends, [f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in ends])
     figure.savefig(file, dpi=90)
 
 
@@ -127,5 +133,8 @@ def main(out: str = "scaling.json", picture: str = "scaling.png") -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["one"]:
         print(json.dumps(measure(json.loads(sys.argv[2]))))
+    elif sys.argv[1:2] == ["draw"]:
+        with open(sys.argv[2]) as kept:
+            draw(json.load(kept), sys.argv[3])
     else:
         main(*sys.argv[1:])
