@@ -95,6 +95,7 @@ def serve(words: list[str]) -> None:
     kind, work, *rest = words
     made = ours(json.loads(work)) if kind == "ours" else theirs(json.loads(work), rest[0], int(rest[1]))
     made()
+    print("ready", flush=True)
     for _ in sys.stdin:
         cpu, wall = spent()
         lengths = made()
@@ -139,6 +140,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=64, help="answers drawn side by side")
     parser.add_argument("--torch", help="Python with torch and transformers")
     parser.add_argument("--model", help="Hugging Face folder of the same model")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of transformers")
     parser.add_argument("--before", help="another checkout of mtjax")
     asked = parser.parse_args()
     work = workload(asked.workload, asked.problems, asked.new, asked.rows)
@@ -147,13 +149,17 @@ def main() -> None:
     contestants = {"mtjax": (own, here)}
     if asked.before:
         contestants["before"] = (own, asked.before)
-    for threads in (1, 2) if asked.torch and asked.model else ():
+    for threads in asked.threads if asked.torch and asked.model else ():
         words = [asked.torch, __file__, "serve", "theirs", json.dumps(work), asked.model, str(threads)]
         contestants[f"transformers, {threads} thread{'s' * (threads > 1)}"] = (words, "")
     running = {}
     for name, (words, path) in contestants.items():
         env = os.environ | {"PYTHONPATH": path, "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
         running[name] = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
+    for name, process in running.items():  # nobody begins while others still compile
+        assert process.stdout is not None
+        if not process.stdout.readline():
+            sys.exit(f"{name} ended: see its error above")
     found: dict[str, list[dict]] = {name: [] for name in running}
     for _ in range(asked.runs):
         for name, process in running.items():
