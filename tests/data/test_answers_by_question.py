@@ -6,6 +6,7 @@ import re
 import pytest
 
 from mtjax.data.answers import Verdict, check_answer, same_answer
+from mtjax.data.answers.answering import without_remarks
 from mtjax.data.answers.asked import read_question
 
 RIGHT, WRONG, UNKNOWN = Verdict.RIGHT, Verdict.WRONG, Verdict.UNKNOWN
@@ -70,3 +71,9 @@ def test_human_solutions_without_a_form_are_decided_and_none_is_wrong(shared_dat
         counts["without"] += verdicts[1] is RIGHT
     assert counts["with"] > counts["without"]
     assert counts["with"] >= 0.96 * 250
+
+
+@pytest.mark.parametrize("reply", ["= =", "+\n\n= ", "Step: 5\n===", "$$", "*\n**\n***", "#### \n---"])
+def test_lines_of_marks_alone_end(reply):
+    assert check_answer(reply, "7", question="3 + 4 =") is UNKNOWN
+    assert without_remarks(reply, read_question("3 + 4 =")) in ("", "Step: 5")

@@ -54,7 +54,8 @@ def without_remarks(text: str, asked: Asked) -> str:
             kept -= 1
         if kept == len(sentences) and re.search(r"\w", lines[-1]):
             break
-        lines[-1:] = [" ".join(sentences[:kept])] if kept else []
+        rest = " ".join(sentences[:kept])
+        lines[-1:] = [rest] if re.search(r"\w", rest) else []  # a line of marks alone goes too
     return "\n".join(lines)
 
 
