@@ -1,8 +1,6 @@
 """Checksums of arrays, computed on their own devices: equal for equal bits on every mesh. Nothing is gathered."""
 
 import functools
-import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -12,7 +10,6 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
 PIECE = 1 << 15  # elements at a time on the host, so that temporaries stay in the cache
-PART = 1 << 22  # elements that a thread takes at a time
 
 
 def _mixed_sum(x: Array) -> Array:
@@ -39,20 +36,9 @@ def _mixed_sum(x: Array) -> Array:
 def _mixed_sum_on_host(x: np.ndarray) -> tuple[int, int]:
     """What `_mixed_sum` gives, in NumPy and piece by piece: nothing is compiled for each shape of a small run.
 
-    Threads share the parts of a large array, because the loop of training waits for its checksums.
+    Sums of 32 bits wrap around.
     """
     flat = x.reshape(-1)
-    parts = [(flat[start : start + PART], start) for start in range(0, len(flat), PART)]
-    if len(parts) < 2:
-        found = [_mixed_sum_of_part(*part) for part in parts]
-    else:
-        with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
-            found = list(pool.map(lambda part: _mixed_sum_of_part(*part), parts))
-    return sum(first for first, _ in found) % 2**32, sum(second for _, second in found) % 2**32
-
-
-def _mixed_sum_of_part(flat: np.ndarray, begin: int) -> tuple[int, int]:
-    """The two sums of a part whose first element has the place `begin`; sums of 32 bits wrap around."""
     first = second = 0
     steps = np.arange(min(PIECE, len(flat)), dtype=np.uint32) * np.uint32(0x9E3779B1)
     mixed, shifted = np.empty_like(steps), np.empty_like(steps)
@@ -60,7 +46,7 @@ def _mixed_sum_of_part(flat: np.ndarray, begin: int) -> tuple[int, int]:
         piece = flat[start : start + PIECE]
         bits = piece.astype(np.float32) if jnp.issubdtype(flat.dtype, jnp.floating) else piece.astype(np.uint32)
         m, t = mixed[: len(piece)], shifted[: len(piece)]
-        np.add(steps[: len(piece)], np.uint32((begin + start) * 0x9E3779B1 % 2**32), out=m)
+        np.add(steps[: len(piece)], np.uint32(start * 0x9E3779B1 % 2**32), out=m)
         np.bitwise_xor(m, bits.view(np.uint32), out=m)
         for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
             m ^= np.right_shift(m, shift, out=t)
@@ -70,7 +56,7 @@ def _mixed_sum_of_part(flat: np.ndarray, begin: int) -> tuple[int, int]:
         np.right_shift(m, 15, out=t)
         m *= np.uint32(0x9E3779B1)
         second += int(np.add.reduce(np.bitwise_xor(m, t, out=m), dtype=np.uint32))
-    return first, second
+    return first % 2**32, second % 2**32
 
 
 def mixed_sums(tree: Any) -> list[list[int]]:

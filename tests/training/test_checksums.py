@@ -11,11 +11,9 @@ from mtjax.training import checksums
 VALUES = np.linspace(-3, 3, 48, dtype=np.float32).reshape(2, 8, 3)
 
 
-@pytest.mark.parametrize("part", [1 << 22, 20])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int32", "bool"])
-def test_host_and_device_agree(dtype, part, monkeypatch):
+def test_host_and_device_agree(dtype, monkeypatch):
     monkeypatch.setattr(checksums, "PIECE", 7)
-    monkeypatch.setattr(checksums, "PART", part)  # with 20, threads share the array
     x = jnp.asarray(VALUES, dtype)
     assert list(checksums._mixed_sum_on_host(np.asarray(x))) == checksums._mixed_sum(x).tolist()
 
