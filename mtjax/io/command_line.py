@@ -71,17 +71,11 @@ def command(
 
 
 def enable_compilation_cache() -> None:
-    """Keep compiled programs on disk, in mtjax's cache folder unless `JAX_COMPILATION_CACHE_DIR` says otherwise.
-
-    Kept is what took 0.1 seconds, where JAX keeps what took a second: a run starts with ten programs below that. The
-    variable `JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS` sets another time.
-    """
+    """Keep compiled programs on disk, in mtjax's cache folder unless `JAX_COMPILATION_CACHE_DIR` says otherwise."""
     import jax
 
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "jax"))
-    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 def split_options(kind: Any, words: Sequence[str], prog: str) -> tuple[Any, list[str]]:

@@ -15,7 +15,7 @@ from mtjax.config import Config
 from mtjax.data.batches import DataConfig
 from mtjax.data.sources import Jsonl
 from mtjax.data.tasks import CompletionTask, PairTask
-from mtjax.io.command_line import enable_compilation_cache, parse
+from mtjax.io.command_line import parse
 from mtjax.objectives.dpo import Dpo
 from mtjax.objectives.nll import Nll
 from mtjax.optim import OptimConfig
@@ -35,7 +35,6 @@ def main(kind: str, model: str, file: str, *overrides: str) -> None:
         run_dir=tempfile.mkdtemp(),
         overwrite=True,
     )
-    enable_compilation_cache()
     run = assemble(parse(config, list(overrides), "peers"))
     laps = Laps(mtjax=mtjax.__version__, jax=jax.__version__, settings=str(run.fit), chunk=run.config.chunk_size)
     state = run.state
