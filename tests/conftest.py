@@ -27,6 +27,7 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["XDG_CACHE_HOME"] = str(CACHE.parent / "home")  # not the cache of the user
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or every process that a test starts compiles mtjax's sources again
 
 from beartype._check.code import codemain  # noqa: E402
 from jaxtyping import install_import_hook  # noqa: E402

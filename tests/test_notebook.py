@@ -89,7 +89,7 @@ CHECKS["write_an_objective"] = wrote_an_objective
 
 @pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "learn_from_mistakes")) for name in NOTEBOOKS]
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "tune_on_your_file")) for name in NOTEBOOKS]
 )
 def test_a_notebook_runs_top_to_bottom(name, run, small_model, tmp_path):
     CHECKS[name](run(name, small_model), tmp_path / "made")

@@ -13,8 +13,9 @@ import time
 
 import pytest
 
+from mtjax import train
 from mtjax.errors import ExitCode
-from tests.devices import ONE_DEVICE
+from tests.devices import ONE_DEVICE, only_one_device
 from tests.distributed.start import ENVIRONMENT, Hosts
 
 SMALL = ["configs/tiny.py", "--model.width=16", "--model.mlp_width=32", "--model.layers=1", "--data.source.count=80"]
@@ -202,23 +203,19 @@ def test_a_host_with_other_settings_is_named_before_anything_compiles(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path):
+def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path, capsys):
     folder = tmp_path / "run"
-    command = [sys.executable, "-m", "mtjax.train", *words(folder, mesh=[]), "--checkpoint.every=2"]
-    run = lambda steps, *before: subprocess.run(
-        [*before, *command, f"--steps={steps}", "--checkpoint.keep=1"],
-        env=ENVIRONMENT | ONE_DEVICE,
-        capture_output=True,
-        text=True,
-    )
-    done = run(2)
-    assert done.returncode == 0, done.stderr
+    typed = words(folder, "--checkpoint.every=2", "--checkpoint.keep=1", mesh=[])
+    with only_one_device():
+        assert train.main([*typed, "--steps=2"]) == 0
     # No file may grow beyond 8 kB: the next checkpoint's arrays do not fit.
-    full = run(8, "bash", "-c", 'ulimit -f 8; exec "$@"', "bash")
+    limited = ["bash", "-c", 'ulimit -f 8; exec "$@"', "bash", sys.executable, "-m", "mtjax.train", *typed, "--steps=8"]
+    full = subprocess.run(limited, env=ENVIRONMENT | ONE_DEVICE, capture_output=True, text=True)
     assert full.returncode == ExitCode.STORAGE, full.stderr
     assert "error: a checkpoint could not be " in full.stderr
     assert saved(folder) == [2]
-    again = run(4)
-    assert again.returncode == 0, again.stderr
-    assert "steps 3 to 4" in again.stdout
+    capsys.readouterr()
+    with only_one_device():
+        assert train.main([*typed, "--steps=4"]) == 0
+    assert "steps 3 to 4" in capsys.readouterr().out
     assert saved(folder) == [4]

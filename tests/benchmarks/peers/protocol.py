@@ -36,6 +36,8 @@ class Laps:
         if not self.first and not sys.stdin.readline():
             tell(peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
             os._exit(0)
+        if self.first:
+            self.about["first_step_begins"] = time.time() - float(os.environ["PEERS_STARTED"])
         self.wall, self.cpu = time.perf_counter(), cpu()
 
     def done(self, tokens: int, items: int) -> None:

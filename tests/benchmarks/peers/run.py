@@ -3,11 +3,11 @@
 python tests/benchmarks/peers/run.py --peers PYTHON [--work sft dpo] [--laps 5] [--gsm8k train.jsonl] [--out DIR]
 
 PYTHON is an interpreter with torch, transformers, trl and datasets; `--tunix OTHER` adds Tunix, which OTHER has (the
-package google-tunix, in an environment of its own). Each peer is measured against mtjax alone: both
-processes stay, and their laps (steps) take turns; the second start of mtjax is warm. A lap's tokens are real ones,
-padding is not counted. MFU is what the real tokens need (the head on targets alone, the reference's pass where there is
-one) over the fastest float32 product of the model's shapes that XLA, NumPy or torch computes here (`peak.py`). Where
-other programs use the processors, figures are printed and no verdict.
+package google-tunix, in an environment of its own). Each peer is measured against mtjax alone: both processes stay and
+take two turns each of some laps (steps); the second start of mtjax is warm. A lap's tokens are real ones, padding is
+not counted. MFU is what the real tokens need (the head on targets alone, the reference's pass where there is one) over
+the fastest float32 product of the model's shapes that XLA, NumPy or torch computes here (`peak.py`). Where other
+programs use the processors, figures are printed and no verdict.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def contenders(work: str, peers: str, tunix: str | None = None) -> dict[str, lis
     return own | theirs | one | others
 
 
-def prepare(gsm8k: str, out: pathlib.Path, problems: int = 400) -> dict[str, pathlib.Path]:
+def prepare(gsm8k: str, out: pathlib.Path, problems: int = 128) -> dict[str, pathlib.Path]:
     """SmolLM2 as a Hugging Face folder, solutions as prompt and completion, and pairs with one digit changed."""
     out.mkdir(parents=True, exist_ok=True)
     model = out / "smollm2"
@@ -127,6 +127,7 @@ class Process:
         environment = os.environ | {
             "PEERS_STARTED": repr(time.time()), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false",
             "PYTHONPATH": f"{ROOT}:{HERE}", "JAX_COMPILATION_CACHE_DIR": str(cache / "jax"),
+            "PYTHONDONTWRITEBYTECODE": "",
             "GLIBC_TUNABLES": "" if words[1].endswith(("of_trl.py", "of_torch.py")) else "glibc.malloc.hugetlb=1",
         }  # fmt: skip
         self.name, self.log = name, (cache / f"{re.sub(r'[^a-z0-9]+', '_', name)}.log").open("w")
@@ -150,6 +151,11 @@ class Process:
         found = self.read()
         self.laps += [found] if counts else []
 
+    def turn(self, laps: int) -> None:
+        """Some laps, and one before them that is not counted: a virtual machine may take the memory of who waits."""
+        for number in range(laps + 1):
+            self.lap(counts=number > 0)
+
     def end(self) -> dict:
         """Close the process; what it measured."""
         self.process.stdin.close()
@@ -172,7 +178,8 @@ def row_of(found: dict, items: str, gflop: float, limit: float) -> dict:
         "name": found["name"], "tokens/s": median("wall", "tokens"), "tokens/CPU s": median("cpu", "tokens"),
         "MFU %": 100 * median("wall", "tokens") * gflop / limit,
         f"{items}/s": median("wall", "items"), f"{items}/CPU s": median("cpu", "items"),
-        "first step s": found["about"]["first_step_seconds"], "peak MiB": found["peak_mib"], "laps": len(found["laps"]),
+        "step 1 begins s": found["about"]["first_step_begins"], "step 1 ends s": found["about"]["first_step_seconds"],
+        "peak MiB": found["peak_mib"], "laps": len(found["laps"]),
     }  # fmt: skip
 
 
@@ -182,7 +189,7 @@ def main() -> None:
     parser.add_argument("--peers", required=True, help="interpreter with torch, transformers, trl and datasets")
     parser.add_argument("--tunix", help="interpreter with google-tunix")
     parser.add_argument("--work", nargs="+", default=["sft", "dpo"], choices=["sft", "dpo"])
-    parser.add_argument("--only", nargs="+", help="names of the peers to measure, instead of all")
+    parser.add_argument("--only", nargs="+", help="names of the settings to measure, instead of all")
     parser.add_argument("--laps", type=int, default=5)
     parser.add_argument("--gsm8k", default="data/gsm8k/train.jsonl", help="file of GSM8K problems with their answers")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / ".cache" / "peers")
@@ -193,12 +200,12 @@ def main() -> None:
         share = share_of_targets(files[work])
         all_of_them = contenders(work, wanted.peers, wanted.tunix)
         own = [name for name in all_of_them if name.startswith("mtjax")]
-        names = [name for name in all_of_them if name not in own and (not wanted.only or name in wanted.only)]
-        for name, ours in [(name, own[0]) for name in names] + [(None, one) for one in own[1:]]:
+        asked = [name for name in all_of_them if name != own[0] and (not wanted.only or name in wanted.only)]
+        for name, ours in [(None, name) if name in own else (name, own[0]) for name in asked]:
             pair = [Process(one, all_of_them[one], work, files, wanted.out.absolute()) for one in (ours, name) if one]
-            for number in range(wanted.laps + 1):
+            for laps in (-(-wanted.laps // 2), wanted.laps // 2):
                 for one in pair:
-                    one.lap(counts=number > 0)
+                    one.turn(laps)
             found = [one.end() for one in pair]
             items = "examples" if work == "sft" else "pairs"
             rows = [row_of(one, items, needed(work, one["name"], share), limit) for one in found]
