@@ -26,6 +26,7 @@ BASE = make_language_model(SMALL)
 TOKENS = jnp.arange(12).reshape(2, 6) * 5 % 16
 SEGMENTS = jnp.asarray([[1, 1, 1, 1, 2, 2], [1, 1, 1, 1, 1, 0]])
 PART = "model.layers.0.mlp.experts"
+NEAR = {"atol": 5e-5}  # the products stand in another order; on a processor with AVX-512 they differ by 1.2e-5
 FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures" / "peft"
 
 
@@ -49,7 +50,7 @@ def start():
 def same_as_merged(model, params, hidden):
     plain, weights = without_adapter(model, params)
     assert plain.config == BASE.config
-    np.testing.assert_allclose(jax.jit(BASE.hidden)(weights, TOKENS, SEGMENTS), hidden, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(BASE.hidden)(weights, TOKENS, SEGMENTS), hidden, **NEAR)
     return weights
 
 
@@ -71,7 +72,7 @@ def test_a_fresh_adapter_changes_nothing_and_a_moved_one_equals_the_merged_model
     params = moved(fresh)
     hidden, cached = both(params)
     assert np.abs(hidden - wanted).max() > 0.1
-    np.testing.assert_allclose(cached, hidden[0, :4], atol=1e-5)
+    np.testing.assert_allclose(cached, hidden[0, :4], **NEAR)
     if getattr(ADAPTERS[name], "mergeable", True):
         same_as_merged(model, params, hidden)
     else:
@@ -178,7 +179,7 @@ def test_adapted_experts_equal_the_merged_model(one_device):
     params = moved(jax.jit(model.init)(jax.random.key(0)))
     hidden = jax.jit(model.hidden)(params, TOKENS, SEGMENTS)
     plain, weights = without_adapter(model, params)
-    np.testing.assert_allclose(jax.jit(plain.hidden)(weights, TOKENS, SEGMENTS), hidden, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(plain.hidden)(weights, TOKENS, SEGMENTS), hidden, **NEAR)
 
 
 def test_experts_are_adapted_where_they_are_named():

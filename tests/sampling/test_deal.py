@@ -109,7 +109,7 @@ def test_with_a_model_it_is_greedy_without_weight_and_reaches_a_keyword_with_it(
     plain = drawn(Deal(weight=0.0, candidates=2), sampler)
     for number in (0, 1):
         assert plain[number][0].token_ids == greedy[number][0].token_ids
-        np.testing.assert_allclose(plain[number][0].token_logprobs, greedy[number][0].token_logprobs, atol=1e-5)
+        np.testing.assert_allclose(plain[number][0].token_logprobs, greedy[number][0].token_logprobs, atol=1e-4)
     missing = next(digit for digit in "0123456789" if digit not in greedy[0][0].text)
     found = drawn(Deal(weight=50.0, keywords=(missing,), candidates=TOKENIZER.vocab_size, lookahead=2), sampler)
     assert missing in found[0][0].text
@@ -122,7 +122,8 @@ def test_with_a_model_it_is_greedy_without_weight_and_reaches_a_keyword_with_it(
 def test_the_value_head_guides_it_and_a_stop_text_ends_it(sampler):
     ids = [TOKENIZER.encode("2 + 3 =\n").ids, TOKENIZER.encode("4 + 4 = 8").ids]
     both = values_of(sampler.model, sampler.params, ids, rows=4)
-    assert [values_of(sampler.model, sampler.params, [one], rows=1)[0] for one in ids] == pytest.approx(both, abs=1e-6)
+    alone = [values_of(sampler.model, sampler.params, [one], rows=1)[0] for one in ids]
+    assert alone == pytest.approx(both, abs=1e-5)  # 1.9e-6 apart on a processor with AVX-512
     assert all(-1 < value < 1 for value in both)
     valued, plain = (
         drawn(Deal(weight=100.0, value_weight=one, candidates=6, lookahead=1), sampler, ("2 + 3 =\n",))[0][0]
