@@ -6,8 +6,8 @@ import re
 import pytest
 
 from mtjax.data.answers import Verdict, check_answer, same_answer
-from mtjax.data.answers.answering import without_remarks
 from mtjax.data.answers.asked import read_question
+from mtjax.data.answers.closing import without_remarks
 
 RIGHT, WRONG, UNKNOWN = Verdict.RIGHT, Verdict.WRONG, Verdict.UNKNOWN
 LEFT = "Ann had 48 nuts. She ate 9 and gave 15 to Bo, who had 20. How many nuts does Ann have left?"
@@ -79,3 +79,45 @@ def test_human_solutions_without_a_form_are_decided_and_none_is_wrong(shared_dat
 def test_lines_of_marks_alone_are_left_out(reply, left):
     assert check_answer(reply, "7", question="3 + 4 =") is UNKNOWN
     assert without_remarks(reply, read_question("3 + 4 =")) == left
+
+
+@pytest.mark.parametrize(
+    ("reply", "left"),
+    [
+        ("She pays $8. Check: 3 + 5 equals 8. 5 + 3 = 8.", "She pays $8."),  # a check of two sentences
+        ("She pays $8. Check: 3 + 5 = 9. That is not 8.", "She pays $8. Check: 3 + 5 = 9. That is not 8."),
+        ("She pays $8 now. She pays $8 now. She pays $8", "She pays $8 now. She pays $8 now."),  # cut while repeating
+        ("She pays $8 now. She pays $9", "She pays $8 now. She pays $9"),
+    ],
+)
+def test_checks_that_hold_and_repeated_beginnings_are_left_out(reply, left):
+    assert without_remarks(reply, read_question("How many dollars does she pay?")) == left
+
+
+ROOTS = "Find all real solutions of x^2 = 49."
+
+
+@pytest.mark.parametrize(
+    ("reply", "gold", "question", "verdict"),
+    [
+        ("The answer is 7.", "-7, 7", ROOTS, WRONG),
+        ("The answer is 7.", "-7, 7", "", UNKNOWN),
+        ("One root is -7. The answer is 7.", "-7, 7", ROOTS, UNKNOWN),
+        ("The roots are 3 and 5. The answer is 5.", "3, 5", "Find all roots.", UNKNOWN),
+        ("The only solution is x = 5, not 3.", "3, 5", "Find all roots.", WRONG),
+        ("The answer is $\\pm 7$.", "-7, 7", ROOTS, RIGHT),
+        ("Final answer: Curie", "Marie Curie", "Who found radium?", RIGHT),
+        ("Final answer: Curie", "Marie Curie", "What is her name?", UNKNOWN),
+        ("Sue and Ben sit next to the door.", "Ben and Sue", "Which two children sit next to the door?", RIGHT),
+        (
+            "Sue, Al and Ben sit next to the door.",
+            "Ben and Sue",
+            "Al, Sue and Ben sit. Who is next to the door?",
+            UNKNOWN,
+        ),
+        ("The capital of Peru is Quito.", "Lima", "What is the capital of Peru?", WRONG),
+        ("The capital of Peru is large.", "Lima", "What is the capital of Peru?", UNKNOWN),
+    ],
+)
+def test_several_values_and_names(reply, gold, question, verdict):
+    assert check_answer(reply, gold, question=question) is verdict

@@ -11,12 +11,12 @@ from mtjax.data.answers.checker import (
     check_answer,
     extract_answer,
     parse_number,
-    same_answer,
     stated_answer,
     vote,
 )
 from mtjax.data.answers.choices import options_in
 from mtjax.data.answers.numbers import LONGEST
+from mtjax.data.answers.same import same_answer
 
 __all__ = [
     "LONGEST",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from mtjax.data.answers.asked import Asked, read_question, stem, stems, values
 from mtjax.data.answers.calendar import DAYS, MONTHS
-from mtjax.data.answers.choices import CONFLICT, choose, option_texts
+from mtjax.data.answers.choices import CONFLICT, LETTERS, choose, contradicted, option_texts
 from mtjax.data.answers.chosen import BREAK, DENIES, LONGEST_SENTENCE, OPEN, choose_number, finishes
 from mtjax.data.answers.conclusions import concluded
 from mtjax.data.answers.cutting import cut
@@ -16,48 +16,6 @@ from mtjax.data.answers.reader import compare, read
 from mtjax.data.answers.remarks import split_sentences
 from mtjax.data.answers.same import same
 from mtjax.data.answers.words import OPPOSITES
-
-_OFFERS = re.compile(
-    r"\W*(?:let me know|would you like|do you want|want me|feel free|(?:i )?hope (?:this|that)|happy to|is there"
-    r"|if you (?:want|need|have|would|'d)|shall i|great (?:question|job)|good luck|nice work)\b",
-    re.IGNORECASE,
-)
-_CHECKS = re.compile(
-    r"\W*(?:(?:quick |double[- ]?|sanity )?(?:check|verif(?:y|ication)|proof)(?:ing|ed)?\b"
-    r"|(?:both|all|these|this|that|it) (?:indeed )?(?:checks? out|match(?:es)?|adds? up|makes sense|works"
-    r"|satisf(?:y|ies))|as a check\b|to (?:double-?)?(?:check|verify)\b|indeed,? "
-    r"|we can (?:check|verify)\b|plugging\b)",
-    re.IGNORECASE,
-)
-
-
-_SUPPOSED = re.compile(r"If\b.*\bhad\b.*\bwould have\b")
-_COMPARISON = re.compile(r"(?:That|This|It)(?:'s| is| was) [^.]*\b(?:more|less|fewer|[a-z]{3,}er) than\b")
-
-
-def without_remarks(text: str, asked: Asked) -> str:
-    """A cleaned reply up to the checks, offers and suppositions that it ends with, and comparisons if none is asked.
-
-    >>> without_remarks("x = 6. Check: 2(6) + 7 = 19. Let me know if you want more!", Asked())
-    'x = 6.'
-    """
-    lines = text.rstrip().splitlines()
-    while lines:
-        sentences = split_sentences(lines[-1].strip())
-        kept = len(sentences)
-        remarks = (_OFFERS, _CHECKS, _SUPPOSED) if asked.compares else (_OFFERS, _CHECKS, _SUPPOSED, _COMPARISON)
-        while kept and any(form.match(sentences[kept - 1]) for form in remarks):
-            if DENIES.search(sentences[kept - 1]) or "\\ne" in sentences[kept - 1]:
-                break  # a check that fails
-            kept -= 1
-        while kept > 1 and not re.search(r"\w", sentences[kept - 1]):
-            kept -= 1
-        if kept == len(sentences) and re.search(r"\w", lines[-1]):
-            break
-        rest = " ".join(sentences[:kept])
-        lines[-1:] = [rest] if re.search(r"\w", rest) else []  # a line of marks alone goes too
-    return "\n".join(lines)
-
 
 _AUXILIARY = (
     r"(?P<aux>is|are|was|were|do|does|did|can|could|will|would|should|has|have|had|must)(?P<no> not| never|n't)?\b"
@@ -108,7 +66,7 @@ def restated(sentence: str, asked: Asked) -> bool | None:
 
 
 _MONTH = "|".join(name.title() for name in MONTHS)
-_DAY = "|".join(name.title() for name in DAYS)
+_DAY = "|".join(f"(?i:{name})" for name in DAYS)
 _CLOCK = re.compile(
     r"\b\d{1,2}(?::\d\d)? ?[ap]\.?m\b\.?|\b\d{1,2}:\d\d(?: (?:in the )?(?:morning|afternoon|evening))?"
     r"|\b(?:noon|midnight)\b",
@@ -158,6 +116,49 @@ def _alternative(sentence: str, asked: Asked) -> frozenset[str]:
     said, (asks, *parts) = stems(sentence), map(stems, found.groups())
     named = [part for part, other in zip(parts, reversed(parts), strict=True) if said & part - other]
     return named[0] if len(named) == 1 and asks and asks <= said else frozenset()
+
+
+_WORDS = re.compile(r"[^\W\d_]{3,}(?: [^\W\d_]+){0,3}")
+
+
+def _option(sentences: Sequence[str], texts: Sequence[str], asked: Asked) -> str | None:
+    """The letter of the one option whose words a reply has, where it says of it most of what is asked.
+
+    >>> _option(["People use a lamp to see at night."], ["pen", "lamp"], read_question("What helps people to see?"))
+    'B'
+    """
+    if len(sentences) > 3 or not all(map(_WORDS.fullmatch, texts)):
+        return None
+    named = [{n for n, text in enumerate(texts) if stems(text) <= stems(one)} for one in (*sentences, asked.question)]
+    places, first = set().union(*named), next((n for n, one in enumerate(named) if one), len(sentences))
+    if len(places) != 1 or first >= len(sentences) or named[-1]:
+        return None
+    said = _REASONS.split(plain(sentences[first]))[0]
+    shared = stems(said) & asked.words
+    if OPEN.search(said) or DENIES.search(said) or asked.denied or 2 * len(shared) < len(asked.words) or not shared:
+        return None
+    return LETTERS[places.pop()]
+
+
+_NAMES = r"[A-Z][a-z]+(?:, [A-Z][a-z]+)*,? and [A-Z][a-z]+"
+
+
+def _names_all(sentence: str, truth: str, asked: Asked) -> bool:
+    """Whether a sentence about what is asked has the names of the gold answer, in any order, and no others."""
+    wanted = set(re.findall("[A-Z][a-z]+", truth))
+    named = set(re.findall("[A-Z][a-z]+", sentence)) & {*wanted, *asked.names, *asked.others}
+    open_ = OPEN.search(sentence) or DENIES.search(sentence)
+    return named == wanted and bool(stems(sentence) & asked.words) and not open_
+
+
+_WHAT = re.compile(r"What (is|was) (the [^?,]+)\?$")
+
+
+def _called(sentences: Sequence[str], asked: Asked) -> str | None:
+    """The name that a one-sentence reply gives to what is asked for: `The capital of France is Paris.`"""
+    what = _WHAT.match(asked.sentence)
+    said = what and re.fullmatch(rf"(?i:{re.escape(what[2])}) {what[1]} ([A-Z][a-z]+)\W*", plain(sentences[0]))
+    return said[1] if said and len(sentences) == 1 else None
 
 
 _WHO = re.compile(r"(?:who|which (?:one|person|of them|child|student|friend|runner|girl|boy))\b", re.IGNORECASE)
@@ -231,8 +232,12 @@ def by_question(text: str, truth: str, options: Sequence[str], question: str) ->
     place = choose(truth, texts) if texts else None
     right = cut(truth if place in (None, CONFLICT) else texts[place])[1]
     kinds = right.values.keys()
+    if texts and contradicted(text, texts):
+        return None
     if texts and (named := letter(sentences[:-4:-1], texts)):
         return same(named, read(named), truth, options)
+    if texts and (option := _option(sentences, texts, asked)):
+        return same(option, read(option), truth, options)
     if "truth" in kinds:
         affirmed = restated(last, asked)
         return None if affirmed is None else affirmed == right.values["truth"].positive
@@ -246,6 +251,11 @@ def by_question(text: str, truth: str, options: Sequence[str], question: str) ->
         return None if equal is False and other else equal
     elif kind in ("clock", "date") and (times := list(_NAMED[kind].finditer(plain(last)))):
         return compare(right, read(times[-1][0])) or None
+    if re.fullmatch(_NAMES, right.text):
+        return _names_all(last, right.text, asked) or None
+    if "word" in kinds and (called := _called(sentences, asked)) is not None:
+        equal = compare(right, read(called))
+        return equal if re.fullmatch("[A-Z][a-z]+", right.text) else equal or None
     if "word" in kinds and (alternative := _alternative(concluded(last), asked)):
         wanted = stems(right.text)
         return wanted <= alternative if wanted <= asked.words else None
@@ -279,4 +289,4 @@ def _number(last: str, earlier: list[str], right: Reading, asked: Asked) -> bool
     absent = right.values["number"].value not in values("\n".join((*earlier, last)))
     absent = absent or chosen.said[0] >= 2 and not any(equal(one.number) and one.said >= chosen.said for one in before)
     sure = chosen.certain or absent and not any(equal(one) for one in chosen.others)
-    return False if sure and finishes(last, asked) else None
+    return False if sure and finishes(last, asked) and not chosen.rough else None

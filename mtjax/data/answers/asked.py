@@ -216,6 +216,9 @@ def behind(rest: str) -> list[str]:
     return out
 
 
+_CHANCE = re.compile(r"\b(?:probability|chances?|likelihood)\b", re.IGNORECASE)
+
+
 def of_kind(number: Number, words: str, asked: Asked) -> int:
     """3 if a number has the unit that is asked for, 2 if another one of its kind or the noun, 1 if nothing, else 0.
 
@@ -231,7 +234,7 @@ def of_kind(number: Number, words: str, asked: Asked) -> int:
     if asked.percent:
         return 2 if number.percent else 0 if number.unit or named else 1
     if number.percent:
-        return int("%" in asked.question and not asked.noun)
+        return 2 if _CHANCE.search(asked.sentence) else int("%" in asked.question and not asked.noun)
     if asked.unit:
         unit = number.unit
         if asked.noun in named:

@@ -8,22 +8,18 @@ from fractions import Fraction
 
 from mtjax.data.answers import answering, words
 from mtjax.data.answers.asked import of_kind, read_question
+from mtjax.data.answers.besides import NUMBER_IN_TEXT, also_says, one_of_several
 from mtjax.data.answers.choices import CONFLICT, choose, contradicted, option_texts
-from mtjax.data.answers.cutting import cut
+from mtjax.data.answers.closing import without_remarks
 from mtjax.data.answers.finding import Found, find, tidy
 from mtjax.data.answers.normal import plain
 from mtjax.data.answers.numbers import LONGEST
 from mtjax.data.answers.reader import compare, key, read
 from mtjax.data.answers.remarks import beginnings
-from mtjax.data.answers.same import same, same_answer
+from mtjax.data.answers.same import called_wrong, same
 from mtjax.data.answers.statements import cleaned, statements, taken_back
 from mtjax.data.math_worker import MathWorker
 from mtjax.errors import InputError
-
-_UNSIGNED = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
-_SIGNED = rf"[-+−]?[$€£¥]? ?(?:[0-9]+ [0-9]+/[0-9]+|{_UNSIGNED}(?: ?/ ?{_UNSIGNED})?)"
-NUMBER_IN_TEXT = re.compile(rf"(?<![\w.,/]){_SIGNED}(?:[eE][-+]?[0-9]{{1,3}}\b)? ?%?")
-"""A number within running text, with sign, currency and percent sign; after a digit or letter, no sign is read."""
 
 
 class Verdict(enum.Enum):
@@ -156,7 +152,7 @@ def check_answer(
     if verdict is not Verdict.UNKNOWN or not question or not finished:
         return verdict
     text = cleaned(candidate, bool(options))
-    short = answering.without_remarks(text, read_question(question))
+    short = without_remarks(text, read_question(question))
     if statements(text, bool(options)) or taken_back(text[len(short) :]):
         return verdict
     if short != text.rstrip():
@@ -177,12 +173,15 @@ def _verdict(
     equal = same(found.text, found.reading, truth, options, question) if reads else None
     if equal is None:
         equal = _same_in_words(found, truth) or _by_library(found, truth, seconds)
+        if equal is None and found.stated and question and one_of_several(found, candidate, truth):
+            equal = False
     elif not found.stated or not equal and _rough(found):
         equal = None
     letter = found.reading.values.get("letter")
     if (
         equal is None
         or taken_back(found.rest)
+        or called_wrong(found.reading, found.rest)
         or letter
         and taken_back(letter.rest)
         or options
@@ -193,7 +192,7 @@ def _verdict(
         return Verdict.RIGHT
     number = found.reading.values.get("number") if question and "number" in read(truth).values else None
     other_thing = number is not None and not of_kind(number, number.words, read_question(question))
-    open_ = other_thing or _also_said(found, candidate, truth, options, question)
+    open_ = other_thing or also_says(found, candidate, truth, options, question)
     return Verdict.UNKNOWN if open_ else Verdict.WRONG
 
 
@@ -211,16 +210,14 @@ def _same_in_words(found: Found, truth: str) -> bool | None:
     same = not read(truth).values.keys() & {"number", "letter", "truth"} and any(
         compare(bare(truth), bare(part)) for part, _ in beginnings(found.text)
     )
+    said = plain(found.text).lower()
     same = (
         same
         or found.stated
         and bool(
-            re.fullmatch(
-                rf"(?:it|this|that|[a-z ]+) (?:is|was) an? {re.escape(plain(truth).lower())} [a-z]+",
-                plain(found.text).lower(),
-            )
+            re.fullmatch(rf"(?:it|this|that|[a-z ]+) (?:is|was) an? {re.escape(plain(truth).lower())} [a-z]+", said)
             and re.fullmatch(r"[a-z-]{4,}", plain(truth).lower())
-            and not words.DOUBTED.search(plain(found.text).lower())
+            and not words.DOUBTED.search(said)
         )
     )
     return True if found.stated and (same or _named(plain(found.text), plain(truth))) else None
@@ -263,38 +260,3 @@ def _by_library(found: Found, truth: str, seconds: float) -> bool | None:
         return None
     texts = plain(truth), plain(found.text)
     return _worker().equal(*texts, seconds) or None if all(map(_mathematics, texts)) else None
-
-
-_DENIED = re.compile(
-    r"(?:(?:^|,|,? and) not|,? (?:rather than|instead of)) [$€£]?[0-9][0-9,.]*(?= |,|\.?$)", re.IGNORECASE
-)
-
-
-_QUOTIENT = re.compile(r"[0-9.,]+ ?/ ?[0-9.,]+(?=\s*=)")
-"""A division whose result follows, which need not be its value."""
-_SUMS = re.compile(r"[-+*/×÷=−()$€£.,\d\s]*=\s*[-−]?[$€£]?[\d,.]*\d\.?\s*")
-"""Nothing but computations, the last of which gives a number: its other numbers are no answers."""
-
-
-def _also_said(found: Found, candidate: str, truth: str, options: Sequence[str], question: str) -> bool:
-    """Whether a reply whose answer differs from the gold one also gives the gold one, as an answer or as a number."""
-    for text, rest in found.earlier:
-        if same_answer(cut(text)[0], truth, options=options, question=question) and not taken_back(rest):
-            return True
-    choice = bool(options)
-    if found.closed or found.earlier or statements(cleaned(candidate, choice), choice) or _SUMS.fullmatch(candidate):
-        return False
-    number = read(truth).values.get("number")
-    said = _DENIED.sub("", cleaned(candidate))
-    said = _QUOTIENT.sub("", said) if number and number.value.denominator == 1 else said
-    numbers = (read(one.strip()).values.get("number") for one in NUMBER_IN_TEXT.findall(said))
-    own = found.reading.values.get("number")
-    if number is None or own is None or own.value == number.value:
-        return False
-    if re.match(
-        r"\W*one\b(?!\W*$)(?! (?:hundred|thousand|million|billion|half|third|quarter|[a-z]+th|and)\b)",
-        cleaned(candidate),
-        re.I,
-    ):
-        return True  # "One sentence" need not count anything
-    return any(one is not None and one.value == number.value for one in numbers)

@@ -94,10 +94,13 @@ _LETTER_THEN = re.compile(
 )
 
 
+_LETTER_DOT = re.compile(r".*\b(?:is|option|choice|answer):? \(?(?P<letter>[A-J])[).:] (?P<text>[^()\n]+)")
+
+
 def contradicted(reply: str, options: tuple[str, ...]) -> bool:
-    """Whether a reply ends in the text of an option with the letter of another one: `24 (A)`, `A (24)`."""
+    """Whether a reply ends in the text of an option with the letter of another: `24 (A)`, `A (24)`, `It is A. 24`."""
     last = reply.strip().splitlines()[-1] if reply.strip() else ""
-    found = _THEN_LETTER.fullmatch(last) or _LETTER_THEN.fullmatch(last)
+    found = _THEN_LETTER.fullmatch(last) or _LETTER_THEN.fullmatch(last) or _LETTER_DOT.fullmatch(last)
     named = _by_text(found["text"].strip(" *$"), options) if found else None
     return named is not None and found is not None and named != LETTERS.index(found["letter"])
 
@@ -107,6 +110,9 @@ _NONE = re.compile(
     r"no(?:ne| answer| option)? (?:is )?correct",
     re.IGNORECASE,
 )
+
+
+_UNKNOWABLE = re.compile(r"\b(?:cannot|can't|can not) be (?:determined|known|found|answered)\b", re.IGNORECASE)
 
 
 def _by_text(answer: str, options: tuple[str, ...]) -> int | None:
@@ -122,6 +128,9 @@ def _by_text(answer: str, options: tuple[str, ...]) -> int | None:
         return exact[0] if len(exact) == 1 else CONFLICT
     if equal or reading.values.keys() & {"number", "several", "tuple", "formula", "truth"}:
         return equal[0] if equal else None
+    no_value = [place for place, option in enumerate(options) if _UNKNOWABLE.search(read(option).text)]
+    if len(no_value) == 1 and _UNKNOWABLE.search(reading.text) and not re.search("[,;?]", reading.text):
+        return no_value[0]
     if words.DOUBTED.search(reading.text.casefold()) or re.search(
         r"\?|\bis it\b|\bwould\b|\brule\b", reading.text.casefold()
     ):

@@ -28,6 +28,7 @@ _OPERAND = re.compile(
     r"(?:[-+*/^]|\\times|(?<=[\d) ])[xX]|\b(?:plus|minus|times|over|divided by|multiplied by)) ?\(?[$€£]?$"
 )
 _EQUALS = re.compile(r"(?:=|\\approx) ?[$€£]?$")
+_INSTRUCTED = re.compile(r"\b(?:multiply|divide) [^,;]*\bby [$€£]?$|\b(?:add|subtract|multiply|divide) [$€£]?$", re.I)
 BREAK = re.compile(
     r"[,;:](?!\d)|\s[-–—]+\s|\b(?:and|while|but|so|with|leaving|which|because|since|whereas|then|making|giving|means?"
     r"|plus|after)\b",
@@ -44,6 +45,10 @@ _DIFFERENCE = re.compile(r"=|\b(?:difference|differs?|more|less|fewer|by|out\w+e
 _LEAVES = re.compile(r"\b(?:leaving|leaves)(?: [a-z]+)? [$€£]?$")
 _ROUNDED = re.compile(r"\bround\w* (?:it )?(?:up |down |off )?(?:to )?[$€£]?$")
 _FROM = re.compile(r"\bfrom [$€£]?$")
+_ABOUT = re.compile(
+    r"\b(?:approximately|approx\.?|roughly)|[~≈]|\\approx|\b(?:about|around|nearly|almost|some|over|under) ?[$€£]?$",
+    re.I,
+)
 _GIVEN = re.compile(r"\b(?:the|her|his|their|its|those|these|original|first|all)(?: (?:original|other))? $", re.I)
 
 
@@ -74,6 +79,7 @@ class Choice(NamedTuple):
     certain: bool  # by whose or which it is, so that another number of the sentence cannot be meant
     others: tuple[Number, ...]  # the other numbers of the sentence that might be it
     said: tuple[int, int]  # how much it is said of what is asked for: its kind, and how many words of the question
+    rough: bool  # about so much
 
 
 def candidates(sentence: str) -> list[Candidate]:
@@ -85,7 +91,12 @@ def candidates(sentence: str) -> list[Candidate]:
         last = found[place - 1].end() if place else 0
         following = found[place + 1].start() if place + 1 < len(found) else len(text)
         lead, rest = text[: one.start()], text[one.end() :]
-        if _OPERATOR.match(rest) or (_OPERAND.search(lead) or "=" in rest) and not _EQUALS.search(lead):
+        if (
+            _OPERATOR.match(rest)
+            or _INSTRUCTED.search(lead)
+            or (_OPERAND.search(lead) or "=" in rest)
+            and not _EQUALS.search(lead)
+        ):
             continue
         breaks = [cut.end() for cut in BREAK.finditer(text, last, one.start())]
         start = breaks[0] if breaks and place else last
@@ -185,7 +196,7 @@ def _choice(found: list[Candidate], rivals: list[Candidate], asked: Asked, certa
     last = found[-1]
     others = tuple(one.number for one in rivals if one.number.value not in asked.given)
     said = of_kind(last.number, last.behind, asked), _cues(last, asked)
-    return Choice(last.text, last.number, certain, others, said)
+    return Choice(last.text, last.number, certain, others, said, bool(_ABOUT.search(last.lead)))
 
 
 def _names(text: str) -> frozenset[str]:

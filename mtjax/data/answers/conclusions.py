@@ -8,13 +8,16 @@ from mtjax.data.answers.reader import read
 THEREFORE = re.compile(
     r"(?:^|[,;:] +(?:and )?)(?:(?:so|thus|hence|therefore|then|finally|overall|altogether|consequently|"
     r"in total|in all|in the end|in conclusion|in summary|in short|to conclude|all things considered|all told"
-    r"|adding everything up|as a result|the solutions?(?: set)? (?:is|are))\b(?! (?:far|that|many|much)\b),? *)+"
+    r"|adding everything up|as a result|the solutions?(?: set)? (?:is|are)(?! empty))\b(?! (?:far|that|many|much)\b)"
+    r",? *)+"
     r"(?=\S)",
     re.IGNORECASE,
 )
 
 
 _GIVES = re.compile(
+    r"[^=<>\\]*\bwe (?:get|find|obtain|have)(?: that)? (?=\$?[A-Za-z] ?(?:[<>]|\\[lg][et]\b))|"
+    r"\W*[A-Z][a-z]+ing [^=,]*, (?=\$?[A-Za-z] ?=[^,]*$)|"
     r"(?:since|because|as|given that)\b[^,]*\d[^,]*,\s+|[^,]*,\s+(?=we (?:get|have|find|obtain)\b)|[^,]*?\b(?:gives"
     r"|yields|implies|imply|means)(?: us| that)?\s+\$?(?=[A-Za-z] ?=[^=,;]*(?:[,;]|$))|[^=,]*\d[^=,]*\b(?:plus|minus"
     r"|times|by|take away)\b[^=,]*\b(?:gives|leaves|makes|equals|yields|is|results in|comes to)(?: (?:us|him|her"

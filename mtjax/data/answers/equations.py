@@ -22,7 +22,7 @@ class Reading(NamedTuple):
 EQUALS = re.compile(r"(?<![<>!=:])=(?!=)|\\approx")
 _NAME = re.compile(
     r"(?:m ?)?\\angle ?[A-Z]{1,3}|[A-Z](?: ?\\(?:cap|cup) ?[A-Z])+|"
-    r"[A-Za-z](?:_\{?\w+\}?)?'{0,2}(?:\([A-Za-z0-9, |']+\))?"
+    r"[A-Za-z](?:_\{?\w+\}?)?'{0,2}(?:(?:\^\{?-1\}?)?\([A-Za-z0-9, |']+\))?"
 )
 _LABEL = re.compile(rf"[A-Za-z][A-Za-z'-]+(?:[ :,]+[A-Za-z][A-Za-z'-]+)*[ :]*(?: (?P<name>{_NAME.pattern}))?")
 _TWO_LABELS = re.compile(

@@ -29,7 +29,7 @@ class Found(NamedTuple):
 
 _CONCLUDES = re.compile(
     r"\b(?:so|thus|therefore|hence|totals?|altogether|finally|overall|in all|now|output|that makes|asked|wanted"
-    r"|remain\w*|sum|result|gives|get|equals|final|left|"
+    r"|remain\w*|sum|notation|result|gives|get|equals|final|left|"
     r"consequently|answer|solution)\b|=|[→⇒⟹➜]|it(?:'s| is) [-$]?\d[\d.,]*\W*$",
     re.IGNORECASE,
 )
@@ -68,7 +68,11 @@ def find(reply: str, choice: bool = False) -> Found | None:
             number = number._replace(approximate=number.approximate or not (same or plainly))
             return again._replace(reading=again.reading._replace(values={"number": number}))
         return Found(part, reading, True, remark, closed, earlier)
-    return _ending(text, emphasised(reply))
+    if (head := _HEAD.match(reply.strip())) and not _GOES_ON.search(head["rest"]):
+        reading = read(head["value"])
+        if reading.values.keys() - {"sequence", "word"}:
+            return Found(head["value"], reading, True, head["rest"], True)
+    return _ending(text, emphasised(reply), choice)
 
 
 _IT_IS = re.compile(r"(?:^|\W)(?:it(?:'s| is)|it should be|i meant)\W+[-$]?\d[\d.,]*%?(?: [a-z]+)?\W*$", re.IGNORECASE)
@@ -76,10 +80,19 @@ _FIRST_LINE = re.compile(r"\W*(?:\(?[A-J]\)?\.?|yes|no|true|false)\W*", re.IGNOR
 """An answer in a line of its own, which reasons follow."""
 _VALUE_LINE = re.compile(r"\W*[0-9][0-9.,/]*(?:%| [a-z]+)?\W*")
 _OPTION_LINE = re.compile(r"\W*[A-J][).:] \S")
+_OTHER_OPTION = re.compile(
+    r"\b(?:option|answer|choice|so|thus|hence|therefore|but|however|wait)\b|\([A-J]\)|(?:^|\s)[A-J][).:]\s",
+    re.IGNORECASE,
+)
 _EXPLAINS = re.compile(
     r"\W*(?:explanation|reason(?:ing)?|because|justification|(?:double-?)?check(?:ing)?(?=:)|verif(?:y|ying"
-    r"|ication)(?=:)|here's (?:how|why)|this is because)\b",
+    r"|ication)(?=:)|here's (?:how|why)|this is because|(?:you|we|i) (?:can )?(?:get|got|find|found) (?:this|that|it)"
+    r" (?:from|by))\b",
     re.IGNORECASE,
+)
+_HEAD = re.compile(r"\*\*(?P<value>[^*\n:]*\d[^*\n:]*)\*\*\s*\n(?P<rest>.*)", re.DOTALL)  # a first line in bold
+_GOES_ON = re.compile(
+    r"\*\*|\b(?:so|thus|hence|therefore|answer|step|total|wait|but|however|actually)\b|\n[^\n]*\n", re.IGNORECASE
 )
 _ASIDE = re.compile(r"\([^()]*\)[.!]?")
 _FIRST_STEP = re.compile(r"\W*(?:step (?:1|one)\b|first(?:ly)?,|given:)", re.IGNORECASE)
@@ -130,7 +143,7 @@ def _derived(value: Fraction, text: str) -> bool:
     return any(value in (p + q, p - q, p * q, q and p / q) for p, q in pairs)
 
 
-def _ending(text: str, bold: str | None = None) -> Found | None:
+def _ending(text: str, bold: str | None = None, choice: bool = False) -> Found | None:
     """What a reply that states no answer ends in: its only sentence, its last line, or the last sentence of that."""
     lines = [line.strip() for line in text.splitlines() if not _EMPTY.fullmatch(line)]
     if not lines:
@@ -153,6 +166,8 @@ def _ending(text: str, bold: str | None = None) -> Found | None:
             r"\b(?:option|answer|choice|so|thus|hence|therefore)\b|\([A-J]\)", behind, re.I
         ):
             return Found(lines[0], first, True, behind, True)
+    if len(lines) > 1 and choice and _OPTION_LINE.match(lines[0]) and not _OTHER_OPTION.search(" ".join(lines[1:])):
+        return Found(lines[0], read(lines[0]), True, " ".join(lines[1:]), True)
     value = _VALUE_LINE.fullmatch(lines[0]) or _OPTION_LINE.match(lines[0])
     if len(lines) > 1 and value and _EXPLAINS.match(lines[1]):
         return Found(lines[0], read(lines[0]), True, " ".join(lines[1:]), True)

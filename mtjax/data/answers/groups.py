@@ -58,7 +58,7 @@ _EMPTY = (
 )
 _NO_SOLUTION = re.compile(
     r"(?:there (?:is|are) |(?:the|this) (?:equation|system|inequality) has )?no (?:real )?(?:solutions?|roots?)"
-    r"(?: exists?)?",
+    r"(?: exists?)?|(?:so )?the solution set is empty",
     re.IGNORECASE,
 )
 _NAMED = re.compile(r"([A-Za-z](?:_\{?\w\}?)?) ?(?:=|\\in) ?")

@@ -17,6 +17,7 @@ _PHRASES = (
                 r"|down |off )?"
                 r"to (?=[-$]?\d)"), "it is "),
     (re.compile(r"\bone[- ]way\b"), "there"),
+    (re.compile(r"(?<=\bof the )(?:number )?line (?=(?:is|equals|has)\b)"), "curve "),
     (re.compile(r"\bpart (?=(?:is|was|that)\b)"), "share "),
     (re.compile(r"\b[Mm]ost (?=(?:certainly|definitely|surely)\b)"), ""),
     (re.compile(r"(?<=\b[Tt]he )(?:first|last) (?=(?:two|three|four|five|six|seven|eight|nine|ten|[0-9]+) )"), ""),

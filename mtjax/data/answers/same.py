@@ -18,6 +18,10 @@ def same_answer(answer: str | None, gold: str, *, options: Sequence[str] = (), q
     return same(answer, read(answer), gold, options, question) if answer and gold else None
 
 
+_WHO = re.compile(r"\b[Ww]ho\b")
+_PERSON = re.compile(r"(?:[A-Z][a-z'-]+ ){1,2}([A-Z][a-z'-]{3,})")  # with the surname, which may stand alone
+
+
 def same(answer: str, found: Reading, gold: str, options: Sequence[str], question: str = "") -> bool | None:
     """`same_answer` of an answer that was read already."""
     texts = option_texts(tuple(options))
@@ -34,6 +38,8 @@ def same(answer: str, found: Reading, gold: str, options: Sequence[str], questio
     if texts and found.values.keys() <= {"word", "sequence"}:
         return compare(right, found) or None  # no option, and so no choice
     equal, number = compare(right, found), right.values.get("number")
+    if person := _PERSON.fullmatch(right.text) if _WHO.search(question) else None:
+        return equal or found.text == person[1] or None
     if not question or number is None or texts:
         return equal
     asked = in_unit(number, read_question(question))
@@ -43,3 +49,15 @@ def same(answer: str, found: Reading, gold: str, options: Sequence[str], questio
     if equal is not None and said is not None and equal and not said:
         return None  # the same number in another unit
     return said if said is not None else equal or (None if asked.percent else equal)
+
+
+_CALLED_WRONG = re.compile(
+    r"(?<![\w.,])(?P<value>[-$€£]{0,2}\d[\d.,]*%?) (?:(?:is|was) (?:wrong|incorrect|not (?:right|correct|the answer))"
+    r"|(?:can't|cannot|can not) be (?:right|correct|the answer|it))\b",
+    re.IGNORECASE,
+)
+
+
+def called_wrong(answer: Reading, rest: str) -> bool:
+    """Whether what follows an answer says of its value that it is wrong: `so 18 can't be right`."""
+    return any(compare(answer, read(one["value"])) for one in _CALLED_WRONG.finditer(rest))

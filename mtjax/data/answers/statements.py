@@ -94,12 +94,19 @@ _ROWS = re.compile(
     r"\\end\{(?P=kind)(?P=star)\}\s*(?:\$\$|\\\])?", re.DOTALL,
 )  # fmt: skip
 """Equations below each other, each of which is a line."""
+_GROUPED = re.compile(
+    r"(?<![\w'.])\d{1,3}(?:'\d{3})+(?![\w'])|(?:(?<=Rs)|(?<=Rs\.)|(?<=INR)|(?<=₹)) ?\d{1,2}(?:,\d\d)*,\d{3}(?![\d,])"
+)  # 1'250'000, Rs 1,50,000
 _IS = re.compile(r"(?<=answer)'s (?=\(?[A-J]\b|[-$]?\d)|(?<=choice)'s (?=\(?[A-J]\b)")
 
 
 def cleaned(reply: str, choice: bool = False) -> str:
     """A reply without thoughts and mark-up, up to the next problem, as statements are searched in it."""
-    reply = _GREETING.sub("", _ROLE.split(re.sub(r"\n{3,}", "\n\n", reply))[-1])  # no long runs, which take long
+    reply = re.sub(r"\n{3,}", "\n\n", reply)  # no long runs, which take long
+    before, *turns = _ROLE.split(reply)
+    if turns and not (_NEXT_PROBLEM.search(before) and statements(cleaned(before, choice), choice)):
+        before = turns[-1]
+    reply = _GREETING.sub("", before)
     reply = _FAREWELL.sub("", _CALCULATOR.sub("", spoken(without_thoughts(reply))))
     bold = _BOLD_END.search(reply)
     if bold and not reply[: bold.start()].rstrip().endswith(":"):
@@ -110,6 +117,7 @@ def cleaned(reply: str, choice: bool = False) -> str:
     text = _IS.sub(" is ", text)
     text = TONGUES.sub("\nAnswer: ", text) if TONGUES.search(text) else text
     text = re.sub(r"[ \t]{40,}", " " * 40, text)
+    text = _GROUPED.sub(lambda number: re.sub("[',]", "", number[0]), text)
     if _RULE.search(text):
         text = _ROW.sub(r"\1: \2", _RULE.sub("", text))
         text = _LAST_ROW.sub(r"\1: \2", text.rstrip())
@@ -185,7 +193,7 @@ def _closers(text: str) -> int:
 
 INSTEAD = re.compile(
     r"(?:(?:rather than|instead of)\s+[^.,;\n]{1,30},\s+(?:it\s+is|it's|the\s+answer\s+is)"
-    r"|(?:it(?: is|'s) )?(?:not|neither)\s+[^.,;\n]{1,30}?"
+    r"|(?:it(?: is|'s) )?(?:not|neither)\s+[^.,;\n]{1,30}?(?:, (?:as|like|which) [^.,;\n]{1,40}(?=, but))?"
     r"(?:,?\s+but(?:\s+(?:rather|instead|it\s+is|it's))?|[,;]\s+(?:rather|it\s+is|it's)))\s+(?P<answer>[^\n]+)",
     re.IGNORECASE,
 )
@@ -202,7 +210,10 @@ _TAKEN_BACK = re.compile(
     r"\bno, |\b(?:edit|update|sorry|my mistake|i meant|wait|oops|hold on|correction|let me (?:redo|reconsider"
     r"|recalculate|correct|fix)|scratch that|(?:that|this|it)(?: is|'s) (?:wrong|incorrect|not (?:right|correct))|"
     r"(?:that|this|it|which) (?:seems?|looks?|sounds?|feels?) (?:off|odd|wrong|strange|too \w+|suspicious|implausible)|"
-    r"(?:that|this|it|which) (?:does not|doesn't) (?:match|check|work|add up|fit)|"
+    r"(?:that|this|it|which) (?:does not|doesn't) (?:match|check|work|add up|fit|account for)|"
+    r"(?:need|have|ought) to (?:redo|recompute|recalculate|start over)|"
+    r"either (?:one |of them |answer |option )?(?:is|can|could|would|works|may|might)|"
+    r"both (?:of them |answers |options )?(?:are|can|could|may|might|\(?[A-J]\)? and \(?[A-J])|"
     r"(?:that|this|it|which) (?:does not|doesn't|can't|cannot) (?:look|seem|sound|be|feel) (?:quite )?(?:right"
     r"|correct)|i (?:was wrong|made an? (?:error|mistake)|misread)|actually)\b",
     re.IGNORECASE,
