@@ -4,12 +4,24 @@ import re
 from collections.abc import Sequence
 
 from mtjax.data.answers.asked import Asked, read_question, stem, stems, values
-from mtjax.data.answers.calendar import DAYS, MONTHS
-from mtjax.data.answers.choices import CONFLICT, LETTERS, choose, contradicted, option_texts
-from mtjax.data.answers.chosen import BREAK, DENIES, LONGEST_SENTENCE, OPEN, choose_number, finishes
+from mtjax.data.answers.choices import CONFLICT, choose, contradicted, option_texts
+from mtjax.data.answers.chosen import DENIES, LONGEST_SENTENCE, OPEN, choose_number, finishes
 from mtjax.data.answers.conclusions import concluded
 from mtjax.data.answers.cutting import cut
 from mtjax.data.answers.equations import Reading
+from mtjax.data.answers.named import (
+    KIND_FORMS,
+    NAMES,
+    REASONS,
+    STANDS_FOR,
+    alternative,
+    called,
+    choose_named,
+    is_person,
+    letter,
+    names_all,
+    option_by_words,
+)
 from mtjax.data.answers.normal import listed, plain
 from mtjax.data.answers.numbers import Number
 from mtjax.data.answers.reader import compare, read
@@ -21,9 +33,7 @@ _AUXILIARY = (
     r"(?P<aux>is|are|was|were|do|does|did|can|could|will|would|should|has|have|had|must)(?P<no> not| never|n't)?\b"
     r"|(?P<cannot>cannot|can't)\b"
 )
-_REASONS = re.compile(r"[,;:]|\b(?:because|since|as)\b", re.IGNORECASE)
 _OPPOSITES = {stem(a): stem(b) for a, b in OPPOSITES.items()}
-_STANDS_FOR = frozenset(listed("one it them they he she there so such this that these"))
 _LEADS = re.compile(
     r"(?:^|\b)(?:so|therefore|thus|hence|in conclusion|overall|this means(?: that)?|no|yes)\b,? ?", re.I
 )
@@ -51,11 +61,11 @@ def restated(sentence: str, asked: Asked) -> bool | None:
         said = "can" if found["cannot"] else found["aux"].lower()
         subject, predicate = (
             stems(text[: found.start()]),
-            stems(_REASONS.split(text[found.end() :])[0]) - {stem(one) for one in _STILL},
+            stems(REASONS.split(text[found.end() :])[0]) - {stem(one) for one in _STILL},
         )
         turned = {_OPPOSITES[word] for word in predicate if _OPPOSITES.get(word) in asked.words}
         predicate -= {_OPPOSITES[word] for word in turned}
-        stands = set(re.findall("[a-z]+", text.lower())) & _STANDS_FOR
+        stands = set(re.findall("[a-z]+", text.lower())) & STANDS_FOR
         if said != asked.auxiliary or not predicate | turned or not (subject | predicate) <= asked.words:
             continue
         if not subject and not stands and not values(text[: found.start()]) & asked.given:
@@ -65,106 +75,9 @@ def restated(sentence: str, asked: Asked) -> bool | None:
     return None
 
 
-_MONTH = "|".join(name.title() for name in MONTHS)
-_DAY = "|".join(f"(?i:{name})" for name in DAYS)
-_CLOCK = re.compile(
-    r"\b\d{1,2}(?::\d\d)? ?[ap]\.?m\b\.?|\b\d{1,2}:\d\d(?: (?:in the )?(?:morning|afternoon|evening))?"
-    r"|\b(?:noon|midnight)\b",
-    re.IGNORECASE,
-)
-_DATE = re.compile(rf"\b(?:{_MONTH}) \d{{1,2}}(?:st|nd|rd|th)?(?:, \d{{4}})?|\b\d{{1,2}} (?:{_MONTH})(?: \d{{4}})?")
-_NAMED = {
-    "clock": _CLOCK,
-    "date": _DATE,
-    "word": re.compile(rf"\b(?:{_DAY})\b"),
-    "ratio": re.compile(r"\d+(?:\.\d+)? ?(?::|\bto\b) ?\d+(?:\.\d+)?"),
-}
-
-
-def choose_named(sentence: str, kind: str, asked: Asked) -> str | None:
-    """The one time, date, weekday or name of a sentence that answers its question; None for none and for several.
-
-    >>> asked = read_question("The train leaves at 9:45 AM. When does it arrive?")
-    >>> choose_named("The train that leaves at 9:45 AM arrives at 1:15 PM.", "clock", asked)
-    '1:15 PM'
-    """
-    text = plain(sentence)
-    if OPEN.search(text) or DENIES.search(text):
-        return None
-    if kind == "word" and _WHO.match(asked.sentence):
-        wanted = asked.words - {stem(name) for name in asked.names | asked.others}
-        parts = [part for part in BREAK.split(text) if wanted <= stems(part) and re.search("[A-Z]", part)] or [text]
-        named = {name for part in parts for name in re.findall(r"[A-Z][a-z]+", part)} & (asked.names | asked.others)
-        return named.pop() if len(named) == 1 and wanted and wanted <= stems(text) else None
-    form = _NAMED[kind]
-    given = [read(one[0]) for one in form.finditer(asked.question)]
-    found = {one[0] for one in form.finditer(text)}
-    found = {one for one in found if not any(compare(other, read(one)) for other in given)}
-    said, own = _ORDER.search(text), _ORDER.search(asked.sentence)
-    if kind == "ratio" and said and own and stem(said[1]) != stem(own[1]):
-        return None
-    if kind == "ratio" and (last := re.search(rf"\b(?:to|is|of|=) ({form.pattern})\W*$", text)):
-        return last[1]
-    return found.pop() if len(found) == 1 else None
-
-
-def _alternative(sentence: str, asked: Asked) -> frozenset[str]:
-    """The words of the one alternative of a question (`Which is heavier, A or B?`) that a sentence affirms."""
-    found = re.search(r"\b(?:which|who|what)\b([^,]*), ([^,]+) or ([^,]+)\?", asked.sentence, re.IGNORECASE)
-    if not found or OPEN.search(sentence) or DENIES.search(sentence) or re.search(r"\bthan\b", sentence):
-        return frozenset()
-    said, (asks, *parts) = stems(sentence), map(stems, found.groups())
-    named = [part for part, other in zip(parts, reversed(parts), strict=True) if said & part - other]
-    return named[0] if len(named) == 1 and asks and asks <= said else frozenset()
-
-
-_WORDS = re.compile(r"[^\W\d_]{3,}(?: [^\W\d_]+){0,3}")
-
-
-def _option(sentences: Sequence[str], texts: Sequence[str], asked: Asked) -> str | None:
-    """The letter of the one option whose words a reply has, where it says of it most of what is asked.
-
-    >>> _option(["People use a lamp to see at night."], ["pen", "lamp"], read_question("What helps people to see?"))
-    'B'
-    """
-    if len(sentences) > 3 or not all(map(_WORDS.fullmatch, texts)):
-        return None
-    named = [{n for n, text in enumerate(texts) if stems(text) <= stems(one)} for one in (*sentences, asked.question)]
-    places, first = set().union(*named), next((n for n, one in enumerate(named) if one), len(sentences))
-    if len(places) != 1 or first >= len(sentences) or named[-1]:
-        return None
-    said = _REASONS.split(plain(sentences[first]))[0]
-    shared = stems(said) & asked.words
-    if OPEN.search(said) or DENIES.search(said) or asked.denied or 2 * len(shared) < len(asked.words) or not shared:
-        return None
-    return LETTERS[places.pop()]
-
-
-_NAMES = r"[A-Z][a-z]+(?:, [A-Z][a-z]+)*,? and [A-Z][a-z]+"
-
-
-def _names_all(sentence: str, truth: str, asked: Asked) -> bool:
-    """Whether a sentence about what is asked has the names of the gold answer, in any order, and no others."""
-    wanted = set(re.findall("[A-Z][a-z]+", truth))
-    named = set(re.findall("[A-Z][a-z]+", sentence)) & {*wanted, *asked.names, *asked.others}
-    open_ = OPEN.search(sentence) or DENIES.search(sentence)
-    return named == wanted and bool(stems(sentence) & asked.words) and not open_
-
-
-_WHAT = re.compile(r"What (is|was) (the [^?,]+)\?$")
-
-
-def _called(sentences: Sequence[str], asked: Asked) -> str | None:
-    """The name that a one-sentence reply gives to what is asked for: `The capital of France is Paris.`"""
-    what = _WHAT.match(asked.sentence)
-    said = what and re.fullmatch(rf"(?i:{re.escape(what[2])}) {what[1]} ([A-Z][a-z]+)\W*", plain(sentences[0]))
-    return said[1] if said and len(sentences) == 1 else None
-
-
-_WHO = re.compile(r"(?:who|which (?:one|person|of them|child|student|friend|runner|girl|boy))\b", re.IGNORECASE)
-_ORDER = re.compile(r"\b(?:ratio of|number of) (?:the )?(?:number of )?([a-z]+)(?: [a-z]+)? to\b", re.IGNORECASE)
 _LAST_MATHS = re.compile(r"(?P<lead>[^$]*)\$(?P<value>[^$]+)\$\W*$")
 _SEVERAL = re.compile(r"(?:\$[^$]+\$(?:,? (?:and|or) |, ))+\$[^$]+\$(?=\W*$)")
+_EQUATION = re.compile(r"(?:(?![A-Za-z]{2})[^=.,;:<>])*\d(?:(?![A-Za-z]{2})[^,;:<>])*=(?:(?![A-Za-z]{2})[^,;:<>])*\W*")
 _ASIDE = re.compile(r"\b(?:for|where|when|if|since|because|as|by|of|from)\W*(?:all|every|any)?\W*$", re.IGNORECASE)
 
 
@@ -181,40 +94,29 @@ def concluding(sentence: str) -> list[str]:
     if several := _SEVERAL.search(dollars):
         return [several[0]]
     last = _LAST_MATHS.search(dollars)
+    if not last and _EQUATION.fullmatch(text):
+        return [text.rpartition("=")[2].strip(" .")]
     formulas = [last["value"], last["value"].rpartition("=")[2]] if last and not _ASIDE.search(last["lead"]) else []
     return [concluded(sentence), *formulas]
+
+
+def _unbraced(formula: str) -> str:
+    """A formula without spaces and braces, so that `x^2` and `x^{2}` are alike."""
+    return re.sub(r"[ {}]", "", formula)
 
 
 def about(sentence: str, asked: Asked) -> bool:
     """Whether a sentence has words or a formula of the question, or says something of one of its letters."""
     text = plain(sentence)
-    joined = text.replace(" ", "")
+    joined = _unbraced(text)
     letters = {name for formula in asked.formulas for name in re.findall(r"(?<![a-z])[a-z](?![a-z])", formula)}
     return (
         bool(stems(text) & asked.words)
-        or any(formula in joined for formula in asked.formulas)
+        or any(_unbraced(formula) in joined for formula in asked.formulas)
         or any(re.search(rf"(?<![a-z]){name}(?:[=<>]|\\(?:[lg]e|in)\b)", joined) for name in letters)
     )
 
 
-def letter(sentences: Sequence[str], texts: Sequence[str]) -> str | None:
-    """The letter that the last sentence with letters of options affirms; None for several, or with another's text."""
-    for sentence in sentences:
-        text = _NOT_THAT.sub("", sentence)
-        found = {next(filter(None, one.groups())) for one in _LETTER.finditer(text)}
-        if not found or OPEN.search(text) or DENIES.search(text):
-            continue
-        place = ord(found.pop()) - ord("A")
-        said = [n for n, one in enumerate(texts) if re.search(rf"(?<!\w){re.escape(one)}(?!\w|[.,]\d)", text)]
-        return chr(ord("A") + place) if not found and place < len(texts) and (place in said or not said) else None
-    return None
-
-
-_NOT_THAT = re.compile(r",? (?:and )?not (?:[Oo]ption |[Cc]hoice )?\(?[A-J]\b\)?")
-_LETTER = re.compile(
-    r"\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer)(?: is)?(?: therefore| thus)? \(?([A-J])\b|\(([A-J])\)"
-    r"|\b(?:[Tt]hat(?:'s| is)|[Ii]t(?:'s| is)) \(?([A-J])\)?(?=\W*$)|(?:[-→]|=>) \(?([A-J])\)?(?=\W*$)"
-)
 _SIDES = re.compile(r"\$([^$]+)\$")
 
 
@@ -236,7 +138,7 @@ def by_question(text: str, truth: str, options: Sequence[str], question: str) ->
         return None
     if texts and (named := letter(sentences[:-4:-1], texts)):
         return same(named, read(named), truth, options)
-    if texts and (option := _option(sentences, texts, asked)):
+    if texts and (option := option_by_words(sentences, texts, asked)):
         return same(option, read(option), truth, options)
     if "truth" in kinds:
         affirmed = restated(last, asked)
@@ -247,24 +149,26 @@ def by_question(text: str, truth: str, options: Sequence[str], question: str) ->
             return number
     elif kind and (said := choose_named(last, kind, asked)):
         equal = compare(right, read(said))
-        other = any(compare(right, read(one[0])) for one in _NAMED[kind].finditer(text))
+        other = any(compare(right, read(one[0])) for one in KIND_FORMS[kind].finditer(text))
         return None if equal is False and other else equal
-    elif kind in ("clock", "date") and (times := list(_NAMED[kind].finditer(plain(last)))):
+    elif kind in ("clock", "date") and (times := list(KIND_FORMS[kind].finditer(plain(last)))):
         return compare(right, read(times[-1][0])) or None
-    if re.fullmatch(_NAMES, right.text):
-        return _names_all(last, right.text, asked) or None
-    if "word" in kinds and (called := _called(sentences, asked)) is not None:
-        equal = compare(right, read(called))
+    if (person := is_person(last, right.text, asked)) is not None:
+        return person
+    if re.fullmatch(NAMES, right.text):
+        return names_all(last, right.text, asked) or None
+    if "word" in kinds and (name := called(sentences, asked)) is not None:
+        equal = compare(right, read(name))
         return equal if re.fullmatch("[A-Z][a-z]+", right.text) else equal or None
-    if "word" in kinds and (alternative := _alternative(concluded(last), asked)):
+    if "word" in kinds and (words_of := alternative(concluded(last), asked)):
         wanted = stems(right.text)
-        return wanted <= alternative if wanted <= asked.words else None
+        return wanted <= words_of if wanted <= asked.words else None
     for said in concluding(last):
         _, reading, rest = cut(said)
         shared = reading.values.keys() & kinds - {"number", "word", "sequence", "truth", "letter"}
         if shared and not rest.strip(" .!") and (equal := compare(right, reading)) is not None:
             sides = (side for one in _SIDES.findall(text)[-40:] for side in one.split("="))
-            others = [side for side in sides if side.replace(" ", "") not in asked.formulas]
+            others = [side for side in sides if _unbraced(side) not in map(_unbraced, asked.formulas)]
             sure = about(last, asked) and not any(compare(right, read(side)) for side in others)
             return True if equal else False if sure else None
     return None

@@ -154,6 +154,17 @@ def _things(text: str, sentence: str) -> frozenset[str]:
     return stems(" ".join((*counted, *plurals))) - CUES
 
 
+_FORMULA = re.compile(r"(?<![\w$])(?=[^\s]*[a-z(])(?:(?![A-Za-z]{2})[\w()+*/^.-]| (?=[-+*/=])|(?<=[-+*/=]) ){3,200}")
+
+
+def _formulas(question: str) -> tuple[str, ...]:
+    """The formulas of a question, between dollars or as they stand in a sentence without, without spaces."""
+    text = re.sub(r"\$[^$\n]*\$", " ", question)
+    bare = [one.rstrip(" .").replace(" ", "") for one in _FORMULA.findall(plain(text))]
+    dollars = [plain(one).replace(" ", "") for one in re.findall(r"\$([^$\n]{3,200})\$", question)]
+    return (*dollars, *(one for one in bare if re.search(r"[a-z]", one) and re.search(r"[-+*/^]", one)))
+
+
 _PLURALS = frozenset(listed("people children men women fish sheep mice geese feet teeth deer"))
 
 
@@ -192,7 +203,7 @@ def read_question(question: str) -> Asked:
         bool(re.search(r"\b(?:not|without|never|no)\b|n't\b", sentence, re.IGNORECASE)),
         bool(_RATE.search(sentence)),
         bool(_COMPARES.search(sentence)),
-        tuple(plain(one).replace(" ", "") for one in re.findall(r"\$([^$\n]{3,200})\$", question)),
+        _formulas(question),
     )
 
 

@@ -20,6 +20,7 @@ _DENIED = re.compile(
 )
 
 
+_MINUS = re.compile(r"(?<=[\w)]) [-−] (?=\d)")  # x - 4 does not say -4
 _QUOTIENT = re.compile(r"[0-9.,]+ ?/ ?[0-9.,]+(?=\s*=)")
 """A division whose result follows, which need not be its value."""
 _SUMS = re.compile(r"[-+*/×÷=−()$€£.,\d\s]*=\s*[-−]?[$€£]?[\d,.]*\d\.?\s*")
@@ -52,7 +53,7 @@ def also_says(found: Found, candidate: str, truth: str, options: Sequence[str], 
     if found.closed or found.earlier or statements(cleaned(candidate, choice), choice) or _SUMS.fullmatch(candidate):
         return False
     number = read(truth).values.get("number")
-    said = _DENIED.sub("", cleaned(candidate))
+    said = _MINUS.sub(" + ", _DENIED.sub("", cleaned(candidate)))
     said = _QUOTIENT.sub("", said) if number and number.value.denominator == 1 else said
     numbers = (read(one.strip()).values.get("number") for one in NUMBER_IN_TEXT.findall(said))
     own = found.reading.values.get("number")

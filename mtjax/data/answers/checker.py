@@ -149,7 +149,7 @@ def check_answer(
     if options and choose(truth, option_texts(tuple(options))) in (None, CONFLICT):
         options = ()  # they are not options of this answer
     verdict = _verdict(candidate, truth, options, finished, seconds, question)
-    if verdict is not Verdict.UNKNOWN or not question or not finished:
+    if verdict is not Verdict.UNKNOWN or not finished:
         return verdict
     text = cleaned(candidate, bool(options))
     short = without_remarks(text, read_question(question))

@@ -28,10 +28,15 @@ def _fails(sentence: str) -> bool:
     return bool(DENIES.search(sentence)) or "\\ne" in sentence
 
 
+_CONFIRMS = re.compile(r"\W*(?:all|both|each|it|this|that|correct|yes)\b[^\d.]{0,30}\W*", re.IGNORECASE)
+
+
 def _check(sentences: list[str]) -> int:
     """Where a check begins whose other sentences only compute; else the number of sentences."""
     begins = next((n for n, one in enumerate(sentences) if _CHECKS.match(one)), len(sentences))
-    computes = all("=" in one for one in sentences[begins + 1 :]) and not any(map(_fails, sentences[begins:]))
+    computes = all("=" in one or _CONFIRMS.fullmatch(one) for one in sentences[begins + 1 :]) and not any(
+        map(_fails, sentences[begins:])
+    )
     return begins if computes else len(sentences)
 
 

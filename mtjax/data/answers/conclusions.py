@@ -18,6 +18,8 @@ THEREFORE = re.compile(
 _GIVES = re.compile(
     r"[^=<>\\]*\bwe (?:get|find|obtain|have)(?: that)? (?=\$?[A-Za-z] ?(?:[<>]|\\[lg][et]\b))|"
     r"\W*[A-Z][a-z]+ing [^=,]*, (?=\$?[A-Za-z] ?=[^,]*$)|"
+    r".*\d.*, and (?:[a-z' ]+ )?(?=the (?:grand )?total (?:is|comes to|cost is) [-$\d])|"
+    r"[^:=$]*[^\W\d_]{2}[^:=$]*: (?=\$[^$]+\$\W*$)|"
     r"(?:since|because|as|given that)\b[^,]*\d[^,]*,\s+|[^,]*,\s+(?=we (?:get|have|find|obtain)\b)|[^,]*?\b(?:gives"
     r"|yields|implies|imply|means)(?: us| that)?\s+\$?(?=[A-Za-z] ?=[^=,;]*(?:[,;]|$))|[^=,]*\d[^=,]*\b(?:plus|minus"
     r"|times|by|take away)\b[^=,]*\b(?:gives|leaves|makes|equals|yields|is|results in|comes to)(?: (?:us|him|her"

@@ -71,6 +71,8 @@ def cut(text: str) -> tuple[str, Reading, str]:
             behind = text[len(part) :].lstrip()
             if DENIED_BEHIND.match(re.sub(r"^[(\[][^()\[\]]*[)\]]", "", behind)) and not behind.startswith("or"):
                 break  # 20 (D) is wrong
+            if re.match(r"; ?[-+*/×]", behind):
+                break  # 8:45 PM; + 20 min = 9:05 PM
             if (
                 behind[:1] == ";"
                 and not re.search(r"\b(?:wrong|incorrect|too|would)\b", behind)

@@ -37,6 +37,7 @@ _SAID_FIRST = re.compile(
     r"(?: total)?(?: of)? (?=[-$(\\]*[0-9])"
 )
 _CALLED = re.compile(r"(?<![A-Za-z\\])[A-Za-z]'{0,2}\([-0-9., ]+\)")  # f(-2)
+_UNDONE = re.compile(r"\d / \d")  # 2 ÷ 3 ≈ 0.67 does not give 2/3
 _VARIABLE = re.compile(r"(?<![A-Za-z\\])[0-9]*[A-Za-z](?![A-Za-z.'])")
 
 
@@ -81,7 +82,7 @@ def read_equation(text: str, read: Callable[[str], Reading]) -> Reading:
         return Reading(text, {"number": number._replace(approximate=True)})
     values = dict(found.values)
     exact = read(text[: text.rindex("\\approx")].rstrip()) if "\\approx" in text and number is not None else None
-    if exact and number is not None and (value := rounded(exact, number)):
+    if exact and number is not None and not _UNDONE.search(left) and (value := rounded(exact, number)):
         return exact._replace(text=text, values={**exact.values, **value})
     if "\\approx" in text and number is not None:
         values["number"] = number._replace(approximate=True, computed=bool(number.places))

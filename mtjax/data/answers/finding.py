@@ -13,7 +13,7 @@ from mtjax.data.answers.letters import marked_option
 from mtjax.data.answers.normal import plain
 from mtjax.data.answers.reader import compare, read
 from mtjax.data.answers.remarks import split_sentences
-from mtjax.data.answers.statements import HEDGED, INSTEAD, cleaned, statements, taken_back_at
+from mtjax.data.answers.statements import HEDGED, INSTEAD, cleaned, goes_on, statements, taken_back_at
 
 
 class Found(NamedTuple):
@@ -28,8 +28,8 @@ class Found(NamedTuple):
 
 
 _CONCLUDES = re.compile(
-    r"\b(?:so|thus|therefore|hence|totals?|altogether|finally|overall|in all|now|output|that makes|asked|wanted"
-    r"|remain\w*|sum|notation|result|gives|get|equals|final|left|"
+    r"\b(?:so|thus|therefore|hence|it must be|totals?|altogether|finally|overall|in all|now|output|that makes|asked"
+    r"|wanted|remain\w*|sum|notation|result|gives|get|equals|final|left|"
     r"consequently|answer|solution)\b|=|[→⇒⟹➜]|it(?:'s| is) [-$]?\d[\d.,]*\W*$",
     re.IGNORECASE,
 )
@@ -72,7 +72,8 @@ def find(reply: str, choice: bool = False) -> Found | None:
         reading = read(head["value"])
         if reading.values.keys() - {"sequence", "word"}:
             return Found(head["value"], reading, True, head["rest"], True)
-    return _ending(text, emphasised(reply), choice)
+    ending = _ending(text, emphasised(reply), choice)
+    return ending._replace(closed=True) if ending and text.endswith("\n") and goes_on(reply) else ending
 
 
 _IT_IS = re.compile(r"(?:^|\W)(?:it(?:'s| is)|it should be|i meant)\W+[-$]?\d[\d.,]*%?(?: [a-z]+)?\W*$", re.IGNORECASE)

@@ -82,6 +82,9 @@ CHOSEN = (
                r"choose|select|pick|chose|go|with|by|and|imo|oa|my|choice|option|alternative)\b[\s,:=-]*)+"
                r"(?P<answer>\([A-J]\)|(?-i:[A-J])\b)\)?(?: \([^()\n]{1,40}\))?\s*[.!]?\s*(?=\n|$)",
                re.IGNORECASE),
+    re.compile(r"(?:^|\n|(?<=[.!]\s))(?:so )?i(?:'d|'ll| would| will)? (?:pick|choose|chose|select|go with|say|answer)"
+               r"(?: option| choice)? (?P<answer>\([A-J]\)|(?-i:[A-J])\b)(?=[:;,]|\.\s| because\b| since\b)",
+               re.IGNORECASE),
     re.compile(r"(?:^|\n)[^\w\n]*(?P<answer>\([A-J]\)|(?-i:[A-J]))\)?\W*$", re.IGNORECASE),
     re.compile(r"\b(?:which is|that is|that's|this is|i\.e\.|corresponding to|corresponds to|matches|matching),? "
                r"(?:the )?(?:answer )?"

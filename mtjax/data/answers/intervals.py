@@ -79,7 +79,7 @@ def read_intervals(text: str) -> Intervals | None:
     text = text.replace("x that are ", "x ")
     text = re.sub(r"^(?=(?:[<>]=?|\\[lg]e\b) ?[-\\\d])", "x ", text)
     text = re.sub(
-        r"^(?:the )?(?:solution(?: set)?|domain|range) is (?:the set of )?all (?:real )?(?:numbers |values of "
+        r"^(?:the )?(?:solution(?: set)?|domain|range) is (?:the set of )?(?:all )?(?:real )?(?:numbers |values of "
         r")?(?=[A-Za-z] )",
         "", text, flags=re.I,
     )  # fmt: skip

@@ -17,6 +17,10 @@ _PHRASES = (
                 r"|down |off )?"
                 r"to (?=[-$]?\d)"), "it is "),
     (re.compile(r"\bone[- ]way\b"), "there"),
+    (re.compile(r"^After (?:an?|one|two|three|four|five|six|ten|[0-9]+) (?:year|month|week|day|hour|minute)s?,? "
+                r"(?=(?:the|his|her|their|its|he|she|they|it)\b)"), ""),
+    (re.compile(r"\bhas (?:an? )?(?:area|volume|perimeter|length|slope|value|diameter|radius) (?:of |equal to )?"
+                r"(?=[-$\\\d])"), "is "),
     (re.compile(r"(?<=\bof the )(?:number )?line (?=(?:is|equals|has)\b)"), "curve "),
     (re.compile(r"\bpart (?=(?:is|was|that)\b)"), "share "),
     (re.compile(r"\b[Mm]ost (?=(?:certainly|definitely|surely)\b)"), ""),

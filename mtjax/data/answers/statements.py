@@ -76,17 +76,28 @@ _BOLD_END = re.compile(
 
 
 _NEXT_PROBLEM = re.compile(
-    r"\n[ \t#*>]*(?:next )?(?:question|problem|q|human|user|instruction|exercise)[ \t]*\d*[ \t*]*[:.)](?=\s)",
+    r"\n[ \t#*>]*(?:(?:next )?(?:question|problem|q|human|user|instruction|exercise)[ \t]*\d*[ \t*]*[:.)](?=\s|$)"
+    r"|the following (?:are|is an?) (?:multiple[- ]choice )?questions?\b)",
     re.IGNORECASE,
 )
 
 
+_SHORT = re.compile(r"\s*(?!sure\b|here\b|ok|let\b)[-$(]*\w[^\s:?!]*(?: [^\s:?!]+){0,3}\s*", re.IGNORECASE)
+"""A line of at most four words: what a model without instruction tuning answers before it asks the next question."""
+
+
 def _up_to_next_problem(text: str, choice: bool) -> str:
-    """A cleaned reply up to where it goes on with another problem after it has stated an answer."""
+    """A cleaned reply up to where it goes on with another problem, after an answer that it states or is alone."""
     for found in _NEXT_PROBLEM.finditer(text):
-        if statements(text[: found.start()], choice):
+        before = text[: found.start()]
+        if statements(before, choice) or _SHORT.fullmatch(before):
             return text[: found.start() + 1]
     return text
+
+
+def goes_on(reply: str) -> bool:
+    """Whether a reply may go on with another problem."""
+    return bool(_NEXT_PROBLEM.search(reply))
 
 
 _ROWS = re.compile(
@@ -94,6 +105,8 @@ _ROWS = re.compile(
     r"\\end\{(?P=kind)(?P=star)\}\s*(?:\$\$|\\\])?", re.DOTALL,
 )  # fmt: skip
 """Equations below each other, each of which is a line."""
+_THOUSANDS = re.compile(r"(?<=[$€£])(\d{1,6}(?:\.\d{1,3})?)k (?=[a-z])")  # $15k after a year
+_BELOW_ZERO = re.compile(r"(?<![\w.,-])(\d[\d.]*) (degrees?(?: Celsius| Fahrenheit)?|° ?[CF]?) below zero\b")
 _GROUPED = re.compile(
     r"(?<![\w'.])\d{1,3}(?:'\d{3})+(?![\w'])|(?:(?<=Rs)|(?<=Rs\.)|(?<=INR)|(?<=₹)) ?\d{1,2}(?:,\d\d)*,\d{3}(?![\d,])"
 )  # 1'250'000, Rs 1,50,000
@@ -117,6 +130,8 @@ def cleaned(reply: str, choice: bool = False) -> str:
     text = _IS.sub(" is ", text)
     text = TONGUES.sub("\nAnswer: ", text) if TONGUES.search(text) else text
     text = re.sub(r"[ \t]{40,}", " " * 40, text)
+    text = _THOUSANDS.sub(lambda number: f"{round(float(number[1]) * 1000)} ", text)
+    text = _BELOW_ZERO.sub(r"-\1 \2", text)
     text = _GROUPED.sub(lambda number: re.sub("[',]", "", number[0]), text)
     if _RULE.search(text):
         text = _ROW.sub(r"\1: \2", _RULE.sub("", text))
