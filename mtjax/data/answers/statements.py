@@ -105,7 +105,7 @@ _ROWS = re.compile(
     r"\\end\{(?P=kind)(?P=star)\}\s*(?:\$\$|\\\])?", re.DOTALL,
 )  # fmt: skip
 """Equations below each other, each of which is a line."""
-_THOUSANDS = re.compile(r"(?<=[$€£])(\d{1,6}(?:\.\d{1,3})?)k (?=[a-z])")  # $15k after a year
+_THOUSANDS = re.compile(r"(?<=[$€£])(\d{1,6}(?:\.\d{1,3})?)k (?=(?:after|in|over|by|from|at)\b)")  # $15k after a year
 _BELOW_ZERO = re.compile(r"(?<![\w.,-])(\d[\d.]*) (degrees?(?: Celsius| Fahrenheit)?|° ?[CF]?) below zero\b")
 _GROUPED = re.compile(
     r"(?<![\w'.])\d{1,3}(?:'\d{3})+(?![\w'])|(?:(?<=Rs)|(?<=Rs\.)|(?<=INR)|(?<=₹)) ?\d{1,2}(?:,\d\d)*,\d{3}(?![\d,])"
