@@ -147,6 +147,7 @@ def test_noise_on_embeddings_and_a_regularizer_resume(tmp_path):
     assert "regularizer/z_loss" in lines(through)[0]
 
 
+@pytest.mark.slow
 def test_every_gate_of_rise_is_closed_at_the_start_of_a_compiled_run(tmp_path, capsys):
     """Policy and reference differ by rounding there, which must not open half of the gates."""
     objective = Rise(beta=0.1, nll_weight=0.5, nll_on="all")

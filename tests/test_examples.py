@@ -55,6 +55,7 @@ def run(folder, *words):
     return subprocess.run([sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_every_example_passes_the_contract_tests_of_its_kind(grown):
     names = " or ".join(
         pathlib.Path(place).stem for place, _ in ROW.findall((ROOT / "docs/add_a_method.md").read_text())

@@ -121,6 +121,7 @@ def test_a_run_that_started_from_a_run_outlives_it(place):
     assert facts(str(place / "moved")) == before
 
 
+@pytest.mark.slow
 def test_a_start_of_another_shape_is_not_missed(place):
     through = train(chat(place, "through", steps=3)).state
     train(chat(place, "run"))
@@ -141,6 +142,7 @@ def test_an_adapter_needs_its_base(place):
         train(dataclasses.replace(config, steps=3))
 
 
+@pytest.mark.slow
 def test_a_fixed_reference_is_needed_to_go_on_and_a_moving_one_is_not(place):
     train(pair(place, "fixed"))
     moving = ReferenceConfig(refresh_every=2, mix=0.5)
@@ -190,6 +192,7 @@ def test_checkpoints_elsewhere_have_the_facts_beside_them(place):
     assert facts(str(place / "run")) == before
 
 
+@pytest.mark.slow
 def test_rounds_go_on_without_their_start(place):
     shape = dataclasses.replace(MODEL, vocab_size=load_tokenizer("arithmetic").vocab_size)
     model, words = make_language_model(shape), str(place / "base" / "words")

@@ -134,6 +134,7 @@ def killed_at_random(folder, kills, steps):
     return metrics(folder)
 
 
+@pytest.mark.slow
 def test_a_worker_and_the_coordinator_are_killed_and_the_run_goes_on_bit_for_bit(tmp_path, through):
     assert killed_at_random(tmp_path / "run", 2, STEPS) == through
 

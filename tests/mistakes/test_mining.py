@@ -184,7 +184,7 @@ def test_logprob_is_the_models_own_at_temperature_one_end_token_included(model):
     tokens = np.array([row + [0] * (64 - len(row)) for row in rows], np.int32)
     segments = np.array([[1] * len(row) + [0] * (64 - len(row)) for row in rows], np.int32)
     batch = Batch(jnp.asarray(tokens), jnp.ones(tokens.shape), jnp.asarray(segments), {})
-    scores = make_policy(made, params).scores(batch).logprob
+    scores = jax.jit(lambda params: make_policy(made, params).scores(batch).logprob)(params)
     own = [float(row[start:].sum()) for row, start in zip(scores, starts, strict=True)]
     np.testing.assert_allclose(own, expected, atol=1e-4)
 

@@ -44,6 +44,14 @@ def direct(params, batch):
     return place(logprob), place(-jnp.sum(jnp.exp(log_p) * log_p, -1)), place(jnp.max(log_p, -1))
 
 
+@functools.cache
+def directly():
+    """What `direct` gives for `make_batch()`, and the gradient of its loss."""
+    batch = make_batch()
+    value = lambda params: jnp.sum(direct(params, batch)[0] * batch.weights)
+    return jax.jit(lambda params: (direct(params, batch), jax.grad(value)(params)))(PARAMS)
+
+
 def loss(params, batch, chunk=16, **options):
     scores = make_policy(MODEL, params, chunk=chunk, **options).scores(batch)
     return jnp.sum(scores.logprob * batch.weights)
@@ -52,11 +60,11 @@ def loss(params, batch, chunk=16, **options):
 @pytest.mark.parametrize("chunk", [1, 7, 160, 1000])
 def test_scores_and_gradient_equal_the_direct_computation(chunk):
     batch = make_batch()
-    scores = make_policy(MODEL, PARAMS, chunk=chunk).scores(batch)
-    for ours, theirs in zip(scores, direct(PARAMS, batch), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-5)
-    ours = jax.grad(loss)(PARAMS, batch, chunk)
-    theirs = jax.grad(lambda params: jnp.sum(direct(params, batch)[0] * batch.weights))(PARAMS)
+    scores = jax.jit(lambda params: make_policy(MODEL, params, chunk=chunk).scores(batch))(PARAMS)
+    wanted, theirs = directly()
+    for ours, expected in zip(scores, wanted, strict=True):
+        np.testing.assert_allclose(ours, expected, atol=1e-5)
+    ours = jax.jit(jax.grad(lambda params: loss(params, batch, chunk)))(PARAMS)
     chex.assert_trees_all_close(ours, theirs, atol=1e-4, rtol=1e-7)
 
 
@@ -119,10 +127,15 @@ def test_map_logits_sees_both_policies_and_carries_gradient():
         live = (batch.segments[:, 1:] == batch.segments[:, :-1]) & (batch.segments[:, 1:] > 0)
         return jnp.sum(jnp.where(live, divergence(logits, None, None), 0))
 
-    np.testing.assert_allclose(chunked(PARAMS), plain(PARAMS), rtol=1e-5)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), jax.grad(chunked)(PARAMS), jax.grad(plain)(PARAMS)
-    )
+    (ours, gradient), (value, wanted) = (jax.jit(jax.value_and_grad(one))(PARAMS) for one in (chunked, plain))
+    np.testing.assert_allclose(ours, value, rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), gradient, wanted)
+
+
+@functools.cache
+def alone():
+    """The loss of a batch with contexts and its gradient, on one device."""
+    return jax.jit(jax.value_and_grad(loss))(PARAMS, with_contexts(make_batch()))
 
 
 def loops_of(hlo):
@@ -142,7 +155,7 @@ def loops_of(hlo):
 @pytest.mark.parametrize("axes", [(8,), (1, 8), (2, 2, 2), (1, 4, 1, 2), (1, 1, 2, 4), (2, 1, 1, 2, 2)])
 def test_eight_devices_equal_one_and_the_loop_is_silent(axes):
     batch = with_contexts(make_batch())
-    expected, gradient = jax.value_and_grad(loss)(PARAMS, batch)
+    expected, gradient = alone()
     only = functools.partial(loss, targets_only=True)
     with jax.set_mesh(make_mesh(MeshSpec(*axes))):
         compiled = jax.jit(jax.value_and_grad(only)).lower(PARAMS, batch).compile()

@@ -49,9 +49,10 @@ def test_packed_equals_unpacked_and_padding_does_not_matter():
 def test_a_base_that_grows_with_length_looks_at_its_own_segment_only():
     """Made for 4 tokens: the segment of 3 stays below, that of 7 stretches, and padding of 6 stretches nobody."""
     model = make_language_model(dataclasses.replace(CONFIG, rope_scaling=RopeScaling("dynamic", 2.0), max_length=4))
-    packed = model.hidden(PARAMS, TOKENS, jnp.array([[1] * 3 + [2] * 7 + [0] * 6] * 2))
+    hidden = jax.jit(model.hidden)
+    packed = hidden(PARAMS, TOKENS, jnp.array([[1] * 3 + [2] * 7 + [0] * 6] * 2))
     for start, end in ((0, 3), (3, 10)):
-        alone = model.hidden(PARAMS, TOKENS[:, start:end], ONES[:, start:end])
+        alone = hidden(PARAMS, TOKENS[:, start:end], ONES[:, start:end])
         np.testing.assert_allclose(packed[:, start:end], alone, atol=1e-5)
     assert not np.allclose(packed[:, 3:10], HIDDEN(PARAMS, TOKENS[:, 3:10], ONES[:, 3:10]), atol=1e-3)
 

@@ -123,8 +123,11 @@ def test_values_of_states_without_a_target_are_read():
     batch = batch._replace(extras=batch.extras | {"segment_backspace": backs})
     shape = DecoderConfig(vocab_size=VOCAB, width=8, layers=1, heads=1, kv_heads=1, head_dim=8, mlp_width=8)
     model = make_language_model(shape)
-    params = model.init(jax.random.key(0))
+    params = jax.jit(model.init)(jax.random.key(0))
     one, other = (
-        SequenceMatch()(make_policy(model, params, chunk=16, targets_only=only), batch)[0] for only in (False, True)
+        jax.jit(
+            lambda params, only=only: SequenceMatch()(make_policy(model, params, chunk=16, targets_only=only), batch)[0]
+        )(params)
+        for only in (False, True)
     )
     np.testing.assert_allclose(one, other, rtol=1e-6)

@@ -153,11 +153,12 @@ def test_share_1_is_the_optimizer_itself():
     one, many = make_optimizer(plain, 3), make_optimizer(config, 3)
     assert many.workers == WORKERS
     a, b, first, second = PARAMS, PARAMS, one.init(PARAMS), many.init(PARAMS)
+    plainly, compressed = jax.jit(one.update), jax.jit(many.update)
     for step in range(3):
         whole = gradients(step)
-        updates, first = one.update(jax.tree.map(lambda g: g.mean(0), whole), first, a)
+        updates, first = plainly(jax.tree.map(lambda g: g.mean(0), whole), first, a)
         a = optax.apply_updates(a, updates)
-        updates, second = many.update(whole, second, b)
+        updates, second = compressed(whole, second, b)
         b = optax.apply_updates(b, updates)
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), b, a)
     found = many.metrics(second)

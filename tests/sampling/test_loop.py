@@ -1,6 +1,7 @@
 """Sampling: golden continuation, log-probs equal to the policy's, cuts of the distribution, ends, stop texts."""
 
 import dataclasses
+import functools
 import types
 
 import jax
@@ -67,6 +68,21 @@ def draw(small, config, prompts, *, end_ids=(29,), requests=None, seed=0, slots=
     return sorted(found, key=lambda answer: answer[:2])
 
 
+@functools.cache
+def scorer(model):
+    return jax.jit(lambda params, batch: make_policy(model, params).scores(batch).logprob)
+
+
+def scored(small, prompt, answer, length=None):
+    """Log-probabilities of an answer, of prompt and answer scored at once, in a row that may be filled up."""
+    model, params = small
+    tokens = [*prompt, *answer.tokens]
+    fill = [0] * ((length or len(tokens)) - len(tokens))
+    segments = jnp.asarray([[1] * len(tokens) + fill])
+    batch = Batch(jnp.asarray([tokens + fill]), jnp.ones(segments.shape), segments, {})
+    return scorer(model)(params, batch)[0, len(prompt) : len(tokens)]
+
+
 def test_greedy_continuation_is_the_golden_one(tmp_path):
     """Section 1.11 of the specs: 6, then eleven times 19; here with a prompt of 12 tokens in a chunk of 64."""
     config = golden.COMMON | {"model_type": "llama", "tie_word_embeddings": False, "rope_theta": 5e5}
@@ -82,11 +98,7 @@ def test_log_probs_are_those_of_the_policy(small, config):
     """The whole row, prompt and answer, scored at once gives what the cache gave token by token: 1e-4."""
     prompts = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 10], list(range(28)) + list(range(12))]
     for prompt, answer in zip(prompts, draw(small, config, prompts), strict=True):
-        tokens = np.concatenate([prompt, answer.tokens]).astype(np.int32)[None]
-        ones = np.ones_like(tokens)
-        batch = Batch(jnp.asarray(tokens), jnp.asarray(ones, jnp.float32), jnp.asarray(ones), {})
-        expected = make_policy(*small).scores(batch).logprob[0, len(prompt) :]
-        np.testing.assert_allclose(answer.logprobs, expected, atol=1e-4)
+        np.testing.assert_allclose(answer.logprobs, scored(small, prompt, answer, 64), atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["dynamic", "longrope"])
@@ -97,11 +109,7 @@ def test_padding_of_a_chunk_is_no_length_of_a_scaled_model(kind):
     model = make_language_model(dataclasses.replace(CONFIG, max_length=96, rope_scaling=scaling))
     params, prompt = model.init(jax.random.key(1)), [*range(28), *range(28), *range(14)]
     (answer,) = draw((model, params), SamplingConfig(max_new_tokens=6), [prompt])
-    tokens = np.concatenate([prompt, answer.tokens]).astype(np.int32)[None]
-    ones = np.ones_like(tokens)
-    batch = Batch(jnp.asarray(tokens), jnp.asarray(ones, jnp.float32), jnp.asarray(ones), {})
-    expected = make_policy(model, params).scores(batch).logprob[0, len(prompt) :]
-    np.testing.assert_allclose(answer.logprobs, expected, atol=1e-4)
+    np.testing.assert_allclose(answer.logprobs, scored((model, params), prompt, answer), atol=1e-4)
 
 
 def test_the_proposal_by_hand():

@@ -38,7 +38,7 @@ def estimated(shape, tokens, **given):
     return fit(shape, tokens, 512, ONE, **options | {"remats": ["none"]} | given)
 
 
-@pytest.mark.parametrize("remat", ["none", "dots", "full"])
+@pytest.mark.parametrize("remat", ["none", *(pytest.param(name, marks=pytest.mark.slow) for name in ("dots", "full"))])
 @pytest.mark.parametrize("rows", [2, pytest.param(8, marks=pytest.mark.slow)])
 def test_the_estimate_is_above_what_xla_takes_and_not_far_above(remat, rows):
     shape = dataclasses.replace(SHAPE, remat=remat)

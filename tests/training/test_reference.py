@@ -41,6 +41,8 @@ MODEL = make_language_model(
 )
 PARAMS = MODEL.init(jax.random.key(0))
 OTHER = MODEL.init(jax.random.key(1))
+DIRECT = jax.jit(lambda params, batch: make_policy(MODEL, params).scores(batch).logprob)
+FROZEN = jax.jit(lambda params, batch: frozen_reference(MODEL)(params).scores(batch).logprob)
 PAIRS = tuple(Problem(f"p{n}", f"question {n}", pairs=(Pair("", "a" * (n % 7 + 1), f"no {n}"),)) for n in range(30))
 BELONGS = {"weights": "w", "precision": "float32", "tokenizer": "t", "template": "x"}
 
@@ -91,9 +93,9 @@ def test_each_token_has_its_own_log_prob_whatever_the_order_and_packing(tmp_path
     for settings in ({}, {"pack": False}, {"sequence_length": 100}):
         batches = make_batches(data(**settings), BYTES, batch_size=3, seed=len(settings), also=also)
         batch = batches.batch_at(2)
-        direct = make_policy(MODEL, OTHER).scores(jax.tree.map(jnp.asarray, batch)).logprob
+        direct = DIRECT(OTHER, batch)
         np.testing.assert_allclose(batch.extras["reference_logprob"], direct, atol=1e-5)
-        frozen = frozen_reference(MODEL)(OTHER).scores(jax.tree.map(jnp.asarray, batch)).logprob
+        frozen = FROZEN(OTHER, batch)
         np.testing.assert_allclose(frozen, np.where(batch.weights != 0, direct, 0), atol=1e-5)
     assert len(list(tmp_path.glob("part-*"))) == 1  # made once
 
@@ -122,7 +124,7 @@ def test_no_gradient_reaches_the_reference():
     batch = jax.tree.map(jnp.asarray, make_batches(data(), BYTES, batch_size=4, seed=3).batch_at(0))
     policy, reference = frozen_reference(MODEL)(PARAMS), frozen_reference(MODEL)
     step_loss = lambda other: Against()(policy, batch, reference=reference(other), key=None)[0].total
-    assert all(not np.any(leaf) for leaf in jax.tree.leaves(jax.grad(step_loss)(OTHER)))
+    assert all(not np.any(leaf) for leaf in jax.tree.leaves(jax.jit(jax.grad(step_loss))(OTHER)))
 
 
 def test_a_cache_says_which_setting_of_the_run_differs(tmp_path):
