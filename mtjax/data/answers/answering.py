@@ -159,7 +159,8 @@ def by_question(text: str, truth: str, options: Sequence[str], question: str) ->
         return names_all(last, right.text, asked) or None
     if "word" in kinds and (name := called(sentences, asked)) is not None:
         equal = compare(right, read(name))
-        return equal if re.fullmatch("[A-Z][a-z]+", right.text) else equal or None
+        certain = re.fullmatch("[A-Z][a-z]+", right.text) or asked.sentence.endswith("called?")
+        return equal if certain else equal or None
     if "word" in kinds and (words_of := alternative(concluded(last), asked)):
         wanted = stems(right.text)
         return wanted <= words_of if wanted <= asked.words else None

@@ -94,7 +94,7 @@ _LETTER_THEN = re.compile(
 )
 
 
-_LETTER_DOT = re.compile(r".*\b(?:is|option|choice|answer):? \(?(?P<letter>[A-J])[).:] (?P<text>[^()\n]+)")
+_LETTER_DOT = re.compile(r".*\b(?:is|option|choice|answer):? \(?(?P<letter>[A-J])[).:] (?P<text>(?:(?!\. )[^()\n])+)")
 
 
 def contradicted(reply: str, options: tuple[str, ...]) -> bool:

@@ -83,7 +83,8 @@ CHOSEN = (
                r"(?P<answer>\([A-J]\)|(?-i:[A-J])\b)\)?(?: \([^()\n]{1,40}\))?\s*[.!]?\s*(?=\n|$)",
                re.IGNORECASE),
     re.compile(r"(?:^|\n|(?<=[.!]\s))(?:so )?i(?:'d|'ll| would| will)? (?:pick|choose|chose|select|go with|say|answer)"
-               r"(?: option| choice)? (?P<answer>\([A-J]\)|(?-i:[A-J])\b)(?=[:;,]|\.\s| because\b| since\b)",
+               r"(?: option| choice)? (?P<answer>\([A-J]\)|(?-i:[A-J])\b)(?=[:;,]|\.\s| because\b| since\b)"
+               r"(?!,? (?:or|and|but|though|perhaps|maybe|possibly)\b)",
                re.IGNORECASE),
     re.compile(r"(?:^|\n)[^\w\n]*(?P<answer>\([A-J]\)|(?-i:[A-J]))\)?\W*$", re.IGNORECASE),
     re.compile(r"\b(?:which is|that is|that's|this is|i\.e\.|corresponding to|corresponds to|matches|matching),? "

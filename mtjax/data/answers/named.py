@@ -133,6 +133,9 @@ _WHAT = re.compile(r"What (is|was) (the [^?,]+)\?$")
 
 def called(sentences: Sequence[str], asked: Asked) -> str | None:
     """The name that a one-sentence reply gives to what is asked for: `The capital of France is Paris.`"""
+    if asked.sentence.endswith("called?") and len(sentences) == 1:
+        named = re.search(r"\b(?:called|named|known as) (?:an? )?[\"']?([A-Za-z]+)[\"']?\W*$", plain(sentences[0]))
+        return named[1] if named and not OPEN.search(sentences[0]) and not DENIES.search(sentences[0]) else None
     what = _WHAT.match(asked.sentence)
     said = what and re.fullmatch(rf"(?i:{re.escape(what[2])}) {what[1]} ([A-Z][a-z]+)\W*", plain(sentences[0]))
     return said[1] if said and len(sentences) == 1 else None

@@ -71,6 +71,7 @@ _PART_OF = re.compile(
 )
 
 
+_TERM = re.compile(r"\d [-+] \d*[b-hj-z](?:\^|\b(?!'))")  # -3 - 2x + x^2 is no number
 _TAKES = re.compile(
     r"(?P<lead>(?:[A-Za-z']+ ){1,6}?)(?:is|was|takes|took|lasts|lasted|needs|uses|lives|walks|runs) "
     r"(?P<amount>(?:an?|half|one|three) [a-z -]*\b(?:half|quarters?|third)\b.*)"
@@ -124,6 +125,8 @@ def number_in_sentence(text: str) -> Number | None:
     Of `She pays 64 dollars for the 16 glasses` that is 64, with 16 beside it.
     """
     text = settled(text)
+    if _TERM.search(text):
+        return None
     if odds := _ODDS.fullmatch(text):
         top, bottom = read_number(odds["top"]), read_number(odds["bottom"])
         if top and bottom and bottom.value:

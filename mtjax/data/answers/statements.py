@@ -228,7 +228,8 @@ _TAKEN_BACK = re.compile(
     r"(?:that|this|it|which) (?:does not|doesn't) (?:match|check|work|add up|fit|account for)|"
     r"(?:need|have|ought) to (?:redo|recompute|recalculate|start over)|"
     r"either (?:one |of them |answer |option )?(?:is|can|could|would|works|may|might)|"
-    r"both (?:of them |answers |options )?(?:are|can|could|may|might|\(?[A-J]\)? and \(?[A-J])|"
+    r"on the other hand|both (?:of them |answers |options |values |readings |interpretations )?"
+    r"(?:are|can|could|may|might|\(?[A-J]\)? and \(?[A-J])|"
     r"(?:that|this|it|which) (?:does not|doesn't|can't|cannot) (?:look|seem|sound|be|feel) (?:quite )?(?:right"
     r"|correct)|i (?:was wrong|made an? (?:error|mistake)|misread)|actually)\b",
     re.IGNORECASE,
