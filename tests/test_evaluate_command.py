@@ -109,7 +109,7 @@ def folder(tmp_path_factory):
     )
     model = make_language_model(shape)
     path = tmp_path_factory.mktemp("evaluate") / "model"
-    huggingface.save(path, model, model.init(jax.random.key(0)), tokenizer=tokenizer)
+    huggingface.save(path, model, jax.jit(model.init)(jax.random.key(0)), tokenizer=tokenizer)
     return str(path)
 
 

@@ -29,7 +29,7 @@ def folder(tmp_path_factory):
     config = DecoderConfig(vocab_size=tokenizer.vocab_size, width=16, layers=2, heads=2, kv_heads=1, mlp_width=24)
     model = make_language_model(config)
     place = tmp_path_factory.mktemp("models") / "tiny"
-    return str(huggingface.save(place, model, model.init(jax.random.key(0)), tokenizer=tokenizer))
+    return str(huggingface.save(place, model, jax.jit(model.init)(jax.random.key(0)), tokenizer=tokenizer))
 
 
 def run(*argv):

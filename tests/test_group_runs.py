@@ -108,7 +108,7 @@ def test_what_mining_records_is_what_training_computes(tmp_path):
     tokenizer = load_tokenizer("bytes")
     shape = DecoderConfig(width=16, layers=1, heads=2, kv_heads=1, head_dim=8, mlp_width=16, max_length=64)
     model = make_language_model(dataclasses.replace(shape, vocab_size=tokenizer.vocab_size))
-    params = model.init(jax.random.key(0))
+    params = jax.jit(model.init)(jax.random.key(0))
     sampling = SamplingConfig(temperature=0.7, samples=4, max_new_tokens=12)
     sampler = LocalSampler(model=model, params=params, tokenizer=tokenizer, sampling=sampling, rows=4, by_token=True)
     ((drawn,),) = [list(batch) for batch in sampler.draw(["1 + 1 =\n"], 0, lambda: False)]

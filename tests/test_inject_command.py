@@ -236,7 +236,7 @@ def test_self_editing_with_a_model_of_its_own(tmp_path, capsys):
     )
     model = make_language_model(shape)
     folder = tmp_path / "model"
-    huggingface.save(folder, model, model.init(jax.random.key(0)), tokenizer=tokenizer)
+    huggingface.save(folder, model, jax.jit(model.init)(jax.random.key(0)), tokenizer=tokenizer)
     words = [
         "source:arithmetic",
         "--source.count=2",

@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
     """A tiny model of bytes, whose generation config ends texts with 258 (the tokenizer's), 10 and 260."""
     place = tmp_path_factory.mktemp("models") / "tiny"
     model = make_language_model(TINY)
-    huggingface.save(place, model, model.init(jax.random.key(0)), tokenizer=load_tokenizer("bytes"))
+    huggingface.save(place, model, jax.jit(model.init)(jax.random.key(0)), tokenizer=load_tokenizer("bytes"))
     (place / "generation_config.json").write_text(json.dumps({"eos_token_id": [10, 258, 260]}))
     return str(place)
 
@@ -51,7 +51,7 @@ def test_a_run_exports_the_end_ids_and_settings_of_its_start(tmp_path, one_devic
     source, out = tmp_path / "base", tmp_path / "out"
     config = dataclasses.replace(TINY, tied=True)
     model = make_language_model(config)
-    huggingface.save(source, model, model.init(jax.random.key(0)), tokenizer=chatml(CHATML), dtype="bfloat16")
+    huggingface.save(source, model, jax.jit(model.init)(jax.random.key(0)), tokenizer=chatml(CHATML), dtype="bfloat16")
     its = json.loads((source / "tokenizer_config.json").read_text()) | {"eos_token": "<|endoftext|>"}
     (source / "tokenizer_config.json").write_text(json.dumps(its))
     settings = json.loads((source / "config.json").read_text()) | {"model_type": "mistral", "sliding_window": None}

@@ -57,7 +57,7 @@ def small_model(tmp_path_factory):
     folder, tokenizer = tmp_path_factory.mktemp("small"), chat_tokenizer("smollm2")
     shape = DecoderConfig(vocab_size=tokenizer.vocab_size, width=16, layers=1, heads=2, kv_heads=1, mlp_width=16)
     model = make_language_model(shape)
-    huggingface.save(folder / "model", model, model.init(jax.random.key(0)))
+    huggingface.save(folder / "model", model, jax.jit(model.init)(jax.random.key(0)))
     tokenizer.save(folder / "model")
     return folder / "model"
 

@@ -126,7 +126,7 @@ def folder(tmp_path_factory):
     shape = DecoderConfig(vocab_size=tokenizer.vocab_size, width=16, layers=1, heads=2, kv_heads=1, mlp_width=16)
     model = make_language_model(shape)
     path = tmp_path_factory.mktemp("rethink") / "model"
-    huggingface.save(path, model, model.init(jax.random.key(0)), tokenizer=tokenizer)
+    huggingface.save(path, model, jax.jit(model.init)(jax.random.key(0)), tokenizer=tokenizer)
     return str(path)
 
 

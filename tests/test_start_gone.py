@@ -48,7 +48,7 @@ def place(tmp_path):
 
 def write_base(folder, shape):
     model = make_language_model(shape)
-    huggingface.save(folder, model, model.init(jax.random.key(0)), tokenizer=chatml(CHATML), dtype="bfloat16")
+    huggingface.save(folder, model, jax.jit(model.init)(jax.random.key(0)), tokenizer=chatml(CHATML), dtype="bfloat16")
     its = json.loads((folder / "tokenizer_config.json").read_text()) | {"eos_token": "<|endoftext|>"}
     (folder / "tokenizer_config.json").write_text(json.dumps(its))
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [259, 260], "do_sample": True}))
@@ -197,7 +197,9 @@ def test_rounds_go_on_without_their_start(place):
     shape = dataclasses.replace(MODEL, vocab_size=load_tokenizer("arithmetic").vocab_size)
     model, words = make_language_model(shape), str(place / "base" / "words")
     shutil.rmtree(place / "base")
-    huggingface.save(place / "base", model, model.init(jax.random.key(0)), tokenizer=load_tokenizer("arithmetic"))
+    huggingface.save(
+        place / "base", model, jax.jit(model.init)(jax.random.key(0)), tokenizer=load_tokenizer("arithmetic")
+    )
     load_tokenizer("arithmetic").save(words)
     folder = place / "rounds"
     settings = config(folder, rounds=1, train_init_from=str(place / "base"))

@@ -114,7 +114,7 @@ def sample(rows: str, prompt: str, new: str) -> None:
     from mtjax.sampling.engine import Request, make_engine
 
     model, count = make_language_model(DecoderConfig(**SMOLLM2)), int(rows)
-    params = model.init(jax.random.key(0))
+    params = jax.jit(model.init)(jax.random.key(0))
     draw = make_engine(model, SamplingConfig(max_new_tokens=int(new), temperature=1.0), slots=count, end_ids=())
     prompts = np.random.default_rng(0).integers(1, SMOLLM2["vocab_size"], (count, int(prompt)))
     measure(

@@ -220,7 +220,7 @@ def test_an_encoder_decoder_is_scored_as_it_was_sampled():
         max_length=64, activation="gelu_tanh", encoder=Encoder(layers=1, end_id=tokenizer.end_id),
     )  # fmt: skip
     model = make_language_model(shape)
-    loaded = Loaded(model, model.init(jax.random.key(1)), tokenizer)
+    loaded = Loaded(model, jax.jit(model.init)(jax.random.key(1)), tokenizer)
     found = policy(loaded, [CHOICE], ("greedy", "entropies", "choices"))
     (sample,) = found.best.samples[0]
     pairs = [(encode_prompt(tokenizer, "Is it?\n"), sample.tokens)]

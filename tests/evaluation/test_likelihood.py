@@ -96,7 +96,7 @@ def test_a_packed_model_batch_equals_each_answer_alone_and_compiles_once():
     logits = jax.jit(lambda params: model.logits(params, model.hidden(params, jnp.asarray(alone), jnp.asarray(ones))))
     score = make_scorer(policy_of)
     for seed in (0, 1):
-        params = model.init(jax.random.key(seed))
+        params = jax.jit(model.init)(jax.random.key(seed))
         found = held_out_loss(score, params, [batch])
         log_p = np.asarray(jax.nn.log_softmax(logits(params)))
         for number, answer in enumerate(answers):

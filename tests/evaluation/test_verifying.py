@@ -33,7 +33,7 @@ PROBLEMS = [Problem("a", "2 + 3 =", answer="5"), Problem("b", "4 + 4 =", answer=
 @pytest.mark.usefixtures("one_device")
 def test_each_sample_has_the_value_of_its_text_and_votes_with_it():
     model = make_language_model(SHAPE)
-    params = model.init(jax.random.key(3))
+    params = jax.jit(model.init)(jax.random.key(3))
     sampling = SamplingConfig(samples=4, max_new_tokens=8)
     verifier = ValueVerifier(model, params, TOKENIZER, rows=3)
     drawn, plain = (
@@ -73,6 +73,6 @@ def test_each_sample_has_the_value_of_its_text_and_votes_with_it():
 def test_what_is_refused():
     model = make_language_model(dataclasses.replace(SHAPE, value_head=None))
     with pytest.raises(InputError, match="needs a value head"):
-        ValueVerifier(model, model.init(jax.random.key(0)), TOKENIZER)
+        ValueVerifier(model, jax.jit(model.init)(jax.random.key(0)), TOKENIZER)
     with pytest.raises(InputError, match="has no part in the aggregation majority"):
         EvaluateConfig(data=DataConfig(source=InMemory(()), task=TASK, sequence_length=8), verifier="runs/verifier")

@@ -127,7 +127,7 @@ def test_the_start_has_its_own_batch_size(tmp_path):
 def test_margins_are_log_probabilities_of_a_right_and_a_wrong_step(tmp_path):
     """Against the model's own log-softmax, one text at a time."""
     stages = Stages(tiny(tmp_path))
-    params = stages.model.init(jax.random.key(3))
+    params = jax.jit(stages.model.init)(jax.random.key(3))
     problems = Arithmetic(count=3, seed=8, **EASY).problems().items
     found = stages.margins(params, problems, PLAIN)
     for problem, value, (name, pair) in zip(problems, found, stages.step_pairs(problems, 1, {}), strict=True):

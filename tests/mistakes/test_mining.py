@@ -45,7 +45,7 @@ def model():
         max_length=64,
     )
     made = make_language_model(config)
-    return made, made.init(jax.random.key(1))
+    return made, jax.jit(made.init)(jax.random.key(1))
 
 
 class Policy:

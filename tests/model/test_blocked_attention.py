@@ -110,6 +110,6 @@ def test_a_model_of_two_layers_gives_the_same_hidden_states():
     tokens = jnp.asarray(np.random.default_rng(0).integers(0, 16, (2, 96)))
     segments = jnp.asarray(np.repeat([1, 2, 0], 32)[None].repeat(2, 0))
     of = lambda asked: make_language_model(dataclasses.replace(CONFIG, attention=asked))
-    params = of("plain").init(jax.random.key(0))
+    params = jax.jit(of("plain").init)(jax.random.key(0))
     hidden = [of(asked).hidden(params, tokens, segments) for asked in ("plain", "auto")]
     np.testing.assert_allclose(*hidden, atol=1e-5)

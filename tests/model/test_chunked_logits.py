@@ -18,7 +18,7 @@ from mtjax.types import Batch
 
 CONFIG = DecoderConfig(vocab_size=37, width=16, layers=2, heads=4, kv_heads=2, head_dim=8, mlp_width=24, init_scale=0.3)
 MODEL = make_language_model(CONFIG)
-PARAMS = MODEL.init(jax.random.key(0))
+PARAMS = jax.jit(MODEL.init)(jax.random.key(0))
 
 
 def make_batch(shape=(8, 20), seed=0):
@@ -111,7 +111,7 @@ def test_leading_axes_are_rows():
 def test_map_logits_sees_both_policies_and_carries_gradient():
     """The probability-weighted log-ratio to another policy, KL(p || q), against the direct computation."""
     batch = make_batch()
-    other = MODEL.init(jax.random.key(1))
+    other = jax.jit(MODEL.init)(jax.random.key(1))
 
     def divergence(logits, tokens, extras):
         p, q = (jax.nn.log_softmax(x) for x in logits)

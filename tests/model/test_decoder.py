@@ -24,7 +24,7 @@ from mtjax.types import Batch, LanguageModel
 SHAPE = {"vocab_size": 31, "width": 16, "layers": 3, "heads": 4, "kv_heads": 2, "head_dim": 8, "mlp_width": 24}
 CONFIG = DecoderConfig(**SHAPE, init_scale=0.3, window=5, window_layers=(True, False, True))
 MODEL = make_language_model(CONFIG)
-PARAMS = MODEL.init(jax.random.key(0))
+PARAMS = jax.jit(MODEL.init)(jax.random.key(0))
 HIDDEN = jax.jit(MODEL.hidden)
 DECODE = jax.jit(MODEL.decode)
 TOKENS = jax.random.randint(jax.random.key(1), (2, 16), 0, 31)
@@ -147,7 +147,7 @@ def test_remat_changes_nothing(remat):
 def test_bfloat16_is_near_and_keeps_float32_parameters():
     half = make_language_model(dataclasses.replace(CONFIG, dtype="bfloat16", init_scale=0.02))
     whole = make_language_model(dataclasses.replace(CONFIG, init_scale=0.02))
-    params = half.init(jax.random.key(0))
+    params = jax.jit(half.init)(jax.random.key(0))
     assert {x.dtype for x in jax.tree.leaves(params)} == {jnp.dtype("float32")}
     near = half.logits(params, half.hidden(params, TOKENS, ONES))
     assert near.dtype == jnp.float32

@@ -32,7 +32,7 @@ def test_the_size_of_the_noise_is_that_of_each_text():
 def test_noise_is_in_training_alone_and_follows_the_key():
     model, plain = make_language_model(NOISY), make_language_model(SHAPE)
     assert plain.with_noise is None
-    params = plain.init(jax.random.key(0))
+    params = jax.jit(plain.init)(jax.random.key(0))
     hidden = lambda params: model.hidden(params, TOKENS, SEGMENTS)
     quiet = plain.hidden(params, TOKENS, SEGMENTS)
     np.testing.assert_array_equal(hidden(params), quiet)  # evaluation, the reference, a fresh model
@@ -46,7 +46,7 @@ def test_noise_is_in_training_alone_and_follows_the_key():
 @pytest.mark.parametrize("more", [{"adapter": Lora(rank=2)}, {"value_head": ValueHead(dropout=0.0)}])
 def test_it_reaches_the_base_of_an_adapter_and_passes_a_value_head(more):
     model = make_language_model(dataclasses.replace(NOISY, **more))
-    params = model.init(jax.random.key(0))
+    params = jax.jit(model.init)(jax.random.key(0))
     quiet, noisy = (model.hidden(x, TOKENS, SEGMENTS) for x in (params, model.with_noise(params, jax.random.key(1))))
     assert np.abs(noisy - quiet)[:, :10].max() > 1e-3
 

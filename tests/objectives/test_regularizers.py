@@ -109,7 +109,7 @@ def test_a_real_model_gets_a_gradient(name):
     adapter = LoraMoe() if name == "localized_balance" else None
     shape = {"vocab_size": 11, "width": 8, "layers": 1, "heads": 1, "kv_heads": 1, "head_dim": 8}
     model = make_language_model(DecoderConfig(**shape, mixture=mixture, adapter=adapter))
-    params, batch = model.init(jax.random.key(0)), random_batch()
+    params, batch = jax.jit(model.init)(jax.random.key(0)), random_batch()
     loss = lambda params: REGULARIZERS[name]()(make_policy(model, params, chunk=8), batch).value
     gradient = jax.jit(jax.grad(loss))(params)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))

@@ -16,7 +16,7 @@ from mtjax.optim.optimizers.muon import Muon, dimensions, kinds
 from mtjax.optim.parameters import path_of
 
 CONFIG = DecoderConfig(vocab_size=16, width=8, layers=2, heads=4, kv_heads=2, head_dim=4, mlp_width=12)
-PARAMS = jax.device_get(make_language_model(CONFIG).init(jax.random.key(0)))
+PARAMS = jax.device_get(jax.jit(make_language_model(CONFIG).init)(jax.random.key(0)))
 GRADIENT = jax.tree.map(lambda x: np.random.default_rng(x.size).normal(size=x.shape).astype(np.float32), PARAMS)
 
 

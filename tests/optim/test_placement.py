@@ -19,7 +19,7 @@ from mtjax.training.state import TrainState, init_state, state_shardings
 
 CONFIG = DecoderConfig(vocab_size=16, width=16, layers=2, heads=4, kv_heads=2, head_dim=4, mlp_width=24, init_scale=0.2)
 MODEL = make_language_model(CONFIG)
-START = jax.device_get(MODEL.init(jax.random.key(0)))
+START = jax.device_get(jax.jit(MODEL.init)(jax.random.key(0)))
 MESH = {"data": 1, "fsdp": 4, "tensor": 2}
 
 

@@ -64,7 +64,7 @@ def test_the_harness_says_what_its_transformers_backend_says(tmp_path):
     tokenizer, folder, tasks = load_tokenizer("smollm2"), tmp_path / "model", tmp_path / "tasks"
     config = DecoderConfig(vocab_size=tokenizer.vocab_size, width=32, layers=2, heads=2, kv_heads=1, init_scale=0.3)
     model = make_language_model(config)
-    huggingface.save(folder, model, model.init(jax.random.key(0)))
+    huggingface.save(folder, model, jax.jit(model.init)(jax.random.key(0)))
     tokenizer.save(folder)
     tasks.mkdir()
     docs = [{"question": f"What is {n} plus {n + 3}?", "choices": ["5", f"{2 * n + 3}"], "label": 1} for n in range(6)]

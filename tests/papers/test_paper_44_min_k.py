@@ -50,7 +50,7 @@ def tiny():
     """A model with random weights, and the same one after too many passes over some texts."""
     tokenizer = load_tokenizer("bytes")
     model = make_language_model(DecoderConfig(vocab_size=tokenizer.vocab_size, width=64, layers=1, mlp_width=128))
-    params = model.init(jax.random.key(0))
+    params = jax.jit(model.init)(jax.random.key(0))
     seen = texts(16, 0)
     ids = [[tokenizer.bos_id, *tokenizer.encode(text).ids][:48] for text in seen]
     tokens = np.array([own + [tokenizer.pad_id] * (48 - len(own)) for own in ids], np.int32)

@@ -28,7 +28,7 @@ PROMPTS = [[1, 2, 7], [6, 4, 2, 1], [8]]
 @pytest.fixture(scope="module")
 def params():
     """Scaled up, so that what comes next depends on what stands before."""
-    return jax.tree.map(lambda x: 20 * x if x.ndim > 1 else x, MODEL.init(jax.random.key(2)))
+    return jax.tree.map(lambda x: 20 * x if x.ndim > 1 else x, jax.jit(MODEL.init)(jax.random.key(2)))
 
 
 @jax.jit

@@ -37,7 +37,7 @@ REQUESTS = [
 @pytest.fixture(scope="module")
 def params():
     """Scaled up, so that what comes next depends on what stands before."""
-    return jax.tree.map(lambda x: 12 * x if x.ndim > 1 else x, MODEL.init(jax.random.key(2)))
+    return jax.tree.map(lambda x: 12 * x if x.ndim > 1 else x, jax.jit(MODEL.init)(jax.random.key(2)))
 
 
 def test_the_formula_by_hand():
@@ -105,7 +105,7 @@ def test_the_two_prompts_may_be_read_in_other_chunks():
     """One waits while the other reads a larger chunk, row by row: equal bits alone, log-probs of the entire text."""
     config = dataclasses.replace(MODEL.config, heads=2, kv_heads=2, head_dim=64, max_length=256)
     model = make_language_model(config)
-    params = jax.tree.map(lambda x: 4 * x if x.ndim > 1 else x, model.init(jax.random.key(2)))
+    params = jax.tree.map(lambda x: 4 * x if x.ndim > 1 else x, jax.jit(model.init)(jax.random.key(2)))
     text = lambda size, first: [first, *[3, 8, 1, size % 4] * 60][:size]
     sizes = [(64, 129), (65, 192), (128, 65), (193, 64)]
     requests = [Request(text(one, 6), number, (0,), text(other, 2)) for number, (one, other) in enumerate(sizes)]
@@ -162,7 +162,7 @@ def test_texts_of_both_prompts():
     model = make_language_model(
         DecoderConfig(vocab_size=264, width=8, layers=1, heads=1, kv_heads=1, head_dim=8, mlp_width=8, max_length=64)
     )
-    params, tokenizer = model.init(jax.random.key(0)), load_tokenizer("bytes")
+    params, tokenizer = jax.jit(model.init)(jax.random.key(0)), load_tokenizer("bytes")
     config = SamplingConfig(max_new_tokens=4, decoder=Contrastive())
     texts, ids = (
         sample_texts(model, params, tokenizer, [Contrasted(*both)], config, 0)

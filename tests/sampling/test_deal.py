@@ -92,7 +92,7 @@ SHAPE = DecoderConfig(
 def sampler():
     model = make_language_model(SHAPE)
     return LocalSampler(
-        model=model, params=model.init(jax.random.key(3)), tokenizer=TOKENIZER,
+        model=model, params=jax.jit(model.init)(jax.random.key(3)), tokenizer=TOKENIZER,
         sampling=SamplingConfig(0.0, max_new_tokens=8), rows=2, by_token=True,
     )  # fmt: skip
 

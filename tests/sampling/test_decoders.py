@@ -129,7 +129,7 @@ def small():
         vocab_size=13, width=16, layers=1, heads=2, kv_heads=1, head_dim=8, mlp_width=16, max_length=64
     )  # fmt: skip
     model = make_language_model(config)
-    return model, model.init(jax.random.key(1))
+    return model, jax.jit(model.init)(jax.random.key(1))
 
 
 def draw(small, **settings):

@@ -46,7 +46,7 @@ TOKENIZER = types.SimpleNamespace(
 @pytest.fixture(scope="module")
 def small():
     model = make_language_model(CONFIG)
-    return model, model.init(jax.random.key(1))
+    return model, jax.jit(model.init)(jax.random.key(1))
 
 
 @pytest.fixture(scope="module", params=["rows together", "row by row"])
@@ -55,7 +55,7 @@ def any_size(request):
     large = dataclasses.replace(CONFIG, head_dim=64, max_length=1024)
     assert large.kv_heads * large.head_dim * PAGE == LARGE_PAGE
     model = make_language_model(large if request.param == "row by row" else dataclasses.replace(large, head_dim=8))
-    return model, model.init(jax.random.key(1))
+    return model, jax.jit(model.init)(jax.random.key(1))
 
 
 def draw(small, config, prompts, *, end_ids=(29,), requests=None, seed=0, slots=3, **more):
@@ -107,7 +107,7 @@ def test_padding_of_a_chunk_is_no_length_of_a_scaled_model(kind):
     factors = {"short_factor": (1.0,) * 4, "long_factor": (4.0,) * 4} if kind == "longrope" else {}
     scaling = RopeScaling(kind, 4.0, original_length=96, **factors)
     model = make_language_model(dataclasses.replace(CONFIG, max_length=96, rope_scaling=scaling))
-    params, prompt = model.init(jax.random.key(1)), [*range(28), *range(28), *range(14)]
+    params, prompt = jax.jit(model.init)(jax.random.key(1)), [*range(28), *range(28), *range(14)]
     (answer,) = draw((model, params), SamplingConfig(max_new_tokens=6), [prompt])
     np.testing.assert_allclose(answer.logprobs, scored((model, params), prompt, answer), atol=1e-4)
 

@@ -95,7 +95,7 @@ def test_a_guided_search_gives_the_models_own_tokens_and_repeats_itself(name):
         max_length=96, value_head=ValueHead(),
     )  # fmt: skip
     model = make_language_model(shape)
-    params = model.init(jax.random.key(0))
+    params = jax.jit(model.init)(jax.random.key(0))
     sampler = LocalSampler(
         model=model, params=params, tokenizer=tokenizer, sampling=SamplingConfig(max_new_tokens=40), rows=8,
         by_token=True,

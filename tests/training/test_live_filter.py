@@ -28,7 +28,7 @@ BYTES = load_tokenizer("bytes")
 MODEL = make_language_model(
     DecoderConfig(vocab_size=259, width=8, layers=1, heads=1, kv_heads=1, head_dim=8, mlp_width=8)
 )
-PARAMS = MODEL.init(jax.random.key(0))
+PARAMS = jax.jit(MODEL.init)(jax.random.key(0))
 PROBLEMS = tuple(Problem(f"p{n}", str(n), right=("ab" * (1 + n % 5),)) for n in range(40))
 
 

@@ -104,7 +104,7 @@ def test_the_first_update_of_each_outer_batch_of_psft_is_cross_entropy():
 @pytest.mark.slow
 def test_an_adapter_is_renewed_and_its_base_shared():
     model = make_language_model(dataclasses.replace(CONFIG, adapter=Lora(rank=2)))
-    base = {"base": MODEL.init(jax.random.key(0))}
+    base = {"base": jax.jit(MODEL.init)(jax.random.key(0))}
     state, metrics = steps(Dpo(), Refresh(1, 1.0), count=2, model=model, start=base)[-1]
     assert state.reference.keys() == {"adapter"}
     jax.tree.map(np.testing.assert_array_equal, state.reference["adapter"], state.params["adapter"])

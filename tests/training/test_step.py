@@ -42,7 +42,7 @@ PLAIN = optax.sgd(1.0)  # an update that shows the gradient itself
 START = jax.device_get(init_state(MODEL, PLAIN, jax.random.key(0)).params)
 
 
-OTHER = jax.device_get(MODEL.init(jax.random.key(9)))
+OTHER = jax.device_get(jax.jit(MODEL.init)(jax.random.key(9)))
 
 
 def against(objective, model, mesh=None):

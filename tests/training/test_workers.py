@@ -26,7 +26,7 @@ from tests.objectives.fakes import random_batch
 MODEL = make_language_model(
     DecoderConfig(vocab_size=16, width=16, layers=2, heads=4, kv_heads=2, head_dim=4, mlp_width=24, init_scale=0.2)
 )
-START = jax.device_get(MODEL.init(jax.random.key(0)))
+START = jax.device_get(jax.jit(MODEL.init)(jax.random.key(0)))
 ROWS, NLL = 16, Nll()
 STATE = TrainState(np.int32(0), START, ())
 

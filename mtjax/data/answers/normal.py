@@ -130,7 +130,8 @@ _NAMES = (
     (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"), (re.compile(r"\^ *\{? *\\circ *\}?|\\degree\b|\\deg\b"), "°"),
     (re.compile(r"\\leq?(?:slant)?(?![A-Za-z])"), r"\\le "), (re.compile(r"\\geq?(?:slant)?(?![A-Za-z])"), r"\\ge "),
     (re.compile(r"\\(?:lt)(?![A-Za-z])"), "<"), (re.compile(r"\\gt(?![A-Za-z])"), ">"),
-    (re.compile(r"(?<![A-Za-z\\])pi(?![A-Za-z])"), r"\\pi "), (re.compile(r"\\varnothing"), r"\\emptyset"), (re.compile(r"\\mathbb *\{? *([RZNQ]) "
+    (re.compile(r"(?<![A-Za-z\\])pi(?![A-Za-z])"), r"\\pi "),
+    (re.compile(r"\\varnothing"), r"\\emptyset"), (re.compile(r"\\mathbb *\{? *([RZNQ]) "
         r"*\}?"), r"\1"), (re.compile(r"\\langle\b"), "("), (re.compile(r"\\rangle\b"), ")"),
     (re.compile(r"\\(?:div)(?![A-Za-z])"), "/"), (re.compile(r"\\cdot(?![A-Za-z])|\\ast(?![A-Za-z])"), r"\\times "),
     (re.compile(r"\\[lr]?brack(?:et)?(?![A-Za-z])"), " "), (re.compile(r"\\(?:dots|ldots|cdots)(?![A-Za-z])"), "..."),
