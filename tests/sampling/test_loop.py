@@ -69,7 +69,8 @@ def draw(small, config, prompts, *, end_ids=(29,), requests=None, seed=0, slots=
 
 
 @functools.cache
-def scorer(model):
+def scorer(config):
+    model = make_language_model(config)
     return jax.jit(lambda params, batch: make_policy(model, params).scores(batch).logprob)
 
 
@@ -80,7 +81,7 @@ def scored(small, prompt, answer, length=None):
     fill = [0] * ((length or len(tokens)) - len(tokens))
     segments = jnp.asarray([[1] * len(tokens) + fill])
     batch = Batch(jnp.asarray([tokens + fill]), jnp.ones(segments.shape), segments, {})
-    return scorer(model)(params, batch)[0, len(prompt) : len(tokens)]
+    return scorer(model.config)(params, batch)[0, len(prompt) : len(tokens)]
 
 
 def test_greedy_continuation_is_the_golden_one(tmp_path):
