@@ -1,8 +1,18 @@
-"""How much is read of a long reply: counted, not timed."""
+"""How much is read of a long reply: counted, not timed. And the examples in the docstrings of the reader."""
+
+import doctest
+import importlib
+import pkgutil
 
 import pytest
 
+from mtjax.data import answers
 from mtjax.data.answers import boxes, check_answer, cutting, unboxed
+
+
+@pytest.mark.parametrize("name", [one.name for one in pkgutil.iter_modules(answers.__path__)])
+def test_the_examples_in_docstrings_run(name):
+    assert doctest.testmod(importlib.import_module(f"mtjax.data.answers.{name}")).failed == 0
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ KIND_FORMS = {
 def choose_named(sentence: str, kind: str, asked: Asked) -> str | None:
     """The one time, date, weekday or name of a sentence that answers its question; None for none and for several.
 
+    >>> from mtjax.data.answers.asked import read_question
     >>> asked = read_question("The train leaves at 9:45 AM. When does it arrive?")
     >>> choose_named("The train that leaves at 9:45 AM arrives at 1:15 PM.", "clock", asked)
     '1:15 PM'
@@ -73,6 +74,7 @@ _WORDS = re.compile(r"[^\W\d_]{3,}(?: [^\W\d_]+){0,3}")
 def option_by_words(sentences: Sequence[str], texts: Sequence[str], asked: Asked) -> str | None:
     """The letter of the one option whose words a reply has, where it says of it most of what is asked.
 
+    >>> from mtjax.data.answers.asked import read_question
     >>> asked = read_question("What helps people to see?")
     >>> option_by_words(["People use a lamp to see at night."], ["pen", "lamp"], asked)
     'B'
@@ -112,6 +114,7 @@ def is_person(sentence: str, truth: str, asked: Asked) -> bool | None:
 
     The surname of the gold name alone counts too.
 
+    >>> from mtjax.data.answers.asked import read_question
     >>> is_person("It was written by Mary Shelley.", "Jane Austen", read_question("Who wrote Emma?"))
     False
     """
@@ -120,12 +123,12 @@ def is_person(sentence: str, truth: str, asked: Asked) -> bool | None:
     if OPEN.search(sentence) or DENIES.search(sentence):
         return None
     found = {one for one in _FULL_NAME.findall(sentence) if one not in asked.question}
-    surname = truth.rpartition(" ")[2]
+    surname = re.escape(truth.rpartition(" ")[2])
     if not found:
         said = re.search(rf"\b(?:by|is|was) {surname}\W*$|^{surname} (?:is|was|[a-z]+ed|wrote)\b", sentence)
         return True if said else None
     other = found.pop()
-    return None if found or other != truth and other.endswith(surname) else other == truth
+    return None if found or other != truth and other.endswith(truth.rpartition(" ")[2]) else other == truth
 
 
 _WHAT = re.compile(r"What (is|was) (the [^?,]+)\?$")
