@@ -1,4 +1,4 @@
-"""Tunix: `PeftTrainer` and `DPOTrainer` with its Llama 3 model in float32, every batch of 8 padded to one length.
+"""Tunix: `PeftTrainer` and `DPOTrainer` with its Llama 3 model in float32, every batch padded to one length.
 
 Arguments: sft | dpo, model folder, data file, and `remat=none|block|decoder`. Tunix pads where it tokenizes, to lengths
 that its user gives (a new length compiles a new step), and packs no rows: the length here is the longest of the data.
@@ -23,7 +23,8 @@ from tunix.sft.peft_trainer import PeftTrainer, TrainingConfig
 from tunix.sft.peft_trainer import TrainingInput as Tokens
 from tunix.sft.utils import build_positions_from_mask
 
-ROWS = 8
+ROWS = {"sft": 8, "dpo": 2}
+"""Examples of a batch. Eight pairs need 29 GB in one piece, and the machine of docs/performance.md has 24 GiB."""
 
 
 def shape(folder: str, remat: str) -> ModelConfig:
@@ -68,8 +69,8 @@ def batches(kind: str, file: str, encode, end: int):
             *(part for half in (slice(len(rows)), slice(len(rows), None)) for part in (both[half], mask[half])),
         ]
         make = lambda *parts: (TrainingInput(*parts), int(2 * parts[1].sum() + parts[3].sum() + parts[5].sum()))
-    for first in itertools.count(0, ROWS):
-        chosen = np.arange(first, first + ROWS) % len(rows)
+    for first in itertools.count(0, ROWS[kind]):
+        chosen = np.arange(first, first + ROWS[kind]) % len(rows)
         yield make(*(column[chosen] for column in columns))
 
 
@@ -105,7 +106,7 @@ def main(kind: str, folder: str, file: str, remat: str = "remat=none") -> None:
             laps.wait()
             yield batch
             jax.block_until_ready(jax.tree.leaves(jax.live_arrays()))
-            laps.done(tokens, ROWS)
+            laps.done(tokens, ROWS[kind])
 
     trainer.train(feed())
 
