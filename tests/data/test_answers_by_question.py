@@ -7,7 +7,7 @@ import pytest
 
 from mtjax.data.answers import Verdict, check_answer, same_answer
 from mtjax.data.answers.asked import read_question
-from mtjax.data.answers.closing import without_remarks
+from mtjax.data.answers.endings import without_remarks
 
 RIGHT, WRONG, UNKNOWN = Verdict.RIGHT, Verdict.WRONG, Verdict.UNKNOWN
 LEFT = "Ann had 48 nuts. She ate 9 and gave 15 to Bo, who had 20. How many nuts does Ann have left?"
@@ -100,14 +100,12 @@ ROOTS = "Find all real solutions of x^2 = 49."
 @pytest.mark.parametrize(
     ("reply", "gold", "question", "verdict"),
     [
-        ("The answer is 7.", "-7, 7", ROOTS, WRONG),
-        ("The answer is 7.", "-7, 7", "", UNKNOWN),
-        ("One root is -7. The answer is 7.", "-7, 7", ROOTS, UNKNOWN),
-        ("The roots are 3 and 5. The answer is 5.", "3, 5", "Find all roots.", UNKNOWN),
-        ("The only solution is x = 5, not 3.", "3, 5", "Find all roots.", WRONG),
+        ("The answer is 7.", "-7, 7", ROOTS, UNKNOWN),  # a number and a set are of two kinds
         ("The answer is $\\pm 7$.", "-7, 7", ROOTS, RIGHT),
         ("Final answer: Curie", "Marie Curie", "Who found radium?", RIGHT),
         ("Final answer: Curie", "Marie Curie", "What is her name?", UNKNOWN),
+        ("Emma was written by Mary Shelley.", "Jane Austen", "Who wrote Emma?", WRONG),
+        ("Mary Shelley and others read it.", "Jane Austen", "Who wrote Emma?", UNKNOWN),
         ("Sue and Ben sit next to the door.", "Ben and Sue", "Which two children sit next to the door?", RIGHT),
         (
             "Sue, Al and Ben sit next to the door.",

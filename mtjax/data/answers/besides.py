@@ -27,23 +27,6 @@ _SUMS = re.compile(r"[-+*/×÷=−()$€£.,\d\s]*=\s*[-−]?[$€£]?[\d,.]*\d\
 """Nothing but computations, the last of which gives a number: its other numbers are no answers."""
 
 
-_ONLY = re.compile(r"\bonly (?:(?:one|real|valid|positive|possible) )*(?:solution|answer|value|root)\b", re.IGNORECASE)
-
-
-def one_of_several(found: Found, candidate: str, truth: str) -> bool:
-    """Whether a reply states one number, of several that the gold answer lists, and does not give the others too."""
-    several, own = read(truth).values.get("several"), found.reading.values.get("number")
-    listed = [read(one).values.get("number") for one in several.elements] if several else []
-    if own is None or own.approximate or len(listed) < 2 or None in listed or "several" in found.reading.values:
-        return False
-    text, values = cleaned(candidate), {one.value for one in listed if one is not None}
-    said = [read(one.strip()).values.get("number") for one in NUMBER_IN_TEXT.findall(text)]
-    found_values = {one.value for one in said if one is not None}
-    others = found_values & values - {own.value}
-    others |= {abs(one) for one in found_values} & {abs(one) for one in values} - {abs(own.value)}
-    return "\\pm" not in text and (not others or bool(_ONLY.search(text)))
-
-
 def also_says(found: Found, candidate: str, truth: str, options: Sequence[str], question: str) -> bool:
     """Whether a reply whose answer differs from the gold one also gives the gold one, as an answer or as a number."""
     for text, rest in found.earlier:

@@ -8,9 +8,9 @@ from fractions import Fraction
 
 from mtjax.data.answers import answering, words
 from mtjax.data.answers.asked import of_kind, read_question
-from mtjax.data.answers.besides import NUMBER_IN_TEXT, also_says, one_of_several
+from mtjax.data.answers.besides import NUMBER_IN_TEXT, also_says
 from mtjax.data.answers.choices import CONFLICT, choose, contradicted, option_texts
-from mtjax.data.answers.closing import without_remarks
+from mtjax.data.answers.endings import without_remarks
 from mtjax.data.answers.finding import Found, find, tidy
 from mtjax.data.answers.normal import plain
 from mtjax.data.answers.numbers import LONGEST
@@ -173,8 +173,6 @@ def _verdict(
     equal = same(found.text, found.reading, truth, options, question) if reads else None
     if equal is None:
         equal = _same_in_words(found, truth) or _by_library(found, truth, seconds)
-        if equal is None and found.stated and question and one_of_several(found, candidate, truth):
-            equal = False
     elif not found.stated or not equal and _rough(found):
         equal = None
     letter = found.reading.values.get("letter")

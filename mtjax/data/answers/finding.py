@@ -68,7 +68,7 @@ def find(reply: str, choice: bool = False) -> Found | None:
             number = number._replace(approximate=number.approximate or not (same or plainly))
             return again._replace(reading=again.reading._replace(values={"number": number}))
         return Found(part, reading, True, remark, closed, earlier)
-    if (head := _HEAD.match(reply.strip())) and not _GOES_ON.search(head["rest"]):
+    if (head := _HEAD.match(reply.strip())) and not _NOT_ALONE.search(head["rest"]):
         reading = read(head["value"])
         if reading.values.keys() - {"sequence", "word"}:
             return Found(head["value"], reading, True, head["rest"], True)
@@ -92,7 +92,7 @@ _EXPLAINS = re.compile(
     re.IGNORECASE,
 )
 _HEAD = re.compile(r"\*\*(?P<value>[^*\n:]*\d[^*\n:]*)\*\*\s*\n(?P<rest>.*)", re.DOTALL)  # a first line in bold
-_GOES_ON = re.compile(
+_NOT_ALONE = re.compile(
     r"\*\*|\b(?:so|thus|hence|therefore|answer|step|total|wait|but|however|actually)\b|\n[^\n]*\n", re.IGNORECASE
 )
 _ASIDE = re.compile(r"\([^()]*\)[.!]?")

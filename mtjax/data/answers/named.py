@@ -106,11 +106,13 @@ def names_all(sentence: str, truth: str, asked: Asked) -> bool:
     return named == wanted and bool(stems(sentence) & asked.words) and not open_
 
 
-_FULL_NAME = re.compile(r"[A-Z][^\W\d_]+(?: [A-Z][^\W\d_]+)+")
+_NAME = r"[A-Z][^\W\d_]+(?: [A-Z][^\W\d_]+)*"
+_LAST = re.compile(rf"\b(?:by|is|was) ({_NAME})\W*$")
+_FIRST = re.compile(rf"^({_NAME}) (?:is|was|wrote|[a-z]+ed)\b")
 
 
 def is_person(sentence: str, truth: str, asked: Asked) -> bool | None:
-    """Whether the one full name of a sentence, which its question does not have, is the gold one; None for no such.
+    """Whether the person whom a sentence names, first or last, is the gold one; None if it names none by a full name.
 
     The surname of the gold name alone counts too.
 
@@ -118,17 +120,17 @@ def is_person(sentence: str, truth: str, asked: Asked) -> bool | None:
     >>> is_person("It was written by Mary Shelley.", "Jane Austen", read_question("Who wrote Emma?"))
     False
     """
-    if not re.match(r"who\b", asked.sentence, re.IGNORECASE) or not _FULL_NAME.fullmatch(truth):
+    asks = re.match(r"who\b", asked.sentence, re.IGNORECASE) and " " in truth and re.fullmatch(_NAME, truth)
+    if not asks or OPEN.search(sentence) or DENIES.search(sentence):
         return None
-    if OPEN.search(sentence) or DENIES.search(sentence):
+    found = _LAST.search(sentence) or _FIRST.search(sentence)
+    name = found[1] if found else ""
+    if not name or name in asked.question:
         return None
-    found = {one for one in _FULL_NAME.findall(sentence) if one not in asked.question}
-    surname = re.escape(truth.rpartition(" ")[2])
-    if not found:
-        said = re.search(rf"\b(?:by|is|was) {surname}\W*$|^{surname} (?:is|was|[a-z]+ed|wrote)\b", sentence)
-        return True if said else None
-    other = found.pop()
-    return None if found or other != truth and other.endswith(truth.rpartition(" ")[2]) else other == truth
+    surname = truth.rpartition(" ")[2]
+    if name in (truth, surname):
+        return True
+    return False if " " in name and not name.endswith(surname) else None
 
 
 _WHAT = re.compile(r"What (is|was) (the [^?,]+)\?$")

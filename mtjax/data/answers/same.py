@@ -38,8 +38,9 @@ def same(answer: str, found: Reading, gold: str, options: Sequence[str], questio
     if texts and found.values.keys() <= {"word", "sequence"}:
         return compare(right, found) or None  # no option, and so no choice
     equal, number = compare(right, found), right.values.get("number")
-    if person := _PERSON.fullmatch(right.text) if _WHO.search(question) else None:
-        return equal or found.text == person[1] or None
+    person = _PERSON.fullmatch(right.text) if _WHO.search(question) else None
+    if person and found.text == person[1]:
+        return True
     if not question or number is None or texts:
         return equal
     asked = in_unit(number, read_question(question))
