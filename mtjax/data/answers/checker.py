@@ -9,9 +9,10 @@ from fractions import Fraction
 from mtjax.data.answers import answering, words
 from mtjax.data.answers.asked import of_kind, read_question
 from mtjax.data.answers.besides import NUMBER_IN_TEXT, also_says
-from mtjax.data.answers.choices import CONFLICT, choose, contradicted, option_texts
+from mtjax.data.answers.choices import CONFLICT, choose, contradicted, option_texts, options_in
 from mtjax.data.answers.endings import without_remarks
 from mtjax.data.answers.finding import Found, find, tidy
+from mtjax.data.answers.lasts import ends_with
 from mtjax.data.answers.normal import plain
 from mtjax.data.answers.numbers import LONGEST
 from mtjax.data.answers.reader import compare, key, read
@@ -146,6 +147,7 @@ def check_answer(
         raise InputError("the gold answer is empty; expected a problem with an answer: check the data's 'answer'")
     if finished and candidate == truth:
         return Verdict.RIGHT
+    options = options or options_in(question)
     if options and choose(truth, option_texts(tuple(options))) in (None, CONFLICT):
         options = ()  # they are not options of this answer
     verdict = _verdict(candidate, truth, options, finished, seconds, question)
@@ -158,6 +160,8 @@ def check_answer(
     if short != text.rstrip():
         verdict = _verdict(short, truth, options, finished, seconds, question)
     equal = answering.by_question(short, truth, options, question) if verdict is Verdict.UNKNOWN else None
+    if equal is None and verdict is Verdict.UNKNOWN:
+        equal = ends_with(short, truth, question)
     return verdict if equal is None else Verdict.RIGHT if equal else Verdict.WRONG
 
 

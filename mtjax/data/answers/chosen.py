@@ -14,7 +14,7 @@ from mtjax.data.answers.units import UNITS
 OPEN = re.compile(
     r"\?\W*$|\b(?:unless|whether|maybe|perhaps|possibly|probably|might|(?-i:may)|either|neither|unsure|not sure"
     r"|suppos\w+|assum\w+|guess|wrong|incorrect|mistake|unknown|impossible|depend\w*|wait|actually|hmm|at (?:least"
-    r"|most)|instead|once|should have|would have|says?|said|claims?)\b|\bbetween (?=[-$€£]*\d)",
+    r"|most)|instead|once|factorial|should have|would have|says?|said|claims?)\b|\bbetween (?=[-$€£]*\d)",
     re.IGNORECASE,
 )
 """Words of a sentence that leaves its numbers open."""

@@ -110,6 +110,7 @@ _CONFIRMED = re.compile(
 )
 _PART = re.compile(r"\(?(?:[a-e]|i{1,3}|iv|v)[.)]\s")
 _SQUARE = re.compile(r"\s*\$?\\?(?:black)?square\$?\s*$|\s*[∎■□]\s*$")  # the end of a proof
+_YEAR = re.compile(r"\d\b\D*[A-Za-z] (?:in|by) ((?:1[89]|20)\d\d)\W*$")  # 12 million people in 2020
 _EMPTY = re.compile(r"\s*(?:\$\$|\\[\[\]]|[*#_=-]*)\s*")
 
 
@@ -186,6 +187,9 @@ def _ending(text: str, bold: str | None = None, choice: bool = False) -> Found |
     whole, reading, rest = cut(concluded(last_sentence))
     if not reading.values.keys() - {"sequence", "several", "word"} and (clause := _clause(last_sentence, bold)):
         whole, reading, rest = clause
+    number, year = reading.values.get("number"), _YEAR.search(last_sentence)
+    if number and year and number.value == int(year[1]):  # it may be the answer, but is not called wrong
+        reading = reading._replace(values={**reading.values, "number": number._replace(approximate=True)})
     alone = len(sentences) < 2 and not rest.strip(" .!")
     alone = alone or len(lines) == len(sentences) == 1 and bool(reading.values and _REMARK.match(rest))
     if len(lines) > 1:  # the last line is the answer if it is a value without words in front

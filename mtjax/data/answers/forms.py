@@ -63,7 +63,7 @@ FORMS = (
     )),
     (" ", re.compile(
         r"(?P<key>\b(?:correct|right|best|remaining|matching|my|final)\s+(?:option|choice|alternative|letter|one"
-        r"|pick))(?:\s+(?:among|of|from)\s[^.:\n]{1,40}?)?\s*(?:is|:|=)+\s*:?\s*(?P<answer>[^\n]+)",
+        r"|pick))(?:\s+here)?(?:\s+(?:among|of|from)\s[^.:\n]{1,40}?)?\s*(?:is|:|=)+\s*:?\s*(?P<answer>[^\n]+)",
         re.IGNORECASE,
     )),
 )  # fmt: skip

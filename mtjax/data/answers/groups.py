@@ -80,10 +80,15 @@ _CLAUSE = re.compile(
 _ARTICLE = re.compile(r"(?:the|an?) ", re.IGNORECASE)
 
 
+_TWICE_EMPTY = re.compile(
+    r"(?:the )?empty set,? (?:or )?\(?(?:\\?\{ ?\\?\}|\\(?:emptyset|varnothing))\)?", re.IGNORECASE
+)
+
+
 def read_several(text: str) -> Several | None:
     r"""The set or list that a text is: `{1, 2}`, `1, 2 and 3`, `x = 5 or x = -5`, `\pm 5`; else None."""
     text = re.sub(r"^Either (?=[A-Za-z] ?=)", "", text, flags=re.I)
-    if text.lower() in _EMPTY or _NO_SOLUTION.fullmatch(text):
+    if text.lower() in _EMPTY or _TWICE_EMPTY.fullmatch(text) or _NO_SOLUTION.fullmatch(text):
         return Several(())
     braces = re.fullmatch(r"(?:[A-Za-z] ?(?:=|\\in) ?)?\\?\{(.*?)\\?\}", text)
     inside = braces[1].strip() if braces else text

@@ -53,7 +53,8 @@ BEFORE = frozenset(
     equation line question problem part example figure option choice instead rather initially originally initial
     started starts start suppose assume assuming first other another what how why without excluding besides
     when probably likely presumably page chapter section exercise considered tried nothing close
-    off rule ruled guess guessed hunch let try given""".split()
+    off rule ruled guess guessed hunch let try given exclude excludes excluded eliminate eliminated discard discarded
+    reject rejected forbidden""".split()
 )  # words that change what a number behind them says
 POSITIONAL = frozenset(
     listed("over under above below up from through than before after page chapter section exercise close off given")

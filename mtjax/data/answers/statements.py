@@ -86,11 +86,19 @@ _SHORT = re.compile(r"\s*(?!sure\b|here\b|ok|let\b)[-$(]*\w[^\s:?!]*(?: [^\s:?!]
 """A line of at most four words: what a model without instruction tuning answers before it asks the next question."""
 
 
+_ANSWERED = re.compile(
+    r"(?:^|\n)(?=[^\n]*[\d{])(?=[^\n]*[A-Za-z=])(?![^\n]*\b(?:restat\w*|rephras\w*|question|problem|asks?|asked|given)\b)"
+    r"[^\n]*[^\s:?,]\s*\Z",
+    re.IGNORECASE,
+)
+"""A last line that says a value and neither asks nor announces anything: what follows is another problem."""
+
+
 def _up_to_next_problem(text: str, choice: bool) -> str:
     """A cleaned reply up to where it goes on with another problem, after an answer that it states or is alone."""
     for found in _NEXT_PROBLEM.finditer(text):
         before = text[: found.start()]
-        if statements(before, choice) or _SHORT.fullmatch(before):
+        if statements(before, choice) or _SHORT.fullmatch(before) or _ANSWERED.search(before):
             return text[: found.start() + 1]
     return text
 
@@ -110,6 +118,10 @@ _BELOW_ZERO = re.compile(r"(?<![\w.,-])(\d[\d.]*) (degrees?(?: Celsius| Fahrenhe
 _GROUPED = re.compile(
     r"(?<![\w'.])\d{1,3}(?:'\d{3})+(?![\w'])|(?:(?<=Rs)|(?<=Rs\.)|(?<=INR)|(?<=₹)) ?\d{1,2}(?:,\d\d)*,\d{3}(?![\d,])"
 )  # 1'250'000, Rs 1,50,000
+_IN_LATEX = re.compile(
+    r"\$?\\(?:textbf|text|mathrm|textrm)\{(?P<said>\([A-J]\)|[A-Za-z]{3,})\}\$?(?=\W*$)"
+)  # a last word
+_FACTORIAL = re.compile(r"(?<=\d)!(?=[.,;)])")  # 5!.
 _IS = re.compile(r"(?<=answer)'s (?=\(?[A-J]\b|[-$]?\d)|(?<=choice)'s (?=\(?[A-J]\b)")
 
 
@@ -127,7 +139,8 @@ def cleaned(reply: str, choice: bool = False) -> str:
     reply = re.sub(r"(?m)^>\s+(?=\*\*)", "", reply)
     reply = _ROWS.sub(lambda rows: rows["rows"].replace("\\\\", "\n"), reply) if "\\begin{" in reply else reply
     text = without_markup(ascii_signs(reply)).replace(" isn't ", " is not ")
-    text = _IS.sub(" is ", text)
+    text = _IN_LATEX.sub(lambda one: one["said"], text)
+    text = _FACTORIAL.sub(" factorial", _IS.sub(" is ", text))
     text = TONGUES.sub("\nAnswer: ", text) if TONGUES.search(text) else text
     text = re.sub(r"[ \t]{40,}", " " * 40, text)
     text = _THOUSANDS.sub(lambda number: f"{round(float(number[1]) * 1000)} ", text)
