@@ -15,6 +15,7 @@ from mtjax.errors import ExitCode, InputError
 from mtjax.io.lock import LOCK, locked
 from mtjax.runs.loading import load_any
 from mtjax.training.checkpoint import METADATA, place_of, read_about
+from mtjax.training.checksums import FILE, ITEM
 from tests.devices import only_one_device
 
 CONFIG = """
@@ -133,6 +134,9 @@ DAMAGES = {
     "checkpoint: another bit": (lambda f: flip(largest(f), 0.8, 6), None),
     "checkpoint: a bit of the description": (lambda f: flip(newest(f) / METADATA, 0.7), None),
     "checkpoint: description is empty": (lambda f: (newest(f) / METADATA).write_bytes(b""), None),
+    "checkpoint: a bit of the checksums": (lambda f: flip(newest(f) / ITEM / FILE, 0.7), None),
+    "checkpoint: checksums are empty": (lambda f: (newest(f) / ITEM / FILE).write_bytes(b""), None),
+    "checkpoint: checksums are gone": (lambda f: shutil.rmtree(newest(f) / ITEM), None),
     "checkpoint: half-written": (lambda f: (newest(f) / "default" / "manifest.ocdbt").write_bytes(b""), None),
     "checkpoint: the one before in its place": (
         lambda f: shutil.copytree(newest(f).with_name("2"), shutil.rmtree(newest(f)) or newest(f)),

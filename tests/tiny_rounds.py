@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 
 from mtjax.config import CheckpointConfig, Config
 from mtjax.data.batches import DataConfig
@@ -15,6 +14,7 @@ from mtjax.optim import OptimConfig
 from mtjax.runs.rounds.config import Rounds, Stops
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.sampler import ProblemSamples, Sample
+from mtjax.training.checksums import saved_checksums
 
 EASY = {"min_operands": 2, "max_operands": 2, "high": 4}
 MODEL = DecoderConfig(width=16, layers=1, heads=2, kv_heads=1, head_dim=8, mlp_width=16, max_length=64)
@@ -80,7 +80,6 @@ def files_of(folder):
 
 
 def arrays_of(folder, place="checkpoints"):
-    """Checksums of every array of the newest checkpoint, as Orbax keeps them beside it."""
+    """Checksums of every array of the newest checkpoint, as they are kept beside it."""
     steps = sorted(int(path.name) for path in (folder / place).iterdir() if path.name.isdigit())
-    kept = json.loads((folder / place / str(steps[-1]) / "_CHECKPOINT_METADATA").read_text())
-    return steps[-1], kept["custom_metadata"]["checksums"]
+    return steps[-1], saved_checksums(folder / place / str(steps[-1]), required=True)

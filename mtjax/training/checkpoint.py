@@ -3,7 +3,6 @@
 import collections
 import contextlib
 import gc
-import hashlib
 import json
 import logging
 import os
@@ -21,12 +20,12 @@ from etils import epath
 from mtjax.distributed import hosts
 from mtjax.errors import InputError, StorageError
 from mtjax.io.files import write_text
-from mtjax.training.checksums import checksums, leaf_names
+from mtjax.training import checksums
 
 # Files beside the checkpoints, to name the first difference: every leaf's shape, and the objective's settings.
 SHAPES, MADE_BY = "shapes.json", "made_by.json"
 METADATA = "_CHECKPOINT_METADATA"
-"""Orbax's file in a checkpoint, which also holds the checksum of each leaf and what `Checkpoints.save` is told."""
+"""Orbax's file in a checkpoint, which also holds what `Checkpoints.save` is told."""
 
 
 class Unreadable(RuntimeError):
@@ -73,10 +72,12 @@ class Checkpoints:
         with self._writing(f"saved at step {step}, or before it,"):
             for name, what in ((SHAPES, _shapes(state)), (MADE_BY, self.made_by)):
                 if what and hosts.index() == 0 and _beside(self.folder / name) is None:
-                    write_text(self.folder / name, json.dumps({**what, "digest": _digest_of(what)}, indent=1))
-            kept: dict[str, Any] = {"step": step, "checksums": checksums(state), "about": dict(about or {})}
-            kept["digest"] = _digest_of(kept)
-            self.manager.save(step, args=ocp.args.StandardSave(present(state)), custom_metadata=kept)
+                    write_text(self.folder / name, json.dumps({**what, "digest": checksums.digest_of(what)}, indent=1))
+            kept: dict[str, Any] = {"step": step, "about": dict(about or {})}
+            kept["digest"] = checksums.digest_of(kept)
+            late = checksums.LateChecksums(checksums.begin_checksums(state))
+            items = ocp.args.Composite(default=ocp.args.StandardSave(present(state)), checksums=late)
+            self.manager.save(step, args=items, custom_metadata=kept)
 
     def restore_latest(self, like: Any) -> tuple[int, Any] | None:
         """The newest readable checkpoint as `(step, state)`; None when there is none.
@@ -175,7 +176,8 @@ def abstract_state(state: Any) -> Any:
 
 def _shapes(tree: Any) -> dict[str, list[int]]:
     """Shape of each leaf by its path."""
-    return {name: list(leaf.shape) for name, leaf in zip(leaf_names(tree), jax.tree.leaves(tree), strict=True)}
+    leaves = zip(checksums.leaf_names(tree), jax.tree.leaves(tree), strict=True)
+    return {name: list(leaf.shape) for name, leaf in leaves}
 
 
 def present(state: Any) -> Any:
@@ -199,7 +201,7 @@ def _beside(file: epath.Path) -> dict[str, Any] | None:
         kept = dict(json.loads(file.read_text()))
     except (OSError, ValueError, TypeError):
         return None
-    return kept if kept.pop("digest", None) in (None, _digest_of(kept)) else None
+    return kept if kept.pop("digest", None) in (None, checksums.digest_of(kept)) else None
 
 
 def _metadata(folder: epath.Path, step: int) -> dict[str, Any]:
@@ -209,15 +211,11 @@ def _metadata(folder: epath.Path, step: int) -> dict[str, Any]:
         kept = dict(json.loads(file.read_text()).get("custom_metadata") or {}) if file.exists() else {}
     except (ValueError, TypeError, AttributeError) as error:
         raise Unreadable(f"{METADATA} is damaged ({error!r:.80})") from error
-    if kept and kept.pop("digest", None) != _digest_of(kept):
+    if kept and kept.pop("digest", None) != checksums.digest_of(kept):
         raise Unreadable(f"{METADATA} is damaged: it does not have its own checksum")
     if kept.get("step", step) != step:
         raise Unreadable(f"it is the checkpoint of step {kept['step']}")
     return kept
-
-
-def _digest_of(kept: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def read_about(folder: epath.Path, step: int) -> dict[str, Any]:
@@ -253,8 +251,13 @@ def read_state(folder: epath.Path, step: int, like: Any, made_by: Mapping[str, s
     if problem is not None:
         _collect_unfinished_reads()
         raise problem
-    if saved := _metadata(folder, step).get("checksums"):
-        found = checksums(state)
+    try:
+        kept = _metadata(folder, step)
+        saved = kept.get("checksums") or checksums.saved_checksums(folder / str(step), required=bool(kept))
+    except ValueError as error:
+        raise Unreadable(str(error)) from error
+    if saved:
+        found = checksums.checksums(state)
         damaged = sorted(name for name in saved.keys() | found.keys() if saved.get(name) != found.get(name))
         if damaged:
             raise Unreadable(f"the numbers of {len(damaged)} of its arrays are damaged, such as {damaged[0]}")
