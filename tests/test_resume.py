@@ -11,6 +11,7 @@ import time
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from mtjax import config as settings
@@ -50,9 +51,9 @@ def restore(folder, step):
     from mtjax.training.checkpoint import Checkpoints
 
     checkpoints = Checkpoints(folder / "checkpoints", 9)
-    state = checkpoints.manager.restore(step)
+    state = checkpoints.manager.restore(step, args=ocp.args.StandardRestore())
     checkpoints.close()
-    return jax.tree.leaves(state["default"] if isinstance(state, dict) and "default" in state else state)
+    return jax.tree.leaves(state)
 
 
 @pytest.mark.filterwarnings("ignore")  # reading a checkpoint without telling Orbax its shapes warns

@@ -14,6 +14,7 @@ from mtjax.optim import OptimConfig
 from mtjax.runs.rounds.config import Rounds, Stops
 from mtjax.sampling.config import SamplingConfig
 from mtjax.sampling.sampler import ProblemSamples, Sample
+from mtjax.training.checkpoint import place_of
 from mtjax.training.checksums import saved_checksums
 
 EASY = {"min_operands": 2, "max_operands": 2, "high": 4}
@@ -82,4 +83,4 @@ def files_of(folder):
 def arrays_of(folder, place="checkpoints"):
     """Checksums of every array of the newest checkpoint, as they are kept beside it."""
     steps = sorted(int(path.name) for path in (folder / place).iterdir() if path.name.isdigit())
-    return steps[-1], saved_checksums(folder / place / str(steps[-1]), required=True)
+    return steps[-1], saved_checksums(place_of(folder / place) / str(steps[-1]), required=True)

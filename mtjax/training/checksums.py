@@ -135,6 +135,9 @@ def digest_of(kept: Mapping[str, Any]) -> str:
 class LateChecksumsHandler(ocp.JsonCheckpointHandler):
     """Writes what `LateChecksums` computes, in the threads in which Orbax writes arrays."""
 
+    def __init__(self, **options: Any):
+        super().__init__(FILE, **options)
+
     async def async_save(self, directory: epath.Path, item: Any = None, args: Any = None) -> list[ocp.future.Future]:
         """Begin to compute and write; a checkpoint counts once this has ended, too."""
 
@@ -151,7 +154,7 @@ class LateChecksumsHandler(ocp.JsonCheckpointHandler):
 class LateChecksums(ocp.args.CheckpointArgs):
     """An item of a checkpoint: the checksums that `compute()` gives, as JSON with a digest of their own."""
 
-    compute: Callable[[], dict[str, str]]
+    compute: Callable[[], dict[str, str]] = dict  # Orbax makes one without it when it restores all items
 
 
 def saved_checksums(place: epath.Path, *, required: bool) -> dict[str, str]:
