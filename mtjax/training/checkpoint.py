@@ -8,6 +8,7 @@ import logging
 import os
 import pathlib
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -267,14 +268,15 @@ def read_state(folder: epath.Path, step: int, like: Any, made_by: Mapping[str, s
 def _collect_unfinished_reads() -> None:
     """Collect, in silence, the reads that Orbax leaves unfinished where one array of a checkpoint cannot be read.
 
-    Each raises when it is collected; without this the tracebacks would be printed at some later moment, after the
-    one line that says what is wrong.
+    Each raises when it is collected, and its traceback would be printed after the one line that says what is wrong.
     """
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
     log = logging.getLogger("asyncio")
     disabled, log.disabled = log.disabled, True
     try:
-        gc.collect()
+        for _ in range(3):  # what a thread of Orbax still holds is let go a moment later
+            gc.collect()
+            time.sleep(0.05)
     finally:
         sys.unraisablehook, log.disabled = hook, disabled
 
