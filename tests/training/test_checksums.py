@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 from mtjax.model.fingerprint import fingerprint_of
 from mtjax.training import checksums
@@ -44,3 +45,16 @@ def test_a_large_integer_is_read_whole():
 
 def test_fingerprints_of_earlier_versions_hold():
     assert fingerprint_of({"a": jnp.asarray(VALUES), "b": {"c": jnp.ones(3)}}) == "ca2980184c492e0072928bd65367193e"
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_sums_that_were_begun_are_those_of_arrays_that_are_changed_in_place_afterwards(split):
+    mesh = jax.make_mesh((jax.device_count(),), ("data",))
+    where = NamedSharding(mesh, PartitionSpec("data" if split else None))
+    change = jax.jit(lambda x: x + 1, donate_argnums=0)
+    array = jax.device_put(jnp.arange(80_000.0).reshape(80, 1000), where)
+    begun = checksums.begin_checksums({"a": array})
+    array = change(array)
+    jax.block_until_ready(array)
+    before = checksums.checksums({"a": jnp.arange(80_000.0).reshape(80, 1000)})
+    assert begun() == before != checksums.checksums({"a": array})

@@ -29,7 +29,7 @@ _FORMS = {
     "date": _DATE,
     "clock": _CLOCK,
 }
-EXCLUDES = re.compile(
+_EXCLUDES = re.compile(
     r"\b(?:exclud\w+|doubt\w*|(?:any|no)thing but|unlikely|close to"
     r"|eliminat\w+|rul(?:e|es|ed|ing) out|discard\w*|reject\w*|outside|except|avoid\w*|forbidden"
     r"|undefined|not allowed)\b",
@@ -37,11 +37,8 @@ EXCLUDES = re.compile(
 )
 """Words of a sentence whose value is what the answer is not."""
 _OPENS = re.compile(r"\b(?:if|suppose|let|given|such as|example|e\.g|say|or|start\w*|before|until)\b", re.IGNORECASE)
-
 _WITHOUT = re.compile(r"\bwithout (?:repeat\w*|duplicat\w*|repetitions?)\b", re.IGNORECASE)
 _IS_IT = re.compile(r"^ is the (?:required|desired|requested|wanted|sought) [a-z]+(?= ?\W*$)")
-
-
 _ASIDE = re.compile(r"\([^()]*(?:\([^()]*\)[^()]*)*\)[.!]?")
 _SAYS = (
     r"\b(?:is|are|was|were|makes?|gives?|get|gets|called|named|into|in|was (?:written|painted|made) by)(?: the| an?)? "
@@ -98,7 +95,7 @@ def ends_with(text: str, truth: str, question: str) -> bool | None:
     last = plain(sentences[-1])
     if re.search(r"\d!", sentences[-1]):
         return None  # a factorial
-    if OPEN.search(last) or DENIES.search(_WITHOUT.sub("", last)) or EXCLUDES.search(last):
+    if OPEN.search(last) or DENIES.search(_WITHOUT.sub("", last)) or _EXCLUDES.search(last):
         return None
     if form is None:
         if "formula" in right.values:

@@ -98,7 +98,14 @@ def _up_to_next_problem(text: str, choice: bool) -> str:
     """A cleaned reply up to where it goes on with another problem, after an answer that it states or is alone."""
     for found in _NEXT_PROBLEM.finditer(text):
         before = text[: found.start()]
-        if statements(before, choice) or _SHORT.fullmatch(before) or _ANSWERED.search(before):
+        if (
+            statements(before, choice)
+            or _SHORT.fullmatch(before)
+            or (
+                _ANSWERED.search(before)
+                and re.match(r"\n[^\n]*:[^\n]*\d", text[found.start() :])  # with givens of its own
+            )
+        ):
             return text[: found.start() + 1]
     return text
 
