@@ -131,7 +131,7 @@ def test_mined_solutions_and_mistakes_are_sources_too(tmp_path, capsys):
         ([*SOURCE, "--output=FILE/a"], "cannot be used (Not a directory)"),
         (["source:gsm8k", "--source.path=FILE"], "holds no problem"),
         (["source:gsm8k", "--source.path=SVAMP"], "(or skip such records with --on_error=skip)"),
-        (["source:svamp", "--source.path=SVAMP"], "none of 1 problems has a right solution"),
+        (["source:svamp", "--source.path=SVAMP"], "for svamp add --source.solutions=equations"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, words, said):
@@ -143,6 +143,16 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, wo
     assert error.startswith("error: ")
     assert said in error
     assert len(error.splitlines()) == 1
+
+
+def test_the_equations_of_svamp_are_edited_as_the_message_says(tmp_path, capsys):
+    (tmp_path / "SVAMP").write_text(
+        '[{"ID": "a", "Body": "A pack costs 76 dollars.", "Question": "How much are 2?", "Answer": 152.0, '
+        '"Equation": "( 76.0 * 2.0 )"}]'
+    )
+    words = ["source:svamp", f"--source.path={tmp_path}/SVAMP", "--source.solutions=equations", "--no_leak"]
+    assert main([*words, f"--output={tmp_path}/out"]) == 0
+    assert json.loads((tmp_path / "out" / "mistakes.jsonl").read_text())["answer"] == "152"
 
 
 def test_help_shows_the_defaults(capsys):

@@ -151,6 +151,11 @@ def conversation(problem: Problem) -> dict[str, Any]:
 def solvable(problems: Sequence[Problem]) -> list[str]:
     """Notes on problems without a right solution to edit; InputError if no problem has one."""
     without = sum(not usable_solutions(problem) for problem in problems)
+    if not any(problem.right or problem.pairs for problem in problems):
+        raise InputError(
+            f"none of {len(problems)} problems has a solution, only an answer at most; choose a source with solutions, "
+            "or for svamp add --source.solutions=equations"
+        )
     if without == len(problems):
         raise InputError(
             f"none of {len(problems)} problems has a right solution to edit (one that states another answer, admits an "

@@ -119,3 +119,31 @@ ROOTS = "Find all real solutions of x^2 = 49."
 )
 def test_several_values_and_names(reply, gold, question, verdict):
     assert check_answer(reply, gold, question=question) is verdict
+
+
+MOVED = "The deadline was April 14, 2024 and was moved by three days. When is it now?"
+LEFT_OVER = "Ann eats 1/4 of a pie and Bo 1/3. What fraction is left?"
+HOW_LONG = "How long does the trip take?"
+
+
+@pytest.mark.parametrize(
+    ("question", "reply", "gold", "verdict"),
+    [
+        ("When does the film end?", "Twenty-five minutes past noon.", "12:25 p.m.", RIGHT),
+        ("When does the film end?", "It ends at ten to midnight.", "11:40 p.m.", WRONG),
+        (
+            MOVED,
+            "Three days later is the 17th, so the deadline falls on the 17th of April 2024.",
+            "April 17, 2024",
+            RIGHT,
+        ),
+        (MOVED, "So the deadline falls on the 18th of April 2024.", "April 17, 2024", WRONG),
+        (LEFT_OVER, "1/4 + 1/3 = 3/12 + 4/12 = 7/12 eaten, which leaves five twelfths.", "5/12", UNKNOWN),
+        (LEFT_OVER, "1/4 + 1/3 = 3/12 + 4/12 = 7/12 eaten.", "5/12", WRONG),
+        (HOW_LONG, "The result is a fraction with the denominator 36 before simplifying.", "1/6", UNKNOWN),
+        (HOW_LONG, "It takes more than seven hours but less than eight hours.", "7 hours 35 minutes", UNKNOWN),
+        (HOW_LONG, "It takes seven hours.", "7 hours 35 minutes", WRONG),
+    ],
+)
+def test_an_answer_in_words_is_not_taken_for_another_value_of_the_sentence(question, reply, gold, verdict):
+    assert check_answer(reply, gold, question=question) is verdict

@@ -19,7 +19,8 @@ _HOURS = dict(zip(listed("one two three four five six seven eight nine ten eleve
 _SPOKEN = re.compile(
     rf"(?P<minutes>half|(?:a )?quarter|[0-9]{{1,2}}|{'|'.join(_HOURS)}|twenty(?:-five)?)(?: minutes)? "
     rf"(?P<side>past|after|to) "
-    rf"(?P<hour>[0-9]{{1,2}}|{'|'.join(_HOURS)})(?P<rest>(?: ?[ap]\.?m\b\.?| in the (?:morning|afternoon|evening))?)",
+    rf"(?P<hour>[0-9]{{1,2}}|{'|'.join(_HOURS)}|noon|midday|midnight)"
+    rf"(?P<rest>(?: ?[ap]\.?m\b\.?| in the (?:morning|afternoon|evening))?)",
     re.IGNORECASE,
 )  # fmt: skip
 _OCLOCK = re.compile(rf"^({'|'.join(_HOURS)}) o'? ?clock\b", re.IGNORECASE)
@@ -34,7 +35,12 @@ def _in_digits(text: str) -> str:
         return text  # "3 to 2" is a ratio
     minutes, hour = found["minutes"].lower(), found["hour"].lower()
     count = _MINUTES.get(minutes) or int(minutes)
-    total = (_HOURS.get(hour) or int(hour)) * 60 + (-count if found["side"].lower() == "to" else count)
+    total = (12 if hour in _NAMED else _HOURS.get(hour) or int(hour)) * 60 + (
+        -count if found["side"].lower() == "to" else count
+    )
+    if hour in _NAMED and count < 60:
+        morning = (total < 720) != (hour == "midnight")
+        return f"{(total // 60 - 1) % 12 + 1}:{total % 60:02d} {'am' if morning else 'pm'}"
     return f"{(total // 60 - 1) % 12 + 1}:{total % 60:02d}{found['rest']}" if count < 60 else text
 
 

@@ -10,6 +10,7 @@ from mtjax.data.answers import answering, words
 from mtjax.data.answers.asked import of_kind, read_question
 from mtjax.data.answers.besides import NUMBER_IN_TEXT, also_says
 from mtjax.data.answers.choices import CONFLICT, choose, contradicted, option_texts, options_in
+from mtjax.data.answers.doubts import ends_in
 from mtjax.data.answers.endings import without_remarks
 from mtjax.data.answers.finding import Found, find, tidy
 from mtjax.data.answers.lasts import ends_with
@@ -160,8 +161,11 @@ def check_answer(
     if short != text.rstrip():
         verdict = _verdict(short, truth, options, finished, seconds, question)
     equal = answering.by_question(short, truth, options, question) if verdict is Verdict.UNKNOWN else None
-    if equal is None and verdict is Verdict.UNKNOWN:
-        equal = ends_with(short, truth, question)
+    if not equal and verdict is Verdict.UNKNOWN:
+        ends = ends_with(short, truth, question)
+        equal = ends if equal is None or ends else equal
+    if equal is False and not options and ends_in(short, truth):
+        return Verdict.UNKNOWN
     return verdict if equal is None else Verdict.RIGHT if equal else Verdict.WRONG
 
 
@@ -194,7 +198,12 @@ def _verdict(
         return Verdict.RIGHT
     number = found.reading.values.get("number") if question and "number" in read(truth).values else None
     other_thing = number is not None and not of_kind(number, number.words, read_question(question))
-    open_ = other_thing or also_says(found, candidate, truth, options, question)
+    open_ = (
+        other_thing
+        or also_says(found, candidate, truth, options, question)
+        or not (options or statements(cleaned(candidate)))
+        and ends_in(cleaned(candidate), truth)
+    )
     return Verdict.UNKNOWN if open_ else Verdict.WRONG
 
 

@@ -14,7 +14,8 @@ from mtjax.data.answers.units import UNITS
 OPEN = re.compile(
     r"\?\W*$|\b(?:unless|whether|maybe|perhaps|possibly|probably|might|(?-i:may)|either|neither|unsure|not sure"
     r"|suppos\w+|assum\w+|guess|wrong|incorrect|mistake|unknown|impossible|depend\w*|wait|actually|hmm|at (?:least"
-    r"|most)|instead|once|factorial|should have|would have|says?|said|claims?)\b|\bbetween (?=[-$€£]*\d)",
+    r"|most)|instead|once|factorial|should have|would have|says?|said|claims?)\b|\bbetween (?=[-$€£]*\d)"
+    r"|\b(?:more|longer|later) than\b.*\bbut (?:less|shorter|earlier) than\b",
     re.IGNORECASE,
 )
 """Words of a sentence that leaves its numbers open."""

@@ -19,7 +19,10 @@ _CLOCK = re.compile(
     r"|\b(?:noon|midnight)\b",
     re.IGNORECASE,
 )
-_DATE = re.compile(rf"\b(?:{_MONTH}) \d{{1,2}}(?:st|nd|rd|th)?(?:, \d{{4}})?|\b\d{{1,2}} (?:{_MONTH})(?: \d{{4}})?")
+_DATE = re.compile(
+    rf"\b(?:{_MONTH}) \d{{1,2}}(?:st|nd|rd|th)?(?:, \d{{4}})?"
+    rf"|\b\d{{1,2}}(?:st|nd|rd|th)?(?: of)? (?:{_MONTH})(?:,? \d{{4}})?"
+)
 KIND_FORMS = {
     "clock": _CLOCK,
     "date": _DATE,

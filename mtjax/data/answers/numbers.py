@@ -54,7 +54,7 @@ BEFORE = frozenset(
     started starts start suppose assume assuming first other another what how why without excluding besides
     when probably likely presumably page chapter section exercise considered tried nothing close
     off rule ruled guess guessed hunch let try given exclude excludes excluded eliminate eliminated discard discarded
-    reject rejected forbidden""".split()
+    reject rejected forbidden denominator numerator""".split()
 )  # words that change what a number behind them says
 POSITIONAL = frozenset(
     listed("over under above below up from through than before after page chapter section exercise close off given")
