@@ -1,7 +1,8 @@
 """The layers of a block that know nothing of attention: RMSNorm, a linear map, the gated MLP."""
 
+import functools
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -36,11 +37,42 @@ class RMSNorm(nn.Module):
     def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
         start = nn.initializers.zeros if self.kind == "one_plus" else nn.initializers.ones
         scale = self.param("scale", start, x.shape[-self.axes :])
-        wide = x.astype(jnp.float32)
-        wide = wide * jax.lax.rsqrt(jnp.mean(wide**2, range(-self.axes, 0), keepdims=True) + self.eps)
-        if self.kind == "scale":
-            return wide.astype(x.dtype) * scale.astype(x.dtype)
-        return (wide * (1 + scale if self.kind == "one_plus" else scale)).astype(x.dtype)
+        return rms_norm(x, scale, self.eps, self.kind)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def rms_norm(x: Any, scale: Any, eps: float, kind: Norm) -> Any:
+    """The value of `RMSNorm`, over as many of the last axes as `scale` has.
+
+    Its gradient is written out, in float32. With `r = 1 / sqrt(mean(x^2) + eps)`, gradient g of the value, scale s and
+    n numbers: by x it is `r g s - x r^3 sum(g s x) / n`, by s it is the sum of `g x r` over all other axes. What JAX
+    derives takes 10 times as long on a CPU, where XLA hands sums of products to one loop of its library.
+    """
+    return _normed(x, scale, eps, kind)[0]
+
+
+def _normed(x: Any, scale: Any, eps: float, kind: Norm) -> tuple[Any, tuple[Any, Any, Any]]:
+    wide = x.astype(jnp.float32)
+    inverse = jax.lax.rsqrt(jnp.mean(wide**2, range(-scale.ndim, 0), keepdims=True) + eps)
+    wide = wide * inverse
+    if kind == "scale":
+        return wide.astype(x.dtype) * scale.astype(x.dtype), (x, scale, inverse)
+    return (wide * (1 + scale if kind == "one_plus" else scale)).astype(x.dtype), (x, scale, inverse)
+
+
+def _norm_gradients(eps: float, kind: Norm, kept: tuple[Any, Any, Any], gradient: Any) -> tuple[Any, Any]:
+    x, scale, inverse = kept
+    wide, gradient = x.astype(jnp.float32), gradient.astype(jnp.float32)
+    scaled = gradient * (scale.astype(jnp.float32) + (1 if kind == "one_plus" else 0))
+    flat = (*x.shape[: x.ndim - scale.ndim], scale.size)
+    inner = jnp.einsum("...d,...d->...", scaled.reshape(flat), wide.reshape(flat), precision="highest")
+    inner = inner.reshape(inverse.shape)
+    by_x = inverse * scaled - wide * (inner * inverse**3 / scale.size)
+    by_scale = jnp.sum(gradient * (wide * inverse), range(x.ndim - scale.ndim))
+    return by_x.astype(x.dtype), by_scale.astype(scale.dtype)
+
+
+rms_norm.defvjp(_normed, _norm_gradients)
 
 
 class Dense(nn.Module):

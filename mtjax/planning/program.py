@@ -92,9 +92,15 @@ def plan_program(config: Config, mesh: Mesh, phase: str) -> Planned:
 
 
 def chosen(config: Config, mesh: Mesh, hardware: Hardware) -> Config:
-    """The config with what a run of it would choose on such devices where it says auto."""
+    """The config with what a run of it would choose on such devices where it says auto.
+
+    Raises InputError for a mesh that does not divide model or rows, as `plan_program` does.
+    """
     shape = model_shape(config)
-    model, config = make_language_model(shape), with_chunk(config, shape, mesh)
+    model = make_language_model(shape)
+    check_mesh(model, mesh, config.data.sequence_length)
+    check_batch(config, mesh)
+    config = with_chunk(config, shape, mesh)
     if AUTO not in (shape.remat, config.micro_batches):
         return config
     draft = dataclasses.replace(config, micro_batches=1) if config.micro_batches == AUTO else config

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from mtjax.distributed.sharding import platform_of
 from mtjax.model.attention import choice_for
 from mtjax.reporting.sizes import size_of
 
@@ -81,7 +82,9 @@ def chunk_for(vocab_size: int, positions: int, platform: str) -> int:
     return 1 << (max(most, 1).bit_length() - 1)
 
 
-def activation_bytes(shape: Any, tokens: int, length: int, remat: Remat, *, plain: bool, tensor: int = 1) -> int:
+def activation_bytes(
+    shape: Any, tokens: int, length: int, remat: Remat, *, plain: bool, tensor: int = 1, platform: str = "cpu"
+) -> int:
     """Bytes of what the forward pass of `tokens` keeps for the backward pass, and of one block's own work.
 
     Formula, in numbers per token and layer, `A = (H + 2 G) K` and `F` the hidden width that a token uses:
@@ -93,6 +96,7 @@ def activation_bytes(shape: Any, tokens: int, length: int, remat: Remat, *, plai
         length: of a row, T.
         plain: whether `[T, T]` attention weights are kept.
         tensor: ways that heads and hidden width are split.
+        platform: of the devices; a CPU keeps float32 beside bfloat16, and a number is counted as 2.5 bytes there.
     """
     mixture, layers = shape.mixture, shape.layers + (shape.encoder.layers if shape.encoder else 0)
     hidden = shape.mlp_width if mixture is None else mixture.width * mixture.per_token
@@ -100,8 +104,8 @@ def activation_bytes(shape: Any, tokens: int, length: int, remat: Remat, *, plai
     hidden, weights = hidden / tensor, 2 * shape.heads / tensor * length if plain else 0
     whole = 8 * shape.width + 4 * heads + 7 * hidden + weights
     kept = {"none": whole, "dots": 3 * shape.width + heads + 2 * hidden, "full": shape.width}[remat]
-    # In bfloat16, norms and softmax keep float32 beside it.
-    size = 4 if jnp.dtype(shape.dtype).itemsize == 4 else 2.5
+    size = jnp.dtype(shape.dtype).itemsize
+    size = 2.5 if size == 2 and platform == "cpu" else size
     return int(size * tokens * (layers * kept + (whole if remat != "none" else 0)))
 
 
@@ -122,7 +126,7 @@ def fit(
 
     Formula: `cost = WORK[remat] tokens + MICRO_BATCH micro_batches`, the latter three times where `fsdp` gathers the
     weights for each; `bytes = held + gradient (twice with micro-batches) + activations / micro_batches + 4 chunk V
-    float32 + 2 copies of the head and of the weights of one layer`.
+    float32 + 2 copies of the head and of the weights of one layer`, in the type of the computation but on a CPU.
 
     Args:
         shape: the model, a `DecoderConfig`.
@@ -137,11 +141,15 @@ def fit(
     tensor, tokens = mesh.shape["tensor"], max(tokens // ways, 1)
     plain = shape.encoder is not None or choice_for(shape, length, mesh).name == "plain"
     columns = 3 * shape.mlp_width + 2 * (shape.heads + shape.kv_heads) * shape.head_dim
-    gathered = 2 * 4 * shape.width * (shape.vocab_size + (columns // tensor if ways > 1 else 0))
+    platform = platform_of(mesh)
+    size = 4 if platform == "cpu" else jnp.dtype(shape.dtype).itemsize
+    gathered = 2 * size * shape.width * (shape.vocab_size + (columns // tensor if ways > 1 else 0))
     logits = 4 * 4 * chunk * shape.vocab_size
 
     def estimate(remat: Remat, count: int) -> int:
-        kept = activation_bytes(shape, -(-tokens // count), length, remat, plain=plain, tensor=tensor)
+        kept = activation_bytes(
+            shape, -(-tokens // count), length, remat, plain=plain, tensor=tensor, platform=platform
+        )
         return held + gradient * (1 if count == 1 else 2) + kept + logits + gathered
 
     def cost(found: Fit) -> tuple[float, int]:

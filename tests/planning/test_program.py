@@ -16,7 +16,8 @@ from mtjax.objectives.rise import rise_paper
 from mtjax.planning.collectives import find_collectives, table
 from mtjax.planning.hlo import read_program
 from mtjax.planning.lint import lint
-from mtjax.planning.program import plan_program
+from mtjax.planning.program import chosen, plan_program
+from mtjax.planning.topologies import find_topology
 
 TINY = read_file(pathlib.Path(__file__).parents[2] / "configs" / "tiny.py")
 RISE = dataclasses.replace(
@@ -43,6 +44,12 @@ def test_state_by_hand(planned):
     sizes = {name: device_bytes(tree) for name, tree in planned.parts.items()}
     assert sizes["parameters"] == sizes["reference"] == own
     assert sizes["optimizer state"] == 2 * own + 2 * 4  # two moments, and the steps of Adam and of the schedule
+
+
+def test_rows_that_the_devices_do_not_divide_are_refused_before_a_setting_is_chosen():
+    config = dataclasses.replace(RISE, batch_size=6, micro_batches="auto")
+    with pytest.raises(InputError, match="batch_size=6 must be a multiple of micro_batches=1 times the 8 devices"):
+        chosen(config, make_mesh(config.mesh), find_topology("v5e-8").hardware)
 
 
 def test_an_adapter_has_its_own_state_and_shares_its_base_with_the_reference():
@@ -72,7 +79,8 @@ def test_flops_by_hand(planned):
     # Policy: forward, backward (2), and forward again but for the last product, whose result nothing needs; reference:
     # forward. Head: forward, backward (2) and the logits again; reference's forward. The embedding is a lookup.
     assert planned.tokens == tokens
-    assert planned.flops == 2 * tokens * (5 * (layers + attention) - 5 * 96 * 32 + 5 * table)
+    norms = 11 * 32  # in the backward pass, the product of each row with its gradient
+    assert planned.flops == 2 * tokens * (5 * (layers + attention) - 5 * 96 * 32 + 5 * table + norms)
     assert planned.useful_flops == pytest.approx(2 * tokens * 4 * (layers + table + 11 * 32 + attention / 2))
 
 
