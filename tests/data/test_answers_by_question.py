@@ -147,3 +147,39 @@ HOW_LONG = "How long does the trip take?"
 )
 def test_an_answer_in_words_is_not_taken_for_another_value_of_the_sentence(question, reply, gold, verdict):
     assert check_answer(reply, gold, question=question) is verdict
+
+
+CAPITAL = "What is the capital of Peru?"
+BOXES = "A bakery packs 6 muffins in each box. How many boxes are needed for 252 muffins?"
+SPEED = ("50 km/h", "55 km/h", "60 km/h", "65 km/h")
+
+
+@pytest.mark.parametrize(
+    ("question", "reply", "gold", "verdict"),
+    [
+        (CAPITAL, "The capital of Peru is **Lima**, on the coast.", "Lima", RIGHT),
+        (CAPITAL, "The capital of Peru is **Quito**, on the coast.", "Lima", WRONG),
+        (CAPITAL, "The capital of Peru is **Quito**, or was it Lima?", "Lima", UNKNOWN),
+        (CAPITAL, "The capital of Peru is not **Quito**.", "Lima", UNKNOWN),
+        (BOXES, "252 ÷ 6 = **42** boxes. All 252 muffins fit exactly, with 0 left over.", "42", RIGHT),
+        (BOXES, "252 ÷ 6 = **41** boxes. All of them are full.", "42", WRONG),
+        (BOXES, "All **252** muffins fit into boxes of 6.", "42", UNKNOWN),
+        ("Which natural numbers are below 4?", "The set is **{3, 2, 1}**. Zero is left out.", "{1, 2, 3}", RIGHT),
+        ("", "The line is **y = 5x - 3**. It is steep.", "y = -3x + 5", WRONG),
+        (CAPITAL, "Many people guess Quito, but the capital is Lima.", "Lima", RIGHT),
+        ("What is the opposite of 'ancient'?", 'The word you need is "modern".', "modern", RIGHT),
+    ],
+)
+def test_the_one_text_in_bold_is_the_answer_where_its_sentence_says_so(question, reply, gold, verdict):
+    assert check_answer(reply, gold, question=question) is verdict
+
+
+@pytest.mark.parametrize(
+    ("options", "gold", "reply", "finished"),
+    [
+        (SPEED, "C", "Let's see. Option A: 50 × 2.5 = 125, which is too little. Option B: 55 × 2.5 = 137.5,", False),
+        (("Venus", "Mercury"), "B", "Mercury is the innermost planet. Venus (A) comes second, and is hotter.", True),
+    ],
+)
+def test_a_letter_in_passing_is_no_choice(options, gold, reply, finished):
+    assert check_answer(reply, gold, options=options, finished=finished, question="Which one?") is UNKNOWN

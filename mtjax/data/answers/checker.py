@@ -11,6 +11,7 @@ from mtjax.data.answers.asked import of_kind, read_question
 from mtjax.data.answers.besides import NUMBER_IN_TEXT, also_says
 from mtjax.data.answers.choices import CONFLICT, choose, contradicted, option_texts, options_in
 from mtjax.data.answers.doubts import ends_in
+from mtjax.data.answers.emphasis import in_bold
 from mtjax.data.answers.endings import without_remarks
 from mtjax.data.answers.finding import Found, find, tidy
 from mtjax.data.answers.lasts import ends_with
@@ -164,6 +165,8 @@ def check_answer(
     if not equal and verdict is Verdict.UNKNOWN:
         ends = ends_with(short, truth, question)
         equal = ends if equal is None or ends else equal
+    if equal is None and verdict is Verdict.UNKNOWN and not options:
+        equal = in_bold(candidate, truth, question)
     if equal is False and not options and ends_in(short, truth):
         return Verdict.UNKNOWN
     return verdict if equal is None else Verdict.RIGHT if equal else Verdict.WRONG

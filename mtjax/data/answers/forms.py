@@ -102,6 +102,7 @@ CHOSEN = (
                r"(?:(?:option|choice|answer) )?(?P<answer>\([A-J]\)|(?-i:[A-J])\b)"
                r"(?(only) (?:remains|works|fits|matches|is left)\b|\s*[.!]?\s*(?=\n|$))", re.IGNORECASE),
     re.compile(r"(?:^|\n|(?<=[.!]\s))[^\w\n]*(?:so |hence |thus |therefore )?,?\s*(?:option|choice)\s+"
-               r"(?P<answer>\(?[A-J]\b\)?(?=\s*[:.,)-]|\s*$)[^\n]*)$", re.IGNORECASE),
+               r"(?P<answer>\(?[A-J]\b\)?(?=\s*[:.,)-]|\s*$)(?![^\n]*\b(?:option|choice) \(?[A-J]\b)[^\n]*)$",
+               re.IGNORECASE),
 )  # fmt: skip
 """How a reply names the letter of a choice."""

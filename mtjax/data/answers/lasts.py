@@ -93,6 +93,7 @@ def ends_with(text: str, truth: str, question: str) -> bool | None:
     sentences = split_sentences(lines[-1].strip())
     sentences = sentences[:-1] if len(sentences) > 1 and _ASIDE.fullmatch(sentences[-1]) else sentences
     last = plain(sentences[-1])
+    last = last.rpartition(", but ")[2] if "word" in right.values and not right.values.keys() & {"number"} else last
     if re.search(r"\d!", sentences[-1]):
         return None  # a factorial
     if OPEN.search(last) or DENIES.search(_WITHOUT.sub("", last)) or _EXCLUDES.search(last):
@@ -100,7 +101,9 @@ def ends_with(text: str, truth: str, question: str) -> bool | None:
     if form is None:
         if "formula" in right.values:
             return any(compare(right, read(one)) for one in _sides(last)) or None
-        word = "word" in right.values and question and re.search(rf"{_SAYS}{re.escape(right.text)}\W*$", last, re.I)
+        word = (
+            "word" in right.values and question and re.search(rf"{_SAYS}[\"']?{re.escape(right.text)}\W*$", last, re.I)
+        )
         new = not re.search(rf"\b{re.escape(right.text)}\b", question, re.IGNORECASE)
         if word and new and not _OPENS.search(last):
             return True

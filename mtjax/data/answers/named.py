@@ -161,12 +161,17 @@ def letter(sentences: Sequence[str], texts: Sequence[str]) -> str | None:
         found = {next(filter(None, one.groups())) for one in _LETTER.finditer(text)}
         if not found or OPEN.search(text) or DENIES.search(text):
             continue
+        others = [one for one in texts if any(re.search(rf"(?<!\w){re.escape(one)}(?!\w)", each) for each in sentences)]
+        if len(others) > 1 and (aside := _IN_PASSING.search(text)) and not _LEADS_TO.search(text[: aside.start()]):
+            return None  # Venus (A) comes second
         place = ord(found.pop()) - ord("A")
         said = [n for n, one in enumerate(texts) if re.search(rf"(?<!\w){re.escape(one)}(?!\w|[.,]\d)", text)]
         return chr(ord("A") + place) if not found and place < len(texts) and (place in said or not said) else None
     return None
 
 
+_IN_PASSING = re.compile(r"\w \([A-J]\) (?=[a-z])")
+_LEADS_TO = re.compile(r"\b(?:so|thus|therefore|hence|answer|choose|correct|is|are|equals)\b|=", re.IGNORECASE)
 _NOT_THAT = re.compile(r",? (?:and )?not (?:[Oo]ption |[Cc]hoice )?\(?[A-J]\b\)?")
 _LETTER = re.compile(
     r"\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer)(?: is)?(?: therefore| thus)? \(?([A-J])\b|\(([A-J])\)"

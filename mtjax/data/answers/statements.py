@@ -42,7 +42,7 @@ HEDGED = re.compile(
 )
 _COUNTED = re.compile(r"\b(?:number|total|sum|all|many|amount|percentage) (?:of )?(?:[a-z]+ ){0,4}$", re.IGNORECASE)
 _SO = re.compile(r"\b(?:so|thus|hence|therefore)\b", re.IGNORECASE)
-_OPTION = re.compile(r"(?:^|\n)[ \t*>]*[A-E][ \t*]*[:.)]")
+_OPTION = re.compile(r"(?:^|\n)[ \t*>]*[A-E][ \t*]*[:.)]|\b[Oo]ption [A-E]:")
 _SENTENCE = re.compile(r"[.!?](?=\s)|\n")
 
 

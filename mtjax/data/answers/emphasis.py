@@ -1,0 +1,68 @@
+"""The one text in bold of a reply that states no answer in so many words."""
+
+import re
+
+from mtjax.data.answers.asked import behind, of_kind, read_question, values
+from mtjax.data.answers.chosen import DENIES, OPEN
+from mtjax.data.answers.cutting import cut
+from mtjax.data.answers.normal import ascii_signs, plain
+from mtjax.data.answers.reader import compare, read
+from mtjax.data.answers.remarks import split_sentences
+from mtjax.data.answers.same import same
+from mtjax.data.answers.statements import HEDGED, taken_back, without_thoughts
+
+_BOLD = re.compile(r"\*\*(?![\s:])([^*\n]{1,120}?)(?<![\s:])\*\*(?!:)")
+_NAMES = re.compile(r"\b(?:is|are|was|were|be|called|named|termed|by|on|stands for|[a-z]+(?:er|st)):? (?:an? |the )?$")
+_LONGEST = 4000  # characters of a reply
+
+
+def in_bold(reply: str, truth: str, question: str) -> bool | None:
+    """Whether the only text in bold of a reply is the gold answer; None unless its sentence says that it is the answer.
+
+    Labels, such as `**Step 1:**`, do not count. Different is only a value of the gold one's kind, in the last sentence
+    that has one, where the reply has the gold one nowhere; of words, only what something is called or is.
+
+    >>> in_bold("The capital of Peru is **Lima**, on the coast.", "Lima", "What is the capital of Peru?")
+    True
+    """
+    text = without_thoughts(reply)
+    found = list(_BOLD.finditer(text)) if len(text) <= _LONGEST else []
+    if len(found) != 1:
+        return None
+    said, lead, rest = found[0][1].strip(" ."), text[: found[0].start()], text[found[0].end() :]
+    own_line = lead.rpartition("\n")[2], rest.partition("\n")[0]
+    sentence = plain(split_sentences(own_line[0] + said)[-1] + (split_sentences(own_line[1]) or [""])[0])
+    if OPEN.search(sentence) or DENIES.search(sentence) or HEDGED.search(sentence) or taken_back(plain(rest)):
+        return None
+    right, own = cut(truth)[1], read(said)
+    kinds = right.values.keys() & own.values.keys()
+    equal = same(said, own, truth, (), question)
+    if "word" in kinds and kinds <= {"word", "sequence"}:
+        return _name(said, right.text, lead, reply, question, equal)
+    if equal or equal is None:
+        return equal
+    asked, number = read_question(question), own.values.get("number")
+    if number is not None and "number" in right.values:
+        others = values(plain(ascii_signs(rest))) - asked.given - {number.value}
+        words = " ".join(behind(plain(rest)))
+        fits = of_kind(number, f"{number.words} {words}".strip(), asked) and number.value not in asked.given
+        return None if others or not fits or number.approximate or _says(text, truth) else False
+    later = any(compare(right, read(one)) is not None for one in split_sentences(plain(rest)))
+    return None if later or _says(text, truth) or not kinds - {"sequence", "word"} else False
+
+
+def _says(text: str, truth: str) -> bool:
+    """Whether a reply has the gold answer somewhere, in digits, words or signs."""
+    squeeze = lambda text: re.sub(r"[\s$\\{}]", "", plain(ascii_signs(text))).casefold()
+    number = read(truth).values.get("number")
+    return squeeze(truth) in squeeze(text) or number is not None and number.value in values(plain(ascii_signs(text)))
+
+
+def _name(said: str, truth: str, lead: str, reply: str, question: str, equal: bool | None) -> bool | None:
+    """The verdict on a word or name in bold."""
+    if equal:
+        return True
+    one_word = all(re.fullmatch(r"[A-Za-z]{3,}", word) for word in (said, truth))
+    free = not re.search(rf"\b{re.escape(said)}\b", question, re.IGNORECASE)
+    named = one_word and free and _NAMES.search(lead) and not re.search(rf"\b{re.escape(truth)}", reply, re.IGNORECASE)
+    return False if named else None
