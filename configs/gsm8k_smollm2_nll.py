@@ -17,7 +17,6 @@ from mtjax.data.batches import DataConfig
 from mtjax.data.sources.gsm8k import Gsm8kSolutions
 from mtjax.data.tasks import CompletionTask
 from mtjax.data.tasks.base import QUESTION_ANSWER
-from mtjax.model.decoder import DecoderConfig
 from mtjax.objectives.nll import Nll
 from mtjax.optim import OptimConfig
 
@@ -25,7 +24,6 @@ SOLUTIONS = "data/gsm8k/example_model_solutions.jsonl"
 
 config = Config(
     init_from="smollm2",
-    model=DecoderConfig(remat="full"),
     data=DataConfig(
         source=Gsm8kSolutions(SOLUTIONS, split="train"),
         task=CompletionTask(template=QUESTION_ANSWER),
@@ -38,6 +36,5 @@ config = Config(
     checkpoint=CheckpointConfig(every=20, keep=1),
     steps=20,
     batch_size=2,
-    chunk=128,
     run_dir="runs/gsm8k_smollm2_nll",
 )

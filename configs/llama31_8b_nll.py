@@ -24,7 +24,7 @@ from mtjax.optim import OptimConfig
 
 config = Config(
     init_from="meta-llama/Llama-3.1-8B",
-    model=DecoderConfig(remat="full", dtype="bfloat16"),
+    model=DecoderConfig(dtype="bfloat16"),
     data=DataConfig(
         source=Gsm8k("data/gsm8k/train.jsonl"),
         task=CompletionTask(template=QUESTION_ANSWER),
@@ -37,6 +37,5 @@ config = Config(
     checkpoint=CheckpointConfig(every=50, keep=2),
     steps=100,
     batch_size=64,
-    chunk=512,
     run_dir="runs/llama31_8b_nll",
 )

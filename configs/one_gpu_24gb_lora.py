@@ -23,7 +23,7 @@ parent = read_file(pathlib.Path(__file__).with_name("llama31_8b_nll.py"))
 
 config = dataclasses.replace(
     parent,
-    model=dataclasses.replace(parent.model, adapter=Lora(rank=16, alpha=32.0, base_dtype="bfloat16")),
+    model=dataclasses.replace(parent.model, remat="full", adapter=Lora(rank=16, alpha=32.0, base_dtype="bfloat16")),
     data=dataclasses.replace(parent.data, sequence_length=1024),
     optim=dataclasses.replace(parent.optim, learning_rate=2e-4),
     mesh=MeshSpec(),

@@ -22,6 +22,7 @@ parent = read_file(pathlib.Path(__file__).with_name("llama31_8b_nll.py"))
 config = dataclasses.replace(
     parent,
     init_from="Qwen/Qwen2.5-0.5B",
+    model=dataclasses.replace(parent.model, remat="full"),
     data=dataclasses.replace(parent.data, sequence_length=1024),
     mesh=MeshSpec(),
     batch_size=8,

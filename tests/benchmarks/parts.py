@@ -1,6 +1,8 @@
 """Where a training step spends its time: each kind of work of SmolLM2-135M alone, beside the complete step.
 
-python tests/benchmarks/parts.py TOKENS [EXAMPLE] [TARGETS]   # one row of examples of one length; defaults 256 and 0.5
+python tests/benchmarks/parts.py TOKENS [EXAMPLE] [TARGETS] [REMAT]   # one row of examples of one length
+
+The defaults are examples of 256 tokens, half of them targets, and `dots`, which a run chooses on a CPU.
 
 Wall seconds and CPU seconds of value and gradient, times how often a step does it. The products are those of
 `speed.py limit`, each at its own shape; the others are computed on arrays in memory, where the step may have them in a
@@ -102,8 +104,8 @@ def others(config, count: int, example: int, targets: float):
     yield "embedding", with_gradient(lambda table: table[tokens], table), 1
 
 
-def main(tokens: str, example: str = "256", targets: str = "0.5") -> None:
-    config, count, share = DecoderConfig(**SMOLLM2), int(tokens), float(targets)
+def main(tokens: str, example: str = "256", targets: str = "0.5", remat: str = "dots") -> None:
+    config, count, share = DecoderConfig(**SMOLLM2, remat=remat), int(tokens), float(targets)
     model, optimizer = make_language_model(config), optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-4))
     rows, flops, best = [], 0.0, np.zeros(2)
     total = np.zeros(2)

@@ -1,6 +1,6 @@
 """CPU seconds, page faults and peak memory of a training step or of decoding, at the shape of SmolLM2-135M.
 
-python tests/benchmarks/speed.py step ROWS LENGTH EXAMPLE [TARGETS] [ATTENTION]   # examples of one length
+python tests/benchmarks/speed.py step ROWS LENGTH EXAMPLE [TARGETS] [ATTENTION] [REMAT]   # examples of one length
 python tests/benchmarks/speed.py sample ROWS PROMPT NEW
 python tests/benchmarks/speed.py limit TOKENS [TARGETS]   # the products of such a step alone, each by itself
 
@@ -41,7 +41,9 @@ def measure(call, times: int = 5) -> None:
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB")
 
 
-def step(rows: str, length: str, example: str, targets: str = "0.5", attention: str = "auto") -> None:
+def step(
+    rows: str, length: str, example: str, targets: str = "0.5", attention: str = "auto", remat: str = "dots"
+) -> None:
     """A step of AdamW on packed rows; `targets` is the share of the tokens of an example that are targets."""
     from mtjax.model.decoder import DecoderConfig
     from mtjax.model.language_model import make_language_model
@@ -50,7 +52,7 @@ def step(rows: str, length: str, example: str, targets: str = "0.5", attention: 
     from mtjax.training.step import make_train_step
     from mtjax.types import Batch
 
-    model = make_language_model(DecoderConfig(**SMOLLM2, attention=attention))
+    model = make_language_model(DecoderConfig(**SMOLLM2, attention=attention, remat=remat))
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-4))
     update = make_train_step(model, Nll(), optimizer, chunk=512)
     shape, size = (int(rows), int(length)), int(example)

@@ -2,9 +2,9 @@
 
 `statements` finds where a reply states its answer, `reader` reads a text as a number, choice, time, set, formula, ...
 and compares two, and `checker` decides. `asked` reads what a question asks for, and `answering` what a reply without a
-stated answer says to it, with `chosen` for numbers, `named` for all else, `emphasis` for text in bold, `endings` for what
-ends a reply and `doubts` for one that ends in the gold answer after all. Verdicts, votes and extraction use the same
-reading.
+stated answer says to it, with `chosen` for numbers, `named` for all else, `emphasis` for text in bold, `endings` for
+what ends a reply and `doubts` for one that ends in the gold answer after all. Verdicts, votes and extraction use the
+same reading.
 """
 
 from mtjax.data.answers.boxes import unboxed

@@ -3,8 +3,10 @@
 import re
 from collections.abc import Sequence
 
+from mtjax.data.answers.asked import values
 from mtjax.data.answers.cutting import cut
 from mtjax.data.answers.finding import Found
+from mtjax.data.answers.normal import plain
 from mtjax.data.answers.reader import read
 from mtjax.data.answers.same import same_answer
 from mtjax.data.answers.statements import cleaned, statements, taken_back
@@ -48,4 +50,5 @@ def also_says(found: Found, candidate: str, truth: str, options: Sequence[str], 
         re.I,
     ):
         return True  # "One sentence" need not count anything
-    return any(one is not None and one.value == number.value for one in numbers)
+    in_words = number.value in values(plain(_DENIED.sub("", found.rest)))  # eight legs, so seven spiders have fifty-six
+    return in_words or any(one is not None and one.value == number.value for one in numbers)

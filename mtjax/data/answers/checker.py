@@ -10,7 +10,7 @@ from mtjax.data.answers import answering, words
 from mtjax.data.answers.asked import of_kind, read_question
 from mtjax.data.answers.besides import NUMBER_IN_TEXT, also_says
 from mtjax.data.answers.choices import CONFLICT, choose, contradicted, option_texts, options_in
-from mtjax.data.answers.doubts import ends_in
+from mtjax.data.answers.doubts import ends_in, instructs
 from mtjax.data.answers.emphasis import in_bold
 from mtjax.data.answers.endings import without_remarks
 from mtjax.data.answers.finding import Found, find, tidy
@@ -203,6 +203,7 @@ def _verdict(
     other_thing = number is not None and not of_kind(number, number.words, read_question(question))
     open_ = (
         other_thing
+        or instructs(found.text)
         or also_says(found, candidate, truth, options, question)
         or not (options or statements(cleaned(candidate)))
         and ends_in(cleaned(candidate), truth)

@@ -35,3 +35,15 @@ def ends_in(text: str, truth: str) -> bool:
         if compare(right, read(said)):
             return not (_NUMERAL.match(said) or DENIES.search(before) or _COMPARES.search(before))
     return False
+
+
+_INSTRUCTS = re.compile(
+    r"\b(?:you|we|one) (?:would|could|can|should|must|need to|have to) (?:then )?(?:divide|multiply|add|subtract)\b"
+    r"[^=]*$",
+    re.IGNORECASE,
+)
+
+
+def instructs(answer: str) -> bool:
+    """Whether the sentence of an answer only says what is to be computed: `You would multiply this by 100.`"""
+    return bool(_INSTRUCTS.search(answer))

@@ -6,6 +6,7 @@ from mtjax.data.answers.asked import read_question, stems
 from mtjax.data.answers.calendar import MONTHS
 from mtjax.data.answers.chosen import DENIES, LONGEST_SENTENCE, OPEN
 from mtjax.data.answers.cutting import cut
+from mtjax.data.answers.equations import Reading
 from mtjax.data.answers.normal import plain
 from mtjax.data.answers.reader import compare, read
 from mtjax.data.answers.remarks import split_sentences
@@ -44,6 +45,9 @@ _SAYS = (
     r"\b(?:is|are|was|were|makes?|gives?|get|gets|called|named|into|in|was (?:written|painted|made) by)(?: the| an?)? "
 )
 
+_FULL_NAME = re.compile(r"[A-Z][a-z]+(?: (?:[a-z]{1,3} )?[A-Z][a-z]+)+")
+_TITLE = r"(?:(?:[a-z]+ ){1,3}(?:sir |dame |dr\.? )?)?"  # by the Scottish scientist Sir ...
+_ADDED = r"(?:\W*$|,? (?:which|who|where|in|near|around|during|located) [^?]*$)"
 _EQUATION = re.compile(r"(?<![\w^*/+.-])(?<![*/+-] )[a-z] ?= ?-?\d+(?:[./]\d+)?(?![\d.]*[\w+*/^!-])")
 _LINKS = re.compile(r"=|\b(?:is|to|giving|with)\b")
 
@@ -58,6 +62,31 @@ def _sides(sentence: str) -> list[str]:
 _NAMES_IT = re.compile(
     r"(?:^|.*[,;:] (?:so |and )?)[Tt]he (?P<what>[^,;:]+?) is (?P<name>[A-Z][a-z]+)(?:, which [^,]*)?\W*$"
 )
+
+
+_LEADS = re.compile(r"\b(?:is|are|get|gives|have|has|means|equation|becomes)\b:?|: ")
+
+
+def _whole_equation(sentence: str, right: Reading, question: str) -> bool | None:
+    """Whether the one equation that a sentence ends with, behind a verb, is the gold one; None if that is not clear.
+
+    Different is only one that the question asks for by that name.
+    """
+    text = re.sub(r"\\[()]", "", sentence).rstrip(" .!$")
+    ends = [one.end() for one in _LEADS.finditer(text) if "=" in text[one.end() :]]
+    said = text[ends[-1] :].strip(" $") if ends else ""
+    equal = compare(right, read(said)) if said.count("=") == 1 else None
+    return equal if equal or equal is False and re.search(r"\bequation (?:of|for)\b", question) else None
+
+
+def _says_words(sentence: str, truth: str, word: bool, question: str) -> bool:
+    """Whether a sentence says at its end, or before a clause about it, that something is the gold word or full name."""
+    if not word and not _FULL_NAME.fullmatch(truth) or re.search(rf"\b{re.escape(truth)}\b", question, re.IGNORECASE):
+        return False
+    said = rf"{_SAYS}{_TITLE}[\"']?{re.escape(truth)}(?: one)?{_ADDED}"
+    most = re.match(rf"{re.escape(truth)} (?:is|was) (the (?:[a-z]+est|most [a-z]+|first|last)\b)", sentence)
+    first = most is not None and most[1] in question  # Jupiter is the largest
+    return first or bool(re.search(said, sentence, re.IGNORECASE)) and not _OPENS.search(sentence)
 
 
 def _other_name(sentence: str, truth: str, text: str, question: str) -> bool:
@@ -98,14 +127,12 @@ def ends_with(text: str, truth: str, question: str) -> bool | None:
         return None  # a factorial
     if OPEN.search(last) or DENIES.search(_WITHOUT.sub("", last)) or _EXCLUDES.search(last):
         return None
+    if "=" in right.text and (equal := _whole_equation(last, right, question)) is not None:
+        return equal
     if form is None:
         if "formula" in right.values:
             return any(compare(right, read(one)) for one in _sides(last)) or None
-        word = (
-            "word" in right.values and question and re.search(rf"{_SAYS}[\"']?{re.escape(right.text)}\W*$", last, re.I)
-        )
-        new = not re.search(rf"\b{re.escape(right.text)}\b", question, re.IGNORECASE)
-        if word and new and not _OPENS.search(last):
+        if question and _says_words(last, truth.strip(), "word" in right.values, question):
             return True
         return False if question and _other_name(last, right.text, text, question) else None
     found = list(form.finditer(last))

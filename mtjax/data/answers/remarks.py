@@ -33,7 +33,11 @@ def split_sentences(line: str) -> list[str]:
     """The sentences of a line; none ends behind an abbreviation or the letter of a choice."""
     out: list[str] = []
     for part in re.split(r"(?<=[.!?])\s+(?=[A-Z0-9$\\(])", line):
-        if out and _ABBREVIATION.search(out[-1][-_ABBREVIATED:].removesuffix(".")):
+        if (
+            out
+            and _ABBREVIATION.search(out[-1][-_ABBREVIATED:].removesuffix("."))
+            and not re.match(r"(?:So|Hence|Thus|Therefore)\b", part)
+        ):
             out[-1] += f" {part}"
         elif part.strip():
             out.append(part)
