@@ -102,6 +102,7 @@ test-plan: setup plan-setup
 
 # The reports beside the docs, made again; needs what `make plan-setup` installs. Lint that docs/plan.md explains may stay.
 plan = $(RUN) -m mtjax.plan configs/$(2).py --lint_limit=9 $(3) --markdown docs/plans/$(1).md
+before = --model.remat=full --model.attention=plain --chunk=128
 plans: setup
 	$(call plan,llama31_8b_nll_v5p_64,llama31_8b_nll,--topology=v5p-64)
 	$(call plan,llama31_8b_nll_v5e_256,llama31_8b_nll,--topology=v5e-256 --batch_size=256)
@@ -115,6 +116,10 @@ plans: setup
 	$(call plan,tulu3_8b_rlvr_v5p_16,tulu3_8b_rlvr,--topology=v5p-16 --init_from=meta-llama/Llama-3.1-8B)
 	$(call plan,llama31_70b_nll_512_chips,llama31_8b_nll,--topology=v5p:8x8x8 \
 	  --init_from=meta-llama/Llama-3.1-70B --mesh.data=8 --mesh.fsdp=64 --batch_size=512)
+	$(call plan,llama31_8b_rise_v5p_64_full,llama31_8b_rise,--topology=v5p-64 --level=full)
+	$(call plan,llama31_8b_rise_v5p_64_full_before,llama31_8b_rise,--topology=v5p-64 --level=full $(before))
+	$(call plan,llama31_8b_nll_v5e_256_full,llama31_8b_nll,--topology=v5e-256 --batch_size=256 --level=full)
+	$(call plan,llama31_8b_nll_v5e_256_full_before,llama31_8b_nll,--topology=v5e-256 --batch_size=256 --level=full $(before))
 
 # For an image with JAX, Flax, Optax, Orbax and transformers, Python 3.12, and no network; see docs/hardware.md.
 hardware-bundle: setup
