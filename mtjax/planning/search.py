@@ -8,6 +8,7 @@ from mtjax.errors import InputError
 from mtjax.planning.program import model_shape
 from mtjax.planning.report import Report
 from mtjax.planning.topologies import Topology, larger_ones
+from mtjax.training.fitting import AUTO, WORK, Remat, activation_bytes
 
 Run = Callable[[Config, Topology, str], Report]
 """Plans `(config, topology, words)`; the words are the config file and its overrides."""
@@ -33,8 +34,10 @@ def _milder(config: Config, topology: Topology) -> Iterator[tuple[str, Config, T
     """Changes that need less memory: what costs recomputation, then collectives, then money."""
     change, remat = dataclasses.replace, ""
     if config.model.remat != "full":
-        remat, config = "--model.remat=full ", change(config, model=change(config.model, remat="full"))
-        yield remat.strip(), config, topology
+        full = change(config, model=change(config.model, remat="full"))
+        yield "--model.remat=full", full, topology
+        if config.model.remat != AUTO:  # else the rule recomputes what each of the changes below needs
+            remat, config = "--model.remat=full ", full
     for times in (2, 4, 8):
         count = config.micro_batch_count * times
         yield f"{remat}--micro_batches={count}", change(config, micro_batches=count), topology
@@ -87,10 +90,16 @@ def candidates(config: Config, topology: Topology) -> list[tuple[str, Config]]:
             if rest or shape.width % fsdp or 8.0 * weights / (fsdp * tensor) >= hardware.memory:
                 continue
             for micro in (size for size in _divisors(rows) if size <= 16):
-                for remat in ("dots", "full"):
+                own, length = tokens // (data * fsdp * micro), config.data.sequence_length
+                remats: tuple[Remat, ...] = ("none", "dots", "full")
+                for remat in remats:
+                    platform = hardware.platform
+                    kept = activation_bytes(shape, own, length, remat, plain=False, tensor=tensor, platform=platform)
+                    if 8.0 * weights / (fsdp * tensor) + kept >= hardware.memory:
+                        continue
                     gathered = weights / tensor * micro * (3 if fsdp > 1 else 1)
                     moved = 8.0 * layers * shape.width * tokens / (data * fsdp) if tensor > 1 else 0.0
-                    work = (4 if remat == "full" else 3.3) * weights * tokens / devices / hardware.peak_flops
+                    work = WORK[remat] * weights * tokens / devices / hardware.peak_flops
                     cost = max(work, (gathered + moved) / (2 * hardware.link_bandwidth))
                     words = f"--mesh.data={data} --mesh.fsdp={fsdp} --mesh.tensor={tensor} --model.remat={remat}"
                     mesh = dataclasses.replace(config.mesh, data=data, fsdp=fsdp, tensor=tensor)

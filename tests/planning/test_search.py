@@ -9,7 +9,8 @@ from mtjax.planning.search import candidates, nearest_that_fits, search
 from mtjax.planning.topologies import find_topology
 from tests.planning.fakes import NO_FIT, REPORT
 
-CONFIG = read_file(pathlib.Path(__file__).parents[2] / "configs" / "llama31_8b_rise.py")
+FILE = read_file(pathlib.Path(__file__).parents[2] / "configs" / "llama31_8b_rise.py")
+CONFIG = dataclasses.replace(FILE, model=dataclasses.replace(FILE.model, remat="full"))
 V5P = find_topology("v5p-64")
 
 
@@ -27,6 +28,9 @@ def test_every_candidate_is_legal():
         assert config.batch_size % (config.micro_batches * mesh.data * mesh.fsdp) == 0
         assert 8 % mesh.tensor == 0  # kv heads
         assert f"--mesh.fsdp={mesh.fsdp}" in words
+    small = [config for _, config in candidates(CONFIG, find_topology("v5e-64")) if config.model.remat == "none"]
+    assert all(config.mesh.tensor > 1 for config in small)  # a row of 2 x 2,048 tokens keeps 41 GB of 16
+    assert {config.model.remat for _, config in found} == {"none", "dots", "full"}
 
 
 def test_the_first_change_that_fits_is_taken():
@@ -54,6 +58,13 @@ def test_a_larger_machine_comes_last():
 def test_remat_is_the_mildest_change():
     config = dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, remat="none"))
     assert nearest_that_fits(config, V5P, lambda *_: fake(True), "c.py", tries=1) == "--model.remat=full"
+
+
+def test_where_the_rule_chooses_recomputation_the_other_changes_leave_it_to_the_rule():
+    asked = []
+    run = lambda config, topology, said: asked.append(said) or fake(config.reference.kind == "cached")
+    assert nearest_that_fits(FILE, V5P, run, "c.py", tries=8) == "--reference.kind=cached"
+    assert asked[:2] == ["c.py --model.remat=full", "c.py --micro_batches=2"]
 
 
 def test_what_fits_comes_first_and_then_the_fastest():
