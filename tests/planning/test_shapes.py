@@ -63,7 +63,7 @@ def test_the_batch_is_the_runs_own(name):
 def test_the_large_configs_have_shapes(file):
     config = read_file(file)
     shape, batch = model_shape(config), batch_shape(config)
-    assert (shape.dtype, shape.remat) == ("bfloat16", "full")
+    assert (shape.dtype, shape.remat) == ("bfloat16", "auto")  # the memory of the devices decides
     sides = (2,) if "rise" in file.stem else ()
     assert batch.tokens.shape == (config.batch_size, *sides, config.data.sequence_length)
     assert (reference_shape(config, shape) is not None) == ("rise" in file.stem)
