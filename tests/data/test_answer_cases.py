@@ -13,7 +13,7 @@ FILES = sorted(FOLDER.glob("answer_cases*.jsonl"))
 LEAST = {
     "answer_cases_fifty_third": 0.86,
     "answer_cases_fifty_fifth": 0.85,  # by an examiner, to mislead a grader
-    "answer_cases_fifty_sixth": 0.93,
+    "answer_cases_fifty_sixth": 0.92,
 }
 """The share of decidable cases that is decided, where it is not .95 yet: sentences of words, lists and formulas, which
 the reader leaves unknown (docs/grading.md)."""

@@ -165,7 +165,10 @@ SPEED = ("50 km/h", "55 km/h", "60 km/h", "65 km/h")
         (BOXES, "252 ÷ 6 = **41** boxes. All of them are full.", "42", WRONG),
         (BOXES, "All **252** muffins fit into boxes of 6.", "42", UNKNOWN),
         ("Which natural numbers are below 4?", "The set is **{3, 2, 1}**. Zero is left out.", "{1, 2, 3}", RIGHT),
-        ("", "The line is **y = 5x - 3**. It is steep.", "y = -3x + 5", WRONG),
+        ("What is the equation of the line?", "Its equation is the line **y = 5x - 3**.", "y = -3x + 5", WRONG),
+        ("What is the fee?", "The fee was **$40** last year and is $45 now.", "$45", UNKNOWN),
+        ("When is the exam?", "The exam is the day after **Thursday**.", "Friday", UNKNOWN),
+        ("How many legs are it in total?", "Each of the 5 dogs has **four** legs.", "20", UNKNOWN),
         (CAPITAL, "Many people guess Quito, but the capital is Lima.", "Lima", RIGHT),
         ("What is the opposite of 'ancient'?", 'The word you need is "modern".', "modern", RIGHT),
     ],
@@ -183,3 +186,19 @@ def test_the_one_text_in_bold_is_the_answer_where_its_sentence_says_so(question,
 )
 def test_a_letter_in_passing_is_no_choice(options, gold, reply, finished):
     assert check_answer(reply, gold, options=options, finished=finished, question="Which one?") is UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("question", "reply", "gold", "verdict"),
+    [
+        ("Who is the tallest?", "The tallest is Ann next to Bo.", "Bo", UNKNOWN),
+        ("Who won?", "The winner is Bob ahead of Max.", "Max", UNKNOWN),
+        (CAPITAL, "The capital of Peru is Quito, which is near Lima.", "Lima", UNKNOWN),
+        (CAPITAL, "The capital of Peru is a city called Lima, which lies on the coast.", "Lima", RIGHT),
+        ("Which is heavier?", "The heavier one is lead, where the other is iron.", "iron", UNKNOWN),
+        ("Who painted it?", "It was painted by the Dutch painter Jan Vermeer in 1665.", "Jan Vermeer", RIGHT),
+        ("What is 3/4 as a decimal?", "As a decimal it is **.75**, or 75 hundredths.", "0.75", RIGHT),
+    ],
+)
+def test_a_name_beside_the_answer_is_not_the_answer(question, reply, gold, verdict):
+    assert check_answer(reply, gold, question=question) is verdict

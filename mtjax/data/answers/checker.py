@@ -10,7 +10,7 @@ from mtjax.data.answers import answering, words
 from mtjax.data.answers.asked import of_kind, read_question
 from mtjax.data.answers.besides import NUMBER_IN_TEXT, also_says
 from mtjax.data.answers.choices import CONFLICT, choose, contradicted, option_texts, options_in
-from mtjax.data.answers.doubts import ends_in, instructs
+from mtjax.data.answers.doubts import ends_in, says_indirectly
 from mtjax.data.answers.emphasis import in_bold
 from mtjax.data.answers.endings import without_remarks
 from mtjax.data.answers.finding import Found, find, tidy
@@ -167,7 +167,8 @@ def check_answer(
         equal = ends if equal is None or ends else equal
     if equal is None and verdict is Verdict.UNKNOWN and not options:
         equal = in_bold(candidate, truth, question)
-    if equal is False and not options and ends_in(short, truth):
+    last = (short.splitlines() or [""])[-1]
+    if equal is False and not options and (ends_in(short, truth) or says_indirectly(last)):
         return Verdict.UNKNOWN
     return verdict if equal is None else Verdict.RIGHT if equal else Verdict.WRONG
 
@@ -203,7 +204,7 @@ def _verdict(
     other_thing = number is not None and not of_kind(number, number.words, read_question(question))
     open_ = (
         other_thing
-        or instructs(found.text)
+        or says_indirectly(found.text)
         or also_says(found, candidate, truth, options, question)
         or not (options or statements(cleaned(candidate)))
         and ends_in(cleaned(candidate), truth)
@@ -244,6 +245,7 @@ _CALLS = re.compile(
 )
 
 
+_CONTRASTS = re.compile(r"\b(?:where|while|whereas|although|unlike)\b", re.IGNORECASE)
 _COMPOUND = re.compile(r"(?:[A-Z][a-z]?\d*){2,}")  # H2O
 _WON = (
     r"(?:(?:is|was) the (?!second\b|last\b|wrong\b|other\b|same\b)[a-z]{4,}|(?:is|was) the [a-z]+ (?:of"
@@ -255,7 +257,7 @@ _WON = (
 def _named(text: str, truth: str) -> bool:
     """Whether a sentence ends in the gold words as what something is: `The capital of France is Paris`."""
     before = text[: -len(truth)].rstrip("\"'")
-    called = text.casefold().endswith(truth.casefold()) and _CALLS.fullmatch(before)
+    called = text.casefold().endswith(truth.casefold()) and _CALLS.fullmatch(before) and not _CONTRASTS.search(before)
     called = called if _COMPOUND.fullmatch(truth) or not re.search(r"\d", truth) else None
     acts = re.fullmatch(rf"{re.escape(truth)} (?:{_WON})", text)
     if (

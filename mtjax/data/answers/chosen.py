@@ -41,6 +41,7 @@ _EACH = re.compile(
 )
 _APPOSED = re.compile(r", (?:is|are|was|were|has|have|had)\b")  # the rest, 14, are blue
 _SPACED = re.compile(r"\b\d{1,3}(?: \d{3})+(?![\w-])")  # 325 000
+_BARE_POINT = re.compile(r"(?<![\w.)])\.(?=\d)")  # .75
 _LISTED = re.compile(r",? (?:and )?[$€£]?\d")  # 16 and 21 pens
 _DIFFERENCE = re.compile(r"=|\b(?:difference|differs?|more|less|fewer|by|out\w+ed|[a-z]{3,}er)\b", re.IGNORECASE)
 _LEAVES = re.compile(r"\b(?:leaving|leaves)(?: [a-z]+)? [$€£]?$")
@@ -85,7 +86,7 @@ class Choice(NamedTuple):
 
 def candidates(sentence: str) -> list[Candidate]:
     """The numbers of a sentence without operands of its computations, each with its clause."""
-    text = _SPACED.sub(lambda number: number[0].replace(" ", ""), plain(sentence))
+    text = _SPACED.sub(lambda number: number[0].replace(" ", ""), _BARE_POINT.sub("0.", plain(sentence)))
     found = [one for one in _NUMBER.finditer(text) if len(one[0]) <= LONGEST and ":" not in one[0]]
     out = []
     for place, one in enumerate(found):

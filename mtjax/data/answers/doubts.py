@@ -44,6 +44,13 @@ _INSTRUCTS = re.compile(
 )
 
 
-def instructs(answer: str) -> bool:
-    """Whether the sentence of an answer only says what is to be computed: `You would multiply this by 100.`"""
-    return bool(_INSTRUCTS.search(answer))
+_RELATIVE = re.compile(r"\bthe (?:day|week|month|year|hour) (?:after|before)\b", re.IGNORECASE)
+
+
+def says_indirectly(answer: str) -> bool:
+    """Whether a sentence says what is to be computed, or a day by another one: `You would multiply this by 100.`
+
+    >>> says_indirectly("The exam is the day after Thursday.")
+    True
+    """
+    return bool(_INSTRUCTS.search(answer) or _RELATIVE.search(answer))

@@ -45,8 +45,12 @@ _SAYS = (
     r"\b(?:is|are|was|were|makes?|gives?|get|gets|called|named|into|in|was (?:written|painted|made) by)(?: the| an?)? "
 )
 
+_OTHERS = re.compile(r"\b(?:where|while|whereas|although|unlike|than|other|instead)\b", re.IGNORECASE)
 _FULL_NAME = re.compile(r"[A-Z][a-z]+(?: (?:[a-z]{1,3} )?[A-Z][a-z]+)+")
-_TITLE = r"(?:(?:[a-z]+ ){1,3}(?:sir |dame |dr\.? )?)?"  # by the Scottish scientist Sir ...
+# by the Scottish scientist Sir ...
+_TITLE = (
+    r"(?:(?:[a-z]+ )?(?:[a-z]+(?:ist|ian)|writer|author|painter|inventor|composer|explorer|engineer|poet) )?(?:sir )?"
+)
 _ADDED = r"(?:\W*$|,? (?:which|who|where|in|near|around|during|located) [^?]*$)"
 _EQUATION = re.compile(r"(?<![\w^*/+.-])(?<![*/+-] )[a-z] ?= ?-?\d+(?:[./]\d+)?(?![\d.]*[\w+*/^!-])")
 _LINKS = re.compile(r"=|\b(?:is|to|giving|with)\b")
@@ -64,6 +68,7 @@ _NAMES_IT = re.compile(
 )
 
 
+_EQUATION_IS = re.compile(r"\bequation\b[^=]*\b(?:is|becomes) [^=]*=|\b(?:has|have|get) the equation\b")
 _LEADS = re.compile(r"\b(?:is|are|get|gives|have|has|means|equation|becomes)\b:?|: ")
 
 
@@ -76,7 +81,8 @@ def _whole_equation(sentence: str, right: Reading, question: str) -> bool | None
     ends = [one.end() for one in _LEADS.finditer(text) if "=" in text[one.end() :]]
     said = text[ends[-1] :].strip(" $") if ends else ""
     equal = compare(right, read(said)) if said.count("=") == 1 else None
-    return equal if equal or equal is False and re.search(r"\bequation (?:of|for)\b", question) else None
+    asked = re.search(r"\bequation (?:of|for)\b", question) and _EQUATION_IS.search(text) and not _OPENS.search(text)
+    return equal if equal or equal is False and asked else None
 
 
 def _says_words(sentence: str, truth: str, word: bool, question: str) -> bool:
@@ -86,7 +92,10 @@ def _says_words(sentence: str, truth: str, word: bool, question: str) -> bool:
     said = rf"{_SAYS}{_TITLE}[\"']?{re.escape(truth)}(?: one)?{_ADDED}"
     most = re.match(rf"{re.escape(truth)} (?:is|was) (the (?:[a-z]+est|most [a-z]+|first|last)\b)", sentence)
     first = most is not None and most[1] in question  # Jupiter is the largest
-    return first or bool(re.search(said, sentence, re.IGNORECASE)) and not _OPENS.search(sentence)
+    found = re.search(said, sentence, re.IGNORECASE)
+    if first or found is None:
+        return first
+    return not _OPENS.search(sentence) and not _OTHERS.search(sentence[: found.start()])
 
 
 def _other_name(sentence: str, truth: str, text: str, question: str) -> bool:
