@@ -50,8 +50,9 @@ def in_bold(reply: str, truth: str, question: str) -> bool | None:
     asked, number = read_question(question), own.values.get("number")
     behind_it = plain(own_line[1].partition(". ")[0])
     goes_on = _GOES_ON.search(behind_it) and values(behind_it) - asked.given - _values(number)
+    beside = _ELSE.search(" ".join(plain(own_line[0]).split()[-2:]))  # the day after Friday
     if equal:
-        return None if goes_on else True
+        return None if goes_on or beside else True
     answers = _answers(sentence, asked, bool(_CALLED.search(lead)))
     if "word" in kinds and kinds <= {"word", "sequence"}:
         return _name(said, right.text, lead, reply, question) if answers else None
